@@ -1,0 +1,56 @@
+//! The built-in stages of `pipe`, each a function from files and parameters to files.
+//!
+//! A stage is a [`Stage`]: data that a pipeline is checked against, and [`Stage::run`], which
+//! sees its [`Manifest`] and nothing else. [`run_manifest`] is what the binary's hidden `stage`
+//! subcommand calls in a process of its own.
+//!
+//! | stage | reads | writes |
+//! |---|---|---|
+//! | [`ingest`] | JSONL, CSV or TSV | checked examples as JSONL, and a report |
+//! | [`split`] | examples | training and validation examples |
+//! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
+//! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
+//! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
+//! | [`score`] | predictions | precision, recall, F1 with intervals |
+//!
+//! Without the feature `model`, `finetune` and `predict` can be planned but not run.
+
+pub mod error;
+pub mod event;
+pub mod manifest;
+pub mod model;
+pub mod params;
+pub mod stage;
+
+use std::path::Path;
+
+pub use error::StageError;
+pub use event::{Event, Events};
+pub use manifest::Manifest;
+pub use params::{ParamKind, ParamSpec, Params};
+pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
+
+/// Every built-in stage, in the order of a pipeline.
+pub fn all() -> &'static [&'static dyn Stage] {
+    &[]
+}
+
+/// The built-in of that name.
+pub fn find(name: &str) -> Option<&'static dyn Stage> {
+    all().iter().copied().find(|stage| stage.name() == name)
+}
+
+/// Runs the stage that a manifest describes.
+pub fn run_manifest(path: &Path, events: &Events) -> Result<(), StageError> {
+    let manifest = Manifest::read(path)?;
+    let stage = find(&manifest.uses)
+        .ok_or_else(|| StageError::NoSuchStage { name: manifest.uses.clone() })?;
+    if stage.version() != manifest.version {
+        return Err(StageError::OtherVersion {
+            name: manifest.uses.clone(),
+            wanted: manifest.version,
+            found: stage.version(),
+        });
+    }
+    stage.run(&Context { manifest: &manifest, events })
+}

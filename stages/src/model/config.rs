@@ -1,0 +1,170 @@
+//! `config.json` as the hub holds it: the architecture's family and sizes, and the label names.
+//! Needs no burn, since `tokenize` asks it for the longest sequence.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::StageError;
+
+/// Which of the three architectures a checkpoint has. BERTweet and all Twitter-RoBERTa models
+/// are [`Family::Roberta`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Bert,
+    Roberta,
+    /// RoBERTa's layout with one relative attention bias shared by all layers, no token types.
+    Mpnet,
+}
+
+/// The fields of `config.json` that decide shapes and behaviour. Those that are absent take the
+/// family's published values, not those of `transformers`, whose defaults differ in places.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    pub family: Family,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    /// Rows of the position table, for RoBERTa and MPNet two more than the longest sequence.
+    pub max_position_embeddings: usize,
+    /// 0 where the family has no token types.
+    pub type_vocab_size: usize,
+    pub layer_norm_eps: f64,
+    pub hidden_dropout: f64,
+    pub attention_dropout: f64,
+    /// Of the classification head; the hidden dropout where the file does not say.
+    pub classifier_dropout: f64,
+    pub pad_token_id: usize,
+    /// MPNet only.
+    pub relative_attention_num_buckets: usize,
+    /// Label names by class index; empty where the file has none.
+    pub labels: Vec<String>,
+    /// The whole file, so that what we do not know is written back as it was.
+    pub raw: Map<String, Value>,
+}
+
+impl ModelConfig {
+    /// Reads `config.json` in a model folder.
+    pub fn read(folder: &Path) -> Result<ModelConfig, StageError> {
+        let path = folder.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(StageError::io("reading", &path))?;
+        let raw = serde_json::from_str(&text)
+            .map_err(|source| StageError::Json { path: path.clone(), source })?;
+        Self::from_raw(raw, &path)
+    }
+
+    fn from_raw(raw: Map<String, Value>, path: &Path) -> Result<ModelConfig, StageError> {
+        let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
+        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let family = match model_type {
+            "bert" => Family::Bert,
+            // `xlm-roberta` has the same layers; its SentencePiece tokenizer.json is read as is.
+            "roberta" | "xlm-roberta" | "bertweet" => Family::Roberta,
+            "mpnet" => Family::Mpnet,
+            "" => return Err(problem("`model_type` is missing".to_owned())),
+            other => {
+                return Err(problem(format!(
+                    "`model_type` is `{other}`, expected bert, roberta or mpnet"
+                )));
+            }
+        };
+        let (positions, types, eps, pad, vocab) = match family {
+            Family::Bert => (512, 2, 1e-12, 0, 30_522),
+            Family::Roberta => (514, 1, 1e-5, 1, 50_265),
+            Family::Mpnet => (514, 0, 1e-5, 1, 30_527),
+        };
+        let fields = Fields { raw: &raw, path };
+        let hidden_dropout = fields.float("hidden_dropout_prob", 0.1)?;
+        let config = ModelConfig {
+            family,
+            vocab_size: fields.count("vocab_size", vocab)?,
+            hidden_size: fields.count("hidden_size", 768)?,
+            num_hidden_layers: fields.count("num_hidden_layers", 12)?,
+            num_attention_heads: fields.count("num_attention_heads", 12)?,
+            intermediate_size: fields.count("intermediate_size", 3072)?,
+            max_position_embeddings: fields.count("max_position_embeddings", positions)?,
+            type_vocab_size: match family {
+                Family::Mpnet => 0,
+                _ => fields.count("type_vocab_size", types)?,
+            },
+            layer_norm_eps: fields.float("layer_norm_eps", eps)?,
+            hidden_dropout,
+            attention_dropout: fields.float("attention_probs_dropout_prob", 0.1)?,
+            classifier_dropout: fields.float("classifier_dropout", hidden_dropout)?,
+            pad_token_id: fields.count("pad_token_id", pad)?,
+            relative_attention_num_buckets: fields.count("relative_attention_num_buckets", 32)?,
+            labels: labels(&raw),
+            raw: raw.clone(),
+        };
+        let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");
+        if activation != "gelu" {
+            return Err(problem(format!("`hidden_act` is `{activation}`, only gelu is known")));
+        }
+        let kind = raw.get("position_embedding_type").and_then(Value::as_str);
+        if let Some(kind) = kind.filter(|kind| *kind != "absolute") {
+            return Err(problem(format!(
+                "`position_embedding_type` is `{kind}`, only absolute is known"
+            )));
+        }
+        if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+            return Err(problem(format!(
+                "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
+                config.hidden_size, config.num_attention_heads
+            )));
+        }
+        Ok(config)
+    }
+
+    /// The longest sequence in tokens, special tokens included. RoBERTa's and MPNet's positions
+    /// begin after the padding index, so their tables hold that many rows more.
+    pub fn max_tokens(&self) -> usize {
+        match self.family {
+            Family::Bert => self.max_position_embeddings,
+            Family::Roberta | Family::Mpnet => {
+                self.max_position_embeddings.saturating_sub(self.pad_token_id + 1)
+            }
+        }
+    }
+}
+
+/// `id2label` by index; empty where it is absent or has gaps.
+fn labels(raw: &Map<String, Value>) -> Vec<String> {
+    let Some(map) = raw.get("id2label").and_then(Value::as_object) else { return Vec::new() };
+    let by_index: BTreeMap<usize, &str> =
+        map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?))).collect();
+    let complete = by_index.keys().copied().eq(0..map.len());
+    if complete { by_index.into_values().map(str::to_owned).collect() } else { Vec::new() }
+}
+
+struct Fields<'a> {
+    raw: &'a Map<String, Value>,
+    path: &'a Path,
+}
+
+impl Fields<'_> {
+    fn present(&self, name: &str) -> Option<&Value> {
+        self.raw.get(name).filter(|value| !value.is_null())
+    }
+
+    fn unfit(&self, name: &str, found: &Value, expected: &str) -> StageError {
+        let path: PathBuf = self.path.to_owned();
+        StageError::File { path, problem: format!("`{name}` is {found}, expected {expected}") }
+    }
+
+    fn count(&self, name: &str, default: usize) -> Result<usize, StageError> {
+        let Some(value) = self.present(name) else { return Ok(default) };
+        value
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| *number < 1 << 32)
+            .ok_or_else(|| self.unfit(name, value, "a whole number"))
+    }
+
+    fn float(&self, name: &str, default: f64) -> Result<f64, StageError> {
+        let Some(value) = self.present(name) else { return Ok(default) };
+        value.as_f64().ok_or_else(|| self.unfit(name, value, "a number"))
+    }
+}

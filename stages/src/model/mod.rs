@@ -1,0 +1,5 @@
+//! The encoder that `finetune` and `predict` run.
+
+pub mod config;
+
+pub use config::{Family, ModelConfig};

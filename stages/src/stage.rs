@@ -1,0 +1,116 @@
+//! What a built-in stage is: its name, version, inputs, parameters, outputs, and the function
+//! that does the work. The engine checks pipelines against this and never looks further; the
+//! traits live below both those who implement them and those who call them.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::StageError;
+use crate::event::{Event, Events};
+use crate::manifest::Manifest;
+use crate::params::{ParamSpec, Params};
+
+/// A built-in stage. All but [`Stage::run`] is data that the engine reads before anything runs.
+pub trait Stage: Sync {
+    /// What `uses:` says, for instance `finetune`.
+    fn name(&self) -> &'static str;
+
+    /// Enters the key. Raise it whenever the same inputs and parameters may give other bytes.
+    fn version(&self) -> u32;
+
+    /// One line for `pipe stages` and the README.
+    fn summary(&self) -> &'static str;
+
+    /// The inputs that a pipeline may wire, in the order in which they are documented.
+    fn inputs(&self) -> &'static [InputSpec];
+
+    /// The outputs; those with [`OutputSpec::given`] exist only where that input is wired.
+    fn outputs(&self) -> &'static [OutputSpec];
+
+    /// The parameters with their types, ranges and defaults.
+    fn params(&self) -> &'static [ParamSpec];
+
+    /// Checks what no single parameter or input shows: which combinations make sense.
+    /// `wired` holds the names of the inputs that the pipeline gives.
+    fn check(&self, _params: &Params, _wired: &[&str]) -> Result<(), CheckError> {
+        Ok(())
+    }
+
+    /// Does the work: reads the inputs named in the manifest, writes every output named there.
+    fn run(&self, context: &Context) -> Result<(), StageError>;
+}
+
+/// An input of a built-in stage.
+#[derive(Clone, Copy, Debug)]
+pub struct InputSpec {
+    pub name: &'static str,
+    /// A pipeline that does not wire it is refused.
+    pub required: bool,
+    /// May be an encoder: a folder, or `hub:owner/name@revision`.
+    pub kind: Kind,
+    pub doc: &'static str,
+}
+
+/// An output of a built-in stage.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputSpec {
+    pub name: &'static str,
+    /// The file or folder name by which people know it, for instance `metrics.jsonl`.
+    pub file: &'static str,
+    pub kind: Kind,
+    /// Exists only if this input is wired.
+    pub given: Option<&'static str>,
+    pub doc: &'static str,
+}
+
+/// Whether an artifact is one file or a folder of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Folder,
+}
+
+/// A combination of parameters or inputs that a stage refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CheckError {
+    /// The parameter or input to point at, if it is one.
+    pub name: Option<&'static str>,
+    pub message: String,
+}
+
+/// What a running stage has: its manifest, and a way to say how it goes.
+pub struct Context<'a> {
+    pub manifest: &'a Manifest,
+    pub events: &'a Events,
+}
+
+impl Context<'_> {
+    /// The checked parameters, defaults filled in.
+    pub fn params(&self) -> &Params {
+        &self.manifest.params
+    }
+
+    /// Where a wired input lies; an error names the stage's missing input.
+    pub fn input(&self, name: &'static str) -> Result<&Path, StageError> {
+        self.optional_input(name).ok_or(StageError::NoSuchInput { name })
+    }
+
+    /// Where an input lies if the pipeline wires it.
+    pub fn optional_input(&self, name: &str) -> Option<&Path> {
+        self.manifest.inputs.get(name).map(PathBuf::as_path)
+    }
+
+    /// Where to write an output; an error names the output that the manifest lacks.
+    pub fn output(&self, name: &'static str) -> Result<&Path, StageError> {
+        self.manifest
+            .outputs
+            .get(name)
+            .map(PathBuf::as_path)
+            .ok_or(StageError::NoSuchOutput { name })
+    }
+
+    /// Sends one event to the engine.
+    pub fn emit(&self, event: Event) {
+        self.events.emit(&event);
+    }
+}
