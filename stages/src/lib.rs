@@ -17,10 +17,18 @@
 
 pub mod error;
 pub mod event;
+pub mod finetune;
 pub mod manifest;
 pub mod model;
 pub mod params;
+pub mod predict;
+pub mod prediction;
+pub mod random;
 pub mod stage;
+pub mod text;
+pub mod tokenize;
+#[cfg(feature = "model")]
+pub mod train;
 
 use std::path::Path;
 
@@ -32,7 +40,16 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[]
+    &[&finetune::Finetune, &predict::Predict]
+}
+
+/// What `finetune` and `predict` say in a build without the model.
+#[cfg(not(feature = "model"))]
+fn without_model(stage: &str) -> StageError {
+    StageError::Unavailable {
+        what: format!("stage `{stage}`"),
+        problem: "this binary was built without the feature `model`".to_owned(),
+    }
 }
 
 /// The built-in of that name.

@@ -1,0 +1,3 @@
+//! Tests of the built-in stages against fixtures.
+
+mod model;
