@@ -17,9 +17,19 @@
 
 pub mod error;
 pub mod event;
+pub mod example;
+pub mod ingest;
+pub mod labels;
+pub mod lines;
 pub mod manifest;
 pub mod model;
+pub mod nearest;
+pub mod output;
 pub mod params;
+pub mod prediction;
+pub mod progress;
+pub mod random;
+pub mod split;
 pub mod stage;
 
 use std::path::Path;
@@ -32,7 +42,7 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[]
+    &[&ingest::Ingest, &split::Split]
 }
 
 /// The built-in of that name.
