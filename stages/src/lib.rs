@@ -29,6 +29,7 @@ pub mod params;
 pub mod prediction;
 pub mod progress;
 pub mod random;
+pub mod score;
 pub mod split;
 pub mod stage;
 
@@ -42,7 +43,7 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[&ingest::Ingest, &split::Split]
+    &[&ingest::Ingest, &split::Split, &score::Score]
 }
 
 /// The built-in of that name.
