@@ -194,45 +194,45 @@ impl DelimitedReader {
     fn next_record(&mut self) -> Result<Record, StageError> {
         self.raw.clear();
         let line_before = self.parser.line();
-        let (mut length, mut count, mut too_long, mut open) = (0, 0, false, false);
+        let (mut length, mut count, mut too_long) = (0, 0, false);
         let result = loop {
             let input = self.reader.fill_buf().map_err(StageError::io("reading", &self.path))?;
-            if input.is_empty() && !too_long {
-                // A line end that does not end the record is inside quotation marks.
-                let probe = self.parser.clone().read_record(b"\n", &mut [0; 8], &mut [0; 8]).0;
-                open = !self.raw.is_empty() && probe == ReadRecordResult::InputEmpty;
+            let at_end = input.is_empty();
+            // A line end added at the end of the file ends the last record, or it is inside
+            // quotation marks that were left open.
+            let (result, read, written, ended) = self.parser.read_record(
+                if at_end { b"\n" } else { input },
+                &mut self.cells[length..],
+                &mut self.ends[count..],
+            );
+            if !at_end {
+                too_long |= self.raw.len() + read > LINE_LIMIT;
+                match too_long {
+                    true => self.raw.truncate(BEGINNING),
+                    false => self.raw.extend_from_slice(&input[..read]),
+                }
+                self.reader.consume(read);
+                self.read_bytes += read as u64;
             }
-            let (result, read, written, ended) =
-                self.parser.read_record(input, &mut self.cells[length..], &mut self.ends[count..]);
-            too_long |= self.raw.len() + read > LINE_LIMIT;
-            if too_long {
-                self.raw.truncate(BEGINNING);
-            } else {
-                self.raw.extend_from_slice(&input[..read]);
-                length += written;
-                count += ended;
-            }
-            self.reader.consume(read);
-            self.read_bytes += read as u64;
+            // The cells of a record that is too long overwrite each other.
+            (length, count) = if too_long { (0, 0) } else { (length + written, count + ended) };
             match result {
-                ReadRecordResult::OutputFull if !too_long => self.cells.resize(2 * length + 8, 0),
-                ReadRecordResult::OutputEndsFull if !too_long => self.ends.resize(2 * count, 0),
                 ReadRecordResult::Record => break Record::Cells(count),
-                ReadRecordResult::End => break Record::End,
+                ReadRecordResult::OutputFull => self.cells.resize(2 * length + (1 << 12), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * count + 64, 0),
+                _ if at_end && self.raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {
+                    break Record::End;
+                }
+                _ if at_end => break Record::Open,
                 _ => {}
             }
         };
         // Blank lines before a record, and the `\n` of the `\r\n` before it, come with it.
-        let blank = self.raw.iter().take_while(|byte| byte.is_ascii_whitespace());
-        let blank = blank.take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
+        let blank = self.raw.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let lines = self.raw[..blank].iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.number = line_before + lines;
         self.raw.drain(..blank);
-        Ok(match result {
-            _ if too_long => Record::TooLong,
-            _ if open => Record::Open,
-            result => result,
-        })
+        Ok(if too_long { Record::TooLong } else { result })
     }
 }
 
