@@ -17,13 +17,22 @@
 
 pub mod error;
 pub mod event;
+pub mod example;
 pub mod finetune;
+pub mod ingest;
+pub mod labels;
+pub mod lines;
 pub mod manifest;
 pub mod model;
+pub mod nearest;
+pub mod output;
 pub mod params;
 pub mod predict;
 pub mod prediction;
+pub mod progress;
 pub mod random;
+pub mod score;
+pub mod split;
 pub mod stage;
 pub mod text;
 pub mod tokenize;
@@ -40,7 +49,7 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[&finetune::Finetune, &predict::Predict]
+    &[&ingest::Ingest, &split::Split, &finetune::Finetune, &predict::Predict, &score::Score]
 }
 
 /// What `finetune` and `predict` say in a build without the model.

@@ -1,3 +1,9 @@
-//! Tests of the built-in stages against fixtures.
+//! The tests of the built-in stages: each runs a stage through its manifest, as the engine does.
 
+mod harness;
+mod ingest;
+mod ingest_delimited;
 mod model;
+mod random;
+mod score;
+mod split;
