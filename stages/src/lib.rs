@@ -21,6 +21,9 @@ pub mod manifest;
 pub mod model;
 pub mod params;
 pub mod stage;
+pub mod tensors;
+pub mod text;
+pub mod tokenize;
 
 use std::path::Path;
 
@@ -32,7 +35,7 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[]
+    &[&tokenize::Tokenize]
 }
 
 /// The built-in of that name.
