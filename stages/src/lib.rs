@@ -34,6 +34,7 @@ pub mod random;
 pub mod score;
 pub mod split;
 pub mod stage;
+pub mod tensors;
 pub mod text;
 pub mod tokenize;
 #[cfg(feature = "model")]
@@ -49,7 +50,14 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[&ingest::Ingest, &split::Split, &finetune::Finetune, &predict::Predict, &score::Score]
+    &[
+        &ingest::Ingest,
+        &split::Split,
+        &tokenize::Tokenize,
+        &finetune::Finetune,
+        &predict::Predict,
+        &score::Score,
+    ]
 }
 
 /// What `finetune` and `predict` say in a build without the model.

@@ -7,3 +7,4 @@ mod model;
 mod random;
 mod score;
 mod split;
+mod tokenize;
