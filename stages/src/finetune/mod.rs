@@ -189,9 +189,10 @@ const PARAMS: &[ParamSpec] = &[
     },
     ParamSpec {
         name: "init",
-        kind: ParamKind::Choice(&["pretrained", "random"]),
+        kind: ParamKind::Choice(&["pretrained", "random", "auto"]),
         default: Default::Text("pretrained"),
-        doc: "the checkpoint's weights, or random ones by its config.json alone",
+        doc: "the checkpoint's weights, or random ones by its config.json alone; `auto`: random \
+              only where the folder holds no weights",
     },
     ParamSpec {
         name: "head",

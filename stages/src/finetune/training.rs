@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::StageError;
 use crate::event::Event;
 use crate::model::batch::Batch;
+use crate::model::checkpoint::has_weights;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::encoder::DropoutRates;
@@ -76,18 +77,18 @@ pub fn run(context: &Context) -> Result<(), StageError> {
 
     let chosen = device::choose(&context.manifest.device)?;
     context.emit(Event::Device { name: chosen.name });
-    let loaded = load(
-        base,
-        &config,
-        &load_options(params, &config, labels.len()),
-        &chosen.device.autodiff(),
-    )?;
-    if !loaded.new_parameters.is_empty() && params.text("init") == "pretrained" {
+    let options = load_options(params, &config, labels.len(), base);
+    if options.weights == Weights::Random && params.text("init") == "auto" {
+        let message = "the model folder holds no weights: starting from random ones".to_owned();
+        context.emit(Event::Note { message });
+    }
+    let loaded = load(base, &config, &options, &chosen.device.autodiff())?;
+    if !loaded.new_parameters.is_empty() && options.weights == Weights::Pretrained {
         let names = loaded.new_parameters.join(", ");
         context.emit(Event::Note { message: format!("new parameters: {names}") });
     }
 
-    let lengths: Vec<usize> = (0..train.rows()).map(|row| train.ids(row).len()).collect();
+    let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
     let batch_size = params.count("batch_size");
     let epochs = params.int("epochs").unsigned_abs();
     let steps_per_epoch = lengths.len().div_ceil(batch_size) as u64;
@@ -174,7 +175,12 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     Ok(())
 }
 
-fn load_options(params: &Params, config: &ModelConfig, classes: usize) -> LoadOptions {
+fn load_options(
+    params: &Params,
+    config: &ModelConfig,
+    classes: usize,
+    folder: &Path,
+) -> LoadOptions {
     let rate = |name: &str, own: f64| params.optional_float(name).unwrap_or(own);
     LoadOptions {
         classes,
@@ -184,10 +190,10 @@ fn load_options(params: &Params, config: &ModelConfig, classes: usize) -> LoadOp
         },
         head_rate: rate("classifier_dropout", config.classifier_dropout),
         seed: params.int("seed").unsigned_abs(),
-        weights: if params.text("init") == "random" {
-            Weights::Random
-        } else {
-            Weights::Pretrained
+        weights: match params.text("init") {
+            "random" => Weights::Random,
+            "auto" if !has_weights(folder) => Weights::Random,
+            _ => Weights::Pretrained,
         },
         head: if params.text("head") == "new" {
             HeadSource::New
@@ -263,11 +269,14 @@ fn check_vocabulary(
     path: &Path,
 ) -> Result<(), StageError> {
     let highest = (0..tokens.rows()).flat_map(|row| tokens.ids(row)).copied().max().unwrap_or(0);
-    let longest = (0..tokens.rows()).map(|row| tokens.ids(row).len()).max().unwrap_or(0);
     let problem = if highest as usize >= config.vocab_size {
         format!("token {highest} is beyond the model's vocabulary of {}", config.vocab_size)
-    } else if longest > config.max_tokens() {
-        format!("a sequence of {longest} tokens is beyond the model's {}", config.max_tokens())
+    } else if tokens.longest() > config.max_tokens() {
+        format!(
+            "a sequence of {} tokens is beyond the model's {}",
+            tokens.longest(),
+            config.max_tokens()
+        )
     } else {
         return Ok(());
     };
@@ -282,7 +291,7 @@ fn micro_batches(
     micro_batch: Option<usize>,
     shape: ModelShape,
 ) -> Vec<MicroBatch> {
-    let width = rows.iter().map(|row| tokens.ids(*row).len()).max().unwrap_or_default();
+    let width = rows.iter().map(|row| tokens.length(*row)).max().unwrap_or_default();
     let size = micro_batch.unwrap_or_else(|| automatic_micro_batch(rows.len(), width, shape));
     let mut first_row = 0;
     rows.chunks(size)

@@ -16,7 +16,7 @@ impl Batch {
     /// Pads on the right with `pad`.
     pub fn new<'a>(
         sequences: impl ExactSizeIterator<Item = (&'a [i32], Option<&'a [u8]>)> + Clone,
-        pad: usize,
+        pad: u32,
     ) -> Batch {
         let rows = sequences.len();
         let width = sequences.clone().map(|(ids, _)| ids.len()).max().unwrap_or_default();

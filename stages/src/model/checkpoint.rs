@@ -113,6 +113,13 @@ fn canonical_name(stored: &str) -> String {
     }
 }
 
+/// Whether `folder` holds weights in any layout, whole or broken.
+pub fn has_weights(folder: &Path) -> bool {
+    ["model.safetensors", "pytorch_model.bin"].iter().any(|name| {
+        folder.join(name).exists() || folder.join(format!("{name}.index.json")).exists()
+    })
+}
+
 /// The files that hold the weights; safetensors where both kinds are there.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
     for name in ["model.safetensors", "pytorch_model.bin"] {

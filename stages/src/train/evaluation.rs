@@ -30,7 +30,7 @@ pub fn probabilities(
     batch_size: usize,
     mut progress: impl FnMut(usize),
 ) -> Result<Vec<f32>, StageError> {
-    let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.ids(row).len()).collect();
+    let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.length(row)).collect();
     let mut result = vec![0.0; tokens.rows() * classes];
     let mut done = 0;
     for rows in evaluation_batches(&lengths, batch_size) {
