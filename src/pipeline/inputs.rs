@@ -164,8 +164,7 @@ impl Reader<'_> {
         let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
         let mut parts = repository.split('/');
         let owner_and_name = parts.clone().count() <= 2 && parts.all(is_hub_name);
-        let revision_fits =
-            revision.split('/').all(|part| is_hub_name(part)) && revision.len() <= 200;
+        let revision_fits = revision.split('/').all(is_hub_name) && revision.len() <= 200;
         if !owner_and_name || !revision_fits {
             let wrong = if owner_and_name { revision } else { repository };
             let message = format!("{}: `{wrong}` cannot be on the hub", self.what());

@@ -5,12 +5,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use unicode_width::UnicodeWidthChar;
-
 use super::Overrides;
 use super::marks::{Origin, Span};
 use super::node::Node;
+use crate::show::text::{columns, printable};
+use serde::Serialize;
 
 /// Why there is no pipeline to run.
 #[derive(Debug, thiserror::Error, Serialize)]
@@ -93,7 +92,7 @@ impl Problem {
     }
 
     /// As [`Problem::nearest`]; if nothing is near, lists what there is.
-    pub(super) fn nearest_or_all<'a>(&mut self, name: &str, known: &[&'a str]) -> &mut Problem {
+    pub(super) fn nearest_or_all(&mut self, name: &str, known: &[&str]) -> &mut Problem {
         self.nearest(name, known.iter().copied());
         if self.help.is_none() && !known.is_empty() && known.len() <= 20 {
             let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
@@ -206,8 +205,13 @@ fn write_problem(out: &mut fmt::Formatter, file: &Path, problem: &Problem) -> fm
             write!(out, "\n{margin}--> {}:{line}:{column}", file.display())?;
             if !text.is_empty() {
                 write!(out, "\n{margin} |\n{number} | {}", printable(text))?;
-                let carets = "^".repeat(columns(text, column - 1, *width).max(1));
-                let indent = " ".repeat(columns(text, 0, column - 1));
+                let part = |from: usize, count: usize| {
+                    let part: String = text.chars().skip(from).take(count).collect();
+                    columns(&printable(&part))
+                };
+                let before = column.saturating_sub(1);
+                let carets = "^".repeat(part(before, *width).max(1));
+                let indent = " ".repeat(part(0, before));
                 write!(out, "\n{margin} | {indent}{carets}")?;
             }
         }
@@ -220,28 +224,6 @@ fn write_problem(out: &mut fmt::Formatter, file: &Path, problem: &Problem) -> fm
         write!(out, "\nhelp: {}", printable(help))?;
     }
     Ok(())
-}
-
-/// How many columns of a terminal `count` characters of `text` take from character `from` on.
-fn columns(text: &str, from: usize, count: usize) -> usize {
-    let shown = |character: char| match character.width() {
-        Some(width) => width,
-        None => character.escape_default().count(),
-    };
-    text.chars().skip(from).take(count).map(shown).sum()
-}
-
-/// A text without control characters, which a terminal might obey.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 fn io_error_as_text<S: serde::Serializer>(error: &io::Error, out: S) -> Result<S::Ok, S::Error> {

@@ -22,8 +22,9 @@ pub(super) fn resolve(
     let mut publish = BTreeMap::new();
     for given in &draft.publish {
         let output = &given.key;
-        // Without a single output the stage itself is wrong, which is reported elsewhere.
-        if !names.contains(&output.as_str()) && !(names.is_empty() && draft.run.is_none()) {
+        // A built-in without a single output is an unknown one, which is reported elsewhere.
+        let unknown_builtin = names.is_empty() && draft.run.is_none();
+        if !unknown_builtin && !names.contains(&output.as_str()) {
             let message = format!("stage `{stage}` has no output `{output}` to publish");
             let problem = problems.at(given.key_origin, message).stage(stage);
             problem.nearest_or_all(output, &names);

@@ -162,10 +162,8 @@ fn command(draft: &Draft, run: &Node, problems: &mut Problems) -> Action {
     if text.contains('\0') {
         problems.with(run, format!("the command of stage `{stage}` has a NUL in it")).stage(stage);
     }
-    let groups = [
-        ("input", INPUT_PREFIX, keys(&draft.inputs)),
-        ("parameter", PARAM_PREFIX, keys(&draft.params)),
-    ];
+    let groups =
+        [("input", INPUT_PREFIX, &draft.inputs), ("parameter", PARAM_PREFIX, &draft.params)];
     for (what, prefix, entries) in groups {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for entry in entries {
@@ -184,10 +182,6 @@ fn command(draft: &Draft, run: &Node, problems: &mut Problems) -> Action {
         report_equal_output_variables(stage, node, problems);
     }
     Action::Command { text: text.to_owned() }
-}
-
-fn keys(entries: &[Entry]) -> &[Entry] {
-    entries
 }
 
 fn report_equal_output_variables(stage: &str, node: &Node, problems: &mut Problems) {

@@ -1,1 +1,2 @@
 //! later
+pub mod text;
