@@ -109,6 +109,15 @@ impl Index {
     }
 }
 
+/// Whether a path is there at all, told apart from one that cannot be looked at.
+pub fn exists(path: &Path) -> Result<bool, FileError> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::at("reading", path)(error)),
+    }
+}
+
 /// Header, then entries (stamp, digest, length of the path, path), then BLAKE3 of all before.
 const HEADER: &[u8; 8] = b"pipeidx1";
 

@@ -1,7 +1,11 @@
 //! `pipe`: a declarative build tool for fine-tuned text classifiers.
 
+pub mod cli;
+pub mod console;
 pub mod digest;
+pub mod error;
 pub mod executor;
+pub mod exit;
 pub mod file_error;
 pub mod graph;
 pub mod index;

@@ -13,10 +13,23 @@ use crate::source::{self, SourceError};
 /// The sources of a pipeline.
 pub struct Sources {
     pub index: Index,
+    fetcher: Fetcher,
+    found: Mutex<BTreeMap<PathBuf, Source>>,
+}
+
+/// Downloads sources.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
     /// Where downloads are kept.
     store_root: PathBuf,
     offline: bool,
-    found: Mutex<BTreeMap<PathBuf, Source>>,
+}
+
+impl Fetcher {
+    pub fn fetch(&self, input: &Input) -> Result<(), SourcesError> {
+        source::fetch(input, &self.store_root, self.offline)?;
+        Ok(())
+    }
 }
 
 /// A source on this disk.
@@ -37,10 +50,20 @@ pub enum SourcesError {
     Download(#[from] SourceError),
 }
 
+impl SourcesError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SourcesError::File(error) => error.hint().map(str::to_owned),
+            SourcesError::Missing { .. } | SourcesError::Download(_) => None,
+        }
+    }
+}
+
 impl Sources {
     pub fn new(index: Index, store_root: &Path, offline: bool) -> Sources {
-        let store_root = store_root.to_owned();
-        Sources { index, store_root, offline, found: Mutex::default() }
+        let fetcher = Fetcher { store_root: store_root.to_owned(), offline };
+        Sources { index, fetcher, found: Mutex::default() }
     }
 
     /// Where a source lies and what it holds; `None` if it has to be downloaded first, or is an
@@ -49,7 +72,7 @@ impl Sources {
         let path = match input {
             Input::Path(path) => Some(path.clone()),
             Input::Artifact { .. } => None,
-            remote => source::locate(remote, &self.store_root)?,
+            remote => source::locate(remote, &self.fetcher.store_root)?,
         };
         let Some(path) = path else { return Ok(None) };
         let known = self.found().get(&path).copied();
@@ -60,10 +83,9 @@ impl Sources {
         Ok(Some(FoundSource { path, source }))
     }
 
-    /// Downloads a source.
-    pub fn fetch(&self, input: &Input) -> Result<(), SourcesError> {
-        source::fetch(input, &self.store_root, self.offline)?;
-        Ok(())
+    /// To download from a thread that may outlive this.
+    pub fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
     }
 
     /// Looks again, whatever was found before.

@@ -27,6 +27,7 @@ use stages::Kind;
 use crate::digest::{Content, Digest};
 use crate::file_error::FileError;
 use crate::key::Key;
+use crate::lock::Lock;
 use crate::record::{Artifact, Record};
 use crate::scratch::{Scratch, rename_into, sync_folder};
 use crate::tree::{Tree, TreeFile, files_below};
@@ -87,6 +88,15 @@ impl Store {
         self.root.join("published").join(name.to_string())
     }
 
+    /// Removes the lock files that dead processes left. Whoever waits for one looks again.
+    pub fn remove_dead_locks(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("locks")) else { return };
+        for entry in entries.flatten() {
+            // Dropping a lock removes its file; one that is held by someone stays.
+            drop(Lock::try_acquire(&entry.path()));
+        }
+    }
+
     // Records.
 
     fn record_file(&self, key: Key) -> PathBuf {
@@ -141,6 +151,16 @@ impl Store {
         markers.sort_unstable_by_key(|(modified, key)| (std::cmp::Reverse(*modified), *key));
         let records = markers.into_iter().filter_map(|(_, key)| self.record(key));
         records.take(limit).collect()
+    }
+
+    /// All records, in no order.
+    pub fn records(&self) -> Vec<Record> {
+        let folders = fs::read_dir(self.root.join("records")).into_iter().flatten().flatten();
+        let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten();
+        let keys = files.flatten().filter_map(|file| {
+            file.file_name().to_str()?.strip_suffix(".json")?.parse().ok()
+        });
+        keys.filter_map(|key| self.record(key)).collect()
     }
 
     // Objects.

@@ -72,6 +72,8 @@ pub struct Summary {
     pub hits: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Outputs that could not be published.
+    pub not_published: usize,
     pub interrupted: bool,
     pub seconds: f64,
     /// What the hits took when they ran.

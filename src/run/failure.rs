@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Digest, kind_name};
 use crate::executor::ExitStatus;
 use crate::file_error::FileError;
-use crate::sources::SourcesError;
+use crate::plan::PlanError;
+use crate::reason::Reason;
 use stages::Kind;
 
 /// The end of a stage that gives no record.
@@ -28,10 +29,15 @@ pub enum StageFailure {
     /// Not this stage's fault: the stage that made the object runs again, then this one.
     #[error("its input `{input}` is damaged in the store ({})", digest.short())]
     DamagedInput { input: String, stage: String, digest: Digest },
+    #[error("{reason}, and again after it had run")]
+    DamagedAgain { reason: Reason },
     #[error("interrupted")]
     Interrupted,
+    /// An input that was there when the run was planned, or has just been downloaded.
     #[error(transparent)]
-    Source(#[from] SourcesError),
+    Input(#[from] PlanError),
+    #[error("{message}")]
+    Download { message: String, hint: Option<String> },
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -40,7 +46,7 @@ impl StageFailure {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            StageFailure::Said { hint, .. } => hint.clone(),
+            StageFailure::Said { hint, .. } | StageFailure::Download { hint, .. } => hint.clone(),
             StageFailure::NoOutput { output, .. } => {
                 let variable = crate::run::prepare::variable_name("OUT", output);
                 Some(format!("a command writes it to the path in `${variable}`"))
@@ -49,6 +55,11 @@ impl StageFailure {
             StageFailure::File(error) => error.hint().map(str::to_owned),
             _ => None,
         }
+    }
+
+    /// Whether this is how a stage looks that was told to end.
+    pub fn may_be_by_signal(&self) -> bool {
+        matches!(self, StageFailure::Process { .. } | StageFailure::Said { .. })
     }
 
     /// The log to point at, if it can say more.
