@@ -1,1 +1,4 @@
-fn main() {}
+//! The integration tests of `pipe`: one binary, a module for each part.
+
+mod graph;
+mod pipeline;
