@@ -2,3 +2,5 @@
 
 mod graph;
 mod pipeline;
+mod server;
+mod source;
