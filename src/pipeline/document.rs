@@ -159,6 +159,10 @@ impl Document {
             env: None,
             salt: None,
         };
+        if !matches!(value.content, Content::Map(_)) && !value.is_null() {
+            // One mistake, one message: it shall not be called a stage without `run` as well.
+            draft.run = Some(Node::scalar(String::new().into(), value.origin));
+        }
         for Entry { key, key_origin, value } in
             map(value, &format!("stage `{}`", draft.name), problems)
         {
@@ -177,7 +181,7 @@ impl Document {
                     let problem = problems.at(key_origin, message).stage(&draft.name);
                     problem.nearest_or_all(&key, &STAGE_KEYS);
                     // The commonest slip: a parameter beside `params` rather than in it.
-                    if problem.help.as_deref().is_some_and(|help| help.starts_with("there is")) {
+                    if crate::suggest::nearest(&key, STAGE_KEYS).is_none() {
                         problem.note("parameters stand under `params:`".to_owned());
                     }
                 }

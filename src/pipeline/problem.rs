@@ -96,7 +96,7 @@ impl Problem {
         self.nearest(name, known.iter().copied());
         if self.help.is_none() && !known.is_empty() && known.len() <= 20 {
             let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-            self.help = Some(format!("there is {}", names.join(", ")));
+            self.help = Some(format!("known: {}", names.join(", ")));
         }
         self
     }
