@@ -1,18 +1,53 @@
 //! The pipeline as the user means it: read, interpolated, overridden, checked. What the engine
 //! goes on with holds no YAML and no variable any more.
+//!
+//! ```text
+//! text ─ document ─ overrides ─ variables ─ stage, inputs, publish, links ─→ Pipeline
+//!        (shape)    (profile,    (${name})   (names, types, ranges, paths,
+//!                    --set)                    cycles)
+//! ```
+//!
+//! All problems of a file are collected on the way and reported together ([`PipelineError`]);
+//! nothing runs unless there are none.
+
+mod document;
+mod inputs;
+mod links;
+mod marks;
+mod names;
+mod node;
+mod overrides;
+mod problem;
+mod publish;
+mod stage;
+mod variables;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stages::Kind;
+
+pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
+pub use problem::{Location, PipelineError, Problem};
+
+use document::Document;
+use problem::Problems;
+use variables::Variables;
+
+/// The name of the file that is looked for.
+pub const PIPELINE_FILE: &str = "pipeline.yaml";
+
+/// `hub:…` and URLs are inputs of their own kind, so no stage can have these names.
+const RESERVED_STAGES: [&str; 3] = ["hub", "http", "https"];
 
 /// A checked pipeline.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     /// The YAML file.
     pub file: PathBuf,
-    /// The project: the folder of the YAML file. Relative paths start here.
+    /// The project: the folder of the YAML file, absolute. Relative paths start here.
     pub root: PathBuf,
     /// In the order of the file.
     pub stages: Vec<Stage>,
@@ -70,4 +105,88 @@ pub struct Output {
     pub file: String,
     /// `None` for a command: whatever it wrote.
     pub kind: Option<Kind>,
+}
+
+/// What is laid over the file: first the profile, then each `--set` in turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// A key (`variable`, `stage.parameter`, `stage.inputs.name`) and its value as typed.
+    pub set: Vec<(String, String)>,
+    /// The name of a profile of the file.
+    pub profile: Option<String>,
+}
+
+/// As an input is written in YAML; a URL without its digest.
+impl fmt::Display for Input {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Input::Path(path) => write!(out, "{}", path.display()),
+            Input::Url { url, .. } => out.write_str(url),
+            Input::Hub { repository, revision } => write!(out, "hub:{repository}@{revision}"),
+            Input::Artifact { stage, output } => write!(out, "{stage}:{output}"),
+        }
+    }
+}
+
+/// The `pipeline.yaml` of a folder, or of the nearest one above it.
+pub fn find_pipeline_file(start: &Path) -> Option<PathBuf> {
+    let start = std::path::absolute(start).ok()?;
+    start.ancestors().map(|folder| folder.join(PIPELINE_FILE)).find(|file| file.is_file())
+}
+
+impl Pipeline {
+    /// Reads a pipeline and checks everything that can be checked before anything runs.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Read`] if the file cannot be read, else [`PipelineError::Invalid`] with
+    /// every problem of the file and of the overrides.
+    pub fn load(file: &Path, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
+        Pipeline::load_with(file, overrides, stages::all())
+    }
+
+    /// As [`Pipeline::load`], with other built-in stages than those of this binary.
+    pub fn load_with(
+        file: &Path,
+        overrides: &Overrides,
+        registry: &[&dyn stages::Stage],
+    ) -> Result<Pipeline, PipelineError> {
+        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let absolute = std::path::absolute(file).map_err(unreadable)?;
+        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+
+        let mut problems = Problems::new(&text, overrides);
+        let mut document = Document::read(&text, &mut problems);
+        overrides::apply(&mut document, overrides, registry, &mut problems);
+        let variables = Variables::resolve(document.vars, &mut problems);
+        let mut drafts = document.stages;
+        for draft in &mut drafts {
+            stage::fill_variables(draft, &variables, &mut problems);
+        }
+        let outputs = stage::declared_outputs(&drafts, registry, &mut problems);
+        let mut stages = Vec::with_capacity(drafts.len());
+        for draft in &drafts {
+            let inputs = inputs::resolve(draft, &outputs, &root, registry, &mut problems);
+            let publish = publish::resolve(draft, &outputs, &root, &absolute, &mut problems);
+            stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
+        }
+        links::check(&drafts, &stages, &root, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems.into_error(file));
+        }
+        Ok(Pipeline { file: absolute, root, stages })
+    }
+
+    /// The stage of that name.
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+}
+
+impl Stage {
+    /// The output of that name.
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
 }

@@ -1,1 +1,6 @@
-fn main() {}
+//! The integration tests of `pipe`: one binary, a module for each part.
+
+mod graph;
+mod pipeline;
+mod server;
+mod source;

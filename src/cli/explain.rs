@@ -1,0 +1,37 @@
+//! `pipe explain STAGE`: why it would run, or from when its result is, and what its key is of.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+
+#[derive(Debug, Args)]
+pub struct ExplainOptions {
+    stage: String,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &ExplainOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let index = project.stage_index(&options.stage)?;
+    let selected = project.graph.upstream(&[index]);
+    let sources = project.sources(true, false);
+    let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
+    if let Some(planned) = plan.stages.iter().find(|planned| planned.stage == index) {
+        console.explanation(planned, &project.pipeline.stages[index], &project.store, options.json)?;
+    }
+    Ok(Exit::Done)
+}

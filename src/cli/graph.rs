@@ -1,0 +1,41 @@
+//! `pipe graph`: the stages and what they hand on.
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::project::Project;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::graph::{Format, render};
+
+#[derive(Debug, Args)]
+pub struct GraphOptions {
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// For a terminal, for Graphviz, or for a web page
+    #[arg(long, value_enum, default_value = "text")]
+    format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum GraphFormat {
+    Text,
+    Dot,
+    Mermaid,
+}
+
+pub fn execute(
+    options: &GraphOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let format = match options.format {
+        GraphFormat::Text => Format::Text,
+        GraphFormat::Dot => Format::Dot,
+        GraphFormat::Mermaid => Format::Mermaid,
+    };
+    console.data(&render(&project.pipeline, &project.graph, format))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,149 @@
+//! What the user typed. Each subcommand has a file; what they share is in [`project`].
+
+mod cache;
+mod explain;
+mod graph;
+pub mod project;
+mod run;
+mod show;
+mod stage;
+mod stages;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::console::{Console, When};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::file_error::FileError;
+use crate::pipeline::Overrides;
+
+/// A declarative build tool for fine-tuned text classifiers.
+///
+/// One YAML file declares the stages; `pipe run` runs those whose result is not in the store
+/// yet, and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "pipe", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// The pipeline; otherwise `pipeline.yaml` here or in the nearest folder above
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Do as if started in this folder
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Where the store is; otherwise `cache` beside the pipeline
+    #[arg(long, global = true, value_name = "DIR", env = "PIPE_CACHE")]
+    pub cache: Option<PathBuf>,
+    /// Errors and warnings only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Stages that are up to date, too
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to use colors
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What is laid over the pipeline.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OverrideOptions {
+    /// Set a variable (`model=DIR`) or a stage's parameter (`finetune.epochs=2`)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+    /// Apply one of the pipeline's profiles
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the stages that are not up to date
+    Run(run::RunOptions),
+    /// Say what is up to date, and why the rest is not
+    Status(status::StatusOptions),
+    /// Say why a stage would run, field by field
+    Explain(explain::ExplainOptions),
+    /// Draw the graph of stages
+    Graph(graph::GraphOptions),
+    /// Look into the store
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
+    /// Show an artifact in readable form
+    Show(show::ShowOptions),
+    /// List the built-in stages, or one with its parameters
+    Stages(stages::StagesOptions),
+    /// Run one built-in stage as its manifest says
+    #[command(hide = true)]
+    Stage { manifest: PathBuf },
+    /// End the stages' processes when the engine dies
+    #[command(hide = true)]
+    Guard,
+}
+
+impl Cli {
+    /// The console as the options want it.
+    pub fn console(&self) -> Console {
+        let color = match self.globals.color {
+            Color::Auto => When::Auto,
+            Color::Always => When::Always,
+            Color::Never => When::Never,
+        };
+        Console::new(color, self.globals.quiet, self.globals.verbose)
+    }
+
+    /// Does what was asked.
+    pub fn execute(self, console: &Console) -> Result<Exit, Error> {
+        if let Some(folder) = &self.globals.directory {
+            std::env::set_current_dir(folder)
+                .map_err(|error| Error::Folder(FileError::at("opening", folder)(error)))?;
+        }
+        let globals = &self.globals;
+        match self.command {
+            Command::Run(options) => run::execute(&options, globals, console),
+            Command::Status(options) => status::execute(&options, globals, console),
+            Command::Explain(options) => explain::execute(&options, globals, console),
+            Command::Graph(options) => graph::execute(&options, globals, console),
+            Command::Cache(command) => cache::execute(&command, globals, console),
+            Command::Show(options) => show::execute(&options, globals, console),
+            Command::Stages(options) => stages::execute(&options, console),
+            Command::Stage { manifest } => Ok(stage::execute(&manifest)),
+            Command::Guard => {
+                crate::executor::guard::watch(std::io::stdin());
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl OverrideOptions {
+    pub fn overrides(&self) -> Overrides {
+        Overrides { set: self.set.clone(), profile: self.profile.clone() }
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected `KEY=VALUE`")?;
+    if key.is_empty() {
+        return Err("there is no key before `=`".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}

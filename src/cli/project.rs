@@ -1,0 +1,153 @@
+//! What nearly every subcommand starts from: the pipeline, its graph, its store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::cli::Globals;
+use crate::console::Console;
+use crate::console::text::age;
+use crate::error::Error;
+use crate::file_error::FileError;
+use crate::graph::Graph;
+use crate::index::Index;
+use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
+use crate::plan::{Decision, Plan, plan};
+use crate::record::Record;
+use crate::sources::Sources;
+use crate::store::Store;
+use crate::suggest::nearest;
+
+/// A loaded project.
+pub struct Project {
+    pub pipeline: Pipeline,
+    pub graph: Graph,
+    pub store: Store,
+}
+
+impl Project {
+    /// Reads and checks the pipeline. Nothing is written.
+    pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
+        let file = match &globals.file {
+            Some(file) => file.clone(),
+            None => find_pipeline_file(Path::new(".")).ok_or_else(|| {
+                let folder = std::env::current_dir().unwrap_or_default();
+                Error::NoPipeline { folder }
+            })?,
+        };
+        let pipeline = Pipeline::load(&file, overrides)?;
+        let graph = Graph::new(&pipeline);
+        let root = match &globals.cache {
+            Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
+            None => pipeline.root.join("cache"),
+        };
+        let store = Store::new(&root);
+        Ok(Project { pipeline, graph, store })
+    }
+
+    /// The pipeline's sources. With `trusted` false every file is read again.
+    pub fn sources(&self, trusted: bool, offline: bool) -> Sources {
+        let index = Index::load(&self.store.index_file(), trusted);
+        Sources::new(index, self.store.root(), offline)
+    }
+
+    /// The place of a stage in the pipeline.
+    pub fn stage_index(&self, name: &str) -> Result<usize, Error> {
+        let names = || self.pipeline.stages.iter().map(|stage| stage.name.as_str());
+        names().position(|known| known == name).ok_or_else(|| Error::UnknownStage {
+            name: name.to_owned(),
+            nearest: nearest(name, names()).map(str::to_owned),
+        })
+    }
+
+    /// The stages of these names with all that they need; all stages if none is named.
+    pub fn select(&self, names: &[String]) -> Result<BTreeSet<usize>, Error> {
+        if names.is_empty() {
+            return Ok((0..self.pipeline.stages.len()).collect());
+        }
+        let stages: Result<Vec<usize>, Error> =
+            names.iter().map(|name| self.stage_index(name)).collect();
+        Ok(self.graph.upstream(&stages?))
+    }
+
+    pub fn plan(
+        &self,
+        selected: &BTreeSet<usize>,
+        forced: &BTreeSet<String>,
+        sources: &Sources,
+    ) -> Result<Plan, Error> {
+        Ok(plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)?)
+    }
+}
+
+impl Project {
+    /// The record that `stage:output`, or the beginning of a key or digest, names, and which of
+    /// its outputs that is. A stage that is not up to date has its newest record shown, with a
+    /// warning.
+    pub fn find(&self, name: &str, console: &Console) -> Result<(Record, Option<String>), Error> {
+        match name.split_once(':') {
+            Some((stage, output)) if !["file", "folder"].contains(&stage) => {
+                let record = self.record_of(stage, output, console)?;
+                Ok((record, Some(output.to_owned())))
+            }
+            _ => self.find_by_prefix(name),
+        }
+    }
+
+    fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
+        let index = self.stage_index(stage)?;
+        let declared = &self.pipeline.stages[index];
+        if declared.output(output).is_none() {
+            let known = declared.outputs.iter().map(|output| format!("`{}`", output.name));
+            return Err(Error::UnknownOutput {
+                stage: stage.to_owned(),
+                output: output.to_owned(),
+                known: known.collect(),
+            });
+        }
+        let selected = self.graph.upstream(&[index]);
+        let plan = self.plan(&selected, &BTreeSet::new(), &self.sources(true, false));
+        // A missing source does not hide what was made from it.
+        let planned = plan.ok().and_then(|plan| {
+            plan.stages.into_iter().find(|planned| planned.stage == index)
+        });
+        if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
+            return Ok(*record);
+        }
+        let newest = self.store.records_of_stage(stage, usize::MAX).into_iter();
+        let newest = newest.filter(|record| record.outputs.contains_key(output)).find(|record| {
+            record.outputs.values().all(|artifact| self.store.holds(artifact))
+        });
+        let record = newest.ok_or_else(|| Error::NotMade {
+            artifact: format!("{stage}:{output}"),
+            stage: stage.to_owned(),
+        })?;
+        let when = age(&record.when);
+        console.warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
+        Ok(record)
+    }
+
+    fn find_by_prefix(&self, prefix: &str) -> Result<(Record, Option<String>), Error> {
+        let digest = prefix.split_once(':').map_or(prefix, |(_, digest)| digest);
+        let matches = |text: String| !digest.is_empty() && text.starts_with(digest);
+        let mut found = BTreeMap::new();
+        for record in self.store.records() {
+            if matches(record.key.to_string()) {
+                found.insert(record.key.to_string(), (record, None));
+                continue;
+            }
+            let output = record.outputs.iter().find_map(|(name, artifact)| {
+                let digest = artifact.content.digest.to_string();
+                matches(digest.clone()).then(|| (name.clone(), digest))
+            });
+            if let Some((output, digest)) = output {
+                found.entry(digest).or_insert((record, Some(output)));
+            }
+        }
+        let name = prefix.to_owned();
+        if found.len() > 1 {
+            return Err(Error::NoArtifact { name, problem: "more than one: give more digits" });
+        }
+        let only = found.into_values().next();
+        only.ok_or(Error::NoArtifact { name, problem: "nothing in the store" })
+    }
+}

@@ -1,0 +1,71 @@
+//! `pipe stages`: the built-in stages, from the same tables that pipelines are checked against.
+
+use std::fmt::Write;
+
+use clap::Args;
+use stages::Stage;
+
+use crate::console::Console;
+use crate::console::text::{table, wrapped};
+use crate::digest::kind_name;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::reason::value_text;
+use crate::suggest::nearest;
+
+#[derive(Debug, Args)]
+pub struct StagesOptions {
+    /// A built-in stage
+    name: Option<String>,
+}
+
+pub fn execute(options: &StagesOptions, console: &Console) -> Result<Exit, Error> {
+    let text = match &options.name {
+        None => {
+            let rows = stages::all().iter().map(|stage| {
+                vec![stage.name().to_owned(), stage.summary().to_owned()]
+            });
+            table(rows.collect())
+        }
+        Some(name) => {
+            let names = stages::all().iter().map(|stage| stage.name());
+            let stage = stages::find(name).ok_or_else(|| Error::UnknownBuiltin {
+                name: name.clone(),
+                nearest: nearest(name, names).map(str::to_owned),
+            })?;
+            described(stage)
+        }
+    };
+    console.data(&text)?;
+    Ok(Exit::Done)
+}
+
+fn described(stage: &dyn Stage) -> String {
+    let mut text = format!("{} (version {})\n", stage.name(), stage.version());
+    text.push_str(&wrapped(stage.summary(), 2));
+    text.push_str("\ninputs\n");
+    for input in stage.inputs() {
+        let needed = if input.required { "" } else { ", optional" };
+        let _ = writeln!(text, "  {} ({}{needed})", input.name, kind_name(input.kind));
+        text.push_str(&wrapped(input.doc, 6));
+    }
+    text.push_str("\noutputs\n");
+    for output in stage.outputs() {
+        let given = output.given.map(|input| format!(", if `{input}` is given"));
+        let (kind, given) = (kind_name(output.kind), given.unwrap_or_default());
+        let _ = writeln!(text, "  {} ({kind} `{}`{given})", output.name, output.file);
+        text.push_str(&wrapped(output.doc, 6));
+    }
+    text.push_str("\nparameters\n");
+    for param in stage.params() {
+        let default = match param.default.value() {
+            None => "must be given".to_owned(),
+            Some(serde_json::Value::Null) => "not set by default".to_owned(),
+            Some(value) if value.as_str() == Some("") => "default empty".to_owned(),
+            Some(value) => format!("default {}", value_text(&value)),
+        };
+        let _ = writeln!(text, "  {}: {} ({default})", param.name, param.kind.expected());
+        text.push_str(&wrapped(param.doc, 6));
+    }
+    text
+}

@@ -1,0 +1,32 @@
+//! `pipe status`: the plan of all stages, as a table.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+
+#[derive(Debug, Args)]
+pub struct StatusOptions {
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print one JSON object a stage
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &StatusOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let selected = project.select(&[])?;
+    let plan = project.plan(&selected, &BTreeSet::new(), &project.sources(true, false))?;
+    console.plan(&plan, &project.pipeline, false, options.json)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,125 @@
+//! `explain` for people: what a stage comes to, every difference in full, and the key's fields.
+
+use std::fmt::Write;
+
+use crate::console::plan_view::sentence;
+use crate::console::style::{Palette, paint};
+use crate::console::text::{age, bytes, figures, seconds};
+use crate::pipeline::Stage;
+use crate::plan::{Decision, PlannedStage};
+use crate::reason::{Change, Reason, origin, value_text};
+use crate::record::Record;
+use crate::show::text::printable;
+use crate::store::Store;
+
+pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Palette) -> String {
+    let name = paint(palette.name, &stage.name);
+    let mut text = String::new();
+    match &planned.decision {
+        Decision::Hit(record) => {
+            let _ = writeln!(text, "{name} is up to date");
+            describe_record(&mut text, record);
+        }
+        Decision::Run { reason, .. } => {
+            let _ = writeln!(text, "{name} will run: {}", headline(reason));
+            describe_reason(&mut text, reason, store);
+        }
+        Decision::Wait(wait) => {
+            let _ = writeln!(text, "{name} {}", match &wait.certain {
+                Some(_) => format!("will run {}", sentence(&planned.decision)),
+                None => sentence(&planned.decision),
+            });
+            if let Some(reason) = &wait.certain {
+                describe_reason(&mut text, reason, store);
+            } else {
+                text.push_str("  if they produce the same bytes as before, it will not run\n");
+            }
+        }
+    }
+    text.push_str("\nwhat enters its key\n");
+    describe_stage(&mut text, stage);
+    text
+}
+
+fn headline(reason: &Reason) -> String {
+    match reason {
+        Reason::Changed { changes, .. } if changes.len() > 1 => {
+            format!("{} things changed", changes.len())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
+    let Reason::Changed { changes, since, key } = reason else { return };
+    let when = age(since);
+    let took = store.record(*key).map(|record| format!(", took {}", seconds(record.seconds)));
+    let took = took.unwrap_or_default();
+    let _ = writeln!(text, "  compared with its run of {when} ago{took} (key {})", key.short());
+    for change in changes {
+        match change {
+            Change::Command { from, to } => {
+                text.push_str("  command\n");
+                lines(text, "-", from);
+                lines(text, "+", to);
+            }
+            Change::Input { from: Some(from), to: Some(to), .. } => {
+                let (from, to) = (from.digest.short(), to.digest.short());
+                let _ = writeln!(text, "  {change}: {from} → {to}");
+            }
+            other => {
+                let _ = writeln!(text, "  {other}");
+            }
+        }
+    }
+}
+
+fn lines(text: &mut String, sign: &str, command: &str) {
+    for line in command.lines() {
+        let _ = writeln!(text, "    {sign} {}", printable(line));
+    }
+}
+
+fn describe_record(text: &mut String, record: &Record) {
+    let _ = writeln!(
+        text,
+        "  ran {} ago in {} on {} (key {})",
+        age(&record.when),
+        seconds(record.seconds),
+        printable(&record.machine),
+        record.key.short()
+    );
+    for (output, artifact) in &record.outputs {
+        let (digest, size) = (artifact.content.digest.short(), bytes(artifact.bytes));
+        let _ = writeln!(text, "  output {output}: {digest}, {size}");
+    }
+    if !record.metrics.is_empty() {
+        let _ = writeln!(text, "  {}", figures(&record.metrics, 6));
+    }
+}
+
+fn describe_stage(text: &mut String, stage: &Stage) {
+    match &stage.action {
+        crate::pipeline::Action::Builtin { name, version } => {
+            let _ = writeln!(text, "  built-in {name}, version {version}");
+        }
+        crate::pipeline::Action::Command { text: command } => {
+            text.push_str("  command\n");
+            lines(text, "$", command);
+        }
+    }
+    for (name, input) in &stage.inputs {
+        let _ = writeln!(text, "  input {name}: bytes of {}", printable(&origin(input)));
+    }
+    for (name, value) in &stage.params {
+        let _ = writeln!(text, "  parameter {name}: {}", printable(&value_text(value)));
+    }
+    let outputs: Vec<&str> = stage.outputs.iter().map(|output| output.name.as_str()).collect();
+    let _ = writeln!(text, "  outputs: {}", outputs.join(", "));
+    for name in &stage.env {
+        let _ = writeln!(text, "  environment: ${name}");
+    }
+    if let Some(salt) = &stage.salt {
+        let _ = writeln!(text, "  salt: {}", printable(salt));
+    }
+}

@@ -1,0 +1,100 @@
+//! The live area of a run: a line for each stage that is running.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::console::text::{figure, grouped, seconds};
+use crate::show::text::printable;
+
+pub struct Live {
+    area: MultiProgress,
+    stages: BTreeMap<String, Line>,
+}
+
+struct Line {
+    bar: ProgressBar,
+    /// When this count towards a total began, and where.
+    since: Option<(Instant, u64, Option<u64>)>,
+}
+
+impl Live {
+    pub fn new() -> Live {
+        Live { area: MultiProgress::new(), stages: BTreeMap::new() }
+    }
+
+    pub fn start(&mut self, stage: &str) {
+        let bar = self.area.add(ProgressBar::new_spinner());
+        // The template is a constant; were it wrong, the default would do.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(stage.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.stages.insert(stage.to_owned(), Line { bar, since: None });
+    }
+
+    pub fn progress(
+        &mut self,
+        stage: &str,
+        done: u64,
+        total: Option<u64>,
+        unit: &str,
+        values: &BTreeMap<String, f64>,
+    ) {
+        let Some(line) = self.stages.get_mut(stage) else { return };
+        let (began, first) = match line.since {
+            Some((began, first, same)) if same == total && done >= first => (began, first),
+            _ => {
+                let now = Instant::now();
+                line.since = Some((now, done, total));
+                (now, done)
+            }
+        };
+        let left = total.and_then(|total| time_left(began.elapsed(), done - first, total - done.min(total)));
+        line.bar.set_message(message(done, total, unit, values, left));
+    }
+
+    pub fn end(&mut self, stage: &str) {
+        if let Some(line) = self.stages.remove(stage) {
+            line.bar.finish_and_clear();
+        }
+    }
+
+    /// A line above the live ones.
+    pub fn line(&self, line: &str) {
+        // The terminal may be gone.
+        let _ = self.area.println(line);
+    }
+}
+
+/// From the pace so far; nothing can be said after less than a second.
+fn time_left(elapsed: Duration, done: u64, rest: u64) -> Option<f64> {
+    (done > 0 && elapsed >= Duration::from_secs(1))
+        .then(|| elapsed.as_secs_f64() / done as f64 * rest as f64)
+}
+
+fn message(
+    done: u64,
+    total: Option<u64>,
+    unit: &str,
+    values: &BTreeMap<String, f64>,
+    left: Option<f64>,
+) -> String {
+    let unit = printable(unit);
+    let mut parts = vec![match total {
+        Some(total) => format!("{}/{} {unit}", grouped(done), grouped(total)),
+        None => format!("{} {unit}", grouped(done)),
+    }];
+    for (name, value) in values {
+        parts.push(match name.strip_suffix("_per_second") {
+            Some(thing) => format!("{} {}/s", grouped(value.max(0.0) as u64), printable(thing)),
+            None => format!("{} {}", printable(name), figure(*value)),
+        });
+    }
+    if let Some(left) = left {
+        parts.push(format!("{} left", seconds(left)));
+    }
+    parts.join(" · ")
+}

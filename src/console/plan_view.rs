@@ -1,0 +1,156 @@
+//! A plan as a table or as JSON, for `status` and `run --dry-run`.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::console::style::{Palette, paint};
+use crate::console::text::{WIDTH, count, names, seconds};
+use crate::key::Key;
+use crate::pipeline::{Pipeline, Stage};
+use crate::plan::{Decision, Plan, PlannedStage};
+use crate::reason::Reason;
+use crate::show::text::{columns, fit};
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct StagePlanned<'a> {
+    event: &'static str,
+    stage: &'a str,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    /// Why it runs, or will whatever its makers produce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a Reason>,
+    /// The same for people.
+    sentence: String,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    waits_for: BTreeSet<&'a str>,
+    may_be_cut_off: bool,
+    /// What it took the last time.
+    expected_seconds: Option<f64>,
+}
+
+pub fn json(plan: &Plan, pipeline: &Pipeline) -> String {
+    let stages = plan.stages.iter();
+    stages.map(|planned| stage_json(planned, &pipeline.stages[planned.stage])).collect()
+}
+
+pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
+    let sentence = sentence(&planned.decision);
+    let expected_seconds = planned.seconds;
+    let (event, stage, none) = ("stage_planned", stage.name.as_str(), BTreeSet::new());
+    let line = match &planned.decision {
+        Decision::Hit(record) => StagePlanned {
+            event,
+            stage,
+            decision: "hit",
+            key: Some(record.key),
+            why: None,
+            sentence,
+            waits_for: none,
+            may_be_cut_off: false,
+            expected_seconds,
+        },
+        Decision::Run { key, reason } => StagePlanned {
+            event,
+            stage,
+            decision: "run",
+            key: Some(*key),
+            why: Some(reason),
+            sentence,
+            waits_for: none,
+            may_be_cut_off: false,
+            expected_seconds,
+        },
+        Decision::Wait(wait) => StagePlanned {
+            event,
+            stage,
+            decision: "wait",
+            key: None,
+            why: wait.certain.as_ref(),
+            sentence,
+            waits_for: wait.stages.iter().chain(&wait.downloads).map(String::as_str).collect(),
+            may_be_cut_off: wait.certain.is_none(),
+            expected_seconds,
+        },
+    };
+    // Names, numbers and reasons always serialize.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
+}
+
+/// What a stage comes to, in words.
+pub fn sentence(decision: &Decision) -> String {
+    match decision {
+        Decision::Hit(_) => "up to date".to_owned(),
+        Decision::Run { reason, .. } => reason.to_string(),
+        Decision::Wait(wait) => {
+            let for_whom: Vec<&str> =
+                wait.stages.iter().chain(&wait.downloads).map(String::as_str).collect();
+            match &wait.certain {
+                Some(reason) => format!("after {}: {reason}", names(&for_whom)),
+                None => format!("waits for {}, may be cut off", names(&for_whom)),
+            }
+        }
+    }
+}
+
+pub fn text(plan: &Plan, pipeline: &Pipeline, forecast: bool, palette: &Palette) -> String {
+    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.clone();
+    let widest = plan.stages.iter().map(|planned| columns(&name(planned))).max().unwrap_or(0);
+    let widest = widest.min(WIDTH / 3);
+    let mut text = String::new();
+    for planned in &plan.stages {
+        let (mark, style) = match planned.decision {
+            Decision::Hit(_) => ("✓", palette.good),
+            Decision::Run { .. } => ("●", palette.warning),
+            Decision::Wait(_) => ("○", palette.warning),
+        };
+        let name = fit(&name(planned), widest);
+        let gap = " ".repeat(widest - columns(&name));
+        let cost = planned.seconds.map(seconds).unwrap_or_default();
+        let room = WIDTH.saturating_sub(widest + 5 + columns(&cost) + 2);
+        let sentence = fit(&sentence(&planned.decision), room);
+        let space = " ".repeat(room.saturating_sub(columns(&sentence)) + 2);
+        let line = format!(
+            "{} {}{gap}  {sentence}{space}{}",
+            paint(style, mark),
+            paint(palette.name, &name),
+            paint(palette.dim, &cost)
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text + &total(plan, pipeline, forecast)
+}
+
+/// `would run finetune, predict and score: about 6 min 50 s; 3 stages are up to date`.
+fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
+    let (hits, others): (Vec<_>, Vec<_>) =
+        plan.stages.iter().partition(|planned| matches!(planned.decision, Decision::Hit(_)));
+    let hits = match (hits.len(), others.len()) {
+        (0, _) => String::new(),
+        (all, 0) if all == 1 => return "the only stage is up to date\n".to_owned(),
+        (all, 0) => return format!("all {all} stages are up to date\n"),
+        (1, _) => "; 1 stage is up to date".to_owned(),
+        (some, _) => format!("; {} are up to date", count(some, "stage")),
+    };
+    let stages: Vec<&str> =
+        others.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+    let known: Vec<f64> = others.iter().filter_map(|planned| planned.seconds).collect();
+    let cost = match (known.len(), others.len()) {
+        (0, _) => String::new(),
+        (some, all) if some == all => format!(": about {}", seconds(known.iter().sum())),
+        (_, all) => {
+            let missing = count(all - known.len(), "stage");
+            format!(": about {} and {missing} never timed", seconds(known.iter().sum()))
+        }
+    };
+    let verb = if forecast { "would run" } else { "to run:" };
+    let cut_off = others.iter().any(|planned| {
+        matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none())
+    });
+    let most = if cut_off && !known.is_empty() { " at most" } else { "" };
+    crate::console::text::wrapped(&format!("{verb} {}{cost}{most}{hits}", names(&stages)), 0)
+}

@@ -1,0 +1,159 @@
+//! A run as it goes on: a live line per running stage on a terminal, plain lines where that is
+//! piped, JSON where a program asked for it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use stages::Event;
+
+use crate::console::style::{Palette, paint};
+use crate::console::summary::Tally;
+use crate::console::talk;
+use crate::console::text::{figures, seconds};
+use crate::publish::Published;
+use crate::run::event::{Outcome, RunEvent, StageFinished};
+use crate::show::text::printable;
+
+use super::live::Live;
+
+/// Shows one run.
+pub struct RunView {
+    palette: Palette,
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    live: Option<Live>,
+    tally: Tally,
+}
+
+impl RunView {
+    pub(super) fn new(palette: Palette, quiet: bool, verbose: bool, live: bool, json: bool) -> Self {
+        let live = (live && !json).then(Live::new);
+        RunView { palette, quiet, verbose, json, live, tally: Tally::default() }
+    }
+
+    /// Shows what happened.
+    pub fn show(&mut self, event: &RunEvent) {
+        if self.json {
+            return print_json(event);
+        }
+        self.tally.take(event);
+        match event {
+            RunEvent::RunStarted { .. } => {}
+            RunEvent::StageWaiting { stage, message } => self.stage_line(stage, message),
+            RunEvent::StageStarted { stage, reason, .. } => {
+                self.stage_line(stage, &format!("runs: {reason}"));
+                if let Some(live) = &mut self.live {
+                    live.start(stage);
+                }
+            }
+            RunEvent::StageSays { stage, said } => self.said(stage, said),
+            RunEvent::StageFinished(finished) => self.finished(finished),
+            RunEvent::Published { path, result: Published::KeptEdited, .. } => {
+                let path = printable(&path.display().to_string());
+                self.warning(&format!("`{path}` was edited and is left as it is (`--force` overwrites it)"));
+            }
+            RunEvent::Published { .. } => {}
+            RunEvent::Warning { message } => self.warning(message),
+            RunEvent::RunFinished(summary) => {
+                self.live = None;
+                if !self.quiet {
+                    self.tally.lines(summary).iter().for_each(|line| talk(line));
+                }
+            }
+        }
+    }
+
+    fn said(&mut self, stage: &str, said: &Event) {
+        match said {
+            Event::Progress { done, total, unit, values } => {
+                if let Some(live) = &mut self.live {
+                    live.progress(stage, *done, *total, unit, values);
+                }
+            }
+            Event::Metrics { step: Some(step), values } => self.row(stage, *step, values),
+            Event::Note { message } => self.stage_line(stage, &printable(message)),
+            Event::Warning { message } => {
+                self.warning(&format!("{stage}: {}", printable(message)));
+            }
+            Event::Device { name } => self.stage_line(stage, &format!("on {}", printable(name))),
+            // Final figures and failures come with the end of the stage.
+            Event::Metrics { step: None, .. } | Event::Failed { .. } => {}
+        }
+    }
+
+    fn row(&self, stage: &str, step: u64, values: &BTreeMap<String, f64>) {
+        let mut values = values.clone();
+        // The row says it once.
+        let name = if values.remove("epoch").is_some() { "epoch" } else { "step" };
+        self.stage_line(stage, &format!("{name} {step}: {}", figures(&values, 8)));
+    }
+
+    fn finished(&mut self, finished: &StageFinished) {
+        let stage = finished.stage.as_str();
+        if let Some(live) = &mut self.live {
+            live.end(stage);
+        }
+        match finished.outcome {
+            Outcome::Hit => {
+                if self.verbose {
+                    self.stage_line(stage, "is up to date");
+                }
+            }
+            Outcome::Ran => {
+                let metrics = match finished.metrics.is_empty() {
+                    true => String::new(),
+                    false => format!(": {}", figures(&finished.metrics, 6)),
+                };
+                let done = paint(self.palette.good, "done");
+                self.stage_line(stage, &format!("{done} in {}{metrics}", seconds(finished.seconds)));
+            }
+            Outcome::Failed => self.failed(finished),
+            Outcome::Skipped => {
+                let why = finished.message.as_deref().unwrap_or_default();
+                self.stage_line(stage, &format!("skipped, since {why}"));
+            }
+        }
+    }
+
+    fn failed(&self, finished: &StageFinished) {
+        let message = finished.message.as_deref().unwrap_or_default();
+        let error = paint(self.palette.bad, "error:");
+        self.line(&format!("{error} stage `{}` failed: {}", finished.stage, printable(message)));
+        for line in &finished.last_lines {
+            self.line(&format!("  {} {line}", paint(self.palette.dim, "|")));
+        }
+        if let Some(log) = &finished.log {
+            let shown = crate::reason::shown_path(log);
+            self.line(&format!("  {} {shown}", paint(self.palette.dim, "log:")));
+        }
+        if let Some(hint) = &finished.hint {
+            self.line(&format!("{} {}", paint(self.palette.dim, "hint:"), printable(hint)));
+        }
+    }
+
+    fn stage_line(&self, stage: &str, text: &str) {
+        if !self.quiet {
+            self.line(&format!("{}  {text}", paint(self.palette.name, stage)));
+        }
+    }
+
+    fn warning(&self, message: &str) {
+        self.line(&format!("{} {message}", paint(self.palette.warning, "warning:")));
+    }
+
+    fn line(&self, line: &str) {
+        match &self.live {
+            Some(live) => live.line(line),
+            None => talk(line),
+        }
+    }
+}
+
+/// A reader that has gone away does not end the run.
+fn print_json(event: &RunEvent) {
+    // Names, numbers and reasons always serialize.
+    let line = serde_json::to_string(event).unwrap_or_default();
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

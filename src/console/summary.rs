@@ -1,0 +1,76 @@
+//! The end of a run in a few lines: what ran, what the store saved, the main figures, what was
+//! published.
+
+use std::collections::BTreeMap;
+
+use crate::console::text::{count, figures, names, seconds, wrapped};
+use crate::publish::Published;
+use crate::run::event::{Outcome, RunEvent, Summary};
+
+/// What the summary needs of a run's events.
+#[derive(Default)]
+pub struct Tally {
+    ran: Vec<String>,
+    published: Vec<String>,
+    /// The last stage with final figures: the pipeline's result.
+    figures: Option<(String, BTreeMap<String, f64>)>,
+}
+
+impl Tally {
+    pub fn take(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::StageFinished(finished) => {
+                if finished.outcome == Outcome::Ran {
+                    self.ran.push(finished.stage.clone());
+                }
+                if !finished.metrics.is_empty() {
+                    self.figures = Some((finished.stage.clone(), finished.metrics.clone()));
+                }
+            }
+            RunEvent::Published { path, result: Published::Written, .. } => {
+                self.published.push(path.display().to_string());
+            }
+            _ => {}
+        }
+    }
+
+    pub fn lines(&self, summary: &Summary) -> Vec<String> {
+        let saved = match summary.saved_seconds {
+            saved if saved >= 0.05 => format!(" (that saved {})", seconds(saved)),
+            _ => String::new(),
+        };
+        let hits = match summary.hits {
+            0 => String::new(),
+            1 => format!("1 stage was up to date{saved}"),
+            some => format!("{} were up to date{saved}", count(some, "stage")),
+        };
+        let all_hits = summary.ran + summary.failed + summary.skipped == 0;
+        let mut lines = Vec::new();
+        if all_hits && summary.hits == 1 {
+            lines.push(format!("nothing to do: the only stage is up to date{saved}"));
+        } else if all_hits {
+            let all = count(summary.hits, "stage");
+            lines.push(format!("nothing to do: all {all} are up to date{saved}"));
+        } else {
+            let ran: Vec<&str> = self.ran.iter().map(String::as_str).collect();
+            let mut parts = Vec::new();
+            if summary.ran > 0 {
+                parts.push(format!("ran {} in {}", names(&ran), seconds(summary.seconds)));
+            }
+            let unhappy = [(summary.failed, "failed"), (summary.skipped, "skipped")];
+            for (number, what) in unhappy.into_iter().filter(|(number, _)| *number > 0) {
+                parts.push(format!("{} {what}", count(number, "stage")));
+            }
+            parts.extend((!hits.is_empty()).then_some(hits));
+            lines.extend(wrapped(&parts.join("; "), 0).lines().map(str::to_owned));
+        }
+        if !all_hits && let Some((stage, values)) = &self.figures {
+            lines.extend(wrapped(&format!("{stage}: {}", figures(values, 6)), 0).lines().map(str::to_owned));
+        }
+        if !self.published.is_empty() {
+            let published: Vec<&str> = self.published.iter().map(String::as_str).collect();
+            lines.push(format!("published {}", names(&published)));
+        }
+        lines
+    }
+}

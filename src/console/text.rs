@@ -1,0 +1,147 @@
+//! Numbers, sizes, durations and tables as people read them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::show::text::{columns, fit, printable};
+
+/// The width that all text keeps to.
+pub const WIDTH: usize = 80;
+
+/// `0.4 s`, `12 s`, `6 min 50 s`, `2 h 5 min`.
+pub fn seconds(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..10 if seconds < 0.095 => format!("{:.0} ms", seconds * 1000.0),
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `312 B`, `4.1 KiB`, `475 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1} {}", units[unit]) } else { format!("{value:.0} {}", units[unit]) }
+}
+
+/// How long ago something was: `3 min`, `5 h`, `12 days`; the text itself if it is no time.
+pub fn age(rfc3339: &str) -> String {
+    let Ok(then) = humantime::parse_rfc3339(rfc3339) else { return rfc3339.to_owned() };
+    let since = SystemTime::now().duration_since(then).unwrap_or(Duration::ZERO).as_secs();
+    match since {
+        0..60 => format!("{since} s"),
+        60..3600 => format!("{} min", since / 60),
+        3600..172_800 => format!("{} h", since / 3600),
+        _ => format!("{} days", since / 86_400),
+    }
+}
+
+/// `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A figure of a metric: whole numbers as such, else four digits that count.
+pub fn figure(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 {
+        let sign = if value < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(size as u64));
+    }
+    match size {
+        1000.0.. => format!("{value:.0}"),
+        0.001.. => {
+            let text = format!("{value:.4}");
+            text.trim_end_matches('0').to_owned()
+        }
+        _ => format!("{value:.2e}"),
+    }
+}
+
+/// `accuracy 0.7778, f1 0.7861`.
+pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
+    let texts = values.iter().take(at_most);
+    let texts: Vec<String> =
+        texts.map(|(name, value)| format!("{} {}", printable(name), figure(*value))).collect();
+    let more = values.len().saturating_sub(at_most);
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    texts.join(", ") + &rest
+}
+
+/// `a`, `a and b`, `a, b and 12 more`.
+pub fn names(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] if names.len() <= SHOWN => format!("{} and {last}", most.join(", ")),
+        _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    }
+}
+
+/// `1 stage`, `3 stages`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number as u64))
+}
+
+/// Rows in columns as wide as their content, the last one cut at the width of the page.
+pub fn table(rows: Vec<Vec<String>>) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(columns(cell));
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width.saturating_sub(columns(cell)) + 2));
+        }
+        text.push_str(fit(line.trim_end(), WIDTH).as_str());
+        text.push('\n');
+    }
+    text
+}
+
+/// A paragraph within the width of the page, each line moved in by `indent`.
+pub fn wrapped(paragraph: &str, indent: usize) -> String {
+    let mut text = String::new();
+    let mut line = String::new();
+    for word in paragraph.split_whitespace() {
+        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > WIDTH {
+            text.push_str(&format!("{:indent$}{line}\n", ""));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        text.push_str(&format!("{:indent$}{line}\n", ""));
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! Whatever ends the program early, apart from stages that fail.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::file_error::FileError;
+use crate::pipeline::PipelineError;
+use crate::plan::PlanError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("there is no `pipeline.yaml` in `{}` or in a folder above it", folder.display())]
+    NoPipeline { folder: PathBuf },
+    #[error("there is no stage `{name}`")]
+    UnknownStage { name: String, nearest: Option<String> },
+    #[error("stage `{stage}` has no output `{output}`")]
+    UnknownOutput { stage: String, output: String, known: Vec<String> },
+    #[error("there is no built-in stage `{name}`")]
+    UnknownBuiltin { name: String, nearest: Option<String> },
+    /// Neither `stage:output` nor a prefix of one key or digest.
+    #[error("`{name}` names {problem}")]
+    NoArtifact { name: String, problem: &'static str },
+    #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
+    NotMade { artifact: String, stage: String },
+    #[error("changing to the folder of `-C`: {0}")]
+    Folder(FileError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("writing to standard output: {0}")]
+    Output(#[from] io::Error),
+    #[error("listening for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let did_you_mean = |name: &Option<String>| {
+            name.as_ref().map(|name| format!("did you mean `{name}`?"))
+        };
+        match self {
+            Error::NoPipeline { .. } => {
+                Some("change to the project's folder, or name it with `-C DIR` or `-f FILE`".to_owned())
+            }
+            Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
+                did_you_mean(nearest)
+            }
+            Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::NoArtifact { .. } => {
+                Some("`pipe cache ls` lists what there is".to_owned())
+            }
+            Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
+            Error::Plan(error) => error.source.hint(),
+            Error::File(error) => error.hint().map(str::to_owned),
+            Error::Pipeline(_) | Error::Folder(_) | Error::Output(_) | Error::Signals(_) => None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A small process beside the engine that ends the stages' process groups when the engine dies
+//! without doing so, for instance by `kill -9`. The parent-death signal alone reaches only the
+//! process that the engine started itself, not what that has started in turn.
+//!
+//! Each stage's process announces its group through a pipe before it becomes the stage; the
+//! engine strikes it off when it has ended. The pipe closing is the news of the engine's death.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group, setsid};
+
+use crate::file_error::FileError;
+
+/// The engine's end of the pipe.
+pub struct Guard {
+    pipe: OwnedFd,
+}
+
+/// One message: a sign and a process group, small enough to be written whole.
+type Message = [u8; 5];
+
+impl Guard {
+    /// Starts `binary guard`.
+    pub fn start(binary: &Path) -> Result<Guard, FileError> {
+        let at = || FileError::at("starting the guard", binary);
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| at()(error.into()))?;
+        let mut command = Command::new(binary);
+        command.arg(SUBCOMMAND).stdin(read).stdout(Stdio::null()).stderr(Stdio::null());
+        // A session of its own: Ctrl-C and a `kill` of the engine's group do not reach it.
+        // SAFETY: `setsid` is a plain system call, allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| setsid().map(drop).map_err(Into::into));
+        }
+        command.spawn().map_err(at())?;
+        Ok(Guard { pipe: write })
+    }
+
+    /// Where a stage's process announces itself, see [`announce`].
+    pub fn pipe(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// The group has ended.
+    pub fn strike_off(&self, group: Pid) {
+        // If the guard is gone, there is nobody to tell.
+        let _ = rustix::io::write(&self.pipe, &message(b'-', group));
+    }
+}
+
+/// The name of the hidden subcommand.
+pub const SUBCOMMAND: &str = "guard";
+
+/// Called in the new process between fork and exec, so nothing but system calls.
+pub fn announce(pipe: BorrowedFd, group: Pid) -> std::io::Result<()> {
+    rustix::io::write(pipe, &message(b'+', group)).map(drop).map_err(Into::into)
+}
+
+fn message(sign: u8, group: Pid) -> Message {
+    let [a, b, c, d] = group.as_raw_nonzero().get().to_le_bytes();
+    [sign, a, b, c, d]
+}
+
+/// The guard's whole life: reads until the engine is gone, then ends what is left.
+pub fn watch(mut input: impl Read) {
+    let mut groups = BTreeSet::new();
+    let mut message: Message = [0; 5];
+    while input.read_exact(&mut message).is_ok() {
+        let [sign, a, b, c, d] = message;
+        let group = i32::from_le_bytes([a, b, c, d]);
+        match sign {
+            b'+' => groups.insert(group),
+            _ => groups.remove(&group),
+        };
+    }
+    for group in groups {
+        // It may have ended meanwhile.
+        let _ = Pid::from_raw(group).map(|group| kill_process_group(group, Signal::KILL));
+    }
+}

@@ -1,0 +1,56 @@
+//! The exit status, decided here and nowhere else.
+
+use std::process::ExitCode;
+
+use crate::error::Error;
+use crate::run::event::Summary;
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// A stage failed, or the machine did (a full disk, a missing permission).
+    Failed,
+    /// A wrong pipeline, or wrong usage.
+    Wrong,
+    Interrupted,
+}
+
+impl Exit {
+    pub fn of_run(summary: &Summary) -> Exit {
+        if summary.interrupted {
+            Exit::Interrupted
+        } else if summary.failed > 0 || summary.not_published > 0 {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+
+    pub fn of_error(error: &Error) -> Exit {
+        match error {
+            Error::Pipeline(_)
+            | Error::NoPipeline { .. }
+            | Error::UnknownStage { .. }
+            | Error::UnknownOutput { .. }
+            | Error::UnknownBuiltin { .. }
+            | Error::NoArtifact { .. }
+            | Error::Folder(_)
+            | Error::Plan(_) => Exit::Wrong,
+            Error::File(_) | Error::Output(_) | Error::Signals(_) | Error::NotMade { .. } => {
+                Exit::Failed
+            }
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Wrong => 2,
+            Exit::Interrupted => 130,
+        })
+    }
+}

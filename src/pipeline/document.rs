@@ -1,0 +1,225 @@
+//! The shape of the file: which keys there are at each level and what kind of value each has.
+//! What comes out still holds variables, and knows where everything was written.
+
+use serde_yaml::Value as Yaml;
+
+use super::marks::{self, Mark, Origin, Span};
+use super::node::{Content, Entry, Node};
+use super::problem::Problems;
+use super::{RESERVED_STAGES, names};
+
+const TOP_KEYS: [&str; 3] = ["vars", "profiles", "stages"];
+const STAGE_KEYS: [&str; 8] =
+    ["uses", "run", "inputs", "params", "outputs", "publish", "env", "salt"];
+
+/// The file, with the kinds of its sections checked.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) vars: Vec<Entry>,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) stages: Vec<Draft>,
+}
+
+#[derive(Debug)]
+pub(super) struct Profile {
+    pub(super) name: String,
+    pub(super) overrides: Vec<Entry>,
+}
+
+/// A stage as it was written. Sections that are absent are empty.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: String,
+    pub(super) origin: Origin,
+    pub(super) uses: Option<Node>,
+    pub(super) run: Option<Node>,
+    pub(super) inputs: Vec<Entry>,
+    pub(super) params: Vec<Entry>,
+    pub(super) outputs: Option<Node>,
+    pub(super) publish: Vec<Entry>,
+    pub(super) env: Option<Node>,
+    pub(super) salt: Option<Node>,
+}
+
+impl Draft {
+    /// The built-in that it names; `None` for a command, or where there is none of that name.
+    pub(super) fn builtin<'r>(
+        &self,
+        registry: &[&'r dyn stages::Stage],
+    ) -> Option<&'r dyn stages::Stage> {
+        if self.run.is_some() {
+            return None;
+        }
+        let name = self.uses.as_ref().and_then(Node::as_text).unwrap_or(&self.name);
+        registry.iter().copied().find(|stage| stage.name() == name)
+    }
+}
+
+/// The entry of that key.
+pub(super) fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+impl Document {
+    /// Reads the text of a pipeline. What is wrong goes to `problems`; what is right is returned,
+    /// so that the rest of the file can be checked in the same go.
+    pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
+        let (mark, duplicates) = marks::read(text);
+        for duplicate in &duplicates {
+            problems
+                .at(Origin::File(duplicate.span), format!("`{}` is given twice", duplicate.key))
+                .note(format!("the first one is at line {}", duplicate.first_line));
+        }
+        let yaml = match serde_yaml::from_str::<Yaml>(text) {
+            Ok(mut yaml) => match yaml.apply_merge() {
+                Ok(()) => yaml,
+                Err(error) => return Document::refused(&error, problems),
+            },
+            // `serde_yaml` stops at a duplicate, which has been reported better.
+            Err(_) if !duplicates.is_empty() => return Document::default(),
+            Err(error) => return Document::refused(&error, problems),
+        };
+        let start = Origin::File(Span { line: 1, column: 1, width: 0 });
+        let root = Node::build(yaml, mark.unwrap_or(Mark::leaf(start)), problems);
+        Document::from_root(root, problems)
+    }
+
+    fn refused(error: &serde_yaml::Error, problems: &mut Problems) -> Document {
+        let location = error.location();
+        let (line, column) = location.map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
+        let message = error.to_string();
+        // The location is shown in its own way.
+        let message = message.split(" at line ").next().unwrap_or_default();
+        problems.at(
+            Origin::File(Span { line, column, width: 1 }),
+            format!("this is not YAML: {message}"),
+        );
+        Document::default()
+    }
+
+    fn from_root(root: Node, problems: &mut Problems) -> Document {
+        let origin = root.origin;
+        if root.is_null() {
+            problems
+                .at(origin, "the file is empty".to_owned())
+                .help("begin with `stages:`".to_owned());
+            return Document::default();
+        }
+        let mut document = Document::default();
+        let mut has_stages = false;
+        for Entry { key, key_origin, value } in map(root, "the pipeline", problems) {
+            match key.as_str() {
+                "vars" => document.vars = map(value, "`vars`", problems),
+                "profiles" => {
+                    for Entry { key, key_origin, value } in map(value, "`profiles`", problems) {
+                        check_name("profile", &key, key_origin, problems);
+                        let overrides = map(value, &format!("profile `{key}`"), problems);
+                        document.profiles.push(Profile { name: key, overrides });
+                    }
+                }
+                "stages" => {
+                    has_stages = true;
+                    for entry in map(value, "`stages`", problems) {
+                        document.stages.push(Document::draft(entry, problems));
+                    }
+                }
+                _ => {
+                    let problem = problems.at(key_origin, format!("unknown key `{key}`"));
+                    problem.nearest_or_all(&key, &TOP_KEYS);
+                }
+            }
+        }
+        if document.stages.is_empty() {
+            let problem = problems.at(origin, "the pipeline has no stages".to_owned());
+            if !has_stages {
+                problem.help("declare them under `stages:`".to_owned());
+            }
+        }
+        document
+    }
+
+    fn draft(entry: Entry, problems: &mut Problems) -> Draft {
+        let Entry { key: name, key_origin: origin, value } = entry;
+        check_name("stage", &name, origin, problems);
+        if RESERVED_STAGES.contains(&name.as_str()) {
+            problems
+                .at(origin, format!("a stage cannot be called `{name}`"))
+                .stage(&name)
+                .help(format!("`{name}:…` as an input means something else; choose another name"));
+        }
+        let mut draft = Draft {
+            name,
+            origin,
+            uses: None,
+            run: None,
+            inputs: Vec::new(),
+            params: Vec::new(),
+            outputs: None,
+            publish: Vec::new(),
+            env: None,
+            salt: None,
+        };
+        if !matches!(value.content, Content::Map(_)) && !value.is_null() {
+            // One mistake, one message: it shall not be called a stage without `run` as well.
+            draft.run = Some(Node::scalar(String::new().into(), value.origin));
+        }
+        for Entry { key, key_origin, value } in
+            map(value, &format!("stage `{}`", draft.name), problems)
+        {
+            let what = format!("`{key}` of stage `{}`", draft.name);
+            match key.as_str() {
+                "uses" => draft.uses = text(value, &what, problems),
+                "run" => draft.run = text(value, &what, problems),
+                "inputs" => draft.inputs = map(value, &what, problems),
+                "params" => draft.params = map(value, &what, problems),
+                "outputs" => draft.outputs = Some(value),
+                "publish" => draft.publish = map(value, &what, problems),
+                "env" => draft.env = Some(value),
+                "salt" => draft.salt = Some(value),
+                _ => {
+                    let message = format!("unknown key `{key}` of stage `{}`", draft.name);
+                    let problem = problems.at(key_origin, message).stage(&draft.name);
+                    problem.nearest_or_all(&key, &STAGE_KEYS);
+                    // The commonest slip: a parameter beside `params` rather than in it.
+                    if crate::suggest::nearest(&key, STAGE_KEYS).is_none() {
+                        problem.note("parameters stand under `params:`".to_owned());
+                    }
+                }
+            }
+        }
+        draft
+    }
+}
+
+/// Refuses names that could not be typed as `stage:output` or used as a folder's name.
+pub(super) fn check_name(what: &str, name: &str, origin: Origin, problems: &mut Problems) {
+    if !names::is_name(name) {
+        problems
+            .at(origin, format!("`{name}` cannot be the name of a {what}"))
+            .help(format!("use {}", names::RULE));
+    }
+}
+
+/// The entries of a map; nothing at all is an empty map.
+fn map(node: Node, what: &str, problems: &mut Problems) -> Vec<Entry> {
+    let message = format!("{what} must be a map, not {}", node.what());
+    let empty = node.is_null();
+    match node.content {
+        Content::Map(entries) => entries,
+        _ if empty => Vec::new(),
+        _ => {
+            problems.at(node.origin, message);
+            Vec::new()
+        }
+    }
+}
+
+fn text(node: Node, what: &str, problems: &mut Problems) -> Option<Node> {
+    if node.as_text().is_none_or(|text| text.trim().is_empty()) {
+        let found = if node.as_text().is_some() { "an empty one" } else { node.what() };
+        problems.at(node.origin, format!("{what} must be a text, not {found}"));
+        // Still there, so that the stage is not called one without `run`.
+        return Some(Node::scalar(String::new().into(), node.origin));
+    }
+    Some(node)
+}

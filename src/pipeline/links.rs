@@ -1,0 +1,152 @@
+//! What only shows when all stages are looked at together: cycles, paths claimed twice, and
+//! files that one stage publishes and another reads behind the graph's back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::document::{Draft, entry};
+use super::problem::Problems;
+use super::{Input, Stage};
+
+/// `drafts` and `stages` are the same stages in the same order.
+pub(super) fn check(drafts: &[Draft], stages: &[Stage], root: &Path, problems: &mut Problems) {
+    report_cycles(drafts, stages, problems);
+    let claims = report_equal_claims(drafts, stages, problems);
+    report_hidden_edges(drafts, stages, root, &claims, problems);
+}
+
+fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
+    let index: BTreeMap<&str, usize> =
+        stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
+    let mut graph = DiGraph::<(), ()>::with_capacity(stages.len(), stages.len());
+    for _ in stages {
+        graph.add_node(());
+    }
+    for (reader, stage) in stages.iter().enumerate() {
+        for maker in makers(stage, &index) {
+            graph.add_edge(NodeIndex::new(maker), NodeIndex::new(reader), ());
+        }
+    }
+    for mut group in kosaraju_scc(&graph) {
+        group.sort();
+        let first = group[0];
+        if group.len() == 1 && !graph.contains_edge(first, first) {
+            continue;
+        }
+        // From each stage on to the first reader in the same group, until one comes again.
+        let mut path = vec![first];
+        let cycle = loop {
+            let readers = graph.neighbors(path[path.len() - 1]);
+            let Some(next) = readers.filter(|next| group.binary_search(next).is_ok()).min() else {
+                break Vec::new();
+            };
+            if let Some(start) = path.iter().position(|known| *known == next) {
+                break path.split_off(start);
+            }
+            path.push(next);
+        };
+        let Some(start) = (0..cycle.len()).min_by_key(|at| cycle[*at]) else { continue };
+        let around = cycle.iter().cycle().skip(start).take(cycle.len() + 1);
+        let names: Vec<&str> = around.map(|node| stages[node.index()].name.as_str()).collect();
+        let draft = &drafts[cycle[start].index()];
+        let message = match names.as_slice() {
+            [one, _] => format!("stage `{one}` reads its own output"),
+            _ => format!("stages feed each other in a circle: {}", names.join(" → ")),
+        };
+        problems.at(draft.origin, message).stage(&draft.name);
+    }
+}
+
+/// The indices of the stages whose outputs a stage reads.
+fn makers<'a>(
+    stage: &'a Stage,
+    index: &'a BTreeMap<&str, usize>,
+) -> impl Iterator<Item = usize> + 'a {
+    stage.inputs.values().filter_map(|input| match input {
+        Input::Artifact { stage, .. } => index.get(stage.as_str()).copied(),
+        Input::Path(_) | Input::Url { .. } | Input::Hub { .. } => None,
+    })
+}
+
+/// A published path, and who publishes it.
+type Claims<'a> = BTreeMap<&'a Path, (&'a Draft, &'a str)>;
+
+/// Refuses two outputs at one path, or one inside the other.
+fn report_equal_claims<'a>(
+    drafts: &'a [Draft],
+    stages: &'a [Stage],
+    problems: &mut Problems,
+) -> Claims<'a> {
+    let mut claims: Claims = BTreeMap::new();
+    let mut refused = Vec::new();
+    for (draft, stage) in drafts.iter().zip(stages) {
+        for given in &draft.publish {
+            let Some((output, path)) = stage.publish.get_key_value(&given.key) else { continue };
+            match claims.get(path.as_path()) {
+                Some(first) => refused.push((path.as_path(), *first, (draft, output.as_str()))),
+                None => {
+                    claims.insert(path, (draft, output));
+                }
+            }
+        }
+    }
+    for (path, inner) in &claims {
+        let above = path.ancestors().skip(1).find_map(|above| claims.get(above));
+        if let Some(outer) = above {
+            refused.push((path, *outer, *inner));
+        }
+    }
+    for (path, (first_draft, first), (draft, output)) in refused {
+        let Some(given) = entry(&draft.publish, output) else { continue };
+        let other = entry(&first_draft.publish, first).map(|other| other.value.origin);
+        let other = other.map(|origin| problems.place(origin)).unwrap_or_default();
+        let message = format!(
+            "output `{output}` of stage `{}` is published to `{}`, which is claimed already",
+            draft.name,
+            path.display()
+        );
+        problems
+            .with(&given.value, message)
+            .stage(&draft.name)
+            .note(format!("output `{first}` of stage `{}` claims it {other}", first_draft.name));
+    }
+    claims
+}
+
+/// Refuses an input that is a file another stage publishes: no edge is inferred from paths, so
+/// the reader would run on whatever the last run left there.
+fn report_hidden_edges(
+    drafts: &[Draft],
+    stages: &[Stage],
+    root: &Path,
+    claims: &Claims,
+    problems: &mut Problems,
+) {
+    for (draft, stage) in drafts.iter().zip(stages) {
+        for given in &draft.inputs {
+            let name = &given.key;
+            // What is missing counts as well: before the first run nothing is published.
+            let path = match (stage.inputs.get(name), given.value.as_text()) {
+                (Some(Input::Path(path)), _) => path.clone(),
+                (None, Some(text)) => root.join(text).components().collect(),
+                _ => continue,
+            };
+            let Ok(inside) = path.strip_prefix(root) else { continue };
+            let Some((maker, output)) = inside.ancestors().find_map(|above| claims.get(above))
+            else {
+                continue;
+            };
+            let message = format!(
+                "input `{name}` of stage `{}` is what stage `{}` publishes",
+                draft.name, maker.name
+            );
+            problems
+                .with(&given.value, message)
+                .stage(&draft.name)
+                .help(format!("write `{}:{output}`", maker.name));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What is laid over the file: a profile, then `--set`. Later ones win.
+
+use serde_json::Value;
+use serde_yaml::Value as Yaml;
+
+use super::Overrides;
+use super::document::{Document, Draft, Profile, entry};
+use super::marks::{Mark, Origin};
+use super::node::{Entry, Node};
+use super::problem::Problems;
+
+/// Applies the chosen profile and every `--set`. The names in the other profiles are checked as
+/// well, since a typo should not wait for the day the profile is needed.
+pub(super) fn apply(
+    document: &mut Document,
+    overrides: &Overrides,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) {
+    let profiles = std::mem::take(&mut document.profiles);
+    if let Some(chosen) = &overrides.profile
+        && !profiles.iter().any(|profile| profile.name == *chosen)
+    {
+        let known: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+        let message = format!("there is no profile `{chosen}`");
+        problems.at(Origin::Profile, message).nearest_or_all(chosen, &known);
+    }
+    for Profile { name, overrides: entries } in profiles {
+        let chosen = overrides.profile.as_deref() == Some(name.as_str());
+        for Entry { key, key_origin, value } in entries {
+            let Some(target) = find(document, &key, key_origin, registry, problems) else {
+                continue;
+            };
+            if chosen {
+                put(document, target, key_origin, value);
+            }
+        }
+    }
+    for (index, (key, value)) in overrides.set.iter().enumerate() {
+        let origin = Origin::Set(index);
+        if let Some(target) = find(document, key, origin, registry, problems) {
+            let value = match target {
+                Target::Input { .. } if !value.trim_start().starts_with('{') => {
+                    Node::scalar(Value::String(value.clone()), origin)
+                }
+                _ => parse(value, origin, problems),
+            };
+            put(document, target, origin, value);
+        }
+    }
+}
+
+/// What a key of a profile or of `--set` means.
+enum Target {
+    Variable { name: String },
+    Param { stage: usize, name: String },
+    Input { stage: usize, name: String },
+}
+
+fn find(
+    document: &Document,
+    key: &str,
+    origin: Origin,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Option<Target> {
+    let stage_index = |stage: &str, problems: &mut Problems| {
+        let found = document.stages.iter().position(|draft| draft.name == stage);
+        if found.is_none() {
+            let known = document.stages.iter().map(|draft| draft.name.as_str());
+            let known: Vec<&str> = known.collect();
+            let message = format!("`{key}`: there is no stage `{stage}`");
+            problems.at(origin, message).nearest_or_all(stage, &known);
+        }
+        found
+    };
+    match key.split('.').collect::<Vec<_>>()[..] {
+        [name] => {
+            if entry(&document.vars, name).is_some() {
+                return Some(Target::Variable { name: name.to_owned() });
+            }
+            let known: Vec<&str> = document.vars.iter().map(|var| var.key.as_str()).collect();
+            let problem = problems.at(origin, format!("there is no variable `{name}`"));
+            problem.nearest_or_all(name, &known);
+            if document.stages.iter().any(|draft| draft.name == name) {
+                problem.help(format!("`{name}` is a stage; `{name}.parameter` sets a parameter"));
+            }
+            None
+        }
+        [stage, name] => {
+            let index = stage_index(stage, problems)?;
+            let draft = &document.stages[index];
+            let known = known_params(draft, registry)?;
+            if !known.contains(&name) {
+                let message = format!("unknown parameter `{name}` of stage `{stage}`");
+                let problem = problems.at(origin, message).stage(stage).parameter(name);
+                problem.nearest_or_all(name, &known);
+                return None;
+            }
+            Some(Target::Param { stage: index, name: name.to_owned() })
+        }
+        [stage, "inputs", name] => {
+            let index = stage_index(stage, problems)?;
+            let draft = &document.stages[index];
+            let known = known_inputs(draft, registry)?;
+            if !known.contains(&name) {
+                let message = format!("unknown input `{name}` of stage `{stage}`");
+                problems.at(origin, message).stage(stage).nearest_or_all(name, &known);
+                return None;
+            }
+            Some(Target::Input { stage: index, name: name.to_owned() })
+        }
+        _ => {
+            problems
+                .at(origin, format!("`{key}` names nothing that can be overridden"))
+                .help("write `variable`, `stage.parameter` or `stage.inputs.name`".to_owned());
+            None
+        }
+    }
+}
+
+/// `None` where the built-in is unknown, which is reported elsewhere.
+fn known_params<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option<Vec<&'a str>> {
+    if draft.run.is_some() {
+        return Some(draft.params.iter().map(|param| param.key.as_str()).collect());
+    }
+    Some(draft.builtin(registry)?.params().iter().map(|spec| spec.name).collect())
+}
+
+fn known_inputs<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option<Vec<&'a str>> {
+    if draft.run.is_some() {
+        return Some(draft.inputs.iter().map(|input| input.key.as_str()).collect());
+    }
+    Some(draft.builtin(registry)?.inputs().iter().map(|spec| spec.name).collect())
+}
+
+fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node) {
+    let (entries, key) = match target {
+        Target::Variable { name } => (&mut document.vars, name),
+        Target::Param { stage, name } => (&mut document.stages[stage].params, name),
+        Target::Input { stage, name } => (&mut document.stages[stage].inputs, name),
+    };
+    match entries.iter_mut().find(|entry| entry.key == key) {
+        Some(entry) => {
+            entry.key_origin = key_origin;
+            entry.value = value;
+        }
+        None => entries.push(Entry { key, key_origin, value }),
+    }
+}
+
+/// The value of a `--set`: a YAML scalar, `[list]` or `{map}`. Whatever else YAML might see in it
+/// (a comment, a map from `a: b`, nothing) is a plain text, as it was typed.
+fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
+    let trimmed = text.trim();
+    let plain = Node::scalar(Value::String(text.to_owned()), origin);
+    let bracketed = trimmed.starts_with(['[', '{']);
+    let quoted = trimmed.starts_with(['"', '\'']);
+    let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
+        Ok(yaml) => yaml,
+        Err(error) if bracketed => {
+            problems.at(origin, format!("the value is not YAML: {error}"));
+            return plain;
+        }
+        Err(_) => return plain,
+    };
+    match &yaml {
+        Yaml::Null if !matches!(trimmed, "null" | "~") => plain,
+        Yaml::String(_) if !quoted => plain,
+        Yaml::Sequence(_) | Yaml::Mapping(_) if !bracketed => plain,
+        Yaml::Tagged(_) => plain,
+        _ => Node::build(yaml, Mark::leaf(origin), problems),
+    }
+}

@@ -1,0 +1,231 @@
+//! What is wrong with a pipeline, and how a person and a program are told: every problem of the
+//! file at once, in the order of its lines, each with the place it points at and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Overrides;
+use super::marks::{Origin, Span};
+use super::node::Node;
+use crate::show::text::{columns, printable};
+use serde::Serialize;
+
+/// Why there is no pipeline to run.
+#[derive(Debug, thiserror::Error, Serialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum PipelineError {
+    #[error("reading {}: {source}", file.display())]
+    Read {
+        file: PathBuf,
+        #[serde(serialize_with = "io_error_as_text")]
+        source: io::Error,
+    },
+    #[error("{}", Report { file, problems })]
+    Invalid {
+        file: PathBuf,
+        /// Never empty; sorted by line, what came from the command line first.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Problem {
+    /// A sentence without a final period.
+    pub message: String,
+    pub location: Location,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// More facts: where a variable got its value, where the other claim stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// What a problem points at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Location {
+    /// Line and column count from 1; column and width are in characters. A width of 0 means that
+    /// the extent is not known.
+    File { line: usize, column: usize, width: usize, text: String },
+    /// As it was typed: `--set finetune.epochs=x`.
+    Argument { argument: String },
+}
+
+impl Problem {
+    pub(super) fn stage(&mut self, name: &str) -> &mut Problem {
+        self.stage = Some(name.to_owned());
+        self
+    }
+
+    pub(super) fn parameter(&mut self, name: &str) -> &mut Problem {
+        self.parameter = Some(name.to_owned());
+        self
+    }
+
+    pub(super) fn note(&mut self, text: String) -> &mut Problem {
+        self.notes.push(text);
+        self
+    }
+
+    pub(super) fn help(&mut self, text: String) -> &mut Problem {
+        self.help = Some(text);
+        self
+    }
+
+    /// "did you mean …", where there is something near.
+    pub(super) fn nearest<'a>(
+        &mut self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> &mut Problem {
+        if let Some(near) = crate::suggest::nearest(name, known) {
+            self.help = Some(format!("did you mean `{near}`?"));
+        }
+        self
+    }
+
+    /// As [`Problem::nearest`]; if nothing is near, lists what there is.
+    pub(super) fn nearest_or_all(&mut self, name: &str, known: &[&str]) -> &mut Problem {
+        self.nearest(name, known.iter().copied());
+        if self.help.is_none() && !known.is_empty() && known.len() <= 20 {
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            self.help = Some(format!("known: {}", names.join(", ")));
+        }
+        self
+    }
+}
+
+/// Collects problems, and knows what their locations look like.
+pub(super) struct Problems<'a> {
+    lines: Vec<&'a str>,
+    overrides: &'a Overrides,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(text: &'a str, overrides: &'a Overrides) -> Problems<'a> {
+        Problems { lines: text.lines().collect(), overrides, found: Vec::new() }
+    }
+
+    /// Adds a problem with what stands at `origin`; the caller adds what else is known.
+    pub(super) fn at(&mut self, origin: Origin, message: String) -> &mut Problem {
+        let location = self.location(origin);
+        let (notes, help) = (Vec::new(), None);
+        self.found.push(Problem { message, location, stage: None, parameter: None, notes, help });
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// As [`Problems::at`], about a value; notes which variables went into it.
+    pub(super) fn with(&mut self, node: &Node, message: String) -> &mut Problem {
+        let notes: Vec<String> = node
+            .via
+            .iter()
+            .map(|via| {
+                format!("`${{{}}}` is {}, {}", via.variable, via.value, self.place(via.origin))
+            })
+            .collect();
+        let problem = self.at(node.origin, message);
+        problem.notes = notes;
+        problem
+    }
+
+    /// "at line 4", "from `--set model=x`".
+    pub(super) fn place(&self, origin: Origin) -> String {
+        match self.location(origin) {
+            Location::File { line, .. } => format!("at line {line}"),
+            Location::Argument { argument } => format!("from `{argument}`"),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub(super) fn into_error(mut self, file: &Path) -> PipelineError {
+        self.found.sort_by_key(|problem| match &problem.location {
+            Location::File { line, column, .. } => (*line, *column),
+            Location::Argument { .. } => (0, 0),
+        });
+        self.found.dedup();
+        PipelineError::Invalid { file: file.to_owned(), problems: self.found }
+    }
+
+    fn location(&self, origin: Origin) -> Location {
+        match origin {
+            Origin::File(Span { line, column, width }) => {
+                let text = line.checked_sub(1).and_then(|index| self.lines.get(index));
+                let text = text.map(|text| text.trim_end().to_owned()).unwrap_or_default();
+                Location::File { line, column, width, text }
+            }
+            Origin::Set(index) => {
+                let argument = self.overrides.set.get(index);
+                let argument = argument.map(|(key, value)| format!("--set {key}={value}"));
+                Location::Argument { argument: argument.unwrap_or_default() }
+            }
+            Origin::Profile => {
+                let profile = self.overrides.profile.as_deref().unwrap_or_default();
+                Location::Argument { argument: format!("--profile {profile}") }
+            }
+        }
+    }
+}
+
+/// All problems of a file as rustc would show them, without colours.
+struct Report<'a> {
+    file: &'a Path,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(out, "\n")?;
+            }
+            write_problem(out, self.file, problem)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_problem(out: &mut fmt::Formatter, file: &Path, problem: &Problem) -> fmt::Result {
+    write!(out, "error: {}", printable(&problem.message))?;
+    match &problem.location {
+        Location::File { line, column, width, text } => {
+            let number = line.to_string();
+            let margin = " ".repeat(number.len());
+            write!(out, "\n{margin}--> {}:{line}:{column}", file.display())?;
+            if !text.is_empty() {
+                write!(out, "\n{margin} |\n{number} | {}", printable(text))?;
+                let part = |from: usize, count: usize| {
+                    let part: String = text.chars().skip(from).take(count).collect();
+                    columns(&printable(&part))
+                };
+                let before = column.saturating_sub(1);
+                let carets = "^".repeat(part(before, *width).max(1));
+                let indent = " ".repeat(part(0, before));
+                write!(out, "\n{margin} | {indent}{carets}")?;
+            }
+        }
+        Location::Argument { argument } => write!(out, "\n --> {}", printable(argument))?,
+    }
+    for note in &problem.notes {
+        write!(out, "\nnote: {}", printable(note))?;
+    }
+    if let Some(help) = &problem.help {
+        write!(out, "\nhelp: {}", printable(help))?;
+    }
+    Ok(())
+}
+
+fn io_error_as_text<S: serde::Serializer>(error: &io::Error, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(error)
+}

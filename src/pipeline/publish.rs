@@ -1,0 +1,95 @@
+//! Where outputs are copied to in the project's tree: inside of it, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use super::document::Draft;
+use super::node::Node;
+use super::problem::Problems;
+use super::stage::Outputs;
+
+/// The `publish` section of a stage, with clean paths relative to the root.
+pub(super) fn resolve(
+    draft: &Draft,
+    outputs: &Outputs,
+    root: &Path,
+    pipeline_file: &Path,
+    problems: &mut Problems,
+) -> BTreeMap<String, PathBuf> {
+    let stage = &draft.name;
+    let known = outputs.get(stage).map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<&str> = known.iter().map(|output| output.name.as_str()).collect();
+    let mut publish = BTreeMap::new();
+    for given in &draft.publish {
+        let output = &given.key;
+        // A built-in without a single output is an unknown one, which is reported elsewhere.
+        let unknown_builtin = names.is_empty() && draft.run.is_none();
+        if !unknown_builtin && !names.contains(&output.as_str()) {
+            let message = format!("stage `{stage}` has no output `{output}` to publish");
+            let problem = problems.at(given.key_origin, message).stage(stage);
+            problem.nearest_or_all(output, &names);
+        }
+        let what = format!("output `{output}` of stage `{stage}`");
+        match target(&given.value, root, pipeline_file) {
+            Ok(path) => {
+                publish.insert(output.clone(), path);
+            }
+            Err(reason) => {
+                let problem = problems.with(&given.value, format!("{what} {reason}"));
+                problem.stage(stage).help("publish to a path inside the project".to_owned());
+            }
+        }
+    }
+    publish
+}
+
+fn target(node: &Node, root: &Path, pipeline_file: &Path) -> Result<PathBuf, String> {
+    let Some(text) = node.as_text().filter(|text| !text.is_empty() && !text.contains('\0')) else {
+        return Err(format!("is published to {}, not to a path", node.what()));
+    };
+    let mut path = PathBuf::new();
+    for part in Path::new(text).components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => {
+                return Err(format!("is published to an absolute path, `{text}`"));
+            }
+            Component::ParentDir => {
+                return Err(format!("is published to `{text}`, and `..` may leave the project"));
+            }
+        }
+    }
+    if path.as_os_str().is_empty() {
+        return Err("would be published over the whole project".to_owned());
+    }
+    let whole = root.join(&path);
+    if whole == pipeline_file || path.starts_with(".git") {
+        return Err(format!("would be published over `{text}`"));
+    }
+    if let Some(link) = link_out(root, &path) {
+        return Err(format!(
+            "is published to `{text}`, and the link `{}` leads out of the project",
+            link.display()
+        ));
+    }
+    Ok(path)
+}
+
+/// The first part of the path that is a symbolic link to somewhere outside the root.
+fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
+    let real_root = root.canonicalize().ok()?;
+    let mut at = root.to_owned();
+    for part in path.components() {
+        at.push(part);
+        if !at.is_symlink() {
+            continue;
+        }
+        // A link to nothing is refused as well: who knows what comes to lie there.
+        let inside = at.canonicalize().is_ok_and(|real| real.starts_with(&real_root));
+        if !inside {
+            return Some(at.strip_prefix(root).unwrap_or(&at).to_owned());
+        }
+    }
+    None
+}

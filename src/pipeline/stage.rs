@@ -1,0 +1,371 @@
+//! One stage: what it runs, its parameters against the built-in's table, its outputs, `env` and
+//! `salt`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use stages::Params;
+use stages::params::ParamError;
+
+use super::document::{Draft, check_name, entry};
+use super::names::{self, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
+use super::node::{Content, Entry, Node};
+use super::problem::Problems;
+use super::variables::{Dollar, Variables};
+use super::{Action, Input, Output, Stage};
+
+/// The outputs of every stage, by its name.
+pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
+
+/// Fills the variables into a stage, and drops inputs that are `null` then: a profile leaves out
+/// an optional input in this way.
+pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems: &mut Problems) {
+    for entries in [&mut draft.inputs, &mut draft.params, &mut draft.publish] {
+        for entry in entries {
+            variables.fill(&mut entry.value, Dollar::Pipeline, problems);
+        }
+    }
+    if let Some(salt) = &mut draft.salt {
+        variables.fill(salt, Dollar::Pipeline, problems);
+    }
+    let env: Vec<String> = match draft.env.as_ref().map(|node| &node.content) {
+        Some(Content::List(items)) => {
+            items.iter().filter_map(|item| item.as_text().map(str::to_owned)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if let Some(run) = &mut draft.run {
+        variables.fill(run, Dollar::Shell { env: &env }, problems);
+    }
+    draft.inputs.retain(|input| !input.value.is_null());
+}
+
+/// What every stage makes: what the built-in says, or what the command declares.
+pub(super) fn declared_outputs(
+    drafts: &[Draft],
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Outputs {
+    let of = |draft: &Draft, problems: &mut Problems| match draft.builtin(registry) {
+        Some(builtin) => {
+            let made = |output: &&stages::OutputSpec| {
+                output.given.is_none_or(|input| entry(&draft.inputs, input).is_some())
+            };
+            let output = |output: &stages::OutputSpec| Output {
+                name: output.name.to_owned(),
+                file: output.file.to_owned(),
+                kind: Some(output.kind),
+            };
+            builtin.outputs().iter().filter(made).map(output).collect()
+        }
+        None => command_outputs(draft, problems),
+    };
+    drafts.iter().map(|draft| (draft.name.clone(), of(draft, problems))).collect()
+}
+
+fn command_outputs(draft: &Draft, problems: &mut Problems) -> Vec<Output> {
+    let Some(node) = &draft.outputs else { return Vec::new() };
+    let stage = &draft.name;
+    let mut outputs: Vec<Output> = Vec::new();
+    let mut add = |name: &str, file: &Node, problems: &mut Problems| {
+        check_name("output", name, file.origin, problems);
+        let Some(file_name) = file.as_text().filter(|text| is_file_name(text)) else {
+            problems
+                .at(file.origin, format!("output `{name}` of stage `{stage}` needs a file name"))
+                .stage(stage)
+                .help("a name without `/`, such as `counts.txt`".to_owned());
+            return;
+        };
+        if let Some(other) = outputs.iter().find(|other| other.file == file_name) {
+            let message = match other.name == name {
+                true => format!("output `{name}` of stage `{stage}` is declared twice"),
+                false => format!(
+                    "outputs `{}` and `{name}` of stage `{stage}` are both the file `{file_name}`",
+                    other.name
+                ),
+            };
+            problems.at(file.origin, message).stage(stage);
+            return;
+        }
+        outputs.push(Output { name: name.to_owned(), file: file_name.to_owned(), kind: None });
+    };
+    match &node.content {
+        Content::List(items) => {
+            for item in items {
+                match item.as_text() {
+                    Some(name) => add(name, item, problems),
+                    None => {
+                        let message = format!("an output of stage `{stage}` is {}", item.what());
+                        problems
+                            .at(item.origin, message)
+                            .stage(stage)
+                            .help("list the names of the outputs".to_owned());
+                    }
+                }
+            }
+        }
+        Content::Map(entries) => {
+            for Entry { key, value, .. } in entries {
+                add(key, value, problems);
+            }
+        }
+        Content::Scalar(_) => {
+            let message =
+                format!("`outputs` of stage `{stage}` must be a list, not {}", node.what());
+            problems.at(node.origin, message).stage(stage).help("write `[name]`".to_owned());
+        }
+    }
+    outputs
+}
+
+fn is_file_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && text.len() <= 255 && !text.contains(['/', '\0'])
+}
+
+/// The stage with everything filled in. What could not be resolved has been reported, so the
+/// stand-ins returned for it never get out of [`super::Pipeline::load`].
+pub(super) fn resolve(
+    draft: &Draft,
+    inputs: BTreeMap<String, Input>,
+    publish: BTreeMap<String, PathBuf>,
+    outputs: &Outputs,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Stage {
+    let (action, params) = match &draft.run {
+        Some(run) => (command(draft, run, problems), command_params(draft)),
+        None => builtin(draft, registry, problems),
+    };
+    Stage {
+        name: draft.name.clone(),
+        line: draft.origin.line(),
+        action,
+        inputs,
+        params,
+        outputs: outputs.get(&draft.name).cloned().unwrap_or_default(),
+        publish,
+        env: env(draft, problems),
+        salt: salt(draft, problems),
+    }
+}
+
+fn command(draft: &Draft, run: &Node, problems: &mut Problems) -> Action {
+    let stage = &draft.name;
+    if let Some(uses) = &draft.uses {
+        problems
+            .at(uses.origin, format!("stage `{stage}` has both `uses` and `run`"))
+            .stage(stage)
+            .help("keep one: a built-in, or a command".to_owned());
+    }
+    let text = run.as_text().unwrap_or_default();
+    if text.contains('\0') {
+        problems.with(run, format!("the command of stage `{stage}` has a NUL in it")).stage(stage);
+    }
+    let groups =
+        [("input", INPUT_PREFIX, &draft.inputs), ("parameter", PARAM_PREFIX, &draft.params)];
+    for (what, prefix, entries) in groups {
+        let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        for entry in entries {
+            check_name(what, &entry.key, entry.key_origin, problems);
+            let variable = environment_variable(prefix, &entry.key);
+            if let Some(other) = taken.insert(variable.clone(), &entry.key) {
+                let message = format!(
+                    "{what}s `{other}` and `{}` of stage `{stage}` would both be `${variable}`",
+                    entry.key
+                );
+                problems.at(entry.key_origin, message).stage(stage);
+            }
+        }
+    }
+    if let Some(node) = &draft.outputs {
+        report_equal_output_variables(stage, node, problems);
+    }
+    Action::Command { text: text.to_owned() }
+}
+
+fn report_equal_output_variables(stage: &str, node: &Node, problems: &mut Problems) {
+    let names: Vec<&str> = match &node.content {
+        Content::List(items) => items.iter().filter_map(Node::as_text).collect(),
+        Content::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        Content::Scalar(_) => return,
+    };
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for name in names {
+        let variable = environment_variable(OUTPUT_PREFIX, name);
+        if let Some(other) = taken.insert(variable.clone(), name).filter(|other| *other != name) {
+            let message = format!(
+                "outputs `{other}` and `{name}` of stage `{stage}` would both be `${variable}`"
+            );
+            problems.at(node.origin, message).stage(stage);
+        }
+    }
+}
+
+fn command_params(draft: &Draft) -> BTreeMap<String, Value> {
+    draft.params.iter().map(|param| (param.key.clone(), param.value.to_json())).collect()
+}
+
+fn builtin(
+    draft: &Draft,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> (Action, BTreeMap<String, Value>) {
+    let stage = &draft.name;
+    let Some(builtin) = draft.builtin(registry) else {
+        let name = draft.uses.as_ref().and_then(Node::as_text).unwrap_or(stage);
+        let known: Vec<&str> = registry.iter().map(|stage| stage.name()).collect();
+        let (origin, message) = match &draft.uses {
+            Some(uses) => (uses.origin, format!("there is no built-in stage `{name}`")),
+            None => (
+                draft.origin,
+                format!(
+                    "stage `{stage}` has neither `uses` nor `run`, and no built-in is called so"
+                ),
+            ),
+        };
+        // An empty `uses` has been reported as such.
+        if !name.is_empty() {
+            problems.at(origin, message).stage(stage).nearest_or_all(name, &known);
+        }
+        return (Action::Builtin { name: name.to_owned(), version: 0 }, BTreeMap::new());
+    };
+    let name = builtin.name();
+    for (what, node) in [("outputs", &draft.outputs), ("env", &draft.env)] {
+        if let Some(node) = node {
+            problems
+                .at(node.origin, format!("`{what}` of stage `{stage}` is for commands only"))
+                .stage(stage)
+                .help(match what {
+                    "outputs" => format!("the built-in `{name}` names its own outputs"),
+                    _ => format!("the built-in `{name}` reads no environment variable"),
+                });
+        }
+    }
+    let given: BTreeMap<String, Value> = command_params(draft);
+    let params = match Params::resolve(builtin.params(), &given) {
+        Ok(params) => params,
+        Err(errors) => {
+            for error in errors {
+                report_param(draft, builtin, &error, problems);
+            }
+            return (Action::Builtin { name: name.to_owned(), version: 0 }, given);
+        }
+    };
+    let wired: Vec<&str> = draft.inputs.iter().map(|input| input.key.as_str()).collect();
+    if let Err(error) = builtin.check(&params, &wired) {
+        let found = error
+            .name
+            .and_then(|name| entry(&draft.params, name).or_else(|| entry(&draft.inputs, name)));
+        let message = format!("stage `{stage}`: {}", error.message);
+        let problem = match found {
+            Some(entry) => problems.with(&entry.value, message),
+            None => problems.at(draft.origin, message),
+        };
+        problem.stage(stage);
+        if let Some(name) = error.name.filter(|name| params.0.contains_key(*name)) {
+            problem.parameter(name);
+        }
+    }
+    (Action::Builtin { name: name.to_owned(), version: builtin.version() }, params.0)
+}
+
+fn report_param(
+    draft: &Draft,
+    builtin: &dyn stages::Stage,
+    error: &ParamError,
+    problems: &mut Problems,
+) {
+    let (stage, name) = (&draft.name, error.name());
+    let given = entry(&draft.params, name);
+    let problem = match (error, given) {
+        (ParamError::Unknown { .. }, Some(entry)) => {
+            let message = format!("unknown parameter `{name}` of stage `{stage}`");
+            let known: Vec<&str> = builtin.params().iter().map(|spec| spec.name).collect();
+            let inputs = builtin.inputs().iter().any(|input| input.name == name);
+            let problem = problems.at(entry.key_origin, message);
+            problem.nearest_or_all(name, &known);
+            if inputs {
+                problem.help(format!("`{name}` is an input: write it under `inputs:`"));
+            }
+            problem
+        }
+        (ParamError::Unfit { found, expected, .. }, Some(entry)) => {
+            let message =
+                format!("parameter `{name}` of stage `{stage}` is {found}, expected {expected}");
+            let problem = problems.with(&entry.value, message);
+            let looks_quoted = entry.value.as_text().and_then(|text| {
+                let unquoted: Value = serde_yaml::from_str(text).ok()?;
+                let spec = builtin.params().iter().find(|spec| spec.name == name)?;
+                (!unquoted.is_string()).then(|| spec.kind.canonical(&unquoted))?.map(|_| text)
+            });
+            if let Some(text) = looks_quoted {
+                problem.help(format!("write {text} without quotes"));
+            } else if let (Some(text), stages::ParamKind::Choice(words)) = (
+                entry.value.as_text(),
+                builtin
+                    .params()
+                    .iter()
+                    .find(|spec| spec.name == name)
+                    .map_or(stages::ParamKind::Text, |spec| spec.kind),
+            ) {
+                problem.nearest(text, words.iter().copied());
+            }
+            problem
+        }
+        (ParamError::Missing { expected, .. }, _) => problems
+            .at(draft.origin, format!("stage `{stage}` needs the parameter `{name}`: {expected}"))
+            .help(format!("add `{name}:` under `params:`")),
+        (_, None) => problems.at(draft.origin, format!("stage `{stage}`: {error}")),
+    };
+    problem.stage(stage).parameter(name);
+}
+
+fn env(draft: &Draft, problems: &mut Problems) -> Vec<String> {
+    let Some(node) = draft.env.as_ref().filter(|_| draft.run.is_some()) else { return Vec::new() };
+    let stage = &draft.name;
+    let Content::List(items) = &node.content else {
+        let message = format!("`env` of stage `{stage}` must be a list, not {}", node.what());
+        let problem = problems.at(node.origin, message).stage(stage);
+        problem.help("list the names of environment variables: `[HF_HOME]`".to_owned());
+        return Vec::new();
+    };
+    let mut names: Vec<String> = Vec::new();
+    for item in items {
+        match item.as_text() {
+            Some(name) if names::is_reserved_variable(name) => {
+                let message = format!("`{name}` is one of the variables that pipe itself sets");
+                problems.at(item.origin, message).stage(stage);
+            }
+            Some(name) if names::is_variable_name(name) => {
+                if names.iter().any(|known| known == name) {
+                    let message = format!("`{name}` is listed twice in `env` of stage `{stage}`");
+                    problems.at(item.origin, message).stage(stage);
+                }
+                names.push(name.to_owned());
+            }
+            _ => {
+                let found =
+                    item.as_text().map_or(item.what().to_owned(), |text| format!("`{text}`"));
+                let message = format!("{found} is not the name of an environment variable");
+                problems.at(item.origin, message).stage(stage);
+            }
+        }
+    }
+    names
+}
+
+fn salt(draft: &Draft, problems: &mut Problems) -> Option<String> {
+    let node = draft.salt.as_ref()?;
+    match &node.content {
+        Content::Scalar(Value::Null) => None,
+        Content::Scalar(Value::String(text)) => Some(text.clone()),
+        Content::Scalar(Value::Number(number)) if !number.is_f64() => Some(number.to_string()),
+        _ => {
+            let stage = &draft.name;
+            let message = format!("`salt` of stage `{stage}` must be a text, not {}", node.what());
+            problems.with(node, message).stage(stage);
+            None
+        }
+    }
+}

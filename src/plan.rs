@@ -1,0 +1,224 @@
+//! The plan: for every selected stage, in topological order, whether it is a hit, has to run, or
+//! waits for bytes that are not known yet. Planning writes nothing; a run decides the waiting
+//! stages by the same functions as soon as their inputs are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Content;
+use crate::graph::Graph;
+use crate::key::{Key, KeyFields};
+use crate::pipeline::{Input, Pipeline, Stage};
+use crate::reason::{Change, Reason};
+use crate::record::{Artifact, Record};
+use crate::sources::{FoundSource, Sources, SourcesError};
+use crate::store::Store;
+
+/// What will happen, stage by stage.
+#[derive(Debug)]
+pub struct Plan {
+    /// In topological order.
+    pub stages: Vec<PlannedStage>,
+}
+
+/// One stage of the plan.
+#[derive(Debug)]
+pub struct PlannedStage {
+    /// Its place in [`Pipeline::stages`].
+    pub stage: usize,
+    pub decision: Decision,
+    /// What it took the last time, if it ever ran.
+    pub seconds: Option<f64>,
+}
+
+/// What a stage comes to.
+#[derive(Debug)]
+pub enum Decision {
+    /// A record with all its objects is there.
+    Hit(Box<Record>),
+    Run {
+        key: Key,
+        reason: Reason,
+    },
+    /// The key needs digests that are not known yet.
+    Wait(Wait),
+}
+
+/// What a stage waits for.
+#[derive(Debug)]
+pub struct Wait {
+    /// Stages that have to run first.
+    pub stages: BTreeSet<String>,
+    /// Inputs that have to be downloaded first.
+    pub downloads: BTreeSet<String>,
+    /// Why it will run whatever comes: what differs already from every earlier record. `None`:
+    /// it may still be cut off.
+    pub certain: Option<Reason>,
+}
+
+/// A stage whose inputs are all known.
+#[derive(Debug)]
+pub struct Resolved {
+    pub fields: KeyFields,
+    pub key: Key,
+    pub places: BTreeMap<String, Place>,
+}
+
+/// Where an input's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Source(FoundSource),
+    Object { artifact: Artifact, stage: String },
+}
+
+/// A stage as far as its inputs are known.
+#[derive(Debug)]
+pub enum Resolution {
+    Known(Box<Resolved>),
+    Unknown { known: BTreeMap<String, Content>, stages: BTreeSet<String>, downloads: Vec<Input> },
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("stage `{stage}` (line {line}), input `{input}`: {source}")]
+pub struct PlanError {
+    pub stage: String,
+    pub line: usize,
+    pub input: String,
+    pub source: SourcesError,
+}
+
+/// Plans the stages in `selected`, which come with all that they need.
+pub fn plan(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    selected: &BTreeSet<usize>,
+    forced: &BTreeSet<String>,
+    sources: &Sources,
+    store: &Store,
+) -> Result<Plan, PlanError> {
+    let mut outputs: BTreeMap<&str, BTreeMap<String, Artifact>> = BTreeMap::new();
+    let mut stages = Vec::with_capacity(selected.len());
+    for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
+        let stage = &pipeline.stages[index];
+        let is_forced = forced.contains(&stage.name);
+        let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
+        let decision = match resolve(stage, &artifact, sources)? {
+            Resolution::Known(resolved) => decide(stage, &resolved, is_forced, store),
+            Resolution::Unknown { known, stages, downloads } => Decision::Wait(Wait {
+                stages,
+                downloads: downloads.iter().map(Input::to_string).collect(),
+                certain: certain_reason(stage, known, is_forced, store),
+            }),
+        };
+        let seconds = match &decision {
+            Decision::Hit(record) => Some(record.seconds),
+            _ => store.records_of_stage(&stage.name, 1).first().map(|record| record.seconds),
+        };
+        if let Decision::Hit(record) = &decision {
+            outputs.insert(&stage.name, record.outputs.clone());
+        }
+        stages.push(PlannedStage { stage: index, decision, seconds });
+    }
+    Ok(Plan { stages })
+}
+
+/// Finds the inputs of a stage. `artifact` knows what other stages have produced so far.
+pub fn resolve(
+    stage: &Stage,
+    artifact: &dyn Fn(&str, &str) -> Option<Artifact>,
+    sources: &Sources,
+) -> Result<Resolution, PlanError> {
+    let mut places = BTreeMap::new();
+    let mut contents = BTreeMap::new();
+    let mut stages = BTreeSet::new();
+    let mut downloads = Vec::new();
+    for (name, input) in &stage.inputs {
+        let place = match input {
+            Input::Artifact { stage, output } => {
+                let artifact = artifact(stage, output);
+                if artifact.is_none() {
+                    stages.insert(stage.clone());
+                }
+                artifact.map(|artifact| Place::Object { artifact, stage: stage.clone() })
+            }
+            other => {
+                let found = sources.find(other).map_err(|source| PlanError {
+                    stage: stage.name.clone(),
+                    line: stage.line,
+                    input: name.clone(),
+                    source,
+                })?;
+                if found.is_none() {
+                    downloads.push(other.clone());
+                }
+                found.map(Place::Source)
+            }
+        };
+        if let Some(place) = place {
+            contents.insert(name.clone(), place.content());
+            places.insert(name.clone(), place);
+        }
+    }
+    if !stages.is_empty() || !downloads.is_empty() {
+        return Ok(Resolution::Unknown { known: contents, stages, downloads });
+    }
+    let fields = KeyFields::of(stage, contents);
+    let key = fields.key();
+    Ok(Resolution::Known(Box::new(Resolved { fields, key, places })))
+}
+
+/// Whether a stage with known inputs is a hit. A hit is believed only if every object that it
+/// names is there.
+pub fn decide(stage: &Stage, resolved: &Resolved, forced: bool, store: &Store) -> Decision {
+    let key = resolved.key;
+    if forced {
+        return Decision::Run { key, reason: Reason::Forced };
+    }
+    let Some(record) = store.record(key) else {
+        let reason = Reason::of_new_key(stage, &resolved.fields, store);
+        return Decision::Run { key, reason };
+    };
+    let missing = record.outputs.iter().find(|(_, artifact)| !store.holds(artifact));
+    match missing {
+        Some((output, artifact)) => Decision::Run {
+            key,
+            reason: Reason::ObjectMissing { output: output.clone(), content: artifact.content },
+        },
+        None => Decision::Hit(Box::new(record)),
+    }
+}
+
+/// What already differs from every earlier record of the stage, before its inputs are known.
+fn certain_reason(
+    stage: &Stage,
+    known: BTreeMap<String, Content>,
+    forced: bool,
+    store: &Store,
+) -> Option<Reason> {
+    if forced {
+        return Some(Reason::Forced);
+    }
+    let fields = KeyFields::of(stage, known);
+    match Reason::of_new_key(stage, &fields, store) {
+        Reason::Changed { changes, since, key } => {
+            // An input that is not known yet looks removed; it may turn out to be the same.
+            let unknown = |change: &Change| match change {
+                Change::Input { name, to: None, .. } => stage.inputs.contains_key(name),
+                _ => false,
+            };
+            let changes: Vec<Change> =
+                changes.into_iter().filter(|change| !unknown(change)).collect();
+            (!changes.is_empty()).then_some(Reason::Changed { changes, since, key })
+        }
+        reason => Some(reason),
+    }
+}
+
+impl Place {
+    pub fn content(&self) -> Content {
+        match self {
+            Place::Source(found) => found.source.content,
+            Place::Object { artifact, .. } => artifact.content,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What follows from how a stage ended: its readers' turn, publishing, repair, skipping.
+
+use std::path::Path;
+
+use crate::pipeline::Input;
+use crate::publish::{Published, publish};
+use crate::reason::Reason;
+use crate::record::Record;
+use crate::run::event::{Outcome, RunEvent, StageFinished};
+use crate::run::failure::StageFailure;
+use crate::run::node::State;
+use crate::run::schedule::Schedule;
+use crate::store::Damaged;
+
+impl Schedule<'_, '_> {
+    pub(super) fn hit(&mut self, node: usize, record: Box<Record>) {
+        let stage = self.stage(node);
+        if let Err((output, damaged)) = self.publish(node, &record) {
+            return self.repair(node, output, damaged);
+        }
+        if record.stage != stage.name {
+            // It has another stage's record; from now on it can be compared with it. Failing to
+            // note that costs an explanation at most.
+            let _ = self.context.setting.store.mark_stage(&stage.name, record.key);
+        }
+        self.summary.hits += 1;
+        self.summary.saved_seconds += record.seconds;
+        let finished = StageFinished::of_record(&stage.name, Outcome::Hit, 0.0, &record);
+        self.done(node, record, finished);
+    }
+
+    pub(super) fn finished(&mut self, node: usize, result: Result<Box<Record>, StageFailure>) {
+        self.running -= 1;
+        if let State::Running { key, .. } = self.take(node) {
+            // The same key again: a hit now, or, if this failed, their turn.
+            for parked in self.keys.remove(&key).unwrap_or_default() {
+                if let State::Parked(ready) = self.take(parked) {
+                    self.make_ready(parked, ready);
+                }
+            }
+        }
+        let record = match result {
+            Ok(record) => record,
+            Err(failure) => return self.fail(node, failure),
+        };
+        let stage = self.stage(node);
+        if let Err((output, damaged)) = self.publish(node, &record) {
+            return self.repair(node, output, damaged);
+        }
+        self.summary.ran += 1;
+        let finished =
+            StageFinished::of_record(&stage.name, Outcome::Ran, record.seconds, &record);
+        self.done(node, record, finished);
+    }
+
+    fn done(&mut self, node: usize, record: Box<Record>, finished: StageFinished) {
+        let as_planned = self.nodes[node].planned.is_some();
+        self.nodes[node].outcome = Some(finished.outcome);
+        self.nodes[node].state = State::Done(record);
+        (self.report)(RunEvent::StageFinished(Box::new(finished)));
+        for index in 0..self.nodes[node].readers.len() {
+            let reader = self.nodes[node].readers[index];
+            if !as_planned {
+                self.nodes[reader].planned = None;
+            }
+            self.nodes[reader].needs.remove(&node);
+            self.unsettled.push_back(reader);
+        }
+    }
+
+    /// Brings the published outputs up to date. An error names the output that is damaged.
+    fn publish(&mut self, node: usize, record: &Record) -> Result<(), (String, Damaged)> {
+        let stage = self.stage(node);
+        for (output, path) in &stage.publish {
+            let Some(artifact) = record.outputs.get(output) else { continue };
+            let target = self.ground.pipeline.root.join(path);
+            let (setting, overwrite) = (&self.context.setting, self.config.overwrite_published);
+            let index = &self.ground.sources.index;
+            let scratch = self.context.scratch;
+            match publish(artifact, &target, overwrite, setting.store, index, scratch) {
+                Ok(Ok(Published::Unchanged)) => {}
+                Ok(Ok(result)) => (self.report)(RunEvent::Published {
+                    stage: stage.name.clone(),
+                    output: output.clone(),
+                    path: path.clone(),
+                    result,
+                }),
+                Ok(Err(damaged)) => return Err((output.clone(), damaged)),
+                Err(error) => {
+                    self.summary.not_published += 1;
+                    let hint = error.hint().map(str::to_owned);
+                    let message = format!("`{}:{output}` is not published: {error}", stage.name);
+                    (self.report)(RunEvent::Warning { message: with_hint(message, hint) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a stage again whose object turned out to be damaged.
+    fn repair(&mut self, node: usize, output: String, damaged: Damaged) {
+        let reason = Reason::ObjectDamaged { output, digest: damaged.0 };
+        if self.nodes[node].repaired {
+            return self.fail(node, StageFailure::DamagedAgain { reason });
+        }
+        self.nodes[node].repaired = true;
+        self.nodes[node].forced = Some(reason);
+        self.nodes[node].planned = None;
+        self.nodes[node].state = State::Waiting;
+        self.unsettled.push_back(node);
+    }
+
+    pub(super) fn fail(&mut self, node: usize, failure: StageFailure) {
+        let stage = self.stage(node);
+        if let StageFailure::DamagedInput { input, digest, .. } = &failure
+            && let Some(Input::Artifact { stage: maker, output }) = stage.inputs.get(input)
+            && let Some(maker) = self.node_of.get(maker.as_str()).copied()
+            && !self.nodes[maker].repaired
+            && !self.stopping
+        {
+            // The maker's turn again, then ours.
+            self.nodes[node].needs.insert(maker);
+            self.uncount(maker);
+            return self.repair(maker, output.clone(), Damaged(*digest));
+        }
+        let interrupted = self.interrupts > 0 && failure.may_be_by_signal();
+        let failure = if interrupted { StageFailure::Interrupted } else { failure };
+        self.summary.failed += 1;
+        self.nodes[node].state = State::Failed;
+        let mut finished = StageFinished::without_record(&stage.name, Outcome::Failed, 0.0);
+        finished.message = Some(failure.to_string());
+        finished.hint = failure.hint();
+        finished.last_lines = failure.last_lines();
+        finished.log = failure.log().map(Path::to_owned);
+        (self.report)(RunEvent::StageFinished(Box::new(finished)));
+        self.stopping |= !self.config.keep_going;
+        self.skip_readers(node, &format!("`{}` failed", stage.name));
+    }
+
+    /// A stage that counted as done is not, after all.
+    fn uncount(&mut self, node: usize) {
+        match (self.nodes[node].outcome, &self.nodes[node].state) {
+            (Some(Outcome::Hit), State::Done(record)) => {
+                self.summary.hits -= 1;
+                self.summary.saved_seconds -= record.seconds;
+            }
+            (Some(Outcome::Ran), State::Done(_)) => self.summary.ran -= 1,
+            _ => {}
+        }
+    }
+
+    /// All that needs a stage, however far from it.
+    fn skip_readers(&mut self, node: usize, message: &str) {
+        let mut next = self.nodes[node].readers.clone();
+        while let Some(reader) = next.pop() {
+            if matches!(self.nodes[reader].state, State::Waiting) {
+                self.skip(reader, message);
+                next.extend(&self.nodes[reader].readers);
+            }
+        }
+    }
+
+    fn skip(&mut self, node: usize, message: &str) {
+        self.nodes[node].state = State::Skipped;
+        self.summary.skipped += 1;
+        let stage = &self.stage(node).name;
+        let mut finished = StageFinished::without_record(stage, Outcome::Skipped, 0.0);
+        finished.message = Some(message.to_owned());
+        (self.report)(RunEvent::StageFinished(Box::new(finished)));
+    }
+
+    pub(super) fn skip_the_rest(&mut self) {
+        let message = if self.interrupts > 0 { "interrupted" } else { "an earlier stage failed" };
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].state.is_final() {
+                self.skip(node, message);
+            }
+        }
+    }
+}
+
+fn with_hint(message: String, hint: Option<String>) -> String {
+    match hint {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message,
+    }
+}

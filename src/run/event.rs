@@ -1,0 +1,111 @@
+//! What a run tells while it goes on: `console` draws it, `--json` prints it, one object a line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use stages::Event;
+
+use crate::key::Key;
+use crate::publish::Published;
+use crate::reason::Reason;
+use crate::record::{Artifact, Record};
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    RunStarted { stages: usize, jobs: usize },
+    /// Something holds a stage up that this run does not control.
+    StageWaiting { stage: String, message: String },
+    StageStarted { stage: String, key: Key, reason: Reason },
+    /// What the stage's process says.
+    StageSays { stage: String, said: Event },
+    StageFinished(Box<StageFinished>),
+    Published { stage: String, output: String, path: PathBuf, result: Published },
+    /// Something a person should know that belongs to no running stage.
+    Warning { message: String },
+    RunFinished(Summary),
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageFinished {
+    pub stage: String,
+    pub outcome: Outcome,
+    /// In this run; nearly nothing for a hit.
+    pub seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Artifact>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// For a hit: what it took when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_seconds: Option<f64>,
+    /// Why it failed or was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The last lines of a failed process's log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Hit,
+    Ran,
+    Failed,
+    Skipped,
+}
+
+/// The whole run in figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    pub ran: usize,
+    pub hits: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    /// Outputs that could not be published.
+    pub not_published: usize,
+    pub interrupted: bool,
+    pub seconds: f64,
+    /// What the hits took when they ran.
+    pub saved_seconds: f64,
+    /// Source files that had to be read to know their digests.
+    pub files_read: u64,
+}
+
+impl StageFinished {
+    pub fn of_record(stage: &str, outcome: Outcome, seconds: f64, record: &Record) -> Self {
+        StageFinished {
+            key: Some(record.key),
+            outputs: record.outputs.clone(),
+            metrics: record.metrics.clone(),
+            saved_seconds: (outcome == Outcome::Hit).then_some(record.seconds),
+            ..StageFinished::without_record(stage, outcome, seconds)
+        }
+    }
+
+    pub fn without_record(stage: &str, outcome: Outcome, seconds: f64) -> Self {
+        StageFinished {
+            stage: stage.to_owned(),
+            outcome,
+            seconds,
+            key: None,
+            outputs: BTreeMap::new(),
+            metrics: BTreeMap::new(),
+            saved_seconds: None,
+            message: None,
+            hint: None,
+            last_lines: Vec::new(),
+            log: None,
+        }
+    }
+}

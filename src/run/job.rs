@@ -1,0 +1,200 @@
+//! One stage from known inputs to its record: verify the inputs, prepare a folder, run the
+//! process, collect the outputs, write the record. Runs on a thread of its own, under the lock
+//! of its key.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use stages::{Event, Kind};
+
+use crate::executor::{Executor, ExitStatus, Stopper};
+use crate::file_error::FileError;
+use crate::pipeline::Stage;
+use crate::plan::{Place, Resolved};
+use crate::reason::origin;
+use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
+use crate::run::failure::StageFailure;
+use crate::run::prepare::{Setting, prepare, remove_state};
+use crate::scratch::Scratch;
+use crate::sources::Sources;
+
+/// What a job shares with the rest of the run.
+pub struct JobContext<'a> {
+    pub setting: Setting<'a>,
+    pub scratch: &'a Scratch,
+    pub sources: &'a Sources,
+    pub executor: &'a dyn Executor,
+}
+
+/// A stage that ran at least this long is flushed to the disk before it is recorded. A shorter
+/// one is cheaper to run again after a power cut than to flush each time; what a cut can lose
+/// shows in the sizes of the objects.
+const DURABLE_SECONDS: f64 = 0.5;
+
+/// Runs a stage. `on_start` gets the means to stop it.
+pub fn run_stage(
+    stage: &Stage,
+    resolved: &Resolved,
+    context: &JobContext,
+    on_start: &mut dyn FnMut(Box<dyn Stopper>),
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<Record, StageFailure> {
+    verify_inputs(resolved, context)?;
+    let folder = context.scratch.path()?;
+    let result = run_in(&folder, stage, resolved, context, on_start, on_event);
+    // A failure to tidy up is not the stage's; the next run removes the folder.
+    let _ = fs::remove_dir_all(&folder);
+    result
+}
+
+/// An input that is an object is read in full first: a stage must not compute from bytes that
+/// are not those its record will name.
+fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
+    for (input, place) in &resolved.places {
+        let Place::Object { artifact, stage } = place else { continue };
+        let verified = context.setting.store.verify(artifact.content, context.scratch)?;
+        verified.map_err(|damaged| StageFailure::DamagedInput {
+            input: input.clone(),
+            stage: stage.clone(),
+            digest: damaged.0,
+        })?;
+    }
+    Ok(())
+}
+
+fn run_in(
+    folder: &Path,
+    stage: &Stage,
+    resolved: &Resolved,
+    context: &JobContext,
+    on_start: &mut dyn FnMut(Box<dyn Stopper>),
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<Record, StageFailure> {
+    let store = context.setting.store;
+    let prepared = prepare(stage, resolved, folder, &context.setting)?;
+    let log = prepared.task.log.clone();
+    let mut heard = Heard::default();
+    let began = Instant::now();
+    let process = context.executor.start(&prepared.task)?;
+    on_start(process.stopper());
+    let status = process.wait(&mut |event| {
+        heard.take(&event);
+        on_event(&event);
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    check_status(status, heard.failed.take(), &log)?;
+    check_sources(resolved, stage, context.sources)?;
+
+    let durable = seconds >= DURABLE_SECONDS;
+    let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
+    let record = Record {
+        key: resolved.key,
+        stage: stage.name.clone(),
+        fields: resolved.fields.clone(),
+        outputs,
+        metrics: heard.metrics,
+        history: heard.history,
+        seconds,
+        device: heard.device,
+        machine: machine(),
+        threads: context.setting.threads,
+        when: now_rfc3339(),
+        pipe: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    store.write_record(&record, context.scratch, durable)?;
+    store.mark_stage(&stage.name, resolved.key)?;
+    remove_state(store, resolved.key);
+    if fs::metadata(&log).is_ok_and(|metadata| metadata.len() == 0) {
+        let _ = fs::remove_file(&log);
+    }
+    Ok(record)
+}
+
+/// What a process has said, as far as it is kept.
+#[derive(Default)]
+struct Heard {
+    metrics: BTreeMap<String, f64>,
+    history: Vec<MetricsRow>,
+    device: Option<String>,
+    failed: Option<(String, Option<String>)>,
+}
+
+impl Heard {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Device { name } => self.device = Some(name.clone()),
+            Event::Metrics { step: None, values } => self.metrics.extend(values.clone()),
+            Event::Metrics { step: Some(step), values } => {
+                self.history.push(MetricsRow { step: *step, values: values.clone() });
+            }
+            Event::Failed { message, hint } => {
+                self.failed = Some((message.clone(), hint.clone()));
+            }
+            Event::Progress { .. } | Event::Note { .. } | Event::Warning { .. } => {}
+        }
+    }
+}
+
+fn check_status(
+    status: ExitStatus,
+    said: Option<(String, Option<String>)>,
+    log: &Path,
+) -> Result<(), StageFailure> {
+    let log = log.to_owned();
+    match said {
+        _ if status.is_success() => Ok(()),
+        Some((message, hint)) => Err(StageFailure::Said { message, hint, log }),
+        None => Err(StageFailure::Process { status, log }),
+    }
+}
+
+/// A result from bytes other than those in its key must not be recorded.
+fn check_sources(
+    resolved: &Resolved,
+    stage: &Stage,
+    sources: &Sources,
+) -> Result<(), StageFailure> {
+    for (input, place) in &resolved.places {
+        let Place::Source(found) = place else { continue };
+        let now = sources.look(&found.path);
+        if now.map_or(true, |now| now != found.source) {
+            let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
+            return Err(StageFailure::SourceChanged { input: input.clone(), origin });
+        }
+    }
+    Ok(())
+}
+
+fn collect(
+    stage: &Stage,
+    paths: &BTreeMap<String, PathBuf>,
+    log: &Path,
+    scratch: &Scratch,
+    store: &crate::store::Store,
+    durable: bool,
+) -> Result<BTreeMap<String, Artifact>, StageFailure> {
+    // All are looked at before the first one moves.
+    for output in &stage.outputs {
+        let Some(path) = paths.get(&output.name) else { continue };
+        let found = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Kind::Folder,
+            Ok(_) => Kind::File,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (output, at) = (output.name.clone(), path.clone());
+                return Err(StageFailure::NoOutput { output, at, log: log.to_owned() });
+            }
+            Err(error) => return Err(FileError::at("reading", path)(error).into()),
+        };
+        if let Some(expected) = output.kind.filter(|expected| *expected != found) {
+            let output = output.name.clone();
+            return Err(StageFailure::WrongKind { output, expected, found });
+        }
+    }
+    let mut artifacts = BTreeMap::new();
+    for (name, path) in paths {
+        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
+    }
+    Ok(artifacts)
+}

@@ -1,0 +1,93 @@
+//! The run: stages start as soon as their inputs are known and a place is free. A stage that
+//! waited gets its key from the same function as in the plan; the same bytes are a hit, and so a
+//! rebuilt input that came out the same stops the rebuild there.
+//!
+//! One thread schedules and owns all state; each stage that runs has a thread, and they talk
+//! through one channel. Nothing polls.
+
+mod ending;
+pub mod event;
+pub mod failure;
+mod job;
+mod node;
+pub mod prepare;
+mod schedule;
+pub mod signals;
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, Sender};
+
+use stages::Event;
+
+use crate::executor::{Executor, Stopper};
+use crate::file_error::FileError;
+use crate::graph::Graph;
+use crate::lock::Lock;
+use crate::pipeline::Pipeline;
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::run::event::{RunEvent, Summary};
+use crate::run::failure::StageFailure;
+use crate::run::job::JobContext;
+use crate::run::prepare::Setting;
+use crate::run::schedule::Schedule;
+use crate::scratch::Scratch;
+use crate::sources::{Sources, SourcesError};
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    pub jobs: usize,
+    /// After a failure, go on with stages that do not depend on it.
+    pub keep_going: bool,
+    /// These run even if they are hits.
+    pub forced: BTreeSet<String>,
+    /// Published files that were edited are overwritten.
+    pub overwrite_published: bool,
+}
+
+/// What reaches the scheduler.
+pub enum Message {
+    Started { stage: usize, stopper: Box<dyn Stopper> },
+    Says { stage: usize, event: Event },
+    Finished { stage: usize, result: Result<Box<Record>, StageFailure> },
+    /// The lock of a key that another process held.
+    Locked { stage: usize, lock: Result<Lock, FileError> },
+    Fetched { input: String, result: Result<(), SourcesError> },
+    /// Ctrl-C, or a signal like it.
+    Interrupt,
+}
+
+/// All that a run stands on.
+pub struct Ground<'a> {
+    pub pipeline: &'a Pipeline,
+    pub graph: &'a Graph,
+    pub setting: Setting<'a>,
+    pub sources: &'a Sources,
+    pub executor: &'a dyn Executor,
+}
+
+/// Carries out a plan and says how it goes. `channel` may bring [`Message::Interrupt`] from
+/// outside.
+pub fn run(
+    plan: Plan,
+    config: &RunConfig,
+    ground: &Ground,
+    channel: (Sender<Message>, Receiver<Message>),
+    report: &mut dyn FnMut(RunEvent),
+) -> Result<Summary, FileError> {
+    let store = ground.setting.store;
+    store.prepare()?;
+    let scratch = Scratch::new(&store.scratch_folder())?;
+    store.remove_dead_locks();
+    let setting = Setting { ..ground.setting };
+    let context =
+        JobContext { setting, scratch: &scratch, sources: ground.sources, executor: ground.executor };
+    let summary = std::thread::scope(|scope| {
+        let mut schedule =
+            Schedule::new(&plan, config, ground, &context, channel, scope, report);
+        schedule.run(plan)
+    });
+    ground.sources.index.save(&scratch)?;
+    Ok(summary)
+}

@@ -1,0 +1,53 @@
+//! A stage as the scheduler sees it.
+
+use std::collections::BTreeSet;
+
+use crate::executor::Stopper;
+use crate::key::Key;
+use crate::lock::Lock;
+use crate::plan::Resolved;
+use crate::reason::Reason;
+use crate::record::Record;
+use crate::run::event::Outcome;
+
+/// One selected stage.
+pub struct Node {
+    pub state: State,
+    /// Makers that have not finished yet.
+    pub needs: BTreeSet<usize>,
+    /// Selected stages that read its outputs.
+    pub readers: Vec<usize>,
+    /// Why it runs even if there is a record.
+    pub forced: Option<Reason>,
+    /// It has run again because its object was damaged; a second time would be a circle.
+    pub repaired: bool,
+    /// How it was counted, if it is done.
+    pub outcome: Option<Outcome>,
+    /// A hit already in the plan; holds as long as its makers end as planned.
+    pub planned: Option<Box<Record>>,
+}
+
+pub enum State {
+    /// For makers or downloads.
+    Waiting,
+    /// Inputs known, not a hit; waits for a place, and for the lock if it is not held yet.
+    Ready(Box<Ready>),
+    /// Another process, or another stage, is computing the same key.
+    Parked(Box<Ready>),
+    Running { stopper: Option<Box<dyn Stopper>>, key: Key },
+    Done(Box<Record>),
+    Failed,
+    Skipped,
+}
+
+pub struct Ready {
+    pub resolved: Resolved,
+    pub reason: Reason,
+    pub lock: Option<Lock>,
+}
+
+impl State {
+    pub fn is_final(&self) -> bool {
+        matches!(self, State::Done(_) | State::Failed | State::Skipped)
+    }
+}

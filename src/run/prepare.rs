@@ -1,0 +1,176 @@
+//! The folder in which a stage's process finds all that it may know: links to its inputs, a place
+//! for its outputs, its manifest or its environment variables.
+//!
+//! ```text
+//! cache/tmp/<process>/<n>/stage.json   for a built-in
+//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources
+//! cache/tmp/<process>/<n>/out/<file>   what the stage writes
+//! ```
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use stages::{Kind, Manifest, Params};
+
+use crate::digest::Content;
+use crate::executor::Task;
+use crate::file_error::FileError;
+use crate::key::Key;
+use crate::pipeline::{Action, Stage};
+use crate::plan::{Place, Resolved};
+use crate::store::Store;
+
+/// Where things are that a stage's process needs.
+pub struct Setting<'a> {
+    /// This program, which runs the built-ins.
+    pub binary: &'a Path,
+    pub project: &'a Path,
+    pub store: &'a Store,
+    pub device: &'a str,
+    pub threads: usize,
+}
+
+/// A stage ready to start.
+pub struct Prepared {
+    pub task: Task,
+    /// By output name.
+    pub outputs: BTreeMap<String, PathBuf>,
+}
+
+/// Prepares `folder`, which does not exist yet.
+pub fn prepare(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    setting: &Setting,
+) -> Result<Prepared, FileError> {
+    let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
+    for made in [folder, &inputs_folder, &outputs_folder] {
+        fs::create_dir(made).map_err(FileError::at("making the folder", made))?;
+    }
+    let mut inputs = BTreeMap::new();
+    for (name, place) in &resolved.places {
+        let link = inputs_folder.join(name);
+        link_input(place, &link, setting.store)?;
+        inputs.insert(name.clone(), link);
+    }
+    let outputs: BTreeMap<String, PathBuf> = stage
+        .outputs
+        .iter()
+        .map(|output| (output.name.clone(), outputs_folder.join(&output.file)))
+        .collect();
+    let log = setting.store.log_file(&stage.name, resolved.key);
+    make_parent(&log)?;
+    let task = match &stage.action {
+        Action::Builtin { name, version } => {
+            let state = setting.store.state_folder(resolved.key);
+            fs::create_dir_all(&state).map_err(FileError::at("making the folder", &state))?;
+            let manifest = Manifest {
+                stage: stage.name.clone(),
+                uses: name.clone(),
+                version: *version,
+                params: Params(stage.params.clone()),
+                inputs,
+                outputs: outputs.clone(),
+                state,
+                device: setting.device.to_owned(),
+                threads: setting.threads,
+            };
+            let file = folder.join("stage.json");
+            // Paths that are not UTF-8 cannot be written as JSON.
+            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| {
+                FileError { doing: "writing", path: file.clone(), source: error.into() }
+            })?;
+            fs::write(&file, text).map_err(FileError::at("writing", &file))?;
+            Task {
+                program: setting.binary.to_owned(),
+                arguments: vec!["stage".into(), file.into()],
+                environment: Vec::new(),
+                working_folder: setting.project.to_owned(),
+                log,
+                output_is_events: true,
+            }
+        }
+        Action::Command { text } => Task {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), text.into()],
+            environment: environment(stage, &inputs, &outputs),
+            working_folder: setting.project.to_owned(),
+            log,
+            output_is_events: false,
+        },
+    };
+    Ok(Prepared { task, outputs })
+}
+
+fn make_parent(path: &Path) -> Result<(), FileError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(FileError::at("making the folder", folder))
+}
+
+fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
+    let link_to = |target: &Path, link: &Path| {
+        symlink(target, link).map_err(FileError::at("linking", link))
+    };
+    match place {
+        Place::Source(found) => link_to(&found.path, link),
+        Place::Object { artifact, .. } if artifact.content.kind == Kind::File => {
+            link_to(&store.object(artifact.content), link)
+        }
+        Place::Object { artifact, .. } => {
+            let object = store.object(artifact.content);
+            let tree = store.tree(artifact.content);
+            let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
+            fs::create_dir(link).map_err(FileError::at("making the folder", link))?;
+            for (relative, file) in &tree.0 {
+                let path = link.join(relative);
+                make_parent(&path)?;
+                link_to(&store.object(Content::file(file.digest)), &path)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `IN_…`, `OUT_…` and `PARAM_…`.
+fn environment(
+    stage: &Stage,
+    inputs: &BTreeMap<String, PathBuf>,
+    outputs: &BTreeMap<String, PathBuf>,
+) -> Vec<(String, OsString)> {
+    let paths = |prefix: &'static str, paths: &BTreeMap<String, PathBuf>| -> Vec<_> {
+        paths.iter().map(|(name, path)| (variable_name(prefix, name), path.into())).collect()
+    };
+    let mut variables = paths("IN", inputs);
+    variables.extend(paths("OUT", outputs));
+    let params = stage.params.iter();
+    variables.extend(params.map(|(name, value)| {
+        (variable_name("PARAM", name), OsString::from(param_text(value)))
+    }));
+    variables
+}
+
+/// `IN_text`; what a shell does not take in a name becomes `_`.
+pub fn variable_name(prefix: &str, name: &str) -> String {
+    let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
+    format!("{prefix}_{}", name.chars().map(plain).collect::<String>())
+}
+
+/// A text as it is, nothing for null, all else as JSON.
+fn param_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// The log and state folders of a key, for messages and for tidying up.
+pub fn remove_state(store: &Store, key: Key) {
+    // What is left costs space only.
+    let _ = fs::remove_dir_all(store.state_folder(key));
+}

@@ -1,0 +1,349 @@
+//! The scheduler: which stage starts when, and what follows from how it ended.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvError, Sender};
+use std::thread::Scope;
+use std::time::Instant;
+
+use crate::executor::Stop;
+use crate::key::Key;
+use crate::lock::Lock;
+use crate::pipeline::{Input, Stage};
+use crate::plan::{Decision, Plan, Resolution, Resolved, decide, resolve};
+use crate::reason::Reason;
+use crate::record::Artifact;
+use crate::run::event::{RunEvent, Summary};
+use crate::run::failure::StageFailure;
+use crate::run::job::{JobContext, run_stage};
+use crate::run::node::{Node, Ready, State};
+use crate::run::{Ground, Message, RunConfig};
+use crate::sources::SourcesError;
+
+pub struct Schedule<'run, 'scope> {
+    pub(super) config: &'scope RunConfig,
+    pub(super) ground: &'scope Ground<'scope>,
+    pub(super) context: &'scope JobContext<'scope>,
+    pub(super) scope: &'scope Scope<'scope, 'run>,
+    pub(super) sender: Sender<Message>,
+    pub(super) receiver: Receiver<Message>,
+    pub(super) report: &'run mut dyn FnMut(RunEvent),
+    /// In topological order, and that is the order in which stages that are ready start.
+    pub(super) nodes: Vec<Node>,
+    /// The node's place in the pipeline, and back.
+    pub(super) stage_of: Vec<usize>,
+    pub(super) node_of: BTreeMap<&'scope str, usize>,
+    pub(super) ready: BTreeSet<usize>,
+    /// Nodes that may have got the last of their inputs.
+    pub(super) unsettled: VecDeque<usize>,
+    pub(super) running: usize,
+    /// Nodes that another process's lock holds up.
+    pub(super) locked_out: usize,
+    /// Keys that run in this process, with the nodes that want the same.
+    pub(super) keys: BTreeMap<Key, Vec<usize>>,
+    /// Downloads under way, with the nodes that wait for them.
+    pub(super) downloads: BTreeMap<String, Vec<usize>>,
+    pub(super) interrupts: usize,
+    /// Nothing new starts.
+    pub(super) stopping: bool,
+    pub(super) summary: Summary,
+    pub(super) began: Instant,
+}
+
+impl<'run, 'scope> Schedule<'run, 'scope> {
+    pub fn new(
+        plan: &Plan,
+        config: &'scope RunConfig,
+        ground: &'scope Ground<'scope>,
+        context: &'scope JobContext<'scope>,
+        channel: (Sender<Message>, Receiver<Message>),
+        scope: &'scope Scope<'scope, 'run>,
+        report: &'run mut dyn FnMut(RunEvent),
+    ) -> Self {
+        let stage_of: Vec<usize> = plan.stages.iter().map(|planned| planned.stage).collect();
+        let places: BTreeMap<usize, usize> =
+            stage_of.iter().enumerate().map(|(node, stage)| (*stage, node)).collect();
+        let nodes = |stages: Vec<usize>| -> Vec<usize> {
+            stages.into_iter().filter_map(|stage| places.get(&stage).copied()).collect()
+        };
+        let stages = &ground.pipeline.stages;
+        let make = |stage: &usize| Node {
+            state: State::Waiting,
+            needs: nodes(ground.graph.makers(*stage)).into_iter().collect(),
+            readers: nodes(ground.graph.readers(*stage)),
+            forced: config.forced.contains(&stages[*stage].name).then_some(Reason::Forced),
+            repaired: false,
+            outcome: None,
+            planned: None,
+        };
+        Schedule {
+            nodes: stage_of.iter().map(make).collect(),
+            node_of: places.iter().map(|(stage, node)| (stages[*stage].name.as_str(), *node)).collect(),
+            stage_of,
+            config,
+            ground,
+            context,
+            scope,
+            sender: channel.0,
+            receiver: channel.1,
+            report,
+            ready: BTreeSet::new(),
+            unsettled: VecDeque::new(),
+            running: 0,
+            locked_out: 0,
+            keys: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            interrupts: 0,
+            stopping: false,
+            summary: Summary::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Carries out the plan.
+    pub fn run(&mut self, plan: Plan) -> Summary {
+        let (stages, jobs) = (self.nodes.len(), self.config.jobs);
+        (self.report)(RunEvent::RunStarted { stages, jobs });
+        for (node, planned) in plan.stages.into_iter().enumerate() {
+            if let Decision::Hit(record) = planned.decision {
+                self.nodes[node].planned = Some(record);
+            }
+            self.unsettled.push_back(node);
+        }
+        loop {
+            self.settle_all();
+            self.start_ready();
+            if !self.unsettled.is_empty() {
+                continue;
+            }
+            let pending = !self.stopping && (self.locked_out > 0 || !self.downloads.is_empty());
+            if self.running == 0 && !pending {
+                break;
+            }
+            // We hold a sender ourselves, so the channel never closes.
+            let message: Result<Message, RecvError> = self.receiver.recv();
+            if let Ok(message) = message {
+                self.handle(message);
+            }
+        }
+        self.skip_the_rest();
+        self.summary.interrupted = self.interrupts > 0;
+        self.summary.seconds = self.began.elapsed().as_secs_f64();
+        self.summary.files_read = self.ground.sources.index.files_read();
+        (self.report)(RunEvent::RunFinished(self.summary.clone()));
+        self.summary.clone()
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Started { stage: node, stopper } => {
+                match self.interrupts {
+                    0 => {}
+                    1 => stopper.stop(Stop::Politely),
+                    _ => stopper.stop(Stop::Now),
+                }
+                if let State::Running { stopper: place, .. } = &mut self.nodes[node].state {
+                    *place = Some(stopper);
+                }
+            }
+            Message::Says { stage: node, event } => {
+                let stage = self.stage(node).name.clone();
+                (self.report)(RunEvent::StageSays { stage, said: event });
+            }
+            Message::Finished { stage: node, result } => self.finished(node, result),
+            Message::Locked { stage: node, lock } => {
+                self.locked_out -= 1;
+                let State::Parked(mut ready) = self.take(node) else { return };
+                match lock {
+                    Ok(lock) => {
+                        ready.lock = Some(lock);
+                        self.make_ready(node, ready);
+                    }
+                    Err(error) => self.fail(node, error.into()),
+                }
+            }
+            Message::Fetched { input, result } => self.fetched(&input, result),
+            Message::Interrupt => self.interrupt(),
+        }
+    }
+
+    fn interrupt(&mut self) {
+        self.interrupts += 1;
+        self.stopping = true;
+        let how = if self.interrupts == 1 { Stop::Politely } else { Stop::Now };
+        for node in &self.nodes {
+            if let State::Running { stopper: Some(stopper), .. } = &node.state {
+                stopper.stop(how);
+            }
+        }
+        if self.interrupts == 1 && self.running > 0 {
+            let message = "ending the stages that run; once more to kill them".to_owned();
+            (self.report)(RunEvent::Warning { message });
+        }
+    }
+
+    pub(super) fn stage(&self, node: usize) -> &'scope Stage {
+        &self.ground.pipeline.stages[self.stage_of[node]]
+    }
+
+    pub(super) fn take(&mut self, node: usize) -> State {
+        std::mem::replace(&mut self.nodes[node].state, State::Waiting)
+    }
+
+    /// Decides all stages whose makers have finished since the last time.
+    fn settle_all(&mut self) {
+        while let Some(node) = self.unsettled.pop_front() {
+            let waits = matches!(self.nodes[node].state, State::Waiting);
+            if waits && self.nodes[node].needs.is_empty() {
+                self.settle(node);
+            }
+        }
+    }
+
+    fn settle(&mut self, node: usize) {
+        if let Some(record) = self.nodes[node].planned.clone() {
+            return self.hit(node, record);
+        }
+        let stage = self.stage(node);
+        let artifact = |stage: &str, output: &str| -> Option<Artifact> {
+            match &self.nodes[*self.node_of.get(stage)?].state {
+                State::Done(record) => record.outputs.get(output).copied(),
+                _ => None,
+            }
+        };
+        match resolve(stage, &artifact, self.ground.sources) {
+            Err(error) => self.fail(node, StageFailure::Input(error)),
+            Ok(Resolution::Unknown { downloads, .. }) => {
+                for input in downloads {
+                    self.fetch(node, input);
+                }
+            }
+            Ok(Resolution::Known(resolved)) => self.decide(node, *resolved, None),
+        }
+    }
+
+    /// A hit, or ready to run.
+    fn decide(&mut self, node: usize, resolved: Resolved, lock: Option<Lock>) {
+        let forced = self.nodes[node].forced.clone();
+        match decide(self.stage(node), &resolved, forced.is_some(), self.context.setting.store) {
+            Decision::Hit(record) => {
+                drop(lock);
+                self.hit(node, record);
+            }
+            Decision::Run { reason, .. } => {
+                let reason = forced.unwrap_or(reason);
+                self.make_ready(node, Box::new(Ready { resolved, reason, lock }));
+            }
+            Decision::Wait(_) => {}
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, node: usize, ready: Box<Ready>) {
+        self.nodes[node].state = State::Ready(ready);
+        self.ready.insert(node);
+    }
+
+    fn fetch(&mut self, node: usize, input: Input) {
+        if self.stopping {
+            return;
+        }
+        let name = input.to_string();
+        let waiting = self.downloads.entry(name.clone()).or_default();
+        waiting.push(node);
+        if waiting.len() > 1 {
+            return;
+        }
+        let stage = self.stage(node).name.clone();
+        (self.report)(RunEvent::StageWaiting { stage, message: format!("downloading {name}") });
+        let (fetcher, sender) = (self.ground.sources.fetcher(), self.sender.clone());
+        // Not in the scope: an interrupted run does not wait for a download.
+        std::thread::spawn(move || {
+            let result = fetcher.fetch(&input);
+            // The run may have ended meanwhile.
+            let _ = sender.send(Message::Fetched { input: name, result });
+        });
+    }
+
+    fn fetched(&mut self, input: &str, result: Result<(), SourcesError>) {
+        let waiting = self.downloads.remove(input).unwrap_or_default();
+        match result {
+            Ok(()) => self.unsettled.extend(waiting),
+            Err(error) => {
+                let message = error.to_string();
+                for node in waiting {
+                    let hint = error.hint();
+                    let message = message.clone();
+                    self.fail(node, StageFailure::Download { message, hint });
+                }
+            }
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while !self.stopping && self.running < self.config.jobs.max(1) {
+            let Some(node) = self.ready.pop_first() else { return };
+            if let State::Ready(ready) = self.take(node) {
+                self.start(node, *ready);
+            }
+        }
+    }
+
+    /// Takes the lock of the key, looks once more whether there is a record by now, and starts.
+    fn start(&mut self, node: usize, ready: Ready) {
+        let key = ready.resolved.key;
+        if let Some(same) = self.keys.get_mut(&key) {
+            same.push(node);
+            self.nodes[node].state = State::Parked(Box::new(ready));
+            return;
+        }
+        let Ready { resolved, reason, lock } = ready;
+        let file = self.context.setting.store.lock_file(key);
+        let lock = match lock.map_or_else(|| Lock::try_acquire(&file), |lock| Ok(Some(lock))) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                self.nodes[node].state = State::Parked(Box::new(Ready { resolved, reason, lock: None }));
+                self.wait_for_lock(node, file);
+                return;
+            }
+            Err(error) => return self.fail(node, error.into()),
+        };
+        let stage = self.stage(node);
+        let forced = self.nodes[node].forced.is_some();
+        if let Decision::Hit(record) =
+            decide(stage, &resolved, forced, self.context.setting.store)
+        {
+            drop(lock);
+            return self.hit(node, record);
+        }
+        self.keys.insert(key, Vec::new());
+        self.running += 1;
+        self.nodes[node].state = State::Running { stopper: None, key };
+        (self.report)(RunEvent::StageStarted { stage: stage.name.clone(), key, reason });
+        let (sender, context) = (self.sender.clone(), self.context);
+        self.scope.spawn(move || {
+            let send = |message| drop(sender.send(message));
+            let result = run_stage(
+                stage,
+                &resolved,
+                context,
+                &mut |stopper| send(Message::Started { stage: node, stopper }),
+                &mut |event| send(Message::Says { stage: node, event: event.clone() }),
+            );
+            // Whoever waits for the lock finds the record.
+            drop(lock);
+            send(Message::Finished { stage: node, result: result.map(Box::new) });
+        });
+    }
+
+    fn wait_for_lock(&mut self, node: usize, file: std::path::PathBuf) {
+        self.locked_out += 1;
+        let message = "another `pipe` is computing the same result".to_owned();
+        let stage = self.stage(node).name.clone();
+        (self.report)(RunEvent::StageWaiting { stage, message });
+        let sender = self.sender.clone();
+        // Not in the scope: an interrupted run does not wait for the other process.
+        std::thread::spawn(move || {
+            let lock = Lock::acquire(&file);
+            let _ = sender.send(Message::Locked { stage: node, lock });
+        });
+    }
+}

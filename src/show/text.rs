@@ -1,0 +1,79 @@
+//! Text that is safe and fits on a terminal: no control characters, counted in columns.
+
+use unicode_width::UnicodeWidthChar;
+
+/// A text in which every control character is written as an escape, so that what somebody
+/// tweeted cannot move the cursor or change the title of a terminal. The marks that turn the
+/// direction of text around are escaped too: they can make a line read as something else.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            _ if character.is_control() || turns_direction(character) => {
+                shown.extend(character.escape_unicode());
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// How many columns a printable text takes.
+pub fn columns(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// The beginning of a printable text that fits into `width` columns, with `…` where it was cut.
+pub fn fit(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    let mut used = 0;
+    for character in text.chars() {
+        used += character.width().unwrap_or(0);
+        if used >= width {
+            break;
+        }
+        cut.push(character);
+    }
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+fn turns_direction(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{columns, fit, printable};
+
+    #[test]
+    fn control_characters_are_shown_not_obeyed() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{7f}"), "a\\u{1b}[2Jb\\nc\\u{7f}");
+        assert_eq!(printable("\u{202e}evil"), "\\u{202e}evil");
+    }
+
+    #[test]
+    fn a_cut_text_is_never_wider_than_asked() {
+        for text in [
+            "plain ascii text",
+            "日本語のテキスト",
+            "mixed 日本 🙂🙃 text",
+            "e\u{301}e\u{301}e\u{301}",
+        ] {
+            for width in 0..20 {
+                assert!(columns(&fit(text, width)) <= width, "{text:?} in {width}");
+            }
+        }
+        assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("abcd", 4), "abcd");
+    }
+}

@@ -1,0 +1,46 @@
+//! The environment variables that Hugging Face tools share, read as `huggingface_hub` does.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where the hub is, where its files are cached, and who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubSettings {
+    /// Without a slash at its end.
+    pub endpoint: String,
+    /// `None` where neither a variable nor a home directory says.
+    pub cache: Option<PathBuf>,
+    pub token: Option<String>,
+    /// `HF_HUB_OFFLINE`.
+    pub offline: bool,
+}
+
+impl HubSettings {
+    pub fn from_environment() -> HubSettings {
+        HubSettings::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// The settings by these variables; one that is empty counts as absent.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> HubSettings {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        let home = path("HF_HOME").or_else(|| {
+            let caches = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+            caches.map(|caches| caches.join("huggingface"))
+        });
+        let cache = path("HF_HUB_CACHE")
+            .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
+            .or_else(|| Some(home.as_ref()?.join("hub")));
+        let token_file = path("HF_TOKEN_PATH").or_else(|| Some(home.as_ref()?.join("token")));
+        let token = text("HF_TOKEN")
+            .or_else(|| std::fs::read_to_string(token_file?).ok())
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty());
+        let endpoint = text("HF_ENDPOINT").unwrap_or("https://huggingface.co".to_owned());
+        let offline = text("HF_HUB_OFFLINE").is_some_and(|value| {
+            matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
+        });
+        HubSettings { endpoint: endpoint.trim_end_matches('/').to_owned(), cache, token, offline }
+    }
+}

@@ -1,0 +1,104 @@
+//! Inputs that no stage makes: files and folders of the project, downloads, models of the hub.
+//! Their digests are found once per process, through the index.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::file_error::FileError;
+use crate::index::{Index, Source, exists};
+use crate::pipeline::Input;
+use crate::source::{self, SourceError};
+
+/// The sources of a pipeline.
+pub struct Sources {
+    pub index: Index,
+    fetcher: Fetcher,
+    found: Mutex<BTreeMap<PathBuf, Source>>,
+}
+
+/// Downloads sources.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    /// Where downloads are kept.
+    store_root: PathBuf,
+    offline: bool,
+}
+
+impl Fetcher {
+    pub fn fetch(&self, input: &Input) -> Result<(), SourcesError> {
+        source::fetch(input, &self.store_root, self.offline)?;
+        Ok(())
+    }
+}
+
+/// A source on this disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundSource {
+    pub path: PathBuf,
+    pub source: Source,
+}
+
+/// Why a source is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourcesError {
+    #[error("there is no `{}`", path.display())]
+    Missing { path: PathBuf },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Download(#[from] SourceError),
+}
+
+impl SourcesError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SourcesError::File(error) => error.hint().map(str::to_owned),
+            SourcesError::Missing { .. } | SourcesError::Download(_) => None,
+        }
+    }
+}
+
+impl Sources {
+    pub fn new(index: Index, store_root: &Path, offline: bool) -> Sources {
+        let fetcher = Fetcher { store_root: store_root.to_owned(), offline };
+        Sources { index, fetcher, found: Mutex::default() }
+    }
+
+    /// Where a source lies and what it holds; `None` if it has to be downloaded first, or is an
+    /// artifact. Nothing is written.
+    pub fn find(&self, input: &Input) -> Result<Option<FoundSource>, SourcesError> {
+        let path = match input {
+            Input::Path(path) => Some(path.clone()),
+            Input::Artifact { .. } => None,
+            remote => source::locate(remote, &self.fetcher.store_root)?,
+        };
+        let Some(path) = path else { return Ok(None) };
+        let known = self.found().get(&path).copied();
+        let source = match known {
+            Some(source) => source,
+            None => self.look(&path)?,
+        };
+        Ok(Some(FoundSource { path, source }))
+    }
+
+    /// To download from a thread that may outlive this.
+    pub fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
+    }
+
+    /// Looks again, whatever was found before.
+    pub fn look(&self, path: &Path) -> Result<Source, SourcesError> {
+        if !exists(path)? {
+            return Err(SourcesError::Missing { path: path.to_owned() });
+        }
+        let source = self.index.source(path)?;
+        self.found().insert(path.to_owned(), source);
+        Ok(source)
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Source>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,54 @@
+//! A file's size, times and inode: what the index compares in place of its bytes.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::time::{ClockId, clock_getres, clock_gettime};
+
+/// What `stat` says of a file. Any write changes it, but for one within the clock's grain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub size: u64,
+    pub modified_ns: i64,
+    pub changed_ns: i64,
+    pub inode: u64,
+    pub device: u64,
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+impl Stamp {
+    pub fn of(metadata: &Metadata) -> Stamp {
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(SECOND).saturating_add(ns);
+        Stamp {
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+            device: metadata.dev(),
+        }
+    }
+
+    /// Whether a later write to the file is sure to show in its stamp. As in git's index: a file
+    /// that was last written in the same tick of the clock in which it was hashed may be written
+    /// once more in that tick, and look the same. `hashed_ns` is from [`file_clock_ns`], taken
+    /// before the file was read.
+    pub fn is_settled(&self, hashed_ns: i64) -> bool {
+        let last = self.modified_ns.max(self.changed_ns);
+        let whole_seconds = self.modified_ns % SECOND == 0 && self.changed_ns % SECOND == 0;
+        // File systems that keep whole seconds round down, FAT to two of them.
+        let grain = if whole_seconds { 2 * SECOND } else { tick_ns() };
+        last.saturating_add(grain) <= hashed_ns
+    }
+}
+
+/// Now, by the clock from which the kernel stamps files.
+pub fn file_clock_ns() -> i64 {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    now.tv_sec.saturating_mul(SECOND).saturating_add(now.tv_nsec)
+}
+
+fn tick_ns() -> i64 {
+    let tick = clock_getres(ClockId::RealtimeCoarse);
+    tick.tv_sec.saturating_mul(SECOND).saturating_add(tick.tv_nsec)
+}

@@ -1,0 +1,317 @@
+//! The store: objects by digest, records by key, and the small files beside them. Reading makes
+//! no folder and takes no lock; all writing goes through a [`Scratch`] folder and ends in a
+//! rename.
+//!
+//! ```text
+//! cache/objects/ab/<digest>        a file, read-only
+//! cache/objects/ab/<digest>.tree   a folder's listing
+//! cache/records/ab/<key>.json      what a run of that key produced
+//! cache/stages/<stage>/<key>       empty: this stage once had that key
+//! cache/published/<digest>         what was last copied to a path in the tree
+//! cache/logs/<stage>/<key>.log     what the stage's process printed
+//! cache/state/<key>/               a stage's own checkpoints, until its record is written
+//! cache/locks/<key>                locked while some process runs that key
+//! cache/quarantine/                damaged objects
+//! cache/index                      digests of source files
+//! cache/tmp/                       what is not finished
+//! ```
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use stages::Kind;
+
+use crate::digest::{Content, Digest};
+use crate::file_error::FileError;
+use crate::key::Key;
+use crate::lock::Lock;
+use crate::record::{Artifact, Record};
+use crate::scratch::{Scratch, rename_into, sync_folder};
+use crate::tree::{Tree, TreeFile, files_below};
+
+/// Where everything is kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// An object whose bytes are not those that its name promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged(pub Digest);
+
+impl Store {
+    /// Nothing is read or made.
+    pub fn new(root: &Path) -> Store {
+        Store { root: root.to_owned() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the store's folder, hidden from git, if it is not there.
+    pub fn prepare(&self) -> Result<(), FileError> {
+        let ignore = self.root.join(".gitignore");
+        if ignore.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.root).map_err(FileError::at("making the store", &self.root))?;
+        fs::write(&ignore, "*\n!.gitignore\n").map_err(FileError::at("writing", &ignore))
+    }
+
+    pub fn index_file(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    pub fn scratch_folder(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn state_folder(&self, key: Key) -> PathBuf {
+        self.root.join("state").join(key.to_string())
+    }
+
+    pub fn lock_file(&self, key: Key) -> PathBuf {
+        self.root.join("locks").join(key.to_string())
+    }
+
+    pub fn log_file(&self, stage: &str, key: Key) -> PathBuf {
+        self.root.join("logs").join(file_name(stage)).join(format!("{}.log", key.short()))
+    }
+
+    /// Where the note about what was published at a path lies.
+    pub fn published_note(&self, target: &Path) -> PathBuf {
+        let name = Digest::of_bytes(target.as_os_str().as_encoded_bytes());
+        self.root.join("published").join(name.to_string())
+    }
+
+    /// Removes the lock files that dead processes left. Whoever waits for one looks again.
+    pub fn remove_dead_locks(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("locks")) else { return };
+        for entry in entries.flatten() {
+            // Dropping a lock removes its file; one that is held by someone stays.
+            drop(Lock::try_acquire(&entry.path()));
+        }
+    }
+
+    // Records.
+
+    fn record_file(&self, key: Key) -> PathBuf {
+        let name = key.to_string();
+        self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
+    }
+
+    /// The record of a key; `None` if there is none, or it is damaged.
+    pub fn record(&self, key: Key) -> Option<Record> {
+        let text = fs::read_to_string(self.record_file(key)).ok()?;
+        Record::parse(&text, key)
+    }
+
+    /// Writes a record, after everything it names. See [`Store::insert`] on `durable`.
+    pub fn write_record(
+        &self,
+        record: &Record,
+        scratch: &Scratch,
+        durable: bool,
+    ) -> Result<(), FileError> {
+        let file = self.record_file(record.key);
+        scratch.write(&file, record.to_text().as_bytes(), durable)
+    }
+
+    /// Notes that a stage of this name has had this key, so that the next [`crate::reason`] has
+    /// something to compare with.
+    pub fn mark_stage(&self, stage: &str, key: Key) -> Result<(), FileError> {
+        let marker = self.root.join("stages").join(file_name(stage)).join(key.to_string());
+        let mark = || match File::create(&marker) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                marker.parent().map_or(Ok(()), fs::create_dir_all)?;
+                File::create(&marker)
+            }
+            other => other,
+        };
+        // An existing marker gets a new time: it is the newest again.
+        mark().and_then(|file| file.set_modified(std::time::SystemTime::now()))
+            .map_err(FileError::at("writing", &marker))
+    }
+
+    /// The records that a stage of this name has had, newest first, at most `limit`.
+    pub fn records_of_stage(&self, stage: &str, limit: usize) -> Vec<Record> {
+        let folder = self.root.join("stages").join(file_name(stage));
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let mut markers: Vec<_> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let key: Key = entry.file_name().to_str()?.parse().ok()?;
+                Some((entry.metadata().ok()?.modified().ok()?, key))
+            })
+            .collect();
+        markers.sort_unstable_by_key(|(modified, key)| (std::cmp::Reverse(*modified), *key));
+        let records = markers.into_iter().filter_map(|(_, key)| self.record(key));
+        records.take(limit).collect()
+    }
+
+    /// All records, in no order.
+    pub fn records(&self) -> Vec<Record> {
+        let folders = fs::read_dir(self.root.join("records")).into_iter().flatten().flatten();
+        let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten();
+        let keys = files.flatten().filter_map(|file| {
+            file.file_name().to_str()?.strip_suffix(".json")?.parse().ok()
+        });
+        keys.filter_map(|key| self.record(key)).collect()
+    }
+
+    // Objects.
+
+    pub fn object(&self, content: Content) -> PathBuf {
+        let name = content.digest.to_string();
+        let folder = self.root.join("objects").join(&name[..2]);
+        match content.kind {
+            Kind::File => folder.join(name),
+            Kind::Folder => folder.join(name + ".tree"),
+        }
+    }
+
+    /// The listing of a folder in the store; `None` if it is missing or damaged.
+    pub fn tree(&self, folder: Content) -> Option<Tree> {
+        let text = fs::read_to_string(self.object(folder)).ok()?;
+        (Digest::of_bytes(text.as_bytes()) == folder.digest).then(|| Tree::parse(&text))?
+    }
+
+    /// Whether an artifact is there in full. Sizes are compared, bytes are not: that is for
+    /// [`Store::verify`], when they are used.
+    pub fn holds(&self, artifact: &Artifact) -> bool {
+        let is_there = |digest: Digest, bytes: u64| {
+            let metadata = fs::metadata(self.object(Content::file(digest)));
+            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.size() == bytes)
+        };
+        match artifact.content.kind {
+            Kind::File => is_there(artifact.content.digest, artifact.bytes),
+            Kind::Folder => self.tree(artifact.content).is_some_and(|tree| {
+                tree.0.values().all(|file| is_there(file.digest, file.bytes))
+            }),
+        }
+    }
+
+    /// Reads an artifact in full. A damaged object is moved out of the way, so that from now on
+    /// it counts as missing.
+    pub fn verify(&self, content: Content, scratch: &Scratch) -> Result<Result<(), Damaged>, FileError> {
+        let files = match content.kind {
+            Kind::File => vec![content.digest],
+            Kind::Folder => match self.tree(content) {
+                Some(tree) => tree.0.values().map(|file| file.digest).collect(),
+                None => {
+                    self.quarantine(content, scratch)?;
+                    return Ok(Err(Damaged(content.digest)));
+                }
+            },
+        };
+        let damaged = files.into_par_iter().find_any(|digest| {
+            let found = Digest::of_file(&self.object(Content::file(*digest)));
+            found.ok() != Some(*digest)
+        });
+        let Some(digest) = damaged else { return Ok(Ok(())) };
+        self.quarantine(Content::file(digest), scratch)?;
+        Ok(Err(Damaged(digest)))
+    }
+
+    fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+        let object = self.object(content);
+        let unique = scratch.path()?;
+        let name = format!("{}-{}", content.digest, unique.file_name().unwrap_or_default().display());
+        let target = self.root.join("quarantine").join(name);
+        match rename_into(&object, &target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::at("moving to quarantine", &object)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a finished output into the store and says what it is. With `durable` it survives a
+    /// power cut; without, a cut may lose it, which shows in the object's size.
+    pub fn insert(
+        &self,
+        path: &Path,
+        scratch: &Scratch,
+        durable: bool,
+    ) -> Result<Artifact, FileError> {
+        let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
+        if metadata.is_file() {
+            let linked = path.is_symlink();
+            let file = self.insert_file(path, linked, scratch, durable)?;
+            return Ok(Artifact { content: Content::file(file.digest), bytes: file.bytes });
+        }
+        if !metadata.is_dir() {
+            return Err(FileError::found("storing", path, "it is neither a file nor a folder"));
+        }
+        let stored: Result<_, FileError> = files_below(path)?
+            .into_par_iter()
+            .map(|file| {
+                let stored = self.insert_file(&file.path, file.linked, scratch, durable)?;
+                Ok((file.relative, stored))
+            })
+            .collect();
+        let tree = Tree(stored?);
+        let content = tree.content();
+        let object = self.object(content);
+        let temporary = scratch.path()?;
+        fs::write(&temporary, tree.to_text()).map_err(FileError::at("writing", &temporary))?;
+        self.place(&temporary, &object, durable)?;
+        Ok(Artifact { content, bytes: tree.bytes() })
+    }
+
+    fn insert_file(
+        &self,
+        path: &Path,
+        linked: bool,
+        scratch: &Scratch,
+        durable: bool,
+    ) -> Result<TreeFile, FileError> {
+        let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
+        if !metadata.is_file() {
+            return Err(FileError::found("storing", path, "it is neither a file nor a folder"));
+        }
+        // A link, symbolic or hard, leads to a file that someone else may write to later: its
+        // bytes are copied. All else is moved.
+        let temporary = scratch.path()?;
+        if linked || metadata.nlink() > 1 {
+            fs::copy(path, &temporary).map_err(FileError::at("copying", path))?;
+        } else {
+            fs::rename(path, &temporary).map_err(FileError::at("moving", path))?;
+        }
+        let digest = Digest::of_file(&temporary)?;
+        let metadata = fs::metadata(&temporary).map_err(FileError::at("reading", &temporary))?;
+        self.place(&temporary, &self.object(Content::file(digest)), durable)?;
+        Ok(TreeFile { digest, bytes: metadata.size() })
+    }
+
+    /// Replaces an object that is there already: the bytes are the same, unless it was damaged.
+    fn place(&self, temporary: &Path, object: &Path, durable: bool) -> Result<(), FileError> {
+        let read_only = Permissions::from_mode(0o444);
+        fs::set_permissions(temporary, read_only).map_err(FileError::at("storing", temporary))?;
+        if durable {
+            let flush = File::open(temporary).and_then(|file| file.sync_all());
+            flush.map_err(FileError::at("flushing", temporary))?;
+        }
+        rename_into(temporary, object).map_err(FileError::at("storing", object))?;
+        if durable { sync_folder(object) } else { Ok(()) }
+    }
+}
+
+/// A stage's name as a file name: letters, digits and `-_@=.,+` as they are, all else (a leading
+/// dot too) as `%` and two hexadecimal digits.
+fn file_name(stage: &str) -> String {
+    let mut name = String::with_capacity(stage.len());
+    for (index, byte) in stage.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || b"-_@=,+".contains(&byte);
+        if plain || (byte == b'.' && index > 0) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    name
+}
