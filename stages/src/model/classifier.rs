@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::config::{Family, ModelConfig};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
+use super::ops;
 use super::parameters::{Linear, Parameter, ParameterSource};
 
 /// A classifier over the labels of its config.
@@ -74,7 +75,8 @@ impl Classifier {
     fn dropout(&self, states: Tensor<2>, site: Site, noise: Option<&Noise>) -> Tensor<2> {
         let [rows, features] = states.dims();
         let states = states.reshape([rows, 1, features]);
-        super::encoder::dropout(states, site, self.head_rate, noise).reshape([rows, features])
+        let mask = noise.and_then(|noise| noise.mask(site, rows, self.head_rate));
+        ops::dropout(states, mask.as_ref()).reshape([rows, features])
     }
 
     /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the

@@ -18,11 +18,13 @@
 //! | `Layer::output_norm` | `….output.LayerNorm` | the same |
 //! | `Encoder::relative_bias` | none | `encoder.relative_attention_bias.weight` |
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig};
-use super::noise::{Noise, Site};
+use super::cpu::attention::Setting;
+use super::noise::{Mask, Noise, Site};
+use super::ops;
 use super::parameters::{Linear, Parameter, ParameterSource, Start, table, vector};
 
 /// Rates of the dropout inside the encoder.
@@ -73,13 +75,12 @@ impl Encoder {
     ///
     /// Result: `[rows, hidden]`.
     pub fn first_token(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let device = self.embeddings.words.device();
-        let bias = self.attention_bias(batch, &device);
+        let pass = self.pass(batch, noise);
         let mut states = self.embeddings.forward(batch, self.rates.hidden, noise);
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
             let queries = if index == last { 1 } else { batch.width };
-            states = layer.forward(states, queries, bias.as_ref(), self.heads, self.rates, noise);
+            states = layer.forward(states, queries, &pass);
         }
         let [rows, _, hidden] = states.dims();
         states.slice([0..rows, 0..1]).reshape([rows, hidden])
@@ -91,40 +92,25 @@ impl Encoder {
     ///
     /// Result: `[rows, width, hidden]`.
     pub fn states(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<3> {
-        let device = self.embeddings.words.device();
-        let bias = self.attention_bias(batch, &device);
+        let pass = self.pass(batch, noise);
         let states = self.embeddings.forward(batch, self.rates.hidden, noise);
-        self.layers.iter().fold(states, |states, layer| {
-            layer.forward(states, batch.width, bias.as_ref(), self.heads, self.rates, noise)
-        })
+        self.layers.iter().fold(states, |states, layer| layer.forward(states, batch.width, &pass))
     }
 
-    /// What is added to the attention scores: a large negative number for padding, MPNet's
-    /// relative bias, or nothing at all.
-    ///
-    /// # Shapes
-    ///
-    /// Result: broadcasts to `[rows, heads, width, width]`.
-    fn attention_bias(&self, batch: &Batch, device: &Device) -> Option<Tensor<4>> {
-        let (rows, width) = (batch.rows, batch.width);
+    fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
         let padding = batch.has_padding().then(|| {
             // Not minus infinity: a row that is all padding must not become NaN.
-            let values: Vec<f32> =
-                batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect();
-            Tensor::<4>::from_data(TensorData::new(values, [rows, 1, 1, width]), device)
+            batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect()
         });
+        let width = batch.width;
         let relative = self.relative_bias.as_ref().map(|bias| {
             let [buckets, heads] = bias.dims();
-            let indices = relative_buckets(width, buckets);
-            let indices =
-                Tensor::<1, Int>::from_data(TensorData::new(indices, [width * width]), device);
+            let indices = TensorData::new(relative_buckets(width, buckets), [width * width]);
+            let indices = Tensor::<1, Int>::from_data(indices, &bias.device());
             let bias = bias.clone().select(0, indices).reshape([1, width, width, heads]);
             bias.permute([0, 3, 1, 2]) // [1, heads, width, width]
         });
-        match (padding, relative) {
-            (Some(padding), Some(relative)) => Some(padding + relative),
-            (padding, relative) => padding.or(relative),
-        }
+        Pass { padding, relative, heads: self.heads, rates: self.rates, noise }
     }
 
     /// Every parameter under its checkpoint name, without the family's prefix.
@@ -138,6 +124,23 @@ impl Encoder {
             all.push((RELATIVE_BIAS.to_owned(), Parameter::Table(bias)));
         }
         all
+    }
+}
+
+/// What all layers of one forward pass share.
+struct Pass<'a> {
+    /// Added to the scores of each key, `[rows, width]`; absent where there is no padding.
+    padding: Option<Vec<f32>>,
+    /// Added to the scores of each pair, `[1, heads, width, width]`: MPNet's.
+    relative: Option<Tensor<4>>,
+    heads: usize,
+    rates: DropoutRates,
+    noise: Option<&'a Noise>,
+}
+
+impl Pass<'_> {
+    fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
+        self.noise.and_then(|noise| noise.mask(site, rows, rate))
     }
 }
 
@@ -229,7 +232,8 @@ impl Embeddings {
             None => self.positions.clone().slice([0..width]).reshape([1, width, hidden]),
         };
         let states = self.norm.forward(states + positions);
-        dropout(states, Site::Embeddings, rate, noise)
+        let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
+        ops::dropout(states, mask.as_ref())
     }
 
     fn collect<'a>(&'a mut self, into: &mut Vec<(String, Parameter<'a>)>) {
@@ -329,58 +333,32 @@ impl Layer {
     ///
     /// `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend
     /// to all.
-    fn forward(
-        &self,
-        states: Tensor<3>,
-        queries: usize,
-        bias: Option<&Tensor<4>>,
-        heads: usize,
-        rates: DropoutRates,
-        noise: Option<&Noise>,
-    ) -> Tensor<3> {
-        let [rows, width, hidden] = states.dims();
-        let size = hidden / heads;
-        // [rows, tokens, hidden] → [rows, heads, tokens, size]
-        let split = |projected: Tensor<3>| {
-            let [_, tokens, _] = projected.dims();
-            projected.reshape([rows, tokens, heads, size]).swap_dims(1, 2)
-        };
+    fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
+        let [rows, width, _] = states.dims();
+        let layer = self.index;
         let asking = if queries == width {
             states.clone()
         } else {
             states.clone().slice([0..rows, 0..queries])
         };
-        let query = split(self.query.forward(asking.clone()));
-        let key = split(self.key.forward(states.clone()));
-        let value = split(self.value.forward(states));
-
-        let scores = query.matmul(key.transpose()) / (size as f64).sqrt();
-        let scores = match bias {
-            // MPNet's bias has a row for each query, the padding's has one for all.
-            Some(bias) if bias.dims()[2] > queries => {
-                let [bias_rows, bias_heads, _, _] = bias.dims();
-                scores + bias.clone().slice([0..bias_rows, 0..bias_heads, 0..queries])
-            }
-            Some(bias) => scores + bias.clone(),
-            None => scores,
+        let query = self.query.forward(asking.clone());
+        let key = self.key.forward(states.clone());
+        let value = self.value.forward(states);
+        let site = Site::AttentionProbabilities { layer };
+        let setting = Setting {
+            heads: pass.heads,
+            padding: pass.padding.clone(),
+            mask: pass.mask(site, rows, pass.rates.attention),
         };
-        let mut probabilities = activation::softmax(scores, 3); // [rows, heads, queries, width]
-        if let Some(noise) = noise.filter(|_| rates.attention > 0.0) {
-            let site = Site::AttentionProbabilities { layer: self.index };
-            let dims = [rows, heads, queries, width];
-            let mask = noise.probabilities(site, dims, rates.attention, &probabilities.device());
-            probabilities = probabilities * mask;
-        }
-        let attended = probabilities.matmul(value).swap_dims(1, 2); // [rows, queries, heads, size]
-        let attended = self.attention_output.forward(attended.reshape([rows, queries, hidden]));
-        let site = Site::AttentionOutput { layer: self.index };
-        let attended = dropout(attended, site, rates.hidden, noise);
-        let attended = self.attention_norm.forward(attended + asking);
+        let attended = ops::attention(query, key, value, pass.relative.as_ref(), setting);
+        let attended = self.attention_output.forward(attended);
+        let mask = pass.mask(Site::AttentionOutput { layer }, rows, pass.rates.hidden);
+        let attended = self.attention_norm.after(attended, asking, mask);
 
-        let wide = activation::gelu(self.intermediate.forward(attended.clone()));
-        let site = Site::FeedForward { layer: self.index };
-        let output = dropout(self.output.forward(wide), site, rates.hidden, noise);
-        self.output_norm.forward(output + attended)
+        let wide = ops::gelu(self.intermediate.forward(attended.clone()));
+        let output = self.output.forward(wide);
+        let mask = pass.mask(Site::FeedForward { layer }, rows, pass.rates.hidden);
+        self.output_norm.after(output, attended, mask)
     }
 
     fn collect<'a>(&'a mut self, names: &LayerNames, into: &mut Vec<(String, Parameter<'a>)>) {
@@ -419,6 +397,11 @@ impl LayerNorm {
         }
     }
 
+    /// Of the sum of a residual and what a branch adds to it, after dropout.
+    fn after(&self, branch: Tensor<3>, residual: Tensor<3>, mask: Option<Mask>) -> Tensor<3> {
+        ops::add_norm(branch, residual, mask, &self.weight, &self.bias, self.eps)
+    }
+
     fn forward(&self, input: Tensor<3>) -> Tensor<3> {
         let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
         burn::tensor::module::layer_norm(input, weight, bias, self.eps)
@@ -427,21 +410,5 @@ impl LayerNorm {
     fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
         into.push((format!("{name}.weight"), Parameter::Vector(&mut self.weight)));
         into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
-    }
-}
-
-/// Multiplies by a mask where there is noise and a rate.
-pub(super) fn dropout(
-    states: Tensor<3>,
-    site: Site,
-    rate: f64,
-    noise: Option<&Noise>,
-) -> Tensor<3> {
-    match noise.filter(|_| rate > 0.0) {
-        Some(noise) => {
-            let mask = noise.states(site, states.dims(), rate, &states.device());
-            states * mask
-        }
-        None => states,
     }
 }

@@ -11,6 +11,8 @@ pub mod checkpoint;
 pub mod classifier;
 pub mod config;
 #[cfg(feature = "model")]
+pub mod cpu;
+#[cfg(feature = "model")]
 pub mod device;
 #[cfg(feature = "model")]
 pub mod encoder;
@@ -20,6 +22,8 @@ pub mod folder;
 pub mod loading;
 #[cfg(feature = "model")]
 pub mod noise;
+#[cfg(feature = "model")]
+pub mod ops;
 #[cfg(feature = "model")]
 pub mod parameters;
 

@@ -6,6 +6,9 @@
 //! BLAKE3. It is a good source of dropout masks and of nothing else.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::cpu::vector::vectorised;
 
 /// Where in the network a mask is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,62 +66,85 @@ impl Noise {
         (word(0), word(4))
     }
 
-    /// A mask for token states.
+    /// The mask of a site for this many rows; `None` where nothing is dropped.
+    pub fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
+        let row_keys = |row| self.row_keys(site, row);
+        (rate > 0.0).then(|| Mask { row_keys: (0..rows).map(row_keys).collect(), rate })
+    }
+}
+
+/// Dropout at one site, as the keys of its rows: what computes the mask wherever it is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mask {
+    row_keys: Vec<(u32, u32)>,
+    rate: f64,
+}
+
+impl Mask {
+    /// The mask as a tensor: each element 0 with the probability of the rate, else
+    /// `1 / (1 - rate)`.
     ///
     /// # Shapes
     ///
-    /// Result: `[rows, tokens, features]`, each element 0 with probability `rate`, else
-    /// `1 / (1 - rate)`.
-    pub fn states(
-        &self,
-        site: Site,
-        [rows, tokens, features]: [usize; 3],
-        rate: f64,
-        device: &Device,
-    ) -> Tensor<3> {
-        let mut values = vec![0.0; rows * tokens * features];
-        for (row, values) in values.chunks_mut((tokens * features).max(1)).enumerate() {
-            fill(values, 0, self.row_keys(site, row), rate);
-        }
+    /// Result: `[rows, tokens, features]`.
+    pub fn states(&self, [rows, tokens, features]: [usize; 3], device: &Device) -> Tensor<3> {
+        let mut values = vec![1.0; rows * tokens * features];
+        let row_size = (tokens * features).max(1);
+        values
+            .par_chunks_mut(row_size)
+            .enumerate()
+            .for_each(|(row, values)| self.apply(row, 0, values));
         Tensor::from_data(TensorData::new(values, [rows, tokens, features]), device)
     }
 
-    /// A mask for attention probabilities.
+    /// The same for attention probabilities.
     ///
     /// # Shapes
     ///
     /// Result: `[rows, heads, queries, keys]`.
     pub fn probabilities(
         &self,
-        site: Site,
         [rows, heads, queries, keys]: [usize; 4],
-        rate: f64,
         device: &Device,
     ) -> Tensor<4> {
-        let mut values = vec![0.0; rows * heads * queries * keys];
-        for (row, values) in values.chunks_mut((heads * queries * keys).max(1)).enumerate() {
-            let row_keys = self.row_keys(site, row);
-            for (line, values) in values.chunks_mut(keys.max(1)).enumerate() {
-                let (head, query) = ((line / queries) as u32, (line % queries) as u32);
-                let start = (head * ADDRESS_WIDTH + query).wrapping_mul(ADDRESS_WIDTH);
-                fill(values, start, row_keys, rate);
-            }
-        }
+        let mut values = vec![1.0; rows * heads * queries * keys];
+        let head_size = (queries * keys).max(1);
+        values.par_chunks_mut(head_size).enumerate().for_each(|(index, values)| {
+            self.apply_to_scores(index / heads, index % heads, queries, values);
+        });
         Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
+    }
+
+    /// Multiplies elements of a row, beginning at its element `start`.
+    pub fn apply(&self, row: usize, start: usize, values: &mut [f32]) {
+        multiply(values, start as u32, self.row_keys[row], self.rate);
+    }
+
+    /// Multiplies a head's scores, `[queries, keys]` row by row.
+    pub fn apply_to_scores(&self, row: usize, head: usize, queries: usize, values: &mut [f32]) {
+        let keys = (values.len() / queries.max(1)).max(1);
+        for (query, values) in values.chunks_mut(keys).enumerate() {
+            let start = (head as u32 * ADDRESS_WIDTH + query as u32).wrapping_mul(ADDRESS_WIDTH);
+            multiply(values, start, self.row_keys[row], self.rate);
+        }
     }
 }
 
-fn fill(values: &mut [f32], start: u32, (low, high): (u32, u32), rate: f64) {
-    // An element is kept if its 32 random bits reach this threshold.
-    let threshold = (rate * 4_294_967_296.0) as u32;
-    let kept = (1.0 / (1.0 - rate)) as f32;
-    for (index, value) in values.iter_mut().enumerate() {
-        let mixed = mix(mix(start.wrapping_add(index as u32).wrapping_add(low)) ^ high);
-        *value = if mixed >= threshold { kept } else { 0.0 };
+vectorised! {
+    fn multiply(values: &mut [f32], start: u32, keys: (u32, u32), rate: f64) {
+        let (low, high) = keys;
+        // An element is kept if its 32 random bits reach this threshold.
+        let threshold = (rate * 4_294_967_296.0) as u32;
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        for (index, value) in values.iter_mut().enumerate() {
+            let mixed = mix(mix(start.wrapping_add(index as u32).wrapping_add(low)) ^ high);
+            *value *= if mixed >= threshold { kept } else { 0.0 };
+        }
     }
 }
 
 /// `lowbias32`.
+#[inline(always)]
 fn mix(mut bits: u32) -> u32 {
     bits ^= bits >> 16;
     bits = bits.wrapping_mul(0x7feb_352d);
@@ -132,9 +158,9 @@ mod tests {
     use super::*;
 
     fn mask(first_row: usize, dims: [usize; 3]) -> Vec<f32> {
-        let noise = Noise::new(42, 7, first_row);
-        let mask = noise.states(Site::FeedForward { layer: 3 }, dims, 0.1, &Device::flex());
-        mask.try_to_vec_as::<f32>().unwrap()
+        let site = Site::FeedForward { layer: 3 };
+        let mask = Noise::new(42, 7, first_row).mask(site, dims[0], 0.1).unwrap();
+        mask.states(dims, &Device::flex()).try_to_vec_as::<f32>().unwrap()
     }
 
     #[test]
@@ -155,11 +181,11 @@ mod tests {
 
     #[test]
     fn padding_to_another_width_leaves_the_mask_of_a_token_as_it_is() {
-        let noise = Noise::new(1, 2, 0);
         let site = Site::AttentionProbabilities { layer: 0 };
+        let mask = Noise::new(1, 2, 0).mask(site, 1, 0.5).unwrap();
         let device = Device::flex();
-        let narrow = noise.probabilities(site, [1, 2, 3, 3], 0.5, &device);
-        let wide = noise.probabilities(site, [1, 2, 5, 5], 0.5, &device);
+        let narrow = mask.probabilities([1, 2, 3, 3], &device);
+        let wide = mask.probabilities([1, 2, 5, 5], &device);
         let corner = wide.slice([0..1, 0..2, 0..3, 0..3]);
         assert_eq!(narrow.try_to_vec_as::<f32>().unwrap(), corner.try_to_vec_as::<f32>().unwrap());
     }
@@ -168,8 +194,8 @@ mod tests {
     fn steps_sites_and_seeds_have_masks_of_their_own() {
         let device = Device::flex();
         let of = |seed, step, site| {
-            let mask = Noise::new(seed, step, 0).states(site, [1, 8, 8], 0.5, &device);
-            mask.try_to_vec_as::<f32>().unwrap()
+            let mask = Noise::new(seed, step, 0).mask(site, 1, 0.5).unwrap();
+            mask.states([1, 8, 8], &device).try_to_vec_as::<f32>().unwrap()
         };
         let masks = [
             of(1, 1, Site::Embeddings),

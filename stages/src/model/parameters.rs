@@ -4,6 +4,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::ops;
+
 /// How a parameter starts when no checkpoint gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -60,7 +62,7 @@ impl Linear {
     ///
     /// `[…, in]` to `[…, out]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        burn::tensor::module::linear(input, self.weight.clone(), Some(self.bias.clone()))
+        ops::linear(input, &self.weight, &self.bias)
     }
 
     /// Appends both parameters under their checkpoint names.
