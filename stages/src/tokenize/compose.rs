@@ -125,9 +125,6 @@ impl Composer {
         room: usize,
     ) -> Result<(Vec<u32>, usize), StageError> {
         let mut fitting = (Vec::new(), 0);
-        if room == 0 {
-            return Ok(fitting);
-        }
         for count in 1..=turns.len() {
             let newest = &turns[turns.len() - count..];
             let ids = tokenizer.ids(&newest.join(&self.separator))?;

@@ -10,7 +10,7 @@ use stages::text::{TextTokenizer, tokenizer_files};
 use stages::tokenize::TokenFile;
 use tempfile::TempDir;
 
-use super::{Bench, row, turn_row};
+use super::{Bench, fixtures, row, turn_row};
 
 #[test]
 fn tensors_are_read_as_they_were_written() {
@@ -119,6 +119,19 @@ fn damaged_token_file_is_an_error_or_readable() {
 }
 
 #[test]
+fn example_id_that_is_no_text_is_refused() {
+    let rows = [json!({"id": "some id", "text": "the train"})];
+    let bench = Bench::bert().rows("test", &rows).run();
+    let path = bench.output("test");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(7).position(|window| window == b"some id").unwrap();
+    bytes[at] = 0xff;
+    fs::write(&path, bytes).unwrap();
+    let error = TokenFile::open(&path).err().unwrap().to_string();
+    assert!(error.ends_with("tensor `id_bytes` has ids that are no UTF-8"), "{error}");
+}
+
+#[test]
 fn token_file_of_another_kind_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.safetensors");
@@ -138,6 +151,44 @@ fn folder_without_a_tokenizer_names_all_that_was_looked_for() {
         "/model: holds no tokenizer: looked for `tokenizer.json`, `vocab.json` with \
          `merges.txt`, `vocab.txt` with `bpe.codes`, and `vocab.txt`"
     );
+}
+
+#[test]
+fn formats_are_preferred_in_their_order() {
+    // Every step takes away what was used; the ids of `the` tell which file is read.
+    let bench = Bench::new("bertweet", &["vocab.txt", "bpe.codes"]);
+    let config = ModelConfig::read(bench.model()).unwrap();
+    for name in ["tokenizer.json", "vocab.json", "merges.txt"] {
+        fs::copy(fixtures().join("bpe").join(name), bench.model().join(name)).unwrap();
+    }
+    let tokens = || {
+        let tokenizer = TextTokenizer::open(bench.model(), &config)?;
+        let ids = tokenizer.ids("x the")?;
+        Ok(ids.iter().filter_map(|id| tokenizer.token_text(*id)).collect::<Vec<_>>().join(" "))
+    };
+    let tokens = || tokens().unwrap_or_else(|error: stages::StageError| error.to_string());
+    fs::write(bench.model().join("vocab.json"), "{").unwrap();
+    assert_eq!(tokens(), "x Ġthe");
+    fs::remove_file(bench.model().join("tokenizer.json")).unwrap();
+    assert!(tokens().contains("vocab.json"), "{}", tokens());
+    fs::remove_file(bench.model().join("merges.txt")).unwrap();
+    assert_eq!(tokens(), "x the");
+    fs::remove_file(bench.model().join("bpe.codes")).unwrap();
+    assert!(tokens().contains("no WordPiece vocabulary"), "{}", tokens());
+}
+
+#[test]
+fn dropout_baked_into_tokenizer_json_is_ignored() {
+    let bench = Bench::new("bpe", &["tokenizer.json"]);
+    let config = ModelConfig::read(bench.model()).unwrap();
+    let text = "the weather is totally wonderful ".repeat(20);
+    let ids = || TextTokenizer::open(bench.model(), &config).unwrap().ids(&text).unwrap();
+    let without = ids();
+    let path = bench.model().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    tokenizer["model"]["dropout"] = json!(0.9);
+    fs::write(&path, tokenizer.to_string()).unwrap();
+    assert_eq!(ids(), without);
 }
 
 #[test]
