@@ -1,8 +1,8 @@
 //! Text to token ids, with the tokenizer that a model folder brings along.
 //!
-//! [`TextTokenizer`] is what others use. [`open`] knows the file formats, [`layout`] the special
-//! tokens around texts, [`bertweet`] the one format that the `tokenizers` library does not read,
-//! [`tweets`] BERTweet's normalisation.
+//! [`TextTokenizer`] is what others use. `open` knows the file formats, `layout` the special
+//! tokens around texts, `bertweet` the one format that the `tokenizers` library does not read,
+//! `tweets` BERTweet's normalisation.
 
 mod bertweet;
 mod entities;

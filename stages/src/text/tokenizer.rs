@@ -15,6 +15,7 @@ pub struct TextTokenizer {
     backend: Backend,
     layout: Layout,
     special: SpecialIds,
+    special_texts: Vec<String>,
     asks_for_normalization: bool,
 }
 
@@ -58,9 +59,22 @@ impl TextTokenizer {
             path: folder.to_owned(),
             problem: format!("the tokenizer can't be used: {problem}"),
         })?;
+        let mut special_texts: Vec<String> =
+            tokens.all().into_iter().map(|token| token.content).collect();
+        special_texts.retain(|text| !text.is_empty());
+        // The longest first, so that none hides another that it begins with.
+        special_texts.sort_by_key(|text| (std::cmp::Reverse(text.len()), text.clone()));
+        special_texts.dedup();
         let asks_for_normalization = tokens.switch("normalization").unwrap_or(false);
         let folder = folder.to_owned();
-        Ok(TextTokenizer { folder, backend, layout, special, asks_for_normalization })
+        Ok(TextTokenizer {
+            folder,
+            backend,
+            layout,
+            special,
+            special_texts,
+            asks_for_normalization,
+        })
     }
 
     /// The ids of a text, without special tokens around it.
@@ -101,6 +115,11 @@ impl TextTokenizer {
 
     pub fn special_ids(&self) -> SpecialIds {
         self.special
+    }
+
+    /// The special tokens as they may be written out in a text.
+    pub fn special_texts(&self) -> &[String] {
+        &self.special_texts
     }
 
     /// Whether `tokenizer_config.json` says that tweets are normalised first.

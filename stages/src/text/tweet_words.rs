@@ -3,7 +3,7 @@
 //!
 //! At each place the patterns are tried in NLTK's order and the first that fits wins. They run
 //! in linear time here, where Python's backtracking may take exponential time on a hostile
-//! tweet. The one pattern that looks behind and ahead, [`naked_domain`], is written out.
+//! tweet. The one pattern that looks behind and ahead, `naked_domain`, is written out.
 
 use regex::Regex;
 
@@ -39,6 +39,9 @@ const OTHERS: [&str; 12] = [
     r"\S",
 ];
 
+/// No word is longer, in bytes. Without a bound each of n words could look at all the rest.
+const LONGEST_WORD: usize = 4096;
+
 /// The compiled patterns.
 pub struct TweetWords {
     link: Regex,
@@ -61,7 +64,7 @@ impl TweetWords {
         let mut words = Vec::new();
         let mut at = 0;
         while at < text.len() {
-            let rest = &text[at..];
+            let rest = &text[at..text.floor_char_boundary(at + LONGEST_WORD)];
             let length = self
                 .link
                 .find(rest)

@@ -9,7 +9,7 @@ use super::bertweet::is_space;
 use super::entities::replace_entities;
 use super::tweet_words::TweetWords;
 
-/// `character name` a line, by code point.
+/// `character replacement` a line, by code point; a variation selector's is empty.
 const EMOJI: &str = include_str!("data/emoji.txt");
 
 /// In order: later ones see what earlier ones made.
@@ -40,8 +40,8 @@ pub struct TweetNormalizer {
 impl TweetNormalizer {
     pub fn new() -> TweetNormalizer {
         let emoji = EMOJI.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (character, name) = line.split_once(' ')?;
-            Some((character.chars().next()?, name))
+            let (character, replacement) = line.split_once(' ')?;
+            Some((character.chars().next()?, replacement))
         });
         TweetNormalizer { words: TweetWords::new(), emoji: emoji.collect() }
     }
@@ -62,6 +62,20 @@ impl TweetNormalizer {
         words.join(" ")
     }
 
+    /// As [`TweetNormalizer::normalize`], with `marks` (the tokenizer's special tokens) left as
+    /// they are where they are written out in the tweet.
+    pub fn normalize_around(&self, tweet: &str, marks: &[String]) -> String {
+        let mut normalized = String::new();
+        let mut rest = tweet;
+        while let Some((start, mark)) = first_mark(rest, marks) {
+            normalized.push_str(&self.normalize(&rest[..start]));
+            normalized.push_str(mark);
+            rest = &rest[start + mark.len()..];
+        }
+        normalized.push_str(&self.normalize(rest));
+        normalized
+    }
+
     fn word(&self, word: &str) -> String {
         let begins = |prefix: &str| {
             word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -77,10 +91,9 @@ impl TweetNormalizer {
             // An entity such as `&rsquo;` brings back what was replaced at the start.
             (Some('’'), None) => "'".to_owned(),
             (Some('…'), None) => "...".to_owned(),
-            (Some(one), None) => match self.emoji.get(&one) {
-                Some(name) => format!(":{name}:"),
-                None => word.to_owned(),
-            },
+            (Some(one), None) => {
+                self.emoji.get(&one).map_or_else(|| word.to_owned(), |text| (*text).to_owned())
+            }
             _ => word.to_owned(),
         }
     }
@@ -90,6 +103,13 @@ impl Default for TweetNormalizer {
     fn default() -> TweetNormalizer {
         TweetNormalizer::new()
     }
+}
+
+fn first_mark<'a>(text: &str, marks: &'a [String]) -> Option<(usize, &'a str)> {
+    text.char_indices().find_map(|(at, _)| {
+        let mark = marks.iter().find(|mark| text[at..].starts_with(mark.as_str()))?;
+        Some((at, mark.as_str()))
+    })
 }
 
 /// Cuts more than three of one character in a row down to three, except ASCII letters and

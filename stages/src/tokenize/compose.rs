@@ -56,8 +56,9 @@ impl Composer {
     pub fn compose(&self, tokenizer: &TextTokenizer, row: &Row) -> Result<Composed, StageError> {
         let wanted = self.turns.unwrap_or(usize::MAX);
         let turns = &row.context[row.context.len().saturating_sub(wanted)..];
-        let turns: Vec<Cow<str>> = turns.iter().map(|turn| self.normalized(turn)).collect();
-        let text = self.normalized(&row.text);
+        let turns: Vec<Cow<str>> =
+            turns.iter().map(|turn| self.normalized(tokenizer, turn)).collect();
+        let text = self.normalized(tokenizer, &row.text);
         match self.mode {
             Mode::Pair if !turns.is_empty() => self.pair(tokenizer, &turns, &text),
             Mode::Joined if !turns.is_empty() => {
@@ -70,9 +71,11 @@ impl Composer {
         }
     }
 
-    fn normalized<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    fn normalized<'a>(&self, tokenizer: &TextTokenizer, text: &'a str) -> Cow<'a, str> {
         match &self.normalizer {
-            Some(normalizer) => Cow::Owned(normalizer.normalize(text)),
+            Some(normalizer) => {
+                Cow::Owned(normalizer.normalize_around(text, tokenizer.special_texts()))
+            }
             None => Cow::Borrowed(text),
         }
     }
@@ -122,9 +125,6 @@ impl Composer {
         room: usize,
     ) -> Result<(Vec<u32>, usize), StageError> {
         let mut fitting = (Vec::new(), 0);
-        if room == 0 {
-            return Ok(fitting);
-        }
         for count in 1..=turns.len() {
             let newest = &turns[turns.len() - count..];
             let ids = tokenizer.ids(&newest.join(&self.separator))?;

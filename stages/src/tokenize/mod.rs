@@ -293,7 +293,7 @@ impl Job<'_> {
                 self.context.emit(Event::Progress {
                     done: rows.bytes_read(),
                     total: Some(size.len()),
-                    unit: format!("bytes of {}", examples.name),
+                    unit: "bytes".to_owned(),
                     values: BTreeMap::from([("rows".to_owned(), counts.rows as f64)]),
                 });
             }
