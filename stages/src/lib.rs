@@ -86,5 +86,9 @@ pub fn run_manifest(path: &Path, events: &Events) -> Result<(), StageError> {
             found: stage.version(),
         });
     }
+    if manifest.threads > 0 {
+        // Where a pool is there already, in a test's process, its size changes no result.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(manifest.threads).build_global();
+    }
     stage.run(&Context { manifest: &manifest, events })
 }
