@@ -36,7 +36,11 @@ pub struct Target {
     overrides: OverrideOptions,
 }
 
-pub fn execute(command: &CacheCommand, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+pub fn execute(
+    command: &CacheCommand,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
     match command {
         CacheCommand::Ls { json } => {
             let project = Project::load(globals, &OverrideOptions::default().overrides())?;

@@ -107,22 +107,23 @@ impl Project {
         let selected = self.graph.upstream(&[index]);
         let plan = self.plan(&selected, &BTreeSet::new(), &self.sources(true, false));
         // A missing source does not hide what was made from it.
-        let planned = plan.ok().and_then(|plan| {
-            plan.stages.into_iter().find(|planned| planned.stage == index)
-        });
+        let planned = plan
+            .ok()
+            .and_then(|plan| plan.stages.into_iter().find(|planned| planned.stage == index));
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
         let newest = self.store.records_of_stage(stage, usize::MAX).into_iter();
-        let newest = newest.filter(|record| record.outputs.contains_key(output)).find(|record| {
-            record.outputs.values().all(|artifact| self.store.holds(artifact))
-        });
+        let newest = newest
+            .filter(|record| record.outputs.contains_key(output))
+            .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
         let record = newest.ok_or_else(|| Error::NotMade {
             artifact: format!("{stage}:{output}"),
             stage: stage.to_owned(),
         })?;
         let when = age(&record.when);
-        console.warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
+        console
+            .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
     }
 

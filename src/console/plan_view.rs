@@ -148,9 +148,9 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         }
     };
     let verb = if forecast { "would run" } else { "to run:" };
-    let cut_off = others.iter().any(|planned| {
-        matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none())
-    });
+    let cut_off = others
+        .iter()
+        .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
     crate::console::text::wrapped(&format!("{verb} {}{cost}{most}{hits}", names(&stages)), 0)
 }

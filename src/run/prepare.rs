@@ -82,8 +82,10 @@ pub fn prepare(
             };
             let file = folder.join("stage.json");
             // Paths that are not UTF-8 cannot be written as JSON.
-            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| {
-                FileError { doing: "writing", path: file.clone(), source: error.into() }
+            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| FileError {
+                doing: "writing",
+                path: file.clone(),
+                source: error.into(),
             })?;
             fs::write(&file, text).map_err(FileError::at("writing", &file))?;
             Task {
@@ -113,9 +115,8 @@ fn make_parent(path: &Path) -> Result<(), FileError> {
 }
 
 fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
-    let link_to = |target: &Path, link: &Path| {
-        symlink(target, link).map_err(FileError::at("linking", link))
-    };
+    let link_to =
+        |target: &Path, link: &Path| symlink(target, link).map_err(FileError::at("linking", link));
     match place {
         Place::Source(found) => link_to(&found.path, link),
         Place::Object { artifact, .. } if artifact.content.kind == Kind::File => {
@@ -148,9 +149,10 @@ fn environment(
     let mut variables = paths("IN", inputs);
     variables.extend(paths("OUT", outputs));
     let params = stage.params.iter();
-    variables.extend(params.map(|(name, value)| {
-        (variable_name("PARAM", name), OsString::from(param_text(value)))
-    }));
+    variables
+        .extend(params.map(|(name, value)| {
+            (variable_name("PARAM", name), OsString::from(param_text(value)))
+        }));
     variables
 }
 
