@@ -17,10 +17,28 @@
 
 pub mod error;
 pub mod event;
+pub mod example;
+pub mod finetune;
+pub mod ingest;
+pub mod labels;
+pub mod lines;
 pub mod manifest;
 pub mod model;
+pub mod nearest;
+pub mod output;
 pub mod params;
+pub mod predict;
+pub mod prediction;
+pub mod progress;
+pub mod random;
+pub mod score;
+pub mod split;
 pub mod stage;
+pub mod tensors;
+pub mod text;
+pub mod tokenize;
+#[cfg(feature = "model")]
+pub mod train;
 
 use std::path::Path;
 
@@ -32,7 +50,23 @@ pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
-    &[]
+    &[
+        &ingest::Ingest,
+        &split::Split,
+        &tokenize::Tokenize,
+        &finetune::Finetune,
+        &predict::Predict,
+        &score::Score,
+    ]
+}
+
+/// What `finetune` and `predict` say in a build without the model.
+#[cfg(not(feature = "model"))]
+fn without_model(stage: &str) -> StageError {
+    StageError::Unavailable {
+        what: format!("stage `{stage}`"),
+        problem: "this binary was built without the feature `model`".to_owned(),
+    }
 }
 
 /// The built-in of that name.

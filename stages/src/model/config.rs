@@ -109,7 +109,9 @@ impl ModelConfig {
                 "`position_embedding_type` is `{kind}`, only absolute is known"
             )));
         }
-        if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+        if config.num_attention_heads == 0
+            || !config.hidden_size.is_multiple_of(config.num_attention_heads)
+        {
             return Err(problem(format!(
                 "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
                 config.hidden_size, config.num_attention_heads

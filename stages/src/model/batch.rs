@@ -1,0 +1,53 @@
+//! Some sequences, padded to their own longest: what one forward pass reads.
+
+/// Token ids and what goes with them, row-major `[rows, width]`, on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub rows: usize,
+    pub width: usize,
+    pub ids: Vec<i32>,
+    /// Token types; all 0 where absent.
+    pub types: Option<Vec<i32>>,
+    /// False where there is padding.
+    pub mask: Vec<bool>,
+}
+
+impl Batch {
+    /// Pads on the right with `pad`.
+    pub fn new<'a>(
+        sequences: impl ExactSizeIterator<Item = (&'a [i32], Option<&'a [u8]>)> + Clone,
+        pad: u32,
+    ) -> Batch {
+        let rows = sequences.len();
+        let width = sequences.clone().map(|(ids, _)| ids.len()).max().unwrap_or_default();
+        let typed = sequences.clone().any(|(_, types)| types.is_some());
+        let mut ids = Vec::with_capacity(rows * width);
+        let mut types = Vec::new();
+        let mut mask = Vec::with_capacity(rows * width);
+        for (row_ids, row_types) in sequences {
+            let padding = width - row_ids.len();
+            ids.extend_from_slice(row_ids);
+            ids.extend(std::iter::repeat_n(pad as i32, padding));
+            mask.extend(std::iter::repeat_n(true, row_ids.len()));
+            mask.extend(std::iter::repeat_n(false, padding));
+            if typed {
+                match row_types {
+                    Some(row_types) => types.extend(row_types.iter().map(|kind| i32::from(*kind))),
+                    None => types.extend(std::iter::repeat_n(0, row_ids.len())),
+                }
+                types.extend(std::iter::repeat_n(0, padding));
+            }
+        }
+        Batch { rows, width, ids, types: typed.then_some(types), mask }
+    }
+
+    /// Whether any position is padding.
+    pub fn has_padding(&self) -> bool {
+        self.mask.iter().any(|real| !real)
+    }
+
+    /// Real tokens, padding not counted.
+    pub fn tokens(&self) -> usize {
+        self.mask.iter().filter(|real| **real).count()
+    }
+}

@@ -1,0 +1,231 @@
+//! The tensors of a model folder, by canonical name, whatever file they are in: `safetensors`
+//! (one file, or shards with an index), else `pytorch_model.bin` (the same), whose pickle is
+//! interpreted by `pytorch-reader`, which runs no code.
+//!
+//! Canonical names have no `bert.`, `roberta.` or `mpnet.` in front, and `LayerNorm.weight/bias`
+//! in place of the old `gamma/beta`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn_store::pytorch_reader::{self, PytorchReader};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::error::StageError;
+
+/// All tensors that a model folder holds.
+pub struct Checkpoint {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// One tensor, its values not yet read.
+pub struct Tensor {
+    /// The name in the file.
+    pub stored_name: String,
+    pub file: PathBuf,
+    pub shape: Vec<usize>,
+    values: Values,
+}
+
+enum Values {
+    Mapped { map: Arc<Mmap>, start: usize, end: usize, dtype: Dtype },
+    Pytorch(pytorch_reader::Tensor),
+}
+
+impl Checkpoint {
+    /// Opens the weights in `folder`. Values are read later, tensor by tensor.
+    pub fn open(folder: &Path) -> Result<Checkpoint, StageError> {
+        let mut tensors = BTreeMap::new();
+        for file in weight_files(folder)? {
+            let found = match file.extension().is_some_and(|extension| extension == "bin") {
+                true => open_pytorch(&file)?,
+                false => open_safetensors(&file)?,
+            };
+            for tensor in found {
+                let name = canonical_name(&tensor.stored_name);
+                if let Some(twin) = tensors.insert(name, tensor) {
+                    let problem = format!("tensor `{}` is there twice", twin.stored_name);
+                    return Err(StageError::File { path: file, problem });
+                }
+            }
+        }
+        Ok(Checkpoint { tensors })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+}
+
+impl Tensor {
+    /// The values in row-major order as f32.
+    pub fn read(&self) -> Result<Vec<f32>, StageError> {
+        let unfit = |dtype: String| StageError::File {
+            path: self.file.clone(),
+            problem: format!("tensor `{}` is {dtype}, expected floating point", self.stored_name),
+        };
+        match &self.values {
+            Values::Mapped { map, start, end, dtype } => {
+                let bytes = &map[*start..*end];
+                match dtype {
+                    Dtype::F32 => Ok(from_f32(bytes)),
+                    Dtype::F16 => Ok(from_f16(bytes)),
+                    Dtype::BF16 => Ok(from_bf16(bytes)),
+                    Dtype::F64 => Ok(from_f64(bytes)),
+                    other => Err(unfit(format!("{other:?}"))),
+                }
+            }
+            Values::Pytorch(tensor) => {
+                let bytes = tensor.read().map_err(StageError::io("reading", &self.file))?;
+                match tensor.dtype() {
+                    pytorch_reader::DType::F32 => Ok(from_f32(&bytes)),
+                    pytorch_reader::DType::F16 => Ok(from_f16(&bytes)),
+                    pytorch_reader::DType::BF16 => Ok(from_bf16(&bytes)),
+                    pytorch_reader::DType::F64 => Ok(from_f64(&bytes)),
+                    other => Err(unfit(format!("{other:?}"))),
+                }
+            }
+        }
+    }
+}
+
+/// A tensor's name without the family's prefix and with today's layer norm names.
+fn canonical_name(stored: &str) -> String {
+    let name = ["bert.", "roberta.", "mpnet."]
+        .iter()
+        .find_map(|prefix| stored.strip_prefix(prefix))
+        .unwrap_or(stored);
+    match name.strip_suffix("LayerNorm.gamma") {
+        Some(start) => format!("{start}LayerNorm.weight"),
+        None => match name.strip_suffix("LayerNorm.beta") {
+            Some(start) => format!("{start}LayerNorm.bias"),
+            None => name.to_owned(),
+        },
+    }
+}
+
+/// Whether `folder` holds weights in any layout, whole or broken.
+pub fn has_weights(folder: &Path) -> bool {
+    ["model.safetensors", "pytorch_model.bin"].iter().any(|name| {
+        folder.join(name).exists() || folder.join(format!("{name}.index.json")).exists()
+    })
+}
+
+/// The files that hold the weights; safetensors where both kinds are there.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
+    for name in ["model.safetensors", "pytorch_model.bin"] {
+        let whole = folder.join(name);
+        if whole.is_file() {
+            return Ok(vec![whole]);
+        }
+        let index = folder.join(format!("{name}.index.json"));
+        if index.is_file() {
+            return shards(folder, &index);
+        }
+    }
+    Err(StageError::File {
+        path: folder.to_owned(),
+        problem: "no weights: expected model.safetensors, model.safetensors.index.json, \
+                  pytorch_model.bin or pytorch_model.bin.index.json"
+            .to_owned(),
+    })
+}
+
+/// The shard files that an index names.
+fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, StageError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read_to_string(index).map_err(StageError::io("reading", index))?;
+    let parsed: Index = serde_json::from_str(&text)
+        .map_err(|source| StageError::Json { path: index.to_owned(), source })?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    for name in &names {
+        // An index from elsewhere must not lead out of its folder.
+        if Path::new(name).file_name().is_none_or(|file_name| file_name != name.as_str()) {
+            let problem = format!("shard `{name}` is not a file name");
+            return Err(StageError::File { path: index.to_owned(), problem });
+        }
+        if !folder.join(name).is_file() {
+            let problem = format!("shard `{name}` is missing");
+            return Err(StageError::File { path: index.to_owned(), problem });
+        }
+    }
+    Ok(names.iter().map(|name| folder.join(name)).collect())
+}
+
+fn open_safetensors(path: &Path) -> Result<Vec<Tensor>, StageError> {
+    let file = File::open(path).map_err(StageError::io("opening", path))?;
+    // SAFETY: stages are given read-only artifacts; a file that another process cuts short
+    // while it is mapped ends this stage's process, not the engine.
+    let map = unsafe { Mmap::map(&file) }.map_err(StageError::io("mapping", path))?;
+    let map = Arc::new(map);
+    let parsed = SafeTensors::deserialize(&map).map_err(|problem| StageError::File {
+        path: path.to_owned(),
+        problem: format!("not a safetensors file: {problem}"),
+    })?;
+    let base = map.as_ptr() as usize;
+    let mut tensors = Vec::new();
+    for (name, view) in parsed.iter() {
+        let start = view.data().as_ptr() as usize - base;
+        tensors.push(Tensor {
+            stored_name: name.to_owned(),
+            file: path.to_owned(),
+            shape: view.shape().to_vec(),
+            values: Values::Mapped {
+                map: map.clone(),
+                start,
+                end: start + view.data().len(),
+                dtype: view.dtype(),
+            },
+        });
+    }
+    Ok(tensors)
+}
+
+fn open_pytorch(path: &Path) -> Result<Vec<Tensor>, StageError> {
+    let reader = PytorchReader::new(path).map_err(|problem| StageError::File {
+        path: path.to_owned(),
+        problem: format!("not a file of PyTorch tensors: {problem}"),
+    })?;
+    Ok(reader
+        .into_tensors()
+        .into_iter()
+        .map(|(name, tensor)| Tensor {
+            stored_name: name,
+            file: path.to_owned(),
+            shape: tensor.shape().to_vec(),
+            values: Values::Pytorch(tensor),
+        })
+        .collect())
+}
+
+fn from_f32(bytes: &[u8]) -> Vec<f32> {
+    let values = bytes.as_chunks::<4>().0.iter();
+    values.map(|value| f32::from_le_bytes(*value)).collect()
+}
+
+fn from_f64(bytes: &[u8]) -> Vec<f32> {
+    let values = bytes.as_chunks::<8>().0.iter();
+    values.map(|value| f64::from_le_bytes(*value) as f32).collect()
+}
+
+fn from_f16(bytes: &[u8]) -> Vec<f32> {
+    let values = bytes.as_chunks::<2>().0.iter();
+    values.map(|value| f16::from_le_bytes(*value).to_f32()).collect()
+}
+
+fn from_bf16(bytes: &[u8]) -> Vec<f32> {
+    let values = bytes.as_chunks::<2>().0.iter();
+    values.map(|value| bf16::from_le_bytes(*value).to_f32()).collect()
+}

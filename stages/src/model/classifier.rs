@@ -1,0 +1,129 @@
+//! An encoder with a head for sequence classification: BERT's (pooler and one linear layer) or
+//! RoBERTa's and MPNet's (dense, tanh, projection of the first token).
+
+use burn::tensor::{Device, Tensor};
+
+use super::batch::Batch;
+use super::config::{Family, ModelConfig};
+use super::encoder::{DropoutRates, Encoder};
+use super::noise::{Noise, Site};
+use super::ops;
+use super::parameters::{Linear, Parameter, ParameterSource};
+
+/// A classifier over the labels of its config.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    family: Family,
+    encoder: Encoder,
+    head: Head,
+    head_rate: f64,
+}
+
+#[derive(Clone, Debug)]
+enum Head {
+    /// `bert.pooler.dense`, `classifier`
+    Pooled { pooler: Linear, classifier: Linear },
+    /// `classifier.dense`, `classifier.out_proj`
+    FirstToken { dense: Linear, projection: Linear },
+}
+
+impl Classifier {
+    /// Builds the model that `config` describes, with `classes` outputs, from `source`.
+    pub fn new(
+        config: &ModelConfig,
+        classes: usize,
+        rates: DropoutRates,
+        head_rate: f64,
+        source: &mut dyn ParameterSource,
+        device: &Device,
+    ) -> Classifier {
+        let hidden = config.hidden_size;
+        let encoder = Encoder::new(config, rates, source, device);
+        let head = match config.family {
+            Family::Bert => Head::Pooled {
+                pooler: Linear::new(source, POOLER, [hidden, hidden], device),
+                classifier: Linear::new(source, "classifier", [hidden, classes], device),
+            },
+            Family::Roberta | Family::Mpnet => Head::FirstToken {
+                dense: Linear::new(source, "classifier.dense", [hidden, hidden], device),
+                projection: Linear::new(source, "classifier.out_proj", [hidden, classes], device),
+            },
+        };
+        Classifier { family: config.family, encoder, head, head_rate }
+    }
+
+    /// Unnormalised scores. With `noise` dropout is active.
+    ///
+    /// # Shapes
+    ///
+    /// Result: `[rows, classes]`.
+    pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
+        let first = self.encoder.first_token(batch, noise);
+        match &self.head {
+            Head::Pooled { pooler, classifier } => {
+                let pooled = pooler.forward(first).tanh();
+                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise))
+            }
+            Head::FirstToken { dense, projection } => {
+                let first = self.dropout(first, Site::HeadInput, noise);
+                let hidden = dense.forward(first).tanh();
+                projection.forward(self.dropout(hidden, Site::HeadHidden, noise))
+            }
+        }
+    }
+
+    fn dropout(&self, states: Tensor<2>, site: Site, noise: Option<&Noise>) -> Tensor<2> {
+        let [rows, features] = states.dims();
+        let states = states.reshape([rows, 1, features]);
+        let mask = noise.and_then(|noise| noise.mask(site, rows, self.head_rate));
+        ops::dropout(states, mask.as_ref()).reshape([rows, features])
+    }
+
+    /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the
+    /// same order every time.
+    pub fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let prefix = prefix(self.family);
+        let mut all: Vec<_> = self
+            .encoder
+            .parameters(self.family)
+            .into_iter()
+            .map(|(name, parameter)| (format!("{prefix}{name}"), parameter))
+            .collect();
+        match &mut self.head {
+            Head::Pooled { pooler, classifier } => {
+                pooler.collect(&format!("{prefix}{POOLER}"), &mut all);
+                classifier.collect("classifier", &mut all);
+            }
+            Head::FirstToken { dense, projection } => {
+                dense.collect("classifier.dense", &mut all);
+                projection.collect("classifier.out_proj", &mut all);
+            }
+        }
+        all
+    }
+
+    /// The same model outside of automatic differentiation, sharing the tensors: for evaluation.
+    pub fn frozen(&self) -> Classifier {
+        let mut copy = self.clone();
+        for (_, parameter) in copy.parameters() {
+            match parameter {
+                Parameter::Vector(tensor) => *tensor = tensor.clone().inner(),
+                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+                    *tensor = tensor.clone().inner();
+                }
+            }
+        }
+        copy
+    }
+}
+
+const POOLER: &str = "pooler.dense";
+
+/// What stands before the encoder's tensor names in a checkpoint with a head.
+pub fn prefix(family: Family) -> &'static str {
+    match family {
+        Family::Bert => "bert.",
+        Family::Roberta => "roberta.",
+        Family::Mpnet => "mpnet.",
+    }
+}

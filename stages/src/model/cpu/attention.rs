@@ -1,0 +1,322 @@
+//! Scaled dot-product attention (Vaswani et al. 2017) straight from the projections' layout, a
+//! task for each example and head: scores, bias, softmax, dropout and the weighted sum while the
+//! scores are in the cache. The probabilities are kept for the way back; the dropout mask is
+//! computed again.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::product::{Matrix, product};
+use super::vector::{exp, sum_of, vectorised};
+use super::{Place, SharedPointer, contiguous, place, tensor, values};
+use crate::model::noise::Mask;
+
+/// What does not change from layer to layer.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub heads: usize,
+    /// 0 for a real token, a large negative number for padding: `[rows, keys]`.
+    pub padding: Option<Vec<f32>>,
+    pub mask: Option<Mask>,
+}
+
+/// The sizes of one call.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    rows: usize,
+    heads: usize,
+    queries: usize,
+    keys: usize,
+    hidden: usize,
+    /// Features of a head.
+    size: usize,
+}
+
+impl Sizes {
+    fn new(query: &FlexTensor, key: &FlexTensor, heads: usize) -> Sizes {
+        let [rows, queries, hidden] = query.shape().dims::<3>();
+        let [_, keys, _] = key.shape().dims::<3>();
+        Sizes { rows, heads, queries, keys, hidden, size: hidden / heads.max(1) }
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+
+    /// Elements of one head's score matrix.
+    fn scores(self) -> usize {
+        self.queries * self.keys
+    }
+
+    /// Where a head of an example begins in `[rows, tokens, hidden]`.
+    fn start(self, row: usize, head: usize, tokens: usize) -> usize {
+        row * tokens * self.hidden + head * self.size
+    }
+
+    /// That head as a matrix `[tokens, size]`.
+    fn head(self, of: &[f32], row: usize, head: usize, tokens: usize) -> Matrix {
+        Matrix::rows(&of[self.start(row, head, tokens)..], self.hidden)
+    }
+}
+
+/// `[rows, queries, hidden]` from `[rows, queries, hidden]`, `[rows, keys, hidden]` twice, and an
+/// optional `[1, heads, keys, keys]` that is added to the scores; `None` where they are not on
+/// the CPU.
+pub fn attention(
+    query: &Tensor<3>,
+    key: &Tensor<3>,
+    value: &Tensor<3>,
+    relative: Option<&Tensor<4>>,
+    setting: Setting,
+) -> Option<Tensor<3>> {
+    match (place(query), place(key), place(value)) {
+        (Place::Plain(query), Place::Plain(key), Place::Plain(value)) => {
+            let relative = match relative.map(place) {
+                None => None,
+                Some(Place::Plain(relative)) => Some(contiguous(&relative)),
+                Some(_) => return None,
+            };
+            let inputs = [contiguous(&query), contiguous(&key), contiguous(&value)];
+            let (output, _) = forward(&inputs, relative.as_ref(), &setting);
+            Some(Tensor::from_primitive::<Flex>(output))
+        }
+        (Place::Recorded(query), Place::Recorded(key), Place::Recorded(value)) => {
+            let (query, query_node) = query.into_parts();
+            let (key, key_node) = key.into_parts();
+            let (value, value_node) = value.into_parts();
+            let inputs = [contiguous(&query), contiguous(&key), contiguous(&value)];
+            let nodes = [query_node, key_node, value_node];
+            let output = match relative.map(place) {
+                None => {
+                    let (output, probabilities) = forward(&inputs, None, &setting);
+                    match Attention.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+                        OpsKind::Tracked(prepared) => {
+                            prepared.finish((inputs, probabilities, setting), output)
+                        }
+                        OpsKind::UnTracked(prepared) => prepared.finish(output),
+                    }
+                }
+                Some(Place::Recorded(relative)) => {
+                    let (relative, relative_node) = relative.into_parts();
+                    let relative = contiguous(&relative);
+                    let (output, probabilities) = forward(&inputs, Some(&relative), &setting);
+                    let [query, key, value] = nodes;
+                    let nodes = [query, key, value, relative_node];
+                    let operation = AttentionWithRelativeBias;
+                    match operation.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+                        OpsKind::Tracked(prepared) => {
+                            prepared.finish((inputs, probabilities, setting), output)
+                        }
+                        OpsKind::UnTracked(prepared) => prepared.finish(output),
+                    }
+                }
+                Some(_) => return None,
+            };
+            Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
+        }
+        _ => None,
+    }
+}
+
+/// The output and the probabilities `[rows, heads, queries, keys]` before dropout.
+fn forward(
+    [query, key, value]: &[FlexTensor; 3],
+    relative: Option<&FlexTensor>,
+    setting: &Setting,
+) -> (FlexTensor, FlexTensor) {
+    let sizes = Sizes::new(query, key, setting.heads);
+    let Sizes { rows, heads, queries, keys, hidden, size } = sizes;
+    let mut probabilities = vec![0.0; rows * heads * sizes.scores()];
+    let mut output = vec![0.0; rows * queries * hidden];
+    let shared = SharedPointer::new(&mut output);
+    let (query, key, value) = (values(query), values(key), values(value));
+    probabilities.par_chunks_mut(sizes.scores().max(1)).enumerate().for_each(|(task, scores)| {
+        let (row, head) = (task / heads, task % heads);
+        let query = sizes.head(query, row, head, queries);
+        let key = sizes.head(key, row, head, keys).transposed();
+        // SAFETY: each head lies within its tensor, and `scores` belongs to this task.
+        unsafe {
+            let out = (scores.as_mut_ptr(), keys);
+            product([queries, size, keys], query, key, out, (0.0, sizes.scale()), false);
+        }
+        let padding = setting.padding.as_ref().map(|all| &all[row * keys..(row + 1) * keys]);
+        for (index, scores) in scores.chunks_mut(keys).enumerate() {
+            if let Some(relative) = relative {
+                let start = (head * keys + index) * keys;
+                add(scores, &values(relative)[start..start + keys]);
+            }
+            if let Some(padding) = padding {
+                add(scores, padding);
+            }
+            softmax(scores);
+        }
+        let mut dropped = Vec::new();
+        let weights = match &setting.mask {
+            Some(mask) => {
+                dropped.extend_from_slice(scores);
+                mask.apply_to_scores(row, head, queries, &mut dropped);
+                &dropped[..]
+            }
+            None => scores,
+        };
+        let (weights, value) = (Matrix::rows(weights, keys), sizes.head(value, row, head, keys));
+        // SAFETY: this task alone writes the columns of its head in the rows of its example.
+        unsafe {
+            let out = (shared.at(sizes.start(row, head, queries)), hidden);
+            product([queries, keys, size], weights, value, out, (0.0, 1.0), false);
+        }
+    });
+    (tensor(output, [rows, queries, hidden]), tensor(probabilities, [rows, heads, queries, keys]))
+}
+
+fn add(scores: &mut [f32], other: &[f32]) {
+    for (score, other) in scores.iter_mut().zip(other) {
+        *score += other;
+    }
+}
+
+vectorised! {
+    fn softmax(scores: &mut [f32]) {
+        let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, score| highest.max(*score));
+        for score in scores.iter_mut() {
+            *score = exp(*score - highest);
+        }
+        let whole = 1.0 / sum_of([&*scores], |[value]| value);
+        for score in scores.iter_mut() {
+            *score *= whole;
+        }
+    }
+}
+
+vectorised! {
+    /// The gradient of scores from that of probabilities, in place.
+    fn softmax_backward(gradient: &mut [f32], probabilities: &[f32]) {
+        let along = sum_of([&*gradient, probabilities], |[left, right]| left * right);
+        for (gradient, probability) in gradient.iter_mut().zip(probabilities) {
+            *gradient = probability * (*gradient - along);
+        }
+    }
+}
+
+type State = ([FlexTensor; 3], FlexTensor, Setting);
+
+#[derive(Debug)]
+struct Attention;
+
+impl Backward<Flex, 3> for Attention {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+        let (found, _) = backward(&ops.state, &gradient, false);
+        for (node, gradient) in ops.parents.into_iter().zip(found) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AttentionWithRelativeBias;
+
+impl Backward<Flex, 4> for AttentionWithRelativeBias {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+        let (found, of_relative) = backward(&ops.state, &gradient, true);
+        let found = found.into_iter().map(Some).chain([of_relative]);
+        for (node, gradient) in ops.parents.into_iter().zip(found) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// The gradients of query, key and value, and of the relative bias if wanted.
+fn backward(
+    ([query, key, value], probabilities, setting): &State,
+    gradient: &FlexTensor,
+    with_relative: bool,
+) -> ([FlexTensor; 3], Option<FlexTensor>) {
+    let sizes = Sizes::new(query, key, setting.heads);
+    let Sizes { rows, heads, queries, keys, hidden, size } = sizes;
+    let mut of_query = vec![0.0; rows * queries * hidden];
+    let mut of_key = vec![0.0; rows * keys * hidden];
+    let mut of_value = vec![0.0; rows * keys * hidden];
+    let mut of_scores = vec![0.0; if with_relative { rows * heads * sizes.scores() } else { 0 }];
+    let (query, key, value) = (values(query), values(key), values(value));
+    let (gradient, probabilities) = (values(gradient), values(probabilities));
+    let shared = [&mut of_query, &mut of_key, &mut of_value].map(|all| SharedPointer::new(all));
+    let [to_query, to_key, to_value] = shared;
+    let to_scores = SharedPointer::new(&mut of_scores);
+    (0..rows * heads).into_par_iter().for_each(|task| {
+        let (row, head) = (task / heads, task % heads);
+        let kept = &probabilities[task * sizes.scores()..(task + 1) * sizes.scores()];
+        let of_output = sizes.head(gradient, row, head, queries);
+        let mut dropped = kept.to_vec();
+        let mut of_probabilities = vec![0.0; sizes.scores()];
+        if let Some(mask) = &setting.mask {
+            mask.apply_to_scores(row, head, queries, &mut dropped);
+        }
+        let transposed = Matrix::rows(&dropped, keys).transposed();
+        let values_of_head = sizes.head(value, row, head, keys).transposed();
+        // SAFETY: each head lies within its tensor; this task alone writes the columns of its
+        // head in the rows of its example, and its own temporary matrices.
+        unsafe {
+            let out = (to_value.at(sizes.start(row, head, keys)), hidden);
+            product([keys, queries, size], transposed, of_output, out, (0.0, 1.0), false);
+            let out = (of_probabilities.as_mut_ptr(), keys);
+            product([queries, size, keys], of_output, values_of_head, out, (0.0, 1.0), false);
+        }
+        if let Some(mask) = &setting.mask {
+            mask.apply_to_scores(row, head, queries, &mut of_probabilities);
+        }
+        for (gradient, kept) in of_probabilities.chunks_mut(keys).zip(kept.chunks(keys)) {
+            softmax_backward(gradient, kept);
+        }
+        let of_scores = Matrix::rows(&of_probabilities, keys);
+        let (key, query) =
+            (sizes.head(key, row, head, keys), sizes.head(query, row, head, queries));
+        let factors = (0.0, sizes.scale());
+        // SAFETY: as above.
+        unsafe {
+            let out = (to_query.at(sizes.start(row, head, queries)), hidden);
+            product([queries, keys, size], of_scores, key, out, factors, false);
+            let out = (to_key.at(sizes.start(row, head, keys)), hidden);
+            product([keys, queries, size], of_scores.transposed(), query, out, factors, false);
+            if with_relative {
+                let to = to_scores.at(task * sizes.scores());
+                std::ptr::copy_nonoverlapping(of_probabilities.as_ptr(), to, sizes.scores());
+            }
+        }
+    });
+    let of_relative = with_relative.then(|| sum_over_rows(&of_scores, sizes));
+    let result = [
+        tensor(of_query, [rows, queries, hidden]),
+        tensor(of_key, [rows, keys, hidden]),
+        tensor(of_value, [rows, keys, hidden]),
+    ];
+    (result, of_relative)
+}
+
+/// `[rows, heads, queries, keys]` to `[1, heads, keys, keys]`: queries that were not asked have
+/// no part in the loss.
+fn sum_over_rows(of_scores: &[f32], sizes: Sizes) -> FlexTensor {
+    let Sizes { heads, keys, .. } = sizes;
+    let mut total = vec![0.0; heads * keys * keys];
+    for row in of_scores.chunks((heads * sizes.scores()).max(1)) {
+        for (head, scores) in row.chunks(sizes.scores().max(1)).enumerate() {
+            add(&mut total[head * keys * keys..][..sizes.scores()], scores);
+        }
+    }
+    tensor(total, [1, heads, keys, keys])
+}

@@ -1,0 +1,144 @@
+//! `y = x W + b` over all tokens at once: the bias is laid out first and the product added to it.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::product::{Matrix, product};
+use super::{Place, contiguous, place, tensor, values};
+
+/// `[…, in]` to `[…, out]`, or `None` where the tensors are not on the CPU.
+pub fn linear<const D: usize>(
+    input: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: &Tensor<1>,
+) -> Option<Tensor<D>> {
+    match (place(input), place(weight), place(bias)) {
+        (Place::Plain(input), Place::Plain(weight), Place::Plain(bias)) => {
+            let output = forward(&contiguous(&input), &weight, &bias);
+            Some(Tensor::from_primitive::<Flex>(output))
+        }
+        (Place::Recorded(input), Place::Recorded(weight), Place::Recorded(bias)) => {
+            let (input, input_node) = input.into_parts();
+            let (weight, weight_node) = weight.into_parts();
+            let (bias, bias_node) = bias.into_parts();
+            let input = contiguous(&input);
+            let output = forward(&input, &weight, &bias);
+            let nodes = [input_node, weight_node, bias_node];
+            let output = match Linear.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => prepared.finish((input, weight), output),
+                OpsKind::UnTracked(prepared) => prepared.finish(output),
+            };
+            Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
+        }
+        _ => None,
+    }
+}
+
+fn forward(input: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) -> FlexTensor {
+    let weight = contiguous(weight);
+    let mut shape = input.shape();
+    let [inputs, outputs] = weight.shape().dims::<2>();
+    let rows = values(input).len() / inputs.max(1);
+    let mut output = Vec::with_capacity(rows * outputs);
+    for _ in 0..rows {
+        output.extend_from_slice(values(bias));
+    }
+    // SAFETY: the slices have exactly these sizes.
+    unsafe {
+        product(
+            [rows, inputs, outputs],
+            Matrix::rows(values(input), inputs),
+            Matrix::rows(values(&weight), outputs),
+            (output.as_mut_ptr(), outputs),
+            (1.0, 1.0),
+            true,
+        );
+    }
+    let last = shape.num_dims() - 1;
+    shape[last] = outputs;
+    FlexTensor::from_data(TensorData::new(output, shape))
+}
+
+#[derive(Debug)]
+struct Linear;
+
+impl Backward<Flex, 3> for Linear {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(
+        self,
+        ops: Ops<(FlexTensor, FlexTensor), 3>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let (input, weight) = ops.state;
+        let weight = contiguous(&weight);
+        let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+        let [inputs, outputs] = weight.shape().dims::<2>();
+        let rows = values(&input).len() / inputs.max(1);
+        let [input_node, weight_node, bias_node] = ops.parents;
+        let of_output = Matrix::rows(values(&gradient), outputs);
+        if let Some(node) = input_node {
+            let mut result = vec![0.0; rows * inputs];
+            let transposed = Matrix::rows(values(&weight), outputs).transposed();
+            let out = (result.as_mut_ptr(), inputs);
+            // SAFETY: the slices have exactly these sizes.
+            unsafe {
+                product([rows, outputs, inputs], of_output, transposed, out, (0.0, 1.0), true);
+            }
+            let result = FlexTensor::from_data(TensorData::new(result, input.shape()));
+            grads.register::<Flex>(node.id, result);
+        }
+        if let Some(node) = weight_node {
+            let mut result = vec![0.0; inputs * outputs];
+            let transposed = Matrix::rows(values(&input), inputs).transposed();
+            let out = (result.as_mut_ptr(), outputs);
+            // SAFETY: the slices have exactly these sizes.
+            unsafe {
+                product([inputs, rows, outputs], transposed, of_output, out, (0.0, 1.0), true);
+            }
+            grads.register::<Flex>(node.id, tensor(result, [inputs, outputs]));
+        }
+        if let Some(node) = bias_node {
+            let result = column_sums(values(&gradient), outputs);
+            grads.register::<Flex>(node.id, tensor(result, [outputs]));
+        }
+    }
+}
+
+/// Rows of one partial sum.
+const ROWS: usize = 128;
+
+/// The sum of each column of row-major rows: blocks of rows, then the blocks in order.
+pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
+    let partial: Vec<Vec<f32>> = matrix
+        .par_chunks((ROWS * width).max(1))
+        .map(|rows| {
+            let mut sums = vec![0.0f32; width];
+            for row in rows.chunks_exact(width) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += value;
+                }
+            }
+            sums
+        })
+        .collect();
+    in_order(partial, width)
+}
+
+/// Adds partial sums up in their order.
+pub fn in_order(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
+    let mut total = vec![0.0; width];
+    for sums in partial {
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total += sum;
+        }
+    }
+    total
+}

@@ -1,0 +1,82 @@
+//! The operations that a training step on the CPU spends its time on, each as one pass with a
+//! backward pass written by hand: what burn's Flex backend would do in many.
+//!
+//! Each takes and gives burn tensors and records itself in burn's automatic differentiation, so
+//! the network in [`super::encoder`] reads the same on every device; where a tensor does not live
+//! on Flex, [`super::ops`] computes the same by burn's own operations. All sums go in an order
+//! that depends on shapes alone, never on the number of threads.
+
+pub mod attention;
+pub mod gelu;
+pub mod linear;
+pub mod norm;
+pub mod product;
+pub mod vector;
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, BackendTypes, Flex};
+use burn::tensor::{Tensor, TensorData};
+
+/// A tensor on the Flex backend that takes part in automatic differentiation.
+pub type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
+
+/// Where a tensor lives, as far as these operations care.
+pub enum Place {
+    /// On the CPU, with gradients recorded.
+    Recorded(Tracked),
+    /// On the CPU, plainly.
+    Plain(FlexTensor),
+    Elsewhere,
+}
+
+/// Finds out where a tensor lives; the result shares its storage.
+pub fn place<const D: usize>(tensor: &Tensor<D>) -> Place {
+    if tensor.is_autodiff() {
+        match tensor.clone().try_into_primitive::<Autodiff<Flex>>() {
+            Ok(tracked) => Place::Recorded(tracked),
+            Err(_) => Place::Elsewhere,
+        }
+    } else {
+        match tensor.clone().try_into_primitive::<Flex>() {
+            Ok(plain) => Place::Plain(plain),
+            Err(_) => Place::Elsewhere,
+        }
+    }
+}
+
+/// A tensor of these values, without a copy.
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The values in row-major order; copied only if they lie in another order.
+pub fn contiguous(tensor: &FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
+/// The values of a tensor that [`contiguous`] gave.
+pub fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor
+        .as_slice::<f32>()
+        .unwrap_or_else(|| unreachable!("the network's tensors on the CPU are contiguous f32 here"))
+}
+
+/// A pointer that tasks share while each writes to elements of its own.
+#[derive(Clone, Copy)]
+pub struct SharedPointer(*mut f32);
+
+// SAFETY: every user of `SharedPointer` states why its tasks write disjoint elements.
+unsafe impl Send for SharedPointer {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPointer {}
+
+impl SharedPointer {
+    pub fn new(values: &mut [f32]) -> SharedPointer {
+        SharedPointer(values.as_mut_ptr())
+    }
+
+    /// The address of element `index`.
+    pub fn at(self, index: usize) -> *mut f32 {
+        self.0.wrapping_add(index)
+    }
+}

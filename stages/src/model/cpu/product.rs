@@ -1,0 +1,71 @@
+//! Matrix products on slices, by the `gemm` crate.
+
+use gemm::{Parallelism, gemm};
+
+/// A matrix somewhere in memory: element (row, column) lies at `row · row_stride + column ·
+/// column_stride`.
+#[derive(Clone, Copy)]
+pub struct Matrix {
+    pub data: *const f32,
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl Matrix {
+    /// Row-major rows of `width` elements.
+    pub fn rows(values: &[f32], width: usize) -> Matrix {
+        Matrix { data: values.as_ptr(), row_stride: width, column_stride: 1 }
+    }
+
+    /// Rows and columns exchanged.
+    pub fn transposed(self) -> Matrix {
+        let Matrix { data, row_stride, column_stride } = self;
+        Matrix { data, row_stride: column_stride, column_stride: row_stride }
+    }
+}
+
+/// `out = keep · out + scale · left · right`, where `left` is `[m, k]`, `right` `[k, n]` and
+/// `out` has unit column stride. With `keep` of 0 what `out` held is not read.
+///
+/// # Safety
+///
+/// Both matrices and `out` must lie within memory that is valid for these sizes, and nobody else
+/// may use `out` meanwhile.
+pub unsafe fn product(
+    [m, k, n]: [usize; 3],
+    left: Matrix,
+    right: Matrix,
+    (out, out_row_stride): (*mut f32, usize),
+    (keep, scale): (f32, f32),
+    parallel: bool,
+) {
+    let parallelism = if parallel && rayon::current_num_threads() > 1 {
+        Parallelism::Rayon(0)
+    } else {
+        Parallelism::None
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out,
+            1,
+            out_row_stride as isize,
+            keep != 0.0,
+            left.data,
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data,
+            right.column_stride as isize,
+            right.row_stride as isize,
+            keep,
+            scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

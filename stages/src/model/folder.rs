@@ -1,0 +1,101 @@
+//! Writing a classifier as a Hugging Face model folder that `transformers` loads:
+//! `config.json` with label names, `model.safetensors`, and the tokenizer's files.
+
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Map, Value, json};
+
+use super::classifier::Classifier;
+use super::config::{Family, ModelConfig};
+use super::parameters::{Parameter, transposed};
+use crate::error::StageError;
+
+/// Writes `model` to `folder`, which must exist. `labels` name the classes by index.
+pub fn write(
+    folder: &Path,
+    model: &Classifier,
+    config: &ModelConfig,
+    labels: &[String],
+) -> Result<(), StageError> {
+    write_config(folder, config, labels)?;
+    write_weights(&folder.join("model.safetensors"), model)
+}
+
+fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Result<(), StageError> {
+    let architecture = match config.family {
+        Family::Bert => "BertForSequenceClassification",
+        Family::Roberta => "RobertaForSequenceClassification",
+        Family::Mpnet => "MPNetForSequenceClassification",
+    };
+    let mut raw = config.raw.clone();
+    // Where a checkpoint came from and who wrote it is not what this model is.
+    for key in ["_name_or_path", "transformers_version", "torch_dtype", "_num_labels"] {
+        raw.remove(key);
+    }
+    let by_index: Map<String, Value> =
+        labels.iter().enumerate().map(|(index, name)| (index.to_string(), json!(name))).collect();
+    let by_name: Map<String, Value> =
+        labels.iter().enumerate().map(|(index, name)| (name.clone(), json!(index))).collect();
+    raw.insert("architectures".to_owned(), json!([architecture]));
+    raw.insert("id2label".to_owned(), Value::Object(by_index));
+    raw.insert("label2id".to_owned(), Value::Object(by_name));
+    raw.insert("problem_type".to_owned(), json!("single_label_classification"));
+    raw.insert("dtype".to_owned(), json!("float32"));
+    let path = folder.join("config.json");
+    let mut text = serde_json::to_string_pretty(&raw)
+        .map_err(|source| StageError::Json { path: path.clone(), source })?;
+    text.push('\n');
+    std::fs::write(&path, text).map_err(StageError::io("writing", &path))
+}
+
+fn write_weights(path: &Path, model: &Classifier) -> Result<(), StageError> {
+    let mut model = model.clone();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, parameter) in model.parameters() {
+        let (shape, values) = stored(&parameter, path)?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        tensors.push((name, shape, bytes));
+    }
+    let unwritable = |problem: safetensors::SafeTensorError| StageError::File {
+        path: path.to_owned(),
+        problem: format!("writing failed: {problem}"),
+    };
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unwritable)?;
+    // One entry only, so that the order of a hash map reaches no byte.
+    let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
+    safetensors::serialize_to_file(views, metadata, path).map_err(unwritable)
+}
+
+/// A parameter's shape and values as a checkpoint holds them.
+pub fn stored(
+    parameter: &Parameter<'_>,
+    path: &Path,
+) -> Result<(Vec<usize>, Vec<f32>), StageError> {
+    let unreadable = |problem: String| StageError::File {
+        path: path.to_owned(),
+        problem: format!("a tensor could not be read back from the device: {problem}"),
+    };
+    match parameter {
+        Parameter::Vector(tensor) => {
+            let values = (**tensor).clone().try_into_vec_as::<f32>();
+            Ok((tensor.dims().to_vec(), values.map_err(|error| unreadable(error.to_string()))?))
+        }
+        Parameter::Table(tensor) => {
+            let values = (**tensor).clone().try_into_vec_as::<f32>();
+            Ok((tensor.dims().to_vec(), values.map_err(|error| unreadable(error.to_string()))?))
+        }
+        Parameter::Weight(tensor) => {
+            let [inputs, outputs] = tensor.dims();
+            let values = (**tensor).clone().try_into_vec_as::<f32>();
+            let values = values.map_err(|error| unreadable(error.to_string()))?;
+            Ok((vec![outputs, inputs], transposed(&values, inputs, outputs)))
+        }
+    }
+}

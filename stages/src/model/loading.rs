@@ -1,0 +1,207 @@
+//! From a model folder, or from nothing, to a [`Classifier`]: takes every tensor that the
+//! network wants from the checkpoint, and accounts for each that is missing, misshapen or left
+//! over. Only a new classification head may be missing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+
+use super::checkpoint::Checkpoint;
+use super::classifier::{Classifier, prefix};
+use super::config::{Family, ModelConfig};
+use super::encoder::DropoutRates;
+use super::parameters::{ParameterSource, Start};
+use crate::error::StageError;
+use crate::random::Random;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    pub classes: usize,
+    pub rates: DropoutRates,
+    pub head_rate: f64,
+    /// Of random initialisation.
+    pub seed: u64,
+    pub weights: Weights,
+    pub head: HeadSource,
+}
+
+/// Where the encoder's values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// The folder's checkpoint.
+    Pretrained,
+    /// From `config.json` alone.
+    Random,
+}
+
+/// Where the head's values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadSource {
+    /// The checkpoint must bring it: prediction.
+    Checkpoint,
+    /// The checkpoint's where it has one of the right shape, else random.
+    CheckpointOrNew,
+    New,
+}
+
+/// A model and what is worth saying about how it was made.
+pub struct Loaded {
+    pub model: Classifier,
+    /// Parameters that began at random, by name.
+    pub new_parameters: Vec<String>,
+}
+
+/// Builds the model of `folder` on `device`.
+pub fn load(
+    folder: &Path,
+    config: &ModelConfig,
+    options: &LoadOptions,
+    device: &Device,
+) -> Result<Loaded, StageError> {
+    let checkpoint = match options.weights {
+        Weights::Pretrained => Some(Checkpoint::open(folder)?),
+        Weights::Random => None,
+    };
+    let mut loader = Loader {
+        checkpoint: checkpoint.as_ref(),
+        head: match options.head {
+            HeadSource::CheckpointOrNew
+                if !has_head(checkpoint.as_ref(), config, options.classes) =>
+            {
+                HeadSource::New
+            }
+            head => head,
+        },
+        seed: options.seed,
+        standard_deviation: config
+            .raw
+            .get("initializer_range")
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.02),
+        taken: BTreeSet::new(),
+        new: Vec::new(),
+        problems: Vec::new(),
+        failure: None,
+    };
+    let model = Classifier::new(
+        config,
+        options.classes,
+        options.rates,
+        options.head_rate,
+        &mut loader,
+        device,
+    );
+    let new_parameters = loader.finish(config.family, folder)?;
+    Ok(Loaded { model, new_parameters })
+}
+
+/// Whether the checkpoint's head fits, judged by its last layer.
+fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usize) -> bool {
+    let name = match config.family {
+        Family::Bert => "classifier.weight",
+        Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
+    };
+    let tensor = checkpoint.and_then(|checkpoint| checkpoint.get(name));
+    tensor.is_some_and(|tensor| tensor.shape == [classes, config.hidden_size])
+}
+
+struct Loader<'a> {
+    checkpoint: Option<&'a Checkpoint>,
+    head: HeadSource,
+    seed: u64,
+    standard_deviation: f64,
+    taken: BTreeSet<String>,
+    new: Vec<String>,
+    problems: Vec<String>,
+    failure: Option<StageError>,
+}
+
+impl ParameterSource for Loader<'_> {
+    fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32> {
+        let count = shape.iter().product();
+        let is_classifier = name.starts_with("classifier.");
+        let Some(checkpoint) = self.checkpoint else {
+            return self.random(name, count, start);
+        };
+        if is_classifier && self.head == HeadSource::New {
+            return self.random(name, count, start);
+        }
+        let Some(tensor) = checkpoint.get(name) else {
+            // A BERT that was saved without its pooler gets a new one, as a part of a new head.
+            if name.starts_with("pooler.") && self.head == HeadSource::New {
+                return self.random(name, count, start);
+            }
+            self.problems.push(format!("`{name}` is missing"));
+            return vec![0.0; count];
+        };
+        self.taken.insert(name.to_owned());
+        if tensor.shape != shape {
+            self.problems.push(format!(
+                "`{}` has shape {:?}, expected {shape:?}",
+                tensor.stored_name, tensor.shape
+            ));
+            return vec![0.0; count];
+        }
+        tensor.read().unwrap_or_else(|error| {
+            self.failure.get_or_insert(error);
+            vec![0.0; count]
+        })
+    }
+}
+
+impl Loader<'_> {
+    fn random(&mut self, name: &str, count: usize, start: Start) -> Vec<f32> {
+        self.new.push(name.to_owned());
+        match start {
+            Start::Zeros => vec![0.0; count],
+            Start::Ones => vec![1.0; count],
+            Start::Normal => {
+                let mut random = Random::new(self.seed, &format!("initial {name}"), 0, 0);
+                let deviation = self.standard_deviation;
+                (0..count).map(|_| (random.normal() * deviation) as f32).collect()
+            }
+        }
+    }
+
+    /// The names of new parameters, or an error with all that did not fit.
+    fn finish(mut self, family: Family, folder: &Path) -> Result<Vec<String>, StageError> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        for name in self.checkpoint.into_iter().flat_map(Checkpoint::names) {
+            if !self.taken.contains(name) && !is_ignored(name, family, self.head) {
+                self.problems.push(format!("`{name}` is left over"));
+            }
+        }
+        if self.problems.is_empty() {
+            return Ok(self.new);
+        }
+        const SHOWN: usize = 8;
+        let hidden = self.problems.len().saturating_sub(SHOWN);
+        self.problems.truncate(SHOWN);
+        let mut problem = self.problems.join("; ");
+        if hidden > 0 {
+            problem.push_str(&format!("; and {hidden} more"));
+        }
+        problem.push_str(&format!(
+            " (expected the tensors of a {} as its config.json describes it)",
+            prefix(family).trim_end_matches('.')
+        ));
+        let path: PathBuf = folder.to_owned();
+        Err(StageError::File { path, problem })
+    }
+}
+
+/// Tensors that checkpoints hold and a classifier does not want.
+fn is_ignored(name: &str, family: Family, head: HeadSource) -> bool {
+    // Buffers; heads of pretraining; the pooler where the head does not use it; an old head that
+    // is being replaced.
+    name == "embeddings.position_ids"
+        || name == "embeddings.token_type_ids"
+        || name.starts_with("cls.")
+        || name.starts_with("lm_head.")
+        || (family != Family::Bert && name.starts_with("pooler."))
+        || (head == HeadSource::New && name.starts_with("classifier."))
+}

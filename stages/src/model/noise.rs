@@ -1,0 +1,210 @@
+//! Dropout by address. Every mask element is a function of (seed, step, site, example, element),
+//! so that micro-batches, padding, threads and resuming leave a training run as it is.
+//!
+//! The generator is a 32-bit integer mixer, two rounds of `lowbias32` (C. Wellons,
+//! *hash-prospector*), over the element's index and the example's key; the keys come from
+//! BLAKE3. It is a good source of dropout masks and of nothing else.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::cpu::vector::vectorised;
+
+/// Where in the network a mask is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    Embeddings,
+    AttentionProbabilities { layer: usize },
+    AttentionOutput { layer: usize },
+    FeedForward { layer: usize },
+    HeadInput,
+    HeadHidden,
+}
+
+impl Site {
+    fn number(self) -> u64 {
+        match self {
+            Site::Embeddings => 0,
+            Site::HeadInput => 1,
+            Site::HeadHidden => 2,
+            Site::AttentionProbabilities { layer } => 8 + 4 * layer as u64,
+            Site::AttentionOutput { layer } => 9 + 4 * layer as u64,
+            Site::FeedForward { layer } => 10 + 4 * layer as u64,
+        }
+    }
+}
+
+/// The randomness of one forward pass over some of a batch's examples.
+#[derive(Clone, Debug)]
+pub struct Noise {
+    step_key: [u8; 32],
+    /// The place of the pass's first example in the whole batch.
+    first_row: usize,
+}
+
+/// Strides of an element's address inside one example; independent of the padded width.
+const ADDRESS_WIDTH: u32 = 4096;
+
+impl Noise {
+    /// `step` counts optimiser steps from 0 through the whole training.
+    pub fn new(seed: u64, step: u64, first_row: usize) -> Noise {
+        let mut hasher = blake3::Hasher::new_derive_key("pipe dropout v1");
+        hasher.update(&seed.to_le_bytes());
+        hasher.update(&step.to_le_bytes());
+        Noise { step_key: *hasher.finalize().as_bytes(), first_row }
+    }
+
+    fn row_keys(&self, site: Site, row: usize) -> (u32, u32) {
+        let mut hasher = blake3::Hasher::new_keyed(&self.step_key);
+        hasher.update(&site.number().to_le_bytes());
+        hasher.update(&((self.first_row + row) as u64).to_le_bytes());
+        let hash = hasher.finalize();
+        let bytes = hash.as_bytes();
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        (word(0), word(4))
+    }
+
+    /// The mask of a site for this many rows; `None` where nothing is dropped.
+    pub fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
+        let row_keys = |row| self.row_keys(site, row);
+        (rate > 0.0).then(|| Mask { row_keys: (0..rows).map(row_keys).collect(), rate })
+    }
+}
+
+/// Dropout at one site, as the keys of its rows: what computes the mask wherever it is needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mask {
+    row_keys: Vec<(u32, u32)>,
+    rate: f64,
+}
+
+impl Mask {
+    /// The mask as a tensor: each element 0 with the probability of the rate, else
+    /// `1 / (1 - rate)`.
+    ///
+    /// # Shapes
+    ///
+    /// Result: `[rows, tokens, features]`.
+    pub fn states(&self, [rows, tokens, features]: [usize; 3], device: &Device) -> Tensor<3> {
+        let mut values = vec![1.0; rows * tokens * features];
+        let row_size = (tokens * features).max(1);
+        values
+            .par_chunks_mut(row_size)
+            .enumerate()
+            .for_each(|(row, values)| self.apply(row, 0, values));
+        Tensor::from_data(TensorData::new(values, [rows, tokens, features]), device)
+    }
+
+    /// The same for attention probabilities.
+    ///
+    /// # Shapes
+    ///
+    /// Result: `[rows, heads, queries, keys]`.
+    pub fn probabilities(
+        &self,
+        [rows, heads, queries, keys]: [usize; 4],
+        device: &Device,
+    ) -> Tensor<4> {
+        let mut values = vec![1.0; rows * heads * queries * keys];
+        let head_size = (queries * keys).max(1);
+        values.par_chunks_mut(head_size).enumerate().for_each(|(index, values)| {
+            self.apply_to_scores(index / heads, index % heads, queries, values);
+        });
+        Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
+    }
+
+    /// Multiplies elements of a row, beginning at its element `start`.
+    pub fn apply(&self, row: usize, start: usize, values: &mut [f32]) {
+        multiply(values, start as u32, self.row_keys[row], self.rate);
+    }
+
+    /// Multiplies a head's scores, `[queries, keys]` row by row.
+    pub fn apply_to_scores(&self, row: usize, head: usize, queries: usize, values: &mut [f32]) {
+        let keys = (values.len() / queries.max(1)).max(1);
+        for (query, values) in values.chunks_mut(keys).enumerate() {
+            let start = (head as u32 * ADDRESS_WIDTH + query as u32).wrapping_mul(ADDRESS_WIDTH);
+            multiply(values, start, self.row_keys[row], self.rate);
+        }
+    }
+}
+
+vectorised! {
+    fn multiply(values: &mut [f32], start: u32, keys: (u32, u32), rate: f64) {
+        let (low, high) = keys;
+        // An element is kept if its 32 random bits reach this threshold.
+        let threshold = (rate * 4_294_967_296.0) as u32;
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        for (index, value) in values.iter_mut().enumerate() {
+            let mixed = mix(mix(start.wrapping_add(index as u32).wrapping_add(low)) ^ high);
+            *value *= if mixed >= threshold { kept } else { 0.0 };
+        }
+    }
+}
+
+/// `lowbias32`.
+#[inline(always)]
+fn mix(mut bits: u32) -> u32 {
+    bits ^= bits >> 16;
+    bits = bits.wrapping_mul(0x7feb_352d);
+    bits ^= bits >> 15;
+    bits = bits.wrapping_mul(0x846c_a68b);
+    bits ^ (bits >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(first_row: usize, dims: [usize; 3]) -> Vec<f32> {
+        let site = Site::FeedForward { layer: 3 };
+        let mask = Noise::new(42, 7, first_row).mask(site, dims[0], 0.1).unwrap();
+        mask.states(dims, &Device::flex()).try_to_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn a_tenth_of_the_elements_is_dropped() {
+        let mask = mask(0, [8, 64, 256]);
+        let dropped = mask.iter().filter(|value| **value == 0.0).count() as f64;
+        // 131,072 draws: five standard deviations are 0.0041.
+        assert!((dropped / mask.len() as f64 - 0.1).abs() < 0.0041);
+        assert!(mask.iter().all(|value| *value == 0.0 || (*value - 1.0 / 0.9).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_micro_batch_gets_the_masks_of_its_rows_in_the_whole_batch() {
+        let whole = mask(0, [4, 16, 8]);
+        let second_half = mask(2, [2, 16, 8]);
+        assert_eq!(whole[2 * 16 * 8..], second_half[..]);
+    }
+
+    #[test]
+    fn padding_to_another_width_leaves_the_mask_of_a_token_as_it_is() {
+        let site = Site::AttentionProbabilities { layer: 0 };
+        let mask = Noise::new(1, 2, 0).mask(site, 1, 0.5).unwrap();
+        let device = Device::flex();
+        let narrow = mask.probabilities([1, 2, 3, 3], &device);
+        let wide = mask.probabilities([1, 2, 5, 5], &device);
+        let corner = wide.slice([0..1, 0..2, 0..3, 0..3]);
+        assert_eq!(narrow.try_to_vec_as::<f32>().unwrap(), corner.try_to_vec_as::<f32>().unwrap());
+    }
+
+    #[test]
+    fn steps_sites_and_seeds_have_masks_of_their_own() {
+        let device = Device::flex();
+        let of = |seed, step, site| {
+            let mask = Noise::new(seed, step, 0).mask(site, 1, 0.5).unwrap();
+            mask.states([1, 8, 8], &device).try_to_vec_as::<f32>().unwrap()
+        };
+        let masks = [
+            of(1, 1, Site::Embeddings),
+            of(2, 1, Site::Embeddings),
+            of(1, 2, Site::Embeddings),
+            of(1, 1, Site::HeadInput),
+        ];
+        for (index, mask) in masks.iter().enumerate() {
+            assert!(!masks[..index].contains(mask));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Where parameters come from and how they are reached: building a model asks a
+//! [`ParameterSource`] for every tensor by its checkpoint name, and the optimiser and the writer
+//! walk over the same names.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::ops;
+
+/// How a parameter starts when no checkpoint gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Normal with mean 0 and `initializer_range` (0.02) as standard deviation.
+    Normal,
+    Zeros,
+    Ones,
+}
+
+/// Gives the values of named tensors.
+pub trait ParameterSource {
+    /// Row-major values of the tensor `name`, `shape` as in a checkpoint (linear weights are
+    /// `[out, in]` there). What is missing or misshapen is noted by the source and reported
+    /// together, so this always returns as many values as the shape has.
+    fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32>;
+}
+
+/// One parameter of a model, to be read or replaced.
+pub enum Parameter<'a> {
+    /// A bias, or a layer norm's scale or shift.
+    Vector(&'a mut Tensor<1>),
+    /// A linear weight, held `[in, out]`; a checkpoint has `[out, in]`.
+    Weight(&'a mut Tensor<2>),
+    /// An embedding table `[entries, features]`, as in a checkpoint.
+    Table(&'a mut Tensor<2>),
+}
+
+/// `y = x W + b`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[in, out]`
+    pub weight: Tensor<2>,
+    /// `[out]`
+    pub bias: Tensor<1>,
+}
+
+impl Linear {
+    /// Takes `{name}.weight` and `{name}.bias`.
+    pub fn new(
+        source: &mut dyn ParameterSource,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        device: &Device,
+    ) -> Linear {
+        let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
+        let weight = TensorData::new(transposed(&stored, outputs, inputs), [inputs, outputs]);
+        Linear {
+            weight: leaf(Tensor::from_data(weight, device)),
+            bias: vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// `[…, in]` to `[…, out]`.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        ops::linear(input, &self.weight, &self.bias)
+    }
+
+    /// Appends both parameters under their checkpoint names.
+    pub fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
+        into.push((format!("{name}.weight"), Parameter::Weight(&mut self.weight)));
+        into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
+    }
+}
+
+/// A vector parameter.
+pub fn vector(
+    source: &mut dyn ParameterSource,
+    name: &str,
+    length: usize,
+    start: Start,
+    device: &Device,
+) -> Tensor<1> {
+    let values = source.values(name, &[length], start);
+    leaf(Tensor::from_data(TensorData::new(values, [length]), device))
+}
+
+/// An embedding table.
+pub fn table(
+    source: &mut dyn ParameterSource,
+    name: &str,
+    shape: [usize; 2],
+    device: &Device,
+) -> Tensor<2> {
+    let values = source.values(name, &shape, Start::Normal);
+    leaf(Tensor::from_data(TensorData::new(values, shape), device))
+}
+
+/// Asks for a gradient where the device records one.
+pub fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if tensor.is_autodiff() { tensor.require_grad() } else { tensor }
+}
+
+/// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`, in tiles that stay in
+/// the cache.
+pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut result = vec![0.0; values.len()];
+    for row_start in (0..rows).step_by(TILE) {
+        for column_start in (0..columns).step_by(TILE) {
+            for row in row_start..rows.min(row_start + TILE) {
+                for column in column_start..columns.min(column_start + TILE) {
+                    result[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    result
+}

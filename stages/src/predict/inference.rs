@@ -1,0 +1,146 @@
+//! The run of `predict`: loads the model, classifies, writes rows in the input's order.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use crate::error::StageError;
+use crate::event::Event;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::classifier::Classifier;
+use crate::model::config::{Family, ModelConfig};
+use crate::model::device;
+use crate::model::encoder::DropoutRates;
+use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
+use crate::prediction::Prediction;
+use crate::stage::Context;
+use crate::tokenize::TokenFile;
+use crate::train::evaluation::{argmax, probabilities};
+
+pub fn run(context: &Context) -> Result<(), StageError> {
+    let folder = context.input("model")?;
+    let config = ModelConfig::read(folder)?;
+    let labels = labels(folder, &config, &context.params().text_map("label_map"))?;
+    let options = LoadOptions {
+        classes: labels.len(),
+        rates: DropoutRates { hidden: 0.0, attention: 0.0 },
+        head_rate: 0.0,
+        seed: 0,
+        weights: Weights::Pretrained,
+        head: HeadSource::Checkpoint,
+    };
+    let chosen = device::choose(&context.manifest.device)?;
+    context.emit(Event::Device { name: chosen.name });
+    let model = load(folder, &config, &options, &chosen.device)?.model;
+    for (input, output) in [("test", "predictions"), ("valid", "valid")] {
+        let Some(path) = context.optional_input(input) else { continue };
+        let tokens = TokenFile::open(path)?;
+        let rows = classify(context, &model, &tokens, &labels)?;
+        write_predictions(context.output(output)?, &rows)?;
+        if input == "test" {
+            write_answer(context.output("answer")?, &rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// The label of each class: the model's own names, mapped.
+fn labels(
+    folder: &Path,
+    config: &ModelConfig,
+    map: &BTreeMap<String, String>,
+) -> Result<Vec<String>, StageError> {
+    let own = if config.labels.is_empty() {
+        // A checkpoint without names: transformers calls them so too.
+        let last = match config.family {
+            Family::Bert => "classifier.weight",
+            Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
+        };
+        let checkpoint = Checkpoint::open(folder)?;
+        let classes = checkpoint.get(last).map_or(2, |tensor| tensor.shape[0]);
+        (0..classes).map(|class| format!("LABEL_{class}")).collect()
+    } else {
+        config.labels.clone()
+    };
+    if let Some(unknown) = map.keys().find(|name| !own.contains(name)) {
+        return Err(StageError::Param {
+            name: "label_map",
+            problem: format!("the model has no label `{unknown}`; it has {}", own.join(", ")),
+        });
+    }
+    Ok(own.into_iter().map(|name| map.get(&name).cloned().unwrap_or(name)).collect())
+}
+
+fn classify(
+    context: &Context,
+    model: &Classifier,
+    tokens: &TokenFile,
+    labels: &[String],
+) -> Result<Vec<Prediction>, StageError> {
+    let (started, total) = (Instant::now(), tokens.rows());
+    let batch_size = context.params().count("batch_size");
+    let mut told = Instant::now();
+    let found = probabilities(model, tokens, labels.len(), batch_size, |done| {
+        if told.elapsed().as_millis() < 250 && done < total {
+            return;
+        }
+        told = Instant::now();
+        let per_second = done as f64 / started.elapsed().as_secs_f64().max(1e-9);
+        context.emit(Event::Progress {
+            done: done as u64,
+            total: Some(total as u64),
+            unit: "example".to_owned(),
+            values: [("examples_per_second".to_owned(), per_second)].into(),
+        });
+    })?;
+    let rows = found.chunks(labels.len()).enumerate().map(|(row, values)| {
+        let probabilities = probabilities_by_label(labels, values);
+        Prediction {
+            id: tokens.id(row).to_owned(),
+            label: likeliest(labels, &probabilities),
+            probabilities,
+            gold: tokens.label(row).map(|class| tokens.label_names()[class].clone()),
+        }
+    });
+    Ok(rows.collect())
+}
+
+/// Classes that are mapped to one label add up.
+fn probabilities_by_label(labels: &[String], values: &[f32]) -> BTreeMap<String, f64> {
+    let mut result = BTreeMap::new();
+    for (label, value) in labels.iter().zip(values) {
+        *result.entry(label.clone()).or_insert(0.0) += f64::from(*value);
+    }
+    result
+}
+
+/// The label of the highest probability; of equals the one of the first class.
+fn likeliest(labels: &[String], probabilities: &BTreeMap<String, f64>) -> String {
+    let values: Vec<f64> = labels.iter().map(|label| probabilities[label]).collect();
+    labels[argmax(&values)].clone()
+}
+
+fn write_predictions(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
+    write_lines(path, rows, |row, file| serde_json::to_writer(file, row).map_err(Into::into))
+}
+
+fn write_answer(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
+    write_lines(path, rows, |row, file| write!(file, "{},{}", row.id, row.label))
+}
+
+fn write_lines(
+    path: &Path,
+    rows: &[Prediction],
+    line: impl Fn(&Prediction, &mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<(), StageError> {
+    let file = File::create(path).map_err(StageError::io("creating", path))?;
+    let mut file = BufWriter::new(file);
+    for row in rows {
+        line(row, &mut file)
+            .and_then(|()| file.write_all(b"\n"))
+            .map_err(StageError::io("writing", path))?;
+    }
+    file.flush().map_err(StageError::io("writing", path))
+}

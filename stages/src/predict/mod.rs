@@ -1,0 +1,120 @@
+//! `predict`: class probabilities for token files, with a model that `finetune` made or with a
+//! checkpoint that brings a head of its own.
+
+#[cfg(feature = "model")]
+mod inference;
+
+use crate::error::StageError;
+use crate::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+
+/// The stage.
+pub struct Predict;
+
+impl Stage for Predict {
+    fn name(&self) -> &'static str {
+        "predict"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn summary(&self) -> &'static str {
+        "classifies examples with a fine-tuned model"
+    }
+
+    fn inputs(&self) -> &'static [InputSpec] {
+        const INPUTS: &[InputSpec] = &[
+            InputSpec {
+                name: "model",
+                required: true,
+                kind: Kind::Folder,
+                doc: "a model folder with a classification head",
+            },
+            InputSpec {
+                name: "test",
+                required: false,
+                kind: Kind::File,
+                doc: "token file to classify; `answer` is about this one",
+            },
+            InputSpec {
+                name: "valid",
+                required: false,
+                kind: Kind::File,
+                doc: "token file to classify as well, for `score`",
+            },
+        ];
+        INPUTS
+    }
+
+    fn outputs(&self) -> &'static [OutputSpec] {
+        const OUTPUTS: &[OutputSpec] = &[
+            OutputSpec {
+                name: "predictions",
+                file: "predictions.jsonl",
+                kind: Kind::File,
+                given: Some("test"),
+                doc: "label and probabilities of each example of `test`, in its order",
+            },
+            OutputSpec {
+                name: "answer",
+                file: "answer.txt",
+                kind: Kind::File,
+                given: Some("test"),
+                doc: "a line `id,LABEL` for each example of `test`, in its order",
+            },
+            OutputSpec {
+                name: "valid",
+                file: "valid.jsonl",
+                kind: Kind::File,
+                given: Some("valid"),
+                doc: "label and probabilities of each example of `valid`",
+            },
+        ];
+        OUTPUTS
+    }
+
+    fn params(&self) -> &'static [ParamSpec] {
+        const PARAMS: &[ParamSpec] = &[
+            ParamSpec {
+                name: "batch_size",
+                kind: ParamKind::Int { min: 1, max: 1_000_000 },
+                default: Default::Int(32),
+                doc: "examples that go through the network at once",
+            },
+            ParamSpec {
+                name: "label_map",
+                kind: ParamKind::TextMap,
+                default: Default::EmptyMap,
+                doc: "the model's label names to those of the data, for instance \
+                      `irony: SARCASM`",
+            },
+            ParamSpec {
+                name: "precision",
+                kind: ParamKind::Choice(&["f32"]),
+                default: Default::Text("f32"),
+                doc: "of the arithmetic",
+            },
+        ];
+        PARAMS
+    }
+
+    fn check(&self, _: &Params, wired: &[&str]) -> Result<(), CheckError> {
+        if wired.iter().any(|name| ["test", "valid"].contains(name)) {
+            return Ok(());
+        }
+        let message = "one of the inputs `test` and `valid` must be given".to_owned();
+        Err(CheckError { name: None, message })
+    }
+
+    #[cfg(feature = "model")]
+    fn run(&self, context: &Context) -> Result<(), StageError> {
+        inference::run(context)
+    }
+
+    #[cfg(not(feature = "model"))]
+    fn run(&self, _: &Context) -> Result<(), StageError> {
+        Err(crate::without_model(self.name()))
+    }
+}

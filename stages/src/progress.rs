@@ -1,0 +1,36 @@
+//! Progress events at a rate that an eye can follow.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::event::Event;
+use crate::stage::Context;
+
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Sends [`Event::Progress`], at most four a second.
+pub struct Progress<'a> {
+    context: &'a Context<'a>,
+    unit: &'static str,
+    last: Instant,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(context: &'a Context<'a>, unit: &'static str) -> Progress<'a> {
+        Progress { context, unit, last: Instant::now() }
+    }
+
+    /// `done` of `total` units are done.
+    pub fn update(&mut self, done: u64, total: u64) {
+        if self.last.elapsed() < PAUSE {
+            return;
+        }
+        self.last = Instant::now();
+        self.context.emit(Event::Progress {
+            done,
+            total: Some(total),
+            unit: self.unit.to_owned(),
+            values: BTreeMap::new(),
+        });
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading predictions: checks each row and keeps counts only.
+
+use std::path::Path;
+
+use super::counts::Counts;
+use crate::error::StageError;
+use crate::labels::LabelTable;
+use crate::lines::LineReader;
+use crate::nearest::list_names;
+use crate::prediction::Prediction;
+use crate::progress::Progress;
+use crate::random::normal::ln;
+use crate::stage::Context;
+
+/// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
+const SUM_TOLERANCE: f64 = 1e-3;
+
+/// What an input's rows come to.
+#[derive(Default)]
+pub struct Tally {
+    pub rows: u64,
+    pub labelled: u64,
+    /// Of the labelled rows. Numbers are those of `labels`.
+    pub counts: Counts,
+    /// Every label of the input: true, predicted, or with a probability.
+    pub labels: LabelTable,
+    /// The sum of -ln p of the true label over the labelled rows.
+    pub loss_sum: f64,
+    /// Labelled rows without probabilities: the loss is then unknown.
+    pub without_probabilities: u64,
+}
+
+/// Reads one input.
+pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
+    let mut progress = Progress::new(context, "bytes");
+    let mut lines = LineReader::open(path)?;
+    let mut tally = Tally::default();
+    while let Some(prediction) = lines.next_json::<Prediction>()? {
+        add(&mut tally, &prediction).map_err(|problem| lines.error(problem))?;
+        let (done, total) = lines.bytes();
+        progress.update(done, total);
+    }
+    if tally.rows == 0 {
+        let problem = "holds no predictions".to_owned();
+        return Err(StageError::File { path: path.to_owned(), problem });
+    }
+    tally.counts.labels = tally.labels.len();
+    Ok(tally)
+}
+
+fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
+    let probabilities = &prediction.probabilities;
+    for (label, &probability) in probabilities {
+        tally.labels.number(label)?;
+        if !(0.0..=1.0 + SUM_TOLERANCE).contains(&probability) {
+            return Err(format!("the probability of `{label}` is {probability}, expected 0 to 1"));
+        }
+    }
+    let known = || list_names(&prediction.label, probabilities.keys().map(String::as_str));
+    if !probabilities.is_empty() {
+        let sum: f64 = probabilities.values().sum();
+        if (sum - 1.0).abs() > SUM_TOLERANCE {
+            return Err(format!("the probabilities sum to {sum}, expected 1"));
+        }
+        if !probabilities.contains_key(&prediction.label) {
+            let label = &prediction.label;
+            return Err(format!(
+                "no probability of the predicted label `{label}`; there are {}",
+                known()
+            ));
+        }
+    }
+    tally.rows += 1;
+    let predicted = tally.labels.number(&prediction.label)?;
+    let Some(gold) = &prediction.gold else { return Ok(()) };
+    tally.labelled += 1;
+    let number = tally.labels.number(gold)?;
+    tally.counts.add(number, predicted);
+    if probabilities.is_empty() {
+        tally.without_probabilities += 1;
+    } else {
+        // A true label that the model does not know is as bad as one it deems impossible.
+        let probability = probabilities.get(gold).copied().unwrap_or(0.0);
+        tally.loss_sum -= ln(probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Where the special tokens of a model go around one text or two: `<s> A </s></s> B </s>`.
+//! Read off the tokenizer once; then sequences are put together from plain ids, so that the
+//! truncation can be ours.
+
+use tokenizers::tokenizer::{Encoding, Token, Tokenizer};
+
+/// The ids of a sequence with its special tokens, and the token type of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequence {
+    pub ids: Vec<u32>,
+    pub types: Vec<u8>,
+}
+
+/// The special tokens around one text and around two, in order, each with its token type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    single: Vec<Slot>,
+    pair: Vec<Slot>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Special { id: u32, kind: u8 },
+    First { kind: u8 },
+    Second { kind: u8 },
+}
+
+/// Ids that no vocabulary has: they stand for the texts when a layout is read off a tokenizer.
+const FIRST: u32 = u32::MAX - 1;
+const SECOND: u32 = u32::MAX;
+
+impl Layout {
+    /// RoBERTa's: `<s> A </s>` and `<s> A </s></s> B </s>`, without token types.
+    pub fn roberta(cls: u32, sep: u32) -> Layout {
+        let special = |id| Slot::Special { id, kind: 0 };
+        let first = Slot::First { kind: 0 };
+        let second = Slot::Second { kind: 0 };
+        Layout {
+            single: vec![special(cls), first, special(sep)],
+            pair: vec![special(cls), first, special(sep), special(sep), second, special(sep)],
+        }
+    }
+
+    /// Runs the tokenizer's post-processor over one stand-in for each text. `Err` says in words
+    /// what is odd about it.
+    pub fn of(tokenizer: &Tokenizer) -> Result<Layout, String> {
+        let stand_in = |id| Encoding::from_tokens(vec![Token::new(id, String::new(), (0, 0))], 0);
+        let slots = |second: bool| {
+            let pair = second.then(|| stand_in(SECOND));
+            let encoding = tokenizer
+                .post_process(stand_in(FIRST), pair, true)
+                .map_err(|error| error.to_string())?;
+            let types = encoding.get_type_ids();
+            let slots: Vec<Slot> = encoding.get_ids().iter().zip(types).map(slot).collect();
+            let count =
+                |wanted: fn(&Slot) -> bool| slots.iter().filter(|slot| wanted(slot)).count();
+            let firsts = count(|slot| matches!(slot, Slot::First { .. }));
+            let seconds = count(|slot| matches!(slot, Slot::Second { .. }));
+            match firsts == 1 && seconds == usize::from(second) {
+                true => Ok(slots),
+                false => Err("its post-processor does not keep each text once".to_owned()),
+            }
+        };
+        Ok(Layout { single: slots(false)?, pair: slots(true)? })
+    }
+
+    /// How many special tokens one text gets.
+    pub fn single_specials(&self) -> usize {
+        self.single.len() - 1
+    }
+
+    /// How many special tokens two texts get.
+    pub fn pair_specials(&self) -> usize {
+        self.pair.len() - 2
+    }
+
+    /// Whether a pair has more than one token type.
+    pub fn has_types(&self) -> bool {
+        self.pair.iter().any(|slot| match slot {
+            Slot::Special { kind, .. } | Slot::First { kind } | Slot::Second { kind } => *kind > 0,
+        })
+    }
+
+    /// One text with its special tokens.
+    pub fn single(&self, text: &[u32]) -> Sequence {
+        fill(&self.single, text, &[])
+    }
+
+    /// Two texts with their special tokens.
+    pub fn pair(&self, first: &[u32], second: &[u32]) -> Sequence {
+        fill(&self.pair, first, second)
+    }
+}
+
+fn slot((id, kind): (&u32, &u32)) -> Slot {
+    // Token types are 0 or 1 in every family; a tokenizer that says more is clamped here and
+    // fails at the model's type table.
+    let kind = u8::try_from(*kind).unwrap_or(u8::MAX);
+    match *id {
+        FIRST => Slot::First { kind },
+        SECOND => Slot::Second { kind },
+        id => Slot::Special { id, kind },
+    }
+}
+
+fn fill(slots: &[Slot], first: &[u32], second: &[u32]) -> Sequence {
+    let mut sequence = Sequence::default();
+    for slot in slots {
+        match slot {
+            Slot::Special { id, kind } => sequence.push(&[*id], *kind),
+            Slot::First { kind } => sequence.push(first, *kind),
+            Slot::Second { kind } => sequence.push(second, *kind),
+        }
+    }
+    sequence
+}
+
+impl Sequence {
+    fn push(&mut self, ids: &[u32], kind: u8) {
+        self.ids.extend_from_slice(ids);
+        self.types.resize(self.ids.len(), kind);
+    }
+}

@@ -1,0 +1,151 @@
+//! Which tokens of a folder without `tokenizer.json` are special: the family's published ones,
+//! overridden by `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`,
+//! read in the order of `transformers`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use crate::error::StageError;
+use crate::model::Family;
+
+/// The roles that a special token can have, as the files name them.
+const ROLES: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// Special tokens by role, further ones, and the settings of `tokenizer_config.json`.
+#[derive(Clone, Debug)]
+pub struct SpecialTokens {
+    by_role: BTreeMap<&'static str, AddedToken>,
+    /// Tokens with a fixed id, by id.
+    fixed: BTreeMap<u32, AddedToken>,
+    further: Vec<AddedToken>,
+    config: Map<String, Value>,
+}
+
+impl SpecialTokens {
+    /// Reads those of a folder. Absent files mean the family's own tokens.
+    pub fn read(folder: &Path, family: Family) -> Result<SpecialTokens, StageError> {
+        let config = read_map(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
+        let mut tokens = SpecialTokens {
+            by_role: defaults(family),
+            fixed: BTreeMap::new(),
+            further: Vec::new(),
+            config: config.clone(),
+        };
+        tokens.take(&config, family);
+        // The newer layout holds everything in `tokenizer_config.json`; where it is there, the
+        // other two files are leftovers.
+        if let Some(decoder) = config.get("added_tokens_decoder").and_then(Value::as_object) {
+            for (id, token) in decoder {
+                if let (Ok(id), Some(token)) = (id.parse(), added_token(token, false)) {
+                    tokens
+                        .by_role
+                        .values_mut()
+                        .filter(|known| known.content == token.content)
+                        .for_each(|known| *known = token.clone().special(true));
+                    tokens.fixed.insert(id, token);
+                }
+            }
+            return Ok(tokens);
+        }
+        if let Some(map) = read_map(&folder.join("special_tokens_map.json"))? {
+            tokens.take(&map, family);
+        }
+        for (content, id) in read_map(&folder.join("added_tokens.json"))?.unwrap_or_default() {
+            let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            if let Some(id) = id {
+                let known = tokens.by_role.values().find(|token| token.content == content);
+                let token = known.cloned().unwrap_or_else(|| AddedToken::from(content, false));
+                tokens.fixed.insert(id, token);
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn take(&mut self, map: &Map<String, Value>, family: Family) {
+        for role in ROLES {
+            // As the families' tokenizers do with a plain text: the mask takes the space before
+            // it along, but for BERT's.
+            let lstrip = role == "mask_token" && family != Family::Bert;
+            if let Some(token) = map.get(role).and_then(|token| added_token(token, lstrip)) {
+                self.by_role.insert(role, token.special(true));
+            }
+        }
+        for name in ["additional_special_tokens", "extra_special_tokens"] {
+            let list = map.get(name).and_then(Value::as_array);
+            let tokens = list.into_iter().flatten().filter_map(|token| added_token(token, false));
+            self.further.extend(tokens.map(|token| token.special(true)));
+        }
+    }
+
+    /// The text of a role, for instance `unk_token`.
+    pub fn content(&self, role: &'static str) -> &str {
+        self.by_role.get(role).map_or("", |token| &token.content)
+    }
+
+    /// All of them, those with a fixed id first and by it, so that tokens that the vocabulary
+    /// lacks get the ids that they had.
+    pub fn all(&self) -> Vec<AddedToken> {
+        let named = ROLES.iter().filter_map(|role| self.by_role.get(role));
+        self.fixed.values().chain(named).chain(&self.further).cloned().collect()
+    }
+
+    /// A switch of `tokenizer_config.json`.
+    pub fn switch(&self, name: &str) -> Option<bool> {
+        self.config.get(name).and_then(Value::as_bool)
+    }
+}
+
+fn defaults(family: Family) -> BTreeMap<&'static str, AddedToken> {
+    let texts: &[(&'static str, &str)] = match family {
+        Family::Bert => &[
+            ("unk_token", "[UNK]"),
+            ("sep_token", "[SEP]"),
+            ("pad_token", "[PAD]"),
+            ("cls_token", "[CLS]"),
+            ("mask_token", "[MASK]"),
+        ],
+        Family::Roberta | Family::Mpnet => &[
+            ("bos_token", "<s>"),
+            ("eos_token", "</s>"),
+            ("unk_token", if family == Family::Mpnet { "[UNK]" } else { "<unk>" }),
+            ("sep_token", "</s>"),
+            ("pad_token", "<pad>"),
+            ("cls_token", "<s>"),
+            ("mask_token", "<mask>"),
+        ],
+    };
+    let token = |(role, text): &(&'static str, &str)| {
+        let lstrip = *role == "mask_token" && family != Family::Bert;
+        (*role, AddedToken::from(*text, true).lstrip(lstrip))
+    };
+    texts.iter().map(token).collect()
+}
+
+/// A token as these files write it: a plain text, or an object with `content` and flags.
+fn added_token(value: &Value, lstrip: bool) -> Option<AddedToken> {
+    if let Some(text) = value.as_str() {
+        return Some(AddedToken::from(text, true).lstrip(lstrip));
+    }
+    let flag = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let token = AddedToken::from(value.get("content")?.as_str()?, flag("special"))
+        .lstrip(flag("lstrip"))
+        .rstrip(flag("rstrip"))
+        .single_word(flag("single_word"));
+    Some(token.normalized(false))
+}
+
+/// A JSON object in a file; `None` where there is no such file.
+fn read_map(path: &Path) -> Result<Option<Map<String, Value>>, StageError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StageError::io("reading", path)(error)),
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|source| StageError::Json { path: path.to_owned(), source })
+}

@@ -1,0 +1,156 @@
+//! One tokenizer type over all formats: texts to ids, and ids back to text for people.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::layout::{Layout, Sequence};
+use super::open::{Backend, open};
+use crate::error::StageError;
+use crate::model::ModelConfig;
+
+/// The tokenizer of a model folder.
+pub struct TextTokenizer {
+    folder: PathBuf,
+    backend: Backend,
+    layout: Layout,
+    special: SpecialIds,
+    special_texts: Vec<String>,
+    asks_for_normalization: bool,
+}
+
+/// Ids of the tokens with a meaning of their own; those that the vocabulary lacks are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialIds {
+    pub cls: Option<u32>,
+    pub sep: Option<u32>,
+    pub pad: Option<u32>,
+    pub unk: Option<u32>,
+    pub mask: Option<u32>,
+}
+
+impl TextTokenizer {
+    /// Reads the tokenizer of a folder, by the first of these that it holds: `tokenizer.json`;
+    /// `vocab.json` with `merges.txt`; BERTweet's `vocab.txt` with `bpe.codes`; `vocab.txt`.
+    ///
+    /// # Errors
+    /// A file that can't be read or is not what it should be; none of them there.
+    pub fn open(folder: &Path, config: &ModelConfig) -> Result<TextTokenizer, StageError> {
+        let (backend, tokens) = open(folder, config.family)?;
+        let id = |role: &'static str| match &backend {
+            Backend::Tokenizers(tokenizer) => tokenizer.token_to_id(tokens.content(role)),
+            Backend::Bertweet(tokenizer) => tokenizer.id(tokens.content(role)),
+        };
+        let special = SpecialIds {
+            cls: id("cls_token"),
+            sep: id("sep_token"),
+            pad: id("pad_token"),
+            unk: id("unk_token"),
+            mask: id("mask_token"),
+        };
+        let layout = match &backend {
+            Backend::Tokenizers(tokenizer) => Layout::of(tokenizer),
+            Backend::Bertweet(_) => match (special.cls, special.sep) {
+                (Some(cls), Some(sep)) => Ok(Layout::roberta(cls, sep)),
+                _ => Err("its special tokens are not in the vocabulary".to_owned()),
+            },
+        };
+        let layout = layout.map_err(|problem| StageError::File {
+            path: folder.to_owned(),
+            problem: format!("the tokenizer can't be used: {problem}"),
+        })?;
+        let mut special_texts: Vec<String> =
+            tokens.all().into_iter().map(|token| token.content).collect();
+        special_texts.retain(|text| !text.is_empty());
+        // The longest first, so that none hides another that it begins with.
+        special_texts.sort_by_key(|text| (std::cmp::Reverse(text.len()), text.clone()));
+        special_texts.dedup();
+        let asks_for_normalization = tokens.switch("normalization").unwrap_or(false);
+        let folder = folder.to_owned();
+        Ok(TextTokenizer {
+            folder,
+            backend,
+            layout,
+            special,
+            special_texts,
+            asks_for_normalization,
+        })
+    }
+
+    /// The ids of a text, without special tokens around it.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>, StageError> {
+        match &self.backend {
+            Backend::Tokenizers(tokenizer) => match tokenizer.encode_fast(text, false) {
+                Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+                Err(error) => Err(StageError::File {
+                    path: self.folder.clone(),
+                    problem: format!("the tokenizer failed on a text: {error}"),
+                }),
+            },
+            Backend::Bertweet(tokenizer) => Ok(tokenizer.encode(text)),
+        }
+    }
+
+    /// Encodes texts and pairs of texts on all cores of the current rayon pool, with special
+    /// tokens and without truncation. The result does not depend on the number of threads.
+    pub fn encode_batch(
+        &self,
+        texts: &[(&str, Option<&str>)],
+    ) -> Result<Vec<Sequence>, StageError> {
+        let encode = |(first, second): &(&str, Option<&str>)| {
+            let first = self.ids(first)?;
+            Ok(match second {
+                Some(second) => self.layout.pair(&first, &self.ids(second)?),
+                None => self.layout.single(&first),
+            })
+        };
+        let sequences: Vec<Result<Sequence, StageError>> = texts.par_iter().map(encode).collect();
+        sequences.into_iter().collect()
+    }
+
+    /// Where special tokens go.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub fn special_ids(&self) -> SpecialIds {
+        self.special
+    }
+
+    /// The special tokens as they may be written out in a text.
+    pub fn special_texts(&self) -> &[String] {
+        &self.special_texts
+    }
+
+    /// Whether `tokenizer_config.json` says that tweets are normalised first.
+    pub fn asks_for_normalization(&self) -> bool {
+        self.asks_for_normalization
+    }
+
+    /// How many tokens there are, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        match &self.backend {
+            Backend::Tokenizers(tokenizer) => tokenizer.get_vocab_size(true),
+            Backend::Bertweet(tokenizer) => tokenizer.vocab_size(),
+        }
+    }
+
+    /// The token of an id as the vocabulary writes it, for instance `Ġhello`.
+    pub fn token_text(&self, id: u32) -> Option<String> {
+        match &self.backend {
+            Backend::Tokenizers(tokenizer) => tokenizer.id_to_token(id),
+            Backend::Bertweet(tokenizer) => tokenizer.token(id).map(str::to_owned),
+        }
+    }
+
+    /// Ids as text, special tokens included; unknown ids are left out.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        match &self.backend {
+            Backend::Tokenizers(tokenizer) => tokenizer.decode(ids, false).unwrap_or_default(),
+            Backend::Bertweet(tokenizer) => {
+                let tokens: Vec<&str> = ids.iter().filter_map(|id| tokenizer.token(*id)).collect();
+                tokens.join(" ").replace("@@ ", "")
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What `tokenize` counts, for `report.json` and the record.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::compose::Composed;
+
+/// Width of the length histogram's bins, in tokens.
+const BIN: usize = 8;
+
+/// The counts of one input.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Counts {
+    pub rows: u64,
+    pub labelled: u64,
+    /// Special tokens included.
+    pub tokens: u64,
+    /// In tokens.
+    pub longest: usize,
+    /// Tokens a row.
+    pub mean: f64,
+    /// Rows that lost tokens, and the tokens that they lost.
+    pub truncated_rows: u64,
+    pub truncated_tokens: u64,
+    /// Turns of context that did not fit.
+    pub dropped_turns: u64,
+    pub unknown_tokens: u64,
+    /// Rows by length; empty bins up to the longest are listed too.
+    pub histogram: Vec<Bin>,
+}
+
+/// Rows of `from..=to` tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bin {
+    pub from: usize,
+    pub to: usize,
+    pub rows: u64,
+}
+
+/// The whole of `report.json`.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    pub labels: &'a [String],
+    pub max_length: usize,
+    pub vocab_size: usize,
+    pub inputs: BTreeMap<&'static str, Counts>,
+}
+
+impl Counts {
+    /// Counts one row.
+    pub fn add(&mut self, row: &Composed, labelled: bool, unknown: Option<u32>) {
+        let length = row.sequence.ids.len();
+        self.rows += 1;
+        self.labelled += u64::from(labelled);
+        self.tokens += length as u64;
+        self.longest = self.longest.max(length);
+        self.mean = self.tokens as f64 / self.rows as f64;
+        self.truncated_rows += u64::from(row.lost_tokens > 0);
+        self.truncated_tokens += row.lost_tokens as u64;
+        self.dropped_turns += row.dropped_turns as u64;
+        let is_unknown = |id: &&u32| Some(**id) == unknown;
+        self.unknown_tokens += row.sequence.ids.iter().filter(is_unknown).count() as u64;
+        let bin = length.saturating_sub(1) / BIN;
+        while self.histogram.len() <= bin {
+            let from = self.histogram.len() * BIN + 1;
+            self.histogram.push(Bin { from, to: from + BIN - 1, rows: 0 });
+        }
+        self.histogram[bin].rows += 1;
+    }
+
+    /// The essentials, for the record.
+    pub fn metrics(&self, input: &str) -> impl Iterator<Item = (String, f64)> {
+        [
+            ("rows", self.rows as f64),
+            ("tokens", self.tokens as f64),
+            ("longest", self.longest as f64),
+            ("truncated_rows", self.truncated_rows as f64),
+        ]
+        .map(|(name, value)| (format!("{input}_{name}"), value))
+        .into_iter()
+    }
+}

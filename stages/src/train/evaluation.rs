@@ -1,0 +1,125 @@
+//! How good a model is on labelled examples: loss, accuracy, precision, recall, F1.
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+use super::order::evaluation_batches;
+use crate::error::StageError;
+use crate::model::batch::Batch;
+use crate::model::classifier::Classifier;
+use crate::tokenize::TokenFile;
+
+/// Figures over examples (not means over batches). Precision, recall and F1 are of the last
+/// class where there are two, else macro averages.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub loss: f64,
+    pub accuracy: f64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+}
+
+/// Class probabilities of every row, row-major `[rows, classes]`.
+///
+/// `progress` is called with the number of rows done.
+pub fn probabilities(
+    model: &Classifier,
+    tokens: &TokenFile,
+    classes: usize,
+    batch_size: usize,
+    mut progress: impl FnMut(usize),
+) -> Result<Vec<f32>, StageError> {
+    let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.length(row)).collect();
+    let mut result = vec![0.0; tokens.rows() * classes];
+    let mut done = 0;
+    for rows in evaluation_batches(&lengths, batch_size) {
+        let sequences = rows.iter().map(|row| (tokens.ids(*row), tokens.types(*row)));
+        let batch = Batch::new(sequences, tokens.pad_id());
+        let logits: Tensor<2> = model.logits(&batch, None);
+        let values = activation::softmax(logits, 1).try_into_vec_as::<f32>().map_err(|error| {
+            StageError::Unavailable {
+                what: "the result of the device".to_owned(),
+                problem: error.to_string(),
+            }
+        })?;
+        for (row, values) in rows.iter().zip(values.chunks(classes)) {
+            result[row * classes..(row + 1) * classes].copy_from_slice(values);
+        }
+        done += rows.len();
+        progress(done);
+    }
+    Ok(result)
+}
+
+/// Compares probabilities with the classes they should have favoured.
+pub fn evaluate(probabilities: &[f32], gold: &[usize], classes: usize) -> Evaluation {
+    let mut confusion = vec![0u64; classes * classes];
+    let mut loss = 0.0;
+    for (values, gold) in probabilities.chunks(classes).zip(gold) {
+        loss -= f64::from(values[*gold]).max(f64::MIN_POSITIVE).ln();
+        confusion[gold * classes + argmax(values)] += 1;
+    }
+    let count = |gold: usize, guess: usize| confusion[gold * classes + guess] as f64;
+    let all = 0..classes;
+    // 0 where the denominator is 0, as scikit-learn's `zero_division=0`.
+    let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    let of_class = |class: usize| {
+        let hits = count(class, class);
+        let precision = ratio(hits, all.clone().map(|gold| count(gold, class)).sum());
+        let recall = ratio(hits, all.clone().map(|guess| count(class, guess)).sum());
+        (precision, recall, ratio(2.0 * precision * recall, precision + recall))
+    };
+    let (precision, recall, f1) = if classes == 2 {
+        of_class(1)
+    } else {
+        let sum = all
+            .clone()
+            .map(of_class)
+            .fold((0.0, 0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1, sum.2 + each.2));
+        let classes = classes as f64;
+        (sum.0 / classes, sum.1 / classes, sum.2 / classes)
+    };
+    let rows = gold.len().max(1) as f64;
+    Evaluation {
+        loss: loss / rows,
+        accuracy: all.map(|class| count(class, class)).sum::<f64>() / rows,
+        precision,
+        recall,
+        f1,
+    }
+}
+
+/// The index of the largest value; the first of equals.
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_scikit_learn() {
+        // sklearn: gold 0 0 1 1 1, guess 0 1 1 1 0.
+        let probabilities = [0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7, 0.75, 0.25];
+        let found = evaluate(&probabilities, &[0, 0, 1, 1, 1], 2);
+        assert!((found.accuracy - 0.6).abs() < 1e-12);
+        assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.recall - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.f1 - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.loss - 0.597_552_8).abs() < 1e-6, "{}", found.loss);
+    }
+
+    #[test]
+    fn a_class_that_is_never_predicted_has_precision_and_f1_of_zero() {
+        let found = evaluate(&[0.9, 0.1, 0.8, 0.2], &[0, 1], 2);
+        assert_eq!((found.precision, found.recall, found.f1), (0.0, 0.0, 0.0));
+    }
+}

@@ -1,0 +1,102 @@
+//! Which examples make up which batch. Batches hold sequences of similar length, so that
+//! padding to a batch's own longest costs little; the order of batches stays random.
+
+use crate::random::Random;
+
+/// Batches within this many are sorted by length together.
+const WINDOW_BATCHES: usize = 50;
+
+/// The batches of one training epoch, as row numbers: shuffled, sorted by length within windows,
+/// cut into batches, and the batches shuffled. Every row is in exactly one batch.
+pub fn training_batches(
+    lengths: &[usize],
+    batch_size: usize,
+    seed: u64,
+    epoch: u64,
+) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    Random::new(seed, "shuffle examples", epoch, 0).shuffle(&mut rows);
+    let mut batches = grouped(&mut rows, lengths, batch_size);
+    Random::new(seed, "shuffle batches", epoch, 0).shuffle(&mut batches);
+    batches
+}
+
+/// Batches for evaluation: sorted by length over windows, in no random order.
+pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    grouped(&mut rows, lengths, batch_size)
+}
+
+fn grouped(rows: &mut [usize], lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+    for window in rows.chunks_mut(batch_size * WINDOW_BATCHES) {
+        // A stable sort: equal lengths keep their shuffled order.
+        window.sort_by_key(|row| lengths[*row]);
+    }
+    rows.chunks(batch_size).map(<[usize]>::to_vec).collect()
+}
+
+/// How many rows of a batch go through the network at once when `micro_batch` is `auto`: as many
+/// as keep the estimated activations within a fixed budget. A function of the shapes alone, so
+/// that every machine adds the gradients up in the same order.
+pub fn automatic_micro_batch(rows: usize, width: usize, shape: ModelShape) -> usize {
+    const BUDGET_BYTES: usize = 4 << 30;
+    // Activations that a layer keeps for its backward pass, in floats: about 20 of the hidden
+    // size (inputs, projections, normalised states, masks), 4 of the intermediate size, and
+    // 4 attention matrices a head.
+    let per_token = 20 * shape.hidden + 4 * shape.intermediate + 4 * shape.heads * width;
+    let per_row = 4 * width * per_token * shape.layers;
+    (BUDGET_BYTES / per_row.max(1)).clamp(1, rows.max(1))
+}
+
+/// The sizes that decide how much memory a token needs.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelShape {
+    pub layers: usize,
+    pub hidden: usize,
+    pub intermediate: usize,
+    pub heads: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths() -> Vec<usize> {
+        (0..1_000).map(|row| 5 + (row * 7_919) % 60).collect()
+    }
+
+    #[test]
+    fn every_row_is_in_exactly_one_batch_of_an_epoch() {
+        let mut rows = training_batches(&lengths(), 32, 42, 1).concat();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..1_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_order_depends_on_seed_and_epoch_and_on_nothing_else() {
+        let of = |seed, epoch| training_batches(&lengths(), 32, seed, epoch);
+        assert_eq!(of(1, 1), of(1, 1));
+        assert_ne!(of(1, 1), of(1, 2));
+        assert_ne!(of(1, 1), of(2, 1));
+    }
+
+    #[test]
+    fn batches_hold_similar_lengths() {
+        let lengths = lengths();
+        let padded: usize = training_batches(&lengths, 32, 42, 0)
+            .iter()
+            .map(|batch| batch.len() * batch.iter().map(|row| lengths[*row]).max().unwrap_or(0))
+            .sum();
+        let real: usize = lengths.iter().sum();
+        assert!((padded as f64) < 1.06 * real as f64, "{padded} for {real} tokens");
+    }
+
+    #[test]
+    fn a_small_batch_is_not_split_and_a_huge_one_is() {
+        let large = ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16 };
+        let mini = ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12 };
+        assert_eq!(automatic_micro_batch(32, 64, mini), 32);
+        assert!(automatic_micro_batch(100, 256, large) < 10);
+        assert_eq!(automatic_micro_batch(1, 512, large), 1);
+    }
+}

@@ -1,0 +1,145 @@
+//! `ingest` of CSV and TSV.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Done, Run};
+
+fn train(text: impl AsRef<[u8]>) -> Run {
+    Run::new("ingest").input("train", text)
+}
+
+fn column(done: &Done, field: &str) -> Vec<Value> {
+    done.rows("train").iter().map(|row| row[field].clone()).collect()
+}
+
+#[test]
+fn quoted_cells_hold_commas_quotation_marks_and_line_ends() {
+    let done = train(
+        "id,response,label\r\n1,\"a, \"\"b\"\"\r\nc\",A\r\n\r\n2,plain 5\" text,B\r\n3,\"\",A",
+    )
+    .run();
+    assert_eq!(column(&done, "text"), ["a, \"b\"\r\nc", "plain 5\" text", ""]);
+    assert_eq!(column(&done, "label"), ["A", "B", "A"]);
+    assert_eq!(column(&done, "id"), ["1", "2", "3"]);
+    // The second row begins on line 5: the first takes two, and one is blank.
+    assert_eq!(column(&done, "line"), [2, 5, 6]);
+    assert_eq!(done.json("report")["train"]["format"], "csv");
+}
+
+#[test]
+fn tabs_make_tsv_in_which_quotation_marks_are_text() {
+    let done = train("label\tresponse\nA\t\"quoted, open\nB\tb\n").run();
+    assert_eq!(column(&done, "text"), ["\"quoted, open", "b"]);
+    assert_eq!(done.json("report")["train"]["format"], "tsv");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_field() {
+    let done = train("\u{feff}label,response\nA,a\n").run();
+    assert_eq!(column(&done, "label"), ["A"]);
+}
+
+#[test]
+fn a_context_cell_is_split_into_turns_on_request() {
+    let text = "label,response,context\nA,a,one|two||\nA,b,\n";
+    assert_eq!(column(&train(text).run(), "context"), [json!(["one|two||"]), json!([])]);
+    let done = train(text).param("context_separator", "||").run();
+    assert_eq!(column(&done, "context"), [json!(["one|two", ""]), json!([])]);
+}
+
+#[test]
+fn an_empty_id_or_label_is_none() {
+    let done = train("id,label,response\n,A,a\n").run();
+    assert_eq!(column(&done, "id"), ["train_2"]);
+    let done = train("id,label,response\nx,,a\n").run();
+    assert_eq!(done.error(), "train.in, line 2: no label: the field `label` is empty or absent");
+}
+
+#[test]
+fn a_header_without_the_text_or_the_required_label_is_refused() {
+    assert_eq!(
+        train("label,respons\nA,a\n").run().error(),
+        "train.in, line 1: read as csv, the header has no field `response`; \
+         there are `respons`, `label`"
+    );
+    assert_eq!(
+        train("lable,response\nA,a\n").run().error(),
+        "train.in, line 1: read as csv, the header has no field `label`; \
+         there are `lable`, `response`"
+    );
+    let done = train("response\na\n").param("require_labels", false).run();
+    assert_eq!(column(&done, "text"), ["a"]);
+    assert_eq!(
+        train("label,response,response\n").run().error(),
+        "train.in, line 1: the header has the field `response` twice"
+    );
+}
+
+#[test]
+fn a_row_with_other_cells_than_the_header_is_malformed() {
+    let text = "label,response\nA,a\nA,b,c\nB\nA,d\n";
+    assert_eq!(
+        train(text).run().error(),
+        "train.in, line 3: expected 2 cells as in the header, found 3"
+    );
+    let done = train(text).param("on_error", "skip").run();
+    assert_eq!(column(&done, "text"), ["a", "d"]);
+    let skipped: Vec<_> = done.rows("skipped").iter().map(|row| row["raw"].clone()).collect();
+    assert_eq!(skipped, ["A,b,c", "B"]);
+}
+
+#[test]
+fn a_quotation_mark_left_open_does_not_swallow_the_rest_unnoticed() {
+    for end in ["", "\n", "\nB,b\n"] {
+        let done = train(format!("label,response\nA,a\nA,\"open{end}")).run();
+        let problem = "a quotation mark is opened here and never closed";
+        assert_eq!(done.error(), format!("train.in, line 3: {problem}"));
+    }
+    // The same longer than any record may be, which must not fill the memory either.
+    let rest = "x,y\n".repeat((16 << 20) / 4);
+    let done = train(format!("label,response\nA,\"open{rest}")).run();
+    let problem = "longer than 16 MiB: is a quotation mark left open?";
+    assert_eq!(done.error(), format!("train.in, line 2: {problem}"));
+}
+
+#[test]
+fn blank_lines_at_the_end_are_no_record() {
+    for end in ["", "\n", "\r\n", "\n\n\r\n"] {
+        let done = train(format!("label,response\nA,\"a\"{end}")).run();
+        assert_eq!(column(&done, "text"), ["a"], "{end:?}");
+    }
+}
+
+#[test]
+fn cells_of_any_length_and_many_columns_are_read() {
+    let long = "y".repeat(100_000);
+    let names: Vec<String> = (0..300).map(|index| format!("c{index}")).collect();
+    let cells = vec!["z"; 300].join(",");
+    let text = format!("label,{},response\nA,{cells},{long}\n", names.join(","));
+    let done = train(text).run();
+    assert_eq!(column(&done, "text"), [long]);
+}
+
+#[test]
+fn a_cell_that_is_not_utf8_is_malformed() {
+    let done = train(b"label,response\nA,caf\xe9\n").run();
+    assert_eq!(done.error(), "train.in, line 2: expected UTF-8, found the byte 0xe9 at byte 6");
+}
+
+#[test]
+fn the_format_is_seen_in_the_content_or_given() {
+    let list = train("\n [{\"label\":\"A\",\"response\":\"a\"}]").run().error();
+    assert!(list.starts_with("train.in: expected a JSON object a line, found one JSON list"));
+    // A comma-separated header with a tab in it is CSV; as TSV it lacks the text.
+    let text = "label,response,\"a\tb\"\nA,a,x\n";
+    assert_eq!(column(&train(text).run(), "text"), ["a"]);
+    let error = train(text).param("format", "tsv").run().error();
+    assert!(error.contains("read as tsv, the header has no field `response`"), "{error}");
+}
+
+#[test]
+fn an_empty_file_has_no_header() {
+    let error = train("").param("format", "csv").run().error();
+    assert_eq!(error, "train.in: expected a header, found an empty file");
+    assert_eq!(train("label,response\n").run().error(), "train.in: holds no rows");
+}

@@ -1,0 +1,10 @@
+//! The tests of the built-in stages: each runs a stage through its manifest, as the engine does.
+
+mod harness;
+mod ingest;
+mod ingest_delimited;
+mod model;
+mod random;
+mod score;
+mod split;
+mod tokenize;

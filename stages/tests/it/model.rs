@@ -1,0 +1,357 @@
+//! The network, its gradients and the optimiser against transformers, on tiny checkpoints that
+//! `fixtures/make_models.py` made.
+
+#![cfg(feature = "model")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use safetensors::{Dtype, SafeTensors};
+use stages::StageError;
+use stages::model::ModelConfig;
+use stages::model::batch::Batch;
+use stages::model::classifier::Classifier;
+use stages::model::encoder::DropoutRates;
+use stages::model::folder;
+use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
+use stages::train::optimizer::{AdamW, Moments};
+use stages::train::schedule::{Decay, Schedule};
+use stages::train::step::{Gradient, MicroBatch, Trainer, gradients};
+
+const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model").join(name)
+}
+
+/// The tensors of an `expected.safetensors`, with their shapes.
+struct Expected(BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl Expected {
+    fn read(name: &str) -> Expected {
+        let bytes = std::fs::read(fixture(name).join("expected.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file.iter().map(|(name, view)| {
+            let words = view.data().as_chunks::<4>().0.iter();
+            let values = match view.dtype() {
+                Dtype::F32 => words.map(|word| f32::from_le_bytes(*word)).collect(),
+                Dtype::I32 => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
+                other => panic!("unexpected {other:?}"),
+            };
+            (name.to_owned(), (view.shape().to_vec(), values))
+        });
+        Expected(tensors.collect())
+    }
+
+    fn floats(&self, name: &str) -> &[f32] {
+        &self.0[name].1
+    }
+
+    fn ints(&self, name: &str) -> Vec<i32> {
+        self.floats(name).iter().map(|value| *value as i32).collect()
+    }
+
+    /// The batch as it was padded, on the `right` or on the `left`.
+    fn batch(&self, side: &str) -> Batch {
+        let suffix = if side == "left" { "_left" } else { "" };
+        let [rows, width] = self.0["ids"].0[..] else { panic!("ids are a matrix") };
+        let mask = self.ints(&format!("mask_{side}"));
+        Batch {
+            rows,
+            width,
+            ids: self.ints(&format!("ids{suffix}")),
+            types: Some(self.ints(&format!("types{suffix}"))),
+            mask: mask.iter().map(|real| *real == 1).collect(),
+        }
+    }
+}
+
+fn options(head: HeadSource) -> LoadOptions {
+    LoadOptions {
+        classes: 2,
+        rates: DropoutRates { hidden: 0.0, attention: 0.0 },
+        head_rate: 0.0,
+        seed: 1,
+        weights: Weights::Pretrained,
+        head,
+    }
+}
+
+fn try_load(folder: &Path, head: HeadSource, device: &Device) -> Result<Classifier, StageError> {
+    let config = ModelConfig::read(folder)?;
+    Ok(load(folder, &config, &options(head), device)?.model)
+}
+
+#[track_caller]
+fn loaded(name: &str, device: &Device) -> Classifier {
+    try_load(&fixture(name), HeadSource::Checkpoint, device).unwrap()
+}
+
+/// Every value within `tolerance` of the largest expected one.
+#[track_caller]
+fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1e-4f32, |scale, value| scale.max(value.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs() / scale;
+        assert!(error <= tolerance, "{what}[{index}] is {found}, expected {expected}");
+    }
+}
+
+fn logits(model: &Classifier, batch: &Batch) -> Vec<f32> {
+    model.logits(batch, None).try_into_vec_as::<f32>().unwrap()
+}
+
+#[test]
+fn logits_equal_those_of_transformers_with_padding_on_either_side() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let model = loaded(family, &Device::flex());
+        for side in ["right", "left"] {
+            let found = logits(&model, &expected.batch(side));
+            let name = format!("logits_{side}");
+            assert_close(&format!("{family} {name}"), &found, expected.floats(&name), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn loss_and_every_gradient_equal_those_of_transformers() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let mut model = loaded(family, &Device::flex().autodiff());
+        let part = whole_batch(&expected);
+        let (loss, found) = gradients(&mut model, &[part], |_| None);
+        let loss = loss.try_into_vec_as::<f32>().unwrap();
+        assert_close(&format!("{family} loss"), &loss, expected.floats("loss"), 1e-4);
+        let names: Vec<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
+        let wanted = expected.0.keys().filter_map(|key| key.strip_prefix("grad."));
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, wanted.map(str::to_owned).collect::<Vec<_>>(), "{family}");
+        for (name, gradient) in names.iter().zip(found) {
+            let expected = &expected.0[&format!("grad.{name}")];
+            let found = as_stored(name, &expected.0, gradient);
+            assert_close(&format!("{family} gradient of {name}"), &found, &expected.1, 1e-3);
+        }
+    }
+}
+
+/// A gradient in the checkpoint's layout; zeros where the loss does not depend on it.
+fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32> {
+    let count = shape.iter().product();
+    let Some(gradient) = gradient else { return vec![0.0; count] };
+    let values = gradient.into_host();
+    let is_table = name.contains("embeddings.") || name.contains("relative_attention_bias");
+    if shape.len() < 2 || is_table {
+        return values;
+    }
+    stages::model::parameters::transposed(&values, shape[1], shape[0])
+}
+
+fn whole_batch(expected: &Expected) -> MicroBatch {
+    MicroBatch { batch: expected.batch("right"), classes: expected.ints("classes"), first_row: 0 }
+}
+
+fn trainer(family: &str) -> Trainer {
+    Trainer {
+        model: loaded(family, &Device::flex().autodiff()),
+        moments: Moments::default(),
+        optimizer: AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_gradient_norm: 1.0,
+        },
+        schedule: Schedule { peak: 2e-3, decay: Decay::Linear, warmup_steps: 2, total_steps: 10 },
+        seed: 1,
+        dropout: false,
+    }
+}
+
+#[test]
+fn ten_training_steps_lose_what_they_lose_in_pytorch() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let mut trainer = trainer(family);
+        let losses: Vec<f32> = (0..10)
+            .map(|_| trainer.step(&[whole_batch(&expected)]).try_into_scalar::<f32>().unwrap())
+            .collect();
+        assert!(losses[9] < losses[0], "{family} does not learn: {losses:?}");
+        assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 1e-3);
+    }
+}
+
+#[test]
+fn micro_batches_lose_what_the_whole_batch_loses() {
+    let expected = Expected::read("roberta");
+    let whole = whole_batch(&expected).batch;
+    let part = |rows: std::ops::Range<usize>| {
+        let cells = rows.start * whole.width..rows.end * whole.width;
+        let real = whole.mask[cells.clone()].chunks(whole.width);
+        let ids = whole.ids[cells].chunks(whole.width);
+        let sequences: Vec<&[i32]> = ids
+            .zip(real)
+            .map(|(ids, real)| &ids[..real.iter().filter(|real| **real).count()])
+            .collect();
+        MicroBatch {
+            batch: Batch::new(sequences.iter().map(|ids| (*ids, None)), 1),
+            classes: expected.ints("classes")[rows.clone()].to_vec(),
+            first_row: rows.start,
+        }
+    };
+    let (mut one, mut many) = (trainer("roberta"), trainer("roberta"));
+    for step in 0..10 {
+        let whole = one.step(&[part(0..6)]).try_into_scalar::<f32>().unwrap();
+        let parts = [part(0..1), part(1..5), part(5..6)];
+        let sum = many.step(&parts).try_into_scalar::<f32>().unwrap();
+        assert!((whole - sum).abs() < 1e-5, "step {step}: {whole} and {sum}");
+    }
+}
+
+#[test]
+fn every_layout_of_a_checkpoint_gives_the_same_logits() {
+    let expected = Expected::read("bert");
+    let batch = expected.batch("right");
+    for layout in
+        ["bert-old-names", "bert-no-prefix", "bert-sharded", "bert-bin", "bert-bin-legacy"]
+    {
+        let found = logits(&loaded(layout, &Device::flex()), &batch);
+        assert_close(layout, &found, expected.floats("logits_right"), 1e-4);
+    }
+}
+
+#[test]
+fn half_precision_storage_is_widened() {
+    let batch = Expected::read("bert").batch("right");
+    for layout in ["bert-float16", "bert-bfloat16"] {
+        let found = logits(&loaded(layout, &Device::flex()), &batch);
+        assert_close(layout, &found, Expected::read(layout).floats("logits_right"), 1e-4);
+    }
+}
+
+/// A copy of a fixture that a test may damage.
+fn copy_of(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn edit_config(folder: &Path, key: &str, value: serde_json::Value) {
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    config[key] = value;
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+#[track_caller]
+fn assert_refused(folder: &Path, head: HeadSource, words: &[&str]) {
+    let Err(error) = try_load(folder, head, &Device::flex()) else { panic!("it was taken") };
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "`{word}` is not in: {message}");
+    }
+}
+
+#[test]
+fn only_a_new_head_may_be_missing() {
+    let folder = fixture("bert-headless");
+    assert_refused(&folder, HeadSource::Checkpoint, &["classifier.weight", "is missing"]);
+    let config = ModelConfig::read(&folder).unwrap();
+    let options = options(HeadSource::CheckpointOrNew);
+    let found = load(&folder, &config, &options, &Device::flex()).unwrap();
+    assert_eq!(found.new_parameters, ["classifier.weight", "classifier.bias"]);
+}
+
+#[test]
+fn missing_and_left_over_tensors_are_named() {
+    let copy = copy_of("bert");
+    edit_config(copy.path(), "num_hidden_layers", 3.into());
+    let missing = ["encoder.layer.2.attention.self.query.weight", "is missing", "more"];
+    assert_refused(copy.path(), HeadSource::Checkpoint, &missing);
+    edit_config(copy.path(), "num_hidden_layers", 1.into());
+    let left_over = ["encoder.layer.1.", "is left over"];
+    assert_refused(copy.path(), HeadSource::Checkpoint, &left_over);
+}
+
+#[test]
+fn a_wrong_shape_is_named_with_both_shapes() {
+    let copy = copy_of("bert");
+    edit_config(copy.path(), "vocab_size", 61.into());
+    let words = ["word_embeddings.weight", "[60, 16]", "[61, 16]"];
+    assert_refused(copy.path(), HeadSource::Checkpoint, &words);
+}
+
+#[test]
+fn damaged_weights_are_refused_and_never_panic() {
+    for (name, file) in [
+        ("bert", "model.safetensors"),
+        ("bert-bin", "pytorch_model.bin"),
+        ("bert-bin-legacy", "pytorch_model.bin"),
+        ("bert-sharded", "model.safetensors.index.json"),
+    ] {
+        let copy = copy_of(name);
+        let path = copy.path().join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 1, 7, 8, 9, 100, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            // The last byte of an index is its closing brace, of the others a tensor's.
+            let result = try_load(copy.path(), HeadSource::Checkpoint, &Device::flex());
+            assert!(result.is_err(), "{file} cut to {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_shard_outside_the_folder_is_refused() {
+    let copy = copy_of("bert-sharded");
+    let index = copy.path().join("model.safetensors.index.json");
+    std::fs::write(index, r#"{"weight_map": {"x": "../model.safetensors"}}"#).unwrap();
+    assert_refused(copy.path(), HeadSource::Checkpoint, &["../model.safetensors"]);
+}
+
+#[test]
+fn an_unknown_architecture_or_activation_is_named() {
+    let copy = copy_of("bert");
+    edit_config(copy.path(), "hidden_act", "relu".into());
+    assert_refused(copy.path(), HeadSource::Checkpoint, &["hidden_act", "relu"]);
+    edit_config(copy.path(), "model_type", "gpt2".into());
+    assert_refused(copy.path(), HeadSource::Checkpoint, &["gpt2", "bert, roberta or mpnet"]);
+}
+
+#[test]
+fn a_written_folder_loads_again_with_the_same_logits() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let model = loaded(family, &Device::flex());
+        let written = tempfile::tempdir().unwrap();
+        let config = ModelConfig::read(&fixture(family)).unwrap();
+        let labels = ["NOT_SARCASM".to_owned(), "SARCASM".to_owned()];
+        folder::write(written.path(), &model, &config, &labels).unwrap();
+        let again = try_load(written.path(), HeadSource::Checkpoint, &Device::flex()).unwrap();
+        let batch = expected.batch("right");
+        assert_eq!(logits(&again, &batch), logits(&model, &batch));
+        assert_eq!(ModelConfig::read(written.path()).unwrap().labels, labels);
+    }
+}
+
+#[test]
+fn random_initialisation_needs_no_weights_and_follows_the_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config_file = fixture("roberta").join("config.json");
+    std::fs::copy(config_file, folder.path().join("config.json")).unwrap();
+    let config = ModelConfig::read(folder.path()).unwrap();
+    let batch = Expected::read("roberta").batch("right");
+    let of_seed = |seed| {
+        let options = LoadOptions { weights: Weights::Random, seed, ..options(HeadSource::New) };
+        logits(&load(folder.path(), &config, &options, &Device::flex()).unwrap().model, &batch)
+    };
+    assert_eq!(of_seed(1), of_seed(1));
+    assert_ne!(of_seed(1), of_seed(2));
+}

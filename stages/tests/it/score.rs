@@ -1,0 +1,228 @@
+//! `score` against scikit-learn, on the cases that `fixtures/make_scores.py` makes.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::harness::Run;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/score").join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_str(include_str!("../fixtures/score/expected.json")).unwrap()
+}
+
+fn score(case: &str) -> Run {
+    Run::new("score").input_path("valid", fixture(&format!("{case}.jsonl")))
+}
+
+/// Equal, numbers to 1e-12.
+#[track_caller]
+fn assert_close(found: &Value, wanted: &Value, what: &str) {
+    match (found, wanted) {
+        (Value::Number(found), Value::Number(wanted)) => {
+            let (found, wanted) = (found.as_f64().unwrap(), wanted.as_f64().unwrap());
+            assert!((found - wanted).abs() <= 1e-12, "{what}: {found}, not {wanted}");
+        }
+        (Value::Object(found), Value::Object(wanted)) => {
+            let keys = |object: &serde_json::Map<_, _>| object.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(found), keys(wanted), "{what}");
+            for (key, wanted) in wanted {
+                assert_close(&found[key], wanted, &format!("{what}.{key}"));
+            }
+        }
+        _ => assert_eq!(found, wanted, "{what}"),
+    }
+}
+
+#[test]
+fn all_figures_equal_those_of_scikit_learn() {
+    let cases = [
+        "binary",
+        "four_classes",
+        "never_predicted",
+        "never_true",
+        "one_class",
+        "certain_and_wrong",
+    ];
+    for case in cases {
+        let scores = score(case).run().json("scores");
+        let (found, wanted) = (&scores["valid"], &expected()[case]);
+        let figures = [
+            "rows",
+            "labels",
+            "accuracy",
+            "positive",
+            "macro",
+            "weighted",
+            "per_class",
+            "matthews_correlation",
+            "log_loss",
+        ];
+        for figure in figures {
+            assert_close(&found[figure], &wanted[figure], &format!("{case}.{figure}"));
+        }
+        let matrix = &found["confusion_matrix"];
+        assert_eq!(matrix["counts"], wanted["confusion_matrix"], "{case}");
+        assert_eq!(matrix["labels"], wanted["labels"], "{case}");
+        assert_eq!((&matrix["rows"], &matrix["columns"]), (&json!("gold"), &json!("predicted")));
+    }
+}
+
+#[test]
+fn fixtures_hold_a_class_that_is_never_predicted_and_one_that_is_never_true() {
+    let wanted = expected();
+    assert_eq!(wanted["never_predicted"]["per_class"]["optimism"]["precision"], 0.0);
+    assert_ne!(wanted["never_predicted"]["per_class"]["optimism"]["support"], 0);
+    assert_eq!(wanted["never_true"]["per_class"]["optimism"]["support"], 0);
+    assert_eq!(wanted["one_class"]["labels"], json!(["SARCASM"]));
+}
+
+#[test]
+fn intervals_are_near_those_of_resampled_rows() {
+    for case in ["binary", "four_classes"] {
+        let scores = score(case).param("bootstrap", 20_000).run().json("scores");
+        for (figure, wanted) in expected()[case]["intervals"].as_object().unwrap() {
+            for side in 0..2 {
+                let found = scores["valid"]["intervals"][figure][side].as_f64().unwrap();
+                let wanted = wanted[side].as_f64().unwrap();
+                // An interval is about 0.1 wide here, and its ends waver by 0.001.
+                assert!((found - wanted).abs() < 0.005, "{case}.{figure}: {found}, not {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_other_intervals() {
+    let first = score("binary").run();
+    let again = score("binary").run();
+    let other = score("binary").param("seed", 43).run();
+    assert_eq!(first.text("scores"), again.text("scores"));
+    let intervals = |scores: Value| scores["valid"]["intervals"].clone();
+    assert!(intervals(first.json("scores")).is_object());
+    assert_ne!(intervals(first.json("scores")), intervals(other.json("scores")));
+}
+
+#[test]
+fn an_interval_grows_with_confidence_and_none_is_made_on_request() {
+    let width = |confidence: f64| {
+        let scores = score("binary").param("confidence", confidence).run().json("scores");
+        let interval = scores["valid"]["intervals"]["f1"].clone();
+        interval[1].as_f64().unwrap() - interval[0].as_f64().unwrap()
+    };
+    assert!(width(0.5) < width(0.9));
+    assert!(width(0.9) < width(0.99));
+    let scores = score("binary").param("bootstrap", 0).run().json("scores");
+    assert_eq!(scores["valid"].get("intervals"), None);
+}
+
+#[test]
+fn the_order_of_rows_changes_nothing_but_the_rounding_of_the_loss() {
+    let text = std::fs::read_to_string(fixture("four_classes.jsonl")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.reverse();
+    let mut forward = score("four_classes").run().json("scores");
+    let mut backward = Run::new("score").input("valid", lines.join("\n")).run().json("scores");
+    for scores in [&mut forward, &mut backward] {
+        scores["valid"]["log_loss"] = Value::Null;
+    }
+    assert_eq!(forward, backward);
+}
+
+#[test]
+fn predictions_without_true_labels_are_only_counted() {
+    let done = Run::new("score")
+        .input_path("valid", fixture("binary.jsonl"))
+        .input(
+            "test",
+            "{\"id\":\"a\",\"label\":\"SARCASM\",\"gold\":null}\n{\"id\":\"b\",\"label\":\"SARCASM\"}\n",
+        )
+        .run();
+    let test = &done.json("scores")["test"];
+    assert_eq!(*test, json!({"rows": 2, "labelled": 0, "note": "no gold labels"}));
+    let metrics = done.events.iter().find(|event| event["event"] == "metrics").unwrap();
+    assert_close(&metrics["values"]["valid_f1"], &expected()["binary"]["positive"]["f1"], "f1");
+    assert!(metrics["values"].get("test_f1").is_none());
+}
+
+#[test]
+fn the_positive_label_is_the_last_one_or_the_one_named() {
+    let named = score("binary").param("positive", "NOT_SARCASM").run();
+    let wanted = &expected()["binary"]["per_class"]["NOT_SARCASM"];
+    let found = &named.json("scores")["valid"]["positive"];
+    assert_eq!(found["label"], "NOT_SARCASM");
+    assert_close(&found["recall"], &wanted["recall"], "recall");
+    let unknown = score("binary").param("positive", "sarcasm").run();
+    assert_eq!(
+        unknown.error(),
+        "parameter `positive`: no prediction knows the label `sarcasm`; \
+         there are `SARCASM`, `NOT_SARCASM`"
+    );
+}
+
+#[test]
+fn a_positive_label_that_an_input_lacks_scores_0_there() {
+    let row = r#"{"id":"a","label":"A","probabilities":{"A":0.75,"B":0.25},"gold":"A"}"#;
+    let scores = Run::new("score").input("valid", row).run().json("scores");
+    let positive = json!({"label": "B", "precision": 0.0, "recall": 0.0, "f1": 0.0});
+    assert_eq!(scores["valid"]["positive"], positive);
+    assert_eq!(scores["valid"]["labels"], json!(["A"]));
+}
+
+#[test]
+fn without_probabilities_there_is_no_loss() {
+    let row = r#"{"id":"a","label":"A","gold":"A"}"#;
+    let scores = Run::new("score").input("valid", row).run().json("scores");
+    assert_eq!(scores["valid"]["log_loss"], Value::Null);
+    assert_eq!(scores["valid"]["accuracy"], 1.0);
+}
+
+#[test]
+fn malformed_predictions_are_named_by_file_and_line() {
+    let good = r#"{"id":"a","label":"A","probabilities":{"A":0.75,"B":0.25},"gold":"A"}"#;
+    let cases = [
+        (
+            r#"{"id":"b","lable":"A"}"#,
+            "valid.in, line 2: no field `label`; there are `lable`, `id`",
+        ),
+        (
+            r#"{"id":"b","label":"C","probabilities":{"A":0.5,"B":0.5}}"#,
+            "valid.in, line 2: no probability of the predicted label `C`; there are `A`, `B`",
+        ),
+        (
+            r#"{"id":"b","label":"A","probabilities":{"A":0.5,"B":0.25}}"#,
+            "valid.in, line 2: the probabilities sum to 0.75, expected 1",
+        ),
+        (
+            r#"{"id":"b","label":"A","probabilities":{"A":1.5,"B":-0.5}}"#,
+            "valid.in, line 2: the probability of `A` is 1.5, expected 0 to 1",
+        ),
+        (
+            r#"{"id":"b","label":"A""#,
+            "valid.in, line 2: expected a JSON object, found one that breaks off: \
+             EOF while parsing an object",
+        ),
+    ];
+    for (bad, message) in cases {
+        let done = Run::new("score").input("valid", format!("{good}\n{bad}\n")).run();
+        assert_eq!(done.error(), message);
+    }
+    assert_eq!(
+        Run::new("score").input("valid", "\n").run().error(),
+        "valid.in: holds no predictions"
+    );
+}
+
+#[test]
+fn senseless_parameters_are_refused() {
+    let check = |run: Run| run.check().unwrap_err();
+    assert_eq!(check(Run::new("score")), "`score` needs an input: `valid`, `test` or both");
+    assert_eq!(
+        check(score("binary").param("confidence", 1.0)),
+        "`confidence` is 1, expected more than 0 and less than 1"
+    );
+    assert!(check(score("binary").param("bootstrap", 1)).starts_with("`bootstrap` is 1"));
+}
