@@ -3,4 +3,5 @@
 mod graph;
 mod pipeline;
 mod server;
+mod show;
 mod source;
