@@ -63,7 +63,7 @@ fn jsonl_is_a_table_that_fits() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "x: JSONL, 4 rows, 358 B");
     assert_eq!(lines[1], "label         n  response                          context");
-    assert!(lines[3].starts_with("SARCASM       5  oh great, another Monday. Ju…"), "{text}");
+    assert!(lines[3].starts_with("SARCASM       5  oh great, another Monday. Just …"), "{text}");
     assert!(lines[4].starts_with("NOT_SARCASM  12  日本語のツイート、"), "{text}");
     assert_eq!(lines[5], "SARCASM          short                             [\"a\",\"b\"]");
     assert_eq!(lines[6], "… 1 more row");
