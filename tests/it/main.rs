@@ -9,5 +9,6 @@ mod plan;
 mod process;
 mod run;
 mod server;
+mod show;
 mod source;
 mod store;
