@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::show::ShowError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +31,8 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Show(#[from] ShowError),
     #[error("writing to standard output: {0}")]
     Output(#[from] io::Error),
     #[error("listening for signals: {0}")]
@@ -53,7 +56,11 @@ impl Error {
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
-            Error::Pipeline(_) | Error::Folder(_) | Error::Output(_) | Error::Signals(_) => None,
+            Error::Pipeline(_)
+            | Error::Folder(_)
+            | Error::Show(_)
+            | Error::Output(_)
+            | Error::Signals(_) => None,
         }
     }
 }
