@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::show::ShowError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +31,8 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Show(#[from] ShowError),
     #[error("writing to standard output: {0}")]
     Output(#[from] io::Error),
     #[error("listening for signals: {0}")]
@@ -39,24 +42,25 @@ pub enum Error {
 impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let did_you_mean = |name: &Option<String>| {
-            name.as_ref().map(|name| format!("did you mean `{name}`?"))
-        };
+        let did_you_mean =
+            |name: &Option<String>| name.as_ref().map(|name| format!("did you mean `{name}`?"));
         match self {
-            Error::NoPipeline { .. } => {
-                Some("change to the project's folder, or name it with `-C DIR` or `-f FILE`".to_owned())
-            }
+            Error::NoPipeline { .. } => Some(
+                "change to the project's folder, or name it with `-C DIR` or `-f FILE`".to_owned(),
+            ),
             Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
                 did_you_mean(nearest)
             }
             Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
-            Error::NoArtifact { .. } => {
-                Some("`pipe cache ls` lists what there is".to_owned())
-            }
+            Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
-            Error::Pipeline(_) | Error::Folder(_) | Error::Output(_) | Error::Signals(_) => None,
+            Error::Pipeline(_)
+            | Error::Folder(_)
+            | Error::Show(_)
+            | Error::Output(_)
+            | Error::Signals(_) => None,
         }
     }
 }

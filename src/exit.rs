@@ -37,9 +37,11 @@ impl Exit {
             | Error::NoArtifact { .. }
             | Error::Folder(_)
             | Error::Plan(_) => Exit::Wrong,
-            Error::File(_) | Error::Output(_) | Error::Signals(_) | Error::NotMade { .. } => {
-                Exit::Failed
-            }
+            Error::File(_)
+            | Error::Show(_)
+            | Error::Output(_)
+            | Error::Signals(_)
+            | Error::NotMade { .. } => Exit::Failed,
         }
     }
 }

@@ -108,9 +108,11 @@ fn write_canonical(value: &Value, text: &mut String) {
 /// that two values never look the same.
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?;
-    Some(value.into_string().unwrap_or_else(|bytes| {
-        format!("bytes {}", bytes.as_encoded_bytes().escape_ascii())
-    }))
+    Some(
+        value
+            .into_string()
+            .unwrap_or_else(|bytes| format!("bytes {}", bytes.as_encoded_bytes().escape_ascii())),
+    )
 }
 
 impl Key {

@@ -22,7 +22,9 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(FileError::at("locking", path)(error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(FileError::at("locking", path)(error));
+                }
             }
             if is_still_at(&file, path) {
                 return Ok(Some(Lock { file, path: path.to_owned() }));

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     match cli.execute(&console) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            console.error(&error.to_string(), error.hint().as_deref());
+            console.error(&error);
             Exit::of_error(&error).into()
         }
     }

@@ -77,8 +77,7 @@ fn copy_out(content: Content, target: &Path, store: &Store) -> Result<(), FileEr
         Kind::Folder => {
             let object = store.object(content);
             let tree = store.tree(content);
-            let tree =
-                tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
+            let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
             fs::create_dir(target).map_err(FileError::at("making the folder", target))?;
             for (relative, file) in &tree.0 {
                 let copy = target.join(relative);

@@ -20,11 +20,21 @@ use crate::store::Store;
 pub enum Reason {
     NeverRan,
     /// These fields of the key differ from the nearest earlier record.
-    Changed { changes: Vec<Change>, since: String, key: Key },
+    Changed {
+        changes: Vec<Change>,
+        since: String,
+        key: Key,
+    },
     /// There is a record, but an object that it names is gone.
-    ObjectMissing { output: String, content: Content },
+    ObjectMissing {
+        output: String,
+        content: Content,
+    },
     /// An object was read and has other bytes than its digest says.
-    ObjectDamaged { output: String, digest: Digest },
+    ObjectDamaged {
+        output: String,
+        digest: Digest,
+    },
     Forced,
 }
 
@@ -155,7 +165,11 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Reason::ObjectMissing { output, content } => {
-                write!(f, "output `{output}` ({}) is missing from the store", content.digest.short())
+                write!(
+                    f,
+                    "output `{output}` ({}) is missing from the store",
+                    content.digest.short()
+                )
             }
             Reason::ObjectDamaged { output, digest } => {
                 write!(f, "output `{output}` was damaged in the store ({})", digest.short())
@@ -173,9 +187,12 @@ impl fmt::Display for Change {
                 write!(f, "`{builtin}` version {from} → {to}")
             }
             Change::Command { .. } => f.write_str("command changed"),
-            Change::Param { name, from, to } => {
-                added_or_changed(f, name, from.as_ref().map(value_text), to.as_ref().map(value_text))
-            }
+            Change::Param { name, from, to } => added_or_changed(
+                f,
+                name,
+                from.as_ref().map(value_text),
+                to.as_ref().map(value_text),
+            ),
             Change::Input { name, from, to, origin } => {
                 let what = match (from, to) {
                     (None, _) => "added",

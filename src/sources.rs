@@ -8,28 +8,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::file_error::FileError;
 use crate::index::{Index, Source, exists};
 use crate::pipeline::Input;
-use crate::source::{self, SourceError};
+use crate::source::{Downloads, Located};
 
 /// The sources of a pipeline.
 pub struct Sources {
     pub index: Index,
-    fetcher: Fetcher,
+    downloads: Downloads,
     found: Mutex<BTreeMap<PathBuf, Source>>,
-}
-
-/// Downloads sources.
-#[derive(Clone, Debug)]
-pub struct Fetcher {
-    /// Where downloads are kept.
-    store_root: PathBuf,
-    offline: bool,
-}
-
-impl Fetcher {
-    pub fn fetch(&self, input: &Input) -> Result<(), SourcesError> {
-        source::fetch(input, &self.store_root, self.offline)?;
-        Ok(())
-    }
 }
 
 /// A source on this disk.
@@ -46,8 +31,6 @@ pub enum SourcesError {
     Missing { path: PathBuf },
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
-    Download(#[from] SourceError),
 }
 
 impl SourcesError {
@@ -55,26 +38,21 @@ impl SourcesError {
     pub fn hint(&self) -> Option<String> {
         match self {
             SourcesError::File(error) => error.hint().map(str::to_owned),
-            SourcesError::Missing { .. } | SourcesError::Download(_) => None,
+            SourcesError::Missing { .. } => None,
         }
     }
 }
 
 impl Sources {
     pub fn new(index: Index, store_root: &Path, offline: bool) -> Sources {
-        let fetcher = Fetcher { store_root: store_root.to_owned(), offline };
-        Sources { index, fetcher, found: Mutex::default() }
+        let downloads = Downloads::new(&store_root.join("downloads"), offline);
+        Sources { index, downloads, found: Mutex::default() }
     }
 
     /// Where a source lies and what it holds; `None` if it has to be downloaded first, or is an
     /// artifact. Nothing is written.
     pub fn find(&self, input: &Input) -> Result<Option<FoundSource>, SourcesError> {
-        let path = match input {
-            Input::Path(path) => Some(path.clone()),
-            Input::Artifact { .. } => None,
-            remote => source::locate(remote, &self.fetcher.store_root)?,
-        };
-        let Some(path) = path else { return Ok(None) };
+        let Located::Ready(path) = self.downloads.locate(input) else { return Ok(None) };
         let known = self.found().get(&path).copied();
         let source = match known {
             Some(source) => source,
@@ -84,8 +62,8 @@ impl Sources {
     }
 
     /// To download from a thread that may outlive this.
-    pub fn fetcher(&self) -> Fetcher {
-        self.fetcher.clone()
+    pub fn downloads(&self) -> Downloads {
+        self.downloads.clone()
     }
 
     /// Looks again, whatever was found before.

@@ -133,7 +133,8 @@ impl Store {
             other => other,
         };
         // An existing marker gets a new time: it is the newest again.
-        mark().and_then(|file| file.set_modified(std::time::SystemTime::now()))
+        mark()
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
             .map_err(FileError::at("writing", &marker))
     }
 
@@ -157,9 +158,9 @@ impl Store {
     pub fn records(&self) -> Vec<Record> {
         let folders = fs::read_dir(self.root.join("records")).into_iter().flatten().flatten();
         let files = folders.filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten();
-        let keys = files.flatten().filter_map(|file| {
-            file.file_name().to_str()?.strip_suffix(".json")?.parse().ok()
-        });
+        let keys = files
+            .flatten()
+            .filter_map(|file| file.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
         keys.filter_map(|key| self.record(key)).collect()
     }
 
@@ -189,15 +190,19 @@ impl Store {
         };
         match artifact.content.kind {
             Kind::File => is_there(artifact.content.digest, artifact.bytes),
-            Kind::Folder => self.tree(artifact.content).is_some_and(|tree| {
-                tree.0.values().all(|file| is_there(file.digest, file.bytes))
-            }),
+            Kind::Folder => self
+                .tree(artifact.content)
+                .is_some_and(|tree| tree.0.values().all(|file| is_there(file.digest, file.bytes))),
         }
     }
 
     /// Reads an artifact in full. A damaged object is moved out of the way, so that from now on
     /// it counts as missing.
-    pub fn verify(&self, content: Content, scratch: &Scratch) -> Result<Result<(), Damaged>, FileError> {
+    pub fn verify(
+        &self,
+        content: Content,
+        scratch: &Scratch,
+    ) -> Result<Result<(), Damaged>, FileError> {
         let files = match content.kind {
             Kind::File => vec![content.digest],
             Kind::Folder => match self.tree(content) {
@@ -220,7 +225,8 @@ impl Store {
     fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
-        let name = format!("{}-{}", content.digest, unique.file_name().unwrap_or_default().display());
+        let name =
+            format!("{}-{}", content.digest, unique.file_name().unwrap_or_default().display());
         let target = self.root.join("quarantine").join(name);
         match rename_into(&object, &target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -12,7 +12,7 @@ use crate::console::text::{age, bytes, table};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
-use crate::record::{Artifact, Record};
+use crate::record::Record;
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
@@ -36,7 +36,11 @@ pub struct Target {
     overrides: OverrideOptions,
 }
 
-pub fn execute(command: &CacheCommand, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+pub fn execute(
+    command: &CacheCommand,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
     match command {
         CacheCommand::Ls { json } => {
             let project = Project::load(globals, &OverrideOptions::default().overrides())?;
@@ -53,24 +57,13 @@ pub fn execute(command: &CacheCommand, globals: &Globals, console: &Console) -> 
         CacheCommand::Cat(target) => {
             let project = Project::load(globals, &target.overrides.overrides())?;
             let (record, output) = project.find(&target.target, console)?;
-            let artifact = only_output(&record, output, &target.target)?;
+            let (_, artifact) = record.output(output, &target.target)?;
             let object = project.store.object(artifact.content);
             let mut file = File::open(&object).map_err(FileError::at("reading", &object))?;
             console.stream(&mut file)?;
         }
     }
     Ok(Exit::Done)
-}
-
-fn only_output(record: &Record, output: Option<String>, target: &str) -> Result<Artifact, Error> {
-    let mut outputs = record.outputs.iter();
-    let found = match output {
-        Some(output) => record.outputs.get(&output).copied(),
-        None if record.outputs.len() == 1 => outputs.next().map(|(_, artifact)| *artifact),
-        None => None,
-    };
-    let problem = "a record with several outputs: say which as `stage:output`, or by its digest";
-    found.ok_or_else(|| Error::NoArtifact { name: target.to_owned(), problem })
 }
 
 fn listing(records: &[Record]) -> String {

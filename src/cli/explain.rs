@@ -31,7 +31,12 @@ pub fn execute(
     let sources = project.sources(true, false);
     let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
     if let Some(planned) = plan.stages.iter().find(|planned| planned.stage == index) {
-        console.explanation(planned, &project.pipeline.stages[index], &project.store, options.json)?;
+        console.explanation(
+            planned,
+            &project.pipeline.stages[index],
+            &project.store,
+            options.json,
+        )?;
     }
     Ok(Exit::Done)
 }

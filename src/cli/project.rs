@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::index::Index;
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
 use crate::plan::{Decision, Plan, plan};
-use crate::record::Record;
+use crate::record::{Artifact, Record};
 use crate::sources::Sources;
 use crate::store::Store;
 use crate::suggest::nearest;
@@ -107,22 +107,23 @@ impl Project {
         let selected = self.graph.upstream(&[index]);
         let plan = self.plan(&selected, &BTreeSet::new(), &self.sources(true, false));
         // A missing source does not hide what was made from it.
-        let planned = plan.ok().and_then(|plan| {
-            plan.stages.into_iter().find(|planned| planned.stage == index)
-        });
+        let planned = plan
+            .ok()
+            .and_then(|plan| plan.stages.into_iter().find(|planned| planned.stage == index));
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
         let newest = self.store.records_of_stage(stage, usize::MAX).into_iter();
-        let newest = newest.filter(|record| record.outputs.contains_key(output)).find(|record| {
-            record.outputs.values().all(|artifact| self.store.holds(artifact))
-        });
+        let newest = newest
+            .filter(|record| record.outputs.contains_key(output))
+            .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
         let record = newest.ok_or_else(|| Error::NotMade {
             artifact: format!("{stage}:{output}"),
             stage: stage.to_owned(),
         })?;
         let when = age(&record.when);
-        console.warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
+        console
+            .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
     }
 
@@ -149,5 +150,24 @@ impl Project {
         }
         let only = found.into_values().next();
         only.ok_or(Error::NoArtifact { name, problem: "nothing in the store" })
+    }
+}
+
+impl Record {
+    /// The output of that name, or the only one, where `target` named the record alone.
+    pub(super) fn output(
+        &self,
+        name: Option<String>,
+        target: &str,
+    ) -> Result<(String, Artifact), Error> {
+        let name = match name {
+            None if self.outputs.len() == 1 => self.outputs.keys().next().cloned(),
+            other => other,
+        };
+        let found = name.and_then(|name| self.outputs.get_key_value(&name));
+        let problem =
+            "a record with several outputs: say which as `stage:output`, or by its digest";
+        let missing = || Error::NoArtifact { name: target.to_owned(), problem };
+        found.map(|(name, artifact)| (name.clone(), *artifact)).ok_or_else(missing)
     }
 }

@@ -5,26 +5,40 @@ use clap::Args;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
+use crate::console::text::WIDTH;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::file_error::FileError;
+use crate::run::prepare::link_artifact;
+use crate::show::{self, show};
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {
-    /// `stage:output`
+    /// `stage:output`, or the beginning of a key or a digest
     artifact: String,
     #[command(flatten)]
     overrides: OverrideOptions,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// How many rows of each file
+    /// How many rows, lines, tensors or files
     #[arg(long, value_name = "N", default_value_t = 10)]
     rows: usize,
 }
 
 pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
-    let found = project.find(&options.artifact, console)?;
-    let _ = (found, options.json, options.rows);
+    let (record, output) = project.find(&options.artifact, console)?;
+    let (output, artifact) = record.output(output, &options.artifact)?;
+    // Objects have no names; the view knows a file by its own, and a folder as one.
+    let folder = tempfile::tempdir().map_err(FileError::at("making", &std::env::temp_dir()))?;
+    let stage = project.pipeline.stages.iter().find(|stage| stage.name == record.stage);
+    let declared = stage.and_then(|stage| stage.output(&output));
+    let link = folder.path().join(declared.map_or("artifact", |output| output.file.as_str()));
+    link_artifact(artifact.content, &link, &project.store)?;
+    let options = show::ShowOptions { width: WIDTH, rows: options.rows, json: options.json };
+    let mut text = Vec::new();
+    show(&link, &options, &mut text)?;
+    console.bytes(&text)?;
     Ok(Exit::Done)
 }

@@ -22,9 +22,9 @@ pub struct StagesOptions {
 pub fn execute(options: &StagesOptions, console: &Console) -> Result<Exit, Error> {
     let text = match &options.name {
         None => {
-            let rows = stages::all().iter().map(|stage| {
-                vec![stage.name().to_owned(), stage.summary().to_owned()]
-            });
+            let rows = stages::all()
+                .iter()
+                .map(|stage| vec![stage.name().to_owned(), stage.summary().to_owned()]);
             table(rows.collect())
         }
         Some(name) => {

@@ -25,10 +25,14 @@ pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Pale
             describe_reason(&mut text, reason, store);
         }
         Decision::Wait(wait) => {
-            let _ = writeln!(text, "{name} {}", match &wait.certain {
-                Some(_) => format!("will run {}", sentence(&planned.decision)),
-                None => sentence(&planned.decision),
-            });
+            let _ = writeln!(
+                text,
+                "{name} {}",
+                match &wait.certain {
+                    Some(_) => format!("will run {}", sentence(&planned.decision)),
+                    None => sentence(&planned.decision),
+                }
+            );
             if let Some(reason) = &wait.certain {
                 describe_reason(&mut text, reason, store);
             } else {

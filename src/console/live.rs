@@ -24,7 +24,9 @@ impl Live {
         Live { area: MultiProgress::new(), stages: BTreeMap::new() }
     }
 
+    /// A new line, in place of the one that the stage may have already.
     pub fn start(&mut self, stage: &str) {
+        self.end(stage);
         let bar = self.area.add(ProgressBar::new_spinner());
         // The template is a constant; were it wrong, the default would do.
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
@@ -52,7 +54,8 @@ impl Live {
                 (now, done)
             }
         };
-        let left = total.and_then(|total| time_left(began.elapsed(), done - first, total - done.min(total)));
+        let left = total
+            .and_then(|total| time_left(began.elapsed(), done - first, total - done.min(total)));
         line.bar.set_message(message(done, total, unit, values, left));
     }
 

@@ -12,10 +12,11 @@ pub mod text;
 use std::io::{self, IsTerminal, Write};
 
 pub use run_view::RunView;
-use style::{Palette, paint};
 pub use style::When;
+use style::{Palette, paint};
 
-use crate::pipeline::{Pipeline, Stage};
+use crate::error::Error;
+use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::store::Store;
 
@@ -55,9 +56,14 @@ impl Console {
         ignore_gone_reader(copied.and_then(|()| out.flush()))
     }
 
-    pub fn error(&self, message: &str, hint: Option<&str>) {
-        talk(&format!("{} {message}", paint(self.err.bad, "error:")));
-        if let Some(hint) = hint {
+    /// Says why the program ends.
+    pub fn error(&self, error: &Error) {
+        if let Error::Pipeline(invalid @ PipelineError::Invalid { .. }) = error {
+            // Each of its problems says `error:` itself, and points at its line.
+            return talk(&invalid.to_string());
+        }
+        talk(&format!("{} {error}", paint(self.err.bad, "error:")));
+        if let Some(hint) = error.hint() {
             talk(&format!("{} {hint}", paint(self.err.dim, "hint:")));
         }
     }

@@ -131,7 +131,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         plan.stages.iter().partition(|planned| matches!(planned.decision, Decision::Hit(_)));
     let hits = match (hits.len(), others.len()) {
         (0, _) => String::new(),
-        (all, 0) if all == 1 => return "the only stage is up to date\n".to_owned(),
+        (1, 0) => return "the only stage is up to date\n".to_owned(),
         (all, 0) => return format!("all {all} stages are up to date\n"),
         (1, _) => "; 1 stage is up to date".to_owned(),
         (some, _) => format!("; {} are up to date", count(some, "stage")),
@@ -148,9 +148,9 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         }
     };
     let verb = if forecast { "would run" } else { "to run:" };
-    let cut_off = others.iter().any(|planned| {
-        matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none())
-    });
+    let cut_off = others
+        .iter()
+        .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
     crate::console::text::wrapped(&format!("{verb} {}{cost}{most}{hits}", names(&stages)), 0)
 }

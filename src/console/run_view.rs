@@ -27,7 +27,13 @@ pub struct RunView {
 }
 
 impl RunView {
-    pub(super) fn new(palette: Palette, quiet: bool, verbose: bool, live: bool, json: bool) -> Self {
+    pub(super) fn new(
+        palette: Palette,
+        quiet: bool,
+        verbose: bool,
+        live: bool,
+        json: bool,
+    ) -> Self {
         let live = (live && !json).then(Live::new);
         RunView { palette, quiet, verbose, json, live, tally: Tally::default() }
     }
@@ -40,7 +46,12 @@ impl RunView {
         self.tally.take(event);
         match event {
             RunEvent::RunStarted { .. } => {}
-            RunEvent::StageWaiting { stage, message } => self.stage_line(stage, message),
+            RunEvent::StageWaiting { stage, message } => {
+                self.stage_line(stage, message);
+                if let Some(live) = &mut self.live {
+                    live.start(stage);
+                }
+            }
             RunEvent::StageStarted { stage, reason, .. } => {
                 self.stage_line(stage, &format!("runs: {reason}"));
                 if let Some(live) = &mut self.live {
@@ -51,7 +62,9 @@ impl RunView {
             RunEvent::StageFinished(finished) => self.finished(finished),
             RunEvent::Published { path, result: Published::KeptEdited, .. } => {
                 let path = printable(&path.display().to_string());
-                self.warning(&format!("`{path}` was edited and is left as it is (`--force` overwrites it)"));
+                self.warning(&format!(
+                    "`{path}` was edited and is left as it is (`--force` overwrites it)"
+                ));
             }
             RunEvent::Published { .. } => {}
             RunEvent::Warning { message } => self.warning(message),
@@ -106,7 +119,10 @@ impl RunView {
                     false => format!(": {}", figures(&finished.metrics, 6)),
                 };
                 let done = paint(self.palette.good, "done");
-                self.stage_line(stage, &format!("{done} in {}{metrics}", seconds(finished.seconds)));
+                self.stage_line(
+                    stage,
+                    &format!("{done} in {}{metrics}", seconds(finished.seconds)),
+                );
             }
             Outcome::Failed => self.failed(finished),
             Outcome::Skipped => {

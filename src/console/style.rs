@@ -27,7 +27,9 @@ impl Palette {
     pub fn of(stream: &impl IsTerminal, when: When) -> Palette {
         let colored = match when {
             When::Auto => {
-                stream.is_terminal() && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+                stream.is_terminal()
+                    && !is_dumb()
+                    && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
             }
             When::Always => true,
             When::Never => false,

@@ -65,7 +65,9 @@ impl Tally {
             lines.extend(wrapped(&parts.join("; "), 0).lines().map(str::to_owned));
         }
         if !all_hits && let Some((stage, values)) = &self.figures {
-            lines.extend(wrapped(&format!("{stage}: {}", figures(values, 6)), 0).lines().map(str::to_owned));
+            lines.extend(
+                wrapped(&format!("{stage}: {}", figures(values, 6)), 0).lines().map(str::to_owned),
+            );
         }
         if !self.published.is_empty() {
             let published: Vec<&str> = self.published.iter().map(String::as_str).collect();

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 
@@ -18,7 +18,9 @@ use crate::file_error::FileError;
 
 /// The engine's end of the pipe.
 pub struct Guard {
-    pipe: OwnedFd,
+    /// `None` only while it is being dropped.
+    pipe: Option<OwnedFd>,
+    process: Child,
 }
 
 /// One message: a sign and a process group, small enough to be written whole.
@@ -37,19 +39,27 @@ impl Guard {
         unsafe {
             command.pre_exec(|| setsid().map(drop).map_err(Into::into));
         }
-        command.spawn().map_err(at())?;
-        Ok(Guard { pipe: write })
+        let process = command.spawn().map_err(at())?;
+        Ok(Guard { pipe: Some(write), process })
     }
 
     /// Where a stage's process announces itself, see [`announce`].
-    pub fn pipe(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
+    pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(OwnedFd::as_fd)
     }
 
     /// The group has ended.
     pub fn strike_off(&self, group: Pid) {
         // If the guard is gone, there is nobody to tell.
-        let _ = rustix::io::write(&self.pipe, &message(b'-', group));
+        let _ = self.pipe().map(|pipe| rustix::io::write(pipe, &message(b'-', group)));
+    }
+}
+
+impl Drop for Guard {
+    /// Lets it see the end, and takes note of its own, so that no zombie stays.
+    fn drop(&mut self) {
+        self.pipe = None;
+        let _ = self.process.wait();
     }
 }
 
@@ -57,7 +67,8 @@ impl Guard {
 pub const SUBCOMMAND: &str = "guard";
 
 /// Called in the new process between fork and exec, so nothing but system calls.
-pub fn announce(pipe: BorrowedFd, group: Pid) -> std::io::Result<()> {
+pub fn announce(pipe: Option<BorrowedFd>, group: Pid) -> std::io::Result<()> {
+    let Some(pipe) = pipe else { return Ok(()) };
     rustix::io::write(pipe, &message(b'+', group)).map(drop).map_err(Into::into)
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -57,7 +56,8 @@ impl Executor for Local {
         if task.output_is_events {
             command.stdout(Stdio::piped());
         } else {
-            command.stdout(log_too.try_clone().map_err(FileError::at("opening the log", &task.log))?);
+            command
+                .stdout(log_too.try_clone().map_err(FileError::at("opening the log", &task.log))?);
         }
         let engine = getpid();
         let for_child = guard.clone();
@@ -65,7 +65,7 @@ impl Executor for Local {
         unsafe {
             command.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::KILL))?;
-                announce(for_child.pipe().as_fd(), getpid())?;
+                announce(for_child.pipe(), getpid())?;
                 // Had the engine died before the first line, no signal would come.
                 if getppid() != Some(engine) {
                     return Err(std::io::ErrorKind::BrokenPipe.into());

@@ -178,6 +178,15 @@ impl Pipeline {
         Ok(Pipeline { file: absolute, root, stages })
     }
 
+    /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.
+    pub fn keys_of(&self, source: &Input) -> Vec<String> {
+        let readers = self.stages.iter().flat_map(|stage| {
+            let wired = stage.inputs.iter().filter(|(_, input)| *input == source);
+            wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name))
+        });
+        readers.collect()
+    }
+
     /// The stage of that name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)

@@ -78,7 +78,6 @@ fn target(node: &Node, root: &Path, pipeline_file: &Path) -> Result<PathBuf, Str
 
 /// The first part of the path that is a symbolic link to somewhere outside the root.
 fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
-    let real_root = root.canonicalize().ok()?;
     let mut at = root.to_owned();
     for part in path.components() {
         at.push(part);
@@ -86,7 +85,9 @@ fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
             continue;
         }
         // A link to nothing is refused as well: who knows what comes to lie there.
-        let inside = at.canonicalize().is_ok_and(|real| real.starts_with(&real_root));
+        let real_root = root.canonicalize();
+        let inside =
+            real_root.is_ok_and(|root| at.canonicalize().is_ok_and(|real| real.starts_with(root)));
         if !inside {
             return Some(at.strip_prefix(root).unwrap_or(&at).to_owned());
         }

@@ -48,8 +48,7 @@ impl Schedule<'_, '_> {
             return self.repair(node, output, damaged);
         }
         self.summary.ran += 1;
-        let finished =
-            StageFinished::of_record(&stage.name, Outcome::Ran, record.seconds, &record);
+        let finished = StageFinished::of_record(&stage.name, Outcome::Ran, record.seconds, &record);
         self.done(node, record, finished);
     }
 

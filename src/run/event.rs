@@ -15,16 +15,36 @@ use crate::record::{Artifact, Record};
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
-    RunStarted { stages: usize, jobs: usize },
+    RunStarted {
+        stages: usize,
+        jobs: usize,
+    },
     /// Something holds a stage up that this run does not control.
-    StageWaiting { stage: String, message: String },
-    StageStarted { stage: String, key: Key, reason: Reason },
+    StageWaiting {
+        stage: String,
+        message: String,
+    },
+    StageStarted {
+        stage: String,
+        key: Key,
+        reason: Reason,
+    },
     /// What the stage's process says.
-    StageSays { stage: String, said: Event },
+    StageSays {
+        stage: String,
+        said: Event,
+    },
     StageFinished(Box<StageFinished>),
-    Published { stage: String, output: String, path: PathBuf, result: Published },
+    Published {
+        stage: String,
+        output: String,
+        path: PathBuf,
+        result: Published,
+    },
     /// Something a person should know that belongs to no running stage.
-    Warning { message: String },
+    Warning {
+        message: String,
+    },
     RunFinished(Summary),
 }
 
@@ -78,7 +98,7 @@ pub struct Summary {
     pub seconds: f64,
     /// What the hits took when they ran.
     pub saved_seconds: f64,
-    /// Source files that had to be read to know their digests.
+    /// Source and published files that had to be read to know their digests.
     pub files_read: u64,
 }
 

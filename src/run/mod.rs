@@ -32,7 +32,8 @@ use crate::run::job::JobContext;
 use crate::run::prepare::Setting;
 use crate::run::schedule::Schedule;
 use crate::scratch::Scratch;
-use crate::sources::{Sources, SourcesError};
+use crate::source::SourceError;
+use crate::sources::Sources;
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
@@ -48,12 +49,27 @@ pub struct RunConfig {
 
 /// What reaches the scheduler.
 pub enum Message {
-    Started { stage: usize, stopper: Box<dyn Stopper> },
-    Says { stage: usize, event: Event },
-    Finished { stage: usize, result: Result<Box<Record>, StageFailure> },
+    Started {
+        stage: usize,
+        stopper: Box<dyn Stopper>,
+    },
+    Says {
+        stage: usize,
+        event: Event,
+    },
+    Finished {
+        stage: usize,
+        result: Result<Box<Record>, StageFailure>,
+    },
     /// The lock of a key that another process held.
-    Locked { stage: usize, lock: Result<Lock, FileError> },
-    Fetched { input: String, result: Result<(), SourcesError> },
+    Locked {
+        stage: usize,
+        lock: Result<Lock, FileError>,
+    },
+    Fetched {
+        input: String,
+        result: Result<(), SourceError>,
+    },
     /// Ctrl-C, or a signal like it.
     Interrupt,
 }
@@ -81,11 +97,14 @@ pub fn run(
     let scratch = Scratch::new(&store.scratch_folder())?;
     store.remove_dead_locks();
     let setting = Setting { ..ground.setting };
-    let context =
-        JobContext { setting, scratch: &scratch, sources: ground.sources, executor: ground.executor };
+    let context = JobContext {
+        setting,
+        scratch: &scratch,
+        sources: ground.sources,
+        executor: ground.executor,
+    };
     let summary = std::thread::scope(|scope| {
-        let mut schedule =
-            Schedule::new(&plan, config, ground, &context, channel, scope, report);
+        let mut schedule = Schedule::new(&plan, config, ground, &context, channel, scope, report);
         schedule.run(plan)
     });
     ground.sources.index.save(&scratch)?;

@@ -34,7 +34,10 @@ pub enum State {
     Ready(Box<Ready>),
     /// Another process, or another stage, is computing the same key.
     Parked(Box<Ready>),
-    Running { stopper: Option<Box<dyn Stopper>>, key: Key },
+    Running {
+        stopper: Option<Box<dyn Stopper>>,
+        key: Key,
+    },
     Done(Box<Record>),
     Failed,
     Skipped,

@@ -82,8 +82,10 @@ pub fn prepare(
             };
             let file = folder.join("stage.json");
             // Paths that are not UTF-8 cannot be written as JSON.
-            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| {
-                FileError { doing: "writing", path: file.clone(), source: error.into() }
+            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| FileError {
+                doing: "writing",
+                path: file.clone(),
+                source: error.into(),
             })?;
             fs::write(&file, text).map_err(FileError::at("writing", &file))?;
             Task {
@@ -113,27 +115,31 @@ fn make_parent(path: &Path) -> Result<(), FileError> {
 }
 
 fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
-    let link_to = |target: &Path, link: &Path| {
-        symlink(target, link).map_err(FileError::at("linking", link))
-    };
     match place {
-        Place::Source(found) => link_to(&found.path, link),
-        Place::Object { artifact, .. } if artifact.content.kind == Kind::File => {
-            link_to(&store.object(artifact.content), link)
-        }
-        Place::Object { artifact, .. } => {
-            let object = store.object(artifact.content);
-            let tree = store.tree(artifact.content);
-            let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
-            fs::create_dir(link).map_err(FileError::at("making the folder", link))?;
-            for (relative, file) in &tree.0 {
-                let path = link.join(relative);
-                make_parent(&path)?;
-                link_to(&store.object(Content::file(file.digest)), &path)?;
-            }
-            Ok(())
-        }
+        Place::Source(found) => make_link(&found.path, link),
+        Place::Object { artifact, .. } => link_artifact(artifact.content, link, store),
     }
+}
+
+/// Makes `link` lead to an artifact: a link to a file, or a folder of links.
+pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(), FileError> {
+    let object = store.object(content);
+    if content.kind == Kind::File {
+        return make_link(&object, link);
+    }
+    let tree = store.tree(content);
+    let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
+    fs::create_dir(link).map_err(FileError::at("making the folder", link))?;
+    for (relative, file) in &tree.0 {
+        let path = link.join(relative);
+        make_parent(&path)?;
+        make_link(&store.object(Content::file(file.digest)), &path)?;
+    }
+    Ok(())
+}
+
+fn make_link(target: &Path, link: &Path) -> Result<(), FileError> {
+    symlink(target, link).map_err(FileError::at("linking", link))
 }
 
 /// `IN_…`, `OUT_…` and `PARAM_…`.
@@ -148,9 +154,10 @@ fn environment(
     let mut variables = paths("IN", inputs);
     variables.extend(paths("OUT", outputs));
     let params = stage.params.iter();
-    variables.extend(params.map(|(name, value)| {
-        (variable_name("PARAM", name), OsString::from(param_text(value)))
-    }));
+    variables
+        .extend(params.map(|(name, value)| {
+            (variable_name("PARAM", name), OsString::from(param_text(value)))
+        }));
     variables
 }
 

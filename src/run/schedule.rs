@@ -17,7 +17,8 @@ use crate::run::failure::StageFailure;
 use crate::run::job::{JobContext, run_stage};
 use crate::run::node::{Node, Ready, State};
 use crate::run::{Ground, Message, RunConfig};
-use crate::sources::SourcesError;
+use crate::source::{Progress, SourceError};
+use stages::Event;
 
 pub struct Schedule<'run, 'scope> {
     pub(super) config: &'scope RunConfig,
@@ -77,7 +78,10 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         };
         Schedule {
             nodes: stage_of.iter().map(make).collect(),
-            node_of: places.iter().map(|(stage, node)| (stages[*stage].name.as_str(), *node)).collect(),
+            node_of: places
+                .iter()
+                .map(|(stage, node)| (stages[*stage].name.as_str(), *node))
+                .collect(),
             stage_of,
             config,
             ground,
@@ -254,27 +258,34 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         }
         let stage = self.stage(node).name.clone();
         (self.report)(RunEvent::StageWaiting { stage, message: format!("downloading {name}") });
-        let (fetcher, sender) = (self.ground.sources.fetcher(), self.sender.clone());
+        let (downloads, sender) = (self.ground.sources.downloads(), self.sender.clone());
         // Not in the scope: an interrupted run does not wait for a download.
         std::thread::spawn(move || {
-            let result = fetcher.fetch(&input);
-            // The run may have ended meanwhile.
+            let mut progress = |progress: Progress| {
+                let event = Event::Progress {
+                    done: progress.done_bytes,
+                    total: progress.total_bytes,
+                    unit: format!("bytes of {}", progress.file),
+                    values: BTreeMap::new(),
+                };
+                // The run may have ended meanwhile.
+                let _ = sender.send(Message::Says { stage: node, event });
+            };
+            let result = downloads.fetch(&input, &mut progress).map(drop);
             let _ = sender.send(Message::Fetched { input: name, result });
         });
     }
 
-    fn fetched(&mut self, input: &str, result: Result<(), SourcesError>) {
+    fn fetched(&mut self, input: &str, result: Result<(), SourceError>) {
         let waiting = self.downloads.remove(input).unwrap_or_default();
-        match result {
-            Ok(()) => self.unsettled.extend(waiting),
-            Err(error) => {
-                let message = error.to_string();
-                for node in waiting {
-                    let hint = error.hint();
-                    let message = message.clone();
-                    self.fail(node, StageFailure::Download { message, hint });
-                }
-            }
+        let Err(error) = result else { return self.unsettled.extend(waiting) };
+        for node in waiting {
+            let stage = self.stage(node);
+            let wired = stage.inputs.iter().find(|(_, wired)| wired.to_string() == input);
+            let key = wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name));
+            let hint = error.hint(&key.as_deref().into_iter().collect::<Vec<_>>());
+            let message = error.to_string();
+            self.fail(node, StageFailure::Download { message, hint });
         }
     }
 
@@ -300,7 +311,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         let lock = match lock.map_or_else(|| Lock::try_acquire(&file), |lock| Ok(Some(lock))) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
-                self.nodes[node].state = State::Parked(Box::new(Ready { resolved, reason, lock: None }));
+                self.nodes[node].state =
+                    State::Parked(Box::new(Ready { resolved, reason, lock: None }));
                 self.wait_for_lock(node, file);
                 return;
             }
@@ -308,8 +320,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         };
         let stage = self.stage(node);
         let forced = self.nodes[node].forced.is_some();
-        if let Decision::Hit(record) =
-            decide(stage, &resolved, forced, self.context.setting.store)
+        if let Decision::Hit(record) = decide(stage, &resolved, forced, self.context.setting.store)
         {
             drop(lock);
             return self.hit(node, record);

@@ -46,13 +46,41 @@ pub fn fit(text: &str, width: usize) -> String {
     cut
 }
 
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A size for the eye: `812 B`, `3.9 MB` (powers of 1,000).
+pub fn bytes_in_words(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB"] {
+        // 999.95 would be written as 1000.0.
+        if size < 999.95 {
+            break;
+        }
+        size /= 1000.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+}
+
 fn turns_direction(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{columns, fit, printable};
+    use super::{bytes_in_words, columns, fit, grouped, printable};
 
     #[test]
     fn control_characters_are_shown_not_obeyed() {
@@ -75,5 +103,12 @@ mod tests {
         assert_eq!(fit("abcdef", 4), "abc…");
         assert_eq!(fit("日本語", 4), "日…");
         assert_eq!(fit("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn numbers_and_sizes_read_well() {
+        assert_eq!([0, 999, 1_000, 124_645_632].map(grouped).join(" "), "0 999 1,000 124,645,632");
+        let sizes = [0, 999, 1_000, 3_876_480, 999_960, u64::MAX].map(bytes_in_words);
+        assert_eq!(sizes.join(" | "), "0 B | 999 B | 1.0 kB | 3.9 MB | 1.0 MB | 18446744.1 TB");
     }
 }

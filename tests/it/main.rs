@@ -1,6 +1,14 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
+mod cli;
 mod graph;
+mod harness;
+mod key;
 mod pipeline;
+mod plan;
+mod process;
+mod run;
 mod server;
+mod show;
 mod source;
+mod store;

@@ -1,0 +1,283 @@
+//! A project in a temporary folder, and the real binary in it. Only this file knows how `pipe`
+//! is called and how its lines of JSON look.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A project with a `pipeline.yaml`.
+pub struct Project {
+    folder: TempDir,
+}
+
+/// A `pipe` that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A `pipe` that is running, its lines of JSON being read one by one.
+pub struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    pub seen: Vec<Value>,
+}
+
+impl Project {
+    #[track_caller]
+    pub fn new(pipeline: &str) -> Project {
+        let project = Project { folder: TempDir::new().unwrap() };
+        project.write("pipeline.yaml", pipeline);
+        project
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    #[track_caller]
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[track_caller]
+    pub fn read(&self, relative: &str) -> String {
+        let path = self.path(relative);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The stages that have really run since the last call: those that appended their name to
+    /// `ran.log`, sorted, since stages may run side by side.
+    #[track_caller]
+    pub fn take_log(&self) -> String {
+        let log = self.path("ran.log");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let _ = fs::remove_file(&log);
+        let mut names: Vec<&str> = text.lines().collect();
+        names.sort_unstable();
+        names.join(" ")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.env_remove("PIPE_CACHE").stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    pub fn pipe(&self, arguments: &[&str]) -> Ended {
+        self.pipe_with(arguments, &[])
+    }
+
+    #[track_caller]
+    pub fn pipe_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        let mut command = self.command(arguments);
+        Ended::of(command.envs(environment.iter().copied()).output().unwrap())
+    }
+
+    /// `pipe run --json` with these further arguments.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.pipe(&[&["run", "--json"], arguments].concat())
+    }
+
+    /// Runs, and checks how each stage ended: `"copy=hit count=ran"`, by name.
+    #[track_caller]
+    pub fn expect_run(&self, arguments: &[&str], outcomes: &str) -> Ended {
+        let ended = self.run(arguments);
+        assert_eq!(ended.outcomes(), outcomes, "{}", ended.stderr);
+        ended
+    }
+
+    /// Starts `pipe run --json`.
+    #[track_caller]
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    #[track_caller]
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+        let mut command = self.command(&[&["run", "--json"], arguments].concat());
+        command.envs(environment.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Running { child, lines, seen: Vec::new() }
+    }
+
+    /// A named pipe in the project's folder. Opening it waits for the other side.
+    #[track_caller]
+    pub fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        path
+    }
+
+    /// All files of the store below `folder`, sorted.
+    pub fn stored(&self, folder: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("cache").join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// What lies directly in a folder of the store, folders too.
+    pub fn entries(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("cache").join(folder)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+impl Ended {
+    fn of(output: Output) -> Ended {
+        Ended {
+            code: output.status.code(),
+            signal: output.status.signal(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    pub fn events(&self) -> Vec<Value> {
+        let line = |line: &str| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
+        self.stdout.lines().map(line).collect()
+    }
+
+    /// The events of this name about this stage.
+    #[track_caller]
+    pub fn about(&self, event: &str, stage: &str) -> Value {
+        let events = self.events();
+        let found = events.iter().find(|line| line["event"] == event && line["stage"] == stage);
+        found.unwrap_or_else(|| panic!("no {event} of {stage} in\n{}", self.stdout)).clone()
+    }
+
+    #[track_caller]
+    pub fn summary(&self) -> Value {
+        let mut events = self.events();
+        let last = events.pop().unwrap_or_else(|| panic!("no event; {}", self.stderr));
+        assert_eq!(last["event"], "run_finished", "{}", self.stderr);
+        last
+    }
+
+    #[track_caller]
+    pub fn outcomes(&self) -> String {
+        outcomes(&self.events())
+    }
+
+    #[track_caller]
+    pub fn digests(&self) -> BTreeMap<String, Value> {
+        let events = self.events().into_iter();
+        let finished = events.filter(|line| line["event"] == "stage_finished");
+        let name = |line: &Value| line["stage"].as_str().unwrap().to_owned();
+        finished.map(|line| (name(&line), line["outputs"].clone())).collect()
+    }
+
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+fn outcomes(events: &[Value]) -> String {
+    let finished = events.iter().filter(|line| line["event"] == "stage_finished");
+    let text = |line: &Value, field: &str| line[field].as_str().unwrap_or("?").to_owned();
+    let mut all: Vec<String> =
+        finished.map(|line| format!("{}={}", text(line, "stage"), text(line, "outcome"))).collect();
+    all.sort();
+    all.join(" ")
+}
+
+impl Running {
+    /// Reads on until an event of this name; false if the process ended before.
+    #[track_caller]
+    pub fn read_until(&mut self, event: &str) -> bool {
+        while self.read_line() {
+            if self.seen.last().is_some_and(|line| line["event"] == event) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Reads one line; false at the end.
+    #[track_caller]
+    pub fn read_line(&mut self) -> bool {
+        let mut line = String::new();
+        if self.lines.read_line(&mut line).unwrap() == 0 {
+            return false;
+        }
+        self.seen.push(serde_json::from_str(&line).unwrap());
+        true
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        while self.read_line() {}
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let status = self.child.wait().unwrap();
+        let lines = self.seen.iter().map(|line| format!("{line}\n"));
+        Ended { code: status.code(), signal: status.signal(), stdout: lines.collect(), stderr }
+    }
+}
+
+/// Waits until somebody writes a line to a named pipe, and returns all that is written.
+#[track_caller]
+pub fn read_fifo(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// Waits until somebody reads a named pipe, and lets it go on.
+#[track_caller]
+pub fn open_gate(path: &Path) {
+    fs::write(path, "go\n").unwrap();
+}
+
+/// The reading end of a named pipe, which tells when the last process is gone that has it open.
+pub struct Watch(File);
+
+impl Watch {
+    /// Opens it, whether there is a writer by now or not.
+    #[track_caller]
+    pub fn new(path: &Path) -> Watch {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        Watch(File::options().read(true).custom_flags(nonblocking).open(path).unwrap())
+    }
+
+    /// Returns when all who have opened it for writing are gone; there must have been one.
+    #[track_caller]
+    pub fn wait(mut self) {
+        rustix::fs::fcntl_setfl(&self.0, rustix::fs::OFlags::empty()).unwrap();
+        let mut text = String::new();
+        self.0.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "");
+    }
+}

@@ -1,0 +1,226 @@
+//! The engine and its stages as processes: killed, interrupted, two at once. Named pipes stand
+//! for time: a stage says where it is and waits until it may go on, so nothing here sleeps.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::harness::{Ended, Project, Running, Watch, open_gate, read_fifo};
+
+/// `slow` says that it runs and waits for the gate. It and a child of its own hold `alive` open.
+const SLOW: &str = r#"
+stages:
+  slow:
+    run: |
+      echo slow >> ran.log
+      echo half > "$OUT_x"
+      exec 3> alive
+      cat never &
+      echo here > ready
+      cat "${GATE:-gate}" > /dev/null
+      echo whole > "$OUT_x"
+    outputs: [x]
+  next:
+    run: echo next >> ran.log; cat "$IN_x" > "$OUT_y"
+    inputs: {x: slow:x}
+    outputs: [y]
+    publish: {y: y.txt}
+"#;
+
+fn slow() -> Project {
+    let project = Project::new(SLOW);
+    for name in ["ready", "gate", "alive", "never"] {
+        project.fifo(name);
+    }
+    project
+}
+
+/// Lets `slow` go through, and `pipe` end.
+fn finish(project: &Project, running: Running) -> Ended {
+    let alive = Watch::new(&project.path("alive"));
+    read_fifo(&project.path("ready"));
+    open_gate(&project.path("gate"));
+    let ended = running.end();
+    alive.wait();
+    ended
+}
+
+#[test]
+fn what_a_stage_leaves_running_ends_with_it() {
+    let project = slow();
+    let running = project.start(&[]);
+    finish(&project, running).expect_code(0);
+    assert_eq!(project.read("y.txt"), "whole\n");
+}
+
+#[test]
+fn a_killed_engine_leaves_no_orphan_and_no_result() {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let running = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    running.signal(Signal::KILL);
+    assert_eq!(running.end().signal, Some(9));
+    alive.wait();
+    assert_eq!(project.stored("records").len(), 0);
+    assert_eq!(project.take_log(), "slow");
+
+    let running = project.start(&[]);
+    finish(&project, running).expect_code(0);
+    assert_eq!(project.take_log(), "next slow");
+    assert_eq!(project.read("y.txt"), "whole\n");
+    assert_eq!(project.entries("tmp").len(), 0);
+    assert_eq!(project.entries("locks").len(), 0);
+}
+
+#[test]
+fn ctrl_c_ends_the_stages_and_exits_with_130() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let project = slow();
+        let alive = Watch::new(&project.path("alive"));
+        let running = project.start(&[]);
+        read_fifo(&project.path("ready"));
+        running.signal(signal);
+        let ended = running.end().expect_code(130);
+        assert_eq!(ended.outcomes(), "next=skipped slow=failed");
+        assert_eq!(ended.about("stage_finished", "slow")["message"], "interrupted");
+        assert_eq!(ended.summary()["interrupted"], true);
+        alive.wait();
+        assert_eq!(project.entries("tmp").len(), 0);
+        assert_eq!(project.stored("records").len(), 0);
+    }
+}
+
+#[test]
+fn ctrl_c_twice_kills_a_stage_that_will_not_end() {
+    let project = Project::new(
+        r#"
+stages:
+  stubborn:
+    run: |
+      trap 'echo still here > heard' TERM
+      cat gate &
+      echo here > ready
+      while true; do wait; cat gate; done
+    outputs: [x]
+"#,
+    );
+    for name in ["ready", "gate", "heard"] {
+        project.fifo(name);
+    }
+    let running = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    running.signal(Signal::INT);
+    assert_eq!(read_fifo(&project.path("heard")), "still here\n");
+    running.signal(Signal::INT);
+    running.end().expect_code(130);
+}
+
+#[test]
+fn two_engines_at_once_run_each_stage_once_and_the_second_says_that_it_waits() {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let first = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    let mut second = project.start(&[]);
+    assert!(second.read_until("stage_waiting"));
+    open_gate(&project.path("gate"));
+    let (first, second) = (first.end().expect_code(0), second.end().expect_code(0));
+    alive.wait();
+    assert_eq!(project.take_log(), "next slow");
+    assert_eq!(second.about("stage_finished", "slow")["outcome"], "hit");
+    assert_eq!(first.about("stage_finished", "slow")["outcome"], "ran");
+    assert_eq!(project.entries("locks").len(), 0);
+}
+
+#[test]
+fn when_the_first_of_two_engines_is_killed_the_second_takes_over() {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let first = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    // The first one's stage, about to be killed, must not take what is meant for the second's.
+    let gate = project.fifo("second gate");
+    let mut second = project.start_with(&[], &[("GATE", "second gate")]);
+    assert!(second.read_until("stage_waiting"));
+    first.signal(Signal::KILL);
+    first.end();
+    read_fifo(&project.path("ready"));
+    open_gate(&gate);
+    let second = second.end().expect_code(0);
+    alive.wait();
+    assert_eq!(second.outcomes(), "next=ran slow=ran");
+    assert_eq!(project.read("y.txt"), "whole\n");
+}
+
+#[test]
+fn a_waiting_engine_can_be_interrupted() {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let first = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    let mut second = project.start(&[]);
+    assert!(second.read_until("stage_waiting"));
+    second.signal(Signal::INT);
+    second.end().expect_code(130);
+    first.signal(Signal::INT);
+    first.end().expect_code(130);
+    alive.wait();
+}
+
+/// Eight stages, wide and deep; every one shows in the result.
+fn tree_of_stages() -> Project {
+    let mut yaml = "stages:\n".to_owned();
+    for n in 0..4 {
+        yaml += &format!(
+            "  leaf{n}: {{run: 'mkdir $OUT_d; echo {n} > $OUT_d/a; echo x{n} > $OUT_d/b', outputs: [d]}}\n"
+        );
+    }
+    for n in 0..3 {
+        let (left, right) = (format!("leaf{n}:d"), format!("leaf{}:d", n + 1));
+        yaml += &format!(
+            "  pair{n}: {{run: 'cat $IN_l/* $IN_r/* > $OUT_f', inputs: {{l: '{left}', r: '{right}'}}, outputs: [f]}}\n"
+        );
+    }
+    yaml += "  all: {run: 'cat $IN_a $IN_b $IN_c > $OUT_f', inputs: {a: 'pair0:f', b: 'pair1:f', c: 'pair2:f'}, outputs: [f], publish: {f: all.txt}}\n";
+    Project::new(&yaml)
+}
+
+#[test]
+fn killed_after_any_event_the_next_run_is_right() {
+    let whole = tree_of_stages();
+    let events = whole.run(&["--jobs", "2"]).expect_code(0).events().len();
+    let expected = whole.read("all.txt");
+    assert!(events > 16);
+    for kill_after in 1..events {
+        let project = tree_of_stages();
+        let mut running = project.start(&["--jobs", "2"]);
+        for _ in 0..kill_after {
+            running.read_line();
+        }
+        running.signal(Signal::KILL);
+        running.end();
+        // Whatever is recorded is there in full.
+        let status = project.pipe(&["status", "--json"]).expect_code(0);
+        for line in status.events() {
+            assert_ne!(line["why"]["reason"], "object_missing", "killed after {kill_after}");
+        }
+        project.run(&[]).expect_code(0);
+        assert_eq!(project.read("all.txt"), expected, "killed after {kill_after}");
+        assert_eq!(project.entries("tmp").len(), 0, "killed after {kill_after}");
+        assert_eq!(project.run(&[]).summary()["hits"], 8);
+    }
+}
+
+#[test]
+fn eight_engines_at_once_run_each_stage_once() {
+    let project = tree_of_stages();
+    let yaml = project.read("pipeline.yaml").replace("run: '", "run: 'echo ran >> ran.log; ");
+    project.write("pipeline.yaml", &yaml);
+    let all: Vec<Running> = (0..8).map(|_| project.start(&[])).collect();
+    for running in all {
+        running.end().expect_code(0);
+    }
+    assert_eq!(fs::read_to_string(project.path("ran.log")).unwrap().lines().count(), 8);
+    assert_eq!(project.entries("tmp").len(), 0);
+}

@@ -1,0 +1,319 @@
+//! What `show` makes of files and folders, whole and broken.
+
+use std::path::PathBuf;
+
+use pipe::show::{ShowError, ShowOptions, show};
+use serde_json::{Value, json};
+
+struct Corner {
+    folder: tempfile::TempDir,
+}
+
+impl Corner {
+    fn new() -> Corner {
+        Corner { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+const OPTIONS: ShowOptions = ShowOptions { width: 60, rows: 3, json: false };
+
+fn shown(path: &std::path::Path, options: &ShowOptions) -> Result<String, ShowError> {
+    let mut out = Vec::new();
+    show(path, options, &mut out).map(|()| String::from_utf8(out).unwrap())
+}
+
+/// A file of that content, as a person sees it.
+#[track_caller]
+fn see(content: impl AsRef<[u8]>) -> String {
+    shown(&Corner::new().file("x", content), &OPTIONS).unwrap()
+}
+
+#[track_caller]
+fn refused(content: impl AsRef<[u8]>) -> String {
+    shown(&Corner::new().file("x", content), &OPTIONS).unwrap_err().to_string()
+}
+
+fn data(content: impl AsRef<[u8]>) -> Value {
+    let text = shown(&Corner::new().file("x", content), &ShowOptions { json: true, ..OPTIONS });
+    let text = text.unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "one line");
+    serde_json::from_str(&text).unwrap()
+}
+
+const TWEETS: &str = "\
+{\"label\": \"SARCASM\", \"response\": \"oh great, another Monday. Just what everybody needed today\", \"n\": 5}
+{\"label\": \"NOT_SARCASM\", \"response\": \"日本語のツイート、とても長いので切られるはずです、そうでしょう\", \"n\": 12}
+
+{\"label\": \"SARCASM\", \"response\": \"short\", \"context\": [\"a\", \"b\"]}
+{\"label\": \"SARCASM\", \"response\": \"not shown\"}
+";
+
+#[test]
+fn jsonl_is_a_table_that_fits() {
+    let text = see(TWEETS);
+    for line in text.lines() {
+        assert!(unicode_width::UnicodeWidthStr::width(line) <= 60, "{line}");
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "x: JSONL, 4 rows, 358 B");
+    assert_eq!(lines[1], "label         n  response                          context");
+    assert!(lines[3].starts_with("SARCASM       5  oh great, another Monday. Just …"), "{text}");
+    assert!(lines[4].starts_with("NOT_SARCASM  12  日本語のツイート、"), "{text}");
+    assert_eq!(lines[5], "SARCASM          short                             [\"a\",\"b\"]");
+    assert_eq!(lines[6], "… 1 more row");
+    assert_eq!(lines.len(), 7);
+}
+
+#[test]
+fn jsonl_for_programs_has_the_first_rows_and_the_count() {
+    let found = data(TWEETS);
+    assert_eq!(found["kind"], "jsonl");
+    assert_eq!(found["rows"], 4);
+    assert_eq!(found["first"].as_array().unwrap().len(), 3);
+    assert_eq!(found["first"][2]["context"], json!(["a", "b"]));
+}
+
+#[test]
+fn rows_of_other_kinds_than_maps_are_shown_too() {
+    let text = see("[1, 2]\n{\"a\": 1}\nnull\n");
+    assert!(text.contains("[1,2]"), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with("value"), "{text}");
+}
+
+#[test]
+fn the_count_is_right_whatever_the_last_line_ends_in() {
+    for (content, rows) in [
+        ("{}\n{}", 2),
+        ("{}\n{}\n", 2),
+        ("{}\r\n{}\r\n\r\n", 2),
+        ("\n\n{}\n  \n{}\n{}\n{}\n\n{}", 5),
+    ] {
+        assert_eq!(data(content)["rows"], rows, "{content:?}");
+    }
+}
+
+#[test]
+fn a_line_that_is_not_json_is_named() {
+    assert_eq!(
+        refused("{\"a\": 1}\n{\"a\": \n").split(": EOF").next().unwrap().rsplit('/').next(),
+        Some("x, line 2")
+    );
+    // Only what is shown is read.
+    see("{}\n{}\n{}\n{}\nbroken\n");
+}
+
+#[test]
+fn a_row_without_end_is_refused_not_read() {
+    let mut content = b"{}\n".to_vec();
+    content.extend(vec![b'['; 5 << 20]);
+    assert!(refused(content).ends_with("line 2: longer than 4194304 bytes"));
+}
+
+#[test]
+fn control_characters_never_reach_the_terminal() {
+    let evil = "{\"text\": \"\\u001b]0;title\\u0007 \\u202e \\u009b31m\"}\n{\"\\u001b[2J\": 1}\n";
+    let escape = |text: &str| {
+        let odd = |character: char| {
+            (character.is_control() && character != '\n') || character == '\u{202e}'
+        };
+        assert!(!text.contains(odd), "{text:?}");
+    };
+    escape(&see(evil));
+    escape(&see("plain \u{1b}[2J \u{9b}31m \r text\u{202e}"));
+    escape(&see("{\"text\": \"\\u009b31m\u{202e}\"}"));
+    let corner = Corner::new();
+    escape(&shown(&corner.file("\u{1b}[2J", "x"), &OPTIONS).unwrap());
+    escape(&shown(corner.folder.path(), &OPTIONS).unwrap());
+}
+
+#[test]
+fn json_is_pretty() {
+    assert_eq!(
+        see("{\"a\":[1,2.5],\"b\":\"x\"}"),
+        "x: JSON, 21 B\n{\n  \"a\": [\n    1,\n    2.5\n  ],\n  \"b\": \"x\"\n}\n"
+    );
+    assert_eq!(see("{\n  \"a\": 1\n}\n"), "x: JSON, 13 B\n{\n  \"a\": 1\n}\n");
+    assert_eq!(data("{\"a\": 1}")["value"], json!({"a": 1}));
+}
+
+#[test]
+fn what_only_looks_like_json_is_text_and_says_why() {
+    let text = see("{\"a\": 1,\n");
+    assert!(text.starts_with("x: text (not JSON: EOF while parsing"), "{text}");
+    let text = see("[INFO] started\n[INFO] done\n");
+    assert!(text.contains("\n[INFO] started\n[INFO] done\n"), "{text}");
+    see("[".repeat(100_000));
+}
+
+#[test]
+fn text_shows_its_head() {
+    let text = see("0,SARCASM\n1,NOT_SARCASM\n2,\tx\n3,SARCASM\n4,SARCASM");
+    assert_eq!(text, "x: text, 5 lines, 48 B\n0,SARCASM\n1,NOT_SARCASM\n2,    x\n… 2 more lines\n");
+    assert!(see(b"caf\xe9\n").starts_with("x: text (not UTF-8), 1 line"));
+    assert_eq!(see("x".repeat(100)).lines().nth(1).unwrap(), "x".repeat(59) + "…");
+    // A character across the boundary of what is looked at first is no fault.
+    assert!(see("é".repeat(40_000).split_off(1 - 1) + "x").starts_with("x: text, 1 line"));
+    assert!(see("x".to_owned() + &"é".repeat(40_000)).starts_with("x: text, 1 line"));
+}
+
+#[test]
+fn nothing_and_binary_data_are_called_so() {
+    assert_eq!(see(""), "x: empty\n");
+    assert_eq!(see([1, 0, 255]), "x: binary, 3 B\n01 00 ff\n");
+    assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, as PyTorch's"));
+    assert_eq!(data([0])["kind"], "binary");
+}
+
+fn safetensors(header: &str, data_bytes: usize) -> Vec<u8> {
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(vec![0; data_bytes]);
+    file
+}
+
+const HEADER: &str = "{\"__metadata__\":{\"format\":\"pt\"},\
+    \"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]},\
+    \"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}";
+
+#[test]
+fn safetensors_are_listed_in_the_order_of_the_file() {
+    assert_eq!(
+        see(safetensors(HEADER, 32)),
+        "x: safetensors, 2 tensors, 7 numbers, 182 B\n\
+         format: pt\n\
+         name  dtype  shape   size\n\
+         ────  ─────  ──────  ────\n\
+         a     F32    [2, 3]  24 B\n\
+         b     I64    []       8 B\n"
+    );
+    let found = data(safetensors(HEADER, 32));
+    assert_eq!(found["kind"], "safetensors");
+    assert_eq!(
+        found["first"][0],
+        json!({"name": "a", "dtype": "F32", "shape": [2, 3], "bytes": 24})
+    );
+    assert_eq!(found["metadata"]["format"], "pt");
+}
+
+#[test]
+fn broken_safetensors_are_refused_with_the_reason() {
+    let reason = |file: Vec<u8>| {
+        let text = refused(file);
+        text.split_once("is broken safetensors: ").map(|(_, reason)| reason.to_owned()).unwrap()
+    };
+    assert_eq!(reason(safetensors(HEADER, 31)), "its tensors take 32 bytes, the file has 31");
+    assert_eq!(reason(safetensors(HEADER, 40)), "its tensors take 32 bytes, the file has 40");
+    assert!(reason(safetensors("{\"a\": }", 0)).starts_with("its header is no JSON object"));
+    assert!(reason(safetensors("{\"a\": 1}", 0)).starts_with("tensor `a`: "));
+    let one = |dtype: &str, shape: &str, offsets: &str| {
+        format!("{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}")
+    };
+    let wrong = reason(safetensors(&one("F32", "[2]", "[0,4]"), 4));
+    assert_eq!(wrong, "tensor `a`, F32 [2], has 4 bytes");
+    let huge = one("F32", "[18446744073709551615, 16]", "[0,4]");
+    assert!(reason(safetensors(&huge, 4)).starts_with("tensor `a`, F32"));
+    assert!(reason(safetensors(&one("F32", "[1]", "[4,0]"), 4)).contains("is at 4..0"));
+    // Cut within its header.
+    let mut cut = safetensors(HEADER, 32);
+    cut.truncate(HEADER.len() + 4);
+    assert!(reason(cut).starts_with("it ends within its header"));
+}
+
+#[test]
+fn a_cut_or_a_flipped_bit_anywhere_in_a_file_is_an_answer_or_an_error() {
+    let corner = Corner::new();
+    let sane = |content: &[u8]| {
+        let path = corner.file("x", content);
+        for json in [false, true] {
+            let _ = shown(&path, &ShowOptions { json, ..OPTIONS });
+        }
+    };
+    for whole in [safetensors(HEADER, 32), TWEETS.as_bytes().to_vec()] {
+        for at in 0..whole.len() {
+            sane(&whole[..at]);
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            sane(&flipped);
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_listed_with_sizes() {
+    let corner = Corner::new();
+    corner.file("b.txt", "12345");
+    std::fs::create_dir(corner.folder.path().join("a")).unwrap();
+    corner.file("a/x", "1");
+    let text = shown(corner.folder.path(), &OPTIONS).unwrap();
+    let (head, rest) = text.split_once('\n').unwrap();
+    assert!(head.ends_with(": folder, 2 files, 6 B"), "{head}");
+    assert_eq!(rest, "file   size\n─────  ────\na/x     1 B\nb.txt   5 B\n");
+    let one = ShowOptions { rows: 1, ..OPTIONS };
+    assert!(shown(corner.folder.path(), &one).unwrap().ends_with("… 1 more file\n"));
+}
+
+#[test]
+fn a_model_folder_tells_its_essentials() {
+    let corner = Corner::new();
+    corner.file(
+        "config.json",
+        "{\"model_type\": \"roberta\", \"num_hidden_layers\": 4, \"hidden_size\": 128, \
+         \"num_attention_heads\": 2, \"vocab_size\": 1000, \"id2label\": {\"0\": \"NO\", \"1\": \"YES\"}}",
+    );
+    corner.file("model.safetensors", safetensors(HEADER, 32));
+    let wide = ShowOptions { width: 120, ..OPTIONS };
+    let text = shown(corner.folder.path(), &wide).unwrap();
+    assert_eq!(
+        text.lines().nth(1).unwrap(),
+        "roberta, 4 layers of 128, 2 heads, 1,000 tokens, 7 parameters, labels NO, YES"
+    );
+    let json = shown(corner.folder.path(), &ShowOptions { json: true, ..wide }).unwrap();
+    let found: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(found["model"]["parameters"], 7);
+    assert_eq!(found["model"]["config"]["hidden_size"], 128);
+}
+
+#[test]
+fn links_of_a_folder_show_the_size_of_what_they_lead_to() {
+    let corner = Corner::new();
+    let target = Corner::new();
+    let file = target.file("blob", "1234567");
+    std::os::unix::fs::symlink(&file, corner.folder.path().join("link")).unwrap();
+    assert!(shown(corner.folder.path(), &OPTIONS).unwrap().contains("link   7 B"));
+    std::fs::remove_file(file).unwrap();
+    let error = shown(corner.folder.path(), &OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("link"), "{error}");
+}
+
+#[test]
+fn columns_without_a_place_are_named() {
+    let row: serde_json::Map<String, Value> =
+        (0..30).map(|index| (format!("column{index:02}"), json!("some text here"))).collect();
+    let row = Value::Object(row).to_string();
+    let text = see(format!("{row}\n{row}\n"));
+    assert!(text.contains("… and the columns column"), "{text}");
+    for line in text.lines() {
+        assert!(unicode_width::UnicodeWidthStr::width(line) <= 60, "{line}");
+    }
+    // However narrow the terminal is.
+    let corner = Corner::new();
+    let path = corner.file("x", format!("{row}\n{row}\n"));
+    for width in 0..20 {
+        shown(&path, &ShowOptions { width, ..OPTIONS }).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_there_or_no_file_is_an_error() {
+    let corner = Corner::new();
+    let missing = corner.folder.path().join("missing");
+    assert!(shown(&missing, &OPTIONS).unwrap_err().to_string().starts_with("reading /"));
+    let error = shown(std::path::Path::new("/dev/null"), &OPTIONS).unwrap_err();
+    assert_eq!(error.to_string(), "/dev/null is neither a file nor a folder");
+}

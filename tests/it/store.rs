@@ -1,0 +1,236 @@
+//! The store: objects that are missing or damaged, records, the index, publishing.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use crate::harness::Project;
+
+/// `b` reads what `a` makes and depends on a parameter of its own.
+const PAIR: &str = r#"
+stages:
+  a:
+    run: echo a >> ran.log; cat "$IN_text" > "$OUT_copy"
+    inputs: {text: text.txt}
+    outputs: [copy]
+  b:
+    run: echo b >> ran.log; cat "$IN_copy" > "$OUT_result"; echo "$PARAM_n" >> "$OUT_result"
+    inputs: {copy: a:copy}
+    params: {n: 1}
+    outputs: [result]
+    publish: {result: out/result.txt}
+"#;
+
+fn pair() -> Project {
+    let project = Project::new(PAIR);
+    project.write("text.txt", "some text\n");
+    project.run(&[]).expect_code(0);
+    project.take_log();
+    project
+}
+
+/// Writes into a read-only object.
+fn overwrite(path: &Path, text: &str) {
+    fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn object_with(project: &Project, text: &str) -> std::path::PathBuf {
+    let objects = project.stored("objects").into_iter();
+    let mut found = objects.filter(|path| fs::read(path).unwrap() == text.as_bytes());
+    found.next().unwrap()
+}
+
+#[test]
+fn objects_are_read_only_and_equal_files_are_stored_once() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'mkdir $OUT_d; echo 1 > $OUT_d/x; echo 1 > $OUT_d/y; echo 1 > $OUT_f', outputs: [d, f]}\n",
+    );
+    project.run(&[]).expect_code(0);
+    let objects = project.stored("objects");
+    assert_eq!(objects.len(), 2, "one file, one listing: {objects:?}");
+    for object in objects {
+        assert_eq!(fs::metadata(object).unwrap().mode() & 0o777, 0o444);
+    }
+}
+
+#[test]
+fn a_missing_object_makes_its_stage_run_again_and_says_so() {
+    let project = pair();
+    fs::remove_file(object_with(&project, "some text\n")).unwrap();
+    let run = project.expect_run(&[], "a=ran b=hit").expect_code(0);
+    assert_eq!(run.about("stage_started", "a")["reason"]["reason"], "object_missing");
+    assert_eq!(project.take_log(), "a");
+}
+
+#[test]
+fn a_truncated_object_counts_as_missing() {
+    let project = pair();
+    overwrite(&object_with(&project, "some text\n"), "some");
+    project.expect_run(&[], "a=ran b=hit").expect_code(0);
+    project.expect_run(&[], "a=hit b=hit").expect_code(0);
+}
+
+#[test]
+fn a_damaged_input_is_never_read_by_a_stage() {
+    let project = pair();
+    overwrite(&object_with(&project, "some text\n"), "same size\n");
+    let run = project.run(&["--set", "b.n=2"]).expect_code(0);
+    assert_eq!(run.about("stage_started", "a")["reason"]["reason"], "object_damaged");
+    assert_eq!(project.read("out/result.txt"), "some text\n2\n");
+    assert_eq!(project.entries("quarantine").len(), 1);
+    let summary = run.summary();
+    assert_eq!((&summary["ran"], &summary["hits"]), (&2.into(), &0.into()));
+}
+
+#[test]
+fn a_damaged_object_is_never_published() {
+    let project = pair();
+    overwrite(&object_with(&project, "some text\n1\n"), "some evil\n1\n");
+    fs::remove_file(project.path("out/result.txt")).unwrap();
+    let run = project.expect_run(&[], "a=hit b=ran").expect_code(0);
+    assert_eq!(run.about("stage_started", "b")["reason"]["reason"], "object_damaged");
+    assert_eq!(project.read("out/result.txt"), "some text\n1\n");
+}
+
+#[test]
+fn a_damaged_listing_of_a_folder_makes_its_stage_run_again() {
+    let project =
+        Project::new("stages:\n  a: {run: 'mkdir $OUT_d; echo 1 > $OUT_d/x', outputs: [d]}\n");
+    project.run(&[]).expect_code(0);
+    let tree =
+        project.stored("objects").into_iter().find(|path| path.extension().is_some()).unwrap();
+    let text = fs::read_to_string(&tree).unwrap();
+    overwrite(&tree, &text.replace(" x", " ../../x"));
+    let run = project.expect_run(&[], "a=ran").expect_code(0);
+    assert_eq!(run.about("stage_started", "a")["reason"]["reason"], "object_missing");
+}
+
+#[test]
+fn a_damaged_record_counts_as_absent() {
+    for damage in [
+        |text: &str| text.replace("\"seconds\":", "\"seconds\":1"),
+        |text: &str| text[..text.len() / 2].to_owned(),
+        |_: &str| String::new(),
+        |text: &str| text.replace("file:", "folder:"),
+    ] {
+        let project = pair();
+        for record in project.stored("records") {
+            let text = fs::read_to_string(&record).unwrap();
+            fs::write(record, damage(&text)).unwrap();
+        }
+        project.expect_run(&[], "a=ran b=ran").expect_code(0);
+        project.expect_run(&[], "a=hit b=hit").expect_code(0);
+    }
+}
+
+#[test]
+fn a_damaged_index_is_forgotten() {
+    let project = pair();
+    let read_none = || project.run(&[]).expect_code(0).summary()["files_read"] == 0;
+    // A file hashed in the tick in which it was written is not remembered until that is over.
+    assert!((0..1000).any(|_| read_none()));
+    let index = project.path("cache/index");
+    let mut bytes = fs::read(&index).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&index, bytes).unwrap();
+    // The source, and the published file.
+    assert_eq!(project.run(&[]).expect_code(0).summary()["files_read"], 2);
+    assert!(read_none());
+    let distrustful = project.run(&["--no-index"]).expect_code(0);
+    assert_eq!(distrustful.summary()["files_read"], 2);
+    assert_eq!(distrustful.summary()["hits"], 2);
+}
+
+#[test]
+fn a_changed_source_of_the_same_size_and_modification_time_is_seen() {
+    let project = pair();
+    let file = project.path("text.txt");
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    project.write("text.txt", "same size\n");
+    File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    project.expect_run(&[], "a=ran b=ran").expect_code(0);
+}
+
+#[test]
+fn a_published_file_is_put_back_when_it_is_gone_or_old() {
+    let project = pair();
+    assert_eq!(project.read("out/result.txt"), "some text\n1\n");
+    fs::remove_dir_all(project.path("out")).unwrap();
+    project.expect_run(&[], "a=hit b=hit").expect_code(0);
+    assert_eq!(project.read("out/result.txt"), "some text\n1\n");
+    assert_eq!(project.take_log(), "");
+}
+
+#[test]
+fn a_published_file_is_no_link_into_the_store() {
+    let project = pair();
+    let published = project.path("out/result.txt");
+    assert_eq!(fs::symlink_metadata(&published).unwrap().nlink(), 1);
+    fs::write(&published, "edited\n").unwrap();
+    assert_eq!(project.pipe(&["cache", "cat", "b:result"]).stdout, "some text\n1\n");
+}
+
+#[test]
+fn a_published_file_that_was_edited_is_left_alone_without_force() {
+    let project = pair();
+    project.write("out/result.txt", "my own words\n");
+    let run = project.pipe(&["run"]).expect_code(0);
+    assert!(run.stderr.contains("`out/result.txt` was edited"), "{}", run.stderr);
+    assert_eq!(project.read("out/result.txt"), "my own words\n");
+    project.run(&["--force", "b"]).expect_code(0);
+    assert_eq!(project.read("out/result.txt"), "some text\n1\n");
+}
+
+#[test]
+fn a_file_that_was_there_before_the_first_run_is_left_alone() {
+    let project = Project::new(PAIR);
+    project.write("text.txt", "some text\n");
+    project.write("out/result.txt", "was here first\n");
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out/result.txt"), "was here first\n");
+}
+
+#[test]
+fn a_published_folder_is_replaced_as_a_whole() {
+    let yaml = |files: &str| {
+        format!(
+            "stages:\n  a: {{run: 'mkdir $OUT_d; for f in {files}; do echo $f > $OUT_d/$f; done', outputs: [d], publish: {{d: out}}}}\n"
+        )
+    };
+    let project = Project::new(&yaml("one two"));
+    project.run(&[]).expect_code(0);
+    project.write("pipeline.yaml", &yaml("two three"));
+    project.run(&[]).expect_code(0);
+    let mut names: Vec<_> = fs::read_dir(project.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["three", "two"]);
+    project.write("out/mine", "kept\n");
+    project.write("pipeline.yaml", &yaml("four"));
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out/mine"), "kept\n");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_a_clean_error() {
+    let project = Project::new(PAIR);
+    project.write("text.txt", "some text\n");
+    project.write("occupied", "a file\n");
+    let run = project.pipe(&["run", "--cache", "occupied"]).expect_code(1);
+    assert!(run.stderr.contains("making the store"), "{}", run.stderr);
+    assert!(run.stderr.contains("occupied"), "{}", run.stderr);
+    assert_eq!(project.take_log(), "");
+}
+
+#[test]
+fn the_store_can_lie_elsewhere() {
+    let project = Project::new(PAIR);
+    project.write("text.txt", "some text\n");
+    project.run(&["--cache", "elsewhere/store"]).expect_code(0);
+    assert!(!project.path("cache").exists());
+    let status = project.pipe_with(&["status"], &[("PIPE_CACHE", "elsewhere/store")]);
+    assert!(status.stdout.contains("all 2 stages are up to date"), "{}", status.stdout);
+}
