@@ -29,6 +29,12 @@ pub struct FoundSource {
 pub enum SourcesError {
     #[error("there is no `{}`", path.display())]
     Missing { path: PathBuf },
+    #[error(
+        "`{}` is there in place of {url}, but its BLAKE3 digest is {found}, the pipeline says \
+         {expected}",
+        path.display()
+    )]
+    WrongDigest { path: PathBuf, url: String, expected: String, found: String },
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -39,6 +45,9 @@ impl SourcesError {
         match self {
             SourcesError::File(error) => error.hint().map(str::to_owned),
             SourcesError::Missing { .. } => None,
+            SourcesError::WrongDigest { path, .. } => {
+                Some(format!("remove `{}` to download it again", path.display()))
+            }
         }
     }
 }
@@ -58,6 +67,14 @@ impl Sources {
             Some(source) => source,
             None => self.look(&path)?,
         };
+        if let Input::Url { url, blake3: Some(expected) } = input {
+            let found = source.content.digest.to_string();
+            // Somebody may have put the file there by hand, as the hint for offline use says.
+            if found != *expected {
+                let (url, expected) = (url.clone(), expected.clone());
+                return Err(SourcesError::WrongDigest { path, url, expected, found });
+            }
+        }
         Ok(Some(FoundSource { path, source }))
     }
 

@@ -89,10 +89,14 @@ impl Reader<'_> {
         if let Some(model) = text.strip_prefix("hub:") {
             return self.hub(model, node, problems);
         }
+        if text.starts_with("https://") && names_commit(text) {
+            return Some(Input::Url { url: text.to_owned(), blake3: None });
+        }
         if text.starts_with("http://") || text.starts_with("https://") {
-            let message = format!("{} is a URL without a digest", self.what());
+            let message = format!("{} is a URL that may change", self.what());
             problems.with(node, message).stage(self.stage).help(format!(
-                "write {{url: \"{text}\", blake3: <64 hexadecimal digits>}}; `b3sum` prints them"
+                "pin it: {{url: \"{text}\", blake3: <64 hexadecimal digits>}}, which `b3sum` \
+                 prints; or an https address with a whole Git commit in its path"
             ));
             return None;
         }
@@ -220,7 +224,7 @@ impl Reader<'_> {
             complete = false;
         }
         let (url, blake3) = (url.to_owned(), digest.to_ascii_lowercase());
-        complete.then_some(Input::Url { url, blake3 })
+        complete.then_some(Input::Url { url, blake3: Some(blake3) })
     }
 
     /// A folder where the built-in reads a file, or the other way round.
@@ -249,6 +253,14 @@ impl Reader<'_> {
             problems.with(node, message).stage(self.stage);
         }
     }
+}
+
+/// Whether a part of the address is a whole Git commit, as in
+/// `https://raw.githubusercontent.com/OWNER/NAME/COMMIT/FILE`.
+fn names_commit(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    path.split('/')
+        .any(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A part of a repository's name or of a revision, which also becomes a folder's name.

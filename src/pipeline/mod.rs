@@ -89,8 +89,9 @@ pub enum Action {
 pub enum Input {
     /// A file or folder; absolute (relative ones are joined to the root when resolved).
     Path(PathBuf),
-    /// Downloaded once and verified against its BLAKE3 digest (hexadecimal).
-    Url { url: String, blake3: String },
+    /// Downloaded once. Verified against its BLAKE3 digest (hexadecimal); a URL without one names
+    /// a Git commit in its path, which pins its content as well.
+    Url { url: String, blake3: Option<String> },
     /// A model of the Hugging Face hub.
     Hub { repository: String, revision: String },
     /// An artifact of another stage.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! downloads/<digest>               a file, verified before it got this name
+//! downloads/commit-<digest of the URL>   a file whose URL names a Git commit
 //! downloads/<owner>--<name>@<commit>/   links into the cache that Hugging Face tools share
 //! ```
 
@@ -75,7 +76,7 @@ pub enum SourceError {
 /// How a person gets the same thing without this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ByHand {
-    File { url: String, blake3: String, downloads: PathBuf },
+    File { url: String, name: String, downloads: PathBuf },
     Model { page: String, may_need_token: bool },
 }
 
@@ -95,7 +96,7 @@ impl Downloads {
     pub fn locate(&self, input: &Input) -> Located {
         let found = match input {
             Input::Path(path) => Some(path.clone()),
-            Input::Url { blake3, .. } => url::locate(self, blake3),
+            Input::Url { url, blake3 } => url::locate(self, &url::name(url, blake3.as_deref())),
             Input::Hub { repository, revision } => hub::locate(self, repository, revision),
             Input::Artifact { .. } => None,
         };
@@ -117,7 +118,7 @@ impl Downloads {
         }
         match input {
             Input::Path(path) => Ok(path.clone()),
-            Input::Url { url, blake3 } => url::fetch(self, url, blake3, progress),
+            Input::Url { url, blake3 } => url::fetch(self, url, blake3.as_deref(), progress),
             Input::Hub { repository, revision } => hub::fetch(self, repository, revision, progress),
             Input::Artifact { .. } => Err(SourceError::Artifact { what: input.to_string() }),
         }
@@ -145,9 +146,9 @@ impl SourceError {
             _ => return None,
         };
         Some(match by_hand {
-            ByHand::File { url, blake3, downloads } => format!(
+            ByHand::File { url, name, downloads } => format!(
                 "with a network: download {url} by hand and copy it to {}{}",
-                downloads.join(blake3).display(),
+                downloads.join(name).display(),
                 set("FILE")
             ),
             ByHand::Model { page, may_need_token } => format!(

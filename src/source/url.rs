@@ -1,5 +1,6 @@
 //! A file behind a URL. It is streamed to `<digest>.part`, hashed on the way, and gets its name
-//! only if the digest is the pinned one. A broken download goes on where it stopped.
+//! only if the digest is the pinned one. A broken download goes on where it stopped; one that
+//! only a commit pins starts anew, since nothing would tell a wrong beginning.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,21 +15,30 @@ use super::{ByHand, Downloads, Progress, SourceError};
 /// A connection that is silent for so long is given up.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Where the file of that digest lies, if it has been downloaded.
-pub(super) fn locate(downloads: &Downloads, blake3: &str) -> Option<PathBuf> {
-    Some(downloads.folder.join(blake3)).filter(|path| path.is_file())
+/// The name of a download: its pinned digest, or that of the URL where a commit pins it.
+pub(super) fn name(url: &str, blake3: Option<&str>) -> String {
+    match blake3 {
+        Some(blake3) => blake3.to_owned(),
+        None => format!("commit-{}", blake3::hash(url.as_bytes()).to_hex()),
+    }
+}
+
+/// Where the file of that name lies, if it has been downloaded.
+pub(super) fn locate(downloads: &Downloads, name: &str) -> Option<PathBuf> {
+    Some(downloads.folder.join(name)).filter(|path| path.is_file())
 }
 
 /// Downloads and verifies the file.
 pub(super) fn fetch(
     downloads: &Downloads,
     url: &str,
-    blake3: &str,
+    blake3: Option<&str>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, SourceError> {
+    let name = name(url, blake3);
     let by_hand = ByHand::File {
         url: url.to_owned(),
-        blake3: blake3.to_owned(),
+        name: name.clone(),
         downloads: downloads.folder.clone(),
     };
     if downloads.offline {
@@ -36,27 +46,31 @@ pub(super) fn fetch(
     }
     let folder = &downloads.folder;
     std::fs::create_dir_all(folder).map_err(SourceError::io("creating", folder))?;
-    let part_path = folder.join(format!("{blake3}.part"));
+    let part_path = folder.join(format!("{name}.part"));
     let part = open_alone(&part_path).map_err(SourceError::io("creating", &part_path))?;
-    if let Some(path) = locate(downloads, blake3) {
+    if let Some(path) = locate(downloads, &name) {
         std::fs::remove_file(&part_path).map_err(SourceError::io("removing", &part_path))?;
         return Ok(path);
     }
     let mut download = Download { downloads, url, part, part_path, by_hand, progress };
+    if blake3.is_none() {
+        download.restart()?;
+    }
     let resumed = download.length()? > 0;
     let mut found = download.complete()?;
-    if found != blake3 && resumed {
+    let is_right = |found: &str| blake3.is_none_or(|expected| found == expected);
+    if !is_right(&found) && resumed {
         // What an earlier run had left was not the beginning of this file.
         download.restart()?;
         found = download.complete()?;
     }
-    if found != blake3 {
+    if !is_right(&found) {
         let part_path = &download.part_path;
         std::fs::remove_file(part_path).map_err(SourceError::io("removing", part_path))?;
-        let (url, expected) = (url.to_owned(), blake3.to_owned());
+        let (url, expected) = (url.to_owned(), name);
         return Err(SourceError::WrongDigest { url, expected, found });
     }
-    download.keep(&folder.join(blake3))
+    download.keep(&folder.join(&name))
 }
 
 /// Opens the file for this process alone. Another one may be downloading the same: then this

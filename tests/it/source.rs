@@ -65,7 +65,7 @@ fn content() -> Vec<u8> {
 }
 
 fn pinned(url: String, content: &[u8]) -> Input {
-    Input::Url { url, blake3: blake3::hash(content).to_hex().to_string() }
+    Input::Url { url, blake3: Some(blake3::hash(content).to_hex().to_string()) }
 }
 
 #[test]
@@ -90,6 +90,19 @@ fn a_download_is_verified_kept_and_not_repeated() {
     assert_eq!(place.fetch(&input).unwrap(), path);
     assert_eq!(server.asked().len(), 1);
     assert_eq!(place.in_downloads().len(), 1, "nothing but the file stays");
+}
+
+#[test]
+fn a_url_that_names_a_commit_needs_no_digest_and_is_downloaded_once() {
+    let server = Server::start(|request| Answer::ranged(request, &content()));
+    let place = nowhere();
+    let url = server.url(&format!("/owner/name/{}/data.jsonl", "0123456789".repeat(4)));
+    let input = Input::Url { url, blake3: None };
+    assert_eq!(place.downloads.locate(&input), Located::Missing);
+    let path = place.fetch(&input).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), content());
+    assert_eq!(place.fetch(&input).unwrap(), path);
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[test]

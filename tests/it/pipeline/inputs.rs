@@ -36,7 +36,7 @@ fn an_input_is_a_path_an_artifact_a_url_or_a_model() {
     let digest = "AB".repeat(32);
     assert_eq!(
         input_of(&format!("{{url: 'https://x.org/f?a=b', blake3: {digest}}}")),
-        Input::Url { url: "https://x.org/f?a=b".to_owned(), blake3: digest.to_lowercase() }
+        Input::Url { url: "https://x.org/f?a=b".to_owned(), blake3: Some(digest.to_lowercase()) }
     );
 }
 
@@ -101,7 +101,7 @@ fn a_relative_path_of_the_file_stays_in_the_project() {
 fn a_url_needs_a_well_formed_digest() {
     let digest = "0a".repeat(32);
     for (text, message) in [
-        ("https://x.org/f".to_owned(), "is a URL without a digest"),
+        ("https://x.org/f".to_owned(), "is a URL that may change"),
         ("{url: 'https://x.org/f'}".to_owned(), "has no `blake3`"),
         (format!("{{blake3: {digest}}}"), "has no `url`"),
         ("{url: 'https://x.org/f', blake3: abc}".to_owned(), "is not 64 hexadecimal digits"),
@@ -113,6 +113,21 @@ fn a_url_needs_a_well_formed_digest() {
     ] {
         let (found, _) = input_refusal(&text);
         assert!(found.contains(message), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_url_may_be_pinned_by_a_git_commit_in_its_path() {
+    let commit = "a3cf26d81909cc4801b2fd77faf3287ec9e7372d";
+    let url = format!("https://raw.githubusercontent.com/owner/name/{commit}/f.jsonl");
+    assert_eq!(input_of(&url), Input::Url { url: url.clone(), blake3: None });
+    for unpinned in [
+        format!("https://x.org/owner/{}/f", &commit[..39]),
+        format!("https://x.org/f?at=/{commit}/"),
+        format!("http://x.org/{commit}/f"),
+    ] {
+        let (found, _) = input_refusal(&unpinned);
+        assert!(found.contains("is a URL that may change"), "{unpinned}: {found}");
     }
 }
 
