@@ -3,6 +3,7 @@
 mod cli;
 mod graph;
 mod harness;
+mod job;
 mod key;
 mod pipeline;
 mod plan;

@@ -15,6 +15,7 @@ pub struct Run {
     uses: &'static str,
     params: BTreeMap<String, Value>,
     inputs: BTreeMap<String, PathBuf>,
+    device: &'static str,
 }
 
 /// What a run left behind.
@@ -29,7 +30,7 @@ impl Run {
     pub fn new(uses: &'static str) -> Run {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("out")).unwrap();
-        Run { folder, uses, params: BTreeMap::new(), inputs: BTreeMap::new() }
+        Run { folder, uses, params: BTreeMap::new(), inputs: BTreeMap::new(), device: "cpu" }
     }
 
     pub fn param(mut self, name: &str, value: impl Into<Value>) -> Run {
@@ -46,6 +47,12 @@ impl Run {
 
     pub fn input_path(mut self, name: &str, path: PathBuf) -> Run {
         self.inputs.insert(name.to_owned(), path);
+        self
+    }
+
+    #[cfg(feature = "model")]
+    pub fn device(mut self, device: &'static str) -> Run {
+        self.device = device;
         self
     }
 
@@ -77,7 +84,7 @@ impl Run {
                 .map(|it| (it.name.to_owned(), self.folder.path().join("out").join(it.name)))
                 .collect(),
             state: self.folder.path().join("state"),
-            device: "cpu".to_owned(),
+            device: self.device.to_owned(),
             threads: 1,
         };
         let lines = Lines::default();
@@ -90,13 +97,24 @@ impl Run {
 }
 
 impl Done {
-    /// The text of an output of a run that succeeded.
+    /// Where an output of a run that succeeded lies.
     #[track_caller]
-    pub fn text(&self, output: &str) -> String {
+    pub fn path(&self, output: &str) -> PathBuf {
         if let Err(error) = &self.result {
             panic!("{error}");
         }
-        std::fs::read_to_string(self.folder.path().join("out").join(output)).unwrap()
+        self.folder.path().join("out").join(output)
+    }
+
+    #[track_caller]
+    pub fn text(&self, output: &str) -> String {
+        std::fs::read_to_string(self.path(output)).unwrap()
+    }
+
+    #[cfg(feature = "model")]
+    #[track_caller]
+    pub fn bytes(&self, output: &str) -> Vec<u8> {
+        std::fs::read(self.path(output)).unwrap()
     }
 
     #[track_caller]

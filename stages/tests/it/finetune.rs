@@ -1,0 +1,265 @@
+//! `finetune` and `predict` as the engine runs them, on tiny models.
+
+#![cfg(feature = "model")]
+
+use std::path::{Path, PathBuf};
+
+use stages::text::Sequence;
+use stages::tokenize::{TokenInfo, TokenWriter};
+use tempfile::TempDir;
+
+use crate::harness::{Done, Run};
+
+const LABELS: [&str; 2] = ["NOT_SARCASM", "SARCASM"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model").join(name)
+}
+
+/// A folder of token files.
+struct Data(TempDir);
+
+impl Data {
+    fn new() -> Data {
+        Data(tempfile::tempdir().unwrap())
+    }
+
+    /// Rows of ids with their classes; the row's number is its id.
+    fn file(&self, name: &str, rows: &[(Vec<u32>, Option<usize>)], labels: &[&str]) -> PathBuf {
+        let mut writer = TokenWriter::new(self.0.path()).unwrap();
+        for (index, (ids, label)) in rows.iter().enumerate() {
+            let sequence = Sequence { ids: ids.clone(), types: vec![0; ids.len()] };
+            writer.push(&sequence, *label, &format!("row_{index}")).unwrap();
+        }
+        let info = TokenInfo {
+            label_names: labels.iter().map(|label| (*label).to_owned()).collect(),
+            pad_id: 1,
+            vocab_size: 60,
+            max_length: 18,
+        };
+        let path = self.0.path().join(name);
+        writer.finish(&path, &info).unwrap();
+        path
+    }
+}
+
+/// Sequences that can be told apart: class 1 holds the token 50.
+fn rows(count: usize) -> Vec<(Vec<u32>, Option<usize>)> {
+    let row = |index: usize| {
+        let class = index % 2;
+        let mut ids: Vec<u32> =
+            (0..3 + index % 7).map(|at| (3 + (index * 5 + at * 3) % 40) as u32).collect();
+        ids.insert(index % 3, if class == 1 { 50 } else { 51 });
+        ids.insert(0, 0);
+        ids.push(2);
+        (ids, Some(class))
+    };
+    (0..count).map(row).collect()
+}
+
+fn finetune(data: &Data) -> Run {
+    Run::new("finetune")
+        .input_path("model", fixture("roberta"))
+        .input_path("train", data.file("train", &rows(64), &LABELS))
+        .input_path("valid", data.file("valid", &rows(16), &LABELS))
+        .param("learning_rate", 5e-3)
+        .param("epochs", 4)
+        .param("batch_size", 8)
+}
+
+fn column(done: &Done, name: &str) -> Vec<f64> {
+    done.rows("metrics").iter().map(|row| row[name].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn a_model_learns_and_every_epoch_is_measured() {
+    let done = finetune(&Data::new()).run();
+    let rows = done.rows("metrics");
+    assert_eq!(rows.len(), 4);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row["epoch"], index + 1);
+        assert_eq!(row["steps"], 8 * (index + 1));
+        for name in ["train_loss", "valid_loss", "valid_precision", "valid_recall", "valid_f1"] {
+            assert!(row[name].is_f64(), "{name} of {row}");
+        }
+        assert!(row.get("train_seconds").is_none(), "times are no part of an artifact");
+    }
+    assert_eq!(column(&done, "valid_accuracy")[3], 1.0);
+    let timed = done.events.iter().filter(|event| event["values"]["train_seconds"].is_f64());
+    assert_eq!(timed.count(), 4, "times are in the events");
+}
+
+#[test]
+fn equal_runs_give_equal_bytes_and_another_seed_gives_others() {
+    let weights = |seed: i64| {
+        let done = finetune(&Data::new()).param("seed", seed).param("epochs", 1).run();
+        done.bytes("model/model.safetensors")
+    };
+    assert_eq!(weights(1), weights(1));
+    assert_ne!(weights(1), weights(2));
+}
+
+#[test]
+fn the_best_epoch_is_kept_where_that_is_asked_for() {
+    // At this rate the last epoch is not the best one.
+    let run = |keep: &str| {
+        let data = Data::new();
+        let run = finetune(&data).param("learning_rate", 0.05).param("epochs", 5);
+        run.param("keep", keep).param("metric", "loss").param("schedule", "constant").run()
+    };
+    let (best, last) = (run("best"), run("last"));
+    let losses = column(&best, "valid_loss");
+    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(lowest < losses[4], "no earlier epoch is better: {losses:?}");
+    assert_eq!(losses, column(&last, "valid_loss"));
+    let loss_of = |done: &Done| {
+        let data = Data::new();
+        let valid = data.file("valid", &rows(16), &LABELS);
+        let run = Run::new("predict").input_path("model", done.path("model"));
+        let predictions = run.input_path("valid", valid).run().rows("valid");
+        let loss = |row: &serde_json::Value| {
+            -row["probabilities"][row["gold"].as_str().unwrap()].as_f64().unwrap().ln()
+        };
+        predictions.iter().map(loss).sum::<f64>() / predictions.len() as f64
+    };
+    assert!((loss_of(&best) - lowest).abs() < 1e-5);
+    assert!((loss_of(&last) - losses[4]).abs() < 1e-5);
+}
+
+#[test]
+fn keeping_the_best_epoch_needs_validation_examples() {
+    let data = Data::new();
+    let run = Run::new("finetune").input_path("model", fixture("roberta"));
+    let run = run.input_path("train", data.file("train", &rows(8), &LABELS)).param("keep", "best");
+    assert!(run.check().unwrap_err().contains("`valid`"));
+}
+
+#[test]
+fn the_size_of_micro_batches_changes_no_mask_and_hardly_a_loss() {
+    let losses = |micro: serde_json::Value| {
+        column(&finetune(&Data::new()).param("micro_batch", micro).run(), "train_loss")
+    };
+    for (whole, parts) in losses("auto".into()).iter().zip(losses(3.into())) {
+        assert!((whole - parts).abs() < 1e-3, "{whole} and {parts}");
+    }
+}
+
+#[test]
+fn a_training_whose_loss_is_no_number_stops_and_says_where() {
+    let data = Data::new();
+    let model = data.0.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    std::fs::copy(fixture("roberta").join("config.json"), model.join("config.json")).unwrap();
+    let mut weights = std::fs::read(fixture("roberta").join("model.safetensors")).unwrap();
+    let end = weights.len();
+    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(model.join("model.safetensors"), weights).unwrap();
+    let done = finetune(&data).input_path("model", model).run();
+    assert!(done.error().contains("diverged at step 0"), "{}", done.error());
+    assert!(done.result.unwrap_err().hint().is_some_and(|hint| hint.contains("learning_rate")));
+}
+
+#[test]
+fn unfit_training_files_are_refused_with_the_reason() {
+    let data = Data::new();
+    let mut unlabelled = rows(4);
+    unlabelled[2].1 = None;
+    let mut long = rows(4);
+    long[0].0 = vec![5; 19];
+    for (rows, labels, reason) in [
+        (vec![], &LABELS[..], "no training examples"),
+        (unlabelled, &LABELS[..], "example `row_2` has no label"),
+        (rows(4), &["ONE", "TWO", "THREE"][..1], "two labels or more"),
+        (long, &LABELS[..], "19 tokens is beyond the model's 18"),
+    ] {
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|(ids, label): (Vec<u32>, Option<usize>)| {
+                (ids, label.map(|it| it.min(labels.len() - 1)))
+            })
+            .collect();
+        let train = data.file("train", &rows, labels);
+        let run = Run::new("finetune").input_path("model", fixture("roberta"));
+        let error = run.input_path("train", train).run().error();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn more_than_two_classes_are_trained_and_predicted() {
+    let data = Data::new();
+    let labels = ["angry", "happy", "sad"];
+    let three: Vec<_> = (0..60)
+        .map(|index| {
+            let marker = 50 + (index % 3) as u32;
+            (vec![0, 5 + (index % 9) as u32, marker, 2], Some(index % 3))
+        })
+        .collect();
+    let train = data.file("train", &three, &labels);
+    let done = Run::new("finetune")
+        .input_path("model", fixture("bert-headless"))
+        .input_path("train", train.clone())
+        .param("learning_rate", 5e-3)
+        .param("epochs", 6)
+        .param("batch_size", 6)
+        .run();
+    let run = Run::new("predict").input_path("model", done.path("model"));
+    let rows = run.input_path("test", train).run().rows("predictions");
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row["label"], labels[index % 3], "{row}");
+        let probabilities = row["probabilities"].as_object().unwrap();
+        let sum: f64 = probabilities.values().filter_map(|value| value.as_f64()).sum();
+        assert!((sum - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn answers_come_in_the_order_of_the_test_file() {
+    let data = Data::new();
+    let done = Run::new("predict")
+        .input_path("model", fixture("roberta-irony"))
+        .input_path("test", data.file("test", &rows(70), &LABELS))
+        .param("batch_size", 8)
+        .run();
+    let ids: Vec<String> = done
+        .text("answer")
+        .lines()
+        .map(|line| line.split(',').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, (0..70).map(|index| format!("row_{index}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_head_that_a_checkpoint_brings_predicts_mapped_labels() {
+    let data = Data::new();
+    let run = || {
+        let run = Run::new("predict").input_path("model", fixture("roberta-irony"));
+        run.input_path("test", data.file("test", &rows(6), &LABELS))
+    };
+    let own = run().run().rows("predictions");
+    let map = serde_json::json!({"irony": "SARCASM", "non_irony": "NOT_SARCASM"});
+    let mapped = run().param("label_map", map).run().rows("predictions");
+    for (own, mapped) in own.iter().zip(&mapped) {
+        assert_eq!(own["label"] == "irony", mapped["label"] == "SARCASM");
+        assert_eq!(own["probabilities"]["irony"], mapped["probabilities"]["SARCASM"]);
+        assert!(LABELS.contains(&mapped["gold"].as_str().unwrap()));
+    }
+    let error = run().param("label_map", serde_json::json!({"ironic": "SARCASM"})).run().error();
+    assert!(error.contains("`ironic`") && error.contains("non_irony, irony"), "{error}");
+}
+
+#[test]
+fn a_model_without_a_head_cannot_predict() {
+    let data = Data::new();
+    let run = Run::new("predict").input_path("model", fixture("bert-headless"));
+    let error = run.input_path("test", data.file("test", &rows(3), &LABELS)).run().error();
+    assert!(error.contains("`classifier.weight` is missing"), "{error}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    let data = Data::new();
+    let run = Run::new("predict").input_path("model", fixture("roberta-irony")).device("cuda:7");
+    let error = run.input_path("test", data.file("test", &rows(3), &LABELS)).run().error();
+    assert!(error.contains("`cuda:7` is not available"), "{error}");
+}
