@@ -4,14 +4,13 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::file_error::FileError;
 
-/// Held until dropped. The file is removed then.
+/// Held until dropped. The file stays, until some run has ended and nobody holds it.
 pub struct Lock {
-    file: File,
-    path: PathBuf,
+    _file: File,
 }
 
 impl Lock {
@@ -27,7 +26,7 @@ impl Lock {
                 }
             }
             if is_still_at(&file, path) {
-                return Ok(Some(Lock { file, path: path.to_owned() }));
+                return Ok(Some(Lock { _file: file }));
             }
         }
     }
@@ -38,7 +37,7 @@ impl Lock {
             let file = open(path)?;
             file.lock().map_err(FileError::at("locking", path))?;
             if is_still_at(&file, path) {
-                return Ok(Lock { file, path: path.to_owned() });
+                return Ok(Lock { _file: file });
             }
         }
     }
@@ -55,8 +54,8 @@ fn open(path: &Path) -> Result<File, FileError> {
     opened.map_err(FileError::at("opening the lock", path))
 }
 
-/// The holder before us removed the file when it was done; a lock on a file without a name
-/// keeps nobody out.
+/// Somebody removed the file when nobody held it; a lock on a file without a name keeps nobody
+/// out.
 fn is_still_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
@@ -64,10 +63,14 @@ fn is_still_at(file: &File, path: &Path) -> bool {
     }
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Removed while still locked, so that whoever waits sees that it must look again.
-        let _ = fs::remove_file(&self.path);
-        let _ = self.file.unlock();
+/// Removes the lock files of a folder that nobody holds, those of dead processes among them.
+pub fn remove_free_locks(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        // Removed while locked, so that whoever waits for it sees that it must look again.
+        if let Ok(Some(lock)) = Lock::try_acquire(&path) {
+            let _ = fs::remove_file(&path);
+            drop(lock);
+        }
     }
 }

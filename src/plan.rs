@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use crate::digest::Content;
 use crate::graph::Graph;
 use crate::key::{Key, KeyFields};
@@ -96,30 +98,61 @@ pub fn plan(
     sources: &Sources,
     store: &Store,
 ) -> Result<Plan, PlanError> {
-    let mut outputs: BTreeMap<&str, BTreeMap<String, Artifact>> = BTreeMap::new();
-    let mut stages = Vec::with_capacity(selected.len());
-    for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
-        let stage = &pipeline.stages[index];
-        let is_forced = forced.contains(&stage.name);
-        let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
-        let decision = match resolve(stage, &artifact, sources)? {
-            Resolution::Known(resolved) => decide(stage, &resolved, is_forced, store),
-            Resolution::Unknown { known, stages, downloads } => Decision::Wait(Wait {
-                stages,
-                downloads: downloads.iter().map(Input::to_string).collect(),
-                certain: certain_reason(stage, known, is_forced, store),
-            }),
-        };
-        let seconds = match &decision {
-            Decision::Hit(record) => Some(record.seconds),
-            _ => store.records_of_stage(&stage.name, 1).first().map(|record| record.seconds),
-        };
-        if let Decision::Hit(record) = &decision {
-            outputs.insert(&stage.name, record.outputs.clone());
-        }
-        stages.push(PlannedStage { stage: index, decision, seconds });
+    let order = || graph.order().iter().copied().filter(|index| selected.contains(index));
+    // Stages of one level do not read from each other.
+    let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in order() {
+        levels.entry(graph.level(index)).or_default().push(index);
     }
+    let mut outputs: BTreeMap<&str, BTreeMap<String, Artifact>> = BTreeMap::new();
+    let mut planned: BTreeMap<usize, PlannedStage> = BTreeMap::new();
+    for level in levels.into_values() {
+        let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
+        let plan_one = |index: usize| {
+            let stage = &pipeline.stages[index];
+            let is_forced = forced.contains(&stage.name);
+            let decision = plan_stage(stage, is_forced, &artifact, sources, store)?;
+            let seconds = match &decision {
+                Decision::Hit(record) => Some(record.seconds),
+                _ => store.records_of_stage(&stage.name, 1).first().map(|record| record.seconds),
+            };
+            Ok(PlannedStage { stage: index, decision, seconds })
+        };
+        // Starting threads takes longer than planning a few stages.
+        let level: Result<Vec<PlannedStage>, PlanError> = match level.len() {
+            0..WORTH_THREADS => level.into_iter().map(plan_one).collect(),
+            _ => level.into_par_iter().map(plan_one).collect(),
+        };
+        for stage in level? {
+            if let Decision::Hit(record) = &stage.decision {
+                let name = pipeline.stages[stage.stage].name.as_str();
+                outputs.insert(name, record.outputs.clone());
+            }
+            planned.insert(stage.stage, stage);
+        }
+    }
+    let stages = order().filter_map(|index| planned.remove(&index)).collect();
     Ok(Plan { stages })
+}
+
+/// From how many stages on a level is planned by several threads.
+const WORTH_THREADS: usize = 32;
+
+fn plan_stage(
+    stage: &Stage,
+    forced: bool,
+    artifact: &dyn Fn(&str, &str) -> Option<Artifact>,
+    sources: &Sources,
+    store: &Store,
+) -> Result<Decision, PlanError> {
+    Ok(match resolve(stage, artifact, sources)? {
+        Resolution::Known(resolved) => decide(stage, &resolved, forced, store),
+        Resolution::Unknown { known, stages, downloads } => Decision::Wait(Wait {
+            stages,
+            downloads: downloads.iter().map(Input::to_string).collect(),
+            certain: certain_reason(stage, known, forced, store),
+        }),
+    })
 }
 
 /// Finds the inputs of a stage. `artifact` knows what other stages have produced so far.

@@ -27,7 +27,6 @@ use stages::Kind;
 use crate::digest::{Content, Digest};
 use crate::file_error::FileError;
 use crate::key::Key;
-use crate::lock::Lock;
 use crate::record::{Artifact, Record};
 use crate::scratch::{Scratch, rename_into, sync_folder};
 use crate::tree::{Tree, TreeFile, files_below};
@@ -74,8 +73,12 @@ impl Store {
         self.root.join("state").join(key.to_string())
     }
 
+    pub fn locks_folder(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
     pub fn lock_file(&self, key: Key) -> PathBuf {
-        self.root.join("locks").join(key.to_string())
+        self.locks_folder().join(key.to_string())
     }
 
     pub fn log_file(&self, stage: &str, key: Key) -> PathBuf {
@@ -86,15 +89,6 @@ impl Store {
     pub fn published_note(&self, target: &Path) -> PathBuf {
         let name = Digest::of_bytes(target.as_os_str().as_encoded_bytes());
         self.root.join("published").join(name.to_string())
-    }
-
-    /// Removes the lock files that dead processes left. Whoever waits for one looks again.
-    pub fn remove_dead_locks(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("locks")) else { return };
-        for entry in entries.flatten() {
-            // Dropping a lock removes its file; one that is held by someone stays.
-            drop(Lock::try_acquire(&entry.path()));
-        }
     }
 
     // Records.

@@ -53,7 +53,7 @@ impl Schedule<'_, '_> {
     }
 
     fn done(&mut self, node: usize, record: Box<Record>, finished: StageFinished) {
-        let as_planned = self.nodes[node].planned.is_some();
+        let as_planned = self.nodes[node].as_planned;
         self.nodes[node].outcome = Some(finished.outcome);
         self.nodes[node].state = State::Done(record);
         (self.report)(RunEvent::StageFinished(Box::new(finished)));
@@ -104,7 +104,7 @@ impl Schedule<'_, '_> {
         }
         self.nodes[node].repaired = true;
         self.nodes[node].forced = Some(reason);
-        self.nodes[node].planned = None;
+        self.nodes[node].as_planned = false;
         self.nodes[node].state = State::Waiting;
         self.unsettled.push_back(node);
     }

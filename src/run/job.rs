@@ -44,8 +44,12 @@ pub fn run_stage(
     verify_inputs(resolved, context)?;
     let folder = context.scratch.path()?;
     let result = run_in(&folder, stage, resolved, context, on_start, on_event);
-    // A failure to tidy up is not the stage's; the next run removes the folder.
-    let _ = fs::remove_dir_all(&folder);
+    if result.is_err() {
+        // What it has half written may be large. A stage that went well leaves links only; they
+        // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
+        // after others have been deleted.
+        let _ = fs::remove_dir_all(&folder);
+    }
     result
 }
 
@@ -106,9 +110,6 @@ fn run_in(
     store.write_record(&record, context.scratch, durable)?;
     store.mark_stage(&stage.name, resolved.key)?;
     remove_state(store, resolved.key);
-    if fs::metadata(&log).is_ok_and(|metadata| metadata.len() == 0) {
-        let _ = fs::remove_file(&log);
-    }
     Ok(record)
 }
 

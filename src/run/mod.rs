@@ -22,7 +22,7 @@ use stages::Event;
 use crate::executor::{Executor, Stopper};
 use crate::file_error::FileError;
 use crate::graph::Graph;
-use crate::lock::Lock;
+use crate::lock::{Lock, remove_free_locks};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::record::Record;
@@ -95,7 +95,6 @@ pub fn run(
     let store = ground.setting.store;
     store.prepare()?;
     let scratch = Scratch::new(&store.scratch_folder())?;
-    store.remove_dead_locks();
     let setting = Setting { ..ground.setting };
     let context = JobContext {
         setting,
@@ -107,6 +106,7 @@ pub fn run(
         let mut schedule = Schedule::new(&plan, config, ground, &context, channel, scope, report);
         schedule.run(plan)
     });
+    remove_free_locks(&store.locks_folder());
     ground.sources.index.save(&scratch)?;
     Ok(summary)
 }

@@ -25,6 +25,8 @@ pub struct Node {
     pub outcome: Option<Outcome>,
     /// A hit already in the plan; holds as long as its makers end as planned.
     pub planned: Option<Box<Record>>,
+    /// That hit was taken.
+    pub as_planned: bool,
 }
 
 pub enum State {

@@ -75,6 +75,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             repaired: false,
             outcome: None,
             planned: None,
+            as_planned: false,
         };
         Schedule {
             nodes: stage_of.iter().map(make).collect(),
@@ -204,7 +205,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
     }
 
     fn settle(&mut self, node: usize) {
-        if let Some(record) = self.nodes[node].planned.clone() {
+        if let Some(record) = self.nodes[node].planned.take() {
+            self.nodes[node].as_planned = true;
             return self.hit(node, record);
         }
         let stage = self.stage(node);
