@@ -28,8 +28,8 @@ tokens = load(cat("tokenize:test"))
 predictions = [json.loads(line) for line in cat("predict:predictions").decode().splitlines()]
 with tempfile.TemporaryDirectory() as folder:
     for line in cat("finetune:model").decode().splitlines()[1:]:
-        digest, _, name = line.split(maxsplit=2)
-        (Path(folder) / name).write_bytes(cat(digest))
+        name = line.split(maxsplit=2)[2]
+        (Path(folder) / name).write_bytes(cat(f"finetune:model/{name}"))
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     AutoTokenizer.from_pretrained(folder)
 

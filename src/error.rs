@@ -23,6 +23,8 @@ pub enum Error {
     /// Neither `stage:output` nor a prefix of one key or digest.
     #[error("`{name}` names {problem}")]
     NoArtifact { name: String, problem: &'static str },
+    #[error("`{artifact}` holds no file `{file}`")]
+    NoSuchFile { artifact: String, file: String, known: Vec<String> },
     #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
     #[error("changing to the folder of `-C`: {0}")]
@@ -53,6 +55,10 @@ impl Error {
             }
             Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
+            Error::NoSuchFile { known, .. } if known.is_empty() => {
+                Some("it is no folder, but a file itself".to_owned())
+            }
+            Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),

@@ -35,6 +35,7 @@ impl Exit {
             | Error::UnknownOutput { .. }
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
+            | Error::NoSuchFile { .. }
             | Error::Folder(_)
             | Error::Plan(_) => Exit::Wrong,
             Error::File(_)

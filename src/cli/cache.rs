@@ -1,5 +1,6 @@
 //! `pipe cache`: what is in the store.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use clap::{Args, Subcommand};
@@ -9,6 +10,7 @@ use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::console::text::{age, bytes, table};
+use crate::digest::Content;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
@@ -24,7 +26,7 @@ pub enum CacheCommand {
     },
     /// Print the record behind an artifact, as JSON
     Show(Target),
-    /// Print an artifact's bytes; of a folder, the listing
+    /// Print an artifact's bytes; of a folder, the listing, or one file as `stage:output/FILE`
     Cat(Target),
 }
 
@@ -56,14 +58,50 @@ pub fn execute(
         }
         CacheCommand::Cat(target) => {
             let project = Project::load(globals, &target.overrides.overrides())?;
-            let (record, output) = project.find(&target.target, console)?;
-            let (_, artifact) = record.output(output, &target.target)?;
-            let object = project.store.object(artifact.content);
+            let (name, inner) = file_in_folder(&target.target);
+            let (record, output) = project.find(name, console)?;
+            let (_, artifact) = record.output(output, name)?;
+            let content = match inner {
+                None => artifact.content,
+                Some(inner) => file_of(&project, artifact.content, name, inner)?,
+            };
+            let object = project.store.object(content);
             let mut file = File::open(&object).map_err(FileError::at("reading", &object))?;
             console.stream(&mut file)?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// `finetune:model/config.json` as an artifact and a file in it.
+fn file_in_folder(target: &str) -> (&str, Option<&str>) {
+    let output = target.find(':').map_or(target.len(), |colon| colon + 1);
+    match target[output..].split_once('/') {
+        Some((_, inner)) if !inner.is_empty() => {
+            (&target[..target.len() - inner.len() - 1], Some(inner))
+        }
+        Some(_) => (&target[..target.len() - 1], None),
+        None => (target, None),
+    }
+}
+
+fn file_of(project: &Project, folder: Content, name: &str, inner: &str) -> Result<Content, Error> {
+    let files = match folder.kind {
+        Kind::File => BTreeMap::new(),
+        Kind::Folder => {
+            let object = project.store.object(folder);
+            let tree = project.store.tree(folder);
+            tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?.0
+        }
+    };
+    match files.get(inner) {
+        Some(file) => Ok(Content::file(file.digest)),
+        None => Err(Error::NoSuchFile {
+            artifact: name.to_owned(),
+            file: inner.to_owned(),
+            known: files.into_keys().collect(),
+        }),
+    }
 }
 
 fn listing(records: &[Record]) -> String {
