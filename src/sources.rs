@@ -30,13 +30,21 @@ pub enum SourcesError {
     #[error("there is no `{}`", path.display())]
     Missing { path: PathBuf },
     #[error(
-        "`{}` is there in place of {url}, but its BLAKE3 digest is {found}, the pipeline says \
-         {expected}",
-        path.display()
+        "`{}` is there in place of {}, but its BLAKE3 digest is {}, the pipeline says {}",
+        _0.path.display(), _0.url, _0.found, _0.expected
     )]
-    WrongDigest { path: PathBuf, url: String, expected: String, found: String },
+    WrongDigest(Box<WrongDigest>),
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// A file in the place of a download that is not what the pipeline pins.
+#[derive(Debug)]
+pub struct WrongDigest {
+    pub path: PathBuf,
+    pub url: String,
+    pub expected: String,
+    pub found: String,
 }
 
 impl SourcesError {
@@ -45,8 +53,8 @@ impl SourcesError {
         match self {
             SourcesError::File(error) => error.hint().map(str::to_owned),
             SourcesError::Missing { .. } => None,
-            SourcesError::WrongDigest { path, .. } => {
-                Some(format!("remove `{}` to download it again", path.display()))
+            SourcesError::WrongDigest(wrong) => {
+                Some(format!("remove `{}` to download it again", wrong.path.display()))
             }
         }
     }
@@ -72,7 +80,8 @@ impl Sources {
             // Somebody may have put the file there by hand, as the hint for offline use says.
             if found != *expected {
                 let (url, expected) = (url.clone(), expected.clone());
-                return Err(SourcesError::WrongDigest { path, url, expected, found });
+                let wrong = WrongDigest { path, url, expected, found };
+                return Err(SourcesError::WrongDigest(Box::new(wrong)));
             }
         }
         Ok(Some(FoundSource { path, source }))

@@ -220,7 +220,7 @@ impl Embeddings {
                     Some(ids) => {
                         burn::tensor::module::embedding(types.clone(), indices(ids.clone()))
                     }
-                    None => types.clone().slice([0..1]).reshape([1, 1, hidden]),
+                    None => types.clone().narrow(0, 0, 1).reshape([1, 1, hidden]),
                 };
         }
         let positions = match self.positions_after_pad {
@@ -229,7 +229,7 @@ impl Embeddings {
                 let positions = indices(positions_after_pad(batch, self.pad, start));
                 burn::tensor::module::embedding(self.positions.clone(), positions)
             }
-            None => self.positions.clone().slice([0..width]).reshape([1, width, hidden]),
+            None => self.positions.clone().narrow(0, 0, width).reshape([1, width, hidden]),
         };
         let states = self.norm.forward(states + positions);
         let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));

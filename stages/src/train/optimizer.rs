@@ -40,11 +40,8 @@ pub enum Moment {
         first: Vec<f32>,
         second: Vec<f32>,
     },
-    /// Flattened, on another device.
-    Device {
-        first: Tensor<1>,
-        second: Tensor<1>,
-    },
+    /// Flattened, on another device: first and second.
+    Device(Box<(Tensor<1>, Tensor<1>)>),
     None,
 }
 
@@ -218,7 +215,7 @@ fn update_on_device<const D: usize>(
     scalars: Scalars,
 ) {
     let (first, second) = match std::mem::replace(moment, Moment::None) {
-        Moment::Device { first, second } => (first, second),
+        Moment::Device(both) => *both,
         _ => (gradient.zeros_like(), gradient.zeros_like()),
     };
     let first = first * scalars.beta1 + gradient.clone() * (1.0 - scalars.beta1);
@@ -228,5 +225,5 @@ fn update_on_device<const D: usize>(
     let shape = parameter.dims();
     let value = parameter.clone().inner() * scalars.keep - change.reshape(shape);
     *parameter = leaf(Tensor::from_inner(value));
-    *moment = Moment::Device { first, second };
+    *moment = Moment::Device(Box::new((first, second)));
 }

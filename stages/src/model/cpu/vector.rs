@@ -101,7 +101,7 @@ pub fn erf(x: f32) -> f32 {
     top = top * square + -2.101_024e-6;
     top = top * square + -5.692_506_4e-5;
     top = top * square + -7.349_906_3e-4;
-    top = top * square + -2.954_599_8e-3;
+    top = top * square + -2.954_6e-3;
     top = top * square + -1.609_603_3e-2;
     let mut bottom = -1.456_607_2e-5;
     bottom = bottom * square + -2.133_740_6e-4;
