@@ -72,7 +72,10 @@ pub fn figure(value: f64) -> String {
         return format!("{sign}{}", grouped(size as u64));
     }
     match size {
-        1000.0.. => format!("{value:.0}"),
+        1000.0..1e15 => {
+            format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped(size.round() as u64))
+        }
+        100.0.. => format!("{value:.1}"),
         0.001.. => {
             let text = format!("{value:.4}");
             text.trim_end_matches('0').to_owned()
@@ -81,11 +84,21 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-/// `accuracy 0.7778, f1 0.7861`.
+/// `accuracy 0.7778, f1 0.7861`: what the built-in stages call their headline and nothing else
+/// where there is some of it, else all up to a number.
 pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
-    let texts = values.iter().take(at_most);
-    let texts: Vec<String> =
-        texts.map(|(name, value)| format!("{} {}", printable(name), figure(*value))).collect();
+    let text = |(name, value): (&String, &f64)| format!("{} {}", printable(name), figure(*value));
+    let headline = stages::all().iter().flat_map(|stage| stage.headline());
+    let mut texts: Vec<String> = Vec::new();
+    for found in headline.filter_map(|name| values.get_key_value(*name)).map(text) {
+        if !texts.contains(&found) {
+            texts.push(found);
+        }
+    }
+    if !texts.is_empty() {
+        return texts.join(", ");
+    }
+    texts.extend(values.iter().take(at_most).map(text));
     let more = values.len().saturating_sub(at_most);
     let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
     texts.join(", ") + &rest

@@ -35,6 +35,11 @@ pub trait Stage: Sync {
         Ok(())
     }
 
+    /// The metrics that a person wants to see first, in their order.
+    fn headline(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Does the work: reads the inputs named in the manifest, writes every output named there.
     fn run(&self, context: &Context) -> Result<(), StageError>;
 }

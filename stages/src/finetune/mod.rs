@@ -72,6 +72,17 @@ impl Stage for Finetune {
         PARAMS
     }
 
+    fn headline(&self) -> &'static [&'static str] {
+        &[
+            "train_loss",
+            "valid_loss",
+            "valid_accuracy",
+            "valid_f1",
+            "train_seconds",
+            "tokens_per_second",
+        ]
+    }
+
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         if params.text("keep") == "best" && !wired.contains(&"valid") {
             return Err(CheckError {

@@ -173,6 +173,10 @@ impl Stage for Ingest {
         PARAMS
     }
 
+    fn headline(&self) -> &'static [&'static str] {
+        &["train_rows", "test_rows", "train_skipped", "test_skipped"]
+    }
+
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let refuse = |name, message: &str| Err(CheckError { name, message: message.to_owned() });
         if wired.is_empty() {

@@ -98,6 +98,10 @@ impl Stage for Score {
         PARAMS
     }
 
+    fn headline(&self) -> &'static [&'static str] {
+        &["valid_accuracy", "valid_f1", "test_accuracy", "test_precision", "test_recall", "test_f1"]
+    }
+
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let refuse = |name, message| Err(CheckError { name, message });
         if wired.is_empty() {

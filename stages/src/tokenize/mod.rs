@@ -89,6 +89,10 @@ impl Stage for Tokenize {
         PARAMS
     }
 
+    fn headline(&self) -> &'static [&'static str] {
+        &["train_rows", "train_tokens", "train_longest", "valid_rows", "test_rows"]
+    }
+
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         if !EXAMPLES.iter().any(|name| wired.contains(name)) {
             let message = "give at least one of the inputs `train`, `valid` and `test`".to_owned();
