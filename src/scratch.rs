@@ -77,6 +77,8 @@ impl Drop for Scratch {
             // What remains is removed by the next run.
             let _ = fs::remove_dir_all(&own.folder);
         }
+        // When this run began, a dead one's stages may have been dying still.
+        let _ = remove_left_over(&self.all);
     }
 }
 

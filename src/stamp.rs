@@ -52,3 +52,30 @@ fn tick_ns() -> i64 {
     let tick = clock_getres(ClockId::RealtimeCoarse);
     tick.tv_sec.saturating_mul(SECOND).saturating_add(tick.tv_nsec)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SECOND, Stamp, tick_ns};
+
+    fn written_at(ns: i64) -> Stamp {
+        Stamp { size: 1, modified_ns: ns, changed_ns: ns, inode: 1, device: 1 }
+    }
+
+    #[test]
+    fn a_file_hashed_in_the_tick_of_its_last_write_is_not_settled() {
+        let written = 1_700_000_000 * SECOND + 123_456_789;
+        assert!(!written_at(written).is_settled(written));
+        assert!(!written_at(written).is_settled(written + tick_ns() - 1));
+        assert!(written_at(written).is_settled(written + tick_ns()));
+        // Modification times can be set back; the time of the change cannot.
+        let set_back = Stamp { modified_ns: 1, ..written_at(written) };
+        assert!(!set_back.is_settled(written));
+    }
+
+    #[test]
+    fn whole_seconds_are_a_coarser_grain() {
+        let written = 1_700_000_000 * SECOND;
+        assert!(!written_at(written).is_settled(written + SECOND));
+        assert!(written_at(written).is_settled(written + 2 * SECOND));
+    }
+}
