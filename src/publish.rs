@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, XattrFlags, getxattr, renameat_with, setxattr};
 use serde::Serialize;
 use stages::Kind;
 
@@ -49,7 +49,7 @@ pub fn publish(
     let note = store.published_note(target);
     let ours = |content: Content| {
         let noted = fs::read_to_string(&note).is_ok_and(|text| text == note_text(content, target));
-        noted || store.object(content).exists()
+        noted || store.object(content).exists() || carries_mark(target, content)
     };
     let may_replace = found.is_none_or(|found| found.is_some_and(ours));
     if !may_replace && !overwrite {
@@ -60,9 +60,25 @@ pub fn publish(
     }
     let copy = scratch.path()?;
     copy_out(wanted, &copy, store)?;
+    mark(&copy, wanted);
     put_in_place(&copy, target)?;
     scratch.write(&note, note_text(wanted, target).as_bytes(), false)?;
     Ok(Ok(Published::Written))
+}
+
+/// The extended attribute of a published copy: what it held when it was published. It outlives
+/// the store, so that a run with another store, or after this one was removed, knows its own.
+const MARK: &str = "user.pipe.published";
+
+/// Without effect where the file system has no extended attributes: then the note has to do.
+fn mark(copy: &Path, content: Content) {
+    let _ = setxattr(copy, MARK, content.to_string().as_bytes(), XattrFlags::empty());
+}
+
+fn carries_mark(target: &Path, content: Content) -> bool {
+    let mut value = [0; 128];
+    let length = getxattr(target, MARK, &mut value);
+    length.is_ok_and(|length| value[..length] == *content.to_string().as_bytes())
 }
 
 /// The note says what was last published, and for people where.

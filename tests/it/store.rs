@@ -183,6 +183,20 @@ fn a_published_file_that_was_edited_is_left_alone_without_force() {
 }
 
 #[test]
+fn a_published_file_is_known_again_after_the_store_was_removed() {
+    let project = pair();
+    let marks = rustix::fs::listxattr(project.path("out/result.txt"), &mut [0u8; 256]);
+    if !marks.is_ok_and(|length| length > 0) {
+        println!("skipped: this file system has no extended attributes");
+        return;
+    }
+    fs::remove_dir_all(project.path("cache")).unwrap();
+    project.write("text.txt", "another text\n");
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out/result.txt"), "another text\n1\n");
+}
+
+#[test]
 fn a_file_that_was_there_before_the_first_run_is_left_alone() {
     let project = Project::new(PAIR);
     project.write("text.txt", "some text\n");
