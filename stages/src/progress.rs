@@ -1,6 +1,5 @@
 //! Progress events at a rate that an eye can follow.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
@@ -22,6 +21,16 @@ impl<'a> Progress<'a> {
 
     /// `done` of `total` units are done.
     pub fn update(&mut self, done: u64, total: u64) {
+        self.update_with(done, total, || []);
+    }
+
+    /// The same with figures for the eye, asked for only when the event is sent.
+    pub fn update_with<const N: usize>(
+        &mut self,
+        done: u64,
+        total: u64,
+        values: impl FnOnce() -> [(&'static str, f64); N],
+    ) {
         if self.last.elapsed() < PAUSE {
             return;
         }
@@ -30,7 +39,7 @@ impl<'a> Progress<'a> {
             done,
             total: Some(total),
             unit: self.unit.to_owned(),
-            values: BTreeMap::new(),
+            values: values().map(|(name, value)| (name.to_owned(), value)).into(),
         });
     }
 }

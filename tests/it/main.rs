@@ -13,3 +13,4 @@ mod server;
 mod show;
 mod source;
 mod store;
+mod tidy;

@@ -1,10 +1,8 @@
 //! The training run of `finetune`: epochs, steps, evaluation, and which model is kept.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -18,7 +16,9 @@ use crate::model::config::ModelConfig;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::{device, folder};
+use crate::output::OutputFile;
 use crate::params::Params;
+use crate::progress::Progress;
 use crate::stage::Context;
 use crate::text;
 use crate::tokenize::TokenFile;
@@ -109,15 +109,12 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     };
     let micro_batch = params.optional_int("micro_batch").map(|rows| rows.unsigned_abs() as usize);
 
-    let metrics_path = context.output("metrics")?;
-    let metrics_file =
-        File::create(metrics_path).map_err(StageError::io("creating", metrics_path))?;
-    let mut metrics_file = BufWriter::new(metrics_file);
+    let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
+    let mut progress = Progress::new(context, "step");
     let mut best: Option<(f64, Classifier)> = None;
     for epoch in 0..epochs {
         let started = Instant::now();
-        let mut progress = Progress::new(context, epoch, total_steps, steps_per_epoch);
-        let mut loss_sum = 0.0;
+        let (mut loss_sum, mut tokens) = (0.0, 0);
         for rows in training_batches(&lengths, batch_size, trainer.seed, epoch) {
             let parts = micro_batches(&train, &classes, &rows, micro_batch, shape);
             let step = trainer.moments.steps;
@@ -126,11 +123,12 @@ pub fn run(context: &Context) -> Result<(), StageError> {
                 return Err(StageError::Diverged { step, loss });
             }
             loss_sum += loss * rows.len() as f64;
-            progress.step(
-                trainer.moments.steps,
-                loss,
-                parts.iter().map(|part| part.batch.tokens()).sum(),
-            );
+            tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>();
+            progress.update_with(trainer.moments.steps, total_steps, || {
+                let seconds = started.elapsed().as_secs_f64().max(1e-9);
+                let epoch = (epoch + 1) as f64;
+                [("epoch", epoch), ("loss", loss), ("tokens_per_second", tokens as f64 / seconds)]
+            });
         }
         let train_seconds = started.elapsed().as_secs_f64();
         let evaluation = match (&valid, &valid_classes) {
@@ -148,11 +146,11 @@ pub fn run(context: &Context) -> Result<(), StageError> {
             train_loss: loss_sum / lengths.len().max(1) as f64,
             valid: evaluation.map(ValidMetrics::from),
         };
-        write_line(&mut metrics_file, &row, metrics_path)?;
+        metrics_file.write_json_line(&row)?;
         let timing = [
             ("train_seconds", train_seconds),
             ("valid_seconds", started.elapsed().as_secs_f64() - train_seconds),
-            ("tokens_per_second", progress.tokens as f64 / train_seconds.max(1e-9)),
+            ("tokens_per_second", tokens as f64 / train_seconds.max(1e-9)),
         ];
         context.emit(Event::Metrics { step: Some(epoch + 1), values: values_of(&row, &timing) });
         if let Some(evaluation) = evaluation.filter(|_| params.text("keep") == "best") {
@@ -162,7 +160,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
             }
         }
     }
-    metrics_file.flush().map_err(StageError::io("writing", metrics_path))?;
+    metrics_file.finish()?;
 
     let model = best.map_or_else(|| trainer.model.frozen(), |(_, model)| model);
     let output = context.output("model")?;
@@ -327,54 +325,10 @@ fn figure(evaluation: &Evaluation, metric: &str) -> f64 {
     }
 }
 
-fn write_line(file: &mut impl Write, row: &EpochMetrics, path: &Path) -> Result<(), StageError> {
-    let mut line = serde_json::to_vec(row)
-        .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
-    line.push(b'\n');
-    file.write_all(&line).map_err(StageError::io("writing", path))
-}
-
 /// The row's figures and the epoch's timing, for the record.
 fn values_of(row: &EpochMetrics, timing: &[(&str, f64)]) -> BTreeMap<String, f64> {
     let json = serde_json::to_value(row).unwrap_or_default();
     let figures = json.as_object().into_iter().flatten();
     let figures = figures.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
     figures.chain(timing.iter().map(|(name, value)| ((*name).to_owned(), *value))).collect()
-}
-
-/// Tells the engine how far training is, a few times a second.
-struct Progress<'a, 'b> {
-    context: &'a Context<'b>,
-    epoch: u64,
-    total_steps: u64,
-    steps_per_epoch: u64,
-    started: Instant,
-    told: Option<Instant>,
-    tokens: usize,
-}
-
-impl<'a, 'b> Progress<'a, 'b> {
-    fn new(context: &'a Context<'b>, epoch: u64, total_steps: u64, steps_per_epoch: u64) -> Self {
-        let started = Instant::now();
-        Progress { context, epoch, total_steps, steps_per_epoch, started, told: None, tokens: 0 }
-    }
-
-    fn step(&mut self, done: u64, loss: f64, tokens: usize) {
-        self.tokens += tokens;
-        let last_of_epoch = done.is_multiple_of(self.steps_per_epoch);
-        let recently = self.told.is_some_and(|at| at.elapsed() < Duration::from_millis(250));
-        if recently && !last_of_epoch {
-            return;
-        }
-        self.told = Some(Instant::now());
-        let per_second = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let values =
-            [("epoch", (self.epoch + 1) as f64), ("loss", loss), ("tokens_per_second", per_second)];
-        self.context.emit(Event::Progress {
-            done,
-            total: Some(self.total_steps),
-            unit: "step".to_owned(),
-            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
-        });
-    }
 }

@@ -1,8 +1,6 @@
 //! The run of `predict`: loads the model, classifies, writes rows in the input's order.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,7 +12,9 @@ use crate::model::config::{Family, ModelConfig};
 use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
+use crate::output::OutputFile;
 use crate::prediction::Prediction;
+use crate::progress::Progress;
 use crate::stage::Context;
 use crate::tokenize::TokenFile;
 use crate::train::evaluation::{argmax, probabilities};
@@ -79,20 +79,13 @@ fn classify(
     tokens: &TokenFile,
     labels: &[String],
 ) -> Result<Vec<Prediction>, StageError> {
-    let (started, total) = (Instant::now(), tokens.rows());
+    let (started, total) = (Instant::now(), tokens.rows() as u64);
     let batch_size = context.params().count("batch_size");
-    let mut told = Instant::now();
+    let mut progress = Progress::new(context, "example");
     let found = probabilities(model, tokens, labels.len(), batch_size, |done| {
-        if told.elapsed().as_millis() < 250 && done < total {
-            return;
-        }
-        told = Instant::now();
-        let per_second = done as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        context.emit(Event::Progress {
-            done: done as u64,
-            total: Some(total as u64),
-            unit: "example".to_owned(),
-            values: [("examples_per_second".to_owned(), per_second)].into(),
+        progress.update_with(done as u64, total, || {
+            let seconds = started.elapsed().as_secs_f64().max(1e-9);
+            [("examples_per_second", done as f64 / seconds)]
         });
     })?;
     let rows = found.chunks(labels.len()).enumerate().map(|(row, values)| {
@@ -123,24 +116,16 @@ fn likeliest(labels: &[String], probabilities: &BTreeMap<String, f64>) -> String
 }
 
 fn write_predictions(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    write_lines(path, rows, |row, file| serde_json::to_writer(file, row).map_err(Into::into))
+    let mut file = OutputFile::create(path)?;
+    rows.iter().try_for_each(|row| file.write_json_line(row))?;
+    file.finish()
 }
 
 fn write_answer(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    write_lines(path, rows, |row, file| write!(file, "{},{}", row.id, row.label))
-}
-
-fn write_lines(
-    path: &Path,
-    rows: &[Prediction],
-    line: impl Fn(&Prediction, &mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<(), StageError> {
-    let file = File::create(path).map_err(StageError::io("creating", path))?;
-    let mut file = BufWriter::new(file);
-    for row in rows {
-        line(row, &mut file)
-            .and_then(|()| file.write_all(b"\n"))
-            .map_err(StageError::io("writing", path))?;
-    }
-    file.flush().map_err(StageError::io("writing", path))
+    let mut file = OutputFile::create(path)?;
+    rows.iter().try_for_each(|row| {
+        let line = format!("{},{}", row.id, row.label);
+        file.write_line(line.as_bytes())
+    })?;
+    file.finish()
 }
