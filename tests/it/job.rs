@@ -9,12 +9,16 @@ use crate::harness::Project;
 
 const ALL_RAN: &str = "finetune=ran ingest=ran predict=ran score=ran split=ran tokenize=ran";
 
-/// A copy of what the default pipeline reads, with a shorter training.
 fn project() -> Project {
+    project_of_epochs(1)
+}
+
+/// A copy of what the default pipeline reads, with a training of that length.
+fn project_of_epochs(epochs: u32) -> Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pipeline = fs::read_to_string(root.join("pipeline.yaml")).unwrap();
     assert!(pipeline.contains("epochs: 6"));
-    let project = Project::new(&pipeline.replace("epochs: 6", "epochs: 1"));
+    let project = Project::new(&pipeline.replace("epochs: 6", &format!("epochs: {epochs}")));
     for folder in ["data/sample", "models/small-roberta"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
@@ -63,4 +67,37 @@ fn a_stage_on_a_device_that_is_not_there_fails_and_says_what_to_do() {
     let ended = project.run(&["--device", "cuda:7"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.contains("`cuda:7` is not available"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
+    let unbroken = project_of_epochs(3).expect_run(&[], ALL_RAN).digests();
+    let project = project_of_epochs(3);
+    let every_step = [("PIPE_CHECKPOINT_SECONDS", "0")];
+    let mut kills = 0;
+    // Each run gets a little further before it is killed without warning.
+    let ended = loop {
+        let mut running = project.start_with(&[], &every_step);
+        let mut steps_seen = 0;
+        while steps_seen < 1 + kills % 3 && running.read_line() {
+            let last = running.seen.last().unwrap();
+            let is_step = last["stage"] == "finetune" && last["said"]["event"] == "progress";
+            steps_seen += i32::from(is_step);
+        }
+        let has_trained = running
+            .seen
+            .iter()
+            .any(|line| line["event"] == "stage_finished" && line["stage"] == "finetune");
+        if has_trained || kills == 10 {
+            break running.end();
+        }
+        running.signal(rustix::process::Signal::KILL);
+        running.end();
+        kills += 1;
+    };
+    assert!(kills >= 3, "the training was over after {kills} kills");
+    assert!(ended.stdout.contains("resumed at step"), "{}", ended.stdout);
+    let ended = project.run(&[]).expect_code(0);
+    assert_eq!(ended.digests(), unbroken);
+    assert_eq!(project.entries("state"), [""; 0].map(std::path::PathBuf::from));
 }

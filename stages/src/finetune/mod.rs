@@ -2,6 +2,8 @@
 //! random weights. The defaults are the published recipe of BERT fine-tuning on small sets.
 
 #[cfg(feature = "model")]
+mod setup;
+#[cfg(feature = "model")]
 mod training;
 
 use crate::error::StageError;

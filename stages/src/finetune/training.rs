@@ -2,30 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use serde::Serialize;
 
+use super::setup::{
+    check_vocabulary, classes_of, load_options, optimizer, schedule, valid_classes,
+};
 use crate::error::StageError;
 use crate::event::Event;
 use crate::model::batch::Batch;
-use crate::model::checkpoint::has_weights;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
-use crate::model::encoder::DropoutRates;
-use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
+use crate::model::loading::{Weights, load};
 use crate::model::{device, folder};
 use crate::output::OutputFile;
-use crate::params::Params;
 use crate::progress::Progress;
 use crate::stage::Context;
 use crate::text;
 use crate::tokenize::TokenFile;
+use crate::train::checkpoint::{self, Position};
 use crate::train::evaluation::{Evaluation, evaluate, probabilities};
-use crate::train::optimizer::{AdamW, Moments};
+use crate::train::optimizer::Moments;
 use crate::train::order::{ModelShape, automatic_micro_batch, training_batches};
-use crate::train::schedule::{Decay, Schedule};
 use crate::train::step::{MicroBatch, Trainer};
 
 /// A line of `metrics.jsonl`. How long an epoch took is not in it, since equal runs make equal
@@ -109,26 +109,37 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     };
     let micro_batch = params.optional_int("micro_batch").map(|rows| rows.unsigned_abs() as usize);
 
-    let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
+    let state = context.manifest.state.as_path();
     let mut progress = Progress::new(context, "step");
-    let mut best: Option<(f64, Classifier)> = None;
-    for epoch in 0..epochs {
-        let started = Instant::now();
-        let (mut loss_sum, mut tokens) = (0.0, 0);
-        for rows in training_batches(&lengths, batch_size, trainer.seed, epoch) {
-            let parts = micro_batches(&train, &classes, &rows, micro_batch, shape);
-            let step = trainer.moments.steps;
+    let mut checkpoints = Checkpoints::new(state);
+    let mut at = Position::default();
+    let mut best: Option<Classifier> = None;
+    if let Some((position, best_so_far)) = checkpoint::restore(state, &mut trainer)? {
+        let message = format!("resumed at step {} of {total_steps}", position.steps);
+        context.emit(Event::Note { message });
+        (at, best) = (position, best_so_far);
+    }
+    while at.epoch < epochs {
+        let epoch = at.epoch;
+        let (started, mut tokens) = (Instant::now(), 0);
+        let batches = training_batches(&lengths, batch_size, trainer.seed, epoch);
+        for rows in &batches[at.batch.min(batches.len())..] {
+            let parts = micro_batches(&train, &classes, rows, micro_batch, shape);
             let loss = scalar(trainer.step(&parts))?;
             if !loss.is_finite() {
-                return Err(StageError::Diverged { step, loss });
+                return Err(StageError::Diverged { step: at.steps, loss });
             }
-            loss_sum += loss * rows.len() as f64;
+            at.steps = trainer.moments.steps;
+            at.batch += 1;
+            at.loss_sum_bits =
+                (f64::from_bits(at.loss_sum_bits) + loss * rows.len() as f64).to_bits();
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>();
-            progress.update_with(trainer.moments.steps, total_steps, || {
+            progress.update_with(at.steps, total_steps, || {
                 let seconds = started.elapsed().as_secs_f64().max(1e-9);
                 let epoch = (epoch + 1) as f64;
                 [("epoch", epoch), ("loss", loss), ("tokens_per_second", tokens as f64 / seconds)]
             });
+            checkpoints.save_if_due(&mut trainer, &at, best.as_ref())?;
         }
         let train_seconds = started.elapsed().as_secs_f64();
         let evaluation = match (&valid, &valid_classes) {
@@ -141,28 +152,34 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         };
         let row = EpochMetrics {
             epoch: epoch + 1,
-            steps: trainer.moments.steps,
-            learning_rate: trainer.schedule.rate(trainer.moments.steps),
-            train_loss: loss_sum / lengths.len().max(1) as f64,
+            steps: at.steps,
+            learning_rate: trainer.schedule.rate(at.steps),
+            train_loss: f64::from_bits(at.loss_sum_bits) / lengths.len().max(1) as f64,
             valid: evaluation.map(ValidMetrics::from),
         };
-        metrics_file.write_json_line(&row)?;
         let timing = [
             ("train_seconds", train_seconds),
             ("valid_seconds", started.elapsed().as_secs_f64() - train_seconds),
             ("tokens_per_second", tokens as f64 / train_seconds.max(1e-9)),
         ];
         context.emit(Event::Metrics { step: Some(epoch + 1), values: values_of(&row, &timing) });
+        // A row of numbers and fixed names always serializes.
+        at.metrics.push(serde_json::to_string(&row).unwrap_or_default());
         if let Some(evaluation) = evaluation.filter(|_| params.text("keep") == "best") {
             let figure = figure(&evaluation, params.text("metric"));
-            if best.as_ref().is_none_or(|(so_far, _)| figure > *so_far) {
-                best = Some((figure, trainer.model.frozen()));
+            if at.best_bits.is_none_or(|so_far| figure > f64::from_bits(so_far)) {
+                at.best_bits = Some(figure.to_bits());
+                best = Some(trainer.model.frozen());
             }
         }
+        (at.epoch, at.batch, at.loss_sum_bits) = (epoch + 1, 0, 0f64.to_bits());
+        checkpoints.save_if_due(&mut trainer, &at, best.as_ref())?;
     }
+    let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
+    at.metrics.iter().try_for_each(|line| metrics_file.write_line(line.as_bytes()))?;
     metrics_file.finish()?;
 
-    let model = best.map_or_else(|| trainer.model.frozen(), |(_, model)| model);
+    let model = best.unwrap_or_else(|| trainer.model.frozen());
     let output = context.output("model")?;
     std::fs::create_dir_all(output).map_err(StageError::io("creating", output))?;
     folder::write(output, &model, &config, &labels)?;
@@ -171,115 +188,6 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         std::fs::copy(&file, output.join(name)).map_err(StageError::io("copying", &file))?;
     }
     Ok(())
-}
-
-fn load_options(
-    params: &Params,
-    config: &ModelConfig,
-    classes: usize,
-    folder: &Path,
-) -> LoadOptions {
-    let rate = |name: &str, own: f64| params.optional_float(name).unwrap_or(own);
-    LoadOptions {
-        classes,
-        rates: DropoutRates {
-            hidden: rate("dropout", config.hidden_dropout),
-            attention: rate("attention_dropout", config.attention_dropout),
-        },
-        head_rate: rate("classifier_dropout", config.classifier_dropout),
-        seed: params.int("seed").unsigned_abs(),
-        weights: match params.text("init") {
-            "random" => Weights::Random,
-            "auto" if !has_weights(folder) => Weights::Random,
-            _ => Weights::Pretrained,
-        },
-        head: if params.text("head") == "new" {
-            HeadSource::New
-        } else {
-            HeadSource::CheckpointOrNew
-        },
-    }
-}
-
-fn optimizer(params: &Params) -> AdamW {
-    AdamW {
-        beta1: params.float("adam_beta1"),
-        beta2: params.float("adam_beta2"),
-        epsilon: params.float("adam_epsilon"),
-        weight_decay: params.float("weight_decay"),
-        max_gradient_norm: params.float("max_grad_norm"),
-    }
-}
-
-fn schedule(params: &Params, total_steps: u64) -> Schedule {
-    Schedule {
-        peak: params.float("learning_rate"),
-        decay: if params.text("schedule") == "linear" { Decay::Linear } else { Decay::Constant },
-        // Rounded up, as transformers' `TrainingArguments.get_warmup_steps` does.
-        warmup_steps: (params.float("warmup_ratio") * total_steps as f64).ceil() as u64,
-        total_steps,
-    }
-}
-
-/// The class of every training row.
-fn classes_of(tokens: &TokenFile, path: &Path) -> Result<Vec<usize>, StageError> {
-    let unfit = |problem: String| StageError::File { path: path.to_owned(), problem };
-    if tokens.rows() == 0 {
-        return Err(unfit("there are no training examples".to_owned()));
-    }
-    if tokens.label_names().len() < 2 {
-        let found = tokens.label_names().join(", ");
-        return Err(unfit(format!("a classifier needs two labels or more, there are: {found}")));
-    }
-    (0..tokens.rows())
-        .map(|row| {
-            tokens.label(row).ok_or_else(|| {
-                unfit(format!("example `{}` has no label to train on", tokens.id(row)))
-            })
-        })
-        .collect()
-}
-
-/// The class of every validation row, by the training file's order of labels.
-fn valid_classes(
-    tokens: &TokenFile,
-    path: &Path,
-    labels: &[String],
-) -> Result<Vec<usize>, StageError> {
-    let unfit = |problem: String| StageError::File { path: path.to_owned(), problem };
-    (0..tokens.rows())
-        .map(|row| {
-            let class = tokens.label(row).ok_or_else(|| {
-                unfit(format!("example `{}` has no label to evaluate by", tokens.id(row)))
-            })?;
-            let name = &tokens.label_names()[class];
-            labels.iter().position(|label| label == name).ok_or_else(|| {
-                unfit(format!("label `{name}` of example `{}` is not trained", tokens.id(row)))
-            })
-        })
-        .collect()
-}
-
-/// Ids beyond the embedding table come from a tokenizer that is not this model's.
-fn check_vocabulary(
-    tokens: &TokenFile,
-    config: &ModelConfig,
-    path: &Path,
-) -> Result<(), StageError> {
-    let highest = (0..tokens.rows()).flat_map(|row| tokens.ids(row)).copied().max().unwrap_or(0);
-    let problem = if highest as usize >= config.vocab_size {
-        format!("token {highest} is beyond the model's vocabulary of {}", config.vocab_size)
-    } else if tokens.longest() > config.max_tokens() {
-        format!(
-            "a sequence of {} tokens is beyond the model's {}",
-            tokens.longest(),
-            config.max_tokens()
-        )
-    } else {
-        return Ok(());
-    };
-    let problem = format!("{problem}; was it tokenized for another model?");
-    Err(StageError::File { path: path.to_owned(), problem })
 }
 
 fn micro_batches(
@@ -331,4 +239,39 @@ fn values_of(row: &EpochMetrics, timing: &[(&str, f64)]) -> BTreeMap<String, f64
     let figures = json.as_object().into_iter().flatten();
     let figures = figures.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
     figures.chain(timing.iter().map(|(name, value)| ((*name).to_owned(), *value))).collect()
+}
+
+/// Saves a checkpoint every so often, and never spends more than a twentieth of the time on it.
+struct Checkpoints<'a> {
+    folder: &'a Path,
+    pause: Duration,
+    last: Instant,
+}
+
+impl<'a> Checkpoints<'a> {
+    /// `PIPE_CHECKPOINT_SECONDS` says how often, by default every minute; 0 is after every step.
+    fn new(folder: &'a Path) -> Checkpoints<'a> {
+        let wanted = std::env::var("PIPE_CHECKPOINT_SECONDS").ok();
+        let seconds = wanted.and_then(|text| text.parse().ok()).unwrap_or(60);
+        Checkpoints { folder, pause: Duration::from_secs(seconds), last: Instant::now() }
+    }
+
+    fn save_if_due(
+        &mut self,
+        trainer: &mut Trainer,
+        at: &Position,
+        best: Option<&Classifier>,
+    ) -> Result<(), StageError> {
+        if self.last.elapsed() < self.pause {
+            return Ok(());
+        }
+        let started = Instant::now();
+        std::fs::create_dir_all(self.folder).map_err(StageError::io("creating", self.folder))?;
+        checkpoint::save(self.folder, trainer, at, best)?;
+        self.last = Instant::now();
+        if !self.pause.is_zero() {
+            self.pause = self.pause.max(started.elapsed() * 20);
+        }
+        Ok(())
+    }
 }

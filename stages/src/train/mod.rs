@@ -3,6 +3,7 @@
 //! One step of the mathematics is [`step::Trainer::step`]; everything random in it is addressed
 //! by seed and step, so it can be repeated from any point.
 
+pub mod checkpoint;
 pub mod evaluation;
 pub mod optimizer;
 pub mod order;

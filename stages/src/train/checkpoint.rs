@@ -1,0 +1,216 @@
+//! Where a training run was, on disk: parameters, moments and position, so that a run that was
+//! killed goes on and ends with the bytes of one that was not.
+//!
+//! Checkpoints lie in the stage's state folder, which is the key's own, so they fit whatever
+//! runs there. Each is written beside its place, synced and renamed; the last two are kept.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::optimizer::Moment;
+use super::step::Trainer;
+use crate::error::StageError;
+use crate::model::classifier::Classifier;
+use crate::model::parameters::{Parameter, leaf};
+use crate::tensors::{TensorFile, TensorSpec, write_tensors};
+
+/// How far training is. Floating-point sums are kept as bits: nothing is lost in writing them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// The epoch that is under way, from 0, and its next batch.
+    pub epoch: u64,
+    pub batch: usize,
+    /// Sum of the epoch's losses so far, each times its examples.
+    pub loss_sum_bits: u64,
+    /// Lines of `metrics.jsonl` of the epochs that are done.
+    pub metrics: Vec<String>,
+    /// The best validation figure so far, if the best epoch is to be kept.
+    pub best_bits: Option<u64>,
+}
+
+/// Writes a checkpoint into `folder` and removes all but the last two.
+pub fn save(
+    folder: &Path,
+    trainer: &mut Trainer,
+    position: &Position,
+    best: Option<&Classifier>,
+) -> Result<(), StageError> {
+    let mut tensors = BTreeMap::new();
+    values_of(&mut trainer.model, "parameter", folder, &mut tensors)?;
+    if let Some(best) = best {
+        values_of(&mut best.clone(), "best", folder, &mut tensors)?;
+    }
+    for (index, moment) in trainer.moments.of.iter().enumerate() {
+        let (first, second) = match moment {
+            Moment::None => continue,
+            Moment::Host { first, second } => (first.clone(), second.clone()),
+            Moment::Device(both) => (read(both.0.clone(), folder)?, read(both.1.clone(), folder)?),
+        };
+        tensors.insert(format!("first.{index}"), first);
+        tensors.insert(format!("second.{index}"), second);
+    }
+    let position_text = serde_json::to_string(position)
+        .map_err(|source| StageError::Json { path: folder.to_owned(), source })?;
+    let metadata = [("position".to_owned(), position_text)].into();
+    let specs = tensors
+        .iter()
+        .map(|(name, values)| TensorSpec::new::<f32>(name, &[values.len()]))
+        .collect();
+    let unsynced = folder.join("unsynced.safetensors");
+    write_tensors(&unsynced, &metadata, specs, |spec, out| {
+        out.write_all(bytemuck::cast_slice(&tensors[&spec.name]))
+    })?;
+    // Only what is on the disk gets the name of a checkpoint.
+    File::open(&unsynced)
+        .and_then(|file| file.sync_all())
+        .map_err(StageError::io("syncing", &unsynced))?;
+    let path = folder.join(format!("step-{:012}.safetensors", position.steps));
+    fs::rename(&unsynced, &path).map_err(StageError::io("renaming", &unsynced))?;
+    for old in checkpoints(folder)?.iter().rev().skip(2) {
+        fs::remove_file(old).map_err(StageError::io("removing", old))?;
+    }
+    Ok(())
+}
+
+/// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
+/// none. Returns the position and the best model so far.
+pub fn restore(
+    folder: &Path,
+    trainer: &mut Trainer,
+) -> Result<Option<(Position, Option<Classifier>)>, StageError> {
+    for path in checkpoints(folder)?.iter().rev() {
+        if let Ok(restored) = restore_from(path, trainer) {
+            return Ok(Some(restored));
+        }
+    }
+    Ok(None)
+}
+
+fn restore_from(
+    path: &Path,
+    trainer: &mut Trainer,
+) -> Result<(Position, Option<Classifier>), StageError> {
+    let file = TensorFile::open(path)?;
+    let position = file.metadata("position").unwrap_or_default();
+    let position: Position = serde_json::from_str(position)
+        .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
+    // All of it is read before anything is replaced: half a checkpoint changes nothing.
+    let mut model = trainer.model.clone();
+    let mut moments = Vec::new();
+    let device = model.parameters().first().map(|(_, parameter)| device_of(parameter));
+    for (index, (_, parameter)) in model.parameters().into_iter().enumerate() {
+        let count = count_of(&parameter);
+        replace(parameter, file.elements::<f32>(&format!("parameter.{index}"), Some(&[count]))?);
+        let name = format!("first.{index}");
+        if file.info(&name).is_none() {
+            moments.push(Moment::None);
+            continue;
+        }
+        let first = file.elements::<f32>(&name, Some(&[count]))?.to_vec();
+        let second = file.elements::<f32>(&format!("second.{index}"), Some(&[count]))?.to_vec();
+        moments.push(match &device {
+            Some(device) if !is_cpu(device) => {
+                let tensor = |values: Vec<f32>| {
+                    Tensor::<1>::from_data(
+                        TensorData::new(values, [count]),
+                        &device.clone().inner(),
+                    )
+                };
+                Moment::Device(Box::new((tensor(first), tensor(second))))
+            }
+            _ => Moment::Host { first, second },
+        });
+    }
+    let best = match position.best_bits {
+        None => None,
+        Some(_) => {
+            let mut best = model.frozen();
+            for (index, (_, parameter)) in best.parameters().into_iter().enumerate() {
+                let count = count_of(&parameter);
+                let values = file.elements::<f32>(&format!("best.{index}"), Some(&[count]))?;
+                replace(parameter, values);
+            }
+            Some(best)
+        }
+    };
+    trainer.model = model;
+    trainer.moments.steps = position.steps;
+    trainer.moments.of = moments;
+    Ok((position, best))
+}
+
+/// The checkpoints of a folder, oldest first.
+fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StageError::io("reading", folder)(error)),
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_checkpoint = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("step-"))
+    };
+    let mut found: Vec<PathBuf> = paths.filter(is_checkpoint).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn values_of(
+    model: &mut Classifier,
+    kind: &str,
+    folder: &Path,
+    into: &mut BTreeMap<String, Vec<f32>>,
+) -> Result<(), StageError> {
+    for (index, (_, parameter)) in model.parameters().into_iter().enumerate() {
+        let values = match parameter {
+            Parameter::Vector(tensor) => read(tensor.clone(), folder)?,
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => read(tensor.clone(), folder)?,
+        };
+        into.insert(format!("{kind}.{index}"), values);
+    }
+    Ok(())
+}
+
+fn read<const D: usize>(tensor: Tensor<D>, folder: &Path) -> Result<Vec<f32>, StageError> {
+    tensor.try_into_vec_as::<f32>().map_err(|error| StageError::File {
+        path: folder.to_owned(),
+        problem: format!("a tensor could not be read back from the device: {error}"),
+    })
+}
+
+fn count_of(parameter: &Parameter) -> usize {
+    match parameter {
+        Parameter::Vector(tensor) => tensor.dims()[0],
+        Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
+    }
+}
+
+fn device_of(parameter: &Parameter) -> burn::tensor::Device {
+    match parameter {
+        Parameter::Vector(tensor) => tensor.device(),
+        Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.device(),
+    }
+}
+
+fn is_cpu(device: &burn::tensor::Device) -> bool {
+    *device == burn::tensor::Device::flex()
+}
+
+fn replace(parameter: Parameter, values: &[f32]) {
+    fn put<const D: usize>(tensor: &mut Tensor<D>, values: &[f32]) {
+        let data = TensorData::new(values.to_vec(), tensor.dims());
+        *tensor = leaf(Tensor::from_data(data, &tensor.device()));
+    }
+    match parameter {
+        Parameter::Vector(tensor) => put(tensor, values),
+        Parameter::Weight(tensor) | Parameter::Table(tensor) => put(tensor, values),
+    }
+}
