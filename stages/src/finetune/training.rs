@@ -1,7 +1,6 @@
 //! The training run of `finetune`: epochs, steps, evaluation, and which model is kept.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
@@ -109,12 +108,13 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     };
     let micro_batch = params.optional_int("micro_batch").map(|rows| rows.unsigned_abs() as usize);
 
-    let state = context.manifest.state.as_path();
     let mut progress = Progress::new(context, "step");
-    let mut checkpoints = Checkpoints::new(state);
+    let mut checkpoints = Checkpoints::new(context);
     let mut at = Position::default();
     let mut best: Option<Classifier> = None;
-    if let Some((position, best_so_far)) = checkpoint::restore(state, &mut trainer)? {
+    if let Some((position, best_so_far)) =
+        checkpoint::restore(&context.manifest.state, &mut trainer)?
+    {
         let message = format!("resumed at step {} of {total_steps}", position.steps);
         context.emit(Event::Note { message });
         (at, best) = (position, best_so_far);
@@ -139,7 +139,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
                 let epoch = (epoch + 1) as f64;
                 [("epoch", epoch), ("loss", loss), ("tokens_per_second", tokens as f64 / seconds)]
             });
-            checkpoints.save_if_due(&mut trainer, &at, best.as_ref())?;
+            checkpoints.save_if_due(&mut trainer, &at, best.as_ref());
         }
         let train_seconds = started.elapsed().as_secs_f64();
         let evaluation = match (&valid, &valid_classes) {
@@ -173,7 +173,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
             }
         }
         (at.epoch, at.batch, at.loss_sum_bits) = (epoch + 1, 0, 0f64.to_bits());
-        checkpoints.save_if_due(&mut trainer, &at, best.as_ref())?;
+        checkpoints.save_if_due(&mut trainer, &at, best.as_ref());
     }
     let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
     at.metrics.iter().try_for_each(|line| metrics_file.write_line(line.as_bytes()))?;
@@ -243,35 +243,36 @@ fn values_of(row: &EpochMetrics, timing: &[(&str, f64)]) -> BTreeMap<String, f64
 
 /// Saves a checkpoint every so often, and never spends more than a twentieth of the time on it.
 struct Checkpoints<'a> {
-    folder: &'a Path,
+    context: &'a Context<'a>,
     pause: Duration,
     last: Instant,
 }
 
 impl<'a> Checkpoints<'a> {
     /// `PIPE_CHECKPOINT_SECONDS` says how often, by default every minute; 0 is after every step.
-    fn new(folder: &'a Path) -> Checkpoints<'a> {
+    fn new(context: &'a Context<'a>) -> Checkpoints<'a> {
         let wanted = std::env::var("PIPE_CHECKPOINT_SECONDS").ok();
         let seconds = wanted.and_then(|text| text.parse().ok()).unwrap_or(60);
-        Checkpoints { folder, pause: Duration::from_secs(seconds), last: Instant::now() }
+        Checkpoints { context, pause: Duration::from_secs(seconds), last: Instant::now() }
     }
 
-    fn save_if_due(
-        &mut self,
-        trainer: &mut Trainer,
-        at: &Position,
-        best: Option<&Classifier>,
-    ) -> Result<(), StageError> {
+    fn save_if_due(&mut self, trainer: &mut Trainer, at: &Position, best: Option<&Classifier>) {
         if self.last.elapsed() < self.pause {
-            return Ok(());
+            return;
         }
         let started = Instant::now();
-        std::fs::create_dir_all(self.folder).map_err(StageError::io("creating", self.folder))?;
-        checkpoint::save(self.folder, trainer, at, best)?;
+        let folder = self.context.manifest.state.as_path();
+        let saved = std::fs::create_dir_all(folder)
+            .map_err(StageError::io("creating", folder))
+            .and_then(|()| checkpoint::save(folder, trainer, at, best));
+        if let Err(error) = saved {
+            // Training needs no checkpoint to go on; a full disk may have room again later.
+            let message = format!("no checkpoint of step {}: {error}", at.steps);
+            self.context.emit(Event::Warning { message });
+        }
         self.last = Instant::now();
         if !self.pause.is_zero() {
             self.pause = self.pause.max(started.elapsed() * 20);
         }
-        Ok(())
     }
 }
