@@ -127,3 +127,11 @@ pub fn prefix(family: Family) -> &'static str {
         Family::Mpnet => "mpnet.",
     }
 }
+
+/// The checkpoint name of a head's last weight, whose shape is `[classes, hidden]`.
+pub fn last_weight(family: Family) -> &'static str {
+    match family {
+        Family::Bert => "classifier.weight",
+        Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
+    }
+}

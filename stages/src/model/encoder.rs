@@ -86,17 +86,6 @@ impl Encoder {
         states.slice([0..rows, 0..1]).reshape([rows, hidden])
     }
 
-    /// The states of all tokens after the last layer.
-    ///
-    /// # Shapes
-    ///
-    /// Result: `[rows, width, hidden]`.
-    pub fn states(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<3> {
-        let pass = self.pass(batch, noise);
-        let states = self.embeddings.forward(batch, self.rates.hidden, noise);
-        self.layers.iter().fold(states, |states, layer| layer.forward(states, batch.width, &pass))
-    }
-
     fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
         let padding = batch.has_padding().then(|| {
             // Not minus infinity: a row that is all padding must not become NaN.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use super::checkpoint::Checkpoint;
-use super::classifier::{Classifier, prefix};
+use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
 use super::parameters::{ParameterSource, Start};
@@ -99,10 +99,7 @@ pub fn load(
 
 /// Whether the checkpoint's head fits, judged by its last layer.
 fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usize) -> bool {
-    let name = match config.family {
-        Family::Bert => "classifier.weight",
-        Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
-    };
+    let name = last_weight(config.family);
     let tensor = checkpoint.and_then(|checkpoint| checkpoint.get(name));
     tensor.is_some_and(|tensor| tensor.shape == [classes, config.hidden_size])
 }

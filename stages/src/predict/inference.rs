@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::error::StageError;
 use crate::event::Event;
 use crate::model::checkpoint::Checkpoint;
-use crate::model::classifier::Classifier;
-use crate::model::config::{Family, ModelConfig};
+use crate::model::classifier::{Classifier, last_weight};
+use crate::model::config::ModelConfig;
 use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
@@ -54,12 +54,9 @@ fn labels(
 ) -> Result<Vec<String>, StageError> {
     let own = if config.labels.is_empty() {
         // A checkpoint without names: transformers calls them so too.
-        let last = match config.family {
-            Family::Bert => "classifier.weight",
-            Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
-        };
         let checkpoint = Checkpoint::open(folder)?;
-        let classes = checkpoint.get(last).map_or(2, |tensor| tensor.shape[0]);
+        let classes =
+            checkpoint.get(last_weight(config.family)).map_or(2, |tensor| tensor.shape[0]);
         (0..classes).map(|class| format!("LABEL_{class}")).collect()
     } else {
         config.labels.clone()
