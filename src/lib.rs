@@ -65,9 +65,11 @@
 pub mod cli;
 pub mod console;
 pub mod digest;
+pub mod disk;
 pub mod error;
 pub mod executor;
 pub mod exit;
+pub mod fault;
 pub mod file_error;
 pub mod graph;
 pub mod index;

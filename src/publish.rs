@@ -6,15 +6,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, XattrFlags, getxattr, renameat_with, setxattr};
+use rustix::fs::getxattr;
+use rustix::io::Errno;
+use rustix::process::test_kill_process;
 use serde::Serialize;
 use stages::Kind;
 
 use crate::digest::Content;
+use crate::disk;
 use crate::file_error::FileError;
 use crate::index::{Index, exists};
 use crate::record::Artifact;
-use crate::scratch::{Scratch, rename_into, temporary_beside};
+use crate::scratch::{Scratch, maker_of_temporary, rename_into, temporary_beside};
 use crate::store::{Damaged, Store};
 
 /// What publishing an output came to.
@@ -43,13 +46,21 @@ pub fn publish(
         true => Some(index.source(target).map(|source| source.content).ok()),
         false => None,
     };
+    let note = store.published_note(target);
+    let noted = fs::read_to_string(&note).unwrap_or_default();
     if found == Some(Some(wanted)) {
+        if noted != note_text(wanted, target) {
+            // A run was killed between the copy and the note. Without it a later run may take the
+            // copy for the user's own; but that is no reason to fail now.
+            remove_left_beside(target);
+            let _ = scratch.write(&note, note_text(wanted, target).as_bytes(), false);
+        }
         return Ok(Ok(Published::Unchanged));
     }
-    let note = store.published_note(target);
     let ours = |content: Content| {
-        let noted = fs::read_to_string(&note).is_ok_and(|text| text == note_text(content, target));
-        noted || store.object(content).exists() || carries_mark(target, content)
+        noted == note_text(content, target)
+            || store.object(content).exists()
+            || carries_mark(target, content)
     };
     let may_replace = found.is_none_or(|found| found.is_some_and(ours));
     if !may_replace && !overwrite {
@@ -61,7 +72,7 @@ pub fn publish(
     let copy = scratch.path()?;
     copy_out(wanted, &copy, store)?;
     mark(&copy, wanted);
-    put_in_place(&copy, target)?;
+    put_in_place(&copy, target, &note)?;
     scratch.write(&note, note_text(wanted, target).as_bytes(), false)?;
     Ok(Ok(Published::Written))
 }
@@ -72,7 +83,7 @@ const MARK: &str = "user.pipe.published";
 
 /// Without effect where the file system has no extended attributes: then the note has to do.
 fn mark(copy: &Path, content: Content) {
-    let _ = setxattr(copy, MARK, content.to_string().as_bytes(), XattrFlags::empty());
+    let _ = disk::set_attribute(copy, MARK, content.to_string().as_bytes());
 }
 
 fn carries_mark(target: &Path, content: Content) -> bool {
@@ -94,11 +105,11 @@ fn copy_out(content: Content, target: &Path, store: &Store) -> Result<(), FileEr
             let object = store.object(content);
             let tree = store.tree(content);
             let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
-            fs::create_dir(target).map_err(FileError::at("making the folder", target))?;
+            disk::create_folder(target).map_err(FileError::at("making the folder", target))?;
             for (relative, file) in &tree.0 {
                 let copy = target.join(relative);
                 if let Some(folder) = copy.parent() {
-                    let made = fs::create_dir_all(folder);
+                    let made = disk::create_folders(folder);
                     made.map_err(FileError::at("making the folder", folder))?;
                 }
                 copy_file(&store.object(Content::file(file.digest)), &copy)?;
@@ -110,17 +121,16 @@ fn copy_out(content: Content, target: &Path, store: &Store) -> Result<(), FileEr
 
 /// A reflink where the file system has them: `io::copy` leaves it to the kernel.
 fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
-    let mut source = File::open(from).map_err(FileError::at("reading", from))?;
-    let mut target = File::create_new(to).map_err(FileError::at("writing", to))?;
-    io::copy(&mut source, &mut target).map_err(FileError::at("writing", to))?;
-    Ok(())
+    let source = File::open(from).map_err(FileError::at("reading", from))?;
+    let target = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
+    disk::copy_bytes(&source, &target, to).map_err(FileError::at("writing", to))
 }
 
 /// Swaps the finished copy in at once; what was there before is removed after.
-fn put_in_place(copy: &Path, target: &Path) -> Result<(), FileError> {
+fn put_in_place(copy: &Path, target: &Path, note: &Path) -> Result<(), FileError> {
     let replace = |copy: &Path| -> io::Result<()> {
         if !target.is_symlink() && (target.is_dir() || copy.is_dir() && target.exists()) {
-            renameat_with(CWD, copy, CWD, target, RenameFlags::EXCHANGE)?;
+            disk::exchange(copy, target)?;
             return remove(copy);
         }
         rename_into(copy, target)
@@ -128,6 +138,9 @@ fn put_in_place(copy: &Path, target: &Path) -> Result<(), FileError> {
     let replaced = match replace(copy) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             // The store is on another disk: one more copy, beside the target.
+            // Killed from here on, the missing note tells the next run to look for what is left.
+            let _ = disk::remove_file(note);
+            remove_left_beside(target);
             let beside = temporary_beside(target);
             let moved = copy_tree(copy, &beside).and_then(|()| replace(&beside));
             if moved.is_err() {
@@ -140,18 +153,29 @@ fn put_in_place(copy: &Path, target: &Path) -> Result<(), FileError> {
     replaced.map_err(FileError::at("publishing", target))
 }
 
+/// Removes what dead processes have left beside a target.
+fn remove_left_beside(target: &Path) {
+    let Some(folder) = target.parent() else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let maker = entry.file_name().to_str().and_then(|name| maker_of_temporary(name, target));
+        if maker.is_some_and(|maker| test_kill_process(maker) == Err(Errno::SRCH)) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
 fn remove(path: &Path) -> io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if path.is_dir() { disk::remove_folders(path) } else { disk::remove_file(path) }
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder)?;
+        disk::create_folders(folder)?;
     }
     if !from.is_dir() {
-        return fs::copy(from, to).map(drop);
+        return disk::copy(from, to);
     }
-    fs::create_dir(to)?;
+    disk::create_folder(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target: PathBuf = to.join(entry.file_name());

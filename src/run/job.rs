@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use stages::{Event, Kind};
 
+use crate::disk;
 use crate::executor::{Executor, ExitStatus, Stopper};
+use crate::fault;
 use crate::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::{Place, Resolved};
@@ -48,7 +50,7 @@ pub fn run_stage(
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
-        let _ = fs::remove_dir_all(&folder);
+        let _ = disk::remove_folders(&folder);
     }
     result
 }
@@ -91,7 +93,7 @@ fn run_in(
     check_status(status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
 
-    let durable = seconds >= DURABLE_SECONDS;
+    let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
     let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
     let record = Record {
         key: resolved.key,
@@ -107,8 +109,10 @@ fn run_in(
         when: now_rfc3339(),
         pipe: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    store.write_record(&record, context.scratch, durable)?;
+    // Before the record: a mark without one is passed over, a record without one is never found
+    // to compare with.
     store.mark_stage(&stage.name, resolved.key)?;
+    store.write_record(&record, context.scratch, durable)?;
     remove_state(store, resolved.key);
     Ok(record)
 }
