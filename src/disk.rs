@@ -11,6 +11,12 @@ use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
 
 use crate::fault::{self, Needs, around};
 
+/// Whether there is no room for a block or two.
+pub fn is_full(path: &Path) -> bool {
+    let disk = rustix::fs::statvfs(path);
+    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 16 * 1024)
+}
+
 pub fn create_folder(path: &Path) -> io::Result<()> {
     around("mkdir", path, Needs::Space, || fs::create_dir(path))
 }

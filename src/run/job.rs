@@ -90,6 +90,14 @@ fn run_in(
         on_event(&event);
     })?;
     let seconds = began.elapsed().as_secs_f64();
+    if !status.is_success() && disk::is_full(folder) {
+        // The stage may not even have been able to write so into its log.
+        on_event(&Event::Warning {
+            message: "no space is left on the store's disk; free some and run again: what has \
+                      been recorded is intact"
+                .to_owned(),
+        });
+    }
     check_status(status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
 

@@ -1,19 +1,18 @@
 //! The engine where things go wrong: killed or refused at every call that changes the disk, with
-//! a damaged store, on a full disk, beside seven others. After each, the next run is right.
+//! a damaged store, on a full disk. After each, the next run is right.
 //!
-//! The number of kills grows with `PIPE_KILLS`, that of rounds side by side with `PIPE_ROUNDS`.
+//! The numbers of kills and damages grow with `PIPE_KILLS` and `PIPE_DAMAGES`.
 
 mod damage;
 mod full_disk;
 mod kill;
 mod project;
 mod refused;
-mod side_by_side;
 
 use tempfile::TempDir;
 
 /// A number from the environment, for the long form of a test.
-fn number_from(variable: &str, default: usize) -> usize {
+pub fn number_from(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

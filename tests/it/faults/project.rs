@@ -42,8 +42,9 @@ stages:
     outputs: [parts, link]
     publish: {parts: out/parts}
   joined:
-    run: echo joined >> ran.log; cat "$IN_parts/sorted" "$IN_parts/deep/first" "$IN_copy" > "$OUT_joined"
+    run: echo joined >> ran.log; cat "$IN_parts/sorted" "$IN_parts/deep/first" "$IN_copy" > "$OUT_joined"; echo "$PARAM_n" >> "$OUT_joined"
     inputs: {parts: parts:parts, copy: cut_off:copy}
+    params: {n: 1}
     outputs: [joined]
     publish: {joined: joined.txt}
   rows:
@@ -81,6 +82,8 @@ pub enum Before {
     /// Run once; since then the source has changed, a published file is gone and the object that
     /// it was copied from is damaged.
     Changed,
+    /// Run once.
+    Finished,
 }
 
 /// A project in some state, to be copied for each fault, and how an undisturbed run ends.
@@ -100,9 +103,11 @@ impl Scene {
     pub fn new(before: Before) -> Scene {
         let template = Project::new_in(in_memory(), PIPELINE);
         template.write("text.txt", "the quick brown fox jumps\n");
-        if before == Before::Changed {
+        if before != Before::Fresh {
             template.pipe(&[&ARGUMENTS[..], &["1"]].concat()).expect_code(1);
             template.take_log();
+        }
+        if before == Before::Changed {
             template.write("text.txt", "over the lazy old dog\n");
             let fixed = template.path("out/fixed.txt");
             let text = fs::read(&fixed).unwrap();
@@ -121,6 +126,23 @@ impl Scene {
         assert_eq!(keys.len(), 8, "{}", undisturbed.stdout);
         let recorded_before = records(&template).keys().cloned().collect();
         Scene { before, right: listing(&project), keys, recorded_before, undisturbed, template }
+    }
+
+    /// How many points there are in an undisturbed run.
+    pub fn points(&self) -> usize {
+        let project = self.project();
+        let log = project.path("points.log");
+        let environment = [("PIPE_FAULT", "1000000"), ("PIPE_FAULT_LOG", log.to_str().unwrap())];
+        run(&project, "1", &environment).expect_code(1);
+        project.read("points.log").lines().count()
+    }
+
+    pub fn template(&self) -> &Project {
+        &self.template
+    }
+
+    pub fn key(&self, stage: &str) -> &str {
+        &self.keys[stage]
     }
 
     /// The project as the faulty run is to find it.
