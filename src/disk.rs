@@ -94,7 +94,9 @@ pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || {
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // Not every file system can tell by itself.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if to.symlink_metadata().is_err() => {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+                if to.symlink_metadata().is_err() =>
+            {
                 fs::rename(from, to)
             }
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {

@@ -53,8 +53,17 @@ impl Store {
         &self.root
     }
 
-    /// Makes the store's folder, hidden from git, if it is not there.
-    pub fn prepare(&self, scratch: &Scratch) -> Result<(), FileError> {
+    /// Makes the store's folder if it is not there.
+    pub fn prepare(&self) -> Result<(), FileError> {
+        match self.root.is_dir() {
+            true => Ok(()),
+            false => disk::create_folders(&self.root)
+                .map_err(FileError::at("making the store", &self.root)),
+        }
+    }
+
+    /// Hides the store from git.
+    pub fn hide(&self, scratch: &Scratch) -> Result<(), FileError> {
         let ignore = self.root.join(".gitignore");
         match ignore.exists() {
             true => Ok(()),
@@ -273,7 +282,8 @@ impl Store {
         let tree = Tree(stored?);
         let content = tree.content();
         let temporary = scratch.path()?;
-        disk::write_new(&temporary, tree.to_text().as_bytes()).map_err(FileError::at("writing", &temporary))?;
+        disk::write_new(&temporary, tree.to_text().as_bytes())
+            .map_err(FileError::at("writing", &temporary))?;
         self.place(&temporary, content, durable)?;
         Ok(Artifact { content, bytes: tree.bytes() })
     }

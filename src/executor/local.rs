@@ -44,7 +44,8 @@ impl Local {
 impl Executor for Local {
     fn start(&self, task: &Task) -> Result<Box<dyn Process>, FileError> {
         let guard = self.guard()?;
-        let log = disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
+        let log =
+            disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
         let log_too = log.try_clone().map_err(FileError::at("opening the log", &task.log))?;
         let mut command = Command::new(&task.program);
         command

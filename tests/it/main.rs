@@ -1,6 +1,7 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
 mod cli;
+mod corpus;
 mod faults;
 mod graph;
 mod harness;

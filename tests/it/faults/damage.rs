@@ -108,7 +108,8 @@ fn a_damaged_store_gives_the_right_result_or_an_error_in_words() {
     let right = scene.project();
     right.pipe(&arguments).expect_code(0);
     let published = |project: &Project| -> Vec<Option<String>> {
-        let paths = ["joined.txt", "count.txt", "out/words.txt", "out/fixed.txt", "out/train.jsonl"];
+        let paths =
+            ["joined.txt", "count.txt", "out/words.txt", "out/fixed.txt", "out/train.jsonl"];
         let folder = ["out/parts/sorted", "out/parts/deep/first", "out/parts/deep/same"];
         let paths = paths.into_iter().chain(folder);
         paths.map(|path| fs::read_to_string(project.path(path)).ok()).collect()

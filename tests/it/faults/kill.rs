@@ -19,9 +19,7 @@ fn held_open_by_all(command: &mut Command) -> PipeReader {
     // SAFETY: `dup` is a plain system call, allowed between fork and exec. The copy has no
     // close-on-exec flag.
     unsafe {
-        command.pre_exec(move || {
-            rustix::io::dup(&writer).map(mem::forget).map_err(Into::into)
-        });
+        command.pre_exec(move || rustix::io::dup(&writer).map(mem::forget).map_err(Into::into));
     }
     reader
 }

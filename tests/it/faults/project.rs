@@ -121,7 +121,8 @@ impl Scene {
         let events = undisturbed.events().into_iter();
         let finished = events.filter(|event| event["event"] == "stage_finished");
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        let keys = finished.filter_map(|event| Some((text(&event["stage"])?, text(&event["key"])?)));
+        let keys =
+            finished.filter_map(|event| Some((text(&event["stage"])?, text(&event["key"])?)));
         let keys: BTreeMap<String, String> = keys.collect();
         assert_eq!(keys.len(), 8, "{}", undisturbed.stdout);
         let recorded_before = records(&template).keys().cloned().collect();
