@@ -2,13 +2,22 @@
 //! records, objects) names bytes by these and never by paths or times.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use stages::Kind;
 
+use crate::disk;
 use crate::file_error::FileError;
+
+/// Bytes that stay in a core's cache between being hashed and being written.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
+/// From how many bytes on several threads hash faster than one, as `blake3` says.
+const WORTH_THREADS: usize = 128 * 1024;
 
 /// A BLAKE3 hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +33,31 @@ impl Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update_mmap_rayon(path).map_err(FileError::at("hashing", path))?;
         Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// Copies a file and hashes what is copied, so that it is read once. Where the file system can
+    /// share the bytes nothing is copied at all.
+    pub fn of_copy(from: &Path, to: &Path) -> Result<Digest, FileError> {
+        let mut source = File::open(from).map_err(FileError::at("reading", from))?;
+        let copy = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
+        if disk::share_bytes(&source, &copy, to).is_ok() {
+            return Digest::of_file(to);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; COPIED_AT_ONCE];
+        loop {
+            let read = match source.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(FileError::at("reading", from))?,
+            };
+            let read = &buffer[..read];
+            match read.len() {
+                0 => return Ok(Digest(*hasher.finalize().as_bytes())),
+                0..WORTH_THREADS => hasher.update(read),
+                _ => hasher.update_rayon(read),
+            };
+            disk::write_all(&copy, read, to).map_err(FileError::at("writing", to))?;
+        }
     }
 
     pub fn from_bytes(bytes: [u8; 32]) -> Digest {

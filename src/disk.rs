@@ -76,6 +76,14 @@ pub fn copy_bytes(mut from: &File, mut to: &File, path: &Path) -> io::Result<()>
     around("copy", path, Needs::Space, || io::copy(&mut from, &mut to)).map(drop)
 }
 
+/// Lets one file have the bytes of another without copying them (a reflink); fails where the file
+/// system cannot.
+pub fn share_bytes(from: &File, to: &File, path: &Path) -> io::Result<()> {
+    around("ficlone", path, Needs::Space, || {
+        rustix::fs::ioctl_ficlone(to, from).map_err(Into::into)
+    })
+}
+
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     around("copy", to, Needs::Space, || fs::copy(from, to)).map(drop)
 }

@@ -302,12 +302,12 @@ impl Store {
         // A link, symbolic or hard, leads to a file that someone else may write to later: its
         // bytes are copied. All else is moved.
         let temporary = scratch.path()?;
-        if linked || metadata.nlink() > 1 {
-            disk::copy(path, &temporary).map_err(FileError::at("copying", path))?;
+        let digest = if linked || metadata.nlink() > 1 {
+            Digest::of_copy(path, &temporary)?
         } else {
             disk::rename(path, &temporary).map_err(FileError::at("moving", path))?;
-        }
-        let digest = Digest::of_file(&temporary)?;
+            Digest::of_file(&temporary)?
+        };
         let metadata = fs::metadata(&temporary).map_err(FileError::at("reading", &temporary))?;
         self.place(&temporary, Content::file(digest), durable)?;
         Ok(TreeFile { digest, bytes: metadata.size() })
