@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::run_log::RunLogError;
 use crate::show::ShowError;
 
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,10 @@ pub enum Error {
     NoSuchFile { artifact: String, file: String, known: Vec<String> },
     #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
+    #[error("run `{run}` did not publish `{}`", path.display())]
+    NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error(transparent)]
+    RunLog(#[from] RunLogError),
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
     #[error(transparent)]
@@ -60,6 +65,14 @@ impl Error {
             }
             Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
+            Error::NotPublished { known, .. } if known.is_empty() => {
+                Some("it published nothing".to_owned())
+            }
+            Error::NotPublished { known, .. } => {
+                let known: Vec<String> = known.iter().map(|path| path.display().to_string()).collect();
+                Some(format!("it published {}", known.join(", ")))
+            }
+            Error::RunLog(error) => error.hint(),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::run::event::Summary;
+use crate::run_log::RunLogError;
 
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +37,17 @@ impl Exit {
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
+            | Error::NotPublished { .. }
+            | Error::RunLog(
+                RunLogError::Empty
+                | RunLogError::Unknown { .. }
+                | RunLogError::TooFew { .. }
+                | RunLogError::Ambiguous { .. },
+            )
             | Error::Folder(_)
             | Error::Plan(_) => Exit::Wrong,
             Error::File(_)
+            | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)
             | Error::Output(_)
             | Error::Signals(_)

@@ -12,6 +12,8 @@
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
 //! cache/locks/<key>                locked while some process runs that key
 //! cache/quarantine/                damaged objects
+//! cache/runs/<id>.json             what a run of the pipeline did
+//! cache/in-use                     locked: by runs together, by `cache gc` alone
 //! cache/index                      digests of source files
 //! cache/tmp/                       what is not finished
 //! ```
@@ -65,6 +67,18 @@ impl Store {
         self.root.join("index")
     }
 
+    pub fn in_use_file(&self) -> PathBuf {
+        self.root.join("in-use")
+    }
+
+    pub fn runs_folder(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run_file(&self, id: &str) -> PathBuf {
+        self.runs_folder().join(format!("{id}.json"))
+    }
+
     pub fn scratch_folder(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -93,7 +107,7 @@ impl Store {
 
     // Records.
 
-    fn record_file(&self, key: Key) -> PathBuf {
+    pub fn record_file(&self, key: Key) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
     }
@@ -216,7 +230,7 @@ impl Store {
         Ok(Err(Damaged(digest)))
     }
 
-    fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
         let name =

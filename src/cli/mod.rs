@@ -1,9 +1,12 @@
 //! What the user typed. Each subcommand has a file; what they share is in [`project`].
 
 mod cache;
+mod diff;
 mod explain;
 mod graph;
+mod log;
 pub mod project;
+pub mod restore;
 mod run;
 mod show;
 mod stage;
@@ -84,7 +87,13 @@ enum Command {
     Explain(explain::ExplainOptions),
     /// Draw the graph of stages
     Graph(graph::GraphOptions),
-    /// Look into the store
+    /// List the runs: when, what ran, how long, what came out
+    Log(log::LogOptions),
+    /// Compare two runs: parameters, inputs, metrics
+    Diff(diff::DiffOptions),
+    /// Put back what an earlier run had published
+    Restore(restore::RestoreOptions),
+    /// Look into the store, check it, tidy it up
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
@@ -122,6 +131,9 @@ impl Cli {
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
             Command::Graph(options) => graph::execute(&options, globals, console),
+            Command::Log(options) => log::execute(&options, globals, console),
+            Command::Diff(options) => diff::execute(&options, globals, console),
+            Command::Restore(options) => restore::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),

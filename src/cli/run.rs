@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::file_error::FileError;
 use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
+use crate::run_log::RunLog;
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -56,6 +57,10 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     let project = Project::load(globals, &options.overrides.overrides())?;
     let selected = project.select(&options.stages)?;
     let forced = forced(options, &project);
+    let _in_use = match options.dry_run {
+        true => None,
+        false => Some(project.use_store(console)?),
+    };
     let sources = project.sources(!options.no_index, options.offline);
     let plan = project.plan(&selected, &forced, &sources)?;
     if options.dry_run {
@@ -88,8 +93,22 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         executor: &executor,
     };
     let mut view = console.run_view(options.json);
-    let summary = run(plan, &config, &ground, (sender, receiver), &mut |event| view.show(&event))?;
+    let mut log = RunLog::new(&project.pipeline, typed(), &options.overrides.overrides());
+    let mut report = |event| {
+        log.take(&event);
+        view.show(&event);
+    };
+    let summary = run(plan, &config, &ground, (sender, receiver), &mut report)?;
+    if let Err(error) = log.write(&project.store) {
+        // The results are in the store; only `pipe log` will not know of this run.
+        console.warning(&format!("this run is missing in `pipe log`: {error}"));
+    }
     Ok(Exit::of_run(&summary))
+}
+
+/// What the user typed after `pipe`.
+fn typed() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn forced(options: &RunOptions, project: &Project) -> BTreeSet<String> {

@@ -3,6 +3,7 @@
 
 mod explanation;
 mod live;
+mod log_view;
 mod plan_view;
 mod run_view;
 mod style;
@@ -15,9 +16,13 @@ pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
 
+use crate::cli::restore::Rebuild;
 use crate::error::Error;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
+use crate::restore::RestoredOutput;
+use crate::run_diff::RunDiff;
+use crate::run_log::LoggedRun;
 use crate::store::Store;
 
 /// Where and how to print.
@@ -72,6 +77,13 @@ impl Console {
         talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
     }
 
+    /// Says what goes on.
+    pub fn note(&self, message: &str) {
+        if !self.quiet {
+            talk(message);
+        }
+    }
+
     /// A plan as a table; as a forecast (`--dry-run`) or as the state of things (`status`).
     pub fn plan(
         &self,
@@ -100,6 +112,42 @@ impl Console {
         })
     }
 
+    /// Runs of the log, newest first, of `all` that there are.
+    pub fn run_log(&self, runs: &[LoggedRun], all: usize, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => runs.iter().map(json_line).collect(),
+            false => log_view::log(runs, all, &self.out),
+        })
+    }
+
+    /// Two runs compared.
+    pub fn run_diff(
+        &self,
+        diff: &RunDiff,
+        from: &LoggedRun,
+        to: &LoggedRun,
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(diff),
+            false => log_view::diff(diff, from, to, &self.out),
+        })
+    }
+
+    /// What became of a run's published outputs.
+    pub fn restored(
+        &self,
+        id: &str,
+        outputs: &[(RestoredOutput, Option<Rebuild>)],
+        json: bool,
+    ) -> io::Result<()> {
+        if json {
+            return self.data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
+        }
+        log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
+        Ok(())
+    }
+
     /// Follows a run.
     pub fn run_view(&self, json: bool) -> RunView {
         let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
@@ -112,6 +160,11 @@ fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Names, numbers, digests and reasons always serialize.
+fn json_line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 /// A line to standard error. If nobody can be told, there is nobody to tell that.
