@@ -30,6 +30,10 @@ pub enum Error {
     NotMade { artifact: String, stage: String },
     #[error("run `{run}` did not publish `{}`", path.display())]
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error("stage `{stage}` cannot run: {problem}")]
+    NoInputs { stage: String, problem: String },
+    #[error("a run is in progress in this store, and nothing is removed under it")]
+    StoreInUse,
     #[error(transparent)]
     RunLog(#[from] RunLogError),
     #[error("changing to the folder of `-C`: {0}")]
@@ -69,9 +73,12 @@ impl Error {
                 Some("it published nothing".to_owned())
             }
             Error::NotPublished { known, .. } => {
-                let known: Vec<String> = known.iter().map(|path| path.display().to_string()).collect();
+                let known: Vec<String> =
+                    known.iter().map(|path| path.display().to_string()).collect();
                 Some(format!("it published {}", known.join(", ")))
             }
+            Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::RunLog(error) => error.hint(),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),

@@ -47,6 +47,8 @@ impl Exit {
             | Error::Folder(_)
             | Error::Plan(_) => Exit::Wrong,
             Error::File(_)
+            | Error::StoreInUse
+            | Error::NoInputs { .. }
             | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)
             | Error::Output(_)

@@ -62,13 +62,16 @@
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`console`] prints. stdout is data, stderr is talk.
 
+pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod console;
 pub mod digest;
 pub mod error;
 pub mod executor;
 pub mod exit;
 pub mod file_error;
+pub mod gc;
 pub mod graph;
 pub mod in_use;
 pub mod index;

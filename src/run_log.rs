@@ -121,7 +121,7 @@ impl<'a> RunLog<'a> {
         let began = SystemTime::now();
         let run = LoggedRun {
             id: String::new(),
-            when: humantime::format_rfc3339_seconds(began).to_string(),
+            when: humantime::format_rfc3339_millis(began).to_string(),
             seconds: 0.0,
             command,
             profile: overrides.profile.clone(),

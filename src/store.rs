@@ -67,6 +67,34 @@ impl Store {
         self.root.join("index")
     }
 
+    pub fn records_folder(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    pub fn objects_folder(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    pub fn markers_folder(&self) -> PathBuf {
+        self.root.join("stages")
+    }
+
+    pub fn logs_folder(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn states_folder(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub fn notes_folder(&self) -> PathBuf {
+        self.root.join("published")
+    }
+
+    pub fn quarantine_folder(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
     pub fn in_use_file(&self) -> PathBuf {
         self.root.join("in-use")
     }

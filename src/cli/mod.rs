@@ -12,6 +12,7 @@ mod show;
 mod stage;
 mod stages;
 mod status;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -93,6 +94,8 @@ enum Command {
     Diff(diff::DiffOptions),
     /// Put back what an earlier run had published
     Restore(restore::RestoreOptions),
+    /// Run a stage again in a corner and compare what comes out
+    Verify(verify::VerifyOptions),
     /// Look into the store, check it, tidy it up
     #[command(subcommand)]
     Cache(cache::CacheCommand),
@@ -134,6 +137,7 @@ impl Cli {
             Command::Log(options) => log::execute(&options, globals, console),
             Command::Diff(options) => diff::execute(&options, globals, console),
             Command::Restore(options) => restore::execute(&options, globals, console),
+            Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),

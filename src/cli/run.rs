@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
 use clap::Args;
@@ -69,7 +70,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     }
     let (sender, receiver) = channel();
     signals::forward(sender.clone()).map_err(Error::Signals)?;
-    let binary = std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?;
+    let binary = binary()?;
     let executor = Local::new(&binary);
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let config = RunConfig {
@@ -106,6 +107,11 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     Ok(Exit::of_run(&summary))
 }
 
+/// This program, which runs the built-in stages.
+pub(super) fn binary() -> Result<PathBuf, Error> {
+    Ok(std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?)
+}
+
 /// What the user typed after `pipe`.
 fn typed() -> Vec<String> {
     std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
@@ -121,7 +127,7 @@ fn forced(options: &RunOptions, project: &Project) -> BTreeSet<String> {
     options.stages.iter().cloned().collect()
 }
 
-fn device(text: &str) -> Result<String, String> {
+pub(super) fn device(text: &str) -> Result<String, String> {
     let numbered = text.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
     if numbered || ["auto", "cpu", "cuda"].contains(&text) {
         return Ok(text.to_owned());

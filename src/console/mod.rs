@@ -6,18 +6,25 @@ mod live;
 mod log_view;
 mod plan_view;
 mod run_view;
+mod store_view;
 mod style;
 mod summary;
 pub mod text;
+mod verify_view;
 
 use std::io::{self, IsTerminal, Write};
 
+pub use live::Progress;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
 
+use crate::check::Checked;
 use crate::cli::restore::Rebuild;
+use crate::cli::verify::Verified;
 use crate::error::Error;
+use crate::gc::Report;
+use crate::gc::usage::Usage;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::restore::RestoredOutput;
@@ -142,10 +149,60 @@ impl Console {
         json: bool,
     ) -> io::Result<()> {
         if json {
-            return self.data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
+            return self
+                .data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
         }
         log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
         Ok(())
+    }
+
+    /// What a collection removed, or would.
+    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(report),
+            false => store_view::collection(report, dry_run),
+        })
+    }
+
+    /// What takes the space.
+    pub fn usage(&self, usage: &Usage, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(usage),
+            false => store_view::usage(usage),
+        })
+    }
+
+    /// What is damaged in the store.
+    pub fn checked(
+        &self,
+        checked: &Checked,
+        repaired: bool,
+        store: &Store,
+        json: bool,
+    ) -> io::Result<()> {
+        if json {
+            return self.data(&json_line(checked));
+        }
+        self.data(&store_view::checked(checked, repaired, &self.out))?;
+        if let Some(hint) = store_view::after(checked, repaired, &store.quarantine_folder()) {
+            self.note(&format!("{} {hint}", paint(self.err.dim, "hint:")));
+        }
+        Ok(())
+    }
+
+    /// Whether a stage is bit-stable.
+    pub fn verified(&self, verified: &Verified, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(verified),
+            false => verify_view::text(verified, &self.out),
+        })
+    }
+
+    /// A bar on a terminal, for work over so many bytes that it takes a while.
+    pub fn progress(&self, what: &'static str, bytes: u64) -> Progress {
+        const WORTH_A_BAR: u64 = 1 << 28;
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, (shown && bytes >= WORTH_A_BAR).then_some(bytes))
     }
 
     /// Follows a run.

@@ -51,6 +51,8 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// The names of the file's profiles, applied or not.
+    pub profiles: Vec<String>,
 }
 
 /// One stage with everything filled in.
@@ -159,6 +161,7 @@ impl Pipeline {
 
         let mut problems = Problems::new(&text, overrides);
         let mut document = Document::read(&text, &mut problems);
+        let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
         overrides::apply(&mut document, overrides, registry, &mut problems);
         let variables = Variables::resolve(document.vars, &mut problems);
         let mut drafts = document.stages;
@@ -176,7 +179,7 @@ impl Pipeline {
         if !problems.is_empty() {
             return Err(problems.into_error(file));
         }
-        Ok(Pipeline { file: absolute, root, stages })
+        Ok(Pipeline { file: absolute, root, stages, profiles })
     }
 
     /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.

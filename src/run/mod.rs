@@ -5,10 +5,11 @@
 //! One thread schedules and owns all state; each stage that runs has a thread, and they talk
 //! through one channel. Nothing polls.
 
+pub mod again;
 mod ending;
 pub mod event;
 pub mod failure;
-mod job;
+pub mod job;
 mod node;
 pub mod prepare;
 mod schedule;
