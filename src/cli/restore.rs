@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
+use crate::cli::Globals;
+use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::index::Index;
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
 use crate::restore::{Restored, RestoredOutput, restore};
@@ -45,14 +46,13 @@ pub fn execute(
     globals: &Globals,
     console: &Console,
 ) -> Result<Exit, Error> {
-    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
-    let run = find(&project.store, &options.run)?;
+    let (root, store) = locate(globals)?;
+    let run = find(&store, &options.run)?;
     let outputs = chosen(&run, &options.paths)?;
-    let _in_use = project.use_store(console)?;
-    let scratch = Scratch::new(&project.store.scratch_folder())?;
-    let index = project.sources(true, true).index;
-    let root = &project.pipeline.root;
-    let restored = restore(&outputs, root, options.force, &project.store, &index, &scratch)?;
+    let _in_use = use_store(&store, console)?;
+    let scratch = Scratch::new(&store.scratch_folder())?;
+    let index = Index::load(&store.index_file(), true);
+    let restored = restore(&outputs, &root, options.force, &store, &index, &scratch)?;
     let told: Vec<(RestoredOutput, Option<Rebuild>)> = restored
         .into_iter()
         .zip(&outputs)

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 
 use clap::Args;
 
-use crate::cli::project::Project;
+use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::error::Error;
@@ -60,7 +60,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     let forced = forced(options, &project);
     let _in_use = match options.dry_run {
         true => None,
-        false => Some(project.use_store(console)?),
+        false => Some(use_store(&project.store, console)?),
     };
     let sources = project.sources(!options.no_index, options.offline);
     let plan = project.plan(&selected, &forced, &sources)?;

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::project::Project;
+use crate::cli::project::{Project, use_store};
 use crate::cli::run::{binary, device};
 use crate::cli::{Globals, OverrideOptions};
 use crate::compare::{FileDifference, Files, compare, files_at, files_in};
@@ -79,7 +79,7 @@ pub fn execute(
     let project = Project::load(globals, &options.overrides.overrides())?;
     let index = project.stage_index(&options.stage)?;
     let stage = &project.pipeline.stages[index];
-    let _in_use = project.use_store(console)?;
+    let _in_use = use_store(&project.store, console)?;
     let sources = project.sources(true, true);
     let (resolved, cached) = find_inputs(&project, index, &sources)?;
     let binary = binary()?;

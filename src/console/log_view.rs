@@ -14,8 +14,8 @@ use crate::show::text::{fit, printable};
 
 use super::text::WIDTH;
 
-/// `runs` newest first, of `all` that there are.
-pub fn log(runs: &[LoggedRun], all: usize, palette: &Palette) -> String {
+/// `runs` newest first; `older` ones are not shown.
+pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     let mut text = String::new();
     for run in runs {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));
@@ -28,9 +28,8 @@ pub fn log(runs: &[LoggedRun], all: usize, palette: &Palette) -> String {
             text.push_str(&wrapped(&line, 2));
         }
     }
-    if all > runs.len() {
-        let older = count(all - runs.len(), "older run");
-        let _ = writeln!(text, "… {older} (`-n {all}` shows all)");
+    if older > 0 {
+        let _ = writeln!(text, "… {} (`-n N` shows more)", count(older, "older run"));
     }
     text
 }

@@ -119,11 +119,11 @@ impl Console {
         })
     }
 
-    /// Runs of the log, newest first, of `all` that there are.
-    pub fn run_log(&self, runs: &[LoggedRun], all: usize, json: bool) -> io::Result<()> {
+    /// Runs of the log, newest first; `older` ones are not shown.
+    pub fn run_log(&self, runs: &[LoggedRun], older: usize, json: bool) -> io::Result<()> {
         self.data(&match json {
             true => runs.iter().map(json_line).collect(),
-            false => log_view::log(runs, all, &self.out),
+            false => log_view::log(runs, older, &self.out),
         })
     }
 
