@@ -36,7 +36,7 @@ pub struct LoggedRun {
     pub command: Vec<String>,
     pub profile: Option<String>,
     pub set: Vec<(String, String)>,
-    /// In the order in which they ended.
+    /// In the order of the pipeline.
     pub stages: Vec<LoggedStage>,
     /// What the run left at paths of the tree.
     pub published: Vec<LoggedOutput>,
@@ -189,6 +189,10 @@ impl<'a> RunLog<'a> {
             return Ok(None);
         }
         self.run.published = self.published();
+        // As the file has them: stages that run side by side end in any order.
+        let stages = self.pipeline.stages.iter().enumerate();
+        let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
+        self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
         let scratch = Scratch::new(&store.scratch_folder())?;
         let mut began = self.began;
         loop {

@@ -6,13 +6,13 @@ mod explain;
 mod graph;
 mod log;
 pub mod project;
-pub mod restore;
+mod restore;
 mod run;
 mod show;
 mod stage;
 mod stages;
 mod status;
-pub mod verify;
+mod verify;
 
 use std::path::PathBuf;
 

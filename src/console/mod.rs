@@ -20,8 +20,7 @@ pub use style::When;
 use style::{Palette, paint};
 
 use crate::check::Checked;
-use crate::cli::restore::Rebuild;
-use crate::cli::verify::Verified;
+use crate::compare::Verified;
 use crate::error::Error;
 use crate::gc::Report;
 use crate::gc::usage::Usage;
@@ -142,15 +141,9 @@ impl Console {
     }
 
     /// What became of a run's published outputs.
-    pub fn restored(
-        &self,
-        id: &str,
-        outputs: &[(RestoredOutput, Option<Rebuild>)],
-        json: bool,
-    ) -> io::Result<()> {
+    pub fn restored(&self, id: &str, outputs: &[RestoredOutput], json: bool) -> io::Result<()> {
         if json {
-            return self
-                .data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
+            return self.data(&outputs.iter().map(json_line).collect::<String>());
         }
         log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
         Ok(())
