@@ -115,6 +115,16 @@ fn the_last_runs_keep_what_they_used() {
 }
 
 #[test]
+fn a_kept_run_keeps_old_results_that_it_only_used() {
+    let project = chain(&[2, 3]);
+    // All hits, but another folder is published.
+    project.expect_run(&["--set", "a.n=2"], "a=hit b=hit c=hit");
+    project.run(&[]).expect_code(0);
+    gc(&project, &["--keep-last", "2"]);
+    assert!(is_kept(&project, 2) && !is_kept(&project, 3));
+}
+
+#[test]
 fn what_a_killed_run_made_since_the_kept_runs_stays() {
     let project = chain(&[2]);
     let before = project.stored("runs");
