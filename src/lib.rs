@@ -35,6 +35,7 @@
 //! | record | what a run of one key produced, and when, where, how long | [`record`] |
 //! | object | an artifact's bytes in the store, under its digest | [`store`] |
 //! | reason | why a stage has to run, as data | [`reason`] |
+//! | run | one `pipe run` that did something, in the log | [`run_log`] |
 //! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
 //! # What enters the key
@@ -58,6 +59,8 @@
 //! - Planning writes nothing: `status`, `explain`, `graph` and `run --dry-run` are read-only.
 //! - Objects are read-only on disk, and read in full before a stage or a published copy gets
 //!   their bytes. A damaged one is moved away, and its stage runs again.
+//! - Nothing is removed from the store under a run ([`in_use`]), and records go before the objects
+//!   that they name ([`gc`]).
 //! - State is one small file per stage or key. No file is rewritten whole per stage; readers take
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`console`] prints. stdout is data, stderr is talk.

@@ -337,7 +337,29 @@ fn pick<'a>(ids: &'a [String], name: &str) -> Result<&'a String, RunLogError> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{RunLogError, id_of, pick};
+    use super::{LoggedRun, RunLog, RunLogError, id_of, ids, pick};
+    use crate::pipeline::{Overrides, Pipeline};
+    use crate::store::Store;
+
+    #[test]
+    fn two_runs_of_one_millisecond_get_two_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.yaml");
+        std::fs::write(&file, "stages: {a: {run: 'true', outputs: [x]}}\n").unwrap();
+        let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+        let store = Store::new(&folder.path().join("cache"));
+        for _ in 0..3 {
+            let mut log = RunLog::new(&pipeline, Vec::new(), &Overrides::default());
+            log.began = UNIX_EPOCH + Duration::from_millis(1_795_448_832_999);
+            log.eventful = true;
+            log.write(&store).unwrap().unwrap();
+        }
+        let expected = ["261123-154712-999", "261123-154713-000", "261123-154713-001"];
+        assert_eq!(ids(&store).unwrap(), expected);
+        let text = std::fs::read_to_string(store.run_file(expected[2])).unwrap();
+        assert!(LoggedRun::parse(&text, expected[2]).is_some());
+        assert!(LoggedRun::parse(&text, expected[1]).is_none());
+    }
 
     #[test]
     fn ids_sort_as_the_runs_did() {
