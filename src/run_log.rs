@@ -54,8 +54,10 @@ pub struct LoggedStage {
     pub seconds: f64,
     pub key: Option<Key>,
     /// The final figures, which are in the record too, but stay known here when that is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
     /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
@@ -110,6 +112,8 @@ pub struct RunLog<'a> {
     run: LoggedRun,
     /// By stage: a stage that was repaired has ended twice, and the second time counts.
     ended: BTreeMap<String, usize>,
+    /// The stages that publish, and what they have made.
+    publishing: BTreeSet<&'a str>,
     outputs: BTreeMap<String, BTreeMap<String, Artifact>>,
     left_edited: BTreeSet<(String, String)>,
     eventful: bool,
@@ -131,11 +135,13 @@ impl<'a> RunLog<'a> {
             interrupted: false,
             pipe: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let publishing = pipeline.stages.iter().filter(|stage| !stage.publish.is_empty());
         RunLog {
             pipeline,
             began,
             run,
             ended: BTreeMap::new(),
+            publishing: publishing.map(|stage| stage.name.as_str()).collect(),
             outputs: BTreeMap::new(),
             left_edited: BTreeSet::new(),
             eventful: false,
@@ -171,7 +177,7 @@ impl<'a> RunLog<'a> {
             metrics: finished.metrics.clone(),
             message: finished.message.clone(),
         };
-        if !finished.outputs.is_empty() {
+        if self.publishing.contains(finished.stage.as_str()) && !finished.outputs.is_empty() {
             self.outputs.insert(finished.stage.clone(), finished.outputs.clone());
         }
         match self.ended.get(&finished.stage) {
