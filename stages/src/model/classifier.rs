@@ -1,10 +1,10 @@
 //! An encoder with a head for sequence classification: BERT's (pooler and one linear layer) or
-//! RoBERTa's and MPNet's (dense, tanh, projection of the first token).
+//! RoBERTa's and MPNet's (dense, tanh, projection).
 
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig};
+use super::config::{Family, ModelConfig, Pooling};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
 use super::ops;
@@ -15,6 +15,7 @@ use super::parameters::{Linear, Parameter, ParameterSource};
 pub struct Classifier {
     family: Family,
     encoder: Encoder,
+    pooling: Pooling,
     head: Head,
     head_rate: f64,
 }
@@ -49,7 +50,7 @@ impl Classifier {
                 projection: Linear::new(source, "classifier.out_proj", [hidden, classes], device),
             },
         };
-        Classifier { family: config.family, encoder, head, head_rate }
+        Classifier { family: config.family, encoder, pooling: config.pooling, head, head_rate }
     }
 
     /// Unnormalised scores. With `noise` dropout is active.
@@ -58,15 +59,15 @@ impl Classifier {
     ///
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let first = self.encoder.first_token(batch, noise);
+        let state = self.encoder.pooled(batch, self.pooling, noise);
         match &self.head {
             Head::Pooled { pooler, classifier } => {
-                let pooled = pooler.forward(first).tanh();
+                let pooled = pooler.forward(state).tanh();
                 classifier.forward(self.dropout(pooled, Site::HeadHidden, noise))
             }
             Head::FirstToken { dense, projection } => {
-                let first = self.dropout(first, Site::HeadInput, noise);
-                let hidden = dense.forward(first).tanh();
+                let state = self.dropout(state, Site::HeadInput, noise);
+                let hidden = dense.forward(state).tanh();
                 projection.forward(self.dropout(hidden, Site::HeadHidden, noise))
             }
         }
@@ -100,6 +101,15 @@ impl Classifier {
             }
         }
         all
+    }
+
+    /// How many numbers all parameters have together.
+    pub fn parameter_count(&mut self) -> usize {
+        let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
+            Parameter::Vector(tensor) => tensor.dims()[0],
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
+        };
+        self.parameters().into_iter().map(of).sum()
     }
 
     /// The same model outside of automatic differentiation, sharing the tensors: for evaluation.

@@ -21,7 +21,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig};
+use super::config::{Family, ModelConfig, Pooling};
 use super::cpu::attention::Setting;
 use super::noise::{Mask, Noise, Site};
 use super::ops;
@@ -34,7 +34,7 @@ pub struct DropoutRates {
     pub attention: f64,
 }
 
-/// The stack from token ids to the state of the first token.
+/// The stack from token ids to the states of the last layer.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     embeddings: Embeddings,
@@ -68,22 +68,29 @@ impl Encoder {
         }
     }
 
-    /// The last layer's state of the first token. Of the last layer only that token is computed:
-    /// no other enters a classification head.
+    /// What of the last layer enters a head. Where that is the first token, only that token is
+    /// computed there.
     ///
     /// # Shapes
     ///
     /// Result: `[rows, hidden]`.
-    pub fn first_token(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
+    pub fn pooled(&self, batch: &Batch, pooling: Pooling, noise: Option<&Noise>) -> Tensor<2> {
         let pass = self.pass(batch, noise);
         let mut states = self.embeddings.forward(batch, self.rates.hidden, noise);
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
-            let queries = if index == last { 1 } else { batch.width };
-            states = layer.forward(states, queries, &pass);
+            let one = index == last && pooling == Pooling::First;
+            states = layer.forward(states, if one { 1 } else { batch.width }, &pass);
         }
         let [rows, _, hidden] = states.dims();
-        states.slice([0..rows, 0..1]).reshape([rows, hidden])
+        let state = match pooling {
+            Pooling::First => states.slice([0..rows, 0..1]),
+            Pooling::Mean => {
+                let shares = TensorData::new(batch.shares(), [rows, 1, batch.width]);
+                Tensor::<3>::from_data(shares, &states.device()).matmul(states)
+            }
+        };
+        state.reshape([rows, hidden]) // from [rows, 1, hidden]
     }
 
     fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {

@@ -17,7 +17,7 @@ impl Stage for Predict {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -89,6 +89,13 @@ impl Stage for Predict {
                 default: Default::EmptyMap,
                 doc: "the model's label names to those of the data, for instance \
                       `irony: SARCASM`",
+            },
+            ParamSpec {
+                name: "threshold",
+                kind: ParamKind::WordOrFloat { words: &["auto", "none"], min: 0.0, max: 1.0 },
+                default: Default::Text("auto"),
+                doc: "for two labels: the last one is predicted if its probability is greater; \
+                      `auto` is what the model folder carries, `none` the likelier label",
             },
             ParamSpec {
                 name: "precision",

@@ -32,6 +32,12 @@ pub struct Position {
     pub metrics: Vec<String>,
     /// The best validation figure so far, if the best epoch is to be kept.
     pub best_bits: Option<u64>,
+    /// Epochs since then.
+    pub epochs_since_best: u64,
+    /// What micro-batches are cut for: going on with another size would change the last bits.
+    pub activation_bytes: u64,
+    /// How often memory had run out when that was decided.
+    pub memory_failures: u32,
 }
 
 /// Writes a checkpoint into `folder` and removes all but the last two.
@@ -128,8 +134,7 @@ fn restore_from(
         });
     }
     let best = match position.best_bits {
-        None => None,
-        Some(_) => {
+        Some(_) if file.info("best.0").is_some() => {
             let mut best = model.frozen();
             for (index, (_, parameter)) in best.parameters().into_iter().enumerate() {
                 let count = count_of(&parameter);
@@ -138,6 +143,7 @@ fn restore_from(
             }
             Some(best)
         }
+        _ => None,
     };
     trainer.model = model;
     trainer.moments.steps = position.steps;
