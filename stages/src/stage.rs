@@ -40,8 +40,26 @@ pub trait Stage: Sync {
         &[]
     }
 
+    /// Whether the state that a run leaves is the beginning of a longer one.
+    fn continuation(&self, _params: &Params) -> Continuation {
+        Continuation::None
+    }
+
     /// Does the work: reads the inputs named in the manifest, writes every output named there.
     fn run(&self, context: &Context) -> Result<(), StageError>;
+}
+
+/// Whether a run with a larger value of one parameter can go on from where one with a smaller
+/// value ended, and then gives the bytes that it would have given from the start. The engine
+/// keeps the [`Manifest::state`] of a run that can be gone on from, and hands it to the longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// There is no such parameter.
+    None,
+    /// It can, by this parameter, a whole number.
+    By(&'static str),
+    /// There is such a parameter, but as the others are it cannot: why, and what to change.
+    Not { parameter: &'static str, why: &'static str },
 }
 
 /// An input of a built-in stage.

@@ -29,6 +29,15 @@ impl<'a> Checkpoints<'a> {
             return;
         }
         let started = Instant::now();
+        self.save(trainer, at, best);
+        self.last = Instant::now();
+        if !self.pause.is_zero() {
+            self.pause = self.pause.max(started.elapsed() * 20);
+        }
+    }
+
+    /// Saves one now, if it can be.
+    pub fn save(&self, trainer: &mut Trainer, at: &Position, best: Option<&Classifier>) {
         let folder = self.context.manifest.state.as_path();
         let saved = std::fs::create_dir_all(folder)
             .map_err(StageError::io("creating", folder))
@@ -37,10 +46,6 @@ impl<'a> Checkpoints<'a> {
             // Training needs no checkpoint to go on; a full disk may have room again later.
             let message = format!("no checkpoint of step {}: {error}", at.steps);
             self.context.emit(Event::Warning { message });
-        }
-        self.last = Instant::now();
-        if !self.pause.is_zero() {
-            self.pause = self.pause.max(started.elapsed() * 20);
         }
     }
 }

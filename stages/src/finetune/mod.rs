@@ -13,7 +13,7 @@ mod training;
 
 use crate::error::StageError;
 use crate::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::{CheckError, Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
 
 /// The stage.
 pub struct Finetune;
@@ -113,6 +113,22 @@ impl Stage for Finetune {
             return problem("schedule_epochs", message);
         }
         Ok(())
+    }
+
+    fn continuation(&self, params: &Params) -> Continuation {
+        let parameter = "epochs";
+        let level = params.text("schedule") == "constant" && params.float("warmup_ratio") == 0.0;
+        if level || params.optional_int("schedule_epochs").is_some() {
+            return Continuation::By(parameter);
+        }
+        let why = match params.text("schedule") {
+            "constant" => "the warm-up takes a share of all epochs; give `schedule_epochs`",
+            _ => {
+                "the learning rate falls to 0 over all epochs; give `schedule_epochs`, or \
+                 `schedule: constant`"
+            }
+        };
+        Continuation::Not { parameter, why }
     }
 
     #[cfg(feature = "model")]

@@ -1,7 +1,9 @@
 //! The training run of `finetune`: epochs, steps, evaluation, and which model is kept.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::Finetune;
 use super::checkpoints::Checkpoints;
 use super::metrics::{EpochMetrics, ValidMetrics, figure, values_of};
 use super::setup::{Examples, config, load_options, trainer};
@@ -14,7 +16,7 @@ use crate::model::{device, folder};
 use crate::output::OutputFile;
 use crate::progress::Progress;
 use crate::score::threshold::{Objective, Scored, best_threshold};
-use crate::stage::Context;
+use crate::stage::{Context, Continuation, Stage};
 use crate::text;
 use crate::train::checkpoint::{self, Position};
 use crate::train::evaluation::probabilities;
@@ -51,6 +53,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         let message = format!("resumed at step {} of {total_steps}", position.steps);
         context.emit(Event::Note { message });
         (at, best) = (position, best_so_far);
+        repeat_metrics(context, &at);
     }
     trainer.freeze();
     let mut micro = micro_batches(context, &config, &mut trainer, &at);
@@ -70,6 +73,15 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         std::fs::copy(&file, output.join(name)).map_err(StageError::io("copying", &file))?;
     }
     Ok(())
+}
+
+/// The record of a run that was resumed has the figures of all its epochs.
+fn repeat_metrics(context: &Context, at: &Position) {
+    for line in &at.metrics {
+        let row: BTreeMap<String, f64> = serde_json::from_str(line).unwrap_or_default();
+        let step = row.get("epoch").map(|epoch| *epoch as u64);
+        context.emit(Event::Metrics { step, values: row });
+    }
 }
 
 /// How batches are cut: as the pipeline says, as a checkpoint has it, or by the memory that is
@@ -175,6 +187,9 @@ fn train(
         let message =
             format!("ended after epoch {}: no better one in {}", at.epoch, at.epochs_since_best);
         context.emit(Event::Note { message });
+    }
+    if let Continuation::By(_) = Finetune.continuation(params) {
+        checkpoints.save(trainer, at, best.as_ref());
     }
     Ok(())
 }
