@@ -108,7 +108,12 @@ fn a_training_killed_at_ten_random_steps_ends_with_the_bytes_of_one_left_alone()
 /// The step of the newest checkpoint of a training that is under way; 0 before the first.
 fn newest_checkpoint(project: &Project) -> usize {
     let step = |path: &PathBuf| -> Option<usize> {
-        path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+        path.file_name()?
+            .to_str()?
+            .strip_prefix("step-")?
+            .strip_suffix(".safetensors")?
+            .parse()
+            .ok()
     };
     let folders = fs::read_dir(project.path("cache/state")).into_iter().flatten();
     let files = folders.flatten().filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten();

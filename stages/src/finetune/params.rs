@@ -169,5 +169,10 @@ pub const PARAMS: &[ParamSpec] = &[
         Default::Text("auto"),
         "the checkpoint's own classification head where it has one that fits, or a new one",
     ),
-    spec("precision", ParamKind::Choice(&["f32"]), Default::Text("f32"), "of the arithmetic"),
+    spec(
+        "precision",
+        ParamKind::Choice(&["f32", "bf16"]),
+        Default::Text("f32"),
+        "of the factors of matrix products; all else is f32; bf16 is for GPUs, and slow on the CPU",
+    ),
 ];

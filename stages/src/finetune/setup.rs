@@ -9,6 +9,7 @@ use crate::model::classifier::Classifier;
 use crate::model::config::{ModelConfig, Pooling};
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights};
+use crate::model::ops::Precision;
 use crate::params::Params;
 use crate::stage::Context;
 use crate::tokenize::TokenFile;
@@ -34,6 +35,7 @@ pub fn load_options(
             attention: rate("attention_dropout", config.attention_dropout),
         },
         head_rate: rate("classifier_dropout", config.classifier_dropout),
+        precision: Precision::of(params),
         seed: params.int("seed").unsigned_abs(),
         weights: match params.text("init") {
             "random" => Weights::Random,

@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
-use super::ops;
+use super::ops::{self, Precision};
 use super::parameters::{Linear, Parameter, ParameterSource};
 
 /// A classifier over the labels of its config.
@@ -18,6 +18,7 @@ pub struct Classifier {
     pooling: Pooling,
     head: Head,
     head_rate: f64,
+    precision: Precision,
 }
 
 #[derive(Clone, Debug)]
@@ -35,11 +36,12 @@ impl Classifier {
         classes: usize,
         rates: DropoutRates,
         head_rate: f64,
+        precision: Precision,
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Classifier {
         let hidden = config.hidden_size;
-        let encoder = Encoder::new(config, rates, source, device);
+        let encoder = Encoder::new(config, rates, precision, source, device);
         let head = match config.family {
             Family::Bert => Head::Pooled {
                 pooler: Linear::new(source, POOLER, [hidden, hidden], device),
@@ -50,7 +52,14 @@ impl Classifier {
                 projection: Linear::new(source, "classifier.out_proj", [hidden, classes], device),
             },
         };
-        Classifier { family: config.family, encoder, pooling: config.pooling, head, head_rate }
+        Classifier {
+            family: config.family,
+            encoder,
+            pooling: config.pooling,
+            head,
+            head_rate,
+            precision,
+        }
     }
 
     /// Unnormalised scores. With `noise` dropout is active.
@@ -60,15 +69,16 @@ impl Classifier {
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
         let state = self.encoder.pooled(batch, self.pooling, noise);
+        let precision = self.precision;
         match &self.head {
             Head::Pooled { pooler, classifier } => {
-                let pooled = pooler.forward(state).tanh();
-                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise))
+                let pooled = pooler.forward(state, precision).tanh();
+                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise), precision)
             }
             Head::FirstToken { dense, projection } => {
                 let state = self.dropout(state, Site::HeadInput, noise);
-                let hidden = dense.forward(state).tanh();
-                projection.forward(self.dropout(hidden, Site::HeadHidden, noise))
+                let hidden = dense.forward(state, precision).tanh();
+                projection.forward(self.dropout(hidden, Site::HeadHidden, noise), precision)
             }
         }
     }

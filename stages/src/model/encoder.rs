@@ -24,7 +24,7 @@ use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
 use super::cpu::attention::Setting;
 use super::noise::{Mask, Noise, Site};
-use super::ops;
+use super::ops::{self, Precision};
 use super::parameters::{Linear, Parameter, ParameterSource, Start, table, vector};
 
 /// Rates of the dropout inside the encoder.
@@ -43,12 +43,14 @@ pub struct Encoder {
     relative_bias: Option<Tensor<2>>,
     heads: usize,
     rates: DropoutRates,
+    precision: Precision,
 }
 
 impl Encoder {
     pub fn new(
         config: &ModelConfig,
         rates: DropoutRates,
+        precision: Precision,
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Encoder {
@@ -65,6 +67,7 @@ impl Encoder {
             relative_bias,
             heads: config.num_attention_heads,
             rates,
+            precision,
         }
     }
 
@@ -106,7 +109,14 @@ impl Encoder {
             let bias = bias.clone().select(0, indices).reshape([1, width, width, heads]);
             bias.permute([0, 3, 1, 2]) // [1, heads, width, width]
         });
-        Pass { padding, relative, heads: self.heads, rates: self.rates, noise }
+        Pass {
+            padding,
+            relative,
+            heads: self.heads,
+            rates: self.rates,
+            precision: self.precision,
+            noise,
+        }
     }
 
     /// Every parameter under its checkpoint name, without the family's prefix.
@@ -131,6 +141,7 @@ struct Pass<'a> {
     relative: Option<Tensor<4>>,
     heads: usize,
     rates: DropoutRates,
+    precision: Precision,
     noise: Option<&'a Noise>,
 }
 
@@ -331,28 +342,29 @@ impl Layer {
     /// to all.
     fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, width, _] = states.dims();
-        let layer = self.index;
+        let (layer, precision) = (self.index, pass.precision);
         let asking = if queries == width {
             states.clone()
         } else {
             states.clone().slice([0..rows, 0..queries])
         };
-        let query = self.query.forward(asking.clone());
-        let key = self.key.forward(states.clone());
-        let value = self.value.forward(states);
+        let query = self.query.forward(asking.clone(), precision);
+        let key = self.key.forward(states.clone(), precision);
+        let value = self.value.forward(states, precision);
         let site = Site::AttentionProbabilities { layer };
         let setting = Setting {
             heads: pass.heads,
             padding: pass.padding.clone(),
             mask: pass.mask(site, rows, pass.rates.attention),
+            precision,
         };
         let attended = ops::attention(query, key, value, pass.relative.as_ref(), setting);
-        let attended = self.attention_output.forward(attended);
+        let attended = self.attention_output.forward(attended, precision);
         let mask = pass.mask(Site::AttentionOutput { layer }, rows, pass.rates.hidden);
         let attended = self.attention_norm.after(attended, asking, mask);
 
-        let wide = ops::gelu(self.intermediate.forward(attended.clone()));
-        let output = self.output.forward(wide);
+        let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
+        let output = self.output.forward(wide, precision);
         let mask = pass.mask(Site::FeedForward { layer }, rows, pass.rates.hidden);
         self.output_norm.after(output, attended, mask)
     }

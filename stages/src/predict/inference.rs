@@ -12,6 +12,7 @@ use crate::model::config::ModelConfig;
 use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
+use crate::model::ops::Precision;
 use crate::output::OutputFile;
 use crate::params::Params;
 use crate::prediction::Prediction;
@@ -30,6 +31,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         classes: labels.len(),
         rates: DropoutRates { hidden: 0.0, attention: 0.0 },
         head_rate: 0.0,
+        precision: Precision::of(context.params()),
         seed: 0,
         weights: Weights::Pretrained,
         head: HeadSource::Checkpoint,

@@ -99,9 +99,9 @@ impl Stage for Predict {
             },
             ParamSpec {
                 name: "precision",
-                kind: ParamKind::Choice(&["f32"]),
+                kind: ParamKind::Choice(&["f32", "bf16"]),
                 default: Default::Text("f32"),
-                doc: "of the arithmetic",
+                doc: "of the factors of matrix products; bf16 is for GPUs, and slow on the CPU",
             },
         ];
         PARAMS

@@ -13,6 +13,7 @@ use stages::model::encoder::DropoutRates;
 use stages::model::folder;
 use stages::model::loading::{HeadSource, load};
 use stages::model::noise::Noise;
+use stages::model::ops::Precision;
 use stages::train::depth::Depth;
 use stages::train::loss::{Loss, balanced_weights};
 use stages::train::step::Trainer;
@@ -143,4 +144,24 @@ fn balanced_weights_are_those_of_scikit_learn() {
         assert!((found - expected).abs() < 1e-12);
     }
     assert_eq!(balanced_weights(&[0, 0], 2), [0.5, 1.0], "a class without examples");
+}
+
+#[test]
+fn products_in_bf16_score_and_learn_nearly_as_those_in_f32() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let folder = fixture(family);
+        let config = ModelConfig::read(&folder).unwrap();
+        let mut options = options(HeadSource::Checkpoint);
+        options.precision = Precision::Bf16;
+        let model = load(&folder, &config, &options, &Device::flex().autodiff()).unwrap().model;
+        let found = logits(&model.frozen(), &expected.batch("right"));
+        let exact = expected.floats("logits_right");
+        assert_close(&format!("{family} logits"), &found, exact, 2e-2);
+        assert_ne!(found, exact, "nothing was rounded");
+        let mut trainer = trainer(family);
+        trainer.model = model;
+        let losses = ten_losses(&mut trainer, &expected);
+        assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 3e-2);
+    }
 }

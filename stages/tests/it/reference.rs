@@ -13,6 +13,7 @@ use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
+use stages::model::ops::Precision;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
@@ -75,6 +76,7 @@ pub fn options(head: HeadSource) -> LoadOptions {
         classes: 2,
         rates: DropoutRates { hidden: 0.0, attention: 0.0 },
         head_rate: 0.0,
+        precision: Precision::F32,
         seed: 1,
         weights: Weights::Pretrained,
         head,
