@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cli::resources::ResourceError;
+use crate::cli::select::SelectError;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
@@ -29,8 +31,12 @@ pub enum Error {
     NotMade { artifact: String, stage: String },
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
+    #[error("{error}")]
+    Plan { file: PathBuf, error: PlanError },
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -60,7 +66,9 @@ impl Error {
             }
             Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
-            Error::Plan(error) => error.source.hint(),
+            Error::Plan { error, .. } => error.hint(),
+            Error::Select(error) => Some(error.hint()),
+            Error::Resources(error) => Some(error.hint()),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)
             | Error::Folder(_)

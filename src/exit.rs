@@ -37,7 +37,9 @@ impl Exit {
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
             | Error::Folder(_)
-            | Error::Plan(_) => Exit::Wrong,
+            | Error::Plan { .. }
+            | Error::Select(_)
+            | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::Show(_)
             | Error::Output(_)

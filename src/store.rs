@@ -11,6 +11,7 @@
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
 //! cache/locks/<key>                locked while some process runs that key
+//! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
 //! cache/index                      digests of source files
 //! cache/tmp/                       what is not finished

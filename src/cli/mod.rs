@@ -4,7 +4,9 @@ mod cache;
 mod explain;
 mod graph;
 pub mod project;
+pub mod resources;
 mod run;
+pub mod select;
 mod show;
 mod stage;
 mod stages;
@@ -108,6 +110,16 @@ impl Cli {
             Color::Never => When::Never,
         };
         Console::new(color, self.globals.quiet, self.globals.verbose)
+    }
+
+    /// Whether the end is to be told as JSON as well, if it is an error.
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Run(options) => options.json,
+            Command::Status(options) => options.json,
+            Command::Explain(options) => options.json,
+            _ => false,
+        }
     }
 
     /// Does what was asked.

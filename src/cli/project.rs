@@ -75,7 +75,8 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        Ok(plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)?)
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)
+            .map_err(|error| Error::Plan { file: self.pipeline.file.clone(), error })
     }
 }
 

@@ -6,17 +6,32 @@ use serde_yaml::Value as Yaml;
 use super::marks::{self, Mark, Origin, Span};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
-use super::{RESERVED_STAGES, names};
+use super::{RESERVED_STAGES, handling, names};
 
-const TOP_KEYS: [&str; 3] = ["vars", "profiles", "stages"];
-const STAGE_KEYS: [&str; 8] =
-    ["uses", "run", "inputs", "params", "outputs", "publish", "env", "salt"];
+const TOP_KEYS: [&str; 4] = ["vars", "profiles", "resources", "stages"];
+const STAGE_KEYS: [&str; 13] = [
+    "uses",
+    "run",
+    "inputs",
+    "params",
+    "outputs",
+    "publish",
+    "env",
+    "salt",
+    "frozen",
+    "always",
+    "retries",
+    "timeout",
+    "resources",
+];
 
 /// The file, with the kinds of its sections checked.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) vars: Vec<Entry>,
     pub(super) profiles: Vec<Profile>,
+    /// How many there are of each counted thing.
+    pub(super) resources: Option<Node>,
     pub(super) stages: Vec<Draft>,
 }
 
@@ -39,6 +54,8 @@ pub(super) struct Draft {
     pub(super) publish: Vec<Entry>,
     pub(super) env: Option<Node>,
     pub(super) salt: Option<Node>,
+    /// What [`handling`] reads: `frozen`, `always` and so on.
+    pub(super) handling: Vec<Entry>,
 }
 
 impl Draft {
@@ -117,6 +134,7 @@ impl Document {
                         document.profiles.push(Profile { name: key, overrides });
                     }
                 }
+                "resources" => document.resources = Some(value),
                 "stages" => {
                     has_stages = true;
                     for entry in map(value, "`stages`", problems) {
@@ -158,6 +176,7 @@ impl Document {
             publish: Vec::new(),
             env: None,
             salt: None,
+            handling: Vec::new(),
         };
         if !matches!(value.content, Content::Map(_)) && !value.is_null() {
             // One mistake, one message: it shall not be called a stage without `run` as well.
@@ -176,6 +195,9 @@ impl Document {
                 "publish" => draft.publish = map(value, &what, problems),
                 "env" => draft.env = Some(value),
                 "salt" => draft.salt = Some(value),
+                known if handling::KEYS.contains(&known) => {
+                    draft.handling.push(Entry { key, key_origin, value });
+                }
                 _ => {
                     let message = format!("unknown key `{key}` of stage `{}`", draft.name);
                     let problem = problems.at(key_origin, message).stage(&draft.name);

@@ -11,6 +11,7 @@
 //! nothing runs unless there are none.
 
 mod document;
+mod handling;
 mod inputs;
 mod links;
 mod marks;
@@ -29,12 +30,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stages::Kind;
 
+pub use handling::Handling;
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
 
 use document::Document;
 use problem::Problems;
-use variables::Variables;
+use variables::{Dollar, Variables};
 
 /// The name of the file that is looked for.
 pub const PIPELINE_FILE: &str = "pipeline.yaml";
@@ -51,6 +53,8 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// How many there are of each counted thing, where the file says so.
+    pub resources: BTreeMap<String, u32>,
 }
 
 /// One stage with everything filled in.
@@ -69,6 +73,8 @@ pub struct Stage {
     /// Names of environment variables that a command declares.
     pub env: Vec<String>,
     pub salt: Option<String>,
+    /// How it is run; nothing of it enters the key.
+    pub handling: Handling,
 }
 
 /// What a stage runs.
@@ -161,6 +167,10 @@ impl Pipeline {
         let mut document = Document::read(&text, &mut problems);
         overrides::apply(&mut document, overrides, registry, &mut problems);
         let variables = Variables::resolve(document.vars, &mut problems);
+        let resources = document.resources.map_or_else(BTreeMap::new, |mut node| {
+            variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+            handling::counts(&node, "`resources`", 0, None, &mut problems)
+        });
         let mut drafts = document.stages;
         for draft in &mut drafts {
             stage::fill_variables(draft, &variables, &mut problems);
@@ -172,11 +182,12 @@ impl Pipeline {
             let publish = publish::resolve(draft, &outputs, &root, &absolute, &mut problems);
             stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
         }
+        handling::check_names(&drafts, &resources, &mut problems);
         links::check(&drafts, &stages, &root, &mut problems);
         if !problems.is_empty() {
             return Err(problems.into_error(file));
         }
-        Ok(Pipeline { file: absolute, root, stages })
+        Ok(Pipeline { file: absolute, root, stages, resources })
     }
 
     /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.

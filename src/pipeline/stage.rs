@@ -13,7 +13,7 @@ use super::names::{self, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::{Action, Input, Output, Stage};
+use super::{Action, Input, Output, Stage, handling};
 
 /// The outputs of every stage, by its name.
 pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
@@ -21,7 +21,8 @@ pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
 /// Fills the variables into a stage, and drops inputs that are `null` then: a profile leaves out
 /// an optional input in this way.
 pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems: &mut Problems) {
-    for entries in [&mut draft.inputs, &mut draft.params, &mut draft.publish] {
+    let sections = [&mut draft.inputs, &mut draft.params, &mut draft.publish, &mut draft.handling];
+    for entries in sections {
         for entry in entries {
             variables.fill(&mut entry.value, Dollar::Pipeline, problems);
         }
@@ -147,6 +148,7 @@ pub(super) fn resolve(
         publish,
         env: env(draft, problems),
         salt: salt(draft, problems),
+        handling: handling::resolve(draft, problems),
     }
 }
 

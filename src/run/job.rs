@@ -3,18 +3,23 @@
 //! of its key.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use stages::{Event, Kind};
 
 use crate::executor::{Executor, ExitStatus, Stopper};
 use crate::file_error::FileError;
+use crate::listing;
 use crate::pipeline::Stage;
 use crate::plan::{Place, Resolved};
 use crate::reason::origin;
 use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
+use crate::run::deadline::within;
+use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
 use crate::run::prepare::{Setting, prepare, remove_state};
 use crate::scratch::Scratch;
@@ -26,6 +31,8 @@ pub struct JobContext<'a> {
     pub scratch: &'a Scratch,
     pub sources: &'a Sources,
     pub executor: &'a dyn Executor,
+    /// The user wants no further attempts.
+    pub interrupted: AtomicBool,
 }
 
 /// A stage that ran at least this long is flushed to the disk before it is recorded. A shorter
@@ -33,24 +40,44 @@ pub struct JobContext<'a> {
 /// shows in the sizes of the objects.
 const DURABLE_SECONDS: f64 = 0.5;
 
-/// Runs a stage. `on_start` gets the means to stop it.
+/// Runs a stage, again after a failed attempt if it says so. `environment` is added to that of its
+/// process; `on_start` gets the means to stop it.
 pub fn run_stage(
     stage: &Stage,
     resolved: &Resolved,
     context: &JobContext,
+    environment: &[(String, OsString)],
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
+    on_retry: &mut dyn FnMut(Retry),
 ) -> Result<Record, StageFailure> {
     verify_inputs(resolved, context)?;
-    let folder = context.scratch.path()?;
-    let result = run_in(&folder, stage, resolved, context, on_start, on_event);
-    if result.is_err() {
+    let attempts = stage.handling.retries.saturating_add(1);
+    let mut attempt = 1;
+    loop {
+        let folder = context.scratch.path()?;
+        let result = run_in(&folder, stage, resolved, context, environment, on_start, on_event);
+        let Err(failure) = result else { return result };
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
         let _ = fs::remove_dir_all(&folder);
+        let give_up = attempt >= attempts || context.interrupted.load(Ordering::Relaxed);
+        if give_up || !failure.may_pass() {
+            return Err(failure);
+        }
+        let last_lines = failure.last_lines();
+        let log = failure.log().and_then(|log| set_aside(log, attempt));
+        attempt += 1;
+        on_retry(Retry { attempt, attempts, message: failure.to_string(), last_lines, log });
     }
-    result
+}
+
+/// Keeps the log of a failed attempt from being overwritten by the next one's: `ab12.1.log`.
+fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
+    let aside = log.with_extension(format!("{attempt}.log"));
+    // Without it the attempt's last lines are all there is.
+    fs::rename(log, &aside).ok().map(|()| aside)
 }
 
 /// An input that is an object is read in full first: a stage must not compute from bytes that
@@ -73,23 +100,34 @@ fn run_in(
     stage: &Stage,
     resolved: &Resolved,
     context: &JobContext,
+    environment: &[(String, OsString)],
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<Record, StageFailure> {
     let store = context.setting.store;
-    let prepared = prepare(stage, resolved, folder, &context.setting)?;
+    let mut prepared = prepare(stage, resolved, folder, &context.setting)?;
+    prepared.task.environment.extend_from_slice(environment);
     let log = prepared.task.log.clone();
     let mut heard = Heard::default();
     let began = Instant::now();
     let process = context.executor.start(&prepared.task)?;
+    let stopper = process.stopper();
     on_start(process.stopper());
-    let status = process.wait(&mut |event| {
-        heard.take(&event);
-        on_event(&event);
-    })?;
-    let seconds = began.elapsed().as_secs_f64();
+    let wait = || {
+        process.wait(&mut |event| {
+            heard.take(&event);
+            on_event(&event);
+        })
+    };
+    let limit = stage.handling.timeout;
+    let (status, timed_out) = within(limit, stopper, wait);
+    let (status, seconds) = (status?, began.elapsed().as_secs_f64());
+    if let Some(limit) = limit.filter(|_| timed_out) {
+        return Err(StageFailure::Timeout { limit, log });
+    }
     check_status(status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
+    listing::keep(resolved.places.values(), store, context.sources, context.scratch)?;
 
     let durable = seconds >= DURABLE_SECONDS;
     let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;

@@ -2,10 +2,11 @@
 //! does not.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pipe::digest::{Content, Digest};
 use pipe::key::{Key, KeyFields};
-use pipe::pipeline::{Action, Input, Output, Overrides, Pipeline, Stage};
+use pipe::pipeline::{Action, Handling, Input, Output, Overrides, Pipeline, Stage};
 use serde_json::{Value, json};
 
 use crate::harness::Project;
@@ -22,6 +23,7 @@ fn stage() -> Stage {
         publish: BTreeMap::new(),
         env: Vec::new(),
         salt: None,
+        handling: Handling::default(),
     }
 }
 
@@ -155,6 +157,29 @@ fn comments_and_the_order_of_keys_in_the_file_do_not_enter() {
     let other = "# a comment\nstages:\n  b: # another name\n    outputs:\n      - p\n      - o\n    params:\n      y: 2\n      x: 0.10\n    run: sort\n";
     assert_eq!(load(plain), load(other));
     assert_ne!(load(plain), load(&plain.replace("y: 2", "y: 3")));
+}
+
+#[test]
+fn how_a_stage_is_handled_does_not_enter() {
+    let handled = |change: fn(&mut Handling)| changed(|stage| change(&mut stage.handling));
+    for key_then in [
+        handled(|handling| handling.frozen = true),
+        handled(|handling| handling.always = true),
+        handled(|handling| handling.retries = 3),
+        handled(|handling| handling.timeout = Some(Duration::from_secs(60))),
+        handled(|handling| drop(handling.resources.insert("gpu".to_owned(), 1))),
+    ] {
+        assert_eq!(key_then, key(&stage()));
+    }
+    // And so with the binary.
+    let yaml = "stages:\n  a:\n    run: echo 1 > $OUT_x\n    outputs: [x]\n";
+    let project = Project::new(yaml);
+    project.expect_run(&[], "a=ran");
+    for line in ["frozen: true", "retries: 3", "timeout: 30m", "resources: {gpu: 1}"] {
+        project.write("pipeline.yaml", &format!("{yaml}    {line}\n"));
+        project.expect_run(&[], "a=hit");
+    }
+    project.expect_run(&["--resource", "gpu=2"], "a=hit");
 }
 
 #[test]
