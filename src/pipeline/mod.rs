@@ -19,8 +19,10 @@ mod node;
 mod overrides;
 mod problem;
 mod publish;
+mod sets;
 mod stage;
 mod variables;
+pub mod variants;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +33,7 @@ use stages::Kind;
 
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
+pub use sets::input_and_entry;
 
 use document::Document;
 use problem::Problems;
@@ -60,6 +63,7 @@ pub struct Stage {
     /// Where the YAML file declares it, counted from 1.
     pub line: usize,
     pub action: Action,
+    /// An entry of a set is called `set/entry`, see [`input_and_entry`].
     pub inputs: BTreeMap<String, Input>,
     /// For a built-in complete and canonical, for a command as given.
     pub params: BTreeMap<String, Value>,
@@ -183,7 +187,7 @@ impl Pipeline {
     pub fn keys_of(&self, source: &Input) -> Vec<String> {
         let readers = self.stages.iter().flat_map(|stage| {
             let wired = stage.inputs.iter().filter(|(_, input)| *input == source);
-            wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name))
+            wired.map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0))
         });
         readers.collect()
     }
@@ -198,5 +202,10 @@ impl Stage {
     /// The output of that name.
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// The name without the label of a variant.
+    pub fn family(&self) -> &str {
+        variants::family(&self.name)
     }
 }

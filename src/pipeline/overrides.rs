@@ -40,7 +40,7 @@ pub(super) fn apply(
         let origin = Origin::Set(index);
         if let Some(target) = find(document, key, origin, registry, problems) {
             let value = match target {
-                Target::Input { .. } if !value.trim_start().starts_with('{') => {
+                Target::Input { .. } if !value.trim_start().starts_with(['{', '[']) => {
                     Node::scalar(Value::String(value.clone()), origin)
                 }
                 _ => parse(value, origin, problems),
