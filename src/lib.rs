@@ -70,6 +70,7 @@ pub mod executor;
 pub mod exit;
 pub mod file_error;
 pub mod graph;
+pub mod history;
 pub mod index;
 pub mod key;
 pub mod lock;

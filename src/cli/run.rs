@@ -55,7 +55,7 @@ pub struct RunOptions {
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let selected = project.select(&options.stages)?;
-    let forced = forced(options, &project);
+    let forced = forced(options, &project)?;
     let sources = project.sources(!options.no_index, options.offline);
     let plan = project.plan(&selected, &forced, &sources)?;
     if options.dry_run {
@@ -92,14 +92,20 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     Ok(Exit::of_run(&summary))
 }
 
-fn forced(options: &RunOptions, project: &Project) -> BTreeSet<String> {
+fn forced(options: &RunOptions, project: &Project) -> Result<BTreeSet<String>, Error> {
+    let stages = &project.pipeline.stages;
     if !options.force {
-        return BTreeSet::new();
+        return Ok(BTreeSet::new());
     }
     if options.stages.is_empty() {
-        return project.pipeline.stages.iter().map(|stage| stage.name.clone()).collect();
+        return Ok(stages.iter().map(|stage| stage.name.clone()).collect());
     }
-    options.stages.iter().cloned().collect()
+    let mut forced = BTreeSet::new();
+    for name in &options.stages {
+        let meant = project.stage_indices(name)?.into_iter();
+        forced.extend(meant.map(|index| stages[index].name.clone()));
+    }
+    Ok(forced)
 }
 
 fn device(text: &str) -> Result<String, String> {

@@ -2,9 +2,9 @@
 //! goes on with holds no YAML and no variable any more.
 //!
 //! ```text
-//! text ─ document ─ overrides ─ variables ─ stage, inputs, publish, links ─→ Pipeline
-//!        (shape)    (profile,    (${name})   (names, types, ranges, paths,
-//!                    --set)                    cycles)
+//! text ─ document ─ overrides ─ variables, matrix ─ stage, inputs, publish, links ─→ Pipeline
+//!        (shape)    (profile,    (${name}, foreach)  (names, types, ranges, paths,
+//!                    --set)                            cycles)
 //! ```
 //!
 //! All problems of a file are collected on the way and reported together ([`PipelineError`]);
@@ -14,6 +14,7 @@ mod document;
 mod inputs;
 mod links;
 mod marks;
+mod matrix;
 mod names;
 mod node;
 mod overrides;
@@ -163,8 +164,16 @@ impl Pipeline {
 
         let mut problems = Problems::new(&text, overrides);
         let mut document = Document::read(&text, &mut problems);
-        overrides::apply(&mut document, overrides, registry, &mut problems);
-        let variables = Variables::resolve(document.vars, &mut problems);
+        let for_variants = overrides::apply(&mut document, overrides, registry, &mut problems);
+        let vars = std::mem::take(&mut document.vars);
+        let variables = Variables::resolve(vars, &mut problems);
+        let before = problems.len();
+        document.stages = matrix::expand(document.stages, &variables, &mut problems);
+        if problems.len() > before {
+            // A stage is missing now: whatever reads from it would be called wrong as well.
+            return Err(problems.into_error(file));
+        }
+        overrides::apply_to_variants(&mut document, for_variants, registry, &mut problems);
         let mut drafts = document.stages;
         for draft in &mut drafts {
             stage::fill_variables(draft, &variables, &mut problems);

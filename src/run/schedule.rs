@@ -284,8 +284,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         for node in waiting {
             let stage = self.stage(node);
             let wired = stage.inputs.iter().find(|(_, wired)| wired.to_string() == input);
-            let key = wired
-                .map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0));
+            let key =
+                wired.map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0));
             let hint = error.hint(&key.as_deref().into_iter().collect::<Vec<_>>());
             let message = error.to_string();
             self.fail(node, StageFailure::Download { message, hint });
