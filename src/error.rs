@@ -18,6 +18,9 @@ pub enum Error {
     NoPipeline { folder: PathBuf },
     #[error("there is no stage `{name}`")]
     UnknownStage { name: String, nearest: Option<String> },
+    /// One stage is wanted, and these are all variants of it.
+    #[error("`{name}` are {count} variants of a stage")]
+    ManyVariants { name: String, count: usize, first: String },
     #[error("stage `{stage}` has no output `{output}`")]
     UnknownOutput { stage: String, output: String, known: Vec<String> },
     #[error("there is no built-in stage `{name}`")]
@@ -59,6 +62,7 @@ impl Error {
             Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
                 did_you_mean(nearest)
             }
+            Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
             Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
             Error::NoSuchFile { known, .. } if known.is_empty() => {

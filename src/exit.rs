@@ -32,6 +32,7 @@ impl Exit {
             Error::Pipeline(_)
             | Error::NoPipeline { .. }
             | Error::UnknownStage { .. }
+            | Error::ManyVariants { .. }
             | Error::UnknownOutput { .. }
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }

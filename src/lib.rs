@@ -71,6 +71,7 @@ pub mod exit;
 pub mod file_error;
 pub mod folder_change;
 pub mod graph;
+pub mod history;
 pub mod index;
 pub mod key;
 pub mod listing;

@@ -148,7 +148,7 @@ pub fn plan(
             };
             let seconds = match &decision {
                 Decision::Hit(record) => Some(record.seconds),
-                _ => store.records_of_stage(&stage.name, 1).first().map(|record| record.seconds),
+                _ => store.history_of(stage, 1).first().map(|record| record.seconds),
             };
             Ok(PlannedStage { stage: index, decision, seconds, frozen })
         };

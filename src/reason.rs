@@ -94,7 +94,7 @@ const NEAREST_OF: usize = 64;
 impl Reason {
     /// Why a stage without a record runs.
     pub fn of_new_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Reason {
-        nearest(stage, fields, &store.records_of_stage(&stage.name, NEAREST_OF))
+        nearest(stage, fields, &store.history_of(stage, NEAREST_OF))
     }
 
     /// Names the files that differ in folders, as far as `listing` knows what was in them.

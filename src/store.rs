@@ -6,7 +6,7 @@
 //! cache/objects/ab/<digest>        a file, read-only
 //! cache/objects/ab/<digest>.tree   a folder's listing
 //! cache/records/ab/<key>.json      what a run of that key produced
-//! cache/stages/<stage>/<key>       empty: this stage once had that key
+//! cache/stages/<stage>/<key>       empty: this stage, or a variant of it, once had that key
 //! cache/published/<digest>         what was last copied to a path in the tree
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
@@ -21,12 +21,14 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use stages::Kind;
 
 use crate::digest::{Content, Digest};
 use crate::file_error::FileError;
+use crate::history::Families;
 use crate::key::Key;
 use crate::record::{Artifact, Record};
 use crate::scratch::{Scratch, rename_into, sync_folder};
@@ -36,6 +38,7 @@ use crate::tree::{Tree, TreeFile, files_below};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    pub(crate) families: Arc<Families>,
 }
 
 /// An object whose bytes are not those that its name promises.
@@ -45,7 +48,7 @@ pub struct Damaged(pub Digest);
 impl Store {
     /// Nothing is read or made.
     pub fn new(root: &Path) -> Store {
-        Store { root: root.to_owned() }
+        Store { root: root.to_owned(), families: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {

@@ -81,7 +81,9 @@ impl SelectOptions {
     pub fn select(&self, project: &Project) -> Result<Selection, Error> {
         let (pipeline, graph) = (&project.pipeline, &project.graph);
         let indices = |names: &[String]| -> Result<Vec<usize>, Error> {
-            names.iter().map(|name| project.stage_index(name)).collect()
+            let found: Result<Vec<_>, _> =
+                names.iter().map(|name| project.stage_indices(name)).collect();
+            Ok(found?.into_iter().flatten().collect())
         };
         let mut ends = indices(&self.stages)?;
         ends.extend(indices(&self.until)?);
@@ -103,7 +105,8 @@ impl SelectOptions {
         let named: BTreeSet<usize> =
             [&ends, &starts, &only].into_iter().flatten().copied().collect();
         let forced = self.forced(project, &named, &selected)?;
-        let only = (!only.is_empty()).then(|| self.only.iter().cloned().collect());
+        let name = |index: &usize| pipeline.stages[*index].name.clone();
+        let only = (!only.is_empty()).then(|| only.iter().map(name).collect());
         let overwrite_published = self.force.iter().any(|force| force == NAMED);
         Ok(Selection { selected, forced, only, overwrite_published })
     }
@@ -122,7 +125,7 @@ impl SelectOptions {
             } else if force == NAMED {
                 forced.extend(named);
             } else {
-                forced.insert(project.stage_index(force)?);
+                forced.extend(project.stage_indices(force)?);
             }
         }
         let names = forced.into_iter().map(|index| {

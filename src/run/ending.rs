@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::pipeline::Input;
+use crate::pipeline::variants::family;
 use crate::plan::Frozen;
 use crate::publish::{Published, publish};
 use crate::reason::Reason;
@@ -23,10 +24,10 @@ impl Schedule<'_, '_> {
         if let Err((output, damaged)) = self.publish(node, &record) {
             return self.repair(node, output, damaged);
         }
-        if record.stage != stage.name {
+        if family(&record.stage) != stage.family() {
             // It has another stage's record; from now on it can be compared with it. Failing to
             // note that costs an explanation at most.
-            let _ = self.context.setting.store.mark_stage(&stage.name, record.key);
+            let _ = self.context.setting.store.mark_stage(stage.family(), record.key);
         }
         self.summary.hits += 1;
         self.summary.saved_seconds += record.seconds;

@@ -146,7 +146,7 @@ fn run_in(
         pipe: env!("CARGO_PKG_VERSION").to_owned(),
     };
     store.write_record(&record, context.scratch, durable)?;
-    store.mark_stage(&stage.name, resolved.key)?;
+    store.mark_stage(stage.family(), resolved.key)?;
     remove_state(store, resolved.key);
     Ok(record)
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cache/tmp/<process>/<n>/stage.json   for a built-in
-//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources
+//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources; of
+//!                                      a set a folder with such a thing for each entry
 //! cache/tmp/<process>/<n>/out/<file>   what the stage writes
 //! ```
 
@@ -20,7 +21,7 @@ use crate::digest::Content;
 use crate::executor::Task;
 use crate::file_error::FileError;
 use crate::key::Key;
-use crate::pipeline::{Action, Stage};
+use crate::pipeline::{Action, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;
 
@@ -53,10 +54,14 @@ pub fn prepare(
         fs::create_dir(made).map_err(FileError::at("making the folder", made))?;
     }
     let mut inputs = BTreeMap::new();
-    for (name, place) in &resolved.places {
-        let link = inputs_folder.join(name);
+    for (key, place) in &resolved.places {
+        let link = inputs_folder.join(key);
+        let (name, entry) = input_and_entry(key);
+        if entry.is_some() {
+            make_parent(&link)?;
+        }
         link_input(place, &link, setting.store)?;
-        inputs.insert(name.clone(), link);
+        inputs.insert(name.to_owned(), inputs_folder.join(name));
     }
     let outputs: BTreeMap<String, PathBuf> = stage
         .outputs

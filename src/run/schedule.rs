@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::executor::Stop;
 use crate::key::Key;
 use crate::lock::Lock;
-use crate::pipeline::{Input, Stage};
+use crate::pipeline::{Input, Stage, input_and_entry};
 use crate::plan::{Decision, Plan, PlannedStage, Resolution, Resolved, decide, resolve};
 use crate::reason::Reason;
 use crate::record::Artifact;
@@ -316,7 +316,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         for node in waiting {
             let stage = self.stage(node);
             let wired = stage.inputs.iter().find(|(_, wired)| wired.to_string() == input);
-            let key = wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name));
+            let key =
+                wired.map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0));
             let hint = match &error {
                 FetchError::Source(error) => {
                     error.hint(&key.as_deref().into_iter().collect::<Vec<_>>())

@@ -70,6 +70,9 @@ pub struct InputSpec {
     pub required: bool,
     /// May be an encoder: a folder, or `hub:owner/name@revision`.
     pub kind: Kind,
+    /// Takes any number of such: the manifest's path is that of a folder, whose entries are
+    /// named after the variants or stages that they come from.
+    pub many: bool,
     pub doc: &'static str,
 }
 

@@ -233,6 +233,7 @@ impl Running {
         true
     }
 
+    #[cfg(feature = "model")]
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

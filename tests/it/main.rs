@@ -5,6 +5,7 @@ mod graph;
 mod harness;
 mod job;
 mod key;
+mod matrix;
 mod pipeline;
 mod plan;
 mod process;

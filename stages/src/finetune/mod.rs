@@ -37,18 +37,21 @@ impl Stage for Finetune {
                 name: "model",
                 required: true,
                 kind: Kind::Folder,
+                many: false,
                 doc: "the encoder: a Hugging Face model folder",
             },
             InputSpec {
                 name: "train",
                 required: true,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to train on",
             },
             InputSpec {
                 name: "valid",
                 required: false,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to evaluate on after each epoch",
             },
         ];

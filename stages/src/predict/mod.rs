@@ -30,18 +30,21 @@ impl Stage for Predict {
                 name: "model",
                 required: true,
                 kind: Kind::Folder,
+                many: false,
                 doc: "a model folder with a classification head",
             },
             InputSpec {
                 name: "test",
                 required: false,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to classify; `answer` is about this one",
             },
             InputSpec {
                 name: "valid",
                 required: false,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to classify as well, for `score`",
             },
         ];

@@ -28,12 +28,14 @@ const INPUTS: &[InputSpec] = &[
         name: "valid",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the validation examples, as `predict` writes them",
     },
     InputSpec {
         name: "test",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the test examples; without true labels they are only counted",
     },
 ];
