@@ -8,6 +8,7 @@ use crate::cli::select::SelectError;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::run_log::RunLogError;
 use crate::show::ShowError;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum Error {
     NoSuchFile { artifact: String, file: String, known: Vec<String> },
     #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
+    #[error("run `{run}` did not publish `{}`", path.display())]
+    NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error("stage `{stage}` cannot run: {problem}")]
+    NoInputs { stage: String, problem: String },
+    #[error("a run is in progress in this store, and nothing is removed under it")]
+    StoreInUse,
+    #[error(transparent)]
+    RunLog(#[from] RunLogError),
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
     #[error("{error}")]
@@ -73,6 +82,17 @@ impl Error {
             Error::Plan { error, .. } => error.hint(),
             Error::Select(error) => Some(error.hint()),
             Error::Resources(error) => Some(error.hint()),
+            Error::NotPublished { known, .. } if known.is_empty() => {
+                Some("it published nothing".to_owned())
+            }
+            Error::NotPublished { known, .. } => {
+                let known: Vec<String> =
+                    known.iter().map(|path| path.display().to_string()).collect();
+                Some(format!("it published {}", known.join(", ")))
+            }
+            Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
+            Error::RunLog(error) => error.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)
             | Error::Folder(_)

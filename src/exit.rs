@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::run::event::Summary;
+use crate::run_log::RunLogError;
 
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +38,21 @@ impl Exit {
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
+            | Error::NotPublished { .. }
+            | Error::RunLog(
+                RunLogError::Empty
+                | RunLogError::Unknown { .. }
+                | RunLogError::TooFew { .. }
+                | RunLogError::Ambiguous { .. },
+            )
             | Error::Folder(_)
             | Error::Plan { .. }
             | Error::Select(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
+            | Error::StoreInUse
+            | Error::NoInputs { .. }
+            | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)
             | Error::Output(_)
             | Error::Signals(_)

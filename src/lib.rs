@@ -62,7 +62,9 @@
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`console`] prints. stdout is data, stderr is talk.
 
+pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod console;
 pub mod digest;
 pub mod error;
@@ -70,8 +72,10 @@ pub mod executor;
 pub mod exit;
 pub mod file_error;
 pub mod folder_change;
+pub mod gc;
 pub mod graph;
 pub mod history;
+pub mod in_use;
 pub mod index;
 pub mod key;
 pub mod listing;
@@ -81,7 +85,10 @@ pub mod plan;
 pub mod publish;
 pub mod reason;
 pub mod record;
+pub mod restore;
 pub mod run;
+pub mod run_diff;
+pub mod run_log;
 pub mod scratch;
 pub mod show;
 pub mod source;

@@ -124,6 +124,15 @@ fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
 
 /// The fields that differ between an earlier run's key and now, in the order of the key table.
 pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
+    changes_between(from, to, &|name| stage.inputs.get(name).map(origin))
+}
+
+/// As [`changes`], for two earlier runs; `origin` says where an input comes from, if that is known.
+pub fn changes_between(
+    from: &KeyFields,
+    to: &KeyFields,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     changes.extend(action_change(&from.action, &to.action));
     for name in names(from.params.keys(), to.params.keys()) {
@@ -135,7 +144,7 @@ pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
     for name in names(from.inputs.keys(), to.inputs.keys()) {
         let (from, to) = (from.inputs.get(name).copied(), to.inputs.get(name).copied());
         if from != to {
-            let origin = stage.inputs.get(name).map(origin);
+            let origin = origin(name);
             changes.push(Change::Input { name: name.clone(), from, to, origin, files: None });
         }
     }

@@ -13,6 +13,8 @@
 //! cache/locks/<key>                locked while some process runs that key
 //! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
+//! cache/runs/<id>.json             what a run of the pipeline did
+//! cache/in-use                     locked: by runs together, by `cache gc` alone
 //! cache/index                      digests of source files
 //! cache/tmp/                       what is not finished
 //! ```
@@ -69,6 +71,46 @@ impl Store {
         self.root.join("index")
     }
 
+    pub fn records_folder(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    pub fn objects_folder(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    pub fn markers_folder(&self) -> PathBuf {
+        self.root.join("stages")
+    }
+
+    pub fn logs_folder(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn states_folder(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub fn notes_folder(&self) -> PathBuf {
+        self.root.join("published")
+    }
+
+    pub fn quarantine_folder(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub fn in_use_file(&self) -> PathBuf {
+        self.root.join("in-use")
+    }
+
+    pub fn runs_folder(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run_file(&self, id: &str) -> PathBuf {
+        self.runs_folder().join(format!("{id}.json"))
+    }
+
     pub fn scratch_folder(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -97,7 +139,7 @@ impl Store {
 
     // Records.
 
-    fn record_file(&self, key: Key) -> PathBuf {
+    pub fn record_file(&self, key: Key) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
     }
@@ -220,7 +262,7 @@ impl Store {
         Ok(Err(Damaged(digest)))
     }
 
-    fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
         let name =

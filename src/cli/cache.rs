@@ -1,4 +1,7 @@
-//! `pipe cache`: what is in the store.
+//! `pipe cache`: what is in the store. Checking and tidying it up have files of their own.
+
+mod gc;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,6 +31,11 @@ pub enum CacheCommand {
     Show(Target),
     /// Print an artifact's bytes; of a folder, the listing, or one file as `stage:output/FILE`
     Cat(Target),
+    /// Say what takes the space, by stage and output
+    Du(gc::DuOptions),
+    /// Read everything and say what is damaged
+    Verify(verify::VerifyOptions),
+    Gc(gc::GcOptions),
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +52,9 @@ pub fn execute(
     console: &Console,
 ) -> Result<Exit, Error> {
     match command {
+        CacheCommand::Du(options) => return gc::du(options, globals, console),
+        CacheCommand::Verify(options) => return verify::execute(options, globals, console),
+        CacheCommand::Gc(options) => return gc::execute(options, globals, console),
         CacheCommand::Ls { json } => {
             let project = Project::load(globals, &OverrideOptions::default().overrides())?;
             let mut records = project.store.records();

@@ -1,16 +1,20 @@
 //! What the user typed. Each subcommand has a file; what they share is in [`project`].
 
 mod cache;
+mod diff;
 mod explain;
 mod graph;
+mod log;
 pub mod project;
 pub mod resources;
+pub mod restore;
 mod run;
 pub mod select;
 mod show;
 mod stage;
 mod stages;
 mod status;
+pub mod verify;
 
 use std::path::PathBuf;
 
@@ -86,7 +90,15 @@ enum Command {
     Explain(explain::ExplainOptions),
     /// Draw the graph of stages
     Graph(graph::GraphOptions),
-    /// Look into the store
+    /// List the runs: when, what ran, how long, what came out
+    Log(log::LogOptions),
+    /// Compare two runs: parameters, inputs, metrics
+    Diff(diff::DiffOptions),
+    /// Put back what an earlier run had published
+    Restore(restore::RestoreOptions),
+    /// Run a stage again in a corner and compare what comes out
+    Verify(verify::VerifyOptions),
+    /// Look into the store, check it, tidy it up
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
@@ -134,6 +146,10 @@ impl Cli {
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
             Command::Graph(options) => graph::execute(&options, globals, console),
+            Command::Log(options) => log::execute(&options, globals, console),
+            Command::Diff(options) => diff::execute(&options, globals, console),
+            Command::Restore(options) => restore::execute(&options, globals, console),
+            Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),

@@ -9,6 +9,7 @@ use crate::console::text::age;
 use crate::error::Error;
 use crate::file_error::FileError;
 use crate::graph::Graph;
+use crate::in_use::InUse;
 use crate::index::Index;
 use crate::pipeline::variants::{family, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
@@ -49,6 +50,12 @@ impl Project {
     pub fn sources(&self, trusted: bool, offline: bool) -> Sources {
         let index = Index::load(&self.store.index_file(), trusted);
         Sources::new(index, self.store.root(), offline)
+    }
+
+    /// Keeps `cache gc` away until the result is dropped.
+    pub fn use_store(&self, console: &Console) -> Result<InUse, Error> {
+        let mut waiting = || console.note("waiting for another `pipe` that has the store alone");
+        Ok(InUse::together(&self.store, &mut waiting)?)
     }
 
     /// The place of a stage in the pipeline; of several variants one has to be named.

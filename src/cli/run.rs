@@ -1,6 +1,7 @@
 //! `pipe run`: the whole flow, Pipeline, Graph, Plan, Run, Records.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
 use clap::Args;
@@ -16,6 +17,7 @@ use crate::exit::Exit;
 use crate::file_error::FileError;
 use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
+use crate::run_log::RunLog;
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -57,6 +59,10 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     let Selection { selected, forced, only, overwrite_published } =
         options.select.select(&project)?;
     let resources = totals(&project.pipeline, &selected, &options.resource)?;
+    let _in_use = match options.dry_run {
+        true => None,
+        false => Some(project.use_store(console)?),
+    };
     let sources = project.sources(!options.no_index, options.offline);
     let plan = project.plan(&selected, &forced, &sources)?;
     if let Some(only) = &only {
@@ -68,7 +74,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     }
     let (sender, receiver) = channel();
     signals::forward(sender.clone()).map_err(Error::Signals)?;
-    let binary = std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?;
+    let binary = binary()?;
     let executor = Local::new(&binary);
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let config = RunConfig {
@@ -94,11 +100,30 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         executor: &executor,
     };
     let mut view = console.run_view(options.json);
-    let summary = run(plan, &config, &ground, (sender, receiver), &mut |event| view.show(&event))?;
+    let mut log = RunLog::new(&project.pipeline, typed(), &options.overrides.overrides());
+    let mut report = |event| {
+        log.take(&event);
+        view.show(&event);
+    };
+    let summary = run(plan, &config, &ground, (sender, receiver), &mut report)?;
+    if let Err(error) = log.write(&project.store) {
+        // The results are in the store; only `pipe log` will not know of this run.
+        console.warning(&format!("this run is missing in `pipe log`: {error}"));
+    }
     Ok(Exit::of_run(&summary))
 }
 
-fn device(text: &str) -> Result<String, String> {
+/// This program, which runs the built-in stages.
+pub(super) fn binary() -> Result<PathBuf, Error> {
+    Ok(std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?)
+}
+
+/// What the user typed after `pipe`.
+fn typed() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+pub(super) fn device(text: &str) -> Result<String, String> {
     let numbered = text.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
     if numbered || ["auto", "cpu", "cuda"].contains(&text) {
         return Ok(text.to_owned());

@@ -72,24 +72,29 @@ fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
     let took = took.unwrap_or_default();
     let _ = writeln!(text, "  compared with its run of {when} ago{took} (key {})", key.short());
     for change in changes {
-        match change {
-            Change::Command { from, to } => {
-                text.push_str("  command\n");
-                lines(text, "-", from);
-                lines(text, "+", to);
-            }
-            Change::Input { name, files: Some(files), origin, .. } => {
-                let origin = origin.as_ref().map(|origin| format!(" ({})", printable(origin)));
-                let _ = writeln!(text, "  input `{name}` changed{}", origin.unwrap_or_default());
-                describe_files(text, files);
-            }
-            Change::Input { from: Some(from), to: Some(to), .. } => {
-                let (from, to) = (from.digest.short(), to.digest.short());
-                let _ = writeln!(text, "  {change}: {from} → {to}");
-            }
-            other => {
-                let _ = writeln!(text, "  {other}");
-            }
+        describe_change(text, change);
+    }
+}
+
+/// One difference in full, moved in.
+pub(super) fn describe_change(text: &mut String, change: &Change) {
+    match change {
+        Change::Command { from, to } => {
+            text.push_str("  command\n");
+            lines(text, "-", from);
+            lines(text, "+", to);
+        }
+        Change::Input { name, files: Some(files), origin, .. } => {
+            let origin = origin.as_ref().map(|origin| format!(" ({})", printable(origin)));
+            let _ = writeln!(text, "  input `{name}` changed{}", origin.unwrap_or_default());
+            describe_files(text, files);
+        }
+        Change::Input { from: Some(from), to: Some(to), .. } => {
+            let (from, to) = (from.digest.short(), to.digest.short());
+            let _ = writeln!(text, "  {change}: {from} → {to}");
+        }
+        other => {
+            let _ = writeln!(text, "  {other}");
         }
     }
 }

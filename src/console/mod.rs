@@ -4,22 +4,34 @@
 mod early_error;
 mod explanation;
 mod live;
+mod log_view;
 mod plan_view;
 mod run_view;
+mod store_view;
 mod style;
 mod summary;
 pub mod text;
+mod verify_view;
 
 use std::io::{self, IsTerminal, Write};
 
+pub use live::Progress;
 pub use plan_view::stage_sentence as sentence;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
 
+use crate::check::Checked;
+use crate::cli::restore::Rebuild;
+use crate::cli::verify::Verified;
 use crate::error::Error;
+use crate::gc::Report;
+use crate::gc::usage::Usage;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
+use crate::restore::RestoredOutput;
+use crate::run_diff::RunDiff;
+use crate::run_log::LoggedRun;
 use crate::store::Store;
 
 /// Where and how to print.
@@ -80,6 +92,13 @@ impl Console {
         talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
     }
 
+    /// Says what goes on.
+    pub fn note(&self, message: &str) {
+        if !self.quiet {
+            talk(message);
+        }
+    }
+
     /// A plan as a table; as a forecast (`--dry-run`) or as the state of things (`status`).
     pub fn plan(
         &self,
@@ -108,6 +127,92 @@ impl Console {
         })
     }
 
+    /// Runs of the log, newest first, of `all` that there are.
+    pub fn run_log(&self, runs: &[LoggedRun], all: usize, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => runs.iter().map(json_line).collect(),
+            false => log_view::log(runs, all, &self.out),
+        })
+    }
+
+    /// Two runs compared.
+    pub fn run_diff(
+        &self,
+        diff: &RunDiff,
+        from: &LoggedRun,
+        to: &LoggedRun,
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(diff),
+            false => log_view::diff(diff, from, to, &self.out),
+        })
+    }
+
+    /// What became of a run's published outputs.
+    pub fn restored(
+        &self,
+        id: &str,
+        outputs: &[(RestoredOutput, Option<Rebuild>)],
+        json: bool,
+    ) -> io::Result<()> {
+        if json {
+            return self
+                .data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
+        }
+        log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
+        Ok(())
+    }
+
+    /// What a collection removed, or would.
+    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(report),
+            false => store_view::collection(report, dry_run),
+        })
+    }
+
+    /// What takes the space.
+    pub fn usage(&self, usage: &Usage, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(usage),
+            false => store_view::usage(usage),
+        })
+    }
+
+    /// What is damaged in the store.
+    pub fn checked(
+        &self,
+        checked: &Checked,
+        repaired: bool,
+        store: &Store,
+        json: bool,
+    ) -> io::Result<()> {
+        if json {
+            return self.data(&json_line(checked));
+        }
+        self.data(&store_view::checked(checked, repaired, &self.out))?;
+        if let Some(hint) = store_view::after(checked, repaired, &store.quarantine_folder()) {
+            self.note(&format!("{} {hint}", paint(self.err.dim, "hint:")));
+        }
+        Ok(())
+    }
+
+    /// Whether a stage is bit-stable.
+    pub fn verified(&self, verified: &Verified, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(verified),
+            false => verify_view::text(verified, &self.out),
+        })
+    }
+
+    /// A bar on a terminal, for work over so many bytes that it takes a while.
+    pub fn progress(&self, what: &'static str, bytes: u64) -> Progress {
+        const WORTH_A_BAR: u64 = 1 << 28;
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, (shown && bytes >= WORTH_A_BAR).then_some(bytes))
+    }
+
     /// Follows a run.
     pub fn run_view(&self, json: bool) -> RunView {
         let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
@@ -125,6 +230,11 @@ fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Names, numbers, digests and reasons always serialize.
+fn json_line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 /// A line to standard error. If nobody can be told, there is nobody to tell that.

@@ -59,6 +59,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// How many there are of each counted thing, where the file says so.
     pub resources: BTreeMap<String, u32>,
+    /// The names of the file's profiles, applied or not.
+    pub profiles: Vec<String>,
 }
 
 /// One stage with everything filled in.
@@ -170,6 +172,7 @@ impl Pipeline {
 
         let mut problems = Problems::new(&text, overrides);
         let mut document = Document::read(&text, &mut problems);
+        let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
         let for_variants = overrides::apply(&mut document, overrides, registry, &mut problems);
         let vars = std::mem::take(&mut document.vars);
         let variables = Variables::resolve(vars, &mut problems);
@@ -200,7 +203,7 @@ impl Pipeline {
         if !problems.is_empty() {
             return Err(problems.into_error(file));
         }
-        Ok(Pipeline { file: absolute, root, stages, resources })
+        Ok(Pipeline { file: absolute, root, stages, resources, profiles })
     }
 
     /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.

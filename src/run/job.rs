@@ -82,7 +82,7 @@ fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
 
 /// An input that is an object is read in full first: a stage must not compute from bytes that
 /// are not those its record will name.
-fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
+pub(super) fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
     for (input, place) in &resolved.places {
         let Place::Object { artifact, stage } = place else { continue };
         let verified = context.setting.store.verify(artifact.content, context.scratch)?;
@@ -153,15 +153,15 @@ fn run_in(
 
 /// What a process has said, as far as it is kept.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     metrics: BTreeMap<String, f64>,
     history: Vec<MetricsRow>,
-    device: Option<String>,
-    failed: Option<(String, Option<String>)>,
+    pub(super) device: Option<String>,
+    pub(super) failed: Option<(String, Option<String>)>,
 }
 
 impl Heard {
-    fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::Device { name } => self.device = Some(name.clone()),
             Event::Metrics { step: None, values } => self.metrics.extend(values.clone()),
@@ -176,7 +176,7 @@ impl Heard {
     }
 }
 
-fn check_status(
+pub(super) fn check_status(
     status: ExitStatus,
     said: Option<(String, Option<String>)>,
     log: &Path,
@@ -190,7 +190,7 @@ fn check_status(
 }
 
 /// A result from bytes other than those in its key must not be recorded.
-fn check_sources(
+pub(super) fn check_sources(
     resolved: &Resolved,
     stage: &Stage,
     sources: &Sources,
@@ -215,6 +215,20 @@ fn collect(
     durable: bool,
 ) -> Result<BTreeMap<String, Artifact>, StageFailure> {
     // All are looked at before the first one moves.
+    check_outputs(stage, paths, log)?;
+    let mut artifacts = BTreeMap::new();
+    for (name, path) in paths {
+        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
+    }
+    Ok(artifacts)
+}
+
+/// Whether all declared outputs are there, of the declared kind.
+pub(super) fn check_outputs(
+    stage: &Stage,
+    paths: &BTreeMap<String, PathBuf>,
+    log: &Path,
+) -> Result<(), StageFailure> {
     for output in &stage.outputs {
         let Some(path) = paths.get(&output.name) else { continue };
         let found = match fs::metadata(path) {
@@ -231,9 +245,5 @@ fn collect(
             return Err(StageFailure::WrongKind { output, expected, found });
         }
     }
-    let mut artifacts = BTreeMap::new();
-    for (name, path) in paths {
-        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
-    }
-    Ok(artifacts)
+    Ok(())
 }

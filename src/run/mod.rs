@@ -5,12 +5,13 @@
 //! One thread schedules and owns all state; each stage that runs has a thread, and they talk
 //! through one channel. Nothing polls.
 
+pub mod again;
 mod deadline;
 mod ending;
 pub mod event;
 pub mod failure;
 mod guarded;
-mod job;
+pub mod job;
 mod node;
 pub mod prepare;
 mod schedule;

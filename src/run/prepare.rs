@@ -49,6 +49,20 @@ pub fn prepare(
     folder: &Path,
     setting: &Setting,
 ) -> Result<Prepared, FileError> {
+    let log = setting.store.log_file(&stage.name, resolved.key);
+    let state = setting.store.state_folder(resolved.key);
+    prepare_with(stage, resolved, folder, log, state, setting)
+}
+
+/// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
+pub fn prepare_with(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    log: PathBuf,
+    state: PathBuf,
+    setting: &Setting,
+) -> Result<Prepared, FileError> {
     let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
     for made in [folder, &inputs_folder, &outputs_folder] {
         fs::create_dir(made).map_err(FileError::at("making the folder", made))?;
@@ -68,11 +82,9 @@ pub fn prepare(
         .iter()
         .map(|output| (output.name.clone(), outputs_folder.join(&output.file)))
         .collect();
-    let log = setting.store.log_file(&stage.name, resolved.key);
     make_parent(&log)?;
     let task = match &stage.action {
         Action::Builtin { name, version } => {
-            let state = setting.store.state_folder(resolved.key);
             fs::create_dir_all(&state).map_err(FileError::at("making the folder", &state))?;
             let manifest = Manifest {
                 stage: stage.name.clone(),

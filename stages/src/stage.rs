@@ -89,7 +89,7 @@ pub struct OutputSpec {
 }
 
 /// Whether an artifact is one file or a folder of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     File,
     Folder,

@@ -1,0 +1,119 @@
+//! `pipe restore RUN`: puts back what an earlier run had published.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::pipeline::Overrides;
+use crate::plan::Decision;
+use crate::restore::{Restored, RestoredOutput, restore};
+use crate::run_log::{LoggedOutput, LoggedRun, find};
+use crate::scratch::Scratch;
+
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// A run as `pipe log` names it: its id or the beginning of it, `last`, `last~1`
+    run: String,
+    /// Only these published paths, relative to the pipeline's folder
+    paths: Vec<PathBuf>,
+    /// Overwrite files that were edited
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object an output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether, and how, an output that is gone can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebuild {
+    By(String),
+    /// If what it needs comes out as it did then.
+    PerhapsBy(String),
+    /// The pipeline makes other bytes now.
+    PipelineChanged,
+}
+
+pub fn execute(
+    options: &RestoreOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
+    let run = find(&project.store, &options.run)?;
+    let outputs = chosen(&run, &options.paths)?;
+    let _in_use = project.use_store(console)?;
+    let scratch = Scratch::new(&project.store.scratch_folder())?;
+    let index = project.sources(true, true).index;
+    let root = &project.pipeline.root;
+    let restored = restore(&outputs, root, options.force, &project.store, &index, &scratch)?;
+    let told: Vec<(RestoredOutput, Option<Rebuild>)> = restored
+        .into_iter()
+        .zip(&outputs)
+        .map(|(restored, output)| {
+            let gone = restored.result == Restored::Gone;
+            let rebuild = gone.then(|| rebuild(globals, &run, output));
+            (restored, rebuild)
+        })
+        .collect();
+    let failed = |result: Restored| matches!(result, Restored::Gone | Restored::Edited);
+    let all = !told.iter().any(|(output, _)| failed(output.result));
+    console.restored(&run.id, &told, options.json)?;
+    Ok(if all { Exit::Done } else { Exit::Failed })
+}
+
+fn chosen(run: &LoggedRun, paths: &[PathBuf]) -> Result<Vec<LoggedOutput>, Error> {
+    if let Some(path) = paths.iter().find(|path| !run.published.iter().any(|o| o.path == **path)) {
+        return Err(Error::NotPublished {
+            run: run.id.clone(),
+            path: path.clone(),
+            known: run.published.iter().map(|output| output.path.clone()).collect(),
+        });
+    }
+    let wanted = |output: &&LoggedOutput| paths.is_empty() || paths.contains(&output.path);
+    Ok(run.published.iter().filter(wanted).cloned().collect())
+}
+
+/// Looks whether the pipeline as it is now, with the run's overrides, has the key of then.
+fn rebuild(globals: &Globals, run: &LoggedRun, output: &LoggedOutput) -> Rebuild {
+    let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
+    let Ok(project) = Project::load(globals, &overrides) else { return Rebuild::PipelineChanged };
+    let Ok(index) = project.stage_index(&output.stage) else { return Rebuild::PipelineChanged };
+    let selected = project.graph.upstream(&[index]);
+    let plan = project.plan(&selected, &BTreeSet::new(), &project.sources(true, true));
+    let Ok(plan) = plan else { return Rebuild::PipelineChanged };
+    let command = command(run, &output.stage);
+    match plan.stages.into_iter().find(|planned| planned.stage == index).map(|p| p.decision) {
+        Some(Decision::Run { key, .. }) if key == output.key => Rebuild::By(command),
+        Some(Decision::Wait(_)) => Rebuild::PerhapsBy(command),
+        _ => Rebuild::PipelineChanged,
+    }
+}
+
+fn command(run: &LoggedRun, stage: &str) -> String {
+    let mut command = "pipe run".to_owned();
+    let mut add = |word: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=./:,@+".contains(&byte);
+        command.push(' ');
+        match !word.is_empty() && word.bytes().all(plain) {
+            true => command.push_str(word),
+            false => command.push_str(&format!("'{}'", word.replace('\'', r"'\''"))),
+        }
+    };
+    for (key, value) in &run.set {
+        add("--set");
+        add(&format!("{key}={value}"));
+    }
+    if let Some(profile) = &run.profile {
+        add("--profile");
+        add(profile);
+    }
+    add(stage);
+    command
+}
