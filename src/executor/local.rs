@@ -16,6 +16,7 @@ use stages::Event;
 use super::guard::{Guard, announce};
 use super::memory::OomKills;
 use super::{Executor, ExitStatus, Process, Stop, Stopper, Task};
+use crate::disk;
 use crate::file_error::FileError;
 
 /// The executor `local`.
@@ -44,7 +45,8 @@ impl Local {
 impl Executor for Local {
     fn start(&self, task: &Task) -> Result<Box<dyn Process>, FileError> {
         let guard = self.guard()?;
-        let log = File::create(&task.log).map_err(FileError::at("opening the log", &task.log))?;
+        let log =
+            disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
         let log_too = log.try_clone().map_err(FileError::at("opening the log", &task.log))?;
         let mut command = Command::new(&task.program);
         command

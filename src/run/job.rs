@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use stages::{Event, Kind};
 
+use crate::disk;
 use crate::executor::{Executor, ExitStatus, Stopper};
+use crate::fault;
 use crate::file_error::FileError;
 use crate::listing;
 use crate::pipeline::Stage;
@@ -61,7 +63,7 @@ pub fn run_stage(
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
-        let _ = fs::remove_dir_all(&folder);
+        let _ = disk::remove_folders(&folder);
         let give_up = attempt >= attempts || context.interrupted.load(Ordering::Relaxed);
         if give_up || !failure.may_pass() {
             return Err(failure);
@@ -77,7 +79,7 @@ pub fn run_stage(
 fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
     let aside = log.with_extension(format!("{attempt}.log"));
     // Without it the attempt's last lines are all there is.
-    fs::rename(log, &aside).ok().map(|()| aside)
+    disk::rename(log, &aside).ok().map(|()| aside)
 }
 
 /// An input that is an object is read in full first: a stage must not compute from bytes that
@@ -113,15 +115,25 @@ fn run_in(
     let process = context.executor.start(&prepared.task)?;
     let stopper = process.stopper();
     on_start(process.stopper());
-    let wait = || {
-        process.wait(&mut |event| {
-            heard.take(&event);
-            on_event(&event);
-        })
-    };
     let limit = stage.handling.timeout;
-    let (status, timed_out) = within(limit, stopper, wait);
+    let (status, timed_out) = {
+        let wait = || {
+            process.wait(&mut |event| {
+                heard.take(&event);
+                on_event(&event);
+            })
+        };
+        within(limit, stopper, wait)
+    };
     let (status, seconds) = (status?, began.elapsed().as_secs_f64());
+    if !status.is_success() && disk::is_full(folder) {
+        // The stage may not even have been able to write so into its log.
+        on_event(&Event::Warning {
+            message: "no space is left on the store's disk; free some and run again: what has \
+                      been recorded is intact"
+                .to_owned(),
+        });
+    }
     if let Some(limit) = limit.filter(|_| timed_out) {
         return Err(StageFailure::Timeout { limit, log });
     }
@@ -129,7 +141,7 @@ fn run_in(
     check_sources(resolved, stage, context.sources)?;
     listing::keep(resolved.places.values(), store, context.sources, context.scratch)?;
 
-    let durable = seconds >= DURABLE_SECONDS;
+    let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
     let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
     let record = Record {
         key: resolved.key,
@@ -145,8 +157,10 @@ fn run_in(
         when: now_rfc3339(),
         pipe: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    store.write_record(&record, context.scratch, durable)?;
+    // Before the record: a mark without one is passed over, a record without one is never found
+    // to compare with.
     store.mark_stage(stage.family(), resolved.key)?;
+    store.write_record(&record, context.scratch, durable)?;
     remove_state(store, resolved.key);
     Ok(record)
 }

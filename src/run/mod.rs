@@ -112,8 +112,8 @@ pub fn run(
     report: &mut dyn FnMut(RunEvent),
 ) -> Result<Summary, FileError> {
     let store = ground.setting.store;
-    store.prepare()?;
     let scratch = Scratch::new(&store.scratch_folder())?;
+    store.prepare(&scratch)?;
     let setting = Setting { ..ground.setting };
     let context = JobContext {
         setting,
@@ -126,6 +126,7 @@ pub fn run(
         let mut schedule = Schedule::new(&plan, config, ground, &context, channel, scope, report);
         schedule.run(plan)
     });
+    store.remove_finished_states();
     remove_free_locks(&store.locks_folder());
     ground.sources.index.save(&scratch)?;
     Ok(summary)

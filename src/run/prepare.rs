@@ -10,14 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stages::{Kind, Manifest, Params};
 
 use crate::digest::Content;
+use crate::disk;
 use crate::executor::Task;
 use crate::file_error::FileError;
 use crate::key::Key;
@@ -65,7 +64,7 @@ pub fn prepare_with(
 ) -> Result<Prepared, FileError> {
     let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
     for made in [folder, &inputs_folder, &outputs_folder] {
-        fs::create_dir(made).map_err(FileError::at("making the folder", made))?;
+        disk::create_folder(made).map_err(FileError::at("making the folder", made))?;
     }
     let mut inputs = BTreeMap::new();
     for (key, place) in &resolved.places {
@@ -85,7 +84,7 @@ pub fn prepare_with(
     make_parent(&log)?;
     let task = match &stage.action {
         Action::Builtin { name, version } => {
-            fs::create_dir_all(&state).map_err(FileError::at("making the folder", &state))?;
+            disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
             let manifest = Manifest {
                 stage: stage.name.clone(),
                 uses: name.clone(),
@@ -104,7 +103,7 @@ pub fn prepare_with(
                 path: file.clone(),
                 source: error.into(),
             })?;
-            fs::write(&file, text).map_err(FileError::at("writing", &file))?;
+            disk::write_new(&file, &text).map_err(FileError::at("writing", &file))?;
             Task {
                 program: setting.binary.to_owned(),
                 arguments: vec!["stage".into(), file.into()],
@@ -128,7 +127,7 @@ pub fn prepare_with(
 
 fn make_parent(path: &Path) -> Result<(), FileError> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(folder).map_err(FileError::at("making the folder", folder))
+    disk::create_folders(folder).map_err(FileError::at("making the folder", folder))
 }
 
 fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
@@ -146,7 +145,7 @@ pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(),
     }
     let tree = store.tree(content);
     let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
-    fs::create_dir(link).map_err(FileError::at("making the folder", link))?;
+    disk::create_folder(link).map_err(FileError::at("making the folder", link))?;
     for (relative, file) in &tree.0 {
         let path = link.join(relative);
         make_parent(&path)?;
@@ -156,7 +155,7 @@ pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(),
 }
 
 fn make_link(target: &Path, link: &Path) -> Result<(), FileError> {
-    symlink(target, link).map_err(FileError::at("linking", link))
+    disk::symlink(target, link).map_err(FileError::at("linking", link))
 }
 
 /// `IN_…`, `OUT_…` and `PARAM_…`.
@@ -196,5 +195,5 @@ fn param_text(value: &Value) -> String {
 /// The log and state folders of a key, for messages and for tidying up.
 pub fn remove_state(store: &Store, key: Key) {
     // What is left costs space only.
-    let _ = fs::remove_dir_all(store.state_folder(key));
+    let _ = disk::remove_folders(&store.state_folder(key));
 }

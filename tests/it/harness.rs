@@ -36,7 +36,12 @@ pub struct Running {
 impl Project {
     #[track_caller]
     pub fn new(pipeline: &str) -> Project {
-        let project = Project { folder: TempDir::new().unwrap() };
+        Project::new_in(TempDir::new().unwrap(), pipeline)
+    }
+
+    #[track_caller]
+    pub fn new_in(folder: TempDir, pipeline: &str) -> Project {
+        let project = Project { folder };
         project.write("pipeline.yaml", pipeline);
         project
     }

@@ -1,6 +1,7 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
 mod cli;
+mod faults;
 mod graph;
 mod harness;
 mod job;
