@@ -4,6 +4,7 @@
 mod bootstrap;
 mod counts;
 mod input;
+pub mod threshold;
 
 use std::collections::BTreeMap;
 

@@ -8,4 +8,5 @@ mod model;
 mod random;
 mod score;
 mod split;
+mod threshold;
 mod tokenize;
