@@ -6,14 +6,10 @@ use super::counts::Counts;
 use crate::error::StageError;
 use crate::labels::LabelTable;
 use crate::lines::LineReader;
-use crate::nearest::list_names;
 use crate::prediction::Prediction;
 use crate::progress::Progress;
 use crate::random::normal::ln;
 use crate::stage::Context;
-
-/// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
-const SUM_TOLERANCE: f64 = 1e-3;
 
 /// What an input's rows come to.
 #[derive(Default)]
@@ -50,25 +46,9 @@ pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
 
 fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
     let probabilities = &prediction.probabilities;
-    for (label, &probability) in probabilities {
+    prediction.check()?;
+    for label in probabilities.keys() {
         tally.labels.number(label)?;
-        if !(0.0..=1.0 + SUM_TOLERANCE).contains(&probability) {
-            return Err(format!("the probability of `{label}` is {probability}, expected 0 to 1"));
-        }
-    }
-    let known = || list_names(&prediction.label, probabilities.keys().map(String::as_str));
-    if !probabilities.is_empty() {
-        let sum: f64 = probabilities.values().sum();
-        if (sum - 1.0).abs() > SUM_TOLERANCE {
-            return Err(format!("the probabilities sum to {sum}, expected 1"));
-        }
-        if !probabilities.contains_key(&prediction.label) {
-            let label = &prediction.label;
-            return Err(format!(
-                "no probability of the predicted label `{label}`; there are {}",
-                known()
-            ));
-        }
     }
     tally.rows += 1;
     let predicted = tally.labels.number(&prediction.label)?;
