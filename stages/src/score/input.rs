@@ -1,8 +1,11 @@
-//! Reading predictions: checks each row and keeps counts only.
+//! Reading predictions: checks each row and keeps counts and sums only; what ranks them is a
+//! second reading, once the positive label is known.
 
 use std::path::Path;
 
+use super::calibration::Calibration;
 use super::counts::Counts;
+use super::threshold::Scored;
 use crate::error::StageError;
 use crate::labels::LabelTable;
 use crate::lines::LineReader;
@@ -22,6 +25,7 @@ pub struct Tally {
     pub labels: LabelTable,
     /// The sum of -ln p of the true label over the labelled rows.
     pub loss_sum: f64,
+    pub calibration: Calibration,
     /// Labelled rows without probabilities: the loss is then unknown.
     pub without_probabilities: u64,
 }
@@ -44,6 +48,25 @@ pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
     Ok(tally)
 }
 
+/// The probability of the positive label of every labelled row. A label that a row's model does
+/// not know has none there.
+pub fn read_scored(path: &Path, positive: &str) -> Result<Vec<Scored>, StageError> {
+    let mut lines = LineReader::open(path)?;
+    let mut rows = Vec::new();
+    while let Some(prediction) = lines.next_json::<Prediction>()? {
+        if let Some(gold) = &prediction.gold {
+            let probability = prediction.probabilities.get(positive).copied().unwrap_or(0.0);
+            rows.push(Scored { probability, positive: gold == positive });
+        }
+    }
+    Ok(rows)
+}
+
+/// The id of the first row; `None` where there are no rows.
+pub fn first_id(path: &Path) -> Result<Option<String>, StageError> {
+    Ok(LineReader::open(path)?.next_json::<Prediction>()?.map(|prediction| prediction.id))
+}
+
 fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
     let probabilities = &prediction.probabilities;
     prediction.check()?;
@@ -61,6 +84,7 @@ fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
     } else {
         // A true label that the model does not know is as bad as one it deems impossible.
         let probability = probabilities.get(gold).copied().unwrap_or(0.0);
+        tally.calibration.add(prediction, gold);
         tally.loss_sum -= ln(probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
     }
     Ok(())
