@@ -59,6 +59,11 @@ pub enum ParamKind {
     },
     /// A map from text to text.
     TextMap,
+    /// A map from text to numbers in `min..=max`.
+    FloatMap {
+        min: f64,
+        max: f64,
+    },
 }
 
 /// What a parameter is when the pipeline does not give it.
@@ -126,6 +131,9 @@ impl ParamKind {
             ParamKind::TextList => "a list of texts".to_owned(),
             ParamKind::FloatList { min, max } => format!("a list of numbers{}", range(min, max)),
             ParamKind::TextMap => "a map from text to text".to_owned(),
+            ParamKind::FloatMap { min, max } => {
+                format!("a map from text to a number{}", range(min, max))
+            }
         }
     }
 
@@ -169,6 +177,14 @@ impl ParamKind {
             ParamKind::TextMap => {
                 let map = value.as_object()?;
                 map.values().all(Value::is_string).then(|| value.clone())
+            }
+            ParamKind::FloatMap { min, max } => {
+                let one = ParamKind::Float { min, max };
+                let entry =
+                    |(key, item): (&String, &Value)| Some((key.clone(), one.canonical(item)?));
+                let map: Option<serde_json::Map<_, _>> =
+                    value.as_object()?.iter().map(entry).collect();
+                map.map(Value::Object)
             }
         }
     }
@@ -307,6 +323,14 @@ impl Params {
         map.into_iter()
             .flatten()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect()
+    }
+
+    pub fn float_map(&self, name: &str) -> BTreeMap<String, f64> {
+        let map = self.get(name).as_object();
+        map.into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_f64()?)))
             .collect()
     }
 }

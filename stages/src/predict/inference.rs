@@ -13,9 +13,8 @@ use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::ops::Precision;
-use crate::output::OutputFile;
 use crate::params::Params;
-use crate::prediction::Prediction;
+use crate::prediction::{Prediction, PredictionWriter};
 use crate::progress::Progress;
 use crate::score::threshold::is_positive;
 use crate::stage::Context;
@@ -43,10 +42,10 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         let Some(path) = context.optional_input(input) else { continue };
         let tokens = TokenFile::open(path)?;
         let rows = classify(context, &model, &tokens, &labels, threshold)?;
-        write_predictions(context.output(output)?, &rows)?;
-        if input == "test" {
-            write_answer(context.output("answer")?, &rows)?;
-        }
+        let answer = (input == "test").then(|| context.output("answer")).transpose()?;
+        let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
+        rows.iter().try_for_each(|row| writer.write(row))?;
+        writer.finish()?;
     }
     Ok(())
 }
@@ -141,19 +140,4 @@ fn probabilities_by_label(labels: &[String], values: &[f32]) -> BTreeMap<String,
 fn likeliest(labels: &[String], probabilities: &BTreeMap<String, f64>) -> String {
     let values: Vec<f64> = labels.iter().map(|label| probabilities[label]).collect();
     labels[argmax(&values)].clone()
-}
-
-fn write_predictions(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    let mut file = OutputFile::create(path)?;
-    rows.iter().try_for_each(|row| file.write_json_line(row))?;
-    file.finish()
-}
-
-fn write_answer(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    let mut file = OutputFile::create(path)?;
-    rows.iter().try_for_each(|row| {
-        let line = format!("{},{}", row.id, row.label);
-        file.write_line(line.as_bytes())
-    })?;
-    file.finish()
 }
