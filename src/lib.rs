@@ -66,6 +66,7 @@ pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod console;
+pub mod continuation;
 pub mod digest;
 pub mod disk;
 pub mod error;

@@ -10,6 +10,7 @@
 //! cache/published/<digest>         what was last copied to a path in the tree
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
+//! cache/continuations/…            states that longer runs go on from
 //! cache/locks/<key>                locked while some process runs that key
 //! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
@@ -78,6 +79,10 @@ impl Store {
 
     pub fn objects_folder(&self) -> PathBuf {
         self.root.join("objects")
+    }
+
+    pub fn continuations_folder(&self) -> PathBuf {
+        self.root.join("continuations")
     }
 
     pub fn markers_folder(&self) -> PathBuf {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::console::plan_view::sentence;
 use crate::console::style::{Palette, paint};
 use crate::console::text::{age, bytes, figures, grouped, seconds};
+use crate::continuation;
 use crate::folder_change::FolderChange;
 use crate::pipeline::Stage;
 use crate::plan::{Decision, Frozen, PlannedStage};
@@ -34,6 +35,9 @@ pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Pale
         Decision::Run { reason, .. } => {
             let _ = writeln!(text, "{name} will run: {}", headline(reason));
             describe_reason(&mut text, reason, store);
+            if let Some(outlook) = continuation::outlook(stage, reason, store) {
+                let _ = writeln!(text, "  {}", printable(&outlook));
+            }
         }
         Decision::Wait(wait) => {
             let _ = writeln!(

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use stages::{Event, Kind};
 
+use crate::continuation::{self, Shorter};
 use crate::disk;
 use crate::executor::{Executor, ExitStatus, Stopper};
 use crate::fault;
@@ -23,7 +24,8 @@ use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
 use crate::run::deadline::within;
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
-use crate::run::prepare::{Setting, prepare, remove_state};
+use crate::run::prepare::{Setting, prepare};
+use crate::run::shrink::may_shrink;
 use crate::scratch::Scratch;
 use crate::sources::Sources;
 
@@ -42,29 +44,45 @@ pub struct JobContext<'a> {
 /// shows in the sizes of the objects.
 const DURABLE_SECONDS: f64 = 0.5;
 
-/// Runs a stage, again after a failed attempt if it says so. `environment` is added to that of its
-/// process; `on_start` gets the means to stop it.
+/// A stage with known inputs that is to run.
+pub struct Job<'a> {
+    pub stage: &'a Stage,
+    pub resolved: &'a Resolved,
+    /// From the beginning, even if a shorter run has done a part of it.
+    pub fresh: bool,
+    /// Added to that of its process.
+    pub environment: &'a [(String, OsString)],
+}
+
+/// Runs a stage, again after a failed attempt if it says so. `on_start` gets the means to stop
+/// its process.
 pub fn run_stage(
-    stage: &Stage,
-    resolved: &Resolved,
+    job: &Job,
     context: &JobContext,
-    environment: &[(String, OsString)],
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
     on_retry: &mut dyn FnMut(Retry),
 ) -> Result<Record, StageFailure> {
+    let Job { stage, resolved, .. } = *job;
     verify_inputs(resolved, context)?;
     let attempts = stage.handling.retries.saturating_add(1);
+    let state = context.setting.store.state_folder(resolved.key);
     let mut attempt = 1;
     loop {
         let folder = context.scratch.path()?;
-        let result = run_in(&folder, stage, resolved, context, environment, on_start, on_event);
+        let result = run_in(&folder, job, context, on_start, on_event);
         let Err(failure) = result else { return result };
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
         let _ = disk::remove_folders(&folder);
-        let give_up = attempt >= attempts || context.interrupted.load(Ordering::Relaxed);
+        let interrupted = context.interrupted.load(Ordering::Relaxed);
+        if !interrupted && may_shrink(stage, &failure, &state) {
+            let message = "it ran out of memory: once more, in smaller pieces".to_owned();
+            on_event(&Event::Warning { message });
+            continue;
+        }
+        let give_up = attempt >= attempts || interrupted;
         if give_up || !failure.may_pass() {
             return Err(failure);
         }
@@ -99,14 +117,19 @@ pub(super) fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result
 
 fn run_in(
     folder: &Path,
-    stage: &Stage,
-    resolved: &Resolved,
+    job: &Job,
     context: &JobContext,
-    environment: &[(String, OsString)],
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<Record, StageFailure> {
+    let Job { stage, resolved, fresh, environment } = *job;
     let store = context.setting.store;
+    let state = store.state_folder(resolved.key);
+    if !fresh && let Some(shorter) = continuation::offer(&resolved.fields, &state, store)? {
+        let Shorter { parameter, value } = shorter;
+        let message = format!("goes on from where the run with `{parameter}: {value}` ended");
+        on_event(&Event::Note { message });
+    }
     let mut prepared = prepare(stage, resolved, folder, &context.setting)?;
     prepared.task.environment.extend_from_slice(environment);
     let log = prepared.task.log.clone();
@@ -161,7 +184,7 @@ fn run_in(
     // to compare with.
     store.mark_stage(stage.family(), resolved.key)?;
     store.write_record(&record, context.scratch, durable)?;
-    remove_state(store, resolved.key);
+    continuation::settle(&resolved.fields, &state, store);
     Ok(record)
 }
 

@@ -15,6 +15,7 @@ pub mod job;
 mod node;
 pub mod prepare;
 mod schedule;
+mod shrink;
 pub mod signals;
 mod starting;
 pub mod units;

@@ -19,7 +19,6 @@ use crate::digest::Content;
 use crate::disk;
 use crate::executor::Task;
 use crate::file_error::FileError;
-use crate::key::Key;
 use crate::pipeline::{Action, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;
@@ -190,10 +189,4 @@ fn param_text(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// The log and state folders of a key, for messages and for tidying up.
-pub fn remove_state(store: &Store, key: Key) {
-    // What is left costs space only.
-    let _ = disk::remove_folders(&store.state_folder(key));
 }

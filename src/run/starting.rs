@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::lock::Lock;
 use crate::plan::{Decision, decide};
+use crate::reason::Reason;
 use crate::run::Message;
 use crate::run::event::RunEvent;
 use crate::run::failure::StageFailure;
 use crate::run::guarded::guarded;
-use crate::run::job::run_stage;
+use crate::run::job::{Job, run_stage};
 use crate::run::node::{Ready, State};
 use crate::run::schedule::Schedule;
 use crate::run::units::{Held, Taken};
@@ -108,6 +109,7 @@ impl Schedule<'_, '_> {
         }
         self.keys.insert(key, Vec::new());
         self.running += 1;
+        let fresh = reason == Reason::Forced;
         let environment = self.units.environment(&held, setting.device);
         self.nodes[node].state = State::Running { stopper: None, key, held };
         (self.report)(RunEvent::StageStarted { stage: stage.name.clone(), key, reason });
@@ -115,11 +117,11 @@ impl Schedule<'_, '_> {
         self.scope.spawn(move || {
             let send = |message| drop(sender.send(message));
             let run = || {
+                let environment = &environment;
+                let job = Job { stage, resolved: &resolved, fresh, environment };
                 run_stage(
-                    stage,
-                    &resolved,
+                    &job,
                     context,
-                    &environment,
                     &mut |stopper| send(Message::Started { stage: node, stopper }),
                     &mut |event| send(Message::Says { stage: node, event: event.clone() }),
                     &mut |retry| send(Message::Retried { stage: node, retry }),

@@ -45,6 +45,12 @@ pub trait Stage: Sync {
         Continuation::None
     }
 
+    /// Whether a run that was out of memory is worth another with less: the engine writes
+    /// [`crate::manifest::OUT_OF_MEMORY`] into the state then.
+    fn shrinks(&self, _params: &Params) -> bool {
+        false
+    }
+
     /// Does the work: reads the inputs named in the manifest, writes every output named there.
     fn run(&self, context: &Context) -> Result<(), StageError>;
 }

@@ -94,6 +94,17 @@ impl Project {
     }
 
     /// `pipe run --json` with these further arguments.
+    /// With that much address space.
+    #[cfg(feature = "model")]
+    #[track_caller]
+    pub fn pipe_limited(&self, kibibytes: u64, arguments: &[&str]) -> Ended {
+        let script = format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pipe")]).args(arguments);
+        command.current_dir(self.folder.path()).env_remove("PIPE_CACHE").stdin(Stdio::null());
+        Ended::of(command.output().unwrap())
+    }
+
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.pipe(&[&["run", "--json"], arguments].concat())

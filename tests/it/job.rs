@@ -8,14 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::Project;
 
-const ALL_RAN: &str = "finetune=ran ingest=ran predict=ran score=ran split=ran tokenize=ran";
+pub const ALL_RAN: &str = "finetune=ran ingest=ran predict=ran score=ran split=ran tokenize=ran";
 
 fn project() -> Project {
     project_of_epochs(1)
 }
 
 /// A copy of what the default pipeline reads, with a training of that length.
-fn project_of_epochs(epochs: u32) -> Project {
+pub fn project_of_epochs(epochs: u32) -> Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pipeline = fs::read_to_string(root.join("pipeline.yaml")).unwrap();
     assert!(pipeline.contains("epochs: 6"));

@@ -16,3 +16,4 @@ mod show;
 mod source;
 mod store;
 mod tidy;
+mod training;

@@ -134,6 +134,10 @@ impl Stage for Finetune {
         Continuation::Not { parameter, why }
     }
 
+    fn shrinks(&self, params: &Params) -> bool {
+        params.optional_int("micro_batch").is_none()
+    }
+
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
         training::run(context)

@@ -26,6 +26,7 @@ use super::cpu::attention::Setting;
 use super::noise::{Mask, Noise, Site};
 use super::ops::{self, Precision};
 use super::parameters::{Linear, Parameter, ParameterSource, Start, table, vector};
+use super::relative::relative_buckets;
 
 /// Rates of the dropout inside the encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,29 +153,6 @@ impl Pass<'_> {
 }
 
 const RELATIVE_BIAS: &str = "encoder.relative_attention_bias.weight";
-
-/// MPNet's (T5's, bidirectional) bucket of the distance from query to key, for all pairs in
-/// row-major order: half of the buckets for each direction, of these half for exact distances
-/// and half on a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
-fn relative_buckets(width: usize, buckets: usize) -> Vec<i32> {
-    const MAX_DISTANCE: f32 = 128.0;
-    let half = buckets as i32 / 2;
-    let exact = half / 2;
-    let bucket = |query: usize, key: usize| {
-        let distance = key as i32 - query as i32;
-        // `transformers` counts keys before the query in the first half.
-        let side = if distance > 0 { half } else { 0 };
-        let distance = distance.abs();
-        let within = if distance < exact {
-            distance
-        } else {
-            let log = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln();
-            (exact + (log * (half - exact) as f32) as i32).min(half - 1)
-        };
-        side + within
-    };
-    (0..width).flat_map(|query| (0..width).map(move |key| bucket(query, key))).collect()
-}
 
 /// Words, positions and token types, summed and normalised.
 #[derive(Clone, Debug)]
