@@ -47,7 +47,10 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let mut trainer = trainer(params, &config, &examples, loaded.model)?;
     let mut at = Position::default();
     let mut best: Option<Classifier> = None;
-    let restored = checkpoint::restore(&context.manifest.state, &mut trainer)?;
+    let restored = checkpoint::restore(&context.manifest.state, &mut trainer, |error| {
+        let message = format!("an earlier state is not gone on from: {error}");
+        context.emit(Event::Warning { message });
+    })?;
     let total_steps = examples.steps_per_epoch * params.int("epochs").unsigned_abs();
     if let Some((position, best_so_far)) = restored {
         let message = format!("resumed at step {} of {total_steps}", position.steps);

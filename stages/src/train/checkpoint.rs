@@ -86,14 +86,16 @@ pub fn save(
 }
 
 /// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
-/// none. Returns the position and the best model so far.
+/// none. Returns the position and the best model so far. `unread` is told of those that cannot.
 pub fn restore(
     folder: &Path,
     trainer: &mut Trainer,
+    mut unread: impl FnMut(StageError),
 ) -> Result<Option<(Position, Option<Classifier>)>, StageError> {
     for path in checkpoints(folder)?.iter().rev() {
-        if let Ok(restored) = restore_from(path, trainer) {
-            return Ok(Some(restored));
+        match restore_from(path, trainer) {
+            Ok(restored) => return Ok(Some(restored)),
+            Err(error) => unread(error),
         }
     }
     Ok(None)
