@@ -167,7 +167,7 @@ fn how_a_stage_is_handled_does_not_enter() {
         handled(|handling| handling.always = true),
         handled(|handling| handling.retries = 3),
         handled(|handling| handling.timeout = Some(Duration::from_secs(60))),
-        handled(|handling| drop(handling.resources.insert("gpu".to_owned(), 1))),
+        handled(|handling| handling.resources = BTreeMap::from([("gpu".to_owned(), 1)])),
     ] {
         assert_eq!(key_then, key(&stage()));
     }

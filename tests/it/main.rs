@@ -1,16 +1,23 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
 mod cli;
+mod death;
+mod early_errors;
 mod graph;
+mod handling;
 mod harness;
 mod job;
 mod key;
 mod pipeline;
 mod plan;
 mod process;
+mod resources;
 mod run;
+mod select;
 mod server;
 mod show;
 mod source;
+mod staleness;
 mod store;
 mod tidy;
+mod versions;
