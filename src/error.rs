@@ -44,7 +44,7 @@ pub enum Error {
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
     #[error("{error}")]
-    Plan { file: PathBuf, error: PlanError },
+    Plan { file: PathBuf, error: Box<PlanError> },
     #[error(transparent)]
     Select(#[from] SelectError),
     #[error(transparent)]

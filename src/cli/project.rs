@@ -108,8 +108,9 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)
-            .map_err(|error| Error::Plan { file: self.pipeline.file.clone(), error })
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store).map_err(|error| {
+            Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
+        })
     }
 }
 

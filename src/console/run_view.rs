@@ -118,7 +118,7 @@ impl RunView {
         }
         match finished.outcome {
             Outcome::Hit => {
-                if self.verbose {
+                if self.verbose && !self.tally.is_frozen(stage) {
                     self.stage_line(stage, "is up to date");
                 }
             }

@@ -37,6 +37,10 @@ impl Tally {
         }
     }
 
+    pub fn is_frozen(&self, stage: &str) -> bool {
+        self.frozen.iter().any(|frozen| frozen == stage)
+    }
+
     pub fn lines(&self, summary: &Summary) -> Vec<String> {
         let saved = match summary.saved_seconds {
             saved if saved >= 0.05 => format!(" (that saved {})", seconds(saved)),
@@ -53,10 +57,11 @@ impl Tally {
         let all_hits = summary.ran + summary.failed + summary.skipped == 0;
         let mut lines = Vec::new();
         if all_hits && !frozen.is_empty() {
-            let line = format!(
-                "nothing to do: {} up to date{are_frozen}{saved}",
-                count(up_to_date, "stage")
-            );
+            let all = match up_to_date {
+                0 => are_frozen.trim_start_matches("; ").to_owned(),
+                some => format!("{} up to date{are_frozen}", count(some, "stage")),
+            };
+            let line = format!("nothing to do: {all}{saved}");
             lines.extend(wrapped(&line, 0).lines().map(str::to_owned));
         } else if all_hits && summary.hits == 1 {
             lines.push(format!("nothing to do: the only stage is up to date{saved}"));

@@ -1,5 +1,5 @@
 //! Whether the kernel killed something for lack of memory: it counts that per control group and
-//! for the whole machine. A process killed by signal 9 while one of the counts rose was most likely
+//! for the whole machine. A process killed by signal 9 while the count rose was most likely
 //! the one, or a child of it was.
 
 use std::fs;
@@ -27,10 +27,13 @@ impl OomKills {
         }
     }
 
-    /// Whether something was killed between the two.
+    /// Whether something was killed between the two: in our control group, where that is counted,
+    /// else on the machine.
     pub fn rose_since(self, before: OomKills) -> bool {
-        let rose = |now: Option<u64>, before: Option<u64>| before.is_some() && now > before;
-        rose(self.group, before.group) || rose(self.machine, before.machine)
+        match (before.group, self.group) {
+            (Some(before), Some(now)) => now > before,
+            _ => before.machine.is_some() && self.machine > before.machine,
+        }
     }
 }
 
@@ -87,17 +90,18 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let root = root.path();
             let before = OomKills::below(root);
+            write(root, "proc/vmstat", "pgfault 9\noom_kill 7\n");
+            let machine = OomKills::below(root);
+            assert!(!machine.rose_since(before), "only now can it be read");
+            write(root, "proc/vmstat", "pgfault 9\noom_kill 8\n");
+            assert!(OomKills::below(root).rose_since(machine));
             write(root, "proc/self/cgroup", line);
             write(root, file, "oom 3\noom_kill 0\n");
-            write(root, "proc/vmstat", "pgfault 9\noom_kill 7\n");
             let quiet = OomKills::below(root);
-            assert!(!quiet.rose_since(before), "only now can it be read");
-            assert!(!OomKills::below(root).rose_since(quiet));
+            write(root, "proc/vmstat", "pgfault 9\noom_kill 9\n");
+            assert!(!OomKills::below(root).rose_since(quiet), "somebody else's");
             write(root, file, "oom 3\noom_kill 1\n");
-            let ours = OomKills::below(root);
-            assert!(ours.rose_since(quiet), "{file}");
-            write(root, "proc/vmstat", "pgfault 9\noom_kill 8\n");
-            assert!(OomKills::below(root).rose_since(ours));
+            assert!(OomKills::below(root).rose_since(quiet), "{file}");
         }
     }
 

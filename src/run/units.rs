@@ -69,7 +69,8 @@ impl Units {
             let (mut count, mut newly_foreign) = (*count, false);
             for index in 0..self.total(resource) {
                 let unit = (resource.clone(), index);
-                if count == 0 {
+                // Where there are too few, the rest stays free for others.
+                if count == 0 || self.free(resource) < wanted[resource] {
                     break;
                 }
                 if self.ours.contains(&unit) || self.foreign.contains(&unit) {

@@ -83,6 +83,23 @@ fn parameters_enter_by_name_and_value() {
 }
 
 #[test]
+fn a_default_is_the_same_whether_it_is_written_or_not() {
+    let of = |params: &str| {
+        let project = Project::new(&format!(
+            "stages:\n  split: {{inputs: {{examples: t.jsonl}}, params: {{{params}}}}}\n"
+        ));
+        project.write("t.jsonl", "");
+        let file = project.path("pipeline.yaml");
+        let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+        key(&pipeline.stages[0])
+    };
+    let share = stages::find("split").unwrap().params().iter().find(|spec| spec.name == "share");
+    let default = share.unwrap().default.value().unwrap();
+    assert_eq!(of(&format!("share: {default}")), of(""));
+    assert_ne!(of("share: 0.5"), of(""));
+}
+
+#[test]
 fn the_order_of_keys_inside_a_parameter_does_not_enter() {
     let map = |text: &str| {
         changed(|stage| {
@@ -167,9 +184,7 @@ fn how_a_stage_is_handled_does_not_enter() {
         handled(|handling| handling.always = true),
         handled(|handling| handling.retries = 3),
         handled(|handling| handling.timeout = Some(Duration::from_secs(60))),
-        handled(|handling| {
-            handling.resources.insert("gpu".to_owned(), 1);
-        }),
+        handled(|handling| handling.resources = BTreeMap::from([("gpu".to_owned(), 1)])),
     ] {
         assert_eq!(key_then, key(&stage()));
     }
@@ -190,6 +205,8 @@ fn where_and_how_a_stage_runs_does_not_enter() {
     project.expect_run(&["--jobs", "1", "--device", "cpu", "--threads", "1"], "a=ran");
     project.expect_run(&["--jobs", "3", "--device", "cuda:1", "--threads", "2"], "a=hit");
     project.expect_run(&["--keep-going", "--offline", "--no-index"], "a=hit");
+    project.expect_run(&["--quiet"], "a=hit");
+    project.expect_run(&["--verbose"], "a=hit");
     assert!(project.pipe_with(&["status"], &[("UNDECLARED", "1")]).stdout.contains("up to date"));
 }
 

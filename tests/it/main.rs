@@ -1,8 +1,11 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
 mod cli;
+mod death;
+mod early_errors;
 mod faults;
 mod graph;
+mod handling;
 mod harness;
 mod job;
 mod key;
@@ -10,10 +13,14 @@ mod matrix;
 mod pipeline;
 mod plan;
 mod process;
+mod resources;
 mod run;
+mod select;
 mod server;
 mod show;
 mod source;
+mod staleness;
 mod store;
 mod tidy;
 mod training;
+mod versions;
