@@ -33,6 +33,7 @@ impl Exit {
             Error::Pipeline(_)
             | Error::NoPipeline { .. }
             | Error::UnknownStage { .. }
+            | Error::ManyVariants { .. }
             | Error::UnknownOutput { .. }
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
@@ -45,7 +46,9 @@ impl Exit {
                 | RunLogError::Ambiguous { .. },
             )
             | Error::Folder(_)
-            | Error::Plan(_) => Exit::Wrong,
+            | Error::Plan { .. }
+            | Error::Select(_)
+            | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse
             | Error::NoInputs { .. }

@@ -6,7 +6,9 @@
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 
+use crate::disk;
 use crate::file_error::FileError;
+use crate::scratch::Scratch;
 use crate::store::Store;
 
 /// Held until dropped.
@@ -54,11 +56,11 @@ impl InUse {
 
 /// The file is never removed, so that all lock the same one.
 fn open(store: &Store) -> Result<File, FileError> {
-    store.prepare()?;
     let path = store.in_use_file();
     let opened = match File::open(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            File::options().create(true).truncate(false).write(true).open(&path)
+            store.prepare(&Scratch::new(&store.scratch_folder())?)?;
+            disk::touch(&path)
         }
         other => other,
     };

@@ -45,7 +45,7 @@
 //! | the built-in's name and version, or the command's text | the stage's own name, comments, key order in YAML |
 //! | parameters with their defaults filled in | where it runs: device, threads, jobs, host, time |
 //! | each input's name and digest | paths of inputs, modification times |
-//! | the declared output names | console verbosity, retries, timeouts |
+//! | the declared output names | how it is run: frozen, always, retries, timeout, resources; console verbosity |
 //! | declared environment variables (`env:`) of a command | the rest of the environment |
 //! | `salt:`, to disown results | |
 //!
@@ -69,16 +69,22 @@ pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod console;
+pub mod continuation;
 pub mod digest;
+pub mod disk;
 pub mod error;
 pub mod executor;
 pub mod exit;
+pub mod fault;
 pub mod file_error;
+pub mod folder_change;
 pub mod gc;
 pub mod graph;
+pub mod history;
 pub mod in_use;
 pub mod index;
 pub mod key;
+pub mod listing;
 pub mod lock;
 pub mod pipeline;
 pub mod plan;

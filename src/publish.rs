@@ -6,16 +6,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, XattrFlags, getxattr, renameat_with, setxattr};
+use rustix::fs::getxattr;
 use rustix::io::Errno;
+use rustix::process::test_kill_process;
 use serde::Serialize;
 use stages::Kind;
 
 use crate::digest::Content;
+use crate::disk;
 use crate::file_error::FileError;
 use crate::index::{Index, exists};
 use crate::record::Artifact;
-use crate::scratch::{Scratch, rename_into, temporary_beside};
+use crate::scratch::{Scratch, maker_of_temporary, rename_into, temporary_beside};
 use crate::store::{Damaged, Store};
 
 /// What publishing an output came to.
@@ -51,7 +53,16 @@ pub fn publish(
     scratch: &Scratch,
 ) -> Result<Result<Published, Damaged>, FileError> {
     match look(artifact.content, target, store, index)? {
-        AtTarget::Wanted => return Ok(Ok(Published::Unchanged)),
+        AtTarget::Wanted => {
+            let (note, text) = (store.published_note(target), note_text(artifact.content, target));
+            if fs::read_to_string(&note).ok().as_ref() != Some(&text) {
+                // A run was killed between the copy and the note. Without it a later run may take
+                // the copy for the user's own; but that is no reason to fail now.
+                remove_left_beside(target);
+                let _ = scratch.write(&note, text.as_bytes(), false);
+            }
+            return Ok(Ok(Published::Unchanged));
+        }
         AtTarget::Edited if !overwrite => return Ok(Ok(Published::KeptEdited)),
         AtTarget::Edited | AtTarget::Replaceable => {}
     }
@@ -119,7 +130,9 @@ pub fn put_in_place(
     let replaced = match replace(&copy.path, target) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             // The store is on another disk: one more copy, beside the target.
-            remove_abandoned_beside(target);
+            // Killed from here on, the missing note tells the next run to look for what is left.
+            let _ = disk::remove_file(&store.published_note(target));
+            remove_left_beside(target);
             let beside = temporary_beside(target);
             let moved = copy_tree(&copy.path, &beside).and_then(|()| {
                 mark(&beside, content);
@@ -143,7 +156,7 @@ const MARK: &str = "user.pipe.published";
 
 /// Without effect where the file system has no extended attributes: then the note has to do.
 fn mark(copy: &Path, content: Content) {
-    let _ = setxattr(copy, MARK, content.to_string().as_bytes(), XattrFlags::empty());
+    let _ = disk::set_attribute(copy, MARK, content.to_string().as_bytes());
 }
 
 fn carries_mark(target: &Path, content: Content) -> bool {
@@ -164,11 +177,11 @@ fn write_out(content: Content, target: &Path, store: &Store) -> Result<(), FileE
             let object = store.object(content);
             let tree = store.tree(content);
             let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
-            fs::create_dir(target).map_err(FileError::at("making the folder", target))?;
+            disk::create_folder(target).map_err(FileError::at("making the folder", target))?;
             for (relative, file) in &tree.0 {
                 let copy = target.join(relative);
                 if let Some(folder) = copy.parent() {
-                    let made = fs::create_dir_all(folder);
+                    let made = disk::create_folders(folder);
                     made.map_err(FileError::at("making the folder", folder))?;
                 }
                 copy_file(&store.object(Content::file(file.digest)), &copy)?;
@@ -180,10 +193,9 @@ fn write_out(content: Content, target: &Path, store: &Store) -> Result<(), FileE
 
 /// A reflink where the file system has them: `io::copy` leaves it to the kernel.
 fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
-    let mut source = File::open(from).map_err(FileError::at("reading", from))?;
-    let mut target = File::create_new(to).map_err(FileError::at("writing", to))?;
-    io::copy(&mut source, &mut target).map_err(FileError::at("writing", to))?;
-    Ok(())
+    let source = File::open(from).map_err(FileError::at("reading", from))?;
+    let target = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
+    disk::copy_bytes(&source, &target, to).map_err(FileError::at("writing", to))
 }
 
 /// Renames `copy` to `target`, or exchanges the two and removes what was there before, where a
@@ -193,41 +205,43 @@ fn replace(copy: &Path, target: &Path) -> io::Result<()> {
     if there.is_none_or(|there| !there.is_dir() && !copy.is_dir()) {
         return rename_into(copy, target);
     }
-    match renameat_with(CWD, copy, CWD, target, RenameFlags::EXCHANGE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => move_aside(copy, target)?,
+    match disk::exchange(copy, target) {
+        Err(error) if cannot_exchange(&error) => move_aside(copy, target)?,
         other => other?,
     }
     remove(copy)
+}
+
+fn cannot_exchange(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    number.is_some_and(|it| [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&it))
 }
 
 /// For file systems that cannot exchange two names: ends with the names exchanged, or as before.
 /// Between its steps `target` has no name for a moment; a run that finds it so publishes again.
 fn move_aside(copy: &Path, target: &Path) -> io::Result<()> {
     let aside = temporary_beside(target);
-    fs::rename(target, &aside)?;
-    if let Err(error) = fs::rename(copy, target) {
-        fs::rename(&aside, target)?;
+    disk::rename(target, &aside)?;
+    if let Err(error) = disk::rename(copy, target) {
+        disk::rename(&aside, target)?;
         return Err(error);
     }
-    fs::rename(&aside, copy)
+    disk::rename(&aside, copy)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
-        true => fs::remove_dir_all(path),
-        false => fs::remove_file(path),
+        true => disk::remove_folders(path),
+        false => disk::remove_file(path),
     }
 }
 
-/// Removes what a killed process left beside `target`.
-fn remove_abandoned_beside(target: &Path) {
-    let Some((folder, name)) = target.parent().zip(target.file_name()) else { return };
-    let beginning = format!(".{}.pipe-", name.display());
+/// Removes what dead processes have left beside a target.
+fn remove_left_beside(target: &Path) {
+    let Some(folder) = target.parent() else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(&beginning));
-        let process = process.and_then(|number| number.parse::<u32>().ok());
-        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+        let maker = entry.file_name().to_str().and_then(|name| maker_of_temporary(name, target));
+        if maker.is_some_and(|maker| test_kill_process(maker) == Err(Errno::SRCH)) {
             let _ = remove(&entry.path());
         }
     }
@@ -235,12 +249,12 @@ fn remove_abandoned_beside(target: &Path) {
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder)?;
+        disk::create_folders(folder)?;
     }
     if !from.is_dir() {
-        return fs::copy(from, to).map(drop);
+        return disk::copy(from, to);
     }
-    fs::create_dir(to)?;
+    disk::create_folder(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target: PathBuf = to.join(entry.file_name());

@@ -9,10 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::digest::{Content, Digest};
+use crate::folder_change::FolderChange;
 use crate::key::{ActionField, Key, KeyFields};
 use crate::pipeline::{Input, Stage};
 use crate::record::Record;
 use crate::store::Store;
+use crate::tree::Tree;
 
 /// Why a stage runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,20 +38,54 @@ pub enum Reason {
         digest: Digest,
     },
     Forced,
+    /// `always: true`
+    Always,
 }
 
 /// One field of the key that differs. `None` is where there is no such field.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "field", rename_all = "snake_case")]
 pub enum Change {
-    Builtin { from: String, to: String },
-    Version { builtin: String, from: u32, to: u32 },
-    Command { from: String, to: String },
-    Param { name: String, from: Option<Value>, to: Option<Value> },
-    Input { name: String, from: Option<Content>, to: Option<Content>, origin: Option<String> },
-    Output { name: String, declared: bool },
-    Env { name: String, from: Option<String>, to: Option<String> },
-    Salt { from: Option<String>, to: Option<String> },
+    Builtin {
+        from: String,
+        to: String,
+    },
+    Version {
+        builtin: String,
+        from: u32,
+        to: u32,
+    },
+    Command {
+        from: String,
+        to: String,
+    },
+    Param {
+        name: String,
+        from: Option<Value>,
+        to: Option<Value>,
+    },
+    Input {
+        name: String,
+        from: Option<Content>,
+        to: Option<Content>,
+        origin: Option<String>,
+        /// Of a folder, where both listings are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files: Option<FolderChange>,
+    },
+    Output {
+        name: String,
+        declared: bool,
+    },
+    Env {
+        name: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    Salt {
+        from: Option<String>,
+        to: Option<String>,
+    },
 }
 
 /// How many earlier records of a stage are looked at.
@@ -58,7 +94,19 @@ const NEAREST_OF: usize = 64;
 impl Reason {
     /// Why a stage without a record runs.
     pub fn of_new_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Reason {
-        nearest(stage, fields, &store.records_of_stage(&stage.name, NEAREST_OF))
+        nearest(stage, fields, &store.history_of(stage, NEAREST_OF))
+    }
+
+    /// Names the files that differ in folders, as far as `listing` knows what was in them.
+    pub fn name_files(&mut self, listing: &dyn Fn(Content) -> Option<Tree>) {
+        let Reason::Changed { changes, .. } = self else { return };
+        for change in changes {
+            if let Change::Input { from: Some(from), to: Some(to), files, .. } = change
+                && let (Some(from), Some(to)) = (listing(*from), listing(*to))
+            {
+                *files = Some(FolderChange::between(&from, &to));
+            }
+        }
     }
 }
 
@@ -97,7 +145,7 @@ pub fn changes_between(
         let (from, to) = (from.inputs.get(name).copied(), to.inputs.get(name).copied());
         if from != to {
             let origin = origin(name);
-            changes.push(Change::Input { name: name.clone(), from, to, origin });
+            changes.push(Change::Input { name: name.clone(), from, to, origin, files: None });
         }
     }
     for name in from.outputs.symmetric_difference(&to.outputs) {
@@ -184,6 +232,7 @@ impl fmt::Display for Reason {
                 write!(f, "output `{output}` was damaged in the store ({})", digest.short())
             }
             Reason::Forced => f.write_str("forced"),
+            Reason::Always => f.write_str("always"),
         }
     }
 }
@@ -202,7 +251,10 @@ impl fmt::Display for Change {
                 from.as_ref().map(value_text),
                 to.as_ref().map(value_text),
             ),
-            Change::Input { name, from, to, origin } => {
+            Change::Input { name, files: Some(files), .. } => {
+                write!(f, "input `{name}` changed: {files}")
+            }
+            Change::Input { name, from, to, origin, .. } => {
                 let what = match (from, to) {
                     (None, _) => "added",
                     (_, None) => "removed",

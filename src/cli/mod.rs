@@ -6,8 +6,10 @@ mod explain;
 mod graph;
 mod log;
 pub mod project;
+pub mod resources;
 mod restore;
 mod run;
+pub mod select;
 mod show;
 mod stage;
 mod stages;
@@ -122,6 +124,16 @@ impl Cli {
         Console::new(color, self.globals.quiet, self.globals.verbose)
     }
 
+    /// Whether the end is to be told as JSON as well, if it is an error.
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Run(options) => options.json,
+            Command::Status(options) => options.json,
+            Command::Explain(options) => options.json,
+            _ => false,
+        }
+    }
+
     /// Does what was asked.
     pub fn execute(self, console: &Console) -> Result<Exit, Error> {
         if let Some(folder) = &self.globals.directory {
@@ -156,8 +168,21 @@ impl OverrideOptions {
     }
 }
 
+/// At the first `=`; in `finetune@seed=1.epochs=2` at that after the parameter's name.
 fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected `KEY=VALUE`")?;
+    let at_equals = || text.match_indices('=').map(|(at, _)| text.split_at(at));
+    let for_variant = at_equals().find(|(key, _)| {
+        let name = key.rsplit_once('.').filter(|(stage, _)| stage.contains('@'));
+        name.is_some_and(|(_, name)| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.chars().all(|other| other.is_ascii_alphanumeric() || "_-".contains(other))
+        })
+    });
+    let first = at_equals().next();
+    let is_for_variant = first.is_some_and(|(key, _)| key.contains('@'));
+    let split = for_variant.filter(|_| is_for_variant).or(first);
+    let (key, value) = split.ok_or("expected `KEY=VALUE`")?;
+    let value = &value[1..];
     if key.is_empty() {
         return Err("there is no key before `=`".to_owned());
     }

@@ -11,6 +11,7 @@ use crate::file_error::FileError;
 use crate::graph::Graph;
 use crate::in_use::InUse;
 use crate::index::Index;
+use crate::pipeline::variants::{family, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
 use crate::plan::{Decision, Plan, plan};
 use crate::record::{Artifact, Record};
@@ -73,13 +74,17 @@ impl Project {
         Sources::new(index, self.store.root(), offline)
     }
 
-    /// The place of a stage in the pipeline.
+    /// The place of a stage in the pipeline; of several variants one has to be named.
     pub fn stage_index(&self, name: &str) -> Result<usize, Error> {
-        let names = || self.pipeline.stages.iter().map(|stage| stage.name.as_str());
-        names().position(|known| known == name).ok_or_else(|| Error::UnknownStage {
-            name: name.to_owned(),
-            nearest: nearest(name, names()).map(str::to_owned),
-        })
+        let meant = self.stage_indices(name)?;
+        match meant[..] {
+            [one] => Ok(one),
+            _ => Err(Error::ManyVariants {
+                name: name.to_owned(),
+                count: meant.len(),
+                first: self.pipeline.stages[meant[0]].name.clone(),
+            }),
+        }
     }
 
     /// The stages of these names with all that they need; all stages if none is named.
@@ -87,9 +92,30 @@ impl Project {
         if names.is_empty() {
             return Ok((0..self.pipeline.stages.len()).collect());
         }
-        let stages: Result<Vec<usize>, Error> =
-            names.iter().map(|name| self.stage_index(name)).collect();
-        Ok(self.graph.upstream(&stages?))
+        let mut stages = Vec::new();
+        for name in names {
+            stages.extend(self.stage_indices(name)?);
+        }
+        Ok(self.graph.upstream(&stages))
+    }
+
+    /// The places of the stages that a name means: of all variants, if it has some.
+    pub fn stage_indices(&self, name: &str) -> Result<Vec<usize>, Error> {
+        let stages = self.pipeline.stages.iter().enumerate();
+        let meant = stages.filter(|(_, stage)| matches(name, &stage.name));
+        let meant: Vec<usize> = meant.map(|(index, _)| index).collect();
+        if meant.is_empty() {
+            return Err(self.unknown_stage(name));
+        }
+        Ok(meant)
+    }
+
+    fn unknown_stage(&self, name: &str) -> Error {
+        let names = self.pipeline.stages.iter().flat_map(|stage| [stage.family(), &stage.name]);
+        Error::UnknownStage {
+            name: name.to_owned(),
+            nearest: nearest(name, names).map(str::to_owned),
+        }
     }
 
     pub fn plan(
@@ -98,7 +124,9 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        Ok(plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)?)
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store).map_err(|error| {
+            Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
+        })
     }
 }
 
@@ -119,6 +147,7 @@ impl Project {
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
         let index = self.stage_index(stage)?;
         let declared = &self.pipeline.stages[index];
+        let stage = declared.name.as_str();
         if declared.output(output).is_none() {
             let known = declared.outputs.iter().map(|output| format!("`{}`", output.name));
             return Err(Error::UnknownOutput {
@@ -136,8 +165,12 @@ impl Project {
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
-        let newest = self.store.records_of_stage(stage, usize::MAX).into_iter();
+        let newest = self.store.records_of_stage(declared.family(), usize::MAX).into_iter();
+        // Variants share their history; what another variant made is not meant.
+        let of_another =
+            |record: &Record| record.stage != stage && family(&record.stage) == declared.family();
         let newest = newest
+            .filter(|record| !of_another(record))
             .filter(|record| record.outputs.contains_key(output))
             .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
         let record = newest.ok_or_else(|| Error::NotMade {

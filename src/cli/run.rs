@@ -1,6 +1,5 @@
 //! `pipe run`: the whole flow, Pipeline, Graph, Plan, Run, Records.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -8,6 +7,8 @@ use std::sync::mpsc::channel;
 use clap::Args;
 
 use crate::cli::project::{Project, use_store};
+use crate::cli::resources::{name_and_count, totals};
+use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::error::Error;
@@ -20,23 +21,22 @@ use crate::run_log::RunLog;
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// Run only these stages and what they need
-    stages: Vec<String>,
+    #[command(flatten)]
+    select: SelectOptions,
     #[command(flatten)]
     overrides: OverrideOptions,
     /// Say what would run and why, and run nothing
     #[arg(long)]
     dry_run: bool,
-    /// Run the named stages (all, if none is named) even if they are up to date, and overwrite
-    /// published files that were edited
-    #[arg(long)]
-    force: bool,
     /// How many stages run at once; otherwise as many as there are cores
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// After a failure, go on with stages that do not depend on it
     #[arg(short, long)]
     keep_going: bool,
+    /// How many there are of a counted thing that stages ask for under `resources`
+    #[arg(long, value_name = "NAME=N", value_parser = name_and_count)]
+    resource: Vec<(String, u32)>,
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
@@ -51,19 +51,23 @@ pub struct RunOptions {
     no_index: bool,
     /// Print what happens as JSON, one object a line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
-    let selected = project.select(&options.stages)?;
-    let forced = forced(options, &project);
+    let Selection { selected, forced, only, overwrite_published } =
+        options.select.select(&project)?;
+    let resources = totals(&project.pipeline, &selected, &options.resource)?;
     let _in_use = match options.dry_run {
         true => None,
         false => Some(use_store(&project.store, console)?),
     };
     let sources = project.sources(!options.no_index, options.offline);
     let plan = project.plan(&selected, &forced, &sources)?;
+    if let Some(only) = &only {
+        check_only(&plan, only, &project.pipeline, &project.graph)?;
+    }
     if options.dry_run {
         console.plan(&plan, &project.pipeline, true, options.json)?;
         return Ok(Exit::Done);
@@ -77,7 +81,9 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         jobs: options.jobs.map_or(cores, NonZeroUsize::get),
         keep_going: options.keep_going,
         forced,
-        overwrite_published: options.force,
+        overwrite_published,
+        only,
+        resources,
     };
     let setting = Setting {
         binary: &binary,
@@ -115,16 +121,6 @@ pub(super) fn binary() -> Result<PathBuf, Error> {
 /// What the user typed after `pipe`.
 fn typed() -> Vec<String> {
     std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
-}
-
-fn forced(options: &RunOptions, project: &Project) -> BTreeSet<String> {
-    if !options.force {
-        return BTreeSet::new();
-    }
-    if options.stages.is_empty() {
-        return project.pipeline.stages.iter().map(|stage| stage.name.clone()).collect();
-    }
-    options.stages.iter().cloned().collect()
 }
 
 pub(super) fn device(text: &str) -> Result<String, String> {

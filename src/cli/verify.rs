@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -64,7 +65,13 @@ pub fn execute(
         device: &options.device,
         threads: options.threads,
     };
-    let context = JobContext { setting, scratch: &scratch, sources: &sources, executor: &executor };
+    let context = JobContext {
+        setting,
+        scratch: &scratch,
+        sources: &sources,
+        executor: &executor,
+        interrupted: AtomicBool::new(false),
+    };
     let mut verified = Verified {
         stage: stage.name.clone(),
         key: resolved.key,
@@ -121,7 +128,11 @@ fn find_inputs(
     }
     let stage = &project.pipeline.stages[index];
     let artifact = |stage: &str, output: &str| hits.get(stage)?.outputs.get(output).copied();
-    match resolve(stage, &artifact, sources)? {
+    let resolution = resolve(stage, &artifact, sources).map_err(|error| Error::Plan {
+        file: project.pipeline.file.clone(),
+        error: Box::new(error),
+    })?;
+    match resolution {
         Resolution::Known(resolved) => Ok((*resolved, hits.remove(stage.name.as_str()))),
         Resolution::Unknown { stages, downloads, .. } => {
             let missing =

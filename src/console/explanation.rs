@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use crate::console::plan_view::sentence;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{age, bytes, figures, seconds};
+use crate::console::text::{age, bytes, figures, grouped, seconds};
+use crate::continuation;
+use crate::folder_change::FolderChange;
 use crate::pipeline::Stage;
-use crate::plan::{Decision, PlannedStage};
+use crate::plan::{Decision, Frozen, PlannedStage};
 use crate::reason::{Change, Reason, origin, value_text};
 use crate::record::Record;
 use crate::show::text::printable;
@@ -17,12 +19,25 @@ pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Pale
     let mut text = String::new();
     match &planned.decision {
         Decision::Hit(record) => {
-            let _ = writeln!(text, "{name} is up to date");
+            let _ = match &planned.frozen {
+                Some(frozen) => {
+                    let differs = frozen.differs.as_ref();
+                    let though = differs.map(|reason| format!(", though {}", headline(reason)));
+                    writeln!(text, "{name} is frozen{}", though.unwrap_or_default())
+                }
+                None => writeln!(text, "{name} is up to date"),
+            };
+            if let Some(Frozen { differs: Some(reason) }) = &planned.frozen {
+                describe_reason(&mut text, reason, store);
+            }
             describe_record(&mut text, record);
         }
         Decision::Run { reason, .. } => {
             let _ = writeln!(text, "{name} will run: {}", headline(reason));
             describe_reason(&mut text, reason, store);
+            if let Some(outlook) = continuation::outlook(stage, reason, store) {
+                let _ = writeln!(text, "  {}", printable(&outlook));
+            }
         }
         Decision::Wait(wait) => {
             let _ = writeln!(
@@ -73,6 +88,11 @@ pub(super) fn describe_change(text: &mut String, change: &Change) {
             lines(text, "-", from);
             lines(text, "+", to);
         }
+        Change::Input { name, files: Some(files), origin, .. } => {
+            let origin = origin.as_ref().map(|origin| format!(" ({})", printable(origin)));
+            let _ = writeln!(text, "  input `{name}` changed{}", origin.unwrap_or_default());
+            describe_files(text, files);
+        }
         Change::Input { from: Some(from), to: Some(to), .. } => {
             let (from, to) = (from.digest.short(), to.digest.short());
             let _ = writeln!(text, "  {change}: {from} → {to}");
@@ -80,6 +100,21 @@ pub(super) fn describe_change(text: &mut String, change: &Change) {
         other => {
             let _ = writeln!(text, "  {other}");
         }
+    }
+}
+
+fn describe_files(text: &mut String, files: &FolderChange) {
+    const SHOWN: usize = 12;
+    let of = |sign, list: &[String]| -> Vec<String> {
+        list.iter().map(|path| format!("    {sign} {}", printable(path))).collect()
+    };
+    let all = [of("~", &files.changed), of("+", &files.added), of("-", &files.removed)].concat();
+    for line in all.iter().take(SHOWN) {
+        let _ = writeln!(text, "{line}");
+    }
+    let rest = all.len().saturating_sub(SHOWN) + files.more;
+    if rest > 0 {
+        let _ = writeln!(text, "    … {} more", grouped(rest as u64));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that is printed: data on standard output, talk on standard error. A reader that
 //! has gone away (`pipe status | head -1`) is no error.
 
+mod early_error;
 mod explanation;
 mod live;
 mod log_view;
@@ -15,6 +16,7 @@ mod verify_view;
 use std::io::{self, IsTerminal, Write};
 
 pub use live::Progress;
+pub use plan_view::stage_sentence as sentence;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
@@ -77,6 +79,12 @@ impl Console {
         if let Some(hint) = error.hint() {
             talk(&format!("{} {hint}", paint(self.err.dim, "hint:")));
         }
+    }
+
+    /// As [`Console::error`], for a program.
+    pub fn error_json(&self, error: &Error) {
+        // If nobody can be told, there is nobody to tell that.
+        let _ = self.data(&early_error::json(error));
     }
 
     pub fn warning(&self, message: &str) {
@@ -203,6 +211,11 @@ impl Console {
         let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
         RunView::new(self.err, self.quiet, self.verbose, live, json)
     }
+}
+
+/// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
+pub fn usage_error_json(message: &str) {
+    let _ = io::stdout().lock().write_all(early_error::usage_json(message).as_bytes());
 }
 
 fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {

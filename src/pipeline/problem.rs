@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Overrides;
 use super::marks::{Origin, Span};
 use super::node::Node;
+use super::variants::family;
 use crate::show::text::{columns, printable};
 use serde::Serialize;
 
@@ -149,12 +150,25 @@ impl<'a> Problems<'a> {
         self.found.is_empty()
     }
 
+    /// How many there are so far.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn into_error(mut self, file: &Path) -> PipelineError {
         self.found.sort_by_key(|problem| match &problem.location {
             Location::File { line, column, .. } => (*line, *column),
             Location::Argument { .. } => (0, 0),
         });
-        self.found.dedup();
+        // What is wrong with every variant of a stage is said once.
+        let mut said = std::collections::BTreeSet::new();
+        self.found.retain(|problem| {
+            let message = match &problem.stage {
+                Some(stage) => problem.message.replace(stage.as_str(), family(stage)),
+                None => problem.message.clone(),
+            };
+            said.insert((format!("{:?}", problem.location), message))
+        });
         PipelineError::Invalid { file: file.to_owned(), problems: self.found }
     }
 

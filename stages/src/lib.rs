@@ -11,10 +11,12 @@
 //! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
 //! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
 //! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
+//! | [`ensemble`] | several predictions | one, as `predict` writes it |
 //! | [`score`] | predictions | precision, recall, F1 with intervals |
 //!
 //! Without the feature `model`, `finetune` and `predict` can be planned but not run.
 
+pub mod ensemble;
 pub mod error;
 pub mod event;
 pub mod example;
@@ -46,7 +48,7 @@ pub use error::StageError;
 pub use event::{Event, Events};
 pub use manifest::Manifest;
 pub use params::{ParamKind, ParamSpec, Params};
-pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
+pub use stage::{Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
@@ -56,6 +58,7 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &tokenize::Tokenize,
         &finetune::Finetune,
         &predict::Predict,
+        &ensemble::Ensemble,
         &score::Score,
     ]
 }

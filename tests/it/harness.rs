@@ -36,7 +36,12 @@ pub struct Running {
 impl Project {
     #[track_caller]
     pub fn new(pipeline: &str) -> Project {
-        let project = Project { folder: TempDir::new().unwrap() };
+        Project::new_in(TempDir::new().unwrap(), pipeline)
+    }
+
+    #[track_caller]
+    pub fn new_in(folder: TempDir, pipeline: &str) -> Project {
+        let project = Project { folder };
         project.write("pipeline.yaml", pipeline);
         project
     }
@@ -89,6 +94,17 @@ impl Project {
     }
 
     /// `pipe run --json` with these further arguments.
+    /// With that much address space.
+    #[cfg(feature = "model")]
+    #[track_caller]
+    pub fn pipe_limited(&self, kibibytes: u64, arguments: &[&str]) -> Ended {
+        let script = format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pipe")]).args(arguments);
+        command.current_dir(self.folder.path()).env_remove("PIPE_CACHE").stdin(Stdio::null());
+        Ended::of(command.output().unwrap())
+    }
+
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.pipe(&[&["run", "--json"], arguments].concat())
@@ -238,6 +254,11 @@ impl Running {
         }
         self.seen.push(serde_json::from_str(&line).unwrap());
         true
+    }
+
+    #[cfg(feature = "model")]
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
