@@ -88,6 +88,13 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || fs::rename(from, to))
 }
 
+/// Fails if something is there.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    around("rename", to, Needs::Space, || {
+        renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(Into::into)
+    })
+}
+
 /// Two names change places at once.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     around("exchange", other, Needs::Space, || {

@@ -58,7 +58,7 @@ impl InUse {
 fn open(store: &Store) -> Result<File, FileError> {
     let path = store.in_use_file();
     let opened = match File::open(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             store.prepare(&Scratch::new(&store.scratch_folder())?)?;
             disk::touch(&path)
         }

@@ -81,6 +81,10 @@ impl Store {
         self.root.join("objects")
     }
 
+    pub fn listings_folder(&self) -> PathBuf {
+        self.root.join("listings")
+    }
+
     pub fn continuations_folder(&self) -> PathBuf {
         self.root.join("continuations")
     }

@@ -1,6 +1,7 @@
 //! The small files beside the results that belong to nothing any more: markers, logs, checkpoints,
-//! notes about published files, and, if wanted, what was put into quarantine. Checkpoints of a
-//! stage that has not finished are kept as long as results of their age are.
+//! states that longer runs go on from, notes about published files, and, if wanted, what was put
+//! into quarantine. Checkpoints of a stage that has not finished are kept as long as results of
+//! their age are.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::continuation::family_folder;
+use crate::disk;
 use crate::file_error::FileError;
-use crate::gc::inventory::entries;
+use crate::gc::inventory::{StoredRecord, entries};
 use crate::key::Key;
 use crate::store::Store;
 
@@ -20,13 +23,14 @@ pub struct Leftover {
     pub bytes: u64,
 }
 
-/// `kept` are the keys of the records that stay; `since` is from when on everything stays.
+/// `records` are those that stay; `since` is from when on everything stays.
 pub fn find(
     store: &Store,
-    kept: &BTreeSet<Key>,
+    records: &[&StoredRecord],
     since: SystemTime,
     keep_quarantine: bool,
 ) -> Result<Vec<Leftover>, FileError> {
+    let kept: BTreeSet<Key> = records.iter().map(|stored| stored.record.key).collect();
     let mut found = Vec::new();
     let mut add = |path: PathBuf| -> Result<(), FileError> {
         let bytes = bytes_below(&path)?;
@@ -55,6 +59,25 @@ pub fn find(
         let finished = name(&state).parse::<Key>().is_ok_and(|key| kept.contains(&key));
         if finished || newest(&state)? < since {
             add(state)?;
+        }
+    }
+    let families: BTreeSet<PathBuf> =
+        records.iter().filter_map(|stored| family_folder(&stored.record.fields, store)).collect();
+    for family in entries(&store.continuations_folder())? {
+        if !families.contains(&family) && newest(&family)? < since {
+            add(family)?;
+        }
+    }
+    let read: BTreeSet<String> = records
+        .iter()
+        .flat_map(|stored| stored.record.fields.inputs.values())
+        .map(|content| content.digest.to_string())
+        .collect();
+    for folder in entries(&store.listings_folder())? {
+        for listing in entries(&folder)? {
+            if !read.contains(name(&listing)) && newest(&listing)? < since {
+                add(listing)?;
+            }
         }
     }
     for note in entries(&store.notes_folder())? {
@@ -119,13 +142,13 @@ impl Leftover {
     pub fn remove(&self) -> Result<(), FileError> {
         let removed = match metadata(&self.path)? {
             None => Ok(()),
-            Some(metadata) if metadata.is_dir() => fs::remove_dir_all(&self.path),
-            Some(_) => fs::remove_file(&self.path),
+            Some(metadata) if metadata.is_dir() => disk::remove_folders(&self.path),
+            Some(_) => disk::remove_file(&self.path),
         };
         removed.map_err(FileError::at("removing", &self.path))?;
         // The stage's folder goes with the last that it held, and only then.
         if let Some(folder) = self.path.parent() {
-            let _ = fs::remove_dir(folder);
+            let _ = disk::remove_folder(folder);
         }
         Ok(())
     }

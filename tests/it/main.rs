@@ -23,6 +23,7 @@ mod show;
 mod source;
 mod staleness;
 mod store;
+mod store_kills;
 mod tidy;
 mod training;
 mod verify;
