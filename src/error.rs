@@ -7,6 +7,7 @@ use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
 use crate::show::ShowError;
+use crate::sweep::SweepError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,6 +33,8 @@ pub enum Error {
     NotMade { artifact: String, stage: String },
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -64,6 +67,7 @@ impl Error {
             }
             Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
+            Error::Sweep(error) => error.hint(),
             Error::Plan(error) => error.source.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)

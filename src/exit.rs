@@ -38,6 +38,7 @@ impl Exit {
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
             | Error::Folder(_)
+            | Error::Sweep(_)
             | Error::Plan(_) => Exit::Wrong,
             Error::File(_)
             | Error::Show(_)

@@ -9,6 +9,7 @@ mod show;
 mod stage;
 mod stages;
 mod status;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -78,6 +79,8 @@ pub struct OverrideOptions {
 enum Command {
     /// Run the stages that are not up to date
     Run(run::RunOptions),
+    /// Run the pipeline with many combinations of values, and compare what comes of them
+    Sweep(sweep::SweepOptions),
     /// Say what is up to date, and why the rest is not
     Status(status::StatusOptions),
     /// Say why a stage would run, field by field
@@ -119,6 +122,7 @@ impl Cli {
         let globals = &self.globals;
         match self.command {
             Command::Run(options) => run::execute(&options, globals, console),
+            Command::Sweep(options) => sweep::execute(&options, globals, console),
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
             Command::Graph(options) => graph::execute(&options, globals, console),

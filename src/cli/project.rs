@@ -1,7 +1,7 @@
 //! What nearly every subcommand starts from: the pipeline, its graph, its store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Globals;
 use crate::console::Console;
@@ -28,14 +28,23 @@ pub struct Project {
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let file = match &globals.file {
-            Some(file) => file.clone(),
+        let pipeline = Pipeline::load(&Project::file(globals)?, overrides)?;
+        Project::of(globals, pipeline)
+    }
+
+    /// The pipeline's file: as the options say, or the nearest one.
+    pub fn file(globals: &Globals) -> Result<PathBuf, Error> {
+        match &globals.file {
+            Some(file) => Ok(file.clone()),
             None => find_pipeline_file(Path::new(".")).ok_or_else(|| {
                 let folder = std::env::current_dir().unwrap_or_default();
                 Error::NoPipeline { folder }
-            })?,
-        };
-        let pipeline = Pipeline::load(&file, overrides)?;
+            }),
+        }
+    }
+
+    /// Around a pipeline that is loaded already.
+    pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
         let root = match &globals.cache {
             Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
@@ -87,7 +96,7 @@ impl Project {
         Ok(meant)
     }
 
-    fn unknown_stage(&self, name: &str) -> Error {
+    pub fn unknown_stage(&self, name: &str) -> Error {
         let names = self.pipeline.stages.iter().flat_map(|stage| [stage.family(), &stage.name]);
         Error::UnknownStage {
             name: name.to_owned(),

@@ -108,7 +108,7 @@ fn forced(options: &RunOptions, project: &Project) -> Result<BTreeSet<String>, E
     Ok(forced)
 }
 
-fn device(text: &str) -> Result<String, String> {
+pub(super) fn device(text: &str) -> Result<String, String> {
     let numbered = text.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
     if numbered || ["auto", "cpu", "cuda"].contains(&text) {
         return Ok(text.to_owned());

@@ -9,7 +9,7 @@ use super::problem::Problems;
 use super::variants::family;
 use super::{RESERVED_STAGES, names};
 
-const TOP_KEYS: [&str; 3] = ["vars", "profiles", "stages"];
+const TOP_KEYS: [&str; 4] = ["vars", "profiles", "stages", "sweeps"];
 const STAGE_KEYS: [&str; 10] =
     ["uses", "run", "inputs", "params", "outputs", "publish", "env", "salt", "foreach", "matrix"];
 
@@ -19,6 +19,7 @@ pub(super) struct Document {
     pub(super) vars: Vec<Entry>,
     pub(super) profiles: Vec<Profile>,
     pub(super) stages: Vec<Draft>,
+    pub(super) sweeps: Vec<Entry>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +123,7 @@ impl Document {
                         document.profiles.push(Profile { name: key, overrides });
                     }
                 }
+                "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
                 "stages" => {
                     has_stages = true;
                     for entry in map(value, "`stages`", problems) {
