@@ -107,7 +107,9 @@ pub fn text(
 ) -> String {
     let lines = lines(plan, pipeline, fold_from);
     let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
-    let widest = widest.min(WIDTH / 3);
+    // The names of variants say more than the reasons.
+    let variants = lines.iter().any(|line| line.name.contains('='));
+    let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();
     for line in lines {
         let style = if line.mark == '✓' { palette.good } else { palette.warning };

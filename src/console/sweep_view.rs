@@ -59,7 +59,7 @@ pub fn plan(
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let together = pipeline.stages.len();
     let head = format!(
-        "{} of {} in all; what they share runs once, which leaves {together}",
+        "{} with {}, of which {together} differ; what is shared runs once",
         count(rows.len(), "combination"),
         count(apart, "stage"),
     );

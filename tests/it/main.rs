@@ -14,4 +14,5 @@ mod server;
 mod show;
 mod source;
 mod store;
+mod sweep;
 mod tidy;
