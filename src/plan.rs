@@ -10,7 +10,7 @@ use crate::digest::Content;
 use crate::graph::Graph;
 use crate::key::{Key, KeyFields};
 use crate::pipeline::{Input, Pipeline, Stage};
-use crate::reason::{Change, Reason};
+use crate::reason::Reason;
 use crate::record::{Artifact, Record};
 use crate::sources::{FoundSource, Sources, SourcesError};
 use crate::store::Store;
@@ -231,20 +231,7 @@ fn certain_reason(
     if forced {
         return Some(Reason::Forced);
     }
-    let fields = KeyFields::of(stage, known);
-    match Reason::of_new_key(stage, &fields, store) {
-        Reason::Changed { changes, since, key } => {
-            // An input that is not known yet looks removed; it may turn out to be the same.
-            let unknown = |change: &Change| match change {
-                Change::Input { name, to: None, .. } => stage.inputs.contains_key(name),
-                _ => false,
-            };
-            let changes: Vec<Change> =
-                changes.into_iter().filter(|change| !unknown(change)).collect();
-            (!changes.is_empty()).then_some(Reason::Changed { changes, since, key })
-        }
-        reason => Some(reason),
-    }
+    Reason::of_partial_key(stage, &KeyFields::of(stage, known), store)
 }
 
 impl Place {

@@ -138,7 +138,7 @@ impl Console {
     ) -> io::Result<()> {
         self.data(&match json {
             true => plan_view::stage_json(planned, stage),
-            false => explanation::text(planned, stage, store, &self.out),
+            false => explanation::text(planned, stage, store, &self.out, self.verbose),
         })
     }
 
