@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::file_error::FileError;
 use crate::graph::Graph;
 use crate::index::Index;
-use crate::pipeline::variants::{family, matches};
+use crate::pipeline::variants::{family, label, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
 use crate::plan::{Decision, Plan, plan};
 use crate::record::{Artifact, Record};
@@ -129,7 +129,10 @@ impl Project {
     }
 
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
-        let index = self.stage_index(stage)?;
+        let index = match self.stage_index(stage) {
+            Err(unknown) => return self.record_of_sweep(stage, output).ok_or(unknown),
+            Ok(index) => index,
+        };
         let declared = &self.pipeline.stages[index];
         let stage = declared.name.as_str();
         if declared.output(output).is_none() {
@@ -165,6 +168,17 @@ impl Project {
         console
             .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
+    }
+
+    /// The newest record of a variant that is not in the file: a sweep has made it.
+    fn record_of_sweep(&self, stage: &str, output: &str) -> Option<Record> {
+        label(stage)?;
+        let records = self.store.records_of_stage(family(stage), usize::MAX).into_iter();
+        let mut of_stage = records.filter(|record| record.stage == stage);
+        of_stage.find(|record| {
+            let complete = record.outputs.values().all(|artifact| self.store.holds(artifact));
+            complete && record.outputs.contains_key(output)
+        })
     }
 
     fn find_by_prefix(&self, prefix: &str) -> Result<(Record, Option<String>), Error> {

@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 /// From how many variants a stage, or entries a set, has one line.
-const MANY: usize = 7;
+const MANY: usize = 4;
 
 /// The text's width in columns.
 const WIDTH: usize = 80;

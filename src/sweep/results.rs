@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::key::Key;
 use crate::pipeline::Pipeline;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::sweep::combine::Row;
@@ -27,6 +28,8 @@ pub struct Finished {
     pub seconds: f64,
     /// A stage of the file, and what it is called in the sweep.
     pub stages: BTreeMap<String, String>,
+    /// A stage of the file, and the key of its result.
+    pub keys: BTreeMap<String, Key>,
 }
 
 /// What a combination came to.
@@ -59,6 +62,7 @@ impl Seen {
             metrics: BTreeMap::new(),
             seconds: 0.0,
             stages: BTreeMap::new(),
+            keys: BTreeMap::new(),
         };
         for (name, place) in &row.stages {
             let called = pipeline.stages[*place].name.as_str();
@@ -67,6 +71,7 @@ impl Seen {
                 finished.came = finished.came.max(Came::Unfinished);
                 continue;
             };
+            finished.keys.extend(seen.key.map(|key| (name.clone(), key)));
             finished.seconds += seen.saved_seconds.unwrap_or(seen.seconds);
             let metrics = seen.metrics.iter();
             finished.metrics.extend(metrics.map(|(it, value)| (format!("{name}.{it}"), *value)));

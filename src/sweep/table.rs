@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::key::Key;
 use crate::reason::value_text;
 use crate::suggest::nearest;
 use crate::sweep::results::{Came, Finished};
@@ -38,6 +39,8 @@ pub struct TableRow {
     pub seconds: f64,
     /// A stage of the file, and what it is called in the sweep; none where rows are taken together.
     pub stages: BTreeMap<String, String>,
+    /// A stage of the file, and the key of its result.
+    pub keys: BTreeMap<String, Key>,
 }
 
 /// A mean over combinations, and how far they scatter.
@@ -147,6 +150,7 @@ fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
         figures.entry(name.clone()).or_default().push(*value);
     }
     let first = members[0];
+    let single = members.len() == 1;
     TableRow {
         values: kept.iter().map(|key| first.values[*key].clone()).collect(),
         came: members.iter().map(|row| row.came).max().unwrap_or(Came::Unfinished),
@@ -155,7 +159,8 @@ fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
         problem: members.iter().find_map(|row| row.problem.clone()),
         metrics: figures.into_iter().map(|(name, of)| (name, Figure::of(&of))).collect(),
         seconds: members.iter().map(|row| row.seconds).sum(),
-        stages: if members.len() == 1 { first.stages.clone() } else { BTreeMap::new() },
+        stages: if single { first.stages.clone() } else { BTreeMap::new() },
+        keys: if single { first.keys.clone() } else { BTreeMap::new() },
     }
 }
 
@@ -179,6 +184,8 @@ pub fn json(table: &Table) -> String {
         message: Option<&'a str>,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         stages: &'a BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        keys: &'a BTreeMap<String, Key>,
     }
     let mut text = String::new();
     for (index, row) in table.rows.iter().enumerate() {
@@ -198,6 +205,7 @@ pub fn json(table: &Table) -> String {
             failed_stage: row.problem.as_ref().map(|(stage, _)| stage.as_str()),
             message: row.problem.as_ref().map(|(_, message)| message.as_str()),
             stages: &row.stages,
+            keys: &row.keys,
         };
         // Names and finite numbers always serialize.
         text += &(serde_json::to_string(&line).unwrap_or_default() + "\n");

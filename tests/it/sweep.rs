@@ -68,6 +68,10 @@ fn combinations_share_what_they_have_in_common_and_end_in_a_sorted_table() {
     assert_eq!(rows[2]["metrics"]["score.valid_accuracy"], 0.3);
     assert_eq!(rows[0]["stages"]["data"], "data");
     assert_eq!(rows[0]["stages"]["train"], "train@right=10");
+    let key = rows[0]["keys"]["score"].as_str().unwrap();
+    expect(&project.pipe(&["cache", "show", key]).expect_code(0).stdout, "score@right=10");
+    let shown = project.pipe(&["show", "score@right=10:scores"]).expect_code(0);
+    expect(&shown.stdout, "accuracy");
     // Each combination would overwrite what the one before has published.
     assert!(!project.path("predictions.jsonl").exists());
 
@@ -332,4 +336,25 @@ fn interrupting_ends_the_sweep_once_for_all_and_shows_what_is_done() {
     let rows = rows(&ended);
     let outcomes: Vec<&str> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["done", "failed", "unfinished"]);
+}
+
+#[test]
+fn the_record_of_runs_of_the_default_pipeline_plans_without_the_network() {
+    let project = Project::new("stages: {}\n");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/pipeline.yaml");
+    let of = |arguments: &[&str]| {
+        let all = [&["-f", file, "--cache", "store", "sweep", "--dry-run", "--json"], arguments];
+        let ended = project.pipe(&all.concat()).expect_code(0);
+        let names =
+            ended.events().into_iter().filter_map(|it| it["stage"].as_str().map(String::from));
+        let count = |family: &str| names.clone().filter(|name| name.starts_with(family)).count();
+        let planned = ended.events().pop().unwrap();
+        (planned["combinations"].clone(), [count("ingest"), count("split"), count("finetune")])
+    };
+    assert_eq!(of(&["record"]), (27.into(), [1, 4, 24]));
+    // In small: the epochs and the model are the same for all.
+    let small = ["record", "--set", "model=models/small-roberta", "--set", "finetune.epochs=1"];
+    assert_eq!(of(&small), (17.into(), [1, 4, 14]));
+    assert_eq!(of(&["rates"]), (6.into(), [1, 1, 6]));
+    assert!(!project.path("store").exists());
 }
