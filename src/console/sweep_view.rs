@@ -1,23 +1,26 @@
 //! Sweeps for people: the list of them, what one would run, and the table at its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::console::plan_view;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{WIDTH, count, figure, names, table, wrapped};
+use crate::console::text::{WIDTH, count, figure, grouped, names, table, wrapped};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
+use crate::pipeline::variants::family;
 use crate::plan::Plan;
 use crate::reason::value_text;
 use crate::show::text::{columns, fit, printable};
 use crate::sweep::combine::Row;
+use crate::sweep::results::Came;
 use crate::sweep::short_names;
 use crate::sweep::table::{Figure, Table, TableRow};
 
-/// A value is cut to this many columns.
+/// A value is cut to this many columns, in a table that is too wide down to the second figure.
 const VALUE_WIDTH: usize = 20;
+const NARROW_VALUE: usize = 8;
 
 /// Where a table is too wide, headings are cut to this many columns.
 const HEADING_WIDTH: usize = 8;
@@ -57,11 +60,11 @@ pub fn plan(
     all: bool,
 ) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
-    let together = pipeline.stages.len();
     let head = format!(
-        "{} with {}, of which {together} differ; what is shared runs once",
+        "{} with {}, of which {} differ; what is shared runs once",
         count(rows.len(), "combination"),
         count(apart, "stage"),
+        grouped(pipeline.stages.len() as u64),
     );
     let fold = if all { usize::MAX } else { 2 };
     wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
@@ -116,44 +119,43 @@ impl Column {
 
 /// The table at the end, its best row first.
 pub fn text(of: &Table, palette: &Palette) -> String {
-    let mut fixed: Vec<Column> = Vec::new();
-    let rank: Vec<String> = (1..=of.rows.len()).map(|rank| rank.to_string()).collect();
-    fixed.push(Column::new("#", "#", rank));
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
     let metric = |index: usize| {
-        let cell = |row: &TableRow| {
-            row.metrics.get(&metrics[index]).map(figure_text).unwrap_or_else(|| "-".to_owned())
+        let cell = |row: &TableRow| match row.metrics.get(&metrics[index]) {
+            _ if row.done == 0 && index == 0 => outcome(row),
+            Some(figure) => figure_text(figure),
+            None => "-".to_owned(),
         };
         Column::new(&metrics[index], &metric_names[index], of.rows.iter().map(cell).collect())
     };
-    if of.metric.is_some() {
-        fixed.push(metric(0));
-    }
-    if !of.over.is_empty() {
-        let runs = |row: &TableRow| match row.done == row.runs {
-            true => row.runs.to_string(),
-            false => format!("{} of {}", row.done, row.runs),
-        };
-        fixed.push(Column::new("runs", "runs", of.rows.iter().map(runs).collect()));
-    }
-    let mut same = Vec::new();
-    let names = short_names(&of.keys);
-    for (index, key) in of.keys.iter().enumerate() {
-        let values: BTreeSet<String> =
-            of.rows.iter().map(|row| format!("{:?}", row.values[index])).collect();
-        if values.len() == 1 && of.rows.len() > 1 {
-            same.push(format!("{key} {}", value_cell(&of.rows[0].values[index])));
-            continue;
+    let (axes, same) = axes(of);
+    let fixed = |value_width: usize| -> Vec<Column> {
+        let rank = (1..=of.rows.len()).map(|rank| rank.to_string()).collect();
+        let mut fixed = vec![Column::new("#", "#", rank)];
+        if of.metric.is_some() {
+            fixed.push(metric(0));
+        } else if of.rows.iter().any(|row| row.done == 0) {
+            fixed.push(Column::new("outcome", "outcome", of.rows.iter().map(outcome).collect()));
         }
-        let cells = of.rows.iter().map(|row| value_cell(&row.values[index])).collect();
-        fixed.push(Column::new(key, &names[index], cells));
-    }
+        if !of.over.is_empty() {
+            fixed.push(Column::new("runs", "runs", of.rows.iter().map(runs).collect()));
+        }
+        for (index, short) in &axes {
+            let cell = |row: &TableRow| value_cell(&row.values[*index], value_width);
+            let cells = of.rows.iter().map(cell).collect();
+            fixed.push(Column::new(&of.keys[*index], short, cells));
+        }
+        fixed
+    };
     let width = |columns: &[Column], narrow: bool| -> usize {
         columns.iter().map(|column| column.width(narrow) + 2).sum::<usize>().saturating_sub(2)
     };
-    let narrow = width(&fixed, false) > WIDTH;
-    let before = fixed.len();
+    // First the headings give way, then the values.
+    let narrow = width(&fixed(VALUE_WIDTH), false) > WIDTH;
+    let fits = |value_width: &usize| width(&fixed(*value_width), narrow) <= WIDTH;
+    let value_width = (NARROW_VALUE..=VALUE_WIDTH).rev().find(fits).unwrap_or(NARROW_VALUE);
+    let mut fixed = fixed(value_width);
     for index in usize::from(of.metric.is_some())..metrics.len() {
         let next = metric(index);
         if width(&fixed, narrow) + 2 + next.width(narrow) <= WIDTH {
@@ -172,15 +174,60 @@ pub fn text(of: &Table, palette: &Palette) -> String {
             text += &format!("{}\n", paint(palette.dim, &line));
         }
     }
-    for (index, row) in of.rows.iter().enumerate() {
-        let problem = problem(row);
-        let shown = if problem.is_some() { &fixed[..before] } else { &fixed[..] };
+    for index in 0..of.rows.len() {
         let cell = |column: &Column| column.put(&column.cells[index], column.width(narrow));
-        let mut line = shown.iter().map(cell).collect::<Vec<_>>().join("  ");
-        if let Some(problem) = problem {
-            line += &format!("  {problem}");
-        }
+        let line = fixed.iter().map(cell).collect::<Vec<_>>().join("  ");
         text += &format!("{}\n", fit(line.trim_end(), WIDTH));
+    }
+    text + &problems(of)
+}
+
+/// The keys that are columns, with their short names; those with one value for all are words.
+fn axes(of: &Table) -> (Vec<(usize, String)>, Vec<String>) {
+    let (mut axes, mut same) = (Vec::new(), Vec::new());
+    for (index, short) in short_names(&of.keys).into_iter().enumerate() {
+        let values: BTreeSet<String> =
+            of.rows.iter().map(|row| format!("{:?}", row.values[index])).collect();
+        if values.len() == 1 && of.rows.len() > 1 {
+            let value = value_cell(&of.rows[0].values[index], WIDTH);
+            same.push(format!("{} {value}", of.keys[index]));
+        } else {
+            axes.push((index, short));
+        }
+    }
+    (axes, same)
+}
+
+fn runs(row: &TableRow) -> String {
+    match row.done == row.runs {
+        true => row.runs.to_string(),
+        false => format!("{} of {}", row.done, row.runs),
+    }
+}
+
+fn outcome(row: &TableRow) -> String {
+    match row.came {
+        Came::Done => "done".to_owned(),
+        Came::Failed => "failed".to_owned(),
+        Came::Unfinished => "-".to_owned(),
+    }
+}
+
+/// Below the table: `#24 and #25: finetune failed: out of memory`.
+fn problems(of: &Table) -> String {
+    let mut rows: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
+    for (index, row) in of.rows.iter().enumerate() {
+        if let Some((stage, message)) = &row.problem {
+            let stage = family(stage).to_owned();
+            rows.entry((stage, message)).or_default().push(format!("#{}", index + 1));
+        }
+    }
+    let mut text = String::new();
+    for ((stage, message), rows) in rows {
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let line = format!("{}: `{stage}` failed: {}", names(&rows), printable(message));
+        let gap = if text.is_empty() { "\n" } else { "" };
+        text += &format!("{gap}{}", wrapped(&line, 0));
     }
     text
 }
@@ -221,19 +268,6 @@ fn shown_metrics(of: &Table) -> Vec<String> {
     shown
 }
 
-fn problem(row: &TableRow) -> Option<String> {
-    if row.done > 0 {
-        return None;
-    }
-    Some(match &row.problem {
-        Some((stage, message)) => {
-            let family = crate::pipeline::variants::family(stage);
-            format!("failed: {family}: {}", printable(message))
-        }
-        None => "not finished".to_owned(),
-    })
-}
-
 fn figure_text(of: &Figure) -> String {
     match of.deviation {
         Some(deviation) => format!("{} ± {}", four(of.mean), four(deviation)),
@@ -244,19 +278,19 @@ fn figure_text(of: &Figure) -> String {
 /// As [`figure`], with as many digits in every row.
 fn four(value: f64) -> String {
     let size = value.abs();
-    match (0.001..10.0).contains(&size) {
+    match size == 0.0 || (0.001..10.0).contains(&size) {
         true => format!("{value:.4}"),
         false => figure(value),
     }
 }
 
 /// The end of a long value tells more than its beginning: a model's name.
-fn value_cell(value: &Option<Value>) -> String {
+fn value_cell(value: &Option<Value>, width: usize) -> String {
     let text = value.as_ref().map_or("-".to_owned(), |value| printable(&value_text(value)));
     let length = text.chars().count();
-    if columns(&text) <= VALUE_WIDTH {
+    if columns(&text) <= width {
         return text;
     }
-    let end: String = text.chars().skip(length - (VALUE_WIDTH - 1)).collect();
+    let end: String = text.chars().skip(length.saturating_sub(width - 1)).collect();
     format!("…{end}")
 }

@@ -23,6 +23,9 @@ pub struct Row {
     pub stages: BTreeMap<String, usize>,
 }
 
+/// The label of a variant with the usual value of every key.
+const USUAL: &str = "usual";
+
 /// The pipelines of all combinations in one, and what they are in it. Nothing in it is published:
 /// each combination would overwrite what the one before has published.
 pub fn combine(
@@ -79,7 +82,6 @@ pub fn combine(
 
 /// The name of each place.
 fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
-    let labels = short_names(keys);
     // The combinations of each place, by the stage of the file.
     let mut users: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
     for (row, Row { stages, .. }) in rows.iter().enumerate() {
@@ -95,16 +97,23 @@ fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
             continue;
         }
         let axes = telling(&places, rows, keys.len());
+        let axis_keys: Vec<String> = axes.iter().map(|axis| keys[*axis].clone()).collect();
+        let labels = short_names(&axis_keys);
+        let usual = usual(&axes, &places, rows);
         for (place, users) in places {
             let values = &rows[users[0]].values;
-            let part = |axis: &usize| {
-                let value = values[*axis].as_ref()?;
-                Some(format!("{}={}", labels[*axis], value_label(value)))
+            let part = |(axis, (label, usual)): (&usize, (&String, &Option<String>))| {
+                let text = values[*axis].as_ref().map(value_label)?;
+                (usual.as_ref() != Some(&text)).then(|| format!("{label}={text}"))
             };
-            let parts: Vec<String> = axes.iter().filter_map(part).collect();
+            let mut parts: Vec<String> =
+                axes.iter().zip(labels.iter().zip(&usual)).filter_map(part).collect();
+            if parts.is_empty() {
+                parts.push(USUAL.to_owned());
+            }
             let separator = if label(name).is_some() { ',' } else { '@' };
             let mut full = format!("{name}{separator}{}", parts.join(","));
-            if full.len() > MAX_NAME || parts.is_empty() {
+            if full.len() > MAX_NAME {
                 full.truncate(MAX_NAME / 2);
                 full = format!("{full}variant-{place}");
             }
@@ -116,6 +125,30 @@ fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
         }
     }
     names
+}
+
+/// For each key the value that most places have: it is left out of the names, unless the places
+/// are all combinations of the values, where every value is of interest.
+fn usual(
+    axes: &[usize],
+    places: &BTreeMap<usize, Vec<usize>>,
+    rows: &[Row],
+) -> Vec<Option<String>> {
+    let mut counts: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); axes.len()];
+    for users in places.values() {
+        for (axis, counts) in axes.iter().zip(&mut counts) {
+            let value = rows[users[0]].values[*axis].as_ref().map(value_label);
+            *counts.entry(value.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    let product = counts.iter().map(BTreeMap::len).try_fold(1usize, usize::checked_mul);
+    let most = |counts: BTreeMap<String, usize>| {
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    };
+    match product == Some(places.len()) {
+        true => vec![None; axes.len()],
+        false => counts.into_iter().map(most).collect(),
+    }
 }
 
 /// The keys whose values tell the places of a stage apart: as few as do, the first ones first.

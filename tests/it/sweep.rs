@@ -123,6 +123,11 @@ fn a_list_of_runs_is_no_product() {
     assert_eq!(project.take_log(), "data data train-4-1 train-8-1 train-8-2");
     let rows = rows(&sweep);
     assert_eq!(rows.len(), 3);
+    // Of a list the names say what is unusual; of all combinations each value.
+    let mut names: Vec<&str> =
+        rows.iter().map(|row| row["stages"]["train"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["train@right=4", "train@seed=2", "train@usual"]);
     // What a combination leaves open is shown as it is.
     let by_right = rows.iter().find(|row| row["values"]["train.right"] == 4).unwrap();
     assert_eq!(by_right["values"]["text"], "words");
@@ -195,7 +200,7 @@ fn a_failed_combination_is_shown_and_the_others_go_on() {
     assert_eq!(rows[2]["message"], "exit code 3");
     let text = project.pipe(&["sweep", "train.right=3,0,7"]).expect_code(1);
     expect(&text.stdout, "2 of 3 combinations are done");
-    expect(&text.stdout, "failed: train: exit code 3");
+    expect(&text.stdout, "#3: `train` failed: exit code 3");
     project.take_log();
 
     let fast = ["sweep", "train.right=0,4", "--fail-fast", "--jobs", "1", "--json"];
