@@ -65,6 +65,14 @@ pub struct Axis {
     pub values: Vec<Assignment>,
 }
 
+/// The pipeline of one combination.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub pipeline: Pipeline,
+    /// What each key of the sweep comes to, from wherever it was set; `None` where it means nothing.
+    pub values: Vec<Option<Value>>,
+}
+
 impl Assignment {
     pub fn value(&self) -> Value {
         self.value.to_json()
@@ -157,7 +165,7 @@ pub fn load_combinations(
     combinations: &[Combination],
     keys: &[String],
     arguments: &[String],
-) -> Result<Vec<(Pipeline, Vec<Option<Value>>)>, PipelineError> {
+) -> Result<Vec<Loaded>, PipelineError> {
     let place = Place::of(file)?;
     let registry = stages::all();
     let mut problems = Problems::new(&place.text, overrides, arguments);
@@ -170,7 +178,7 @@ pub fn load_combinations(
         let document = document.clone();
         let loaded = resolve(document, combination, overrides, &place, registry, problems)?;
         let values = keys.iter().map(|key| effective(key, &loaded)).collect();
-        Ok((loaded.pipeline, values))
+        Ok(Loaded { pipeline: loaded.pipeline, values })
     };
     // Of several that are wrong always the same one is reported.
     let loaded: Vec<Result<_, PipelineError>> = combinations.par_iter().map(load).collect();

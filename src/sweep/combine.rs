@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::graph::Graph;
+use crate::pipeline::sweeps::Loaded;
 use crate::pipeline::variants::{label, value_label};
 use crate::pipeline::{Input, Pipeline, Stage};
 use crate::sweep::short_names;
@@ -28,16 +29,13 @@ const USUAL: &str = "usual";
 
 /// The pipelines of all combinations in one, and what they are in it. Nothing in it is published:
 /// each combination would overwrite what the one before has published.
-pub fn combine(
-    loaded: Vec<(Pipeline, Vec<Option<Value>>)>,
-    keys: &[String],
-) -> (Pipeline, Vec<Row>) {
+pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
     let mut stages: Vec<Stage> = Vec::new();
     // What is equal in all but its name in the file and its line has one place in `stages`.
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<Row> = Vec::with_capacity(loaded.len());
     let mut frame = Pipeline { file: PathBuf::new(), root: PathBuf::new(), stages: Vec::new() };
-    for (mut pipeline, values) in loaded {
+    for Loaded { mut pipeline, values } in loaded {
         let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
         let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
         let own = std::mem::take(&mut pipeline.stages);
