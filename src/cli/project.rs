@@ -1,7 +1,7 @@
 //! What nearly every subcommand starts from: the pipeline, its graph, its store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Globals;
 use crate::console::Console;
@@ -11,9 +11,9 @@ use crate::file_error::FileError;
 use crate::graph::Graph;
 use crate::in_use::InUse;
 use crate::index::Index;
-use crate::pipeline::variants::{family, matches};
+use crate::pipeline::variants::{family, label, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
-use crate::plan::{Decision, Plan, plan};
+use crate::plan::{Decision, Plan, PlanError, plan};
 use crate::record::{Artifact, Record};
 use crate::sources::Sources;
 use crate::store::Store;
@@ -29,14 +29,23 @@ pub struct Project {
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let file = match &globals.file {
-            Some(file) => file.clone(),
+        let pipeline = Pipeline::load(&Project::file(globals)?, overrides)?;
+        Project::of(globals, pipeline)
+    }
+
+    /// The pipeline's file: as the options say, or the nearest one.
+    pub fn file(globals: &Globals) -> Result<PathBuf, Error> {
+        match &globals.file {
+            Some(file) => Ok(file.clone()),
             None => find_pipeline_file(Path::new(".")).ok_or_else(|| {
                 let folder = std::env::current_dir().unwrap_or_default();
                 Error::NoPipeline { folder }
-            })?,
-        };
-        let pipeline = Pipeline::load(&file, overrides)?;
+            }),
+        }
+    }
+
+    /// Around a pipeline that is loaded already.
+    pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
         let root = match &globals.cache {
             Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
@@ -94,7 +103,7 @@ impl Project {
         Ok(meant)
     }
 
-    fn unknown_stage(&self, name: &str) -> Error {
+    pub fn unknown_stage(&self, name: &str) -> Error {
         let names = self.pipeline.stages.iter().flat_map(|stage| [stage.family(), &stage.name]);
         Error::UnknownStage {
             name: name.to_owned(),
@@ -108,9 +117,13 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store).map_err(|error| {
-            Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
-        })
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)
+            .map_err(|error| self.plan_error(error))
+    }
+
+    /// An error of planning, with the file that it is about.
+    pub fn plan_error(&self, error: PlanError) -> Error {
+        Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
     }
 }
 
@@ -129,7 +142,10 @@ impl Project {
     }
 
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
-        let index = self.stage_index(stage)?;
+        let index = match self.stage_index(stage) {
+            Err(unknown) => return self.record_of_sweep(stage, output).ok_or(unknown),
+            Ok(index) => index,
+        };
         let declared = &self.pipeline.stages[index];
         let stage = declared.name.as_str();
         if declared.output(output).is_none() {
@@ -165,6 +181,17 @@ impl Project {
         console
             .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
+    }
+
+    /// The newest record of a variant that is not in the file: a sweep has made it.
+    fn record_of_sweep(&self, stage: &str, output: &str) -> Option<Record> {
+        label(stage)?;
+        let records = self.store.records_of_stage(family(stage), usize::MAX).into_iter();
+        let mut of_stage = records.filter(|record| record.stage == stage);
+        of_stage.find(|record| {
+            let complete = record.outputs.values().all(|artifact| self.store.holds(artifact));
+            complete && record.outputs.contains_key(output)
+        })
     }
 
     fn find_by_prefix(&self, prefix: &str) -> Result<(Record, Option<String>), Error> {

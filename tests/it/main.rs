@@ -21,6 +21,7 @@ mod show;
 mod source;
 mod staleness;
 mod store;
+mod sweep;
 mod tidy;
 mod training;
 mod versions;

@@ -117,6 +117,19 @@ fn a_list_of_a_variable_is_replaced_from_the_command_line() {
 }
 
 #[test]
+fn a_new_entry_of_a_set_is_a_change_even_before_it_is_known() {
+    let project = Project::new(GRID);
+    project.run(&[]).expect_code(0);
+    let status = project.pipe(&["status", "--json", "--set", "seeds=[1, 2, 3]"]).expect_code(0);
+    let score = status.about("stage_planned", "score");
+    assert_eq!(score["may_be_cut_off"], false);
+    assert_eq!(score["why"]["changes"][0]["name"], "models/seed=3,share=0.8");
+    // What is there but has to be made again may come out the same.
+    let again = project.pipe(&["status", "--json", "--set", "train.epochs=2"]).expect_code(0);
+    assert_eq!(again.about("stage_planned", "score")["may_be_cut_off"], true);
+}
+
+#[test]
 fn overrides_reach_all_variants_or_the_one_that_is_named() {
     let project = Project::new(GRID);
     project.run(&["--set", "train.epochs=2"]).expect_code(0);
