@@ -37,6 +37,7 @@
 //! | reason | why a stage has to run, as data | [`reason`] |
 //! | variant | one of the stages that `foreach`, `matrix` or a sweep makes of one: `train@seed=1` | [`pipeline::variants`] |
 //! | sweep | combinations of overrides, run together and compared | [`sweep`] |
+//! | run | one `pipe run` that did something, in the log | [`run_log`] |
 //! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
 //! # What enters the key
@@ -60,6 +61,8 @@
 //! - Planning writes nothing: `status`, `explain`, `graph` and `run --dry-run` are read-only.
 //! - Objects are read-only on disk, and read in full before a stage or a published copy gets
 //!   their bytes. A damaged one is moved away, and its stage runs again.
+//! - Nothing is removed from the store under a run ([`in_use`]), and records go before the objects
+//!   that they name ([`gc`]).
 //! - State is one small file per stage or key. No file is rewritten whole per stage; readers take
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`console`] prints. stdout is data, stderr is talk.

@@ -19,6 +19,9 @@ pub struct RestoredOutput {
     /// `stage:output`.
     pub artifact: String,
     pub result: Restored,
+    /// Of one that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +36,17 @@ pub enum Restored {
     Gone,
     /// Nothing stands against it, but against others.
     Held,
+}
+
+/// Whether an output that is gone can be made again, and by which command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebuild {
+    By(String),
+    /// If what it needs comes out as it did then.
+    PerhapsBy(String),
+    /// The pipeline makes other bytes now.
+    PipelineChanged,
 }
 
 /// Brings all `outputs` back to their paths below `root`, or none.
@@ -57,6 +71,7 @@ pub fn restore(
             path: output.path.clone(),
             artifact: format!("{}:{}", output.stage, output.output),
             result,
+            rebuild: None,
         });
     }
     if !is_possible(&restored) {
@@ -80,6 +95,7 @@ pub fn restore(
     Ok(restored)
 }
 
-fn is_possible(outputs: &[RestoredOutput]) -> bool {
+/// Whether nothing stands against restoring them.
+pub fn is_possible(outputs: &[RestoredOutput]) -> bool {
     !outputs.iter().any(|output| matches!(output.result, Restored::Edited | Restored::Gone))
 }

@@ -36,7 +36,7 @@ pub struct LoggedRun {
     pub command: Vec<String>,
     pub profile: Option<String>,
     pub set: Vec<(String, String)>,
-    /// In the order in which they ended.
+    /// In the order of the pipeline.
     pub stages: Vec<LoggedStage>,
     /// What the run left at paths of the tree.
     pub published: Vec<LoggedOutput>,
@@ -54,8 +54,10 @@ pub struct LoggedStage {
     pub seconds: f64,
     pub key: Option<Key>,
     /// The final figures, which are in the record too, but stay known here when that is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
     /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
@@ -110,6 +112,8 @@ pub struct RunLog<'a> {
     run: LoggedRun,
     /// By stage: a stage that was repaired has ended twice, and the second time counts.
     ended: BTreeMap<String, usize>,
+    /// The stages that publish, and what they have made.
+    publishing: BTreeSet<&'a str>,
     outputs: BTreeMap<String, BTreeMap<String, Artifact>>,
     left_edited: BTreeSet<(String, String)>,
     eventful: bool,
@@ -131,11 +135,13 @@ impl<'a> RunLog<'a> {
             interrupted: false,
             pipe: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let publishing = pipeline.stages.iter().filter(|stage| !stage.publish.is_empty());
         RunLog {
             pipeline,
             began,
             run,
             ended: BTreeMap::new(),
+            publishing: publishing.map(|stage| stage.name.as_str()).collect(),
             outputs: BTreeMap::new(),
             left_edited: BTreeSet::new(),
             eventful: false,
@@ -171,7 +177,7 @@ impl<'a> RunLog<'a> {
             metrics: finished.metrics.clone(),
             message: finished.message.clone(),
         };
-        if !finished.outputs.is_empty() {
+        if self.publishing.contains(finished.stage.as_str()) && !finished.outputs.is_empty() {
             self.outputs.insert(finished.stage.clone(), finished.outputs.clone());
         }
         match self.ended.get(&finished.stage) {
@@ -189,6 +195,10 @@ impl<'a> RunLog<'a> {
             return Ok(None);
         }
         self.run.published = self.published();
+        // As the file has them: stages that run side by side end in any order.
+        let stages = self.pipeline.stages.iter().enumerate();
+        let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
+        self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
         let scratch = Scratch::new(&store.scratch_folder())?;
         let mut began = self.began;
         loop {
@@ -333,7 +343,29 @@ fn pick<'a>(ids: &'a [String], name: &str) -> Result<&'a String, RunLogError> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{RunLogError, id_of, pick};
+    use super::{LoggedRun, RunLog, RunLogError, id_of, ids, pick};
+    use crate::pipeline::{Overrides, Pipeline};
+    use crate::store::Store;
+
+    #[test]
+    fn two_runs_of_one_millisecond_get_two_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.yaml");
+        std::fs::write(&file, "stages: {a: {run: 'true', outputs: [x]}}\n").unwrap();
+        let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+        let store = Store::new(&folder.path().join("cache"));
+        for _ in 0..3 {
+            let mut log = RunLog::new(&pipeline, Vec::new(), &Overrides::default());
+            log.began = UNIX_EPOCH + Duration::from_millis(1_795_448_832_999);
+            log.eventful = true;
+            log.write(&store).unwrap().unwrap();
+        }
+        let expected = ["261123-154712-999", "261123-154713-000", "261123-154713-001"];
+        assert_eq!(ids(&store).unwrap(), expected);
+        let text = std::fs::read_to_string(store.run_file(expected[2])).unwrap();
+        assert!(LoggedRun::parse(&text, expected[2]).is_some());
+        assert!(LoggedRun::parse(&text, expected[1]).is_none());
+    }
 
     #[test]
     fn ids_sort_as_the_runs_did() {

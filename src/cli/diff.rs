@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::project::Project;
+use crate::cli::project::{Project, locate};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::error::Error;
@@ -24,16 +24,15 @@ pub struct DiffOptions {
 }
 
 pub fn execute(options: &DiffOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
-    let from = find(&project.store, &options.from)?;
-    let to = find(&project.store, &options.to)?;
-    // Where inputs come from is told by the pipeline as it is now.
+    let (_, store) = locate(globals)?;
+    let from = find(&store, &options.from)?;
+    let to = find(&store, &options.to)?;
+    // Where inputs come from is told by the pipeline as it is now, if it is right.
+    let project = Project::load(globals, &OverrideOptions::default().overrides()).ok();
     let origin = |stage: &str, input: &str| {
-        let stages = &project.pipeline.stages;
-        let stage = stages.iter().find(|declared| declared.name == stage)?;
-        stage.inputs.get(input).map(origin)
+        project.as_ref()?.pipeline.stage(stage)?.inputs.get(input).map(origin)
     };
-    let diff = diff(&from, &to, &project.store, &origin);
+    let diff = diff(&from, &to, &store, &origin);
     console.run_diff(&diff, &from, &to, options.json)?;
     Ok(Exit::Done)
 }

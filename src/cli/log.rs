@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
+use crate::cli::Globals;
+use crate::cli::project::locate;
 use crate::console::Console;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -20,20 +20,20 @@ pub struct LogOptions {
 }
 
 pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
-    let ids = ids(&project.store)?;
+    let (_, store) = locate(globals)?;
+    let ids = ids(&store)?;
     if ids.is_empty() && !options.json {
         return Err(RunLogError::Empty.into());
     }
     let mut runs = Vec::new();
     for id in ids.iter().rev().take(options.number) {
-        match read(&project.store, id) {
+        match read(&store, id) {
             Ok(run) => runs.push(run),
             // One bad file does not hide the others.
             Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
-    console.run_log(&runs, ids.len(), options.json)?;
+    console.run_log(&runs, ids.len().saturating_sub(options.number), options.json)?;
     Ok(Exit::Done)
 }

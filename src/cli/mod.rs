@@ -8,7 +8,7 @@ mod graph;
 mod log;
 pub mod project;
 pub mod resources;
-pub mod restore;
+mod restore;
 mod run;
 pub mod select;
 mod show;
@@ -16,7 +16,7 @@ mod stage;
 mod stages;
 mod status;
 mod sweep;
-pub mod verify;
+mod verify;
 
 use std::path::PathBuf;
 

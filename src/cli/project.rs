@@ -26,32 +26,49 @@ pub struct Project {
     pub store: Store,
 }
 
+/// The folder of the pipeline and its store, whether the pipeline is right or wrong: for commands
+/// that look at what is in the store only.
+pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
+    let file = pipeline_file(globals)?;
+    let file = std::path::absolute(&file).map_err(FileError::at("locating", &file))?;
+    let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let store = store(globals, &root)?;
+    Ok((root, store))
+}
+
+/// The pipeline's file: as the options say, or the nearest one.
+pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
+    let found = || find_pipeline_file(Path::new("."));
+    globals.file.clone().or_else(found).ok_or_else(|| {
+        let folder = std::env::current_dir().unwrap_or_default();
+        Error::NoPipeline { folder }
+    })
+}
+
+fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
+    let folder = match &globals.cache {
+        Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
+        None => root.join("cache"),
+    };
+    Ok(Store::new(&folder))
+}
+
+/// Keeps `cache gc` away from a store until the result is dropped.
+pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
+    let mut waiting = || console.note("waiting for another `pipe` that has the store alone");
+    Ok(InUse::together(store, &mut waiting)?)
+}
+
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let pipeline = Pipeline::load(&Project::file(globals)?, overrides)?;
-        Project::of(globals, pipeline)
-    }
-
-    /// The pipeline's file: as the options say, or the nearest one.
-    pub fn file(globals: &Globals) -> Result<PathBuf, Error> {
-        match &globals.file {
-            Some(file) => Ok(file.clone()),
-            None => find_pipeline_file(Path::new(".")).ok_or_else(|| {
-                let folder = std::env::current_dir().unwrap_or_default();
-                Error::NoPipeline { folder }
-            }),
-        }
+        Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
     }
 
     /// Around a pipeline that is loaded already.
     pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
-        let root = match &globals.cache {
-            Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
-            None => pipeline.root.join("cache"),
-        };
-        let store = Store::new(&root);
+        let store = store(globals, &pipeline.root)?;
         Ok(Project { pipeline, graph, store })
     }
 
@@ -59,12 +76,6 @@ impl Project {
     pub fn sources(&self, trusted: bool, offline: bool) -> Sources {
         let index = Index::load(&self.store.index_file(), trusted);
         Sources::new(index, self.store.root(), offline)
-    }
-
-    /// Keeps `cache gc` away until the result is dropped.
-    pub fn use_store(&self, console: &Console) -> Result<InUse, Error> {
-        let mut waiting = || console.note("waiting for another `pipe` that has the store alone");
-        Ok(InUse::together(&self.store, &mut waiting)?)
     }
 
     /// The place of a stage in the pipeline; of several variants one has to be named.

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
+use crate::cli::Globals;
+use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::index::Index;
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
-use crate::restore::{Restored, RestoredOutput, restore};
+use crate::restore::{Rebuild, Restored, is_possible, restore};
 use crate::run_log::{LoggedOutput, LoggedRun, find};
 use crate::scratch::Scratch;
 
@@ -30,42 +31,25 @@ pub struct RestoreOptions {
     json: bool,
 }
 
-/// Whether, and how, an output that is gone can be made again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rebuild {
-    By(String),
-    /// If what it needs comes out as it did then.
-    PerhapsBy(String),
-    /// The pipeline makes other bytes now.
-    PipelineChanged,
-}
-
 pub fn execute(
     options: &RestoreOptions,
     globals: &Globals,
     console: &Console,
 ) -> Result<Exit, Error> {
-    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
-    let run = find(&project.store, &options.run)?;
+    let (root, store) = locate(globals)?;
+    let run = find(&store, &options.run)?;
     let outputs = chosen(&run, &options.paths)?;
-    let _in_use = project.use_store(console)?;
-    let scratch = Scratch::new(&project.store.scratch_folder())?;
-    let index = project.sources(true, true).index;
-    let root = &project.pipeline.root;
-    let restored = restore(&outputs, root, options.force, &project.store, &index, &scratch)?;
-    let told: Vec<(RestoredOutput, Option<Rebuild>)> = restored
-        .into_iter()
-        .zip(&outputs)
-        .map(|(restored, output)| {
-            let gone = restored.result == Restored::Gone;
-            let rebuild = gone.then(|| rebuild(globals, &run, output));
-            (restored, rebuild)
-        })
-        .collect();
-    let failed = |result: Restored| matches!(result, Restored::Gone | Restored::Edited);
-    let all = !told.iter().any(|(output, _)| failed(output.result));
-    console.restored(&run.id, &told, options.json)?;
-    Ok(if all { Exit::Done } else { Exit::Failed })
+    let _in_use = use_store(&store, console)?;
+    let scratch = Scratch::new(&store.scratch_folder())?;
+    let index = Index::load(&store.index_file(), true);
+    let mut restored = restore(&outputs, &root, options.force, &store, &index, &scratch)?;
+    for (restored, output) in restored.iter_mut().zip(&outputs) {
+        if restored.result == Restored::Gone {
+            restored.rebuild = Some(rebuild(globals, &run, output));
+        }
+    }
+    console.restored(&run.id, &restored, options.json)?;
+    Ok(if is_possible(&restored) { Exit::Done } else { Exit::Failed })
 }
 
 fn chosen(run: &LoggedRun, paths: &[PathBuf]) -> Result<Vec<LoggedOutput>, Error> {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
-use crate::cli::project::Project;
+use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
@@ -34,7 +34,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     let resources = options.carry_out.resources(&project, &selected)?;
     let _in_use = match options.dry_run {
         true => None,
-        false => Some(project.use_store(console)?),
+        false => Some(use_store(&project.store, console)?),
     };
     let sources = options.carry_out.sources(&project);
     let plan = project.plan(&selected, &forced, &sources)?;

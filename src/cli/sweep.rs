@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
-use crate::cli::project::Project;
+use crate::cli::project::{Project, pipeline_file, use_store};
 use crate::cli::{Globals, OverrideOptions, key_and_value};
 use crate::console::Console;
 use crate::error::Error;
@@ -57,7 +57,7 @@ pub fn execute(
     console: &Console,
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
-    let file = Project::file(globals)?;
+    let file = pipeline_file(globals)?;
     let sweeps = read(&file, &overrides)?;
     if options.what.is_empty() {
         console.sweeps(&sweeps, options.carry_out.json)?;
@@ -74,7 +74,7 @@ pub fn execute(
     let resources = options.carry_out.resources(&project, &selected)?;
     let _in_use = match options.dry_run {
         true => None,
-        false => Some(project.use_store(console)?),
+        false => Some(use_store(&project.store, console)?),
     };
     let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
     if options.dry_run {

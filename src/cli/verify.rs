@@ -6,17 +6,15 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::carry_out::{binary, device};
-use crate::cli::project::Project;
+use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
-use crate::compare::{FileDifference, Files, compare, files_at, files_in};
+use crate::compare::{Files, Verified, files_at, files_in};
 use crate::console::Console;
 use crate::error::Error;
 use crate::executor::local::Local;
 use crate::exit::Exit;
-use crate::key::Key;
 use crate::pipeline::Stage;
 use crate::plan::{Decision, Resolution, Resolved, resolve};
 use crate::record::Record;
@@ -46,32 +44,6 @@ pub struct VerifyOptions {
     json: bool,
 }
 
-/// What the runs of a stage gave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verified {
-    pub stage: String,
-    pub key: Key,
-    /// Whether every comparison found the same bytes.
-    pub stable: bool,
-    /// Of each run.
-    pub seconds: Vec<f64>,
-    pub device: Option<String>,
-    /// Whether there was a result in the store to compare with.
-    pub cached: bool,
-    pub comparisons: Vec<Comparison>,
-}
-
-/// One run against another, or against the result in the store.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// `run 1`.
-    pub first: String,
-    /// `run 2`, `the cached result`.
-    pub second: String,
-    /// By output, those that differ.
-    pub differences: BTreeMap<String, Vec<FileDifference>>,
-}
-
 pub fn execute(
     options: &VerifyOptions,
     globals: &Globals,
@@ -80,7 +52,7 @@ pub fn execute(
     let project = Project::load(globals, &options.overrides.overrides())?;
     let index = project.stage_index(&options.stage)?;
     let stage = &project.pipeline.stages[index];
-    let _in_use = project.use_store(console)?;
+    let _in_use = use_store(&project.store, console)?;
     let sources = project.sources(true, true);
     let (resolved, cached) = find_inputs(&project, index, &sources)?;
     let binary = binary()?;
@@ -126,7 +98,7 @@ pub fn execute(
             first = Some(files);
             continue;
         };
-        verified.add(1, format!("run {run}"), compare_outputs(first, &files)?);
+        verified.compare(first, format!("run {run}"), &files)?;
     }
     if let Some((record, first)) = cached.zip(first) {
         let files = stage.outputs.iter().filter_map(|output| {
@@ -134,19 +106,10 @@ pub fn execute(
             let files = files_in(&project.store, artifact.content, &output.file)?;
             Some((output.name.clone(), files))
         });
-        let differences = compare_outputs(&first, &files.collect())?;
-        verified.add(1, "the cached result".to_owned(), differences);
+        verified.compare(&first, "the cached result".to_owned(), &files.collect())?;
     }
     console.verified(&verified, options.json)?;
     Ok(if verified.stable { Exit::Done } else { Exit::Failed })
-}
-
-impl Verified {
-    fn add(&mut self, first: usize, second: String, found: BTreeMap<String, Vec<FileDifference>>) {
-        self.stable &= found.is_empty();
-        let first = format!("run {first}");
-        self.comparisons.push(Comparison { first, second, differences: found });
-    }
 }
 
 /// The stage's inputs, which must all be there, and its result in the store, if it is there.
@@ -210,18 +173,4 @@ fn run_once(
     }
     show(&RunEvent::StageFinished(Box::new(finished)));
     result.ok()
-}
-
-fn compare_outputs(
-    first: &BTreeMap<String, Files>,
-    second: &BTreeMap<String, Files>,
-) -> Result<BTreeMap<String, Vec<FileDifference>>, Error> {
-    let (none, mut found) = (Files::new(), BTreeMap::new());
-    for (output, files) in first {
-        let differences = compare(files, second.get(output).unwrap_or(&none))?;
-        if !differences.is_empty() {
-            found.insert(output.clone(), differences);
-        }
-    }
-    Ok(found)
 }

@@ -3,6 +3,7 @@
 //! byte that differs.
 
 mod tensors;
+mod verified;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use crate::store::Store;
 use crate::tree::files_below;
 
 pub use tensors::{TensorDifference, Unlike};
+pub use verified::{Comparison, Verified};
 
 /// The files of an artifact by their relative paths; one that is a file itself has the path
 /// given for it.

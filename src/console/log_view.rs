@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::cli::restore::Rebuild;
 use crate::console::explanation::describe_change;
 use crate::console::style::{Palette, paint};
 use crate::console::text::{age, count, figure, figures, names, seconds, table, wrapped};
-use crate::restore::{Restored, RestoredOutput};
+use crate::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::run::event::Outcome;
 use crate::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::run_log::LoggedRun;
@@ -14,8 +13,8 @@ use crate::show::text::{fit, printable};
 
 use super::text::WIDTH;
 
-/// `runs` newest first, of `all` that there are.
-pub fn log(runs: &[LoggedRun], all: usize, palette: &Palette) -> String {
+/// `runs` newest first; `older` ones are not shown.
+pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     let mut text = String::new();
     for run in runs {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));
@@ -28,9 +27,8 @@ pub fn log(runs: &[LoggedRun], all: usize, palette: &Palette) -> String {
             text.push_str(&wrapped(&line, 2));
         }
     }
-    if all > runs.len() {
-        let older = count(all - runs.len(), "older run");
-        let _ = writeln!(text, "… {older} (`-n {all}` shows all)");
+    if older > 0 {
+        let _ = writeln!(text, "… {} (`-n N` shows more)", count(older, "older run"));
     }
     text
 }
@@ -148,12 +146,12 @@ fn signed(delta: f64) -> String {
 }
 
 /// What became of each output, for people.
-pub fn restored(id: &str, outputs: &[(RestoredOutput, Option<Rebuild>)]) -> Vec<String> {
+pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
     if outputs.is_empty() {
         return vec![format!("run {id} published nothing")];
     }
     let mut lines = Vec::new();
-    for (output, rebuild) in outputs {
+    for output in outputs {
         let path = printable(&output.path.display().to_string());
         let artifact = printable(&output.artifact);
         lines.push(match output.result {
@@ -164,7 +162,7 @@ pub fn restored(id: &str, outputs: &[(RestoredOutput, Option<Rebuild>)]) -> Vec<
                 format!("`{path}` was edited and is left as it is (`--force` overwrites it)")
             }
             Restored::Gone => {
-                let how = match rebuild {
+                let how = match &output.rebuild {
                     Some(Rebuild::By(command)) => format!("`{command}` makes it again"),
                     Some(Rebuild::PerhapsBy(command)) => {
                         format!("`{command}` may make it again, if what it needs is as it was")
@@ -175,10 +173,7 @@ pub fn restored(id: &str, outputs: &[(RestoredOutput, Option<Rebuild>)]) -> Vec<
             }
         });
     }
-    let blocked = |(output, _): &&(RestoredOutput, Option<Rebuild>)| {
-        matches!(output.result, Restored::Edited | Restored::Gone)
-    };
-    if outputs.len() > 1 && outputs.iter().any(|output| blocked(&output)) {
+    if outputs.len() > 1 && !is_possible(outputs) {
         lines.push("nothing was restored; name the paths that shall be".to_owned());
     }
     lines

@@ -24,8 +24,7 @@ pub use style::When;
 use style::{Palette, paint};
 
 use crate::check::Checked;
-use crate::cli::restore::Rebuild;
-use crate::cli::verify::Verified;
+use crate::compare::Verified;
 use crate::error::Error;
 use crate::gc::Report;
 use crate::gc::usage::Usage;
@@ -169,11 +168,11 @@ impl Console {
         })
     }
 
-    /// Runs of the log, newest first, of `all` that there are.
-    pub fn run_log(&self, runs: &[LoggedRun], all: usize, json: bool) -> io::Result<()> {
+    /// Runs of the log, newest first; `older` ones are not shown.
+    pub fn run_log(&self, runs: &[LoggedRun], older: usize, json: bool) -> io::Result<()> {
         self.data(&match json {
             true => runs.iter().map(json_line).collect(),
-            false => log_view::log(runs, all, &self.out),
+            false => log_view::log(runs, older, &self.out),
         })
     }
 
@@ -192,15 +191,9 @@ impl Console {
     }
 
     /// What became of a run's published outputs.
-    pub fn restored(
-        &self,
-        id: &str,
-        outputs: &[(RestoredOutput, Option<Rebuild>)],
-        json: bool,
-    ) -> io::Result<()> {
+    pub fn restored(&self, id: &str, outputs: &[RestoredOutput], json: bool) -> io::Result<()> {
         if json {
-            return self
-                .data(&outputs.iter().map(|(output, _)| json_line(output)).collect::<String>());
+            return self.data(&outputs.iter().map(json_line).collect::<String>());
         }
         log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
         Ok(())

@@ -34,7 +34,11 @@ pub fn collection(report: &Report, dry_run: bool) -> String {
     }
     if report.leftovers > 0 {
         let (files, size) = (report.leftovers, bytes(report.leftover_bytes));
-        let _ = writeln!(text, "{size} in {} besides", count(files, "leftover"));
+        let _ = writeln!(
+            text,
+            "{size} in {} (logs, checkpoints, markers of what is gone)",
+            count(files, "leftover")
+        );
     }
     let freed = report.removed_bytes + report.leftover_bytes;
     let stays = format!(

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::cli::verify::Verified;
-use crate::compare::{FileDifference, How, TensorDifference, Unlike};
+use crate::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
 use crate::console::style::{Palette, paint};
 use crate::console::text::{count, figure, grouped, names, seconds, table};
 use crate::show::text::{fit, printable};

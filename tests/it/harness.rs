@@ -167,6 +167,13 @@ impl Project {
         found
     }
 
+    /// Every file of the store with its bytes, but for those that are rewritten at any time.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = self.stored("").into_iter();
+        let files = files.filter(|path| !path.ends_with("index") && !path.ends_with("in-use"));
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+
     /// What lies directly in a folder of the store, folders too.
     pub fn entries(&self, folder: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("cache").join(folder)).into_iter().flatten();

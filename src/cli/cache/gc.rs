@@ -19,6 +19,7 @@ use crate::pipeline::Overrides;
 use crate::plan::Decision;
 use crate::run_log::{LoggedRun, ids, read};
 use crate::scratch::Scratch;
+use crate::store::Store;
 
 /// Remove results that nothing needs
 ///
@@ -66,7 +67,7 @@ pub fn execute(options: &GcOptions, globals: &Globals, console: &Console) -> Res
     let project = Project::load(globals, &OverrideOptions::default().overrides())?;
     let _alone = match options.dry_run {
         true => None,
-        false => Some(alone(&project, options.wait, console)?),
+        false => Some(alone(&project.store, options.wait, console)?),
     };
     let roots = roots(&project, globals, console)?;
     let inventory = Inventory::read(&project.store)?;
@@ -102,20 +103,24 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
 }
 
 /// The store for this process alone.
-pub fn alone(project: &Project, wait: bool, console: &Console) -> Result<InUse, Error> {
+pub fn alone(store: &Store, wait: bool, console: &Console) -> Result<InUse, Error> {
     let mut say = || console.note("waiting for the runs in progress to end");
     let waiting: Option<&mut dyn FnMut()> = if wait { Some(&mut say) } else { None };
-    InUse::alone(&project.store, waiting)?.ok_or(Error::StoreInUse)
+    InUse::alone(store, waiting)?.ok_or(Error::StoreInUse)
 }
 
-/// The results of the pipeline as it stands, with each profile; of stages that are not up to date
-/// the newest one, which is what `show` and `explain` look at.
+/// The results of the pipeline as it stands, plain and with each profile; of stages that are not up
+/// to date the newest one, which is what `show` and `explain` look at.
 fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTreeSet<Key>, Error> {
-    let mut roots = roots_of(project)?;
+    let (mut roots, others) = hits(project)?;
+    for stage in others {
+        let newest = project.store.records_of_stage(&stage, 1);
+        roots.extend(newest.first().map(|record| record.key));
+    }
     for profile in &project.pipeline.profiles {
         let overrides = Overrides { profile: Some(profile.clone()), ..Overrides::default() };
-        match Project::load(globals, &overrides).and_then(|project| roots_of(&project)) {
-            Ok(more) => roots.extend(more),
+        match Project::load(globals, &overrides).and_then(|project| hits(&project)) {
+            Ok((more, _)) => roots.extend(more),
             // Its data may be on another machine only.
             Err(error) => console.warning(&format!(
                 "profile `{profile}` cannot be planned, so its results are kept by their age only: \
@@ -126,21 +131,20 @@ fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTre
     Ok(roots)
 }
 
-fn roots_of(project: &Project) -> Result<BTreeSet<Key>, Error> {
+/// The keys of the stages that are up to date, and the names of the others.
+fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<String>), Error> {
     let all = project.select(&[])?;
     let plan = project.plan(&all, &BTreeSet::new(), &project.sources(true, true))?;
-    let mut roots = BTreeSet::new();
+    let (mut hits, mut others) = (BTreeSet::new(), Vec::new());
     for planned in plan.stages {
         match planned.decision {
-            Decision::Hit(record) => roots.insert(record.key),
+            Decision::Hit(record) => drop(hits.insert(record.key)),
             Decision::Run { .. } | Decision::Wait(_) => {
-                let name = &project.pipeline.stages[planned.stage].name;
-                let newest = project.store.records_of_stage(name, 1);
-                newest.first().is_some_and(|record| roots.insert(record.key))
+                others.push(project.pipeline.stages[planned.stage].name.clone());
             }
-        };
+        }
     }
-    Ok(roots)
+    Ok((hits, others))
 }
 
 /// The whole log. One that cannot be read is an error: nobody knows what it would keep.

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::check::{check, repair};
+use crate::cli::Globals;
 use crate::cli::cache::gc::alone;
-use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
+use crate::cli::project::{locate, use_store};
 use crate::console::Console;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -30,13 +30,13 @@ pub fn execute(
     globals: &Globals,
     console: &Console,
 ) -> Result<Exit, Error> {
-    let project = Project::load(globals, &OverrideOptions::default().overrides())?;
-    let store = &project.store;
+    let (_, store) = locate(globals)?;
+    let store = &store;
     // Without a store there is nothing to verify, and nothing to make.
     let _in_use = match store.root().exists() {
         false => None,
-        true if options.repair => Some(alone(&project, options.wait, console)?),
-        true => Some(project.use_store(console)?),
+        true if options.repair => Some(alone(store, options.wait, console)?),
+        true => Some(use_store(store, console)?),
     };
     let inventory = Inventory::read(store)?;
     let progress = console.progress("verifying", inventory.objects.values().sum());
