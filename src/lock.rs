@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::disk;
 use crate::file_error::FileError;
 
 /// Held until dropped. The file stays, until some run has ended and nobody holds it.
@@ -44,10 +45,9 @@ impl Lock {
 }
 
 fn open(path: &Path) -> Result<File, FileError> {
-    let open = || File::options().create(true).truncate(false).write(true).open(path);
-    let opened = match open() {
+    let opened = match disk::touch(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| open())
+            path.parent().map_or(Ok(()), disk::create_folders).and_then(|()| disk::touch(path))
         }
         other => other,
     };
@@ -69,7 +69,7 @@ pub fn remove_free_locks(folder: &Path) {
         let path = entry.path();
         // Removed while locked, so that whoever waits for it sees that it must look again.
         if let Ok(Some(lock)) = Lock::try_acquire(&path) {
-            let _ = fs::remove_file(&path);
+            let _ = disk::remove_file(&path);
             drop(lock);
         }
     }

@@ -3,12 +3,13 @@
 //! by the next run. So whatever was interrupted, nothing of it lies where results are read.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use crate::disk;
 use crate::file_error::FileError;
 
 /// Makes its folder when the first name in it is asked for: a run that has nothing to do
@@ -41,7 +42,7 @@ impl Scratch {
                 let own = make_own(&self.all)?;
                 // Two threads may race to be first; the loser's folder goes at once.
                 if let Err(spare) = self.own.set(own) {
-                    let _ = fs::remove_dir(&spare.folder);
+                    let _ = disk::remove_folder(&spare.folder);
                 }
                 &self.own.get_or_init(|| unreachable!("set above")).folder
             }
@@ -55,16 +56,16 @@ impl Scratch {
     pub fn write(&self, path: &Path, bytes: &[u8], durable: bool) -> Result<(), FileError> {
         let temporary = self.path()?;
         let write = || {
-            let mut file = File::create_new(&temporary)?;
-            file.write_all(bytes)?;
-            if durable { file.sync_all() } else { Ok(()) }
+            let file = disk::create_new_file(&temporary)?;
+            disk::write_all(&file, bytes, &temporary)?;
+            if durable { disk::flush(&file, &temporary) } else { Ok(()) }
         };
         let written = write()
             .map_err(FileError::at("writing", &temporary))
             .and_then(|()| rename_into(&temporary, path).map_err(FileError::at("writing", path)));
         if written.is_err() {
             // The error that matters is the one above.
-            let _ = fs::remove_file(&temporary);
+            let _ = disk::remove_file(&temporary);
         }
         written?;
         if durable { sync_folder(path) } else { Ok(()) }
@@ -75,7 +76,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(own) = self.own.get() {
             // What remains is removed by the next run.
-            let _ = fs::remove_dir_all(&own.folder);
+            let _ = disk::remove_folders(&own.folder);
         }
         // When this run began, a dead one's stages may have been dying still.
         let _ = remove_left_over(&self.all);
@@ -83,12 +84,12 @@ impl Drop for Scratch {
 }
 
 fn make_own(all: &Path) -> Result<Own, FileError> {
-    fs::create_dir_all(all).map_err(FileError::at("making the folder", all))?;
+    disk::create_folders(all).map_err(FileError::at("making the folder", all))?;
     // While this is held nobody takes our folder, not locked yet, for a dead process's.
     let _guard = lock_folder(all)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let folder = all.join(format!("{}-{}", std::process::id(), now.as_nanos()));
-    fs::create_dir(&folder).map_err(FileError::at("making the folder", &folder))?;
+    disk::create_folder(&folder).map_err(FileError::at("making the folder", &folder))?;
     let lock = lock_folder(&folder)?;
     Ok(Own { folder, _lock: lock })
 }
@@ -119,19 +120,19 @@ fn remove_left_over(all: &Path) -> Result<(), FileError> {
     drop(guard);
     for (folder, _lock) in &dead {
         // A straggler may still be writing there; then the run after this one removes it.
-        let _ = fs::remove_dir_all(folder).or_else(|_| fs::remove_file(folder));
+        let _ = disk::remove_folders(folder).or_else(|_| disk::remove_file(folder));
     }
     Ok(())
 }
 
 /// Moves, making the folder that is moved to if it turns out to be missing.
 pub fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
+    match disk::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)?;
+                disk::create_folders(parent)?;
             }
-            fs::rename(from, to)
+            disk::rename(from, to)
         }
         other => other,
     }
@@ -141,13 +142,22 @@ pub fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
 pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     let Some(folder) = path.parent() else { return Ok(()) };
     File::open(folder)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|file| disk::flush(&file, folder))
         .map_err(FileError::at("flushing", folder))
 }
 
 /// A name beside `target` that no other process uses, for where a rename from the scratch folder
 /// is not possible.
 pub fn temporary_beside(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().display();
-    target.with_file_name(format!(".{name}.pipe-{}", std::process::id()))
+    target.with_file_name(format!("{}{}", prefix_beside(target), std::process::id()))
+}
+
+/// The process that made the file of this name by [`temporary_beside`].
+pub fn maker_of_temporary(name: &str, target: &Path) -> Option<rustix::process::Pid> {
+    let process = name.strip_prefix(&prefix_beside(target))?;
+    rustix::process::Pid::from_raw(process.parse().ok()?)
+}
+
+fn prefix_beside(target: &Path) -> String {
+    format!(".{}.pipe-", target.file_name().unwrap_or_default().display())
 }

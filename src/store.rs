@@ -6,12 +6,16 @@
 //! cache/objects/ab/<digest>        a file, read-only
 //! cache/objects/ab/<digest>.tree   a folder's listing
 //! cache/records/ab/<key>.json      what a run of that key produced
-//! cache/stages/<stage>/<key>       empty: this stage once had that key
+//! cache/stages/<stage>/<key>       empty: this stage, or a variant of it, once had that key
 //! cache/published/<digest>         what was last copied to a path in the tree
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
+//! cache/continuations/…            states that longer runs go on from
 //! cache/locks/<key>                locked while some process runs that key
+//! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
+//! cache/runs/<id>.json             what a run of the pipeline did
+//! cache/in-use                     locked: by runs together, by `cache gc` alone
 //! cache/index                      digests of source files
 //! cache/tmp/                       what is not finished
 //! ```
@@ -20,13 +24,17 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use stages::Kind;
 
 use crate::digest::{Content, Digest};
+use crate::disk;
 use crate::file_error::FileError;
+use crate::history::Families;
 use crate::key::Key;
+use crate::lock::Lock;
 use crate::record::{Artifact, Record};
 use crate::scratch::{Scratch, rename_into, sync_folder};
 use crate::tree::{Tree, TreeFile, files_below};
@@ -35,6 +43,7 @@ use crate::tree::{Tree, TreeFile, files_below};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    pub(crate) families: Arc<Families>,
 }
 
 /// An object whose bytes are not those that its name promises.
@@ -44,7 +53,7 @@ pub struct Damaged(pub Digest);
 impl Store {
     /// Nothing is read or made.
     pub fn new(root: &Path) -> Store {
-        Store { root: root.to_owned() }
+        Store { root: root.to_owned(), families: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -52,17 +61,60 @@ impl Store {
     }
 
     /// Makes the store's folder, hidden from git, if it is not there.
-    pub fn prepare(&self) -> Result<(), FileError> {
+    pub fn prepare(&self, scratch: &Scratch) -> Result<(), FileError> {
         let ignore = self.root.join(".gitignore");
-        if ignore.exists() {
-            return Ok(());
+        match ignore.exists() {
+            true => Ok(()),
+            false => scratch.write(&ignore, b"*\n!.gitignore\n", false),
         }
-        fs::create_dir_all(&self.root).map_err(FileError::at("making the store", &self.root))?;
-        fs::write(&ignore, "*\n!.gitignore\n").map_err(FileError::at("writing", &ignore))
     }
 
     pub fn index_file(&self) -> PathBuf {
         self.root.join("index")
+    }
+
+    pub fn records_folder(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    pub fn objects_folder(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    pub fn continuations_folder(&self) -> PathBuf {
+        self.root.join("continuations")
+    }
+
+    pub fn markers_folder(&self) -> PathBuf {
+        self.root.join("stages")
+    }
+
+    pub fn logs_folder(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn states_folder(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub fn notes_folder(&self) -> PathBuf {
+        self.root.join("published")
+    }
+
+    pub fn quarantine_folder(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub fn in_use_file(&self) -> PathBuf {
+        self.root.join("in-use")
+    }
+
+    pub fn runs_folder(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run_file(&self, id: &str) -> PathBuf {
+        self.runs_folder().join(format!("{id}.json"))
     }
 
     pub fn scratch_folder(&self) -> PathBuf {
@@ -71,6 +123,21 @@ impl Store {
 
     pub fn state_folder(&self, key: Key) -> PathBuf {
         self.root.join("state").join(key.to_string())
+    }
+
+    /// Removes what stages kept for themselves whose record is there by now. A stage's run does
+    /// so itself, unless it is killed between the two.
+    pub fn remove_finished_states(&self) {
+        for entry in fs::read_dir(self.root.join("state")).into_iter().flatten().flatten() {
+            let key = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // A forced run of the key may be using it.
+            let lock = |key| Lock::try_acquire(&self.lock_file(key)).ok().flatten();
+            if let Some(key) = key.filter(|key| self.record(*key).is_some())
+                && let Some(_lock) = lock(key)
+            {
+                let _ = disk::remove_folders(&entry.path());
+            }
+        }
     }
 
     pub fn locks_folder(&self) -> PathBuf {
@@ -93,7 +160,7 @@ impl Store {
 
     // Records.
 
-    fn record_file(&self, key: Key) -> PathBuf {
+    pub fn record_file(&self, key: Key) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
     }
@@ -119,16 +186,16 @@ impl Store {
     /// something to compare with.
     pub fn mark_stage(&self, stage: &str, key: Key) -> Result<(), FileError> {
         let marker = self.root.join("stages").join(file_name(stage)).join(key.to_string());
-        let mark = || match File::create(&marker) {
+        let mark = || match disk::create_file(&marker) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                marker.parent().map_or(Ok(()), fs::create_dir_all)?;
-                File::create(&marker)
+                marker.parent().map_or(Ok(()), disk::create_folders)?;
+                disk::create_file(&marker)
             }
             other => other,
         };
         // An existing marker gets a new time: it is the newest again.
         mark()
-            .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+            .and_then(|file| disk::set_modified(&file, std::time::SystemTime::now(), &marker))
             .map_err(FileError::at("writing", &marker))
     }
 
@@ -216,7 +283,7 @@ impl Store {
         Ok(Err(Damaged(digest)))
     }
 
-    fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
         let name =
@@ -258,7 +325,8 @@ impl Store {
         let content = tree.content();
         let object = self.object(content);
         let temporary = scratch.path()?;
-        fs::write(&temporary, tree.to_text()).map_err(FileError::at("writing", &temporary))?;
+        disk::write_new(&temporary, tree.to_text().as_bytes())
+            .map_err(FileError::at("writing", &temporary))?;
         self.place(&temporary, &object, durable)?;
         Ok(Artifact { content, bytes: tree.bytes() })
     }
@@ -278,9 +346,9 @@ impl Store {
         // bytes are copied. All else is moved.
         let temporary = scratch.path()?;
         if linked || metadata.nlink() > 1 {
-            fs::copy(path, &temporary).map_err(FileError::at("copying", path))?;
+            disk::copy(path, &temporary).map_err(FileError::at("copying", path))?;
         } else {
-            fs::rename(path, &temporary).map_err(FileError::at("moving", path))?;
+            disk::rename(path, &temporary).map_err(FileError::at("moving", path))?;
         }
         let digest = Digest::of_file(&temporary)?;
         let metadata = fs::metadata(&temporary).map_err(FileError::at("reading", &temporary))?;
@@ -291,9 +359,9 @@ impl Store {
     /// Replaces an object that is there already: the bytes are the same, unless it was damaged.
     fn place(&self, temporary: &Path, object: &Path, durable: bool) -> Result<(), FileError> {
         let read_only = Permissions::from_mode(0o444);
-        fs::set_permissions(temporary, read_only).map_err(FileError::at("storing", temporary))?;
+        disk::set_permissions(temporary, read_only).map_err(FileError::at("storing", temporary))?;
         if durable {
-            let flush = File::open(temporary).and_then(|file| file.sync_all());
+            let flush = File::open(temporary).and_then(|file| disk::flush(&file, temporary));
             flush.map_err(FileError::at("flushing", temporary))?;
         }
         rename_into(temporary, object).map_err(FileError::at("storing", object))?;

@@ -46,7 +46,8 @@ fn described(stage: &dyn Stage) -> String {
     text.push_str("\ninputs\n");
     for input in stage.inputs() {
         let needed = if input.required { "" } else { ", optional" };
-        let _ = writeln!(text, "  {} ({}{needed})", input.name, kind_name(input.kind));
+        let many = if input.many { "any number, each a " } else { "" };
+        let _ = writeln!(text, "  {} ({many}{}{needed})", input.name, kind_name(input.kind));
         text.push_str(&wrapped(input.doc, 6));
     }
     text.push_str("\noutputs\n");

@@ -14,7 +14,9 @@ use rustix::process::{
 use stages::Event;
 
 use super::guard::{Guard, announce};
+use super::memory::OomKills;
 use super::{Executor, ExitStatus, Process, Stop, Stopper, Task};
+use crate::disk;
 use crate::file_error::FileError;
 
 /// The executor `local`.
@@ -43,7 +45,8 @@ impl Local {
 impl Executor for Local {
     fn start(&self, task: &Task) -> Result<Box<dyn Process>, FileError> {
         let guard = self.guard()?;
-        let log = File::create(&task.log).map_err(FileError::at("opening the log", &task.log))?;
+        let log =
+            disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
         let log_too = log.try_clone().map_err(FileError::at("opening the log", &task.log))?;
         let mut command = Command::new(&task.program);
         command
@@ -73,13 +76,17 @@ impl Executor for Local {
                 Ok(())
             });
         }
+        let oom_kills = OomKills::now();
         let mut child = command.spawn().map_err(FileError::at("starting", &task.program))?;
         let events = child.stdout.take();
         let group = Pid::from_child(&child);
         let alive = Arc::new(Mutex::new(Some(group)));
-        Ok(Box::new(LocalProcess { child, group, alive, events, log: log_too, guard }))
+        Ok(Box::new(LocalProcess { child, group, alive, events, log: log_too, guard, oom_kills }))
     }
 }
+
+/// The status of a shell whose last command was killed by signal 9.
+const KILLED_IN_SHELL: i32 = 128 + libc::SIGKILL;
 
 struct LocalProcess {
     child: Child,
@@ -89,6 +96,8 @@ struct LocalProcess {
     events: Option<ChildStdout>,
     log: File,
     guard: Arc<Guard>,
+    /// As counted when it started.
+    oom_kills: OomKills,
 }
 
 impl Process for LocalProcess {
@@ -123,6 +132,11 @@ impl Process for LocalProcess {
             Ok(())
         })?;
         let status = self.child.wait().map_err(waiting)?;
+        let killed =
+            status.signal() == Some(libc::SIGKILL) || status.code() == Some(KILLED_IN_SHELL);
+        if killed && OomKills::now().rose_since(self.oom_kills) {
+            return Ok(ExitStatus::OutOfMemory);
+        }
         Ok(match status.signal() {
             Some(signal) => ExitStatus::Signal(signal),
             None => ExitStatus::Code(status.code().unwrap_or(-1)),

@@ -3,24 +3,23 @@
 //!
 //! ```text
 //! cache/tmp/<process>/<n>/stage.json   for a built-in
-//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources
+//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources; of
+//!                                      a set a folder with such a thing for each entry
 //! cache/tmp/<process>/<n>/out/<file>   what the stage writes
 //! ```
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stages::{Kind, Manifest, Params};
 
 use crate::digest::Content;
+use crate::disk;
 use crate::executor::Task;
 use crate::file_error::FileError;
-use crate::key::Key;
-use crate::pipeline::{Action, Stage};
+use crate::pipeline::{Action, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;
 
@@ -48,27 +47,43 @@ pub fn prepare(
     folder: &Path,
     setting: &Setting,
 ) -> Result<Prepared, FileError> {
+    let log = setting.store.log_file(&stage.name, resolved.key);
+    let state = setting.store.state_folder(resolved.key);
+    prepare_with(stage, resolved, folder, log, state, setting)
+}
+
+/// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
+pub fn prepare_with(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    log: PathBuf,
+    state: PathBuf,
+    setting: &Setting,
+) -> Result<Prepared, FileError> {
     let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
     for made in [folder, &inputs_folder, &outputs_folder] {
-        fs::create_dir(made).map_err(FileError::at("making the folder", made))?;
+        disk::create_folder(made).map_err(FileError::at("making the folder", made))?;
     }
     let mut inputs = BTreeMap::new();
-    for (name, place) in &resolved.places {
-        let link = inputs_folder.join(name);
+    for (key, place) in &resolved.places {
+        let link = inputs_folder.join(key);
+        let (name, entry) = input_and_entry(key);
+        if entry.is_some() {
+            make_parent(&link)?;
+        }
         link_input(place, &link, setting.store)?;
-        inputs.insert(name.clone(), link);
+        inputs.insert(name.to_owned(), inputs_folder.join(name));
     }
     let outputs: BTreeMap<String, PathBuf> = stage
         .outputs
         .iter()
         .map(|output| (output.name.clone(), outputs_folder.join(&output.file)))
         .collect();
-    let log = setting.store.log_file(&stage.name, resolved.key);
     make_parent(&log)?;
     let task = match &stage.action {
         Action::Builtin { name, version } => {
-            let state = setting.store.state_folder(resolved.key);
-            fs::create_dir_all(&state).map_err(FileError::at("making the folder", &state))?;
+            disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
             let manifest = Manifest {
                 stage: stage.name.clone(),
                 uses: name.clone(),
@@ -87,7 +102,7 @@ pub fn prepare(
                 path: file.clone(),
                 source: error.into(),
             })?;
-            fs::write(&file, text).map_err(FileError::at("writing", &file))?;
+            disk::write_new(&file, &text).map_err(FileError::at("writing", &file))?;
             Task {
                 program: setting.binary.to_owned(),
                 arguments: vec!["stage".into(), file.into()],
@@ -111,7 +126,7 @@ pub fn prepare(
 
 fn make_parent(path: &Path) -> Result<(), FileError> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(folder).map_err(FileError::at("making the folder", folder))
+    disk::create_folders(folder).map_err(FileError::at("making the folder", folder))
 }
 
 fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
@@ -129,7 +144,7 @@ pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(),
     }
     let tree = store.tree(content);
     let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
-    fs::create_dir(link).map_err(FileError::at("making the folder", link))?;
+    disk::create_folder(link).map_err(FileError::at("making the folder", link))?;
     for (relative, file) in &tree.0 {
         let path = link.join(relative);
         make_parent(&path)?;
@@ -139,7 +154,7 @@ pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(),
 }
 
 fn make_link(target: &Path, link: &Path) -> Result<(), FileError> {
-    symlink(target, link).map_err(FileError::at("linking", link))
+    disk::symlink(target, link).map_err(FileError::at("linking", link))
 }
 
 /// `IN_…`, `OUT_…` and `PARAM_…`.
@@ -174,10 +189,4 @@ fn param_text(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// The log and state folders of a key, for messages and for tidying up.
-pub fn remove_state(store: &Store, key: Key) {
-    // What is left costs space only.
-    let _ = fs::remove_dir_all(store.state_folder(key));
 }

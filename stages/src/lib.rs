@@ -50,7 +50,7 @@ pub use error::StageError;
 pub use event::{Event, Events};
 pub use manifest::Manifest;
 pub use params::{ParamKind, ParamSpec, Params};
-pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
+pub use stage::{Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {

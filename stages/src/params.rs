@@ -38,6 +38,18 @@ pub enum ParamKind {
         min: i64,
         max: i64,
     },
+    /// One of these words, or a number in `min..=max`.
+    WordOrFloat {
+        words: &'static [&'static str],
+        min: f64,
+        max: f64,
+    },
+    /// One of these words, or a list of numbers in `min..=max`.
+    WordOrFloatList {
+        words: &'static [&'static str],
+        min: f64,
+        max: f64,
+    },
     /// A list of texts.
     TextList,
     /// A list of numbers in `min..=max`.
@@ -110,6 +122,12 @@ impl ParamKind {
             ParamKind::WordOrInt { words, min, max } => {
                 format!("{} or {}", words.join(", "), whole(min, max))
             }
+            ParamKind::WordOrFloat { words, min, max } => {
+                format!("{} or a number{}", words.join(", "), range(min, max))
+            }
+            ParamKind::WordOrFloatList { words, min, max } => {
+                format!("{} or a list of numbers{}", words.join(", "), range(min, max))
+            }
             ParamKind::TextList => "a list of texts".to_owned(),
             ParamKind::FloatList { min, max } => format!("a list of numbers{}", range(min, max)),
             ParamKind::TextMap => "a map from text to text".to_owned(),
@@ -138,6 +156,14 @@ impl ParamKind {
             ParamKind::WordOrInt { words, min, max } => match value.as_str() {
                 Some(word) => words.contains(&word).then(|| value.clone()),
                 None => ParamKind::Int { min, max }.canonical(value),
+            },
+            ParamKind::WordOrFloat { words, min, max } => match value.as_str() {
+                Some(word) => words.contains(&word).then(|| value.clone()),
+                None => ParamKind::Float { min, max }.canonical(value),
+            },
+            ParamKind::WordOrFloatList { words, min, max } => match value.as_str() {
+                Some(word) => words.contains(&word).then(|| value.clone()),
+                None => ParamKind::FloatList { min, max }.canonical(value),
             },
             ParamKind::TextList => {
                 let list = value.as_array()?;

@@ -33,7 +33,7 @@ use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 pub struct Baseline;
 
 const fn examples(name: &'static str, required: bool, doc: &'static str) -> InputSpec {
-    InputSpec { name, required, kind: Kind::File, doc }
+    InputSpec { name, required, kind: Kind::File, many: false, doc }
 }
 
 const INPUTS: &[InputSpec] = &[

@@ -27,14 +27,16 @@ const INPUTS: &[InputSpec] = &[
     InputSpec {
         name: "predictions",
         required: false,
-        kind: Kind::Folder,
+        kind: Kind::File,
+        many: true,
         doc: "predictions of the members, as `predict` writes them: the same examples in the same \
               order; `answer` is about these",
     },
     InputSpec {
         name: "valid",
         required: false,
-        kind: Kind::Folder,
+        kind: Kind::File,
+        many: true,
         doc: "the same members' predictions of the validation examples, for `score`",
     },
 ];

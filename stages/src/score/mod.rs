@@ -33,18 +33,21 @@ const INPUTS: &[InputSpec] = &[
         name: "valid",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the validation examples, as `predict` writes them",
     },
     InputSpec {
         name: "test",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the test examples; without true labels they are only counted",
     },
     InputSpec {
         name: "against",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "other predictions, of the same examples in the same order as `test` or `valid` \
               (whichever begins with the same id), to compare those with",
     },

@@ -49,13 +49,14 @@ impl Stage for Tokenize {
 
     fn inputs(&self) -> &'static [InputSpec] {
         const fn examples(name: &'static str, doc: &'static str) -> InputSpec {
-            InputSpec { name, required: false, kind: Kind::File, doc }
+            InputSpec { name, required: false, kind: Kind::File, many: false, doc }
         }
         const INPUTS: &[InputSpec] = &[
             InputSpec {
                 name: "model",
                 required: true,
                 kind: Kind::Folder,
+                many: false,
                 doc: "the model's folder, for its tokenizer and `config.json`",
             },
             examples("train", "training examples, JSONL as `ingest` or `split` writes it"),

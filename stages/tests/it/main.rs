@@ -3,11 +3,14 @@
 mod baseline;
 mod ensemble;
 mod finetune;
+mod finetune_recipe;
 mod harness;
 mod ingest;
 mod ingest_delimited;
 mod model;
 mod random;
+mod recipe;
+mod reference;
 mod score;
 mod split;
 mod threshold;
