@@ -1,5 +1,5 @@
-//! The small files beside the results that belong to nothing any more: markers, logs, checkpoints,
-//! notes about published files, and, if wanted, what was put into quarantine. Checkpoints of a
+//! The files beside the results that belong to nothing any more: markers, logs, checkpoints, states
+//! to go on from, notes about published files, and, if wanted, what was put into quarantine. Checkpoints of a
 //! stage that has not finished are kept as long as results of their age are.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::continuation;
 use crate::file_error::FileError;
 use crate::gc::inventory::entries;
 use crate::key::Key;
@@ -55,6 +56,15 @@ pub fn find(
         let finished = name(&state).parse::<Key>().is_ok_and(|key| kept.contains(&key));
         if finished || newest(&state)? < since {
             add(state)?;
+        }
+    }
+    // A state that a longer run could go on from stays as long as a result of its family.
+    let records = kept.iter().filter_map(|key| store.record(*key));
+    let families: BTreeSet<String> =
+        records.filter_map(|record| continuation::family_name(&record.fields)).collect();
+    for family in entries(&store.continuations_folder())? {
+        if !families.contains(name(&family)) {
+            add(family)?;
         }
     }
     for note in entries(&store.notes_folder())? {

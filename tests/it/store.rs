@@ -274,7 +274,7 @@ fn a_store_on_another_disk_publishes_as_well_and_leaves_nothing_beside() {
     let cache = elsewhere.path().join("store");
     let cache = cache.to_str().unwrap();
     // What a process left that was killed at this; no process has this number.
-    project.write(".out.pipe-4294967295/one", "half");
+    project.write(".out.pipe-2147483647/one", "half");
     project.run(&["--cache", cache]).expect_code(0);
     assert_eq!(project.read("out/1"), "1\n");
     project.run(&["--cache", cache, "--set", "a.n=2"]).expect_code(0);
