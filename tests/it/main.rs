@@ -1,5 +1,6 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
+mod choosing;
 mod cli;
 mod death;
 mod early_errors;

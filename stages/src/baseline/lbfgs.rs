@@ -63,7 +63,9 @@ pub fn minimize(
             let there = function(&next, &mut next_gradient);
             // Near the end a gain is less than the rounding of the value.
             let rounding = 1e-15 * value.abs();
-            if !(there <= value + DECREASE * step * slope + rounding) {
+            // False for a value that is no number, too.
+            let gained = there <= value + DECREASE * step * slope + rounding;
+            if !gained {
                 high = step;
             } else if dot(&next_gradient, &direction) < CURVATURE * slope {
                 low = step;

@@ -16,6 +16,8 @@ mod report;
 mod sparse;
 pub mod tfidf;
 
+use std::path::Path;
+
 pub use self::sparse::Matrix;
 
 use self::examples::{Examples, read};
@@ -110,30 +112,23 @@ impl Stage for Baseline {
         let turns = turns.map(|turns| usize::try_from(turns).unwrap_or(usize::MAX));
         let train = read(context.input("train")?, turns)?;
         let classes = train.classes()?;
-        let predicted: Vec<(&str, Examples)> = [("valid", "valid"), ("test", "predictions")]
-            .into_iter()
-            .filter_map(|(input, output)| Some((output, context.optional_input(input)?)))
-            .map(|(output, path)| Ok((output, read(path, turns)?)))
-            .collect::<Result<_, StageError>>()?;
+        let wired = |input| context.optional_input(input).map(|path| read(path, turns)).transpose();
+        let (valid, test) = (wired("valid")?, wired("test")?);
 
         let model = match context.params().text("kind") {
             "embedding" => embedding::train(context, &train, &classes),
             _ => ngram::train(context, &train, &classes),
         };
         let mut report = model.report;
-        let probabilities = (model.predict)(&train);
-        report.train = Some(Quality::of(&rows(&train, &classes.names, &probabilities), &classes));
-        for (output, examples) in &predicted {
-            let rows = rows(examples, &classes.names, &(model.predict)(examples));
-            if *output == "valid" {
-                report.valid = Some(Quality::of(&rows, &classes));
-            }
-            let answer =
-                (*output == "predictions").then(|| context.output("answer")).transpose()?;
-            let output = if *output == "valid" { "valid" } else { "predictions" };
-            let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
-            rows.iter().try_for_each(|row| writer.write(row))?;
-            writer.finish()?;
+        let predict = |examples| rows(examples, &classes.names, &(model.predict)(examples));
+        report.train = Some(Quality::of(&predict(&train), &classes));
+        if let Some(valid) = &valid {
+            let rows = predict(valid);
+            report.valid = Some(Quality::of(&rows, &classes));
+            write(&rows, context.output("valid")?, None)?;
+        }
+        if let Some(test) = &test {
+            write(&predict(test), context.output("predictions")?, Some(context.output("answer")?))?;
         }
         write_json(context.output("metrics")?, &report)?;
         context.emit(Event::Metrics { step: None, values: report.metrics() });
@@ -141,10 +136,18 @@ impl Stage for Baseline {
     }
 }
 
+fn write(rows: &[Prediction], path: &Path, answer: Option<&Path>) -> Result<(), StageError> {
+    let mut writer = PredictionWriter::create(path, answer)?;
+    rows.iter().try_for_each(|row| writer.write(row))?;
+    writer.finish()
+}
+
+/// Probabilities of the classes, for each example.
+type Predict = Box<dyn Fn(&Examples) -> Vec<Vec<f64>>>;
+
 /// A trained classifier.
 struct Model {
-    /// Probabilities of the classes, for each example.
-    predict: Box<dyn Fn(&Examples) -> Vec<Vec<f64>>>,
+    predict: Predict,
     report: Report,
 }
 
