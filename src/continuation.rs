@@ -67,11 +67,6 @@ impl Family {
     }
 }
 
-/// Where the states lie that a stage with these fields may go on from, or leave for longer ones.
-pub fn family_folder(fields: &KeyFields, store: &Store) -> Option<PathBuf> {
-    Family::of(fields).map(|family| family.folder(store))
-}
-
 fn continuation(fields: &KeyFields) -> Continuation {
     let ActionField::Builtin { name, .. } = &fields.action else { return Continuation::None };
     match stages::find(name) {

@@ -10,6 +10,7 @@ use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
 use crate::run_log::RunLogError;
 use crate::show::ShowError;
+use crate::sweep::SweepError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -50,6 +51,8 @@ pub enum Error {
     #[error(transparent)]
     Resources(#[from] ResourceError),
     #[error(transparent)]
+    Sweep(#[from] SweepError),
+    #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
     Show(#[from] ShowError),
@@ -82,6 +85,7 @@ impl Error {
             Error::Plan { error, .. } => error.hint(),
             Error::Select(error) => Some(error.hint()),
             Error::Resources(error) => Some(error.hint()),
+            Error::Sweep(error) => error.hint(),
             Error::NotPublished { known, .. } if known.is_empty() => {
                 Some("it published nothing".to_owned())
             }

@@ -48,6 +48,7 @@ impl Exit {
             | Error::Folder(_)
             | Error::Plan { .. }
             | Error::Select(_)
+            | Error::Sweep(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse

@@ -58,7 +58,9 @@ impl InUse {
 fn open(store: &Store) -> Result<File, FileError> {
     let path = store.in_use_file();
     let opened = match File::open(&path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+            let root = store.root();
+            disk::create_folders(root).map_err(FileError::at("making the store", root))?;
             store.prepare(&Scratch::new(&store.scratch_folder())?)?;
             disk::touch(&path)
         }

@@ -35,6 +35,8 @@
 //! | record | what a run of one key produced, and when, where, how long | [`record`] |
 //! | object | an artifact's bytes in the store, under its digest | [`store`] |
 //! | reason | why a stage has to run, as data | [`reason`] |
+//! | variant | one of the stages that `foreach`, `matrix` or a sweep makes of one: `train@seed=1` | [`pipeline::variants`] |
+//! | sweep | combinations of overrides, run together and compared | [`sweep`] |
 //! | run | one `pipe run` that did something, in the log | [`run_log`] |
 //! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
@@ -102,4 +104,5 @@ pub mod sources;
 pub mod stamp;
 pub mod store;
 pub mod suggest;
+pub mod sweep;
 pub mod tree;

@@ -211,8 +211,11 @@ fn plan_frozen(
         }
         Resolution::Unknown { known, .. } => (KeyFields::of(stage, known), false),
     };
-    let records = store.records_of_stage(&stage.name, usize::MAX);
-    let Some(record) = records.into_iter().find(is_whole) else {
+    // Variants share their history, but one is not another's result.
+    let is_own = |record: &Record| stage.family() == stage.name || record.stage == stage.name;
+    let records = store.records_of_stage(stage.family(), usize::MAX);
+    let found = records.into_iter().find(|record| is_own(record) && is_whole(record));
+    let Some(record) = found else {
         let (stage, line) = (stage.name.clone(), stage.line);
         return Err(PlanError::NothingFrozen { stage, line });
     };
@@ -312,20 +315,9 @@ fn certain_reason(
     if let Some(reason) = regardless(stage, forced) {
         return Some(reason);
     }
-    let fields = KeyFields::of(stage, known);
-    match Reason::of_new_key(stage, &fields, store) {
-        Reason::Changed { changes, since, key } => {
-            let changes: Vec<Change> =
-                changes.into_iter().filter(|change| !is_unknown(stage, change)).collect();
-            if changes.is_empty() {
-                return None;
-            }
-            let mut reason = Reason::Changed { changes, since, key };
-            reason.name_files(&|folder| listing::read(folder, store, sources));
-            Some(reason)
-        }
-        reason => Some(reason),
-    }
+    let mut reason = Reason::of_partial_key(stage, &KeyFields::of(stage, known), store)?;
+    reason.name_files(&|folder| listing::read(folder, store, sources));
+    Some(reason)
 }
 
 /// An input that is not known yet looks removed; it may turn out to be the same.

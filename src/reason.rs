@@ -110,6 +110,39 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Why a stage runs whatever its unknown inputs turn out to be; `fields` lacks those. `None`:
+    /// they may be what they were in an earlier record.
+    pub fn of_partial_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Option<Reason> {
+        let records = store.history_of(stage, NEAREST_OF);
+        let compared = records.iter().map(|record| {
+            let mut changes = changes(stage, &record.fields, fields);
+            // An input that is not known yet looks removed; it may turn out to be the same.
+            changes.retain(|change| match change {
+                Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
+                _ => true,
+            });
+            // But one that there was not at all, such as a new entry of a set, is a change.
+            let unknown =
+                stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
+            for (name, input) in
+                unknown.filter(|(name, _)| !record.fields.inputs.contains_key(*name))
+            {
+                let (name, origin) = (name.clone(), Some(origin(input)));
+                changes.push(Change::Input { name, from: None, to: None, origin, files: None });
+            }
+            (changes, record)
+        });
+        match compared.min_by_key(|(changes, _)| changes.len()) {
+            None => Some(Reason::NeverRan),
+            Some((changes, _)) if changes.is_empty() => None,
+            Some((changes, record)) => {
+                Some(Reason::Changed { changes, since: record.when.clone(), key: record.key })
+            }
+        }
+    }
+}
+
 /// The comparison with the nearest of `records`, which are sorted newest first.
 fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
     let compared = records.iter().map(|record| (changes(stage, &record.fields, fields), record));

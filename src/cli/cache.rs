@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
 use crate::record::Record;
+use crate::show::text::fit;
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
@@ -115,13 +116,16 @@ fn file_of(project: &Project, folder: Content, name: &str, inner: &str) -> Resul
     }
 }
 
+/// The name of a variant may be long; the digest after it is what can be copied.
+const NAME_WIDTH: usize = 44;
+
 fn listing(records: &[Record]) -> String {
     let mut rows = Vec::new();
     for record in records {
         for (output, artifact) in &record.outputs {
             let kind = if artifact.content.kind == Kind::Folder { "/" } else { "" };
             rows.push(vec![
-                format!("{}:{output}{kind}", record.stage),
+                fit(&format!("{}:{output}{kind}", record.stage), NAME_WIDTH),
                 artifact.content.digest.short(),
                 format!("{:>8}", bytes(artifact.bytes)),
                 format!("{} ago", age(&record.when)),

@@ -1,6 +1,7 @@
 //! What the user typed. Each subcommand has a file; what they share is in [`project`].
 
 mod cache;
+mod carry_out;
 mod diff;
 mod explain;
 mod graph;
@@ -14,6 +15,7 @@ mod show;
 mod stage;
 mod stages;
 mod status;
+mod sweep;
 mod verify;
 
 use std::path::PathBuf;
@@ -84,6 +86,8 @@ pub struct OverrideOptions {
 enum Command {
     /// Run the stages that are not up to date
     Run(run::RunOptions),
+    /// Run the pipeline with many combinations of values, and compare what comes of them
+    Sweep(sweep::SweepOptions),
     /// Say what is up to date, and why the rest is not
     Status(status::StatusOptions),
     /// Say why a stage would run, field by field
@@ -127,7 +131,8 @@ impl Cli {
     /// Whether the end is to be told as JSON as well, if it is an error.
     pub fn wants_json(&self) -> bool {
         match &self.command {
-            Command::Run(options) => options.json,
+            Command::Run(options) => options.carry_out.json,
+            Command::Sweep(options) => options.carry_out.json,
             Command::Status(options) => options.json,
             Command::Explain(options) => options.json,
             _ => false,
@@ -143,6 +148,7 @@ impl Cli {
         let globals = &self.globals;
         match self.command {
             Command::Run(options) => run::execute(&options, globals, console),
+            Command::Sweep(options) => sweep::execute(&options, globals, console),
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
             Command::Graph(options) => graph::execute(&options, globals, console),

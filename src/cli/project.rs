@@ -11,9 +11,9 @@ use crate::file_error::FileError;
 use crate::graph::Graph;
 use crate::in_use::InUse;
 use crate::index::Index;
-use crate::pipeline::variants::{family, matches};
+use crate::pipeline::variants::{family, label, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
-use crate::plan::{Decision, Plan, plan};
+use crate::plan::{Decision, Plan, PlanError, plan};
 use crate::record::{Artifact, Record};
 use crate::sources::Sources;
 use crate::store::Store;
@@ -36,7 +36,8 @@ pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
     Ok((root, store))
 }
 
-fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
+/// The pipeline's file: as the options say, or the nearest one.
+pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
     let found = || find_pipeline_file(Path::new("."));
     globals.file.clone().or_else(found).ok_or_else(|| {
         let folder = std::env::current_dir().unwrap_or_default();
@@ -61,8 +62,11 @@ pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let file = pipeline_file(globals)?;
-        let pipeline = Pipeline::load(&file, overrides)?;
+        Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
+    }
+
+    /// Around a pipeline that is loaded already.
+    pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
         let store = store(globals, &pipeline.root)?;
         Ok(Project { pipeline, graph, store })
@@ -110,7 +114,7 @@ impl Project {
         Ok(meant)
     }
 
-    fn unknown_stage(&self, name: &str) -> Error {
+    pub fn unknown_stage(&self, name: &str) -> Error {
         let names = self.pipeline.stages.iter().flat_map(|stage| [stage.family(), &stage.name]);
         Error::UnknownStage {
             name: name.to_owned(),
@@ -124,9 +128,13 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store).map_err(|error| {
-            Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
-        })
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)
+            .map_err(|error| self.plan_error(error))
+    }
+
+    /// An error of planning, with the file that it is about.
+    pub fn plan_error(&self, error: PlanError) -> Error {
+        Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
     }
 }
 
@@ -145,7 +153,10 @@ impl Project {
     }
 
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
-        let index = self.stage_index(stage)?;
+        let index = match self.stage_index(stage) {
+            Err(unknown) => return self.record_of_sweep(stage, output).ok_or(unknown),
+            Ok(index) => index,
+        };
         let declared = &self.pipeline.stages[index];
         let stage = declared.name.as_str();
         if declared.output(output).is_none() {
@@ -181,6 +192,17 @@ impl Project {
         console
             .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
+    }
+
+    /// The newest record of a variant that is not in the file: a sweep has made it.
+    fn record_of_sweep(&self, stage: &str, output: &str) -> Option<Record> {
+        label(stage)?;
+        let records = self.store.records_of_stage(family(stage), usize::MAX).into_iter();
+        let mut of_stage = records.filter(|record| record.stage == stage);
+        of_stage.find(|record| {
+            let complete = record.outputs.values().all(|artifact| self.store.holds(artifact));
+            complete && record.outputs.contains_key(output)
+        })
     }
 
     fn find_by_prefix(&self, prefix: &str) -> Result<(Record, Option<String>), Error> {

@@ -63,6 +63,7 @@ fn described(stage: &dyn Stage) -> String {
             None => "must be given".to_owned(),
             Some(serde_json::Value::Null) => "not set by default".to_owned(),
             Some(value) if value.as_str() == Some("") => "default empty".to_owned(),
+            Some(value) if value.as_str() == Some(" ") => "default a space".to_owned(),
             Some(value) => format!("default {}", value_text(&value)),
         };
         let _ = writeln!(text, "  {}: {} ({default})", param.name, param.kind.expected());

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
+use crate::cli::carry_out::{binary, device};
 use crate::cli::project::{Project, use_store};
-use crate::cli::run::{binary, device};
 use crate::cli::{Globals, OverrideOptions};
 use crate::compare::{Files, Verified, files_at, files_in};
 use crate::console::Console;
@@ -128,10 +128,8 @@ fn find_inputs(
     }
     let stage = &project.pipeline.stages[index];
     let artifact = |stage: &str, output: &str| hits.get(stage)?.outputs.get(output).copied();
-    let resolution = resolve(stage, &artifact, sources).map_err(|error| Error::Plan {
-        file: project.pipeline.file.clone(),
-        error: Box::new(error),
-    })?;
+    let resolution =
+        resolve(stage, &artifact, sources).map_err(|error| project.plan_error(error))?;
     match resolution {
         Resolution::Known(resolved) => Ok((*resolved, hits.remove(stage.name.as_str()))),
         Resolution::Unknown { stages, downloads, .. } => {

@@ -1,5 +1,6 @@
 //! `explain` for people: what a stage comes to, every difference in full, and the key's fields.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::console::plan_view::sentence;
@@ -7,14 +8,23 @@ use crate::console::style::{Palette, paint};
 use crate::console::text::{age, bytes, figures, grouped, seconds};
 use crate::continuation;
 use crate::folder_change::FolderChange;
-use crate::pipeline::Stage;
+use crate::pipeline::{Stage, input_and_entry};
 use crate::plan::{Decision, Frozen, PlannedStage};
 use crate::reason::{Change, Reason, origin, value_text};
 use crate::record::Record;
 use crate::show::text::printable;
 use crate::store::Store;
 
-pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Palette) -> String {
+/// Of a set with more entries than this the first ones are shown.
+const ENTRIES: usize = 8;
+
+pub fn text(
+    planned: &PlannedStage,
+    stage: &Stage,
+    store: &Store,
+    palette: &Palette,
+    verbose: bool,
+) -> String {
     let name = paint(palette.name, &stage.name);
     let mut text = String::new();
     match &planned.decision {
@@ -56,7 +66,7 @@ pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Pale
         }
     }
     text.push_str("\nwhat enters its key\n");
-    describe_stage(&mut text, stage);
+    describe_stage(&mut text, stage, if verbose { usize::MAX } else { ENTRIES });
     text
 }
 
@@ -142,7 +152,7 @@ fn describe_record(text: &mut String, record: &Record) {
     }
 }
 
-fn describe_stage(text: &mut String, stage: &Stage) {
+fn describe_stage(text: &mut String, stage: &Stage, entries_shown: usize) {
     match &stage.action {
         crate::pipeline::Action::Builtin { name, version } => {
             let _ = writeln!(text, "  built-in {name}, version {version}");
@@ -152,8 +162,18 @@ fn describe_stage(text: &mut String, stage: &Stage) {
             lines(text, "$", command);
         }
     }
-    for (name, input) in &stage.inputs {
-        let _ = writeln!(text, "  input {name}: bytes of {}", printable(&origin(input)));
+    let mut entries: BTreeMap<&str, usize> = BTreeMap::new();
+    for (key, input) in &stage.inputs {
+        let (name, _) = input_and_entry(key);
+        let count = entries.entry(name).or_default();
+        *count += 1;
+        if *count <= entries_shown {
+            let _ = writeln!(text, "  input {key}: bytes of {}", printable(&origin(input)));
+        }
+    }
+    for (name, count) in entries.into_iter().filter(|(_, count)| *count > entries_shown) {
+        let more = count - entries_shown;
+        let _ = writeln!(text, "  input {name}: {more} more entries (`-v` shows them)");
     }
     for (name, value) in &stage.params {
         let _ = writeln!(text, "  parameter {name}: {}", printable(&value_text(value)));

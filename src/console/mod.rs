@@ -3,6 +3,7 @@
 
 mod early_error;
 mod explanation;
+mod families;
 mod live;
 mod log_view;
 mod plan_view;
@@ -10,6 +11,7 @@ mod run_view;
 mod store_view;
 mod style;
 mod summary;
+mod sweep_view;
 pub mod text;
 mod verify_view;
 
@@ -26,12 +28,15 @@ use crate::compare::Verified;
 use crate::error::Error;
 use crate::gc::Report;
 use crate::gc::usage::Usage;
+use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::restore::RestoredOutput;
 use crate::run_diff::RunDiff;
 use crate::run_log::LoggedRun;
 use crate::store::Store;
+use crate::sweep::combine::Row;
+use crate::sweep::table::{self, Table};
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +113,44 @@ impl Console {
     ) -> io::Result<()> {
         self.data(&match json {
             true => plan_view::json(plan, pipeline),
-            false => plan_view::text(plan, pipeline, forecast, &self.out),
+            false => plan_view::text(plan, pipeline, forecast, &self.out, self.fold_from()),
+        })
+    }
+
+    /// From how many variants a stage is one line.
+    fn fold_from(&self) -> usize {
+        const MANY: usize = 7;
+        if self.verbose { usize::MAX } else { MANY }
+    }
+
+    /// The sweeps of a file.
+    pub fn sweeps(&self, sweeps: &[Sweep], json: bool) -> io::Result<()> {
+        if sweeps.is_empty() && !json && !self.quiet {
+            talk("the file has no `sweeps:`; name values, such as `pipe sweep seed=1,2,3`");
+        }
+        self.data(&if json { sweep_view::list_json(sweeps) } else { sweep_view::list(sweeps) })
+    }
+
+    /// What a sweep would run.
+    pub fn sweep_plan(
+        &self,
+        plan: &Plan,
+        pipeline: &Pipeline,
+        rows: &[Row],
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&match json {
+            true => sweep_view::plan_json(plan, pipeline, rows),
+            false => sweep_view::plan(plan, pipeline, rows, &self.out, self.verbose),
+        })
+    }
+
+    /// What came of a sweep.
+    pub fn sweep_table(&self, table: &Table, json: bool, csv: bool) -> io::Result<()> {
+        self.data(&match (json, csv) {
+            (true, _) => table::json(table),
+            (_, true) => table::csv(table),
+            _ => sweep_view::text(table, &self.out),
         })
     }
 
@@ -122,7 +164,7 @@ impl Console {
     ) -> io::Result<()> {
         self.data(&match json {
             true => plan_view::stage_json(planned, stage),
-            false => explanation::text(planned, stage, store, &self.out),
+            false => explanation::text(planned, stage, store, &self.out, self.verbose),
         })
     }
 

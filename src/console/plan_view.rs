@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::console::families::lines;
 use crate::console::style::{Palette, paint};
 use crate::console::text::{WIDTH, count, names, seconds};
 use crate::key::Key;
@@ -111,29 +112,33 @@ pub fn sentence(decision: &Decision) -> String {
     }
 }
 
-pub fn text(plan: &Plan, pipeline: &Pipeline, forecast: bool, palette: &Palette) -> String {
-    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.clone();
-    let widest = plan.stages.iter().map(|planned| columns(&name(planned))).max().unwrap_or(0);
-    let widest = widest.min(WIDTH / 3);
+/// The plan as a table. Of a stage with `fold_from` variants or more there is one line.
+pub fn text(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    forecast: bool,
+    palette: &Palette,
+    fold_from: usize,
+) -> String {
+    let lines = lines(plan, pipeline, fold_from);
+    let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
+    // The names of variants say more than the reasons.
+    let variants = lines.iter().any(|line| line.name.contains('='));
+    let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();
-    for planned in &plan.stages {
-        let (mark, style) = match planned.decision {
-            Decision::Hit(_) if planned.frozen.is_some() => ("*", palette.good),
-            Decision::Hit(_) => ("✓", palette.good),
-            Decision::Run { .. } => ("●", palette.warning),
-            Decision::Wait(_) => ("○", palette.warning),
-        };
-        let name = fit(&name(planned), widest);
+    for line in lines {
+        let good = ['✓', '*'].contains(&line.mark);
+        let style = if good { palette.good } else { palette.warning };
+        let name = fit(&line.name, widest);
         let gap = " ".repeat(widest - columns(&name));
-        let cost = planned.seconds.map(seconds).unwrap_or_default();
-        let room = WIDTH.saturating_sub(widest + 5 + columns(&cost) + 2);
-        let sentence = fit(&stage_sentence(planned), room);
+        let room = WIDTH.saturating_sub(widest + 5 + columns(&line.cost) + 2);
+        let sentence = fit(&line.sentence, room);
         let space = " ".repeat(room.saturating_sub(columns(&sentence)) + 2);
         let line = format!(
             "{} {}{gap}  {sentence}{space}{}",
-            paint(style, mark),
+            paint(style, &line.mark.to_string()),
             paint(palette.name, &name),
-            paint(palette.dim, &cost)
+            paint(palette.dim, &line.cost)
         );
         text.push_str(line.trim_end());
         text.push('\n');

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::console::plan_view::frozen_in_words;
 use crate::console::text::{count, figures, names, seconds, wrapped};
+use crate::pipeline::variants::label;
 use crate::publish::Published;
 use crate::run::event::{Outcome, RunEvent, Summary};
 
@@ -25,7 +26,8 @@ impl Tally {
                 if finished.outcome == Outcome::Ran {
                     self.ran.push(finished.stage.clone());
                 }
-                if !finished.metrics.is_empty() {
+                // Of several variants the last to end would say nothing about the others.
+                if !finished.metrics.is_empty() && label(&finished.stage).is_none() {
                     self.figures = Some((finished.stage.clone(), finished.metrics.clone()));
                 }
             }

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::continuation::family_folder;
+use crate::continuation;
 use crate::disk;
 use crate::file_error::FileError;
 use crate::gc::inventory::{StoredRecord, entries};
@@ -61,10 +61,13 @@ pub fn find(
             add(state)?;
         }
     }
-    let families: BTreeSet<PathBuf> =
-        records.iter().filter_map(|stored| family_folder(&stored.record.fields, store)).collect();
+    // A state that a longer run could go on from stays as long as a result of its family.
+    let families: BTreeSet<String> = records
+        .iter()
+        .filter_map(|stored| continuation::family_name(&stored.record.fields))
+        .collect();
     for family in entries(&store.continuations_folder())? {
-        if !families.contains(&family) && newest(&family)? < since {
+        if !families.contains(name(&family)) {
             add(family)?;
         }
     }

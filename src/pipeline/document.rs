@@ -9,7 +9,7 @@ use super::problem::Problems;
 use super::variants::family;
 use super::{RESERVED_STAGES, handling, names};
 
-const TOP_KEYS: [&str; 4] = ["vars", "profiles", "resources", "stages"];
+const TOP_KEYS: [&str; 5] = ["vars", "profiles", "resources", "stages", "sweeps"];
 const STAGE_KEYS: [&str; 15] = [
     "uses",
     "run",
@@ -36,6 +36,7 @@ pub(super) struct Document {
     /// How many there are of each counted thing.
     pub(super) resources: Option<Node>,
     pub(super) stages: Vec<Draft>,
+    pub(super) sweeps: Vec<Entry>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +143,7 @@ impl Document {
                     }
                 }
                 "resources" => document.resources = Some(value),
+                "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
                 "stages" => {
                     has_stages = true;
                     for entry in map(value, "`stages`", problems) {

@@ -23,6 +23,7 @@ mod problem;
 mod publish;
 mod sets;
 mod stage;
+pub mod sweeps;
 mod variables;
 pub mod variants;
 
@@ -40,6 +41,7 @@ pub use sets::input_and_entry;
 
 use document::Document;
 use problem::Problems;
+use sweeps::Assignment;
 use variables::{Dollar, Variables};
 
 /// The name of the file that is looked for.
@@ -49,7 +51,7 @@ pub const PIPELINE_FILE: &str = "pipeline.yaml";
 const RESERVED_STAGES: [&str; 3] = ["hub", "http", "https"];
 
 /// A checked pipeline.
-#[derive(Clone, Debug)]
+#[derive(Default, Clone, Debug)]
 pub struct Pipeline {
     /// The YAML file.
     pub file: PathBuf,
@@ -165,45 +167,10 @@ impl Pipeline {
         overrides: &Overrides,
         registry: &[&dyn stages::Stage],
     ) -> Result<Pipeline, PipelineError> {
-        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        let absolute = std::path::absolute(file).map_err(unreadable)?;
-        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-
-        let mut problems = Problems::new(&text, overrides);
-        let mut document = Document::read(&text, &mut problems);
-        let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
-        let for_variants = overrides::apply(&mut document, overrides, registry, &mut problems);
-        let vars = std::mem::take(&mut document.vars);
-        let variables = Variables::resolve(vars, &mut problems);
-        let resources = document.resources.take().map_or_else(BTreeMap::new, |mut node| {
-            variables.fill(&mut node, Dollar::Pipeline, &mut problems);
-            handling::counts(&node, "`resources`", 0, None, &mut problems)
-        });
-        let before = problems.len();
-        document.stages = matrix::expand(document.stages, &variables, &mut problems);
-        if problems.len() > before {
-            // A stage is missing now: whatever reads from it would be called wrong as well.
-            return Err(problems.into_error(file));
-        }
-        overrides::apply_to_variants(&mut document, for_variants, registry, &mut problems);
-        let mut drafts = document.stages;
-        for draft in &mut drafts {
-            stage::fill_variables(draft, &variables, &mut problems);
-        }
-        let outputs = stage::declared_outputs(&drafts, registry, &mut problems);
-        let mut stages = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let inputs = inputs::resolve(draft, &outputs, &root, registry, &mut problems);
-            let publish = publish::resolve(draft, &outputs, &root, &absolute, &mut problems);
-            stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
-        }
-        handling::check_names(&drafts, &resources, &mut problems);
-        links::check(&drafts, &stages, &root, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems.into_error(file));
-        }
-        Ok(Pipeline { file: absolute, root, stages, resources, profiles })
+        let place = Place::of(file)?;
+        let mut problems = Problems::new(&place.text, overrides, &[]);
+        let document = Document::read(&place.text, &mut problems);
+        Ok(resolve(document, &[], overrides, &place, registry, problems)?.pipeline)
     }
 
     /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.
@@ -219,6 +186,81 @@ impl Pipeline {
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
+}
+
+/// A file's text, and where it lies.
+struct Place {
+    file: PathBuf,
+    absolute: PathBuf,
+    root: PathBuf,
+    text: String,
+}
+
+impl Place {
+    fn of(file: &Path) -> Result<Place, PipelineError> {
+        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let absolute = std::path::absolute(file).map_err(unreadable)?;
+        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Place { file: file.to_owned(), absolute, root, text })
+    }
+}
+
+/// A pipeline, and the final values of its variables.
+struct Resolved {
+    pipeline: Pipeline,
+    variables: Variables,
+}
+
+/// From the shape of the file to what it means. `combination` is what a sweep lays over it.
+fn resolve(
+    mut document: Document,
+    combination: &[Assignment],
+    overrides: &Overrides,
+    place: &Place,
+    registry: &[&dyn stages::Stage],
+    mut problems: Problems,
+) -> Result<Resolved, PipelineError> {
+    let Place { file, absolute, root, .. } = place;
+    let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
+    let for_variants =
+        overrides::apply(&mut document, combination, overrides, registry, &mut problems);
+    let vars = std::mem::take(&mut document.vars);
+    let variables = Variables::resolve(vars.clone(), &mut problems);
+    if combination.is_empty() {
+        document.vars = vars;
+        sweeps::sweeps_of(&document, &variables, registry, &mut problems);
+    }
+    let resources = document.resources.take().map_or_else(BTreeMap::new, |mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        handling::counts(&node, "`resources`", 0, None, &mut problems)
+    });
+    let before = problems.len();
+    document.stages = matrix::expand(document.stages, &variables, &mut problems);
+    if problems.len() > before {
+        // A stage is missing now: whatever reads from it would be called wrong as well.
+        return Err(problems.into_error(file));
+    }
+    overrides::apply_to_variants(&mut document, for_variants, registry, &mut problems);
+    let mut drafts = document.stages;
+    for draft in &mut drafts {
+        stage::fill_variables(draft, &variables, &mut problems);
+    }
+    let outputs = stage::declared_outputs(&drafts, registry, &mut problems);
+    let mut stages = Vec::with_capacity(drafts.len());
+    for draft in &drafts {
+        let inputs = inputs::resolve(draft, &outputs, root, registry, &mut problems);
+        let publish = publish::resolve(draft, &outputs, root, absolute, &mut problems);
+        stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
+    }
+    handling::check_names(&drafts, &resources, &mut problems);
+    links::check(&drafts, &stages, root, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_error(file));
+    }
+    let (file, root) = (absolute.clone(), root.clone());
+    let pipeline = Pipeline { file, root, stages, resources, profiles };
+    Ok(Resolved { pipeline, variables })
 }
 
 impl Stage {

@@ -8,6 +8,7 @@ use super::document::{Document, Draft, Profile, entry};
 use super::marks::{Mark, Origin};
 use super::node::{Entry, Node};
 use super::problem::Problems;
+use super::sweeps::Assignment;
 use super::variants::{MARK, matches};
 
 /// What is laid over one variant, `train@seed=1.epochs`, and has to wait until there are variants.
@@ -19,11 +20,12 @@ pub(super) struct ForVariant {
     applies: bool,
 }
 
-/// Applies the chosen profile and every `--set`. The names in the other profiles are checked as
+/// Applies the chosen profile, a combination of a sweep, and every `--set`. The names in the other profiles are checked as
 /// well, since a typo should not wait for the day the profile is needed. What is for a single
 /// variant is returned, for [`apply_to_variants`].
 pub(super) fn apply(
     document: &mut Document,
+    combination: &[Assignment],
     overrides: &Overrides,
     registry: &[&dyn stages::Stage],
     problems: &mut Problems,
@@ -52,9 +54,17 @@ pub(super) fn apply(
             }
         }
     }
+    for Assignment { key, origin, value } in combination {
+        let (key, origin, value) = (key.clone(), *origin, value.clone());
+        if key.contains(MARK) {
+            for_variants.push(ForVariant { key, origin, value, applies: true });
+        } else if let Some(target) = find(document, &key, origin, registry, problems) {
+            put(document, target, origin, value);
+        }
+    }
     for (index, (key, value)) in overrides.set.iter().enumerate() {
         let origin = Origin::Set(index);
-        let value = typed(key, value, origin, problems);
+        let value = typed(key, value, origin, Some(problems));
         if key.contains(MARK) {
             for_variants.push(ForVariant { key: key.clone(), origin, value, applies: true });
         } else if let Some(target) = find(document, key, origin, registry, problems) {
@@ -64,8 +74,28 @@ pub(super) fn apply(
     for_variants
 }
 
+/// Whether a key names something. That for a single variant can only be checked when there are
+/// variants.
+pub(super) fn check(
+    document: &Document,
+    key: &str,
+    origin: Origin,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Option<()> {
+    if key.contains(MARK) {
+        return Some(());
+    }
+    find(document, key, origin, registry, problems).map(drop)
+}
+
 /// A value from the command line. That of an input is a text unless it is in brackets.
-fn typed(key: &str, value: &str, origin: Origin, problems: &mut Problems) -> Node {
+pub(super) fn typed(
+    key: &str,
+    value: &str,
+    origin: Origin,
+    problems: Option<&mut Problems>,
+) -> Node {
     let for_input = matches!(split(key)[..], [_, "inputs", _]);
     if for_input && !value.trim_start().starts_with(['{', '[']) {
         return Node::scalar(Value::String(value.to_owned()), origin);
@@ -100,7 +130,7 @@ pub(super) fn apply_to_variants(
 }
 
 /// A key at its dots; those in the label of a variant do not count.
-fn split(key: &str) -> Vec<&str> {
+pub(super) fn split(key: &str) -> Vec<&str> {
     if !key.contains(MARK) {
         return key.split('.').collect();
     }
@@ -214,7 +244,7 @@ fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node)
 
 /// The value of a `--set`: a YAML scalar, `[list]` or `{map}`. Whatever else YAML might see in it
 /// (a comment, a map from `a: b`, nothing) is a plain text, as it was typed.
-fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
+fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
     let trimmed = text.trim();
     let plain = Node::scalar(Value::String(text.to_owned()), origin);
     let bracketed = trimmed.starts_with(['[', '{']);
@@ -222,7 +252,9 @@ fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
     let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
         Ok(yaml) => yaml,
         Err(error) if bracketed => {
-            problems.at(origin, format!("the value is not YAML: {error}"));
+            if let Some(problems) = problems {
+                problems.at(origin, format!("the value is not YAML: {error}"));
+            }
             return plain;
         }
         Err(_) => return plain,
@@ -232,6 +264,12 @@ fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
         Yaml::String(_) if !quoted => plain,
         Yaml::Sequence(_) | Yaml::Mapping(_) if !bracketed => plain,
         Yaml::Tagged(_) => plain,
-        _ => Node::build(yaml, Mark::leaf(origin), problems),
+        _ => match problems {
+            Some(problems) => Node::build(yaml, Mark::leaf(origin), problems),
+            None => {
+                let overrides = Overrides::default();
+                Node::build(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
+            }
+        },
     }
 }

@@ -107,12 +107,14 @@ impl Problem {
 pub(super) struct Problems<'a> {
     lines: Vec<&'a str>,
     overrides: &'a Overrides,
+    /// As they were typed after `pipe sweep`.
+    axes: &'a [String],
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(text: &'a str, overrides: &'a Overrides) -> Problems<'a> {
-        Problems { lines: text.lines().collect(), overrides, found: Vec::new() }
+    pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
+        Problems { lines: text.lines().collect(), overrides, axes, found: Vec::new() }
     }
 
     /// Adds a problem with what stands at `origin`; the caller adds what else is known.
@@ -183,6 +185,10 @@ impl<'a> Problems<'a> {
                 let argument = self.overrides.set.get(index);
                 let argument = argument.map(|(key, value)| format!("--set {key}={value}"));
                 Location::Argument { argument: argument.unwrap_or_default() }
+            }
+            Origin::Axis(index) => {
+                let argument = self.axes.get(index).cloned().unwrap_or_default();
+                Location::Argument { argument }
             }
             Origin::Profile => {
                 let profile = self.overrides.profile.as_deref().unwrap_or_default();

@@ -101,6 +101,11 @@ impl Variables {
         variables
     }
 
+    /// The value of a variable.
+    pub(super) fn get(&self, name: &str) -> Option<&Node> {
+        self.0.get(name).map(|variable| &variable.value)
+    }
+
     /// With the variables that a variant has of its own; those hide others of their name.
     pub(super) fn with(&self, locals: &[(String, Node)]) -> Variables {
         let mut variables = self.clone();

@@ -11,11 +11,13 @@
 //! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
 //! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
 //! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
+//! | [`baseline`] | examples | predictions of a model of n-grams, `answer.txt` |
 //! | [`ensemble`] | several predictions | one, as `predict` writes it |
 //! | [`score`] | predictions | precision, recall, F1 with intervals |
 //!
 //! Without the feature `model`, `finetune` and `predict` can be planned but not run.
 
+pub mod baseline;
 pub mod ensemble;
 pub mod error;
 pub mod event;
@@ -58,6 +60,7 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &tokenize::Tokenize,
         &finetune::Finetune,
         &predict::Predict,
+        &baseline::Baseline,
         &ensemble::Ensemble,
         &score::Score,
     ]

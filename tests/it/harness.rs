@@ -126,7 +126,18 @@ impl Project {
 
     #[track_caller]
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-        let mut command = self.command(&[&["run", "--json"], arguments].concat());
+        self.spawn(&[&["run", "--json"], arguments].concat(), environment)
+    }
+
+    /// Starts any `pipe` that prints lines of JSON.
+    #[track_caller]
+    pub fn start_any(&self, arguments: &[&str]) -> Running {
+        self.spawn(arguments, &[])
+    }
+
+    #[track_caller]
+    fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());

@@ -1,5 +1,6 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
+mod choosing;
 mod cli;
 mod death;
 mod early_errors;
@@ -24,6 +25,7 @@ mod source;
 mod staleness;
 mod store;
 mod store_kills;
+mod sweep;
 mod tidy;
 mod training;
 mod verify;

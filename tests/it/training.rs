@@ -50,6 +50,17 @@ fn a_longer_training_goes_on_from_a_shorter_one_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_state_to_go_on_from_is_collected_with_the_last_result_of_its_family() {
+    let project = project_of_epochs(1);
+    train(&project, 1);
+    project.pipe(&["cache", "gc", "--keep-last", "1"]).expect_code(0);
+    assert!(!project.stored("continuations").is_empty());
+    project.expect_run(&[], "finetune=ran ingest=hit predict=ran score=ran split=hit tokenize=hit");
+    project.pipe(&["cache", "gc", "--keep-last", "1"]).expect_code(0);
+    assert!(project.stored("continuations").is_empty());
+}
+
+#[test]
 fn a_damaged_state_of_a_shorter_training_is_not_gone_on_from() {
     let whole = train(&project_of_epochs(1), 2);
     let project = project_of_epochs(1);

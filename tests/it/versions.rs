@@ -8,7 +8,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For every stage, the files and folders of `stages/src` that can change its results.
-const SOURCES: [(&str, &[&str]); 6] = [
+const SOURCES: [(&str, &[&str]); 8] = [
+    (
+        "baseline",
+        &[
+            "baseline",
+            "example.rs",
+            "labels.rs",
+            "lines.rs",
+            "output.rs",
+            "prediction.rs",
+            "random",
+            "random.rs",
+        ],
+    ),
+    ("ensemble", &["ensemble", "labels.rs", "lines.rs", "output.rs", "prediction.rs"]),
     ("ingest", &["ingest", "example.rs", "labels.rs", "lines.rs", "output.rs"]),
     (
         "split",
@@ -23,6 +37,7 @@ const SOURCES: [(&str, &[&str]); 6] = [
             "output.rs",
             "random",
             "random.rs",
+            "score/threshold.rs",
             "tensors.rs",
             "text",
             "tokenize/file.rs",
@@ -38,6 +53,7 @@ const SOURCES: [(&str, &[&str]); 6] = [
             "prediction.rs",
             "random",
             "random.rs",
+            "score/threshold.rs",
             "tensors.rs",
             "text",
             "tokenize/file.rs",

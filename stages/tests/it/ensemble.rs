@@ -73,8 +73,8 @@ fn a_vote_goes_by_the_labels_of_the_members() {
     assert_eq!(labels(&rows), ["NO", "YES"]);
     assert_eq!(rows[0]["probabilities"]["YES"], 1.75 / 3.0);
     // A member whose threshold is not a half votes for what it says.
-    let own = json!({"id": "x", "label": "YES", "probabilities": {"NO": 0.75, "YES": 0.25}});
-    let set = Set::new(&[("a", &[own.clone()]), ("b", &[own]), ("c", &[row("x", 0.0)])]);
+    let own = [json!({"id": "x", "label": "YES", "probabilities": {"NO": 0.75, "YES": 0.25}})];
+    let set = Set::new(&[("a", &own), ("b", &own), ("c", &[row("x", 0.0)])]);
     assert_eq!(labels(&set.run().param("method", "vote").run().rows("predictions")), ["YES"]);
     assert_eq!(labels(&set.run().run().rows("predictions")), ["NO"]);
 }

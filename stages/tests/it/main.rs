@@ -1,5 +1,6 @@
 //! The tests of the built-in stages: each runs a stage through its manifest, as the engine does.
 
+mod baseline;
 mod ensemble;
 mod finetune;
 mod finetune_recipe;

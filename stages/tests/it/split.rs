@@ -194,7 +194,7 @@ fn folds_are_disjoint_cover_all_rows_and_differ_by_one_row_at_most() {
 fn stratified_folds_of_grouped_texts_partition_the_rows() {
     // Three rows to a text, and each text with one label.
     let row = |index: usize| {
-        let (label, text) = (["A", "B"][usize::from(index / 3 % 4 > 0)], index / 3);
+        let (label, text) = (["A", "B", "B", "B"][index / 3 % 4], index / 3);
         format!(r#"{{"id":"r{index}","label":"{label}","text":"text {text}","note":{index}}}"#)
     };
     let examples: String = (0..120).map(|index| row(index) + "\n").collect();

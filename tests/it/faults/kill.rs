@@ -26,7 +26,7 @@ fn held_open_by_all(command: &mut Command) -> PipeReader {
 
 #[test]
 fn killed_at_any_call_that_changes_the_disk_the_next_run_is_right() {
-    let budget = number_from("PIPE_KILLS", 120);
+    let budget = number_from("PIPE_KILLS", 90);
     let scenes = [Scene::new(Before::Fresh), Scene::new(Before::Changed)];
     let mut random = Random::new();
     let (mut kills, mut places) = (0, 0);
@@ -50,7 +50,7 @@ fn killed_at_any_call_that_changes_the_disk_the_next_run_is_right() {
 
 #[test]
 fn killed_at_any_time_the_next_run_is_right_and_nobody_writes_on() {
-    let budget = number_from("PIPE_KILLS", 120) / 3;
+    let budget = number_from("PIPE_KILLS", 90) / 3;
     let scenes = [Scene::new(Before::Fresh), Scene::new(Before::Changed)];
     let mut random = Random::new();
     let mut kills = 0;

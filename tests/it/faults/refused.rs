@@ -26,7 +26,7 @@ fn refuse(before: Before, fault: &str, count: usize, random: &mut Random) -> usi
 
 #[test]
 fn refused_at_any_call_that_changes_the_disk_the_next_run_is_right() {
-    let budget = number_from("PIPE_KILLS", 120) / 6;
+    let budget = number_from("PIPE_KILLS", 90) / 6;
     let mut random = Random::new();
     for fault in ["N:ENOSPC", "N+:ENOSPC", "N:EIO"] {
         let mut refused = 0;
