@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
+use rustix::io::Errno;
 
 use crate::fault::{self, Needs, around};
 
@@ -88,10 +89,21 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || fs::rename(from, to))
 }
 
-/// Fails if something is there.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Fails if something is at `to`.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || {
-        renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(Into::into)
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can tell by itself.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+                if to.symlink_metadata().is_err() =>
+            {
+                fs::rename(from, to)
+            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            other => other.map_err(Into::into),
+        }
     })
 }
 

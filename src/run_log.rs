@@ -208,7 +208,7 @@ impl<'a> RunLog<'a> {
             disk::write_new(&temporary, text.as_bytes())
                 .map_err(FileError::at("writing", &temporary))?;
             let file = store.run_file(&self.run.id);
-            let place = || disk::rename_new(&temporary, &file);
+            let place = || disk::rename_to_new(&temporary, &file);
             let placed = match place() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let made = file.parent().map_or(Ok(()), disk::create_folders);
