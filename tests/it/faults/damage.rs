@@ -65,7 +65,7 @@ fn damage(path: &Path, damage: Damage, random: &mut Random) {
             symlink(path, path).unwrap();
         }
         Damage::Unreadable => {
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }
     }
 }
