@@ -71,7 +71,7 @@ pub const PARAMS: &[ParamSpec] = &[
     ParamSpec {
         name: "epochs",
         kind: ParamKind::Int { min: 1, max: 10_000 },
-        default: Default::Int(5),
+        default: Default::Int(20),
         doc: "of kind `embedding`: passes over the training examples",
     },
     ParamSpec {
