@@ -73,6 +73,8 @@ class Pipe(Tool):
             lines.append(f"  {name}:")
             lines.append('    run: cp "$IN_x" "$OUT_y"')
             lines.append(f"    inputs: {{x: {source}}}")
+            # Copies of one file would be one key, and run once.
+            lines.append(f"    params: {{name: {name}}}")
             lines.append("    outputs: [y]")
         (folder / "pipeline.yaml").write_text("\n".join(lines) + "\n")
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use stages::Kind;
 
 use crate::digest::{Content, Digest};
+use crate::disk;
 use crate::file_error::FileError;
 use crate::gc::inventory::Inventory;
 use crate::run_log::{self, RunLogError};
@@ -132,7 +133,7 @@ pub fn repair(store: &Store, checked: &Checked, scratch: &Scratch) -> Result<(),
         | Finding::DanglingRecord { file, .. }
         | Finding::DamagedRun { file, .. } = finding
         {
-            fs::remove_file(file).map_err(FileError::at("removing", file))?;
+            disk::remove_file(file).map_err(FileError::at("removing", file))?;
         }
     }
     for finding in &checked.findings {

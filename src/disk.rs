@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
+use rustix::io::Errno;
 
 use crate::fault::{self, Needs, around};
 
@@ -86,6 +87,24 @@ pub fn flush(file: &File, path: &Path) -> io::Result<()> {
 
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || fs::rename(from, to))
+}
+
+/// Fails if something is at `to`.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    around("rename", to, Needs::Space, || {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can tell by itself.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+                if to.symlink_metadata().is_err() =>
+            {
+                fs::rename(from, to)
+            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            other => other.map_err(Into::into),
+        }
+    })
 }
 
 /// Two names change places at once.

@@ -54,5 +54,5 @@ pub fn keep<'a>(
 
 fn file(folder: Content, store: &Store) -> PathBuf {
     let name = folder.digest.to_string();
-    store.root().join("listings").join(&name[..2]).join(name)
+    store.listings_folder().join(&name[..2]).join(name)
 }

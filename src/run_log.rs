@@ -13,9 +13,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
+use crate::disk;
 use crate::file_error::FileError;
 use crate::key::Key;
 use crate::pipeline::{Overrides, Pipeline};
@@ -205,17 +205,18 @@ impl<'a> RunLog<'a> {
             self.run.id = id_of(began);
             let temporary = scratch.path()?;
             let text = with_check(&self.run);
-            fs::write(&temporary, text).map_err(FileError::at("writing", &temporary))?;
+            disk::write_new(&temporary, text.as_bytes())
+                .map_err(FileError::at("writing", &temporary))?;
             let file = store.run_file(&self.run.id);
-            let place = || renameat_with(CWD, &temporary, CWD, &file, RenameFlags::NOREPLACE);
-            let placed = match place().map_err(io::Error::from) {
+            let place = || disk::rename_to_new(&temporary, &file);
+            let placed = match place() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let made = file.parent().map_or(Ok(()), fs::create_dir_all);
-                    made.and_then(|()| place().map_err(io::Error::from))
+                    let made = file.parent().map_or(Ok(()), disk::create_folders);
+                    made.and_then(|()| place())
                 }
                 // A file system that cannot tell: then one of two in the same millisecond is lost.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    fs::rename(&temporary, &file)
+                    disk::rename(&temporary, &file)
                 }
                 other => other,
             };

@@ -138,6 +138,21 @@ pub fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// As [`rename_into`], but leaves what is at `to`: then the answer is false.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<bool> {
+    let rename = || match disk::rename_to_new(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
+    };
+    match rename() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            to.parent().map_or(Ok(()), disk::create_folders)?;
+            rename()
+        }
+        other => other,
+    }
+}
+
 /// Makes a rename in the folder of `path` survive a power cut.
 pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     let Some(folder) = path.parent() else { return Ok(()) };

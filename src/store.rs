@@ -36,7 +36,7 @@ use crate::history::Families;
 use crate::key::Key;
 use crate::lock::Lock;
 use crate::record::{Artifact, Record};
-use crate::scratch::{Scratch, rename_into, sync_folder};
+use crate::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::tree::{Tree, TreeFile, files_below};
 
 /// Where everything is kept.
@@ -79,6 +79,10 @@ impl Store {
 
     pub fn objects_folder(&self) -> PathBuf {
         self.root.join("objects")
+    }
+
+    pub fn listings_folder(&self) -> PathBuf {
+        self.root.join("listings")
     }
 
     pub fn continuations_folder(&self) -> PathBuf {
@@ -323,11 +327,10 @@ impl Store {
             .collect();
         let tree = Tree(stored?);
         let content = tree.content();
-        let object = self.object(content);
         let temporary = scratch.path()?;
         disk::write_new(&temporary, tree.to_text().as_bytes())
             .map_err(FileError::at("writing", &temporary))?;
-        self.place(&temporary, &object, durable)?;
+        self.place(&temporary, content, durable)?;
         Ok(Artifact { content, bytes: tree.bytes() })
     }
 
@@ -352,19 +355,32 @@ impl Store {
         }
         let digest = Digest::of_file(&temporary)?;
         let metadata = fs::metadata(&temporary).map_err(FileError::at("reading", &temporary))?;
-        self.place(&temporary, &self.object(Content::file(digest)), durable)?;
+        self.place(&temporary, Content::file(digest), durable)?;
         Ok(TreeFile { digest, bytes: metadata.size() })
     }
 
-    /// Replaces an object that is there already: the bytes are the same, unless it was damaged.
-    fn place(&self, temporary: &Path, object: &Path, durable: bool) -> Result<(), FileError> {
+    /// An object that is there already stays, since a stage may be reading it, and programs such as
+    /// `cp` give up on a file that is replaced meanwhile; unless it is damaged.
+    fn place(&self, temporary: &Path, content: Content, durable: bool) -> Result<(), FileError> {
+        let object = &self.object(content);
         let read_only = Permissions::from_mode(0o444);
         disk::set_permissions(temporary, read_only).map_err(FileError::at("storing", temporary))?;
         if durable {
             let flush = File::open(temporary).and_then(|file| disk::flush(&file, temporary));
             flush.map_err(FileError::at("flushing", temporary))?;
         }
-        rename_into(temporary, object).map_err(FileError::at("storing", object))?;
+        let storing = || FileError::at("storing", object);
+        if !rename_to_new(temporary, object).map_err(storing())? {
+            if Digest::of_file(object).is_ok_and(|found| found == content.digest) {
+                disk::remove_file(temporary).map_err(FileError::at("removing", temporary))?;
+                if durable {
+                    let flush = File::open(object).and_then(|file| disk::flush(&file, object));
+                    flush.map_err(FileError::at("flushing", object))?;
+                }
+            } else {
+                rename_into(temporary, object).map_err(storing())?;
+            }
+        }
         if durable { sync_folder(object) } else { Ok(()) }
     }
 }

@@ -38,7 +38,8 @@ impl Tree {
     /// Reads such a text; `None` if it is not one, or names a path outside the folder.
     pub fn parse(text: &str) -> Option<Tree> {
         let mut files = BTreeMap::new();
-        for line in text.strip_prefix(HEADER)?.lines() {
+        // Not `lines`, which would take a `\r` at the end of a name for a part of the line's end.
+        for line in text.strip_prefix(HEADER)?.split_terminator('\n') {
             let mut parts = line.splitn(3, ' ');
             let digest = parts.next()?.parse().ok()?;
             let bytes = parts.next()?.parse().ok()?;

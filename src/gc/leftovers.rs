@@ -1,6 +1,7 @@
-//! The files beside the results that belong to nothing any more: markers, logs, checkpoints, states
-//! to go on from, notes about published files, and, if wanted, what was put into quarantine. Checkpoints of a
-//! stage that has not finished are kept as long as results of their age are.
+//! The small files beside the results that belong to nothing any more: markers, logs, checkpoints,
+//! states that longer runs go on from, notes about published files, and, if wanted, what was put
+//! into quarantine. Checkpoints of a stage that has not finished are kept as long as results of
+//! their age are.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::continuation;
+use crate::disk;
 use crate::file_error::FileError;
-use crate::gc::inventory::entries;
+use crate::gc::inventory::{StoredRecord, entries};
 use crate::key::Key;
 use crate::store::Store;
 
@@ -21,13 +23,14 @@ pub struct Leftover {
     pub bytes: u64,
 }
 
-/// `kept` are the keys of the records that stay; `since` is from when on everything stays.
+/// `records` are those that stay; `since` is from when on everything stays.
 pub fn find(
     store: &Store,
-    kept: &BTreeSet<Key>,
+    records: &[&StoredRecord],
     since: SystemTime,
     keep_quarantine: bool,
 ) -> Result<Vec<Leftover>, FileError> {
+    let kept: BTreeSet<Key> = records.iter().map(|stored| stored.record.key).collect();
     let mut found = Vec::new();
     let mut add = |path: PathBuf| -> Result<(), FileError> {
         let bytes = bytes_below(&path)?;
@@ -59,12 +62,25 @@ pub fn find(
         }
     }
     // A state that a longer run could go on from stays as long as a result of its family.
-    let records = kept.iter().filter_map(|key| store.record(*key));
-    let families: BTreeSet<String> =
-        records.filter_map(|record| continuation::family_name(&record.fields)).collect();
+    let families: BTreeSet<String> = records
+        .iter()
+        .filter_map(|stored| continuation::family_name(&stored.record.fields))
+        .collect();
     for family in entries(&store.continuations_folder())? {
         if !families.contains(name(&family)) {
             add(family)?;
+        }
+    }
+    let read: BTreeSet<String> = records
+        .iter()
+        .flat_map(|stored| stored.record.fields.inputs.values())
+        .map(|content| content.digest.to_string())
+        .collect();
+    for folder in entries(&store.listings_folder())? {
+        for listing in entries(&folder)? {
+            if !read.contains(name(&listing)) && newest(&listing)? < since {
+                add(listing)?;
+            }
         }
     }
     for note in entries(&store.notes_folder())? {
@@ -129,13 +145,13 @@ impl Leftover {
     pub fn remove(&self) -> Result<(), FileError> {
         let removed = match metadata(&self.path)? {
             None => Ok(()),
-            Some(metadata) if metadata.is_dir() => fs::remove_dir_all(&self.path),
-            Some(_) => fs::remove_file(&self.path),
+            Some(metadata) if metadata.is_dir() => disk::remove_folders(&self.path),
+            Some(_) => disk::remove_file(&self.path),
         };
         removed.map_err(FileError::at("removing", &self.path))?;
         // The stage's folder goes with the last that it held, and only then.
         if let Some(folder) = self.path.parent() {
-            let _ = fs::remove_dir(folder);
+            let _ = disk::remove_folder(folder);
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ mod leftovers;
 pub mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::digest::Content;
+use crate::disk;
 use crate::file_error::FileError;
 use crate::key::Key;
 use crate::run_log::LoggedRun;
@@ -133,8 +133,7 @@ pub fn collect(
     }
     let removed_objects: BTreeSet<Content> =
         inventory.objects.keys().filter(|content| !users.contains_key(content)).copied().collect();
-    let kept_keys: BTreeSet<Key> = kept.iter().map(|stored| stored.record.key).collect();
-    let leftovers = leftovers::find(store, &kept_keys, since, keep.quarantine)?;
+    let leftovers = leftovers::find(store, &kept, since, keep.quarantine)?;
 
     let mut report = Report { kept_bytes, ..Report::default() };
     report.over_bytes = kept_bytes.saturating_sub(keep.most_bytes.unwrap_or(u64::MAX));
@@ -239,7 +238,7 @@ impl Collection {
 }
 
 fn remove_file(file: &Path) -> Result<(), FileError> {
-    match fs::remove_file(file) {
+    match disk::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FileError::at("removing", file)(error))
         }

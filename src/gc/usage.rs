@@ -38,8 +38,8 @@ pub struct OutputUsage {
     pub gc_frees_bytes: u64,
 }
 
-const BESIDES: [&str; 7] =
-    ["continuations", "downloads", "state", "logs", "runs", "quarantine", "tmp"];
+const BESIDES: [&str; 8] =
+    ["downloads", "state", "continuations", "listings", "logs", "runs", "quarantine", "tmp"];
 
 /// `collection` is what a plain `cache gc` would do.
 pub fn usage(

@@ -114,7 +114,9 @@ pub(super) struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
-        Problems { lines: text.lines().collect(), overrides, axes, found: Vec::new() }
+        // In YAML a `\r` alone ends a line as well.
+        let lines = text.lines().flat_map(|line| line.split('\r')).collect();
+        Problems { lines, overrides, axes, found: Vec::new() }
     }
 
     /// Adds a problem with what stands at `origin`; the caller adds what else is known.

@@ -2,12 +2,12 @@
 //! checkpoints in the scratch folder, and nothing of it enters the store.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use stages::Event;
 
+use crate::disk;
 use crate::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::Resolved;
@@ -51,7 +51,7 @@ pub fn run_again(
     check_sources(resolved, stage, context.sources)?;
     check_outputs(stage, &prepared.outputs, &log)?;
     // Checkpoints may be as large as the outputs; a command has none.
-    match fs::remove_dir_all(&state) {
+    match disk::remove_folders(&state) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(FileError::at("removing", &state)(error).into());
         }

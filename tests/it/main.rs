@@ -24,6 +24,7 @@ mod show;
 mod source;
 mod staleness;
 mod store;
+mod store_kills;
 mod sweep;
 mod tidy;
 mod training;

@@ -305,3 +305,33 @@ fn the_store_can_lie_elsewhere() {
     let status = project.pipe_with(&["status"], &[("PIPE_CACHE", "elsewhere/store")]);
     assert!(status.stdout.contains("all 2 stages are up to date"), "{}", status.stdout);
 }
+
+#[test]
+fn a_name_that_ends_in_a_carriage_return_comes_back_as_it_was() {
+    let project = Project::new(
+        r#"
+stages:
+  a: {run: 'mkdir $OUT_d; echo 1 > "$OUT_d/$(printf "x\ry\r")"', outputs: [d]}
+  b: {run: 'ls $IN_d | od -c > $OUT_names', inputs: {d: 'a:d'}, outputs: [names], publish: {names: names.txt}}
+"#,
+    );
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("names.txt").lines().next(), Some("0000000   x  \\r   y  \\r  \\n"));
+}
+
+#[test]
+fn an_object_that_is_there_stays_when_a_stage_makes_it_again() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'echo 1 > $OUT_x', outputs: [x]}\n  b: {run: 'true; echo 1 > $OUT_x', outputs: [x]}\n",
+    );
+    project.run(&["a"]).expect_code(0);
+    let object = project.stored("objects").remove(0);
+    let inode = || fs::metadata(&object).unwrap().ino();
+    let before = inode();
+    project.run(&["b"]).expect_code(0);
+    assert_eq!(inode(), before, "whoever was reading it would have seen it replaced");
+    // A damaged one makes way.
+    overwrite(&object, "2\n");
+    project.run(&["b", "--force"]).expect_code(0);
+    assert_eq!(fs::read_to_string(&object).unwrap(), "1\n");
+}
