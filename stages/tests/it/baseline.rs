@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use stages::baseline::embedding::Features;
+use stages::baseline::embedding::{Embedding, Features, Training};
 use stages::baseline::lbfgs::{Limits, minimize};
 use stages::baseline::tfidf::{Analyzer, Settings, Vectorizer};
 use stages::random::Random;
@@ -139,6 +139,71 @@ fn embeddings_learn_what_a_word_says() {
     let metrics = done.json("metrics");
     assert_eq!(metrics["kind"], "embedding");
     assert!(metrics["loss"].as_f64().unwrap() < 0.6);
+}
+
+/// Descent written out: the loss is -ln softmax(W·mean of vectors) of the class.
+fn embedding_by_hand(
+    rows: &[Vec<u32>],
+    of_rows: &[usize],
+    training: Training,
+    asked: &[u32],
+) -> Vec<f64> {
+    let Training { dimension, epochs, learning_rate, seed } = training;
+    let mut first = vec![0.0_f32; 5 * dimension];
+    Random::new(seed, "baseline vectors", 0, 0).fill_uniform(&mut first);
+    let scaled = |it: &f32| (f64::from(*it) - 0.5) * 2.0 / dimension as f64;
+    let mut vectors: Vec<Vec<f64>> =
+        first.chunks(dimension).map(|row| row.iter().map(scaled).collect()).collect();
+    let mut output = vec![vec![0.0; dimension]; 3];
+    let forward = |vectors: &[Vec<f64>], output: &[Vec<f64>], row: &[u32]| {
+        let mean: Vec<f64> = (0..dimension)
+            .map(|i| row.iter().map(|f| vectors[*f as usize][i]).sum::<f64>() / row.len() as f64)
+            .collect();
+        let score = |class: &Vec<f64>| class.iter().zip(&mean).map(|(w, m)| w * m).sum::<f64>();
+        let powers: Vec<f64> = output.iter().map(|class| score(class).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        (mean, powers.iter().map(|power| power / sum).collect::<Vec<f64>>())
+    };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    let steps = epochs as usize * rows.len();
+    for step in 0..steps {
+        if step % rows.len() == 0 {
+            let epoch = (step / rows.len()) as u64;
+            Random::new(seed, "baseline order", epoch, 0).shuffle(&mut order);
+        }
+        let row = order[step % rows.len()];
+        let rate = learning_rate * (1.0 - step as f64 / steps as f64);
+        let (mean, p) = forward(&vectors, &output, &rows[row]);
+        let error: Vec<f64> =
+            (0..3).map(|class| f64::from(u8::from(class == of_rows[row])) - p[class]).collect();
+        for feature in &rows[row] {
+            for i in 0..dimension {
+                let slope: f64 = (0..3).map(|class| error[class] * output[class][i]).sum();
+                vectors[*feature as usize][i] += rate * slope / rows[row].len() as f64;
+            }
+        }
+        for class in 0..3 {
+            (0..dimension).for_each(|i| output[class][i] += rate * error[class] * mean[i]);
+        }
+    }
+    forward(&vectors, &output, asked).1
+}
+
+#[test]
+fn embeddings_are_trained_by_descent_with_a_rate_that_falls_to_nothing() {
+    let rows = vec![vec![0, 1, 1], vec![2], vec![3, 4], vec![0, 4], vec![1, 2, 3, 4]];
+    let of_rows = [0, 1, 2, 0, 1];
+    let training = Training { dimension: 4, epochs: 30, learning_rate: 0.7, seed: 5 };
+    let mut heard = 0;
+    let (model, loss) = Embedding::fit(&rows, (&of_rows, 3), 5, training, |done| heard = done);
+    assert_eq!(heard, 150);
+    assert!(loss < 0.9, "{loss}");
+    for asked in [vec![0], vec![2, 3], vec![4, 4, 1]] {
+        let wanted = embedding_by_hand(&rows, &of_rows, training, &asked);
+        for (found, wanted) in model.probabilities(&asked).iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-4, "{found}, not {wanted}");
+        }
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn all_figures_equal_those_of_scikit_learn() {
         "never_true",
         "one_class",
         "certain_and_wrong",
+        "tied",
     ];
     for case in cases {
         let scores = score(case).run().json("scores");
