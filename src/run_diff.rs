@@ -1,16 +1,17 @@
 //! Two runs of the log compared, stage by stage: what of the key differs, and by how much the
 //! metrics do. Parameters and inputs come from the records, so they are unknown where `cache gc`
-//! has removed one; metrics stand in the log itself.
-//!
-//! A comparison of what the stages wrote (rows that changed sides, whether a difference is more
-//! than chance) would be one more field of [`StageDiff`], made from the outputs of the two records.
+//! has removed one; metrics stand in the log itself. Predictions with true labels are compared row
+//! by row: how many changed sides, and whether that is more than chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::key::Key;
+use stages::score::compare::{Comparison, Settings, compare_files};
+
+use crate::key::{ActionField, Key};
 use crate::reason::{Change, changes_between};
+use crate::record::Record;
 use crate::run::event::Outcome;
 use crate::run_log::{LoggedRun, LoggedStage};
 use crate::store::Store;
@@ -37,6 +38,9 @@ pub struct StageDiff {
     pub changes_unknown: bool,
     /// Those that differ.
     pub metrics: Vec<MetricChange>,
+    /// By output, predictions of the same labelled examples that differ: the second run's
+    /// against the first's.
+    pub predictions: BTreeMap<String, Comparison>,
 }
 
 /// A stage in one of the runs.
@@ -82,11 +86,15 @@ fn stage_diff(
 ) -> StageDiff {
     let key = |side: Option<&LoggedStage>| side.and_then(|side| side.key);
     let (mut changes, mut changes_unknown) = (Vec::new(), false);
+    let mut predictions = BTreeMap::new();
     if let (Some(old), Some(new)) = (key(from), key(to))
         && old != new
     {
         match (store.record(old), store.record(new)) {
-            (Some(old), Some(new)) => changes = changes_between(&old.fields, &new.fields, origin),
+            (Some(old), Some(new)) => {
+                changes = changes_between(&old.fields, &new.fields, origin);
+                predictions = compare_predictions(&old, &new, store);
+            }
             _ => changes_unknown = true,
         }
     }
@@ -107,7 +115,20 @@ fn stage_diff(
         changes,
         changes_unknown,
         metrics: metric_changes(&metrics(from), &metrics(to)),
+        predictions,
     }
+}
+
+/// Predictions without true labels, of other examples, or no longer in the store are left out.
+fn compare_predictions(from: &Record, to: &Record, store: &Store) -> BTreeMap<String, Comparison> {
+    let ActionField::Builtin { name, .. } = &to.fields.action else { return BTreeMap::new() };
+    let settings = Settings { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
+    let compared = stages::predictions_of(name).iter().filter_map(|output| {
+        let (from, to) = (from.outputs.get(*output)?.content, to.outputs.get(*output)?.content);
+        let found = compare_files(&store.object(to), &store.object(from), &settings);
+        Some(((*output).to_owned(), found.ok().filter(|_| from != to)?))
+    });
+    compared.collect()
 }
 
 fn metric_changes(from: &BTreeMap<String, f64>, to: &BTreeMap<String, f64>) -> Vec<MetricChange> {

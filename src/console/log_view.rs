@@ -10,6 +10,7 @@ use crate::run::event::Outcome;
 use crate::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::run_log::LoggedRun;
 use crate::show::text::{fit, printable};
+use stages::score::compare::Comparison;
 
 use super::text::WIDTH;
 
@@ -111,6 +112,36 @@ fn stage_text(stage: &StageDiff) -> String {
     }
     if !stage.metrics.is_empty() {
         text.push_str(&metrics(&stage.metrics));
+    }
+    for (output, compared) in &stage.predictions {
+        text.push_str(&predictions(output, compared));
+    }
+    text
+}
+
+/// How many rows changed sides, and whether that is more than chance.
+fn predictions(output: &str, compared: &Comparison) -> String {
+    let rows = count(compared.rows as usize, "row");
+    let (right, wrong) = (compared.only_this_right, compared.only_other_right);
+    let p = figure(compared.mcnemar.mid_p);
+    let head = format!(
+        "{} of {rows}: {right} became right, {wrong} became wrong (McNemar's test: p {p})",
+        printable(output)
+    );
+    let mut text = wrapped(&head, 2);
+    for (name, found) in [("accuracy", &compared.accuracy), ("f1", &compared.f1)] {
+        let interval = found.interval.map(|[low, high]| {
+            let percent = figure(compared.confidence * 100.0);
+            format!(" ({percent} % interval {} to {})", signed(low), signed(high))
+        });
+        let line = format!(
+            "{name} {} → {}, {}{}",
+            figure(found.other),
+            figure(found.this),
+            signed(found.difference),
+            interval.unwrap_or_default()
+        );
+        text.push_str(&wrapped(&line, 4));
     }
     text
 }

@@ -80,6 +80,14 @@ pub fn find(name: &str) -> Option<&'static dyn Stage> {
     all().iter().copied().find(|stage| stage.name() == name)
 }
 
+/// The outputs of a built-in that are files of [`prediction::Prediction`], by name.
+pub fn predictions_of(builtin: &str) -> &'static [&'static str] {
+    match builtin {
+        "predict" | "ensemble" | "baseline" => &["predictions", "valid"],
+        _ => &[],
+    }
+}
+
 /// Runs the stage that a manifest describes.
 pub fn run_manifest(path: &Path, events: &Events) -> Result<(), StageError> {
     let manifest = Manifest::read(path)?;

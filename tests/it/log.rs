@@ -331,3 +331,43 @@ fn a_run_that_goes_on_is_not_in_the_log_yet() {
     running.end().expect_code(0);
     assert_eq!(project.stored("runs").len(), 1);
 }
+
+#[test]
+fn predictions_of_two_runs_are_compared_row_by_row() {
+    let project = Project::new(
+        "stages:\n  baseline: {inputs: {train: train.jsonl, valid: valid.jsonl}, params: {c: 1.0}}\n",
+    );
+    let row = |index: usize, label: &str, text: &str| {
+        format!("{{\"id\":\"{index}\",\"text\":\"{text}\",\"context\":[],\"label\":\"{label}\"}}\n")
+    };
+    let rows = |count: usize| -> String {
+        let rows = (0..count).map(|index| match index % 4 {
+            0 | 1 => row(index, "no", "plain words here"),
+            2 => row(index, "yes", "oh great words"),
+            _ => row(index, "yes", "oh plain words"),
+        });
+        rows.collect()
+    };
+    project.write("train.jsonl", &rows(40));
+    project.write("valid.jsonl", &rows(24));
+    project.run(&[]).expect_code(0);
+    // Of other examples it learns that all is the one label; a second one has to be there.
+    let ones = rows(40).replace("yes", "no") + &row(40, "yes", "something else");
+    project.write("ones.jsonl", &ones);
+    project.run(&["--set", "baseline.inputs.train=ones.jsonl"]).expect_code(0);
+    let diff = project.pipe(&["diff", "--json"]).expect_code(0);
+    let compared = &diff.events()[0]["stages"][0]["predictions"]["valid"];
+    assert_eq!(compared["rows"], 24);
+    assert_eq!(compared["accuracy"]["other"], 1.0);
+    assert_eq!(compared["accuracy"]["this"], 0.5);
+    assert_eq!(
+        (&compared["only_this_right"], &compared["only_other_right"]),
+        (&0.into(), &12.into())
+    );
+    let text = project.pipe(&["diff"]).expect_code(0).stdout;
+    let head = "valid of 24 rows: 0 became right, 12 became wrong";
+    assert!(
+        text.contains(head) && text.contains("accuracy 1 → 0.5, -0.5 (95 % interval"),
+        "{text}"
+    );
+}
