@@ -65,12 +65,70 @@ impl KeyFields {
     /// JSON without spaces, every object's keys sorted. The first line says what it is, so that
     /// a later format has other keys.
     pub fn canonical(&self) -> String {
-        // A map of strings, numbers and digests always serializes.
-        let value = serde_json::to_value(self).unwrap_or_default();
-        let mut text = "pipe key 1\n".to_owned();
-        write_canonical(&value, &mut text);
+        let KeyFields { action, params, inputs, outputs, env, salt } = self;
+        let mut text = String::with_capacity(512);
+        text.push_str("pipe key 1\n{\"action\":");
+        match action {
+            ActionField::Builtin { name, version } => {
+                text.push_str("{\"builtin\":{\"name\":");
+                write_text(name, &mut text);
+                text.push_str(",\"version\":");
+                text.push_str(&version.to_string());
+            }
+            ActionField::Command { text: command } => {
+                text.push_str("{\"command\":{\"text\":");
+                write_text(command, &mut text);
+            }
+        }
+        text.push_str("}},\"env\":");
+        write_map(env.iter(), &mut text, write_optional);
+        text.push_str(",\"inputs\":");
+        write_map(inputs.iter(), &mut text, |content, text| write_text(&content.to_string(), text));
+        text.push_str(",\"outputs\":[");
+        for (index, output) in outputs.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            write_text(output, &mut text);
+        }
+        text.push_str("],\"params\":");
+        write_map(params.iter(), &mut text, write_canonical);
+        text.push_str(",\"salt\":");
+        write_optional(salt, &mut text);
+        text.push('}');
         text
     }
+}
+
+/// As JSON writes it.
+fn write_text(value: &str, text: &mut String) {
+    // A string always serializes.
+    text.push_str(&serde_json::to_string(value).unwrap_or_default());
+}
+
+fn write_optional(value: &Option<String>, text: &mut String) {
+    match value {
+        Some(value) => write_text(value, text),
+        None => text.push_str("null"),
+    }
+}
+
+/// An object. `entries` come sorted by name.
+fn write_map<'a, V: 'a>(
+    entries: impl Iterator<Item = (&'a String, &'a V)>,
+    text: &mut String,
+    write: impl Fn(&V, &mut String),
+) {
+    text.push('{');
+    for (index, (name, value)) in entries.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_text(name, text);
+        text.push(':');
+        write(value, text);
+    }
+    text.push('}');
 }
 
 /// `serde_json` sorts the keys of an object unless some crate of the build turns on
@@ -79,16 +137,7 @@ fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<_, _> = map.iter().collect();
-            text.push('{');
-            for (index, (name, value)) in sorted.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::from(name.as_str()).to_string());
-                text.push(':');
-                write_canonical(value, text);
-            }
-            text.push('}');
+            write_map(sorted.into_iter(), text, write_canonical);
         }
         Value::Array(items) => {
             text.push('[');

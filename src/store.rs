@@ -60,8 +60,17 @@ impl Store {
         &self.root
     }
 
-    /// Makes the store's folder, hidden from git, if it is not there.
-    pub fn prepare(&self, scratch: &Scratch) -> Result<(), FileError> {
+    /// Makes the store's folder if it is not there.
+    pub fn prepare(&self) -> Result<(), FileError> {
+        match self.root.is_dir() {
+            true => Ok(()),
+            false => disk::create_folders(&self.root)
+                .map_err(FileError::at("making the store", &self.root)),
+        }
+    }
+
+    /// Hides the store from git.
+    pub fn hide(&self, scratch: &Scratch) -> Result<(), FileError> {
         let ignore = self.root.join(".gitignore");
         match ignore.exists() {
             true => Ok(()),

@@ -85,17 +85,24 @@ pub(super) fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
+/// From this size on, in bytes, a text is read by two threads.
+const WORTH_A_THREAD: usize = 16 * 1024;
+
 impl Document {
     /// Reads the text of a pipeline. What is wrong goes to `problems`; what is right is returned,
     /// so that the rest of the file can be checked in the same go.
     pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
-        let (mark, duplicates) = marks::read(text);
+        // The positions take nearly as long as the values.
+        let ((mark, duplicates), values) = match text.len() {
+            0..WORTH_A_THREAD => (marks::read(text), serde_yaml::from_str::<Yaml>(text)),
+            _ => rayon::join(|| marks::read(text), || serde_yaml::from_str::<Yaml>(text)),
+        };
         for duplicate in &duplicates {
             problems
                 .at(Origin::File(duplicate.span), format!("`{}` is given twice", duplicate.key))
                 .note(format!("the first one is at line {}", duplicate.first_line));
         }
-        let yaml = match serde_yaml::from_str::<Yaml>(text) {
+        let yaml = match values {
             Ok(mut yaml) => match yaml.apply_merge() {
                 Ok(()) => yaml,
                 Err(error) => return Document::refused(&error, problems),

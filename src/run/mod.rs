@@ -113,8 +113,9 @@ pub fn run(
     report: &mut dyn FnMut(RunEvent),
 ) -> Result<Summary, FileError> {
     let store = ground.setting.store;
+    store.prepare()?;
     let scratch = Scratch::new(&store.scratch_folder())?;
-    store.prepare(&scratch)?;
+    store.hide(&scratch)?;
     let setting = Setting { ..ground.setting };
     let context = JobContext {
         setting,

@@ -22,18 +22,18 @@ fn in_memory() -> TempDir {
 }
 
 /// A small generator of its own (xorshift64*), seeded from outside so that failures can name it.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// Another one each time, said on standard error.
-    fn new() -> Random {
+    pub fn new() -> Random {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = number_from("PIPE_SEED", now.as_nanos() as usize) as u64 | 1;
         eprintln!("PIPE_SEED={seed}");
         Random(seed)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -2,6 +2,7 @@
 
 mod choosing;
 mod cli;
+mod corpus;
 mod death;
 mod early_errors;
 mod faults;

@@ -40,3 +40,39 @@ fn nothing_in_the_program_reaches_outside_of_the_project() {
         }
     }
 }
+
+/// So that the tests which kill the engine at each change of the disk miss none.
+#[test]
+fn the_engine_changes_the_disk_through_one_module_only() {
+    let calls = [
+        "fs::write(",
+        "fs::rename(",
+        "fs::create_dir",
+        "fs::remove_",
+        "fs::copy(",
+        "fs::set_permissions(",
+        "fs::hard_link(",
+        "File::create",
+        "File::options(",
+        "OpenOptions",
+        "os::unix::fs::symlink(",
+        "setxattr(",
+        "renameat_with(",
+        ".set_modified(",
+        ".sync_all(",
+        ".set_len(",
+    ];
+    for (path, text) in sources("src") {
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        // Downloads lie beside the store and have tests of their own.
+        let excepted = ["src/disk.rs", "src/fault.rs", "src/source/"];
+        if excepted.iter().any(|excepted| path.to_str().unwrap().contains(excepted)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap().replace("disk::", "");
+            let found = calls.iter().find(|call| code.contains(*call));
+            assert!(found.is_none(), "{}:{}: use `disk::…`", path.display(), number + 1);
+        }
+    }
+}
