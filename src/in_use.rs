@@ -8,7 +8,6 @@ use std::io::ErrorKind;
 
 use crate::disk;
 use crate::file_error::FileError;
-use crate::scratch::Scratch;
 use crate::store::Store;
 
 /// Held until dropped.
@@ -59,9 +58,7 @@ fn open(store: &Store) -> Result<File, FileError> {
     let path = store.in_use_file();
     let opened = match File::open(&path) {
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
-            let root = store.root();
-            disk::create_folders(root).map_err(FileError::at("making the store", root))?;
-            store.prepare(&Scratch::new(&store.scratch_folder())?)?;
+            store.prepare()?;
             disk::touch(&path)
         }
         other => other,
