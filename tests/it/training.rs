@@ -95,7 +95,7 @@ fn a_schedule_over_all_epochs_starts_from_the_beginning_and_says_why() {
 fn losses(project: &Project) -> Vec<f64> {
     let metrics = project.pipe(&["cache", "cat", "finetune:metrics", "--set", BATCH]);
     let rows = metrics.expect_code(0).stdout;
-    let rows = rows.lines().map(|line| serde_json::from_str::<BTreeMap<String, f64>>(line));
+    let rows = rows.lines().map(serde_json::from_str::<BTreeMap<String, f64>>);
     rows.map(|row| row.unwrap()["train_loss"]).collect()
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Both files say something of the same rows, so rows are drawn as pairs: what is hard for one
 //! is often hard for the other, and an interval of the difference is narrower than the intervals
-//! of the two figures suggest. As in [`super::bootstrap`] counts are drawn, not rows: those of
+//! of the two figures suggest. As in `bootstrap` counts are drawn, not rows: those of
 //! the cells (true label, predicted by one, predicted by the other).
 
 use std::collections::BTreeMap;
