@@ -112,7 +112,7 @@ impl FromStr for Digest {
 
 /// What an artifact or a source holds: a digest that says whether it is of a file or of a
 /// folder's listing, so that no file can pass for a folder. Written `file:…` or `folder:…`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Content {
     pub kind: Kind,

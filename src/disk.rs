@@ -126,6 +126,10 @@ pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
     around("symlink", link, Needs::Space, || std::os::unix::fs::symlink(target, link))
 }
 
+pub fn hard_link(file: &Path, link: &Path) -> io::Result<()> {
+    around("link", link, Needs::Space, || fs::hard_link(file, link))
+}
+
 pub fn set_permissions(path: &Path, permissions: Permissions) -> io::Result<()> {
     around("chmod", path, Needs::Nothing, || fs::set_permissions(path, permissions))
 }

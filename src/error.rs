@@ -3,10 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cli::resources::ResourceError;
+use crate::cli::select::SelectError;
 use crate::file_error::FileError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::run_log::RunLogError;
 use crate::show::ShowError;
+use crate::sweep::SweepError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,6 +20,9 @@ pub enum Error {
     NoPipeline { folder: PathBuf },
     #[error("there is no stage `{name}`")]
     UnknownStage { name: String, nearest: Option<String> },
+    /// One stage is wanted, and these are all variants of it.
+    #[error("`{name}` are {count} variants of a stage")]
+    ManyVariants { name: String, count: usize, first: String },
     #[error("stage `{stage}` has no output `{output}`")]
     UnknownOutput { stage: String, output: String, known: Vec<String> },
     #[error("there is no built-in stage `{name}`")]
@@ -27,10 +34,24 @@ pub enum Error {
     NoSuchFile { artifact: String, file: String, known: Vec<String> },
     #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
+    #[error("run `{run}` did not publish `{}`", path.display())]
+    NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error("stage `{stage}` cannot run: {problem}")]
+    NoInputs { stage: String, problem: String },
+    #[error("a run is in progress in this store, and nothing is removed under it")]
+    StoreInUse,
+    #[error(transparent)]
+    RunLog(#[from] RunLogError),
     #[error("changing to the folder of `-C`: {0}")]
     Folder(FileError),
+    #[error("{error}")]
+    Plan { file: PathBuf, error: Box<PlanError> },
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -53,6 +74,7 @@ impl Error {
             Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
                 did_you_mean(nearest)
             }
+            Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
             Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
             Error::NoSuchFile { known, .. } if known.is_empty() => {
@@ -60,7 +82,21 @@ impl Error {
             }
             Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
-            Error::Plan(error) => error.source.hint(),
+            Error::Plan { error, .. } => error.hint(),
+            Error::Select(error) => Some(error.hint()),
+            Error::Resources(error) => Some(error.hint()),
+            Error::Sweep(error) => error.hint(),
+            Error::NotPublished { known, .. } if known.is_empty() => {
+                Some("it published nothing".to_owned())
+            }
+            Error::NotPublished { known, .. } => {
+                let known: Vec<String> =
+                    known.iter().map(|path| path.display().to_string()).collect();
+                Some(format!("it published {}", known.join(", ")))
+            }
+            Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
+            Error::RunLog(error) => error.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)
             | Error::Folder(_)

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::run::event::Summary;
+use crate::run_log::RunLogError;
 
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +33,27 @@ impl Exit {
             Error::Pipeline(_)
             | Error::NoPipeline { .. }
             | Error::UnknownStage { .. }
+            | Error::ManyVariants { .. }
             | Error::UnknownOutput { .. }
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
+            | Error::NotPublished { .. }
+            | Error::RunLog(
+                RunLogError::Empty
+                | RunLogError::Unknown { .. }
+                | RunLogError::TooFew { .. }
+                | RunLogError::Ambiguous { .. },
+            )
             | Error::Folder(_)
-            | Error::Plan(_) => Exit::Wrong,
+            | Error::Plan { .. }
+            | Error::Select(_)
+            | Error::Sweep(_)
+            | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
+            | Error::StoreInUse
+            | Error::NoInputs { .. }
+            | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)
             | Error::Output(_)
             | Error::Signals(_)

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use stages::Kind;
 
 use crate::digest::{Content, Digest};
 use crate::file_error::FileError;
@@ -22,6 +23,8 @@ pub struct Index {
     known: HashMap<PathBuf, (Stamp, Digest)>,
     learned: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
     files_read: AtomicU64,
+    /// The folders that were looked at, for who asks what is in them.
+    trees: Mutex<HashMap<Digest, Arc<Tree>>>,
 }
 
 /// A source file or folder as it was found.
@@ -40,6 +43,7 @@ impl Index {
             known: known.flatten().unwrap_or_default(),
             learned: Mutex::default(),
             files_read: AtomicU64::new(0),
+            trees: Mutex::default(),
         }
     }
 
@@ -64,7 +68,16 @@ impl Index {
             .map(|file| Ok((file.relative, self.file_digest(&file.path)?)))
             .collect();
         let tree = Tree(digested?);
-        Ok(Source { content: tree.content(), bytes: tree.bytes() })
+        let source = Source { content: tree.content(), bytes: tree.bytes() };
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.insert(source.content.digest, Arc::new(tree));
+        Ok(source)
+    }
+
+    /// What is in a folder that [`Index::source`] has looked at.
+    pub fn tree(&self, folder: Content) -> Option<Arc<Tree>> {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.get(&folder.digest).filter(|_| folder.kind == Kind::Folder).cloned()
     }
 
     fn file_digest(&self, path: &Path) -> Result<TreeFile, FileError> {
@@ -92,7 +105,7 @@ impl Index {
     }
 
     fn learned(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Digest)>> {
-        self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what was learned, if anything. Entries of files that are gone are dropped.

@@ -35,6 +35,9 @@
 //! | record | what a run of one key produced, and when, where, how long | [`record`] |
 //! | object | an artifact's bytes in the store, under its digest | [`store`] |
 //! | reason | why a stage has to run, as data | [`reason`] |
+//! | variant | one of the stages that `foreach`, `matrix` or a sweep makes of one: `train@seed=1` | [`pipeline::variants`] |
+//! | sweep | combinations of overrides, run together and compared | [`sweep`] |
+//! | run | one `pipe run` that did something, in the log | [`run_log`] |
 //! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
 //! # What enters the key
@@ -44,7 +47,7 @@
 //! | the built-in's name and version, or the command's text | the stage's own name, comments, key order in YAML |
 //! | parameters with their defaults filled in | where it runs: device, threads, jobs, host, time |
 //! | each input's name and digest | paths of inputs, modification times |
-//! | the declared output names | console verbosity, retries, timeouts |
+//! | the declared output names | how it is run: frozen, always, retries, timeout, resources; console verbosity |
 //! | declared environment variables (`env:`) of a command | the rest of the environment |
 //! | `salt:`, to disown results | |
 //!
@@ -58,12 +61,17 @@
 //! - Planning writes nothing: `status`, `explain`, `graph` and `run --dry-run` are read-only.
 //! - Objects are read-only on disk, and read in full before a stage or a published copy gets
 //!   their bytes. A damaged one is moved away, and its stage runs again.
+//! - Nothing is removed from the store under a run ([`in_use`]), and records go before the objects
+//!   that they name ([`gc`]).
 //! - State is one small file per stage or key. No file is rewritten whole per stage; readers take
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`console`] prints. stdout is data, stderr is talk.
 
+pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod console;
+pub mod continuation;
 pub mod digest;
 pub mod disk;
 pub mod error;
@@ -71,16 +79,24 @@ pub mod executor;
 pub mod exit;
 pub mod fault;
 pub mod file_error;
+pub mod folder_change;
+pub mod gc;
 pub mod graph;
+pub mod history;
+pub mod in_use;
 pub mod index;
 pub mod key;
+pub mod listing;
 pub mod lock;
 pub mod pipeline;
 pub mod plan;
 pub mod publish;
 pub mod reason;
 pub mod record;
+pub mod restore;
 pub mod run;
+pub mod run_diff;
+pub mod run_log;
 pub mod scratch;
 pub mod show;
 pub mod source;
@@ -88,4 +104,5 @@ pub mod sources;
 pub mod stamp;
 pub mod store;
 pub mod suggest;
+pub mod sweep;
 pub mod tree;

@@ -4,14 +4,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pipe::cli::Cli;
+use pipe::console::usage_error_json;
 use pipe::exit::Exit;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let console = cli.console();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+            usage_error_json(&error.to_string());
+        }
+        error.exit()
+    });
+    let (console, wants_json) = (cli.console(), cli.wants_json());
     match cli.execute(&console) {
         Ok(exit) => exit.into(),
         Err(error) => {
+            if wants_json {
+                console.error_json(&error);
+            }
             console.error(&error);
             Exit::of_error(&error).into()
         }

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use crate::digest::Content;
 use crate::graph::Graph;
 use crate::key::{Key, KeyFields};
-use crate::pipeline::{Input, Pipeline, Stage};
-use crate::reason::{Change, Reason};
+use crate::listing;
+use crate::pipeline::{Input, Output, Pipeline, Stage};
+use crate::reason::{Change, Reason, changes};
 use crate::record::{Artifact, Record};
 use crate::sources::{FoundSource, Sources, SourcesError};
 use crate::store::Store;
@@ -30,6 +31,15 @@ pub struct PlannedStage {
     pub decision: Decision,
     /// What it took the last time, if it ever ran.
     pub seconds: Option<f64>,
+    /// Its decision is a hit whatever its inputs are.
+    pub frozen: Option<Frozen>,
+}
+
+/// A stage that never runs: the record of its hit is its newest one.
+#[derive(Debug)]
+pub struct Frozen {
+    /// How the record's key differs from now, as far as that is known.
+    pub differs: Option<Reason>,
 }
 
 /// What a stage comes to.
@@ -81,12 +91,30 @@ pub enum Resolution {
 
 /// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
-#[error("stage `{stage}` (line {line}), input `{input}`: {source}")]
-pub struct PlanError {
-    pub stage: String,
-    pub line: usize,
-    pub input: String,
-    pub source: SourcesError,
+pub enum PlanError {
+    #[error("stage `{stage}` (line {line}), input `{input}`: {source}")]
+    Input { stage: String, line: usize, input: String, source: SourcesError },
+    #[error("stage `{stage}` (line {line}) is frozen, but the store holds no whole result of it")]
+    NothingFrozen { stage: String, line: usize },
+}
+
+impl PlanError {
+    /// Where the pipeline declares the stage.
+    pub fn line(&self) -> usize {
+        match self {
+            PlanError::Input { line, .. } | PlanError::NothingFrozen { line, .. } => *line,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::Input { source, .. } => source.hint(),
+            PlanError::NothingFrozen { stage, .. } => {
+                Some(format!("run `{stage}` once without `frozen: true`"))
+            }
+        }
+    }
 }
 
 /// Plans the stages in `selected`, which come with all that they need.
@@ -111,12 +139,18 @@ pub fn plan(
         let plan_one = |index: usize| {
             let stage = &pipeline.stages[index];
             let is_forced = forced.contains(&stage.name);
-            let decision = plan_stage(stage, is_forced, &artifact, sources, store)?;
+            let (decision, frozen) = match stage.handling.frozen {
+                true => {
+                    let (record, frozen) = plan_frozen(stage, &artifact, sources, store)?;
+                    (Decision::Hit(record), Some(frozen))
+                }
+                false => (plan_stage(stage, is_forced, &artifact, sources, store)?, None),
+            };
             let seconds = match &decision {
                 Decision::Hit(record) => Some(record.seconds),
-                _ => store.records_of_stage(&stage.name, 1).first().map(|record| record.seconds),
+                _ => store.history_of(stage, 1).first().map(|record| record.seconds),
             };
-            Ok(PlannedStage { stage: index, decision, seconds })
+            Ok(PlannedStage { stage: index, decision, seconds, frozen })
         };
         // Starting threads takes longer than planning a few stages.
         let level: Result<Vec<PlannedStage>, PlanError> = match level.len() {
@@ -146,13 +180,55 @@ fn plan_stage(
     store: &Store,
 ) -> Result<Decision, PlanError> {
     Ok(match resolve(stage, artifact, sources)? {
-        Resolution::Known(resolved) => decide(stage, &resolved, forced, store),
+        Resolution::Known(resolved) => decide(stage, &resolved, forced, sources, store),
         Resolution::Unknown { known, stages, downloads } => Decision::Wait(Wait {
             stages,
             downloads: downloads.iter().map(Input::to_string).collect(),
-            certain: certain_reason(stage, known, forced, store),
+            certain: certain_reason(stage, known, forced, sources, store),
         }),
     })
+}
+
+/// The result of a stage that never runs: its newest record with all objects that readers may
+/// ask for. One of just this key goes first: then the stage is simply up to date.
+fn plan_frozen(
+    stage: &Stage,
+    artifact: &dyn Fn(&str, &str) -> Option<Artifact>,
+    sources: &Sources,
+    store: &Store,
+) -> Result<(Box<Record>, Frozen), PlanError> {
+    let is_whole = |record: &Record| {
+        let declared = |output: &Output| record.outputs.contains_key(&output.name);
+        stage.outputs.iter().all(declared)
+            && record.outputs.values().all(|artifact| store.holds(artifact))
+    };
+    let (fields, known) = match resolve(stage, artifact, sources)? {
+        Resolution::Known(resolved) => {
+            if let Some(record) = store.record(resolved.key).filter(is_whole) {
+                return Ok((Box::new(record), Frozen { differs: None }));
+            }
+            (resolved.fields, true)
+        }
+        Resolution::Unknown { known, .. } => (KeyFields::of(stage, known), false),
+    };
+    // Variants share their history, but one is not another's result.
+    let is_own = |record: &Record| stage.family() == stage.name || record.stage == stage.name;
+    let records = store.records_of_stage(stage.family(), usize::MAX);
+    let found = records.into_iter().find(|record| is_own(record) && is_whole(record));
+    let Some(record) = found else {
+        let (stage, line) = (stage.name.clone(), stage.line);
+        return Err(PlanError::NothingFrozen { stage, line });
+    };
+    let mut changes = changes(stage, &record.fields, &fields);
+    if !known {
+        changes.retain(|change| !is_unknown(stage, change));
+    }
+    let (since, key) = (record.when.clone(), record.key);
+    let mut differs = (!changes.is_empty()).then_some(Reason::Changed { changes, since, key });
+    if let Some(differs) = &mut differs {
+        differs.name_files(&|folder| listing::read(folder, store, sources));
+    }
+    Ok((Box::new(record), Frozen { differs }))
 }
 
 /// Finds the inputs of a stage. `artifact` knows what other stages have produced so far.
@@ -175,7 +251,7 @@ pub fn resolve(
                 artifact.map(|artifact| Place::Object { artifact, stage: stage.clone() })
             }
             other => {
-                let found = sources.find(other).map_err(|source| PlanError {
+                let found = sources.find(other).map_err(|source| PlanError::Input {
                     stage: stage.name.clone(),
                     line: stage.line,
                     input: name.clone(),
@@ -202,13 +278,20 @@ pub fn resolve(
 
 /// Whether a stage with known inputs is a hit. A hit is believed only if every object that it
 /// names is there.
-pub fn decide(stage: &Stage, resolved: &Resolved, forced: bool, store: &Store) -> Decision {
+pub fn decide(
+    stage: &Stage,
+    resolved: &Resolved,
+    forced: bool,
+    sources: &Sources,
+    store: &Store,
+) -> Decision {
     let key = resolved.key;
-    if forced {
-        return Decision::Run { key, reason: Reason::Forced };
+    if let Some(reason) = regardless(stage, forced) {
+        return Decision::Run { key, reason };
     }
     let Some(record) = store.record(key) else {
-        let reason = Reason::of_new_key(stage, &resolved.fields, store);
+        let mut reason = Reason::of_new_key(stage, &resolved.fields, store);
+        reason.name_files(&|folder| listing::read(folder, store, sources));
         return Decision::Run { key, reason };
     };
     let missing = record.outputs.iter().find(|(_, artifact)| !store.holds(artifact));
@@ -226,25 +309,31 @@ fn certain_reason(
     stage: &Stage,
     known: BTreeMap<String, Content>,
     forced: bool,
+    sources: &Sources,
     store: &Store,
 ) -> Option<Reason> {
+    if let Some(reason) = regardless(stage, forced) {
+        return Some(reason);
+    }
+    let mut reason = Reason::of_partial_key(stage, &KeyFields::of(stage, known), store)?;
+    reason.name_files(&|folder| listing::read(folder, store, sources));
+    Some(reason)
+}
+
+/// An input that is not known yet looks removed; it may turn out to be the same.
+fn is_unknown(stage: &Stage, change: &Change) -> bool {
+    match change {
+        Change::Input { name, to: None, .. } => stage.inputs.contains_key(name),
+        _ => false,
+    }
+}
+
+/// Why a stage runs whether there is a record or not.
+fn regardless(stage: &Stage, forced: bool) -> Option<Reason> {
     if forced {
         return Some(Reason::Forced);
     }
-    let fields = KeyFields::of(stage, known);
-    match Reason::of_new_key(stage, &fields, store) {
-        Reason::Changed { changes, since, key } => {
-            // An input that is not known yet looks removed; it may turn out to be the same.
-            let unknown = |change: &Change| match change {
-                Change::Input { name, to: None, .. } => stage.inputs.contains_key(name),
-                _ => false,
-            };
-            let changes: Vec<Change> =
-                changes.into_iter().filter(|change| !unknown(change)).collect();
-            (!changes.is_empty()).then_some(Reason::Changed { changes, since, key })
-        }
-        reason => Some(reason),
-    }
+    stage.handling.always.then_some(Reason::Always)
 }
 
 impl Place {

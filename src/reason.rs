@@ -9,10 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::digest::{Content, Digest};
+use crate::folder_change::FolderChange;
 use crate::key::{ActionField, Key, KeyFields};
 use crate::pipeline::{Input, Stage};
 use crate::record::Record;
 use crate::store::Store;
+use crate::tree::Tree;
 
 /// Why a stage runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,20 +38,54 @@ pub enum Reason {
         digest: Digest,
     },
     Forced,
+    /// `always: true`
+    Always,
 }
 
 /// One field of the key that differs. `None` is where there is no such field.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "field", rename_all = "snake_case")]
 pub enum Change {
-    Builtin { from: String, to: String },
-    Version { builtin: String, from: u32, to: u32 },
-    Command { from: String, to: String },
-    Param { name: String, from: Option<Value>, to: Option<Value> },
-    Input { name: String, from: Option<Content>, to: Option<Content>, origin: Option<String> },
-    Output { name: String, declared: bool },
-    Env { name: String, from: Option<String>, to: Option<String> },
-    Salt { from: Option<String>, to: Option<String> },
+    Builtin {
+        from: String,
+        to: String,
+    },
+    Version {
+        builtin: String,
+        from: u32,
+        to: u32,
+    },
+    Command {
+        from: String,
+        to: String,
+    },
+    Param {
+        name: String,
+        from: Option<Value>,
+        to: Option<Value>,
+    },
+    Input {
+        name: String,
+        from: Option<Content>,
+        to: Option<Content>,
+        origin: Option<String>,
+        /// Of a folder, where both listings are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files: Option<FolderChange>,
+    },
+    Output {
+        name: String,
+        declared: bool,
+    },
+    Env {
+        name: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    Salt {
+        from: Option<String>,
+        to: Option<String>,
+    },
 }
 
 /// How many earlier records of a stage are looked at.
@@ -58,7 +94,52 @@ const NEAREST_OF: usize = 64;
 impl Reason {
     /// Why a stage without a record runs.
     pub fn of_new_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Reason {
-        nearest(stage, fields, &store.records_of_stage(&stage.name, NEAREST_OF))
+        nearest(stage, fields, &store.history_of(stage, NEAREST_OF))
+    }
+
+    /// Names the files that differ in folders, as far as `listing` knows what was in them.
+    pub fn name_files(&mut self, listing: &dyn Fn(Content) -> Option<Tree>) {
+        let Reason::Changed { changes, .. } = self else { return };
+        for change in changes {
+            if let Change::Input { from: Some(from), to: Some(to), files, .. } = change
+                && let (Some(from), Some(to)) = (listing(*from), listing(*to))
+            {
+                *files = Some(FolderChange::between(&from, &to));
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// Why a stage runs whatever its unknown inputs turn out to be; `fields` lacks those. `None`:
+    /// they may be what they were in an earlier record.
+    pub fn of_partial_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Option<Reason> {
+        let records = store.history_of(stage, NEAREST_OF);
+        let compared = records.iter().map(|record| {
+            let mut changes = changes(stage, &record.fields, fields);
+            // An input that is not known yet looks removed; it may turn out to be the same.
+            changes.retain(|change| match change {
+                Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
+                _ => true,
+            });
+            // But one that there was not at all, such as a new entry of a set, is a change.
+            let unknown =
+                stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
+            for (name, input) in
+                unknown.filter(|(name, _)| !record.fields.inputs.contains_key(*name))
+            {
+                let (name, origin) = (name.clone(), Some(origin(input)));
+                changes.push(Change::Input { name, from: None, to: None, origin, files: None });
+            }
+            (changes, record)
+        });
+        match compared.min_by_key(|(changes, _)| changes.len()) {
+            None => Some(Reason::NeverRan),
+            Some((changes, _)) if changes.is_empty() => None,
+            Some((changes, record)) => {
+                Some(Reason::Changed { changes, since: record.when.clone(), key: record.key })
+            }
+        }
     }
 }
 
@@ -76,6 +157,15 @@ fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
 
 /// The fields that differ between an earlier run's key and now, in the order of the key table.
 pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
+    changes_between(from, to, &|name| stage.inputs.get(name).map(origin))
+}
+
+/// As [`changes`], for two earlier runs; `origin` says where an input comes from, if that is known.
+pub fn changes_between(
+    from: &KeyFields,
+    to: &KeyFields,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     changes.extend(action_change(&from.action, &to.action));
     for name in names(from.params.keys(), to.params.keys()) {
@@ -87,8 +177,8 @@ pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
     for name in names(from.inputs.keys(), to.inputs.keys()) {
         let (from, to) = (from.inputs.get(name).copied(), to.inputs.get(name).copied());
         if from != to {
-            let origin = stage.inputs.get(name).map(origin);
-            changes.push(Change::Input { name: name.clone(), from, to, origin });
+            let origin = origin(name);
+            changes.push(Change::Input { name: name.clone(), from, to, origin, files: None });
         }
     }
     for name in from.outputs.symmetric_difference(&to.outputs) {
@@ -175,6 +265,7 @@ impl fmt::Display for Reason {
                 write!(f, "output `{output}` was damaged in the store ({})", digest.short())
             }
             Reason::Forced => f.write_str("forced"),
+            Reason::Always => f.write_str("always"),
         }
     }
 }
@@ -193,7 +284,10 @@ impl fmt::Display for Change {
                 from.as_ref().map(value_text),
                 to.as_ref().map(value_text),
             ),
-            Change::Input { name, from, to, origin } => {
+            Change::Input { name, files: Some(files), .. } => {
+                write!(f, "input `{name}` changed: {files}")
+            }
+            Change::Input { name, from, to, origin, .. } => {
                 let what = match (from, to) {
                     (None, _) => "added",
                     (_, None) => "removed",

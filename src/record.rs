@@ -51,30 +51,41 @@ pub struct MetricsRow {
     pub values: BTreeMap<String, f64>,
 }
 
-const CHECK: &str = ",\"check\":\"";
-
 impl Record {
-    /// One line of JSON whose last member is the BLAKE3 of all before it.
+    /// See [`with_check`].
     pub fn to_text(&self) -> String {
-        // Strings, numbers and digests always serialize; an empty text would not be read back.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.pop();
-        let check = Digest::of_bytes(text.as_bytes());
-        text.push_str(CHECK);
-        text.push_str(&check.to_string());
-        text.push_str("\"}\n");
-        text
+        with_check(self)
     }
 
     /// Reads such a text; `None` if it is damaged or not of this key.
     pub fn parse(text: &str, key: Key) -> Option<Record> {
-        let at = text.rfind(CHECK)?;
-        let (body, rest) = (&text[..at], &text[at + CHECK.len()..]);
-        let check: Digest = rest.strip_suffix("\"}\n")?.parse().ok()?;
-        (check == Digest::of_bytes(body.as_bytes())).then_some(())?;
+        is_whole(text).then_some(())?;
         let record: Record = serde_json::from_str(text).ok()?;
         (record.key == key).then_some(record)
     }
+}
+
+const CHECK: &str = ",\"check\":\"";
+
+/// One line of JSON whose last member is the BLAKE3 of all before it. The value is a struct of
+/// strings, numbers and digests, with a field at least.
+pub fn with_check(value: &impl Serialize) -> String {
+    // Such a value always serializes; an empty text would not be read back.
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    text.pop();
+    let check = Digest::of_bytes(text.as_bytes());
+    text.push_str(CHECK);
+    text.push_str(&check.to_string());
+    text.push_str("\"}\n");
+    text
+}
+
+/// Whether a text of [`with_check`] is as it was written.
+pub fn is_whole(text: &str) -> bool {
+    let Some(at) = text.rfind(CHECK) else { return false };
+    let (body, rest) = (&text[..at], &text[at + CHECK.len()..]);
+    let check = rest.strip_suffix("\"}\n").and_then(|check| check.parse::<Digest>().ok());
+    check == Some(Digest::of_bytes(body.as_bytes()))
 }
 
 /// Now, as records write it.

@@ -6,12 +6,16 @@
 //! cache/objects/ab/<digest>        a file, read-only
 //! cache/objects/ab/<digest>.tree   a folder's listing
 //! cache/records/ab/<key>.json      what a run of that key produced
-//! cache/stages/<stage>/<key>       empty: this stage once had that key
+//! cache/stages/<stage>/<key>       empty: this stage, or a variant of it, once had that key
 //! cache/published/<digest>         what was last copied to a path in the tree
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
+//! cache/continuations/…            states that longer runs go on from
 //! cache/locks/<key>                locked while some process runs that key
+//! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
+//! cache/runs/<id>.json             what a run of the pipeline did
+//! cache/in-use                     locked: by runs together, by `cache gc` alone
 //! cache/index                      digests of source files
 //! cache/tmp/                       what is not finished
 //! ```
@@ -20,6 +24,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use stages::Kind;
@@ -27,6 +32,7 @@ use stages::Kind;
 use crate::digest::{Content, Digest};
 use crate::disk;
 use crate::file_error::FileError;
+use crate::history::Families;
 use crate::key::Key;
 use crate::lock::Lock;
 use crate::record::{Artifact, Record};
@@ -37,6 +43,7 @@ use crate::tree::{Tree, TreeFile, files_below};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    pub(crate) families: Arc<Families>,
 }
 
 /// An object whose bytes are not those that its name promises.
@@ -46,7 +53,7 @@ pub struct Damaged(pub Digest);
 impl Store {
     /// Nothing is read or made.
     pub fn new(root: &Path) -> Store {
-        Store { root: root.to_owned() }
+        Store { root: root.to_owned(), families: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -73,6 +80,54 @@ impl Store {
 
     pub fn index_file(&self) -> PathBuf {
         self.root.join("index")
+    }
+
+    pub fn records_folder(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    pub fn objects_folder(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    pub fn listings_folder(&self) -> PathBuf {
+        self.root.join("listings")
+    }
+
+    pub fn continuations_folder(&self) -> PathBuf {
+        self.root.join("continuations")
+    }
+
+    pub fn markers_folder(&self) -> PathBuf {
+        self.root.join("stages")
+    }
+
+    pub fn logs_folder(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn states_folder(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub fn notes_folder(&self) -> PathBuf {
+        self.root.join("published")
+    }
+
+    pub fn quarantine_folder(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub fn in_use_file(&self) -> PathBuf {
+        self.root.join("in-use")
+    }
+
+    pub fn runs_folder(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run_file(&self, id: &str) -> PathBuf {
+        self.runs_folder().join(format!("{id}.json"))
     }
 
     pub fn scratch_folder(&self) -> PathBuf {
@@ -118,7 +173,7 @@ impl Store {
 
     // Records.
 
-    fn record_file(&self, key: Key) -> PathBuf {
+    pub fn record_file(&self, key: Key) -> PathBuf {
         let name = key.to_string();
         self.root.join("records").join(&name[..2]).join(format!("{name}.json"))
     }
@@ -241,7 +296,7 @@ impl Store {
         Ok(Err(Damaged(digest)))
     }
 
-    fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
         let name =

@@ -1,4 +1,7 @@
-//! `pipe cache`: what is in the store.
+//! `pipe cache`: what is in the store. Checking and tidying it up have files of their own.
+
+mod gc;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +18,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
 use crate::record::Record;
+use crate::show::text::fit;
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
@@ -28,6 +32,11 @@ pub enum CacheCommand {
     Show(Target),
     /// Print an artifact's bytes; of a folder, the listing, or one file as `stage:output/FILE`
     Cat(Target),
+    /// Say what takes the space, by stage and output
+    Du(gc::DuOptions),
+    /// Read everything and say what is damaged
+    Verify(verify::VerifyOptions),
+    Gc(gc::GcOptions),
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +53,9 @@ pub fn execute(
     console: &Console,
 ) -> Result<Exit, Error> {
     match command {
+        CacheCommand::Du(options) => return gc::du(options, globals, console),
+        CacheCommand::Verify(options) => return verify::execute(options, globals, console),
+        CacheCommand::Gc(options) => return gc::execute(options, globals, console),
         CacheCommand::Ls { json } => {
             let project = Project::load(globals, &OverrideOptions::default().overrides())?;
             let mut records = project.store.records();
@@ -104,13 +116,16 @@ fn file_of(project: &Project, folder: Content, name: &str, inner: &str) -> Resul
     }
 }
 
+/// The name of a variant may be long; the digest after it is what can be copied.
+const NAME_WIDTH: usize = 44;
+
 fn listing(records: &[Record]) -> String {
     let mut rows = Vec::new();
     for record in records {
         for (output, artifact) in &record.outputs {
             let kind = if artifact.content.kind == Kind::Folder { "/" } else { "" };
             rows.push(vec![
-                format!("{}:{output}{kind}", record.stage),
+                fit(&format!("{}:{output}{kind}", record.stage), NAME_WIDTH),
                 artifact.content.digest.short(),
                 format!("{:>8}", bytes(artifact.bytes)),
                 format!("{} ago", age(&record.when)),

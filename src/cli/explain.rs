@@ -17,7 +17,7 @@ pub struct ExplainOptions {
     overrides: OverrideOptions,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub fn execute(

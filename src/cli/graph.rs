@@ -32,6 +32,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let format = match options.format {
+        GraphFormat::Text if globals.verbose => Format::LongText,
         GraphFormat::Text => Format::Text,
         GraphFormat::Dot => Format::Dot,
         GraphFormat::Mermaid => Format::Mermaid,

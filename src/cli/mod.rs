@@ -1,14 +1,22 @@
 //! What the user typed. Each subcommand has a file; what they share is in [`project`].
 
 mod cache;
+mod carry_out;
+mod diff;
 mod explain;
 mod graph;
+mod log;
 pub mod project;
+pub mod resources;
+mod restore;
 mod run;
+pub mod select;
 mod show;
 mod stage;
 mod stages;
 mod status;
+mod sweep;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -78,13 +86,23 @@ pub struct OverrideOptions {
 enum Command {
     /// Run the stages that are not up to date
     Run(run::RunOptions),
+    /// Run the pipeline with many combinations of values, and compare what comes of them
+    Sweep(sweep::SweepOptions),
     /// Say what is up to date, and why the rest is not
     Status(status::StatusOptions),
     /// Say why a stage would run, field by field
     Explain(explain::ExplainOptions),
     /// Draw the graph of stages
     Graph(graph::GraphOptions),
-    /// Look into the store
+    /// List the runs: when, what ran, how long, what came out
+    Log(log::LogOptions),
+    /// Compare two runs: parameters, inputs, metrics
+    Diff(diff::DiffOptions),
+    /// Put back what an earlier run had published
+    Restore(restore::RestoreOptions),
+    /// Run a stage again in a corner and compare what comes out
+    Verify(verify::VerifyOptions),
+    /// Look into the store, check it, tidy it up
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
@@ -110,6 +128,17 @@ impl Cli {
         Console::new(color, self.globals.quiet, self.globals.verbose)
     }
 
+    /// Whether the end is to be told as JSON as well, if it is an error.
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Run(options) => options.carry_out.json,
+            Command::Sweep(options) => options.carry_out.json,
+            Command::Status(options) => options.json,
+            Command::Explain(options) => options.json,
+            _ => false,
+        }
+    }
+
     /// Does what was asked.
     pub fn execute(self, console: &Console) -> Result<Exit, Error> {
         if let Some(folder) = &self.globals.directory {
@@ -119,9 +148,14 @@ impl Cli {
         let globals = &self.globals;
         match self.command {
             Command::Run(options) => run::execute(&options, globals, console),
+            Command::Sweep(options) => sweep::execute(&options, globals, console),
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
             Command::Graph(options) => graph::execute(&options, globals, console),
+            Command::Log(options) => log::execute(&options, globals, console),
+            Command::Diff(options) => diff::execute(&options, globals, console),
+            Command::Restore(options) => restore::execute(&options, globals, console),
+            Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),
@@ -140,8 +174,21 @@ impl OverrideOptions {
     }
 }
 
+/// At the first `=`; in `finetune@seed=1.epochs=2` at that after the parameter's name.
 fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected `KEY=VALUE`")?;
+    let at_equals = || text.match_indices('=').map(|(at, _)| text.split_at(at));
+    let for_variant = at_equals().find(|(key, _)| {
+        let name = key.rsplit_once('.').filter(|(stage, _)| stage.contains('@'));
+        name.is_some_and(|(_, name)| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.chars().all(|other| other.is_ascii_alphanumeric() || "_-".contains(other))
+        })
+    });
+    let first = at_equals().next();
+    let is_for_variant = first.is_some_and(|(key, _)| key.contains('@'));
+    let split = for_variant.filter(|_| is_for_variant).or(first);
+    let (key, value) = split.ok_or("expected `KEY=VALUE`")?;
+    let value = &value[1..];
     if key.is_empty() {
         return Err("there is no key before `=`".to_owned());
     }

@@ -1,7 +1,7 @@
 //! What nearly every subcommand starts from: the pipeline, its graph, its store.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Globals;
 use crate::console::Console;
@@ -9,9 +9,11 @@ use crate::console::text::age;
 use crate::error::Error;
 use crate::file_error::FileError;
 use crate::graph::Graph;
+use crate::in_use::InUse;
 use crate::index::Index;
+use crate::pipeline::variants::{family, label, matches};
 use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
-use crate::plan::{Decision, Plan, plan};
+use crate::plan::{Decision, Plan, PlanError, plan};
 use crate::record::{Artifact, Record};
 use crate::sources::Sources;
 use crate::store::Store;
@@ -24,23 +26,49 @@ pub struct Project {
     pub store: Store,
 }
 
+/// The folder of the pipeline and its store, whether the pipeline is right or wrong: for commands
+/// that look at what is in the store only.
+pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
+    let file = pipeline_file(globals)?;
+    let file = std::path::absolute(&file).map_err(FileError::at("locating", &file))?;
+    let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let store = store(globals, &root)?;
+    Ok((root, store))
+}
+
+/// The pipeline's file: as the options say, or the nearest one.
+pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
+    let found = || find_pipeline_file(Path::new("."));
+    globals.file.clone().or_else(found).ok_or_else(|| {
+        let folder = std::env::current_dir().unwrap_or_default();
+        Error::NoPipeline { folder }
+    })
+}
+
+fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
+    let folder = match &globals.cache {
+        Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
+        None => root.join("cache"),
+    };
+    Ok(Store::new(&folder))
+}
+
+/// Keeps `cache gc` away from a store until the result is dropped.
+pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
+    let mut waiting = || console.note("waiting for another `pipe` that has the store alone");
+    Ok(InUse::together(store, &mut waiting)?)
+}
+
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let file = match &globals.file {
-            Some(file) => file.clone(),
-            None => find_pipeline_file(Path::new(".")).ok_or_else(|| {
-                let folder = std::env::current_dir().unwrap_or_default();
-                Error::NoPipeline { folder }
-            })?,
-        };
-        let pipeline = Pipeline::load(&file, overrides)?;
+        Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
+    }
+
+    /// Around a pipeline that is loaded already.
+    pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
-        let root = match &globals.cache {
-            Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
-            None => pipeline.root.join("cache"),
-        };
-        let store = Store::new(&root);
+        let store = store(globals, &pipeline.root)?;
         Ok(Project { pipeline, graph, store })
     }
 
@@ -50,13 +78,17 @@ impl Project {
         Sources::new(index, self.store.root(), offline)
     }
 
-    /// The place of a stage in the pipeline.
+    /// The place of a stage in the pipeline; of several variants one has to be named.
     pub fn stage_index(&self, name: &str) -> Result<usize, Error> {
-        let names = || self.pipeline.stages.iter().map(|stage| stage.name.as_str());
-        names().position(|known| known == name).ok_or_else(|| Error::UnknownStage {
-            name: name.to_owned(),
-            nearest: nearest(name, names()).map(str::to_owned),
-        })
+        let meant = self.stage_indices(name)?;
+        match meant[..] {
+            [one] => Ok(one),
+            _ => Err(Error::ManyVariants {
+                name: name.to_owned(),
+                count: meant.len(),
+                first: self.pipeline.stages[meant[0]].name.clone(),
+            }),
+        }
     }
 
     /// The stages of these names with all that they need; all stages if none is named.
@@ -64,9 +96,30 @@ impl Project {
         if names.is_empty() {
             return Ok((0..self.pipeline.stages.len()).collect());
         }
-        let stages: Result<Vec<usize>, Error> =
-            names.iter().map(|name| self.stage_index(name)).collect();
-        Ok(self.graph.upstream(&stages?))
+        let mut stages = Vec::new();
+        for name in names {
+            stages.extend(self.stage_indices(name)?);
+        }
+        Ok(self.graph.upstream(&stages))
+    }
+
+    /// The places of the stages that a name means: of all variants, if it has some.
+    pub fn stage_indices(&self, name: &str) -> Result<Vec<usize>, Error> {
+        let stages = self.pipeline.stages.iter().enumerate();
+        let meant = stages.filter(|(_, stage)| matches(name, &stage.name));
+        let meant: Vec<usize> = meant.map(|(index, _)| index).collect();
+        if meant.is_empty() {
+            return Err(self.unknown_stage(name));
+        }
+        Ok(meant)
+    }
+
+    pub fn unknown_stage(&self, name: &str) -> Error {
+        let names = self.pipeline.stages.iter().flat_map(|stage| [stage.family(), &stage.name]);
+        Error::UnknownStage {
+            name: name.to_owned(),
+            nearest: nearest(name, names).map(str::to_owned),
+        }
     }
 
     pub fn plan(
@@ -75,7 +128,13 @@ impl Project {
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
-        Ok(plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)?)
+        plan(&self.pipeline, &self.graph, selected, forced, sources, &self.store)
+            .map_err(|error| self.plan_error(error))
+    }
+
+    /// An error of planning, with the file that it is about.
+    pub fn plan_error(&self, error: PlanError) -> Error {
+        Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
     }
 }
 
@@ -94,8 +153,12 @@ impl Project {
     }
 
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {
-        let index = self.stage_index(stage)?;
+        let index = match self.stage_index(stage) {
+            Err(unknown) => return self.record_of_sweep(stage, output).ok_or(unknown),
+            Ok(index) => index,
+        };
         let declared = &self.pipeline.stages[index];
+        let stage = declared.name.as_str();
         if declared.output(output).is_none() {
             let known = declared.outputs.iter().map(|output| format!("`{}`", output.name));
             return Err(Error::UnknownOutput {
@@ -113,8 +176,12 @@ impl Project {
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
-        let newest = self.store.records_of_stage(stage, usize::MAX).into_iter();
+        let newest = self.store.records_of_stage(declared.family(), usize::MAX).into_iter();
+        // Variants share their history; what another variant made is not meant.
+        let of_another =
+            |record: &Record| record.stage != stage && family(&record.stage) == declared.family();
         let newest = newest
+            .filter(|record| !of_another(record))
             .filter(|record| record.outputs.contains_key(output))
             .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
         let record = newest.ok_or_else(|| Error::NotMade {
@@ -125,6 +192,17 @@ impl Project {
         console
             .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
+    }
+
+    /// The newest record of a variant that is not in the file: a sweep has made it.
+    fn record_of_sweep(&self, stage: &str, output: &str) -> Option<Record> {
+        label(stage)?;
+        let records = self.store.records_of_stage(family(stage), usize::MAX).into_iter();
+        let mut of_stage = records.filter(|record| record.stage == stage);
+        of_stage.find(|record| {
+            let complete = record.outputs.values().all(|artifact| self.store.holds(artifact));
+            complete && record.outputs.contains_key(output)
+        })
     }
 
     fn find_by_prefix(&self, prefix: &str) -> Result<(Record, Option<String>), Error> {

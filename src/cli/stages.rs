@@ -46,7 +46,8 @@ fn described(stage: &dyn Stage) -> String {
     text.push_str("\ninputs\n");
     for input in stage.inputs() {
         let needed = if input.required { "" } else { ", optional" };
-        let _ = writeln!(text, "  {} ({}{needed})", input.name, kind_name(input.kind));
+        let many = if input.many { "any number, each a " } else { "" };
+        let _ = writeln!(text, "  {} ({many}{}{needed})", input.name, kind_name(input.kind));
         text.push_str(&wrapped(input.doc, 6));
     }
     text.push_str("\noutputs\n");
@@ -62,6 +63,7 @@ fn described(stage: &dyn Stage) -> String {
             None => "must be given".to_owned(),
             Some(serde_json::Value::Null) => "not set by default".to_owned(),
             Some(value) if value.as_str() == Some("") => "default empty".to_owned(),
+            Some(value) if value.as_str() == Some(" ") => "default a space".to_owned(),
             Some(value) => format!("default {}", value_text(&value)),
         };
         let _ = writeln!(text, "  {}: {} ({default})", param.name, param.kind.expected());

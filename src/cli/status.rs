@@ -16,7 +16,7 @@ pub struct StatusOptions {
     overrides: OverrideOptions,
     /// Print one JSON object a stage
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub fn execute(

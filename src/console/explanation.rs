@@ -1,28 +1,53 @@
 //! `explain` for people: what a stage comes to, every difference in full, and the key's fields.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::console::plan_view::sentence;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{age, bytes, figures, seconds};
-use crate::pipeline::Stage;
-use crate::plan::{Decision, PlannedStage};
+use crate::console::text::{age, bytes, figures, grouped, seconds};
+use crate::continuation;
+use crate::folder_change::FolderChange;
+use crate::pipeline::{Stage, input_and_entry};
+use crate::plan::{Decision, Frozen, PlannedStage};
 use crate::reason::{Change, Reason, origin, value_text};
 use crate::record::Record;
 use crate::show::text::printable;
 use crate::store::Store;
 
-pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Palette) -> String {
+/// Of a set with more entries than this the first ones are shown.
+const ENTRIES: usize = 8;
+
+pub fn text(
+    planned: &PlannedStage,
+    stage: &Stage,
+    store: &Store,
+    palette: &Palette,
+    verbose: bool,
+) -> String {
     let name = paint(palette.name, &stage.name);
     let mut text = String::new();
     match &planned.decision {
         Decision::Hit(record) => {
-            let _ = writeln!(text, "{name} is up to date");
+            let _ = match &planned.frozen {
+                Some(frozen) => {
+                    let differs = frozen.differs.as_ref();
+                    let though = differs.map(|reason| format!(", though {}", headline(reason)));
+                    writeln!(text, "{name} is frozen{}", though.unwrap_or_default())
+                }
+                None => writeln!(text, "{name} is up to date"),
+            };
+            if let Some(Frozen { differs: Some(reason) }) = &planned.frozen {
+                describe_reason(&mut text, reason, store);
+            }
             describe_record(&mut text, record);
         }
         Decision::Run { reason, .. } => {
             let _ = writeln!(text, "{name} will run: {}", headline(reason));
             describe_reason(&mut text, reason, store);
+            if let Some(outlook) = continuation::outlook(stage, reason, store) {
+                let _ = writeln!(text, "  {}", printable(&outlook));
+            }
         }
         Decision::Wait(wait) => {
             let _ = writeln!(
@@ -41,7 +66,7 @@ pub fn text(planned: &PlannedStage, stage: &Stage, store: &Store, palette: &Pale
         }
     }
     text.push_str("\nwhat enters its key\n");
-    describe_stage(&mut text, stage);
+    describe_stage(&mut text, stage, if verbose { usize::MAX } else { ENTRIES });
     text
 }
 
@@ -61,20 +86,45 @@ fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
     let took = took.unwrap_or_default();
     let _ = writeln!(text, "  compared with its run of {when} ago{took} (key {})", key.short());
     for change in changes {
-        match change {
-            Change::Command { from, to } => {
-                text.push_str("  command\n");
-                lines(text, "-", from);
-                lines(text, "+", to);
-            }
-            Change::Input { from: Some(from), to: Some(to), .. } => {
-                let (from, to) = (from.digest.short(), to.digest.short());
-                let _ = writeln!(text, "  {change}: {from} → {to}");
-            }
-            other => {
-                let _ = writeln!(text, "  {other}");
-            }
+        describe_change(text, change);
+    }
+}
+
+/// One difference in full, moved in.
+pub(super) fn describe_change(text: &mut String, change: &Change) {
+    match change {
+        Change::Command { from, to } => {
+            text.push_str("  command\n");
+            lines(text, "-", from);
+            lines(text, "+", to);
         }
+        Change::Input { name, files: Some(files), origin, .. } => {
+            let origin = origin.as_ref().map(|origin| format!(" ({})", printable(origin)));
+            let _ = writeln!(text, "  input `{name}` changed{}", origin.unwrap_or_default());
+            describe_files(text, files);
+        }
+        Change::Input { from: Some(from), to: Some(to), .. } => {
+            let (from, to) = (from.digest.short(), to.digest.short());
+            let _ = writeln!(text, "  {change}: {from} → {to}");
+        }
+        other => {
+            let _ = writeln!(text, "  {other}");
+        }
+    }
+}
+
+fn describe_files(text: &mut String, files: &FolderChange) {
+    const SHOWN: usize = 12;
+    let of = |sign, list: &[String]| -> Vec<String> {
+        list.iter().map(|path| format!("    {sign} {}", printable(path))).collect()
+    };
+    let all = [of("~", &files.changed), of("+", &files.added), of("-", &files.removed)].concat();
+    for line in all.iter().take(SHOWN) {
+        let _ = writeln!(text, "{line}");
+    }
+    let rest = all.len().saturating_sub(SHOWN) + files.more;
+    if rest > 0 {
+        let _ = writeln!(text, "    … {} more", grouped(rest as u64));
     }
 }
 
@@ -102,7 +152,7 @@ fn describe_record(text: &mut String, record: &Record) {
     }
 }
 
-fn describe_stage(text: &mut String, stage: &Stage) {
+fn describe_stage(text: &mut String, stage: &Stage, entries_shown: usize) {
     match &stage.action {
         crate::pipeline::Action::Builtin { name, version } => {
             let _ = writeln!(text, "  built-in {name}, version {version}");
@@ -112,8 +162,18 @@ fn describe_stage(text: &mut String, stage: &Stage) {
             lines(text, "$", command);
         }
     }
-    for (name, input) in &stage.inputs {
-        let _ = writeln!(text, "  input {name}: bytes of {}", printable(&origin(input)));
+    let mut entries: BTreeMap<&str, usize> = BTreeMap::new();
+    for (key, input) in &stage.inputs {
+        let (name, _) = input_and_entry(key);
+        let count = entries.entry(name).or_default();
+        *count += 1;
+        if *count <= entries_shown {
+            let _ = writeln!(text, "  input {key}: bytes of {}", printable(&origin(input)));
+        }
+    }
+    for (name, count) in entries.into_iter().filter(|(_, count)| *count > entries_shown) {
+        let more = count - entries_shown;
+        let _ = writeln!(text, "  input {name}: {more} more entries (`-v` shows them)");
     }
     for (name, value) in &stage.params {
         let _ = writeln!(text, "  parameter {name}: {}", printable(&value_text(value)));

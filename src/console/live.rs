@@ -1,4 +1,4 @@
-//! The live area of a run: a line for each stage that is running.
+//! The live area of a run: a line for each stage that is running. And a bar for other long work.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -69,6 +69,37 @@ impl Live {
     pub fn line(&self, line: &str) {
         // The terminal may be gone.
         let _ = self.area.println(line);
+    }
+}
+
+/// How far one long piece of work is. Its threads advance it together.
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Of so many bytes; shows nothing without.
+    pub fn new(what: &'static str, bytes: Option<u64>) -> Progress {
+        Progress(bytes.map(|bytes| {
+            let bar = ProgressBar::new(bytes);
+            let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.with_prefix(what)
+        }))
+    }
+
+    pub fn advance(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 

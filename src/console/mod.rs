@@ -1,24 +1,42 @@
 //! Everything that is printed: data on standard output, talk on standard error. A reader that
 //! has gone away (`pipe status | head -1`) is no error.
 
+mod early_error;
 mod explanation;
+mod families;
 mod live;
+mod log_view;
 mod plan_view;
 mod run_view;
+mod store_view;
 mod style;
 mod summary;
+mod sweep_view;
 pub mod text;
+mod verify_view;
 
 use std::io::{self, IsTerminal, Write};
 
+pub use live::Progress;
+pub use plan_view::stage_sentence as sentence;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
 
+use crate::check::Checked;
+use crate::compare::Verified;
 use crate::error::Error;
+use crate::gc::Report;
+use crate::gc::usage::Usage;
+use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
+use crate::restore::RestoredOutput;
+use crate::run_diff::RunDiff;
+use crate::run_log::LoggedRun;
 use crate::store::Store;
+use crate::sweep::combine::Row;
+use crate::sweep::table::{self, Table};
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +86,21 @@ impl Console {
         }
     }
 
+    /// As [`Console::error`], for a program.
+    pub fn error_json(&self, error: &Error) {
+        // If nobody can be told, there is nobody to tell that.
+        let _ = self.data(&early_error::json(error));
+    }
+
     pub fn warning(&self, message: &str) {
         talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
+    }
+
+    /// Says what goes on.
+    pub fn note(&self, message: &str) {
+        if !self.quiet {
+            talk(message);
+        }
     }
 
     /// A plan as a table; as a forecast (`--dry-run`) or as the state of things (`status`).
@@ -82,7 +113,44 @@ impl Console {
     ) -> io::Result<()> {
         self.data(&match json {
             true => plan_view::json(plan, pipeline),
-            false => plan_view::text(plan, pipeline, forecast, &self.out),
+            false => plan_view::text(plan, pipeline, forecast, &self.out, self.fold_from()),
+        })
+    }
+
+    /// From how many variants a stage is one line.
+    fn fold_from(&self) -> usize {
+        const MANY: usize = 7;
+        if self.verbose { usize::MAX } else { MANY }
+    }
+
+    /// The sweeps of a file.
+    pub fn sweeps(&self, sweeps: &[Sweep], json: bool) -> io::Result<()> {
+        if sweeps.is_empty() && !json && !self.quiet {
+            talk("the file has no `sweeps:`; name values, such as `pipe sweep seed=1,2,3`");
+        }
+        self.data(&if json { sweep_view::list_json(sweeps) } else { sweep_view::list(sweeps) })
+    }
+
+    /// What a sweep would run.
+    pub fn sweep_plan(
+        &self,
+        plan: &Plan,
+        pipeline: &Pipeline,
+        rows: &[Row],
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&match json {
+            true => sweep_view::plan_json(plan, pipeline, rows),
+            false => sweep_view::plan(plan, pipeline, rows, &self.out, self.verbose),
+        })
+    }
+
+    /// What came of a sweep.
+    pub fn sweep_table(&self, table: &Table, json: bool, csv: bool) -> io::Result<()> {
+        self.data(&match (json, csv) {
+            (true, _) => table::json(table),
+            (_, true) => table::csv(table),
+            _ => sweep_view::text(table, &self.out),
         })
     }
 
@@ -96,8 +164,88 @@ impl Console {
     ) -> io::Result<()> {
         self.data(&match json {
             true => plan_view::stage_json(planned, stage),
-            false => explanation::text(planned, stage, store, &self.out),
+            false => explanation::text(planned, stage, store, &self.out, self.verbose),
         })
+    }
+
+    /// Runs of the log, newest first; `older` ones are not shown.
+    pub fn run_log(&self, runs: &[LoggedRun], older: usize, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => runs.iter().map(json_line).collect(),
+            false => log_view::log(runs, older, &self.out),
+        })
+    }
+
+    /// Two runs compared.
+    pub fn run_diff(
+        &self,
+        diff: &RunDiff,
+        from: &LoggedRun,
+        to: &LoggedRun,
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(diff),
+            false => log_view::diff(diff, from, to, &self.out),
+        })
+    }
+
+    /// What became of a run's published outputs.
+    pub fn restored(&self, id: &str, outputs: &[RestoredOutput], json: bool) -> io::Result<()> {
+        if json {
+            return self.data(&outputs.iter().map(json_line).collect::<String>());
+        }
+        log_view::restored(id, outputs).iter().for_each(|line| self.note(line));
+        Ok(())
+    }
+
+    /// What a collection removed, or would.
+    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(report),
+            false => store_view::collection(report, dry_run),
+        })
+    }
+
+    /// What takes the space.
+    pub fn usage(&self, usage: &Usage, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(usage),
+            false => store_view::usage(usage),
+        })
+    }
+
+    /// What is damaged in the store.
+    pub fn checked(
+        &self,
+        checked: &Checked,
+        repaired: bool,
+        store: &Store,
+        json: bool,
+    ) -> io::Result<()> {
+        if json {
+            return self.data(&json_line(checked));
+        }
+        self.data(&store_view::checked(checked, repaired, &self.out))?;
+        if let Some(hint) = store_view::after(checked, repaired, &store.quarantine_folder()) {
+            self.note(&format!("{} {hint}", paint(self.err.dim, "hint:")));
+        }
+        Ok(())
+    }
+
+    /// Whether a stage is bit-stable.
+    pub fn verified(&self, verified: &Verified, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(verified),
+            false => verify_view::text(verified, &self.out),
+        })
+    }
+
+    /// A bar on a terminal, for work over so many bytes that it takes a while.
+    pub fn progress(&self, what: &'static str, bytes: u64) -> Progress {
+        const WORTH_A_BAR: u64 = 1 << 28;
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, (shown && bytes >= WORTH_A_BAR).then_some(bytes))
     }
 
     /// Follows a run.
@@ -107,11 +255,21 @@ impl Console {
     }
 }
 
+/// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
+pub fn usage_error_json(message: &str) {
+    let _ = io::stdout().lock().write_all(early_error::usage_json(message).as_bytes());
+}
+
 fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Names, numbers, digests and reasons always serialize.
+fn json_line(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 /// A line to standard error. If nobody can be told, there is nobody to tell that.

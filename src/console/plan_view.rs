@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::console::families::lines;
 use crate::console::style::{Palette, paint};
 use crate::console::text::{WIDTH, count, names, seconds};
 use crate::key::Key;
 use crate::pipeline::{Pipeline, Stage};
-use crate::plan::{Decision, Plan, PlannedStage};
+use crate::plan::{Decision, Frozen, Plan, PlannedStage};
 use crate::reason::Reason;
 use crate::show::text::{columns, fit};
 
@@ -28,6 +29,8 @@ struct StagePlanned<'a> {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     waits_for: BTreeSet<&'a str>,
     may_be_cut_off: bool,
+    /// It is a hit whatever its inputs are; `why` says how they differ.
+    frozen: bool,
     /// What it took the last time.
     expected_seconds: Option<f64>,
 }
@@ -38,7 +41,8 @@ pub fn json(plan: &Plan, pipeline: &Pipeline) -> String {
 }
 
 pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
-    let sentence = sentence(&planned.decision);
+    let sentence = stage_sentence(planned);
+    let frozen = planned.frozen.is_some();
     let expected_seconds = planned.seconds;
     let (event, stage, none) = ("stage_planned", stage.name.as_str(), BTreeSet::new());
     let line = match &planned.decision {
@@ -47,10 +51,11 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
             stage,
             decision: "hit",
             key: Some(record.key),
-            why: None,
+            why: planned.frozen.as_ref().and_then(|frozen| frozen.differs.as_ref()),
             sentence,
             waits_for: none,
             may_be_cut_off: false,
+            frozen,
             expected_seconds,
         },
         Decision::Run { key, reason } => StagePlanned {
@@ -62,6 +67,7 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
             sentence,
             waits_for: none,
             may_be_cut_off: false,
+            frozen,
             expected_seconds,
         },
         Decision::Wait(wait) => StagePlanned {
@@ -73,6 +79,7 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
             sentence,
             waits_for: wait.stages.iter().chain(&wait.downloads).map(String::as_str).collect(),
             may_be_cut_off: wait.certain.is_none(),
+            frozen,
             expected_seconds,
         },
     };
@@ -81,6 +88,15 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
 }
 
 /// What a stage comes to, in words.
+pub fn stage_sentence(planned: &PlannedStage) -> String {
+    match &planned.frozen {
+        Some(Frozen { differs: Some(reason) }) => format!("frozen, though {reason}"),
+        Some(Frozen { differs: None }) => "frozen".to_owned(),
+        None => sentence(&planned.decision),
+    }
+}
+
+/// The same of one that is not frozen.
 pub fn sentence(decision: &Decision) -> String {
     match decision {
         Decision::Hit(_) => "up to date".to_owned(),
@@ -96,28 +112,33 @@ pub fn sentence(decision: &Decision) -> String {
     }
 }
 
-pub fn text(plan: &Plan, pipeline: &Pipeline, forecast: bool, palette: &Palette) -> String {
-    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.clone();
-    let widest = plan.stages.iter().map(|planned| columns(&name(planned))).max().unwrap_or(0);
-    let widest = widest.min(WIDTH / 3);
+/// The plan as a table. Of a stage with `fold_from` variants or more there is one line.
+pub fn text(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    forecast: bool,
+    palette: &Palette,
+    fold_from: usize,
+) -> String {
+    let lines = lines(plan, pipeline, fold_from);
+    let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
+    // The names of variants say more than the reasons.
+    let variants = lines.iter().any(|line| line.name.contains('='));
+    let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();
-    for planned in &plan.stages {
-        let (mark, style) = match planned.decision {
-            Decision::Hit(_) => ("✓", palette.good),
-            Decision::Run { .. } => ("●", palette.warning),
-            Decision::Wait(_) => ("○", palette.warning),
-        };
-        let name = fit(&name(planned), widest);
+    for line in lines {
+        let good = ['✓', '*'].contains(&line.mark);
+        let style = if good { palette.good } else { palette.warning };
+        let name = fit(&line.name, widest);
         let gap = " ".repeat(widest - columns(&name));
-        let cost = planned.seconds.map(seconds).unwrap_or_default();
-        let room = WIDTH.saturating_sub(widest + 5 + columns(&cost) + 2);
-        let sentence = fit(&sentence(&planned.decision), room);
+        let room = WIDTH.saturating_sub(widest + 5 + columns(&line.cost) + 2);
+        let sentence = fit(&line.sentence, room);
         let space = " ".repeat(room.saturating_sub(columns(&sentence)) + 2);
         let line = format!(
             "{} {}{gap}  {sentence}{space}{}",
-            paint(style, mark),
+            paint(style, &line.mark.to_string()),
             paint(palette.name, &name),
-            paint(palette.dim, &cost)
+            paint(palette.dim, &line.cost)
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -129,10 +150,18 @@ pub fn text(plan: &Plan, pipeline: &Pipeline, forecast: bool, palette: &Palette)
 fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
     let (hits, others): (Vec<_>, Vec<_>) =
         plan.stages.iter().partition(|planned| matches!(planned.decision, Decision::Hit(_)));
+    let (frozen, hits): (Vec<&PlannedStage>, Vec<_>) =
+        hits.into_iter().partition(|planned| planned.frozen.is_some());
+    let frozen: Vec<&str> =
+        frozen.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+    let are_frozen = frozen_in_words(&frozen);
     let hits = match (hits.len(), others.len()) {
+        (0, 0) => return format!("{}\n", are_frozen.trim_start_matches("; ")),
         (0, _) => String::new(),
-        (1, 0) => return "the only stage is up to date\n".to_owned(),
-        (all, 0) => return format!("all {all} stages are up to date\n"),
+        (1, 0) if frozen.is_empty() => return "the only stage is up to date\n".to_owned(),
+        (1, 0) => return format!("1 stage is up to date{are_frozen}\n"),
+        (all, 0) if frozen.is_empty() => return format!("all {all} stages are up to date\n"),
+        (some, 0) => return format!("{} are up to date{are_frozen}\n", count(some, "stage")),
         (1, _) => "; 1 stage is up to date".to_owned(),
         (some, _) => format!("; {} are up to date", count(some, "stage")),
     };
@@ -152,5 +181,17 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         .iter()
         .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
-    crate::console::text::wrapped(&format!("{verb} {}{cost}{most}{hits}", names(&stages)), 0)
+    crate::console::text::wrapped(
+        &format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)),
+        0,
+    )
+}
+
+/// `; split and finetune are frozen`, or nothing.
+pub fn frozen_in_words(stages: &[&str]) -> String {
+    match stages {
+        [] => String::new(),
+        [one] => format!("; {one} is frozen"),
+        some => format!("; {} are frozen", names(some)),
+    }
 }

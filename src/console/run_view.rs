@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 use stages::Event;
 
@@ -11,7 +12,7 @@ use crate::console::summary::Tally;
 use crate::console::talk;
 use crate::console::text::{figures, seconds};
 use crate::publish::Published;
-use crate::run::event::{Outcome, RunEvent, StageFinished};
+use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::show::text::printable;
 
 use super::live::Live;
@@ -58,6 +59,14 @@ impl RunView {
                     live.start(stage);
                 }
             }
+            RunEvent::StageFrozen { stage, differs, .. } => {
+                if let Some(reason) = differs {
+                    self.stage_line(stage, &format!("is frozen, though {reason}"));
+                } else if self.verbose {
+                    self.stage_line(stage, "is frozen");
+                }
+            }
+            RunEvent::StageRetried { stage, retry } => self.retried(stage, retry),
             RunEvent::StageSays { stage, said } => self.said(stage, said),
             RunEvent::StageFinished(finished) => self.finished(finished),
             RunEvent::Published { path, result: Published::KeptEdited, .. } => {
@@ -109,7 +118,7 @@ impl RunView {
         }
         match finished.outcome {
             Outcome::Hit => {
-                if self.verbose {
+                if self.verbose && !self.tally.is_frozen(stage) {
                     self.stage_line(stage, "is up to date");
                 }
             }
@@ -132,19 +141,32 @@ impl RunView {
         }
     }
 
+    fn retried(&self, stage: &str, retry: &Retry) {
+        let Retry { attempt, attempts, message, .. } = retry;
+        let message = printable(message);
+        self.warning(&format!(
+            "stage `{stage}` failed: {message}; attempt {attempt} of {attempts}"
+        ));
+        self.log_lines(&retry.last_lines, retry.log.as_deref());
+    }
+
     fn failed(&self, finished: &StageFinished) {
         let message = finished.message.as_deref().unwrap_or_default();
         let error = paint(self.palette.bad, "error:");
         self.line(&format!("{error} stage `{}` failed: {}", finished.stage, printable(message)));
-        for line in &finished.last_lines {
-            self.line(&format!("  {} {line}", paint(self.palette.dim, "|")));
-        }
-        if let Some(log) = &finished.log {
-            let shown = crate::reason::shown_path(log);
-            self.line(&format!("  {} {shown}", paint(self.palette.dim, "log:")));
-        }
+        self.log_lines(&finished.last_lines, finished.log.as_deref());
         if let Some(hint) = &finished.hint {
             self.line(&format!("{} {}", paint(self.palette.dim, "hint:"), printable(hint)));
+        }
+    }
+
+    fn log_lines(&self, last_lines: &[String], log: Option<&Path>) {
+        for line in last_lines {
+            self.line(&format!("  {} {line}", paint(self.palette.dim, "|")));
+        }
+        if let Some(log) = log {
+            let shown = crate::reason::shown_path(log);
+            self.line(&format!("  {} {shown}", paint(self.palette.dim, "log:")));
         }
     }
 

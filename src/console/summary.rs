@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::console::plan_view::frozen_in_words;
 use crate::console::text::{count, figures, names, seconds, wrapped};
+use crate::pipeline::variants::label;
 use crate::publish::Published;
 use crate::run::event::{Outcome, RunEvent, Summary};
 
@@ -12,6 +14,7 @@ use crate::run::event::{Outcome, RunEvent, Summary};
 pub struct Tally {
     ran: Vec<String>,
     published: Vec<String>,
+    frozen: Vec<String>,
     /// The last stage with final figures: the pipeline's result.
     figures: Option<(String, BTreeMap<String, f64>)>,
 }
@@ -23,10 +26,12 @@ impl Tally {
                 if finished.outcome == Outcome::Ran {
                     self.ran.push(finished.stage.clone());
                 }
-                if !finished.metrics.is_empty() {
+                // Of several variants the last to end would say nothing about the others.
+                if !finished.metrics.is_empty() && label(&finished.stage).is_none() {
                     self.figures = Some((finished.stage.clone(), finished.metrics.clone()));
                 }
             }
+            RunEvent::StageFrozen { stage, .. } => self.frozen.push(stage.clone()),
             RunEvent::Published { path, result: Published::Written, .. } => {
                 self.published.push(path.display().to_string());
             }
@@ -34,19 +39,33 @@ impl Tally {
         }
     }
 
+    pub fn is_frozen(&self, stage: &str) -> bool {
+        self.frozen.iter().any(|frozen| frozen == stage)
+    }
+
     pub fn lines(&self, summary: &Summary) -> Vec<String> {
         let saved = match summary.saved_seconds {
             saved if saved >= 0.05 => format!(" (that saved {})", seconds(saved)),
             _ => String::new(),
         };
-        let hits = match summary.hits {
+        let frozen: Vec<&str> = self.frozen.iter().map(String::as_str).collect();
+        let are_frozen = frozen_in_words(&frozen);
+        let up_to_date = summary.hits.saturating_sub(frozen.len());
+        let hits = match up_to_date {
             0 => String::new(),
             1 => format!("1 stage was up to date{saved}"),
             some => format!("{} were up to date{saved}", count(some, "stage")),
         };
         let all_hits = summary.ran + summary.failed + summary.skipped == 0;
         let mut lines = Vec::new();
-        if all_hits && summary.hits == 1 {
+        if all_hits && !frozen.is_empty() {
+            let all = match up_to_date {
+                0 => are_frozen.trim_start_matches("; ").to_owned(),
+                some => format!("{} up to date{are_frozen}", count(some, "stage")),
+            };
+            let line = format!("nothing to do: {all}{saved}");
+            lines.extend(wrapped(&line, 0).lines().map(str::to_owned));
+        } else if all_hits && summary.hits == 1 {
             lines.push(format!("nothing to do: the only stage is up to date{saved}"));
         } else if all_hits {
             let all = count(summary.hits, "stage");
@@ -62,7 +81,8 @@ impl Tally {
                 parts.push(format!("{} {what}", count(number, "stage")));
             }
             parts.extend((!hits.is_empty()).then_some(hits));
-            lines.extend(wrapped(&parts.join("; "), 0).lines().map(str::to_owned));
+            let parts = parts.join("; ") + &are_frozen;
+            lines.extend(wrapped(&parts, 0).lines().map(str::to_owned));
         }
         if !all_hits && let Some((stage, values)) = &self.figures {
             lines.extend(

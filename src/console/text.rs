@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use crate::console::families::folded;
 use crate::show::text::{columns, fit, printable};
 
 /// The width that all text keeps to.
@@ -104,12 +105,13 @@ pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
     texts.join(", ") + &rest
 }
 
-/// `a`, `a and b`, `a, b and 12 more`.
+/// `a`, `a and b`, `a, b and 12 more`; several variants of a stage are `a@… (12)`.
 pub fn names(names: &[&str]) -> String {
     const SHOWN: usize = 6;
-    match names {
+    let names = folded(names);
+    match names.as_slice() {
         [] => String::new(),
-        [one] => (*one).to_owned(),
+        [one] => one.clone(),
         [most @ .., last] if names.len() <= SHOWN => format!("{} and {last}", most.join(", ")),
         _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
     }

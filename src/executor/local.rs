@@ -14,6 +14,7 @@ use rustix::process::{
 use stages::Event;
 
 use super::guard::{Guard, announce};
+use super::memory::OomKills;
 use super::{Executor, ExitStatus, Process, Stop, Stopper, Task};
 use crate::disk;
 use crate::file_error::FileError;
@@ -75,13 +76,17 @@ impl Executor for Local {
                 Ok(())
             });
         }
+        let oom_kills = OomKills::now();
         let mut child = command.spawn().map_err(FileError::at("starting", &task.program))?;
         let events = child.stdout.take();
         let group = Pid::from_child(&child);
         let alive = Arc::new(Mutex::new(Some(group)));
-        Ok(Box::new(LocalProcess { child, group, alive, events, log: log_too, guard }))
+        Ok(Box::new(LocalProcess { child, group, alive, events, log: log_too, guard, oom_kills }))
     }
 }
+
+/// The status of a shell whose last command was killed by signal 9.
+const KILLED_IN_SHELL: i32 = 128 + libc::SIGKILL;
 
 struct LocalProcess {
     child: Child,
@@ -91,6 +96,8 @@ struct LocalProcess {
     events: Option<ChildStdout>,
     log: File,
     guard: Arc<Guard>,
+    /// As counted when it started.
+    oom_kills: OomKills,
 }
 
 impl Process for LocalProcess {
@@ -125,6 +132,11 @@ impl Process for LocalProcess {
             Ok(())
         })?;
         let status = self.child.wait().map_err(waiting)?;
+        let killed =
+            status.signal() == Some(libc::SIGKILL) || status.code() == Some(KILLED_IN_SHELL);
+        if killed && OomKills::now().rose_since(self.oom_kills) {
+            return Ok(ExitStatus::OutOfMemory);
+        }
         Ok(match status.signal() {
             Some(signal) => ExitStatus::Signal(signal),
             None => ExitStatus::Code(status.code().unwrap_or(-1)),

@@ -4,6 +4,7 @@
 
 pub mod guard;
 pub mod local;
+mod memory;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -62,6 +63,8 @@ pub enum Stop {
 pub enum ExitStatus {
     Code(i32),
     Signal(i32),
+    /// By signal 9, and the kernel has counted a kill for lack of memory meanwhile.
+    OutOfMemory,
 }
 
 impl ExitStatus {
@@ -74,10 +77,15 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match *self {
             ExitStatus::Code(127) => f.write_str("exit code 127 (command not found?)"),
+            // How a shell says that its last command died of a signal.
+            ExitStatus::Code(code @ 129..=159) => {
+                write!(f, "exit code {code} (a process in it was killed by signal {}?)", code - 128)
+            }
             ExitStatus::Code(code) => write!(f, "exit code {code}"),
+            ExitStatus::OutOfMemory => f.write_str("killed, probably out of memory"),
             ExitStatus::Signal(signal) => {
                 let meaning = match signal {
-                    libc::SIGKILL => "out of memory?",
+                    libc::SIGKILL => "by somebody, or out of memory",
                     libc::SIGSEGV => "segmentation fault",
                     libc::SIGBUS => "bus error: a mapped file shrank, or the disk failed",
                     libc::SIGABRT => "aborted",

@@ -6,28 +6,47 @@ use serde_yaml::Value as Yaml;
 use super::marks::{self, Mark, Origin, Span};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
-use super::{RESERVED_STAGES, names};
+use super::variants::family;
+use super::{RESERVED_STAGES, handling, names};
 
-const TOP_KEYS: [&str; 3] = ["vars", "profiles", "stages"];
-const STAGE_KEYS: [&str; 8] =
-    ["uses", "run", "inputs", "params", "outputs", "publish", "env", "salt"];
+const TOP_KEYS: [&str; 5] = ["vars", "profiles", "resources", "stages", "sweeps"];
+const STAGE_KEYS: [&str; 15] = [
+    "uses",
+    "run",
+    "inputs",
+    "params",
+    "outputs",
+    "publish",
+    "env",
+    "salt",
+    "foreach",
+    "matrix",
+    "frozen",
+    "always",
+    "retries",
+    "timeout",
+    "resources",
+];
 
 /// The file, with the kinds of its sections checked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Document {
     pub(super) vars: Vec<Entry>,
     pub(super) profiles: Vec<Profile>,
+    /// How many there are of each counted thing.
+    pub(super) resources: Option<Node>,
     pub(super) stages: Vec<Draft>,
+    pub(super) sweeps: Vec<Entry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Profile {
     pub(super) name: String,
     pub(super) overrides: Vec<Entry>,
 }
 
 /// A stage as it was written. Sections that are absent are empty.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) name: String,
     pub(super) origin: Origin,
@@ -39,6 +58,12 @@ pub(super) struct Draft {
     pub(super) publish: Vec<Entry>,
     pub(super) env: Option<Node>,
     pub(super) salt: Option<Node>,
+    /// What [`handling`] reads: `frozen`, `always` and so on.
+    pub(super) handling: Vec<Entry>,
+    pub(super) foreach: Option<Node>,
+    pub(super) matrix: Option<Node>,
+    /// The variables that it has of its own, as a variant.
+    pub(super) locals: Vec<(String, Node)>,
 }
 
 impl Draft {
@@ -50,7 +75,7 @@ impl Draft {
         if self.run.is_some() {
             return None;
         }
-        let name = self.uses.as_ref().and_then(Node::as_text).unwrap_or(&self.name);
+        let name = self.uses.as_ref().and_then(Node::as_text).unwrap_or(family(&self.name));
         registry.iter().copied().find(|stage| stage.name() == name)
     }
 }
@@ -124,6 +149,8 @@ impl Document {
                         document.profiles.push(Profile { name: key, overrides });
                     }
                 }
+                "resources" => document.resources = Some(value),
+                "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
                 "stages" => {
                     has_stages = true;
                     for entry in map(value, "`stages`", problems) {
@@ -165,6 +192,10 @@ impl Document {
             publish: Vec::new(),
             env: None,
             salt: None,
+            handling: Vec::new(),
+            foreach: None,
+            matrix: None,
+            locals: Vec::new(),
         };
         if !matches!(value.content, Content::Map(_)) && !value.is_null() {
             // One mistake, one message: it shall not be called a stage without `run` as well.
@@ -183,6 +214,11 @@ impl Document {
                 "publish" => draft.publish = map(value, &what, problems),
                 "env" => draft.env = Some(value),
                 "salt" => draft.salt = Some(value),
+                known if handling::KEYS.contains(&known) => {
+                    draft.handling.push(Entry { key, key_origin, value });
+                }
+                "foreach" => draft.foreach = Some(value),
+                "matrix" => draft.matrix = Some(value),
                 _ => {
                     let message = format!("unknown key `{key}` of stage `{}`", draft.name);
                     let problem = problems.at(key_origin, message).stage(&draft.name);

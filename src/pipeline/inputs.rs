@@ -10,7 +10,9 @@ use super::document::{Draft, entry};
 use super::names;
 use super::node::{Content, Node};
 use super::problem::Problems;
+use super::sets;
 use super::stage::Outputs;
+use super::variants::{MARK, family, matches};
 use super::{Input, Output};
 
 /// The inputs of a stage; those that are wrong are reported and left out.
@@ -48,30 +50,33 @@ pub(super) fn resolve(
             continue;
         }
         let reader = Reader { stage, name, outputs, root };
-        if let Some(input) = reader.read(&given.value, problems) {
-            if let Some(spec) = spec {
-                reader.check_kind(&input, spec, &given.value, problems);
+        let Some(wired) = sets::read(&reader, &given.value, problems) else { continue };
+        let Some(wired) = sets::fit(&reader, wired, spec, &given.value, problems) else { continue };
+        if let Some(spec) = spec {
+            for input in wired.inputs() {
+                reader.check_kind(input, spec, &given.value, problems);
             }
-            inputs.insert(name.clone(), input);
         }
+        wired.insert_into(&mut inputs, name);
     }
     inputs
 }
 
 /// One input, and what its value may refer to.
-struct Reader<'a> {
-    stage: &'a str,
-    name: &'a str,
-    outputs: &'a Outputs,
+pub(super) struct Reader<'a> {
+    pub(super) stage: &'a str,
+    pub(super) name: &'a str,
+    pub(super) outputs: &'a Outputs,
     root: &'a Path,
 }
 
 impl Reader<'_> {
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         format!("input `{}` of stage `{}`", self.name, self.stage)
     }
 
-    fn read(&self, node: &Node, problems: &mut Problems) -> Option<Input> {
+    /// A single input.
+    pub(super) fn read(&self, node: &Node, problems: &mut Problems) -> Option<Input> {
         if let Content::Map(_) = node.content {
             return self.url(node, problems);
         }
@@ -104,7 +109,25 @@ impl Reader<'_> {
             if let Some(known) = self.outputs.get(stage) {
                 return self.artifact(stage, output, known, node, problems);
             }
-            if names::is_name(stage) {
+            if names::is_name(family(stage)) {
+                return self.variant(text, stage, output, node, problems);
+            }
+        }
+        self.path(text, node, problems)
+    }
+
+    /// A stage that is not called exactly that: the one variant that is meant, or nothing.
+    fn variant(
+        &self,
+        text: &str,
+        stage: &str,
+        output: &str,
+        node: &Node,
+        problems: &mut Problems,
+    ) -> Option<Input> {
+        let meant: Vec<_> = self.outputs.iter().filter(|(name, _)| matches(stage, name)).collect();
+        match meant[..] {
+            [] => {
                 let stages: Vec<&str> = self.outputs.keys().map(String::as_str).collect();
                 let message = format!("{} is `{text}`: there is no stage `{stage}`", self.what());
                 let problem = problems.with(node, message).stage(self.stage);
@@ -112,13 +135,25 @@ impl Reader<'_> {
                 if !Path::new(text).is_absolute() && self.root.join(text).exists() {
                     problem.help(format!("for the file of that name write `./{text}`"));
                 }
-                return None;
+                None
+            }
+            [(name, known)] if stage.contains(MARK) => {
+                self.artifact(name, output, known, node, problems)
+            }
+            [(first, _), ..] => {
+                let count = meant.len();
+                let message = format!("{} is `{text}`, which are {count} variants", self.what());
+                let problem = problems.with(node, message).stage(self.stage);
+                let family = family(stage);
+                problem.help(format!(
+                    "`{first}:{output}` is one of them, `{family}@*:{output}` the set of all"
+                ));
+                None
             }
         }
-        self.path(text, node, problems)
     }
 
-    fn artifact(
+    pub(super) fn artifact(
         &self,
         stage: &str,
         output: &str,

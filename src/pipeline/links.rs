@@ -2,12 +2,13 @@
 //! files that one stage publishes and another reads behind the graph's back.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::document::{Draft, entry};
+use super::node::{Content, Node};
 use super::problem::Problems;
 use super::{Input, Stage};
 
@@ -129,16 +130,23 @@ fn report_hidden_edges(
         for given in &draft.inputs {
             let name = &given.key;
             // What is missing counts as well: before the first run nothing is published.
-            let path = match (stage.inputs.get(name), given.value.as_text()) {
-                (Some(Input::Path(path)), _) => path.clone(),
-                (None, Some(text)) => root.join(text).components().collect(),
-                _ => continue,
+            let paths: Vec<PathBuf> = match (stage.inputs.get(name), &given.value.content) {
+                (Some(Input::Path(path)), _) => vec![path.clone()],
+                (Some(_), _) => continue,
+                (None, Content::List(items)) => {
+                    let texts = items.iter().filter_map(Node::as_text);
+                    texts.map(|text| root.join(text).components().collect()).collect()
+                }
+                (None, _) => {
+                    let text = given.value.as_text();
+                    text.map(|text| root.join(text).components().collect()).into_iter().collect()
+                }
             };
-            let Ok(inside) = path.strip_prefix(root) else { continue };
-            let Some((maker, output)) = inside.ancestors().find_map(|above| claims.get(above))
-            else {
-                continue;
+            let claimed = |path: &PathBuf| {
+                let inside = path.strip_prefix(root).ok()?;
+                inside.ancestors().find_map(|above| claims.get(above))
             };
+            let Some((maker, output)) = paths.iter().find_map(claimed) else { continue };
             let message = format!(
                 "input `{name}` of stage `{}` is what stage `{}` publishes",
                 draft.name, maker.name

@@ -23,6 +23,8 @@ pub(super) enum Origin {
     File(Span),
     /// The `--set` of that index.
     Set(usize),
+    /// The axis of that index, which was typed after `pipe sweep`.
+    Axis(usize),
     /// The argument `--profile` itself.
     Profile,
 }
@@ -32,7 +34,7 @@ impl Origin {
     pub(super) fn line(self) -> usize {
         match self {
             Origin::File(span) => span.line,
-            Origin::Set(_) | Origin::Profile => 0,
+            Origin::Set(_) | Origin::Axis(_) | Origin::Profile => 0,
         }
     }
 }

@@ -2,25 +2,30 @@
 //! goes on with holds no YAML and no variable any more.
 //!
 //! ```text
-//! text ─ document ─ overrides ─ variables ─ stage, inputs, publish, links ─→ Pipeline
-//!        (shape)    (profile,    (${name})   (names, types, ranges, paths,
-//!                    --set)                    cycles)
+//! text ─ document ─ overrides ─ variables, matrix ─ stage, inputs, publish, links ─→ Pipeline
+//!        (shape)    (profile,    (${name}, foreach)  (names, types, ranges, paths,
+//!                    --set)                            cycles)
 //! ```
 //!
 //! All problems of a file are collected on the way and reported together ([`PipelineError`]);
 //! nothing runs unless there are none.
 
 mod document;
+mod handling;
 mod inputs;
 mod links;
 mod marks;
+mod matrix;
 mod names;
 mod node;
 mod overrides;
 mod problem;
 mod publish;
+mod sets;
 mod stage;
+pub mod sweeps;
 mod variables;
+pub mod variants;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,12 +34,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stages::Kind;
 
+pub use handling::Handling;
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
+pub use sets::input_and_entry;
 
 use document::Document;
 use problem::Problems;
-use variables::Variables;
+use sweeps::Assignment;
+use variables::{Dollar, Variables};
 
 /// The name of the file that is looked for.
 pub const PIPELINE_FILE: &str = "pipeline.yaml";
@@ -43,7 +51,7 @@ pub const PIPELINE_FILE: &str = "pipeline.yaml";
 const RESERVED_STAGES: [&str; 3] = ["hub", "http", "https"];
 
 /// A checked pipeline.
-#[derive(Clone, Debug)]
+#[derive(Default, Clone, Debug)]
 pub struct Pipeline {
     /// The YAML file.
     pub file: PathBuf,
@@ -51,6 +59,10 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// How many there are of each counted thing, where the file says so.
+    pub resources: BTreeMap<String, u32>,
+    /// The names of the file's profiles, applied or not.
+    pub profiles: Vec<String>,
 }
 
 /// One stage with everything filled in.
@@ -60,6 +72,7 @@ pub struct Stage {
     /// Where the YAML file declares it, counted from 1.
     pub line: usize,
     pub action: Action,
+    /// An entry of a set is called `set/entry`, see [`input_and_entry`].
     pub inputs: BTreeMap<String, Input>,
     /// For a built-in complete and canonical, for a command as given.
     pub params: BTreeMap<String, Value>,
@@ -69,6 +82,8 @@ pub struct Stage {
     /// Names of environment variables that a command declares.
     pub env: Vec<String>,
     pub salt: Option<String>,
+    /// How it is run; nothing of it enters the key.
+    pub handling: Handling,
 }
 
 /// What a stage runs.
@@ -152,38 +167,17 @@ impl Pipeline {
         overrides: &Overrides,
         registry: &[&dyn stages::Stage],
     ) -> Result<Pipeline, PipelineError> {
-        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        let absolute = std::path::absolute(file).map_err(unreadable)?;
-        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-
-        let mut problems = Problems::new(&text, overrides);
-        let mut document = Document::read(&text, &mut problems);
-        overrides::apply(&mut document, overrides, registry, &mut problems);
-        let variables = Variables::resolve(document.vars, &mut problems);
-        let mut drafts = document.stages;
-        for draft in &mut drafts {
-            stage::fill_variables(draft, &variables, &mut problems);
-        }
-        let outputs = stage::declared_outputs(&drafts, registry, &mut problems);
-        let mut stages = Vec::with_capacity(drafts.len());
-        for draft in &drafts {
-            let inputs = inputs::resolve(draft, &outputs, &root, registry, &mut problems);
-            let publish = publish::resolve(draft, &outputs, &root, &absolute, &mut problems);
-            stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
-        }
-        links::check(&drafts, &stages, &root, &mut problems);
-        if !problems.is_empty() {
-            return Err(problems.into_error(file));
-        }
-        Ok(Pipeline { file: absolute, root, stages })
+        let place = Place::of(file)?;
+        let mut problems = Problems::new(&place.text, overrides, &[]);
+        let document = Document::read(&place.text, &mut problems);
+        Ok(resolve(document, &[], overrides, &place, registry, problems)?.pipeline)
     }
 
     /// The `--set` keys that replace a source, for whoever reads it: `train.inputs.model`.
     pub fn keys_of(&self, source: &Input) -> Vec<String> {
         let readers = self.stages.iter().flat_map(|stage| {
             let wired = stage.inputs.iter().filter(|(_, input)| *input == source);
-            wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name))
+            wired.map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0))
         });
         readers.collect()
     }
@@ -194,9 +188,89 @@ impl Pipeline {
     }
 }
 
+/// A file's text, and where it lies.
+struct Place {
+    file: PathBuf,
+    absolute: PathBuf,
+    root: PathBuf,
+    text: String,
+}
+
+impl Place {
+    fn of(file: &Path) -> Result<Place, PipelineError> {
+        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let absolute = std::path::absolute(file).map_err(unreadable)?;
+        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Place { file: file.to_owned(), absolute, root, text })
+    }
+}
+
+/// A pipeline, and the final values of its variables.
+struct Resolved {
+    pipeline: Pipeline,
+    variables: Variables,
+}
+
+/// From the shape of the file to what it means. `combination` is what a sweep lays over it.
+fn resolve(
+    mut document: Document,
+    combination: &[Assignment],
+    overrides: &Overrides,
+    place: &Place,
+    registry: &[&dyn stages::Stage],
+    mut problems: Problems,
+) -> Result<Resolved, PipelineError> {
+    let Place { file, absolute, root, .. } = place;
+    let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
+    let for_variants =
+        overrides::apply(&mut document, combination, overrides, registry, &mut problems);
+    let vars = std::mem::take(&mut document.vars);
+    let variables = Variables::resolve(vars.clone(), &mut problems);
+    if combination.is_empty() {
+        document.vars = vars;
+        sweeps::sweeps_of(&document, &variables, registry, &mut problems);
+    }
+    let resources = document.resources.take().map_or_else(BTreeMap::new, |mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        handling::counts(&node, "`resources`", 0, None, &mut problems)
+    });
+    let before = problems.len();
+    document.stages = matrix::expand(document.stages, &variables, &mut problems);
+    if problems.len() > before {
+        // A stage is missing now: whatever reads from it would be called wrong as well.
+        return Err(problems.into_error(file));
+    }
+    overrides::apply_to_variants(&mut document, for_variants, registry, &mut problems);
+    let mut drafts = document.stages;
+    for draft in &mut drafts {
+        stage::fill_variables(draft, &variables, &mut problems);
+    }
+    let outputs = stage::declared_outputs(&drafts, registry, &mut problems);
+    let mut stages = Vec::with_capacity(drafts.len());
+    for draft in &drafts {
+        let inputs = inputs::resolve(draft, &outputs, root, registry, &mut problems);
+        let publish = publish::resolve(draft, &outputs, root, absolute, &mut problems);
+        stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
+    }
+    handling::check_names(&drafts, &resources, &mut problems);
+    links::check(&drafts, &stages, root, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_error(file));
+    }
+    let (file, root) = (absolute.clone(), root.clone());
+    let pipeline = Pipeline { file, root, stages, resources, profiles };
+    Ok(Resolved { pipeline, variables })
+}
+
 impl Stage {
     /// The output of that name.
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// The name without the label of a variant.
+    pub fn family(&self) -> &str {
+        variants::family(&self.name)
     }
 }

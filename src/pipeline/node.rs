@@ -85,9 +85,9 @@ impl Node {
         }
     }
 
-    /// Whether the value, or a variable in it, was given by `--set`.
+    /// Whether the value, or a variable in it, was given on the command line.
     pub(super) fn is_from_set(&self) -> bool {
-        let from_set = |origin: Origin| matches!(origin, Origin::Set(_));
+        let from_set = |origin: Origin| matches!(origin, Origin::Set(_) | Origin::Axis(_));
         from_set(self.origin) || self.via.iter().any(|via| from_set(via.origin))
     }
 

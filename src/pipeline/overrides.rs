@@ -8,15 +8,29 @@ use super::document::{Document, Draft, Profile, entry};
 use super::marks::{Mark, Origin};
 use super::node::{Entry, Node};
 use super::problem::Problems;
+use super::sweeps::Assignment;
+use super::variants::{MARK, matches};
 
-/// Applies the chosen profile and every `--set`. The names in the other profiles are checked as
-/// well, since a typo should not wait for the day the profile is needed.
+/// What is laid over one variant, `train@seed=1.epochs`, and has to wait until there are variants.
+pub(super) struct ForVariant {
+    key: String,
+    origin: Origin,
+    value: Node,
+    /// By the chosen profile, or by `--set`; otherwise the names are checked only.
+    applies: bool,
+}
+
+/// Applies the chosen profile, a combination of a sweep, and every `--set`. The names in the other profiles are checked as
+/// well, since a typo should not wait for the day the profile is needed. What is for a single
+/// variant is returned, for [`apply_to_variants`].
 pub(super) fn apply(
     document: &mut Document,
+    combination: &[Assignment],
     overrides: &Overrides,
     registry: &[&dyn stages::Stage],
     problems: &mut Problems,
-) {
+) -> Vec<ForVariant> {
+    let mut for_variants = Vec::new();
     let profiles = std::mem::take(&mut document.profiles);
     if let Some(chosen) = &overrides.profile
         && !profiles.iter().any(|profile| profile.name == *chosen)
@@ -28,6 +42,10 @@ pub(super) fn apply(
     for Profile { name, overrides: entries } in profiles {
         let chosen = overrides.profile.as_deref() == Some(name.as_str());
         for Entry { key, key_origin, value } in entries {
+            if key.contains(MARK) {
+                for_variants.push(ForVariant { key, origin: key_origin, value, applies: chosen });
+                continue;
+            }
             let Some(target) = find(document, &key, key_origin, registry, problems) else {
                 continue;
             };
@@ -36,17 +54,92 @@ pub(super) fn apply(
             }
         }
     }
-    for (index, (key, value)) in overrides.set.iter().enumerate() {
-        let origin = Origin::Set(index);
-        if let Some(target) = find(document, key, origin, registry, problems) {
-            let value = match target {
-                Target::Input { .. } if !value.trim_start().starts_with('{') => {
-                    Node::scalar(Value::String(value.clone()), origin)
-                }
-                _ => parse(value, origin, problems),
-            };
+    for Assignment { key, origin, value } in combination {
+        let (key, origin, value) = (key.clone(), *origin, value.clone());
+        if key.contains(MARK) {
+            for_variants.push(ForVariant { key, origin, value, applies: true });
+        } else if let Some(target) = find(document, &key, origin, registry, problems) {
             put(document, target, origin, value);
         }
+    }
+    for (index, (key, value)) in overrides.set.iter().enumerate() {
+        let origin = Origin::Set(index);
+        let value = typed(key, value, origin, Some(problems));
+        if key.contains(MARK) {
+            for_variants.push(ForVariant { key: key.clone(), origin, value, applies: true });
+        } else if let Some(target) = find(document, key, origin, registry, problems) {
+            put(document, target, origin, value);
+        }
+    }
+    for_variants
+}
+
+/// Whether a key names something. That for a single variant can only be checked when there are
+/// variants.
+pub(super) fn check(
+    document: &Document,
+    key: &str,
+    origin: Origin,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Option<()> {
+    if key.contains(MARK) {
+        return Some(());
+    }
+    find(document, key, origin, registry, problems).map(drop)
+}
+
+/// A value from the command line. That of an input is a text unless it is in brackets.
+pub(super) fn typed(
+    key: &str,
+    value: &str,
+    origin: Origin,
+    problems: Option<&mut Problems>,
+) -> Node {
+    let for_input = matches!(split(key)[..], [_, "inputs", _]);
+    if for_input && !value.trim_start().starts_with(['{', '[']) {
+        return Node::scalar(Value::String(value.to_owned()), origin);
+    }
+    parse(value, origin, problems)
+}
+
+/// Applies what is for single variants, after everything that is for all of a stage.
+pub(super) fn apply_to_variants(
+    document: &mut Document,
+    for_variants: Vec<ForVariant>,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) {
+    for ForVariant { key, origin, value, applies } in for_variants {
+        let parts = split(&key);
+        let meant: Vec<String> = document.stages.iter().map(|draft| draft.name.clone()).collect();
+        let meant = meant.iter().filter(|name| matches(parts[0], name));
+        let mut keys: Vec<String> =
+            meant.map(|name| [&[name.as_str()], &parts[1..]].concat().join(".")).collect();
+        if keys.is_empty() {
+            // For the message.
+            keys.push(key.clone());
+        }
+        for key in keys {
+            let target = find(document, &key, origin, registry, problems);
+            if let Some(target) = target.filter(|_| applies) {
+                put(document, target, origin, value.clone());
+            }
+        }
+    }
+}
+
+/// A key at its dots; those in the label of a variant do not count.
+pub(super) fn split(key: &str) -> Vec<&str> {
+    if !key.contains(MARK) {
+        return key.split('.').collect();
+    }
+    match key.rsplit_once('.') {
+        Some((stage, name)) => match stage.strip_suffix(".inputs") {
+            Some(stage) => vec![stage, "inputs", name],
+            None => vec![stage, name],
+        },
+        None => vec![key],
     }
 }
 
@@ -74,8 +167,8 @@ fn find(
         }
         found
     };
-    match key.split('.').collect::<Vec<_>>()[..] {
-        [name] => {
+    match split(key)[..] {
+        [name] if !name.contains(MARK) => {
             if entry(&document.vars, name).is_some() {
                 return Some(Target::Variable { name: name.to_owned() });
             }
@@ -151,7 +244,7 @@ fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node)
 
 /// The value of a `--set`: a YAML scalar, `[list]` or `{map}`. Whatever else YAML might see in it
 /// (a comment, a map from `a: b`, nothing) is a plain text, as it was typed.
-fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
+fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
     let trimmed = text.trim();
     let plain = Node::scalar(Value::String(text.to_owned()), origin);
     let bracketed = trimmed.starts_with(['[', '{']);
@@ -159,7 +252,9 @@ fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
     let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
         Ok(yaml) => yaml,
         Err(error) if bracketed => {
-            problems.at(origin, format!("the value is not YAML: {error}"));
+            if let Some(problems) = problems {
+                problems.at(origin, format!("the value is not YAML: {error}"));
+            }
             return plain;
         }
         Err(_) => return plain,
@@ -169,6 +264,12 @@ fn parse(text: &str, origin: Origin, problems: &mut Problems) -> Node {
         Yaml::String(_) if !quoted => plain,
         Yaml::Sequence(_) | Yaml::Mapping(_) if !bracketed => plain,
         Yaml::Tagged(_) => plain,
-        _ => Node::build(yaml, Mark::leaf(origin), problems),
+        _ => match problems {
+            Some(problems) => Node::build(yaml, Mark::leaf(origin), problems),
+            None => {
+                let overrides = Overrides::default();
+                Node::build(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
+            }
+        },
     }
 }

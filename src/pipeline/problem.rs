@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Overrides;
 use super::marks::{Origin, Span};
 use super::node::Node;
+use super::variants::family;
 use crate::show::text::{columns, printable};
 use serde::Serialize;
 
@@ -106,14 +107,16 @@ impl Problem {
 pub(super) struct Problems<'a> {
     lines: Vec<&'a str>,
     overrides: &'a Overrides,
+    /// As they were typed after `pipe sweep`.
+    axes: &'a [String],
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(text: &'a str, overrides: &'a Overrides) -> Problems<'a> {
+    pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
         // In YAML a `\r` alone ends a line as well.
         let lines = text.lines().flat_map(|line| line.split('\r')).collect();
-        Problems { lines, overrides, found: Vec::new() }
+        Problems { lines, overrides, axes, found: Vec::new() }
     }
 
     /// Adds a problem with what stands at `origin`; the caller adds what else is known.
@@ -151,12 +154,25 @@ impl<'a> Problems<'a> {
         self.found.is_empty()
     }
 
+    /// How many there are so far.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn into_error(mut self, file: &Path) -> PipelineError {
         self.found.sort_by_key(|problem| match &problem.location {
             Location::File { line, column, .. } => (*line, *column),
             Location::Argument { .. } => (0, 0),
         });
-        self.found.dedup();
+        // What is wrong with every variant of a stage is said once.
+        let mut said = std::collections::BTreeSet::new();
+        self.found.retain(|problem| {
+            let message = match &problem.stage {
+                Some(stage) => problem.message.replace(stage.as_str(), family(stage)),
+                None => problem.message.clone(),
+            };
+            said.insert((format!("{:?}", problem.location), message))
+        });
         PipelineError::Invalid { file: file.to_owned(), problems: self.found }
     }
 
@@ -171,6 +187,10 @@ impl<'a> Problems<'a> {
                 let argument = self.overrides.set.get(index);
                 let argument = argument.map(|(key, value)| format!("--set {key}={value}"));
                 Location::Argument { argument: argument.unwrap_or_default() }
+            }
+            Origin::Axis(index) => {
+                let argument = self.axes.get(index).cloned().unwrap_or_default();
+                Location::Argument { argument }
             }
             Origin::Profile => {
                 let profile = self.overrides.profile.as_deref().unwrap_or_default();

@@ -13,7 +13,8 @@ use super::names::{self, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::{Action, Input, Output, Stage};
+use super::variants::family;
+use super::{Action, Input, Output, Stage, handling};
 
 /// The outputs of every stage, by its name.
 pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
@@ -21,13 +22,22 @@ pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
 /// Fills the variables into a stage, and drops inputs that are `null` then: a profile leaves out
 /// an optional input in this way.
 pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems: &mut Problems) {
-    for entries in [&mut draft.inputs, &mut draft.params, &mut draft.publish] {
+    let own;
+    let variables = match draft.locals.is_empty() {
+        true => variables,
+        false => {
+            own = variables.with(&draft.locals);
+            &own
+        }
+    };
+    let sections = [&mut draft.inputs, &mut draft.params, &mut draft.publish, &mut draft.handling];
+    for entries in sections {
         for entry in entries {
             variables.fill(&mut entry.value, Dollar::Pipeline, problems);
         }
     }
-    if let Some(salt) = &mut draft.salt {
-        variables.fill(salt, Dollar::Pipeline, problems);
+    for node in [&mut draft.salt, &mut draft.env].into_iter().flatten() {
+        variables.fill(node, Dollar::Pipeline, problems);
     }
     let env: Vec<String> = match draft.env.as_ref().map(|node| &node.content) {
         Some(Content::List(items)) => {
@@ -147,6 +157,7 @@ pub(super) fn resolve(
         publish,
         env: env(draft, problems),
         salt: salt(draft, problems),
+        handling: handling::resolve(draft, problems),
     }
 }
 
@@ -213,7 +224,7 @@ fn builtin(
 ) -> (Action, BTreeMap<String, Value>) {
     let stage = &draft.name;
     let Some(builtin) = draft.builtin(registry) else {
-        let name = draft.uses.as_ref().and_then(Node::as_text).unwrap_or(stage);
+        let name = draft.uses.as_ref().and_then(Node::as_text).unwrap_or(family(stage));
         let known: Vec<&str> = registry.iter().map(|stage| stage.name()).collect();
         let (origin, message) = match &draft.uses {
             Some(uses) => (uses.origin, format!("there is no built-in stage `{name}`")),

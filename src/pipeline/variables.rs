@@ -4,6 +4,7 @@
 //! In the text of a command the shell has `$` too. There `${name}` is the pipeline's, while
 //! `$name`, `${IN_x}`, `${OUT_x}`, `${PARAM_x}`, a name listed under `env:` and anything that is
 //! more than a name (`${x:-default}`) are the shell's. `$${` is a plain `${` everywhere.
+//! `${matrix.axis}`, `${item}` and `${variant}` are variables of a variant, see `matrix`.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use super::document::check_name;
 use super::marks::Origin;
+use super::matrix::{ITEM, MATRIX};
 use super::names;
 use super::node::{Content, Entry, Node, Via};
 use super::problem::Problems;
@@ -19,10 +21,10 @@ use super::problem::Problems;
 const MAX_SIZE: usize = 1 << 20;
 
 /// The variables of a pipeline with their final values.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Variables(BTreeMap<String, Variable>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Variable {
     value: Node,
     /// Characters and items, to keep doubling variables from filling the memory.
@@ -95,6 +97,21 @@ impl Variables {
         for (name, (entry, _)) in waiting {
             let value = Node::scalar(Value::Null, entry.value.origin);
             variables.0.insert(name, Variable { value, size: 0 });
+        }
+        variables
+    }
+
+    /// The value of a variable.
+    pub(super) fn get(&self, name: &str) -> Option<&Node> {
+        self.0.get(name).map(|variable| &variable.value)
+    }
+
+    /// With the variables that a variant has of its own; those hide others of their name.
+    pub(super) fn with(&self, locals: &[(String, Node)]) -> Variables {
+        let mut variables = self.clone();
+        for (name, value) in locals {
+            let (value, size) = (value.clone(), size(value));
+            variables.0.insert(name.clone(), Variable { value, size });
         }
         variables
     }
@@ -176,7 +193,13 @@ impl Variables {
                 let problem = problems.with(node, format!("there is no variable `{name}`"));
                 problem.nearest(name, self.0.keys().map(String::as_str));
                 if problem.help.is_none() {
+                    let of_matrix = name.strip_prefix(MATRIX).and_then(|it| it.strip_prefix('.'));
                     problem.help(match dollar {
+                        _ if name == ITEM => "it comes from `foreach:` of the stage".to_owned(),
+                        _ if of_matrix.is_some() => {
+                            let axis = of_matrix.unwrap_or_default();
+                            format!("declare `{axis}` under `matrix:` of the stage")
+                        }
                         Dollar::Pipeline => format!("declare `{name}` under `vars:`"),
                         Dollar::Shell { .. } => {
                             format!("write `$${{{name}}}` or `${name}` for the shell's variable")
@@ -256,7 +279,8 @@ fn pieces<'t>(text: &'t str, dollar: Dollar) -> Result<Vec<Piece<'t>>, &'t str> 
 
 fn is_ours(name: &str, dollar: Dollar) -> bool {
     let left_to_shell = matches!(dollar, Dollar::Shell { .. }) && names::is_reserved_variable(name);
-    names::is_name(name) && !left_to_shell
+    let axis = name.strip_prefix(MATRIX).and_then(|rest| rest.strip_prefix('.'));
+    names::is_name(axis.unwrap_or(name)) && !left_to_shell
 }
 
 fn used_names(node: &Node) -> Vec<String> {

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use crate::pipeline::Input;
+use crate::pipeline::variants::family;
+use crate::plan::Frozen;
 use crate::publish::{Published, publish};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
-use crate::run::failure::StageFailure;
+use crate::run::failure::{Fixed, StageFailure};
 use crate::run::node::State;
 use crate::run::schedule::Schedule;
 use crate::store::Damaged;
@@ -15,13 +17,17 @@ use crate::store::Damaged;
 impl Schedule<'_, '_> {
     pub(super) fn hit(&mut self, node: usize, record: Box<Record>) {
         let stage = self.stage(node);
+        if let Some(Frozen { differs }) = self.nodes[node].frozen.take() {
+            let (stage, key) = (stage.name.clone(), record.key);
+            (self.report)(RunEvent::StageFrozen { stage, key, differs });
+        }
         if let Err((output, damaged)) = self.publish(node, &record) {
             return self.repair(node, output, damaged);
         }
-        if record.stage != stage.name {
+        if family(&record.stage) != stage.family() {
             // It has another stage's record; from now on it can be compared with it. Failing to
             // note that costs an explanation at most.
-            let _ = self.context.setting.store.mark_stage(&stage.name, record.key);
+            let _ = self.context.setting.store.mark_stage(stage.family(), record.key);
         }
         self.summary.hits += 1;
         self.summary.saved_seconds += record.seconds;
@@ -31,7 +37,8 @@ impl Schedule<'_, '_> {
 
     pub(super) fn finished(&mut self, node: usize, result: Result<Box<Record>, StageFailure>) {
         self.running -= 1;
-        if let State::Running { key, .. } = self.take(node) {
+        if let State::Running { key, held, .. } = self.take(node) {
+            self.units.give_back(held);
             // The same key again: a hit now, or, if this failed, their turn.
             for parked in self.keys.remove(&key).unwrap_or_default() {
                 if let State::Parked(ready) = self.take(parked) {
@@ -59,7 +66,7 @@ impl Schedule<'_, '_> {
         (self.report)(RunEvent::StageFinished(Box::new(finished)));
         for index in 0..self.nodes[node].readers.len() {
             let reader = self.nodes[node].readers[index];
-            if !as_planned {
+            if !as_planned && self.nodes[reader].fixed != Some(Fixed::Frozen) {
                 self.nodes[reader].planned = None;
             }
             self.nodes[reader].needs.remove(&node);
@@ -73,7 +80,9 @@ impl Schedule<'_, '_> {
         for (output, path) in &stage.publish {
             let Some(artifact) = record.outputs.get(output) else { continue };
             let target = self.ground.pipeline.root.join(path);
-            let (setting, overwrite) = (&self.context.setting, self.config.overwrite_published);
+            let setting = &self.context.setting;
+            let overwrite =
+                self.config.overwrite_published || self.config.forced.contains(&stage.name);
             let index = &self.ground.sources.index;
             let scratch = self.context.scratch;
             match publish(artifact, &target, overwrite, setting.store, index, scratch) {
@@ -102,6 +111,9 @@ impl Schedule<'_, '_> {
         if self.nodes[node].repaired {
             return self.fail(node, StageFailure::DamagedAgain { reason });
         }
+        if let Some(fixed) = self.nodes[node].fixed {
+            return self.fail(node, StageFailure::MayNotRun { reason, fixed });
+        }
         self.nodes[node].repaired = true;
         self.nodes[node].forced = Some(reason);
         self.nodes[node].as_planned = false;
@@ -123,7 +135,10 @@ impl Schedule<'_, '_> {
             return self.repair(maker, output.clone(), Damaged(*digest));
         }
         let interrupted = self.interrupts > 0 && failure.may_be_by_signal();
-        let failure = if interrupted { StageFailure::Interrupted } else { failure };
+        let failure = match interrupted {
+            true => StageFailure::Interrupted { log: failure.log().map(Path::to_owned) },
+            false => failure,
+        };
         self.summary.failed += 1;
         self.nodes[node].state = State::Failed;
         let mut finished = StageFinished::without_record(&stage.name, Outcome::Failed, 0.0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stages::Event;
 
 use crate::key::Key;
@@ -29,6 +29,19 @@ pub enum RunEvent {
         key: Key,
         reason: Reason,
     },
+    /// It does not run whatever its inputs are: its newest result stands, of this key.
+    StageFrozen {
+        stage: String,
+        key: Key,
+        /// How that key differs from now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        differs: Option<Reason>,
+    },
+    StageRetried {
+        stage: String,
+        #[serde(flatten)]
+        retry: Retry,
+    },
     /// What the stage's process says.
     StageSays {
         stage: String,
@@ -46,6 +59,21 @@ pub enum RunEvent {
         message: String,
     },
     RunFinished(Summary),
+}
+
+/// An attempt that follows a failed one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Retry {
+    /// The one that begins; the first was 1.
+    pub attempt: u32,
+    pub attempts: u32,
+    /// How the one before failed.
+    pub message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+    /// Its log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<PathBuf>,
 }
 
 /// How a stage ended.
@@ -76,7 +104,7 @@ pub struct StageFinished {
     pub log: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Hit,

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::digest::{Digest, kind_name};
 use crate::executor::ExitStatus;
 use crate::file_error::FileError;
 use crate::plan::PlanError;
 use crate::reason::Reason;
+use crate::source::SourceError;
 use stages::Kind;
 
 /// The end of a stage that gives no record.
@@ -31,8 +33,16 @@ pub enum StageFailure {
     DamagedInput { input: String, stage: String, digest: Digest },
     #[error("{reason}, and again after it had run")]
     DamagedAgain { reason: Reason },
+    #[error("timed out after {}", humantime::format_duration(*limit))]
+    Timeout { limit: Duration, log: PathBuf },
     #[error("interrupted")]
-    Interrupted,
+    Interrupted { log: Option<PathBuf> },
+    /// It would have to run again, and must not.
+    #[error("{reason}, and {fixed}")]
+    MayNotRun { reason: Reason, fixed: Fixed },
+    /// A bug in this program.
+    #[error("`pipe` itself failed: {message}")]
+    Panicked { message: String },
     /// An input that was there when the run was planned, or has just been downloaded.
     #[error(transparent)]
     Input(#[from] PlanError),
@@ -40,6 +50,24 @@ pub enum StageFailure {
     Download { message: String, hint: Option<String> },
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+/// Why a stage does not run whatever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fixed {
+    #[error("it is frozen")]
+    Frozen,
+    #[error("it is not among the stages of `--only`")]
+    NotAsked,
+}
+
+/// Why a download gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("downloading failed in `pipe` itself: {0}")]
+    Panicked(String),
 }
 
 impl StageFailure {
@@ -52,8 +80,30 @@ impl StageFailure {
                 Some(format!("a command writes it to the path in `${variable}`"))
             }
             StageFailure::SourceChanged { .. } => Some("run again".to_owned()),
+            StageFailure::Process { status: ExitStatus::OutOfMemory, .. } => Some(
+                "fewer stages at once (`--jobs 1`) or smaller batches need less memory".to_owned(),
+            ),
+            StageFailure::MayNotRun { fixed: Fixed::Frozen, .. } => {
+                Some("run it once without `frozen: true`".to_owned())
+            }
+            StageFailure::MayNotRun { fixed: Fixed::NotAsked, .. } => {
+                Some("run it without `--only`".to_owned())
+            }
+            StageFailure::Panicked { .. } => {
+                Some("what is recorded is intact; please report it".to_owned())
+            }
             StageFailure::File(error) => error.hint().map(str::to_owned),
             _ => None,
+        }
+    }
+
+    /// Whether another attempt may go better: a process died or failed without a word. What a
+    /// built-in says about its input, or a command that does not exist, would come again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StageFailure::Process { status: ExitStatus::Code(126 | 127), .. } => false,
+            StageFailure::Process { .. } | StageFailure::Timeout { .. } => true,
+            _ => false,
         }
     }
 
@@ -67,6 +117,8 @@ impl StageFailure {
         match self {
             StageFailure::Said { log, .. }
             | StageFailure::Process { log, .. }
+            | StageFailure::Timeout { log, .. }
+            | StageFailure::Interrupted { log: Some(log) }
             | StageFailure::NoOutput { log, .. } => Some(log),
             _ => None,
         }
@@ -75,9 +127,10 @@ impl StageFailure {
     /// The end of the log, where the failure has not been put into words.
     pub fn last_lines(&self) -> Vec<String> {
         match self {
-            StageFailure::Process { log, .. } | StageFailure::NoOutput { log, .. } => {
-                last_lines(log)
-            }
+            StageFailure::Process { log, .. }
+            | StageFailure::Timeout { log, .. }
+            | StageFailure::Interrupted { log: Some(log) }
+            | StageFailure::NoOutput { log, .. } => last_lines(log),
             _ => Vec::new(),
         }
     }

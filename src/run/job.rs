@@ -3,22 +3,29 @@
 //! of its key.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use stages::{Event, Kind};
 
+use crate::continuation::{self, Shorter};
 use crate::disk;
 use crate::executor::{Executor, ExitStatus, Stopper};
 use crate::fault;
 use crate::file_error::FileError;
+use crate::listing;
 use crate::pipeline::Stage;
 use crate::plan::{Place, Resolved};
 use crate::reason::origin;
 use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
+use crate::run::deadline::within;
+use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
-use crate::run::prepare::{Setting, prepare, remove_state};
+use crate::run::prepare::{Setting, prepare};
+use crate::run::shrink::may_shrink;
 use crate::scratch::Scratch;
 use crate::sources::Sources;
 
@@ -28,6 +35,8 @@ pub struct JobContext<'a> {
     pub scratch: &'a Scratch,
     pub sources: &'a Sources,
     pub executor: &'a dyn Executor,
+    /// The user wants no further attempts.
+    pub interrupted: AtomicBool,
 }
 
 /// A stage that ran at least this long is flushed to the disk before it is recorded. A shorter
@@ -35,29 +44,65 @@ pub struct JobContext<'a> {
 /// shows in the sizes of the objects.
 const DURABLE_SECONDS: f64 = 0.5;
 
-/// Runs a stage. `on_start` gets the means to stop it.
+/// A stage with known inputs that is to run.
+pub struct Job<'a> {
+    pub stage: &'a Stage,
+    pub resolved: &'a Resolved,
+    /// From the beginning, even if a shorter run has done a part of it.
+    pub fresh: bool,
+    /// Added to that of its process.
+    pub environment: &'a [(String, OsString)],
+}
+
+/// Runs a stage, again after a failed attempt if it says so. `on_start` gets the means to stop
+/// its process.
 pub fn run_stage(
-    stage: &Stage,
-    resolved: &Resolved,
+    job: &Job,
     context: &JobContext,
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
+    on_retry: &mut dyn FnMut(Retry),
 ) -> Result<Record, StageFailure> {
+    let Job { stage, resolved, .. } = *job;
     verify_inputs(resolved, context)?;
-    let folder = context.scratch.path()?;
-    let result = run_in(&folder, stage, resolved, context, on_start, on_event);
-    if result.is_err() {
+    let attempts = stage.handling.retries.saturating_add(1);
+    let state = context.setting.store.state_folder(resolved.key);
+    let mut attempt = 1;
+    loop {
+        let folder = context.scratch.path()?;
+        let result = run_in(&folder, job, context, on_start, on_event);
+        let Err(failure) = result else { return result };
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
         let _ = disk::remove_folders(&folder);
+        let interrupted = context.interrupted.load(Ordering::Relaxed);
+        if !interrupted && may_shrink(stage, &failure, &state) {
+            let message = "it ran out of memory: once more, in smaller pieces".to_owned();
+            on_event(&Event::Warning { message });
+            continue;
+        }
+        let give_up = attempt >= attempts || interrupted;
+        if give_up || !failure.may_pass() {
+            return Err(failure);
+        }
+        let last_lines = failure.last_lines();
+        let log = failure.log().and_then(|log| set_aside(log, attempt));
+        attempt += 1;
+        on_retry(Retry { attempt, attempts, message: failure.to_string(), last_lines, log });
     }
-    result
+}
+
+/// Keeps the log of a failed attempt from being overwritten by the next one's: `ab12.1.log`.
+fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
+    let aside = log.with_extension(format!("{attempt}.log"));
+    // Without it the attempt's last lines are all there is.
+    disk::rename(log, &aside).ok().map(|()| aside)
 }
 
 /// An input that is an object is read in full first: a stage must not compute from bytes that
 /// are not those its record will name.
-fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
+pub(super) fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
     for (input, place) in &resolved.places {
         let Place::Object { artifact, stage } = place else { continue };
         let verified = context.setting.store.verify(artifact.content, context.scratch)?;
@@ -72,24 +117,38 @@ fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageF
 
 fn run_in(
     folder: &Path,
-    stage: &Stage,
-    resolved: &Resolved,
+    job: &Job,
     context: &JobContext,
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<Record, StageFailure> {
+    let Job { stage, resolved, fresh, environment } = *job;
     let store = context.setting.store;
-    let prepared = prepare(stage, resolved, folder, &context.setting)?;
+    let state = store.state_folder(resolved.key);
+    if !fresh && let Some(shorter) = continuation::offer(&resolved.fields, &state, store)? {
+        let Shorter { parameter, value } = shorter;
+        let message = format!("goes on from where the run with `{parameter}: {value}` ended");
+        on_event(&Event::Note { message });
+    }
+    let mut prepared = prepare(stage, resolved, folder, &context.setting)?;
+    prepared.task.environment.extend_from_slice(environment);
     let log = prepared.task.log.clone();
     let mut heard = Heard::default();
     let began = Instant::now();
     let process = context.executor.start(&prepared.task)?;
+    let stopper = process.stopper();
     on_start(process.stopper());
-    let status = process.wait(&mut |event| {
-        heard.take(&event);
-        on_event(&event);
-    })?;
-    let seconds = began.elapsed().as_secs_f64();
+    let limit = stage.handling.timeout;
+    let (status, timed_out) = {
+        let wait = || {
+            process.wait(&mut |event| {
+                heard.take(&event);
+                on_event(&event);
+            })
+        };
+        within(limit, stopper, wait)
+    };
+    let (status, seconds) = (status?, began.elapsed().as_secs_f64());
     if !status.is_success() && disk::is_full(folder) {
         // The stage may not even have been able to write so into its log.
         on_event(&Event::Warning {
@@ -98,8 +157,12 @@ fn run_in(
                 .to_owned(),
         });
     }
+    if let Some(limit) = limit.filter(|_| timed_out) {
+        return Err(StageFailure::Timeout { limit, log });
+    }
     check_status(status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
+    listing::keep(resolved.places.values(), store, context.sources, context.scratch)?;
 
     let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
     let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
@@ -119,23 +182,23 @@ fn run_in(
     };
     // Before the record: a mark without one is passed over, a record without one is never found
     // to compare with.
-    store.mark_stage(&stage.name, resolved.key)?;
+    store.mark_stage(stage.family(), resolved.key)?;
     store.write_record(&record, context.scratch, durable)?;
-    remove_state(store, resolved.key);
+    continuation::settle(&resolved.fields, &state, store);
     Ok(record)
 }
 
 /// What a process has said, as far as it is kept.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     metrics: BTreeMap<String, f64>,
     history: Vec<MetricsRow>,
-    device: Option<String>,
-    failed: Option<(String, Option<String>)>,
+    pub(super) device: Option<String>,
+    pub(super) failed: Option<(String, Option<String>)>,
 }
 
 impl Heard {
-    fn take(&mut self, event: &Event) {
+    pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::Device { name } => self.device = Some(name.clone()),
             Event::Metrics { step: None, values } => self.metrics.extend(values.clone()),
@@ -150,7 +213,7 @@ impl Heard {
     }
 }
 
-fn check_status(
+pub(super) fn check_status(
     status: ExitStatus,
     said: Option<(String, Option<String>)>,
     log: &Path,
@@ -164,7 +227,7 @@ fn check_status(
 }
 
 /// A result from bytes other than those in its key must not be recorded.
-fn check_sources(
+pub(super) fn check_sources(
     resolved: &Resolved,
     stage: &Stage,
     sources: &Sources,
@@ -189,6 +252,20 @@ fn collect(
     durable: bool,
 ) -> Result<BTreeMap<String, Artifact>, StageFailure> {
     // All are looked at before the first one moves.
+    check_outputs(stage, paths, log)?;
+    let mut artifacts = BTreeMap::new();
+    for (name, path) in paths {
+        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
+    }
+    Ok(artifacts)
+}
+
+/// Whether all declared outputs are there, of the declared kind.
+pub(super) fn check_outputs(
+    stage: &Stage,
+    paths: &BTreeMap<String, PathBuf>,
+    log: &Path,
+) -> Result<(), StageFailure> {
     for output in &stage.outputs {
         let Some(path) = paths.get(&output.name) else { continue };
         let found = match fs::metadata(path) {
@@ -205,9 +282,5 @@ fn collect(
             return Err(StageFailure::WrongKind { output, expected, found });
         }
     }
-    let mut artifacts = BTreeMap::new();
-    for (name, path) in paths {
-        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
-    }
-    Ok(artifacts)
+    Ok(())
 }

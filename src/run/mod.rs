@@ -5,16 +5,23 @@
 //! One thread schedules and owns all state; each stage that runs has a thread, and they talk
 //! through one channel. Nothing polls.
 
+pub mod again;
+mod deadline;
 mod ending;
 pub mod event;
 pub mod failure;
-mod job;
+mod guarded;
+pub mod job;
 mod node;
 pub mod prepare;
 mod schedule;
+mod shrink;
 pub mod signals;
+mod starting;
+pub mod units;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 
 use stages::Event;
@@ -26,13 +33,13 @@ use crate::lock::{Lock, remove_free_locks};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::record::Record;
-use crate::run::event::{RunEvent, Summary};
-use crate::run::failure::StageFailure;
+use crate::run::event::{Retry, RunEvent, Summary};
+use crate::run::failure::{FetchError, StageFailure};
 use crate::run::job::JobContext;
 use crate::run::prepare::Setting;
 use crate::run::schedule::Schedule;
+use crate::run::units::Unit;
 use crate::scratch::Scratch;
-use crate::source::SourceError;
 use crate::sources::Sources;
 
 /// What the user asked for.
@@ -43,8 +50,12 @@ pub struct RunConfig {
     pub keep_going: bool,
     /// These run even if they are hits.
     pub forced: BTreeSet<String>,
-    /// Published files that were edited are overwritten.
+    /// Published files that were edited are overwritten; those of a forced stage in any case.
     pub overwrite_published: bool,
+    /// All other stages of the plan must be hits, and none of them runs.
+    pub only: Option<BTreeSet<String>>,
+    /// How many there are of each counted thing; 1 of one that is not named.
+    pub resources: BTreeMap<String, u32>,
 }
 
 /// What reaches the scheduler.
@@ -57,6 +68,11 @@ pub enum Message {
         stage: usize,
         event: Event,
     },
+    /// An attempt has failed, and the next one begins.
+    Retried {
+        stage: usize,
+        retry: Retry,
+    },
     Finished {
         stage: usize,
         result: Result<Box<Record>, StageFailure>,
@@ -68,7 +84,11 @@ pub enum Message {
     },
     Fetched {
         input: String,
-        result: Result<(), SourceError>,
+        result: Result<(), FetchError>,
+    },
+    /// Another engine has let go of a unit of some resource.
+    UnitFree {
+        unit: Unit,
     },
     /// Ctrl-C, or a signal like it.
     Interrupt,
@@ -102,6 +122,7 @@ pub fn run(
         scratch: &scratch,
         sources: ground.sources,
         executor: ground.executor,
+        interrupted: AtomicBool::new(false),
     };
     let summary = std::thread::scope(|scope| {
         let mut schedule = Schedule::new(&plan, config, ground, &context, channel, scope, report);

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use crate::executor::Stopper;
 use crate::key::Key;
 use crate::lock::Lock;
-use crate::plan::Resolved;
+use crate::plan::{Frozen, Resolved};
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::run::event::Outcome;
+use crate::run::failure::Fixed;
+use crate::run::units::Held;
 
 /// One selected stage.
 pub struct Node {
@@ -21,6 +23,10 @@ pub struct Node {
     pub forced: Option<Reason>,
     /// It has run again because its object was damaged; a second time would be a circle.
     pub repaired: bool,
+    /// Why it does not run whatever comes.
+    pub fixed: Option<Fixed>,
+    /// Its result stands, whatever its inputs are.
+    pub frozen: Option<Frozen>,
     /// How it was counted, if it is done.
     pub outcome: Option<Outcome>,
     /// A hit already in the plan; holds as long as its makers end as planned.
@@ -39,6 +45,7 @@ pub enum State {
     Running {
         stopper: Option<Box<dyn Stopper>>,
         key: Key,
+        held: Held,
     },
     Done(Box<Record>),
     Failed,

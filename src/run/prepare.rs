@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cache/tmp/<process>/<n>/stage.json   for a built-in
-//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources
+//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources; of
+//!                                      a set a folder with such a thing for each entry
 //! cache/tmp/<process>/<n>/out/<file>   what the stage writes
 //! ```
 
@@ -18,8 +19,7 @@ use crate::digest::Content;
 use crate::disk;
 use crate::executor::Task;
 use crate::file_error::FileError;
-use crate::key::Key;
-use crate::pipeline::{Action, Stage};
+use crate::pipeline::{Action, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;
 
@@ -47,26 +47,42 @@ pub fn prepare(
     folder: &Path,
     setting: &Setting,
 ) -> Result<Prepared, FileError> {
+    let log = setting.store.log_file(&stage.name, resolved.key);
+    let state = setting.store.state_folder(resolved.key);
+    prepare_with(stage, resolved, folder, log, state, setting)
+}
+
+/// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
+pub fn prepare_with(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    log: PathBuf,
+    state: PathBuf,
+    setting: &Setting,
+) -> Result<Prepared, FileError> {
     let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
     for made in [folder, &inputs_folder, &outputs_folder] {
         disk::create_folder(made).map_err(FileError::at("making the folder", made))?;
     }
     let mut inputs = BTreeMap::new();
-    for (name, place) in &resolved.places {
-        let link = inputs_folder.join(name);
+    for (key, place) in &resolved.places {
+        let link = inputs_folder.join(key);
+        let (name, entry) = input_and_entry(key);
+        if entry.is_some() {
+            make_parent(&link)?;
+        }
         link_input(place, &link, setting.store)?;
-        inputs.insert(name.clone(), link);
+        inputs.insert(name.to_owned(), inputs_folder.join(name));
     }
     let outputs: BTreeMap<String, PathBuf> = stage
         .outputs
         .iter()
         .map(|output| (output.name.clone(), outputs_folder.join(&output.file)))
         .collect();
-    let log = setting.store.log_file(&stage.name, resolved.key);
     make_parent(&log)?;
     let task = match &stage.action {
         Action::Builtin { name, version } => {
-            let state = setting.store.state_folder(resolved.key);
             disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
             let manifest = Manifest {
                 stage: stage.name.clone(),
@@ -173,10 +189,4 @@ fn param_text(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// The log and state folders of a key, for messages and for tidying up.
-pub fn remove_state(store: &Store, key: Key) {
-    // What is left costs space only.
-    let _ = disk::remove_folders(&store.state_folder(key));
 }

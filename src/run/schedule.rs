@@ -1,6 +1,7 @@
 //! The scheduler: which stage starts when, and what follows from how it ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvError, Sender};
 use std::thread::Scope;
 use std::time::Instant;
@@ -8,16 +9,18 @@ use std::time::Instant;
 use crate::executor::Stop;
 use crate::key::Key;
 use crate::lock::Lock;
-use crate::pipeline::{Input, Stage};
-use crate::plan::{Decision, Plan, Resolution, Resolved, decide, resolve};
+use crate::pipeline::{Input, Stage, input_and_entry};
+use crate::plan::{Decision, Plan, PlannedStage, Resolution, Resolved, decide, resolve};
 use crate::reason::Reason;
 use crate::record::Artifact;
 use crate::run::event::{RunEvent, Summary};
-use crate::run::failure::StageFailure;
-use crate::run::job::{JobContext, run_stage};
+use crate::run::failure::{FetchError, Fixed, StageFailure};
+use crate::run::guarded::guarded;
+use crate::run::job::JobContext;
 use crate::run::node::{Node, Ready, State};
+use crate::run::units::Units;
 use crate::run::{Ground, Message, RunConfig};
-use crate::source::{Progress, SourceError};
+use crate::source::Progress;
 use stages::Event;
 
 pub struct Schedule<'run, 'scope> {
@@ -37,6 +40,8 @@ pub struct Schedule<'run, 'scope> {
     /// Nodes that may have got the last of their inputs.
     pub(super) unsettled: VecDeque<usize>,
     pub(super) running: usize,
+    /// The counted things that stages hold while they run.
+    pub(super) units: Units,
     /// Nodes that another process's lock holds up.
     pub(super) locked_out: usize,
     /// Keys that run in this process, with the nodes that want the same.
@@ -67,18 +72,29 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             stages.into_iter().filter_map(|stage| places.get(&stage).copied()).collect()
         };
         let stages = &ground.pipeline.stages;
-        let make = |stage: &usize| Node {
-            state: State::Waiting,
-            needs: nodes(ground.graph.makers(*stage)).into_iter().collect(),
-            readers: nodes(ground.graph.readers(*stage)),
-            forced: config.forced.contains(&stages[*stage].name).then_some(Reason::Forced),
-            repaired: false,
-            outcome: None,
-            planned: None,
-            as_planned: false,
+        let make = |planned: &PlannedStage| {
+            let (stage, name) = (planned.stage, &stages[planned.stage].name);
+            let is_frozen = planned.frozen.is_some();
+            let makers = if is_frozen { Vec::new() } else { ground.graph.makers(stage) };
+            let not_asked = config.only.as_ref().is_some_and(|only| !only.contains(name));
+            let fixed = not_asked.then_some(Fixed::NotAsked);
+            Node {
+                state: State::Waiting,
+                needs: nodes(makers).into_iter().collect(),
+                readers: nodes(ground.graph.readers(stage)),
+                forced: config.forced.contains(name).then_some(Reason::Forced),
+                fixed: if is_frozen { Some(Fixed::Frozen) } else { fixed },
+                frozen: None,
+                repaired: false,
+                outcome: None,
+                planned: None,
+                as_planned: false,
+            }
         };
+        let locks = ground.setting.store.locks_folder();
         Schedule {
-            nodes: stage_of.iter().map(make).collect(),
+            nodes: plan.stages.iter().map(make).collect(),
+            units: Units::new(locks, config.resources.clone(), channel.0.clone()),
             node_of: places
                 .iter()
                 .map(|(stage, node)| (stages[*stage].name.as_str(), *node))
@@ -112,6 +128,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             if let Decision::Hit(record) = planned.decision {
                 self.nodes[node].planned = Some(record);
             }
+            self.nodes[node].frozen = planned.frozen;
             self.unsettled.push_back(node);
         }
         loop {
@@ -120,7 +137,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             if !self.unsettled.is_empty() {
                 continue;
             }
-            let pending = !self.stopping && (self.locked_out > 0 || !self.downloads.is_empty());
+            let elsewhere = self.locked_out > 0 || self.units.held_up();
+            let pending = !self.stopping && (elsewhere || !self.downloads.is_empty());
             if self.running == 0 && !pending {
                 break;
             }
@@ -154,7 +172,12 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 let stage = self.stage(node).name.clone();
                 (self.report)(RunEvent::StageSays { stage, said: event });
             }
+            Message::Retried { stage: node, retry } => {
+                let stage = self.stage(node).name.clone();
+                (self.report)(RunEvent::StageRetried { stage, retry });
+            }
             Message::Finished { stage: node, result } => self.finished(node, result),
+            Message::UnitFree { unit } => self.units.freed(&unit),
             Message::Locked { stage: node, lock } => {
                 self.locked_out -= 1;
                 let State::Parked(mut ready) = self.take(node) else { return };
@@ -174,6 +197,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
     fn interrupt(&mut self) {
         self.interrupts += 1;
         self.stopping = true;
+        self.context.interrupted.store(true, Ordering::Relaxed);
         let how = if self.interrupts == 1 { Stop::Politely } else { Stop::Now };
         for node in &self.nodes {
             if let State::Running { stopper: Some(stopper), .. } = &node.state {
@@ -230,13 +254,17 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
     /// A hit, or ready to run.
     fn decide(&mut self, node: usize, resolved: Resolved, lock: Option<Lock>) {
         let forced = self.nodes[node].forced.clone();
-        match decide(self.stage(node), &resolved, forced.is_some(), self.context.setting.store) {
+        let (stage, store) = (self.stage(node), self.context.setting.store);
+        match decide(stage, &resolved, forced.is_some(), self.ground.sources, store) {
             Decision::Hit(record) => {
                 drop(lock);
                 self.hit(node, record);
             }
             Decision::Run { reason, .. } => {
                 let reason = forced.unwrap_or(reason);
+                if let Some(fixed) = self.nodes[node].fixed {
+                    return self.fail(node, StageFailure::MayNotRun { reason, fixed });
+                }
                 self.make_ready(node, Box::new(Ready { resolved, reason, lock }));
             }
             Decision::Wait(_) => {}
@@ -273,90 +301,31 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 // The run may have ended meanwhile.
                 let _ = sender.send(Message::Says { stage: node, event });
             };
-            let result = downloads.fetch(&input, &mut progress).map(drop);
+            let fetched = guarded(|| downloads.fetch(&input, &mut progress).map(drop));
+            let result = match fetched {
+                Ok(result) => result.map_err(FetchError::Source),
+                Err(message) => Err(FetchError::Panicked(message)),
+            };
             let _ = sender.send(Message::Fetched { input: name, result });
         });
     }
 
-    fn fetched(&mut self, input: &str, result: Result<(), SourceError>) {
+    fn fetched(&mut self, input: &str, result: Result<(), FetchError>) {
         let waiting = self.downloads.remove(input).unwrap_or_default();
         let Err(error) = result else { return self.unsettled.extend(waiting) };
         for node in waiting {
             let stage = self.stage(node);
             let wired = stage.inputs.iter().find(|(_, wired)| wired.to_string() == input);
-            let key = wired.map(|(name, _)| format!("{}.inputs.{name}", stage.name));
-            let hint = error.hint(&key.as_deref().into_iter().collect::<Vec<_>>());
+            let key =
+                wired.map(|(name, _)| format!("{}.inputs.{}", stage.name, input_and_entry(name).0));
+            let hint = match &error {
+                FetchError::Source(error) => {
+                    error.hint(&key.as_deref().into_iter().collect::<Vec<_>>())
+                }
+                FetchError::Panicked(_) => None,
+            };
             let message = error.to_string();
             self.fail(node, StageFailure::Download { message, hint });
         }
-    }
-
-    fn start_ready(&mut self) {
-        while !self.stopping && self.running < self.config.jobs.max(1) {
-            let Some(node) = self.ready.pop_first() else { return };
-            if let State::Ready(ready) = self.take(node) {
-                self.start(node, *ready);
-            }
-        }
-    }
-
-    /// Takes the lock of the key, looks once more whether there is a record by now, and starts.
-    fn start(&mut self, node: usize, ready: Ready) {
-        let key = ready.resolved.key;
-        if let Some(same) = self.keys.get_mut(&key) {
-            same.push(node);
-            self.nodes[node].state = State::Parked(Box::new(ready));
-            return;
-        }
-        let Ready { resolved, reason, lock } = ready;
-        let file = self.context.setting.store.lock_file(key);
-        let lock = match lock.map_or_else(|| Lock::try_acquire(&file), |lock| Ok(Some(lock))) {
-            Ok(Some(lock)) => lock,
-            Ok(None) => {
-                self.nodes[node].state =
-                    State::Parked(Box::new(Ready { resolved, reason, lock: None }));
-                self.wait_for_lock(node, file);
-                return;
-            }
-            Err(error) => return self.fail(node, error.into()),
-        };
-        let stage = self.stage(node);
-        let forced = self.nodes[node].forced.is_some();
-        if let Decision::Hit(record) = decide(stage, &resolved, forced, self.context.setting.store)
-        {
-            drop(lock);
-            return self.hit(node, record);
-        }
-        self.keys.insert(key, Vec::new());
-        self.running += 1;
-        self.nodes[node].state = State::Running { stopper: None, key };
-        (self.report)(RunEvent::StageStarted { stage: stage.name.clone(), key, reason });
-        let (sender, context) = (self.sender.clone(), self.context);
-        self.scope.spawn(move || {
-            let send = |message| drop(sender.send(message));
-            let result = run_stage(
-                stage,
-                &resolved,
-                context,
-                &mut |stopper| send(Message::Started { stage: node, stopper }),
-                &mut |event| send(Message::Says { stage: node, event: event.clone() }),
-            );
-            // Whoever waits for the lock finds the record.
-            drop(lock);
-            send(Message::Finished { stage: node, result: result.map(Box::new) });
-        });
-    }
-
-    fn wait_for_lock(&mut self, node: usize, file: std::path::PathBuf) {
-        self.locked_out += 1;
-        let message = "another `pipe` is computing the same result".to_owned();
-        let stage = self.stage(node).name.clone();
-        (self.report)(RunEvent::StageWaiting { stage, message });
-        let sender = self.sender.clone();
-        // Not in the scope: an interrupted run does not wait for the other process.
-        std::thread::spawn(move || {
-            let lock = Lock::acquire(&file);
-            let _ = sender.send(Message::Locked { stage: node, lock });
-        });
     }
 }

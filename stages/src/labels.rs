@@ -45,4 +45,20 @@ impl LabelTable {
     pub fn iter(&self) -> impl Iterator<Item = (&str, u16)> {
         self.numbers.iter().map(|(name, &number)| (name.as_str(), number))
     }
+
+    /// The names in alphabetical order, `also` among them, and by number each name's place
+    /// there: what is computed by place does not depend on the order in which names were met.
+    pub fn alphabetical<'a>(&'a self, also: &'a str) -> (Vec<&'a str>, Vec<u16>) {
+        let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
+        if let Err(place) = names.binary_search(&also) {
+            names.insert(place, also);
+        }
+        let mut places = vec![0; self.len()];
+        for (place, name) in (0..).zip(&names) {
+            if let Some(number) = self.get(name) {
+                places[usize::from(number)] = place;
+            }
+        }
+        (names, places)
+    }
 }

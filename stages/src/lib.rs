@@ -11,10 +11,14 @@
 //! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
 //! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
 //! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
+//! | [`baseline`] | examples | predictions of a model of n-grams, `answer.txt` |
+//! | [`ensemble`] | several predictions | one, as `predict` writes it |
 //! | [`score`] | predictions | precision, recall, F1 with intervals |
 //!
 //! Without the feature `model`, `finetune` and `predict` can be planned but not run.
 
+pub mod baseline;
+pub mod ensemble;
 pub mod error;
 pub mod event;
 pub mod example;
@@ -46,7 +50,7 @@ pub use error::StageError;
 pub use event::{Event, Events};
 pub use manifest::Manifest;
 pub use params::{ParamKind, ParamSpec, Params};
-pub use stage::{Context, InputSpec, Kind, OutputSpec, Stage};
+pub use stage::{Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
 
 /// Every built-in stage, in the order of a pipeline.
 pub fn all() -> &'static [&'static dyn Stage] {
@@ -56,6 +60,8 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &tokenize::Tokenize,
         &finetune::Finetune,
         &predict::Predict,
+        &baseline::Baseline,
+        &ensemble::Ensemble,
         &score::Score,
     ]
 }
@@ -72,6 +78,14 @@ fn without_model(stage: &str) -> StageError {
 /// The built-in of that name.
 pub fn find(name: &str) -> Option<&'static dyn Stage> {
     all().iter().copied().find(|stage| stage.name() == name)
+}
+
+/// The outputs of a built-in that are files of [`prediction::Prediction`], by name.
+pub fn predictions_of(builtin: &str) -> &'static [&'static str] {
+    match builtin {
+        "predict" | "ensemble" | "baseline" => &["predictions", "valid"],
+        _ => &[],
+    }
 }
 
 /// Runs the stage that a manifest describes.

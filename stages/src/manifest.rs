@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::StageError;
 use crate::params::Params;
 
+/// A file in [`Manifest::state`] that the engine writes: a line for every time that this stage
+/// ran out of memory.
+pub const OUT_OF_MEMORY: &str = "out_of_memory";
+
 /// What one stage process has to do. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

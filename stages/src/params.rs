@@ -38,6 +38,18 @@ pub enum ParamKind {
         min: i64,
         max: i64,
     },
+    /// One of these words, or a number in `min..=max`.
+    WordOrFloat {
+        words: &'static [&'static str],
+        min: f64,
+        max: f64,
+    },
+    /// One of these words, or a list of numbers in `min..=max`.
+    WordOrFloatList {
+        words: &'static [&'static str],
+        min: f64,
+        max: f64,
+    },
     /// A list of texts.
     TextList,
     /// A list of numbers in `min..=max`.
@@ -47,6 +59,11 @@ pub enum ParamKind {
     },
     /// A map from text to text.
     TextMap,
+    /// A map from text to numbers in `min..=max`.
+    FloatMap {
+        min: f64,
+        max: f64,
+    },
 }
 
 /// What a parameter is when the pipeline does not give it.
@@ -105,9 +122,18 @@ impl ParamKind {
             ParamKind::WordOrInt { words, min, max } => {
                 format!("{} or {}", words.join(", "), whole(min, max))
             }
+            ParamKind::WordOrFloat { words, min, max } => {
+                format!("{} or a number{}", words.join(", "), range(min, max))
+            }
+            ParamKind::WordOrFloatList { words, min, max } => {
+                format!("{} or a list of numbers{}", words.join(", "), range(min, max))
+            }
             ParamKind::TextList => "a list of texts".to_owned(),
             ParamKind::FloatList { min, max } => format!("a list of numbers{}", range(min, max)),
             ParamKind::TextMap => "a map from text to text".to_owned(),
+            ParamKind::FloatMap { min, max } => {
+                format!("a map from text to a number{}", range(min, max))
+            }
         }
     }
 
@@ -131,6 +157,14 @@ impl ParamKind {
                 Some(word) => words.contains(&word).then(|| value.clone()),
                 None => ParamKind::Int { min, max }.canonical(value),
             },
+            ParamKind::WordOrFloat { words, min, max } => match value.as_str() {
+                Some(word) => words.contains(&word).then(|| value.clone()),
+                None => ParamKind::Float { min, max }.canonical(value),
+            },
+            ParamKind::WordOrFloatList { words, min, max } => match value.as_str() {
+                Some(word) => words.contains(&word).then(|| value.clone()),
+                None => ParamKind::FloatList { min, max }.canonical(value),
+            },
             ParamKind::TextList => {
                 let list = value.as_array()?;
                 list.iter().all(Value::is_string).then(|| value.clone())
@@ -143,6 +177,14 @@ impl ParamKind {
             ParamKind::TextMap => {
                 let map = value.as_object()?;
                 map.values().all(Value::is_string).then(|| value.clone())
+            }
+            ParamKind::FloatMap { min, max } => {
+                let one = ParamKind::Float { min, max };
+                let entry =
+                    |(key, item): (&String, &Value)| Some((key.clone(), one.canonical(item)?));
+                let map: Option<serde_json::Map<_, _>> =
+                    value.as_object()?.iter().map(entry).collect();
+                map.map(Value::Object)
             }
         }
     }
@@ -281,6 +323,14 @@ impl Params {
         map.into_iter()
             .flatten()
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect()
+    }
+
+    pub fn float_map(&self, name: &str) -> BTreeMap<String, f64> {
+        let map = self.get(name).as_object();
+        map.into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.clone(), value.as_f64()?)))
             .collect()
     }
 }

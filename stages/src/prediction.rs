@@ -1,8 +1,14 @@
-//! A row of predictions: what `predict` writes and `score` reads.
+//! A row of predictions, what makes one valid, and how files of them are written: `predict`,
+//! `ensemble` and `baseline` write them, `ensemble` and `score` read them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::StageError;
+use crate::nearest::list_names;
+use crate::output::OutputFile;
 
 /// What a model says of one example. A line of JSON in this order of fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,4 +22,69 @@ pub struct Prediction {
     /// The true label, where it is known.
     #[serde(default)]
     pub gold: Option<String>,
+}
+
+/// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
+const SUM_TOLERANCE: f64 = 1e-3;
+
+impl Prediction {
+    /// Checks that probabilities, where there are any, are some, and that the predicted label has
+    /// one. An error says in words what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let probabilities = &self.probabilities;
+        for (label, &probability) in probabilities {
+            if !(0.0..=1.0 + SUM_TOLERANCE).contains(&probability) {
+                return Err(format!(
+                    "the probability of `{label}` is {probability}, expected 0 to 1"
+                ));
+            }
+        }
+        if probabilities.is_empty() {
+            return Ok(());
+        }
+        let sum: f64 = probabilities.values().sum();
+        if (sum - 1.0).abs() > SUM_TOLERANCE {
+            return Err(format!("the probabilities sum to {sum}, expected 1"));
+        }
+        if !probabilities.contains_key(&self.label) {
+            let known = list_names(&self.label, probabilities.keys().map(String::as_str));
+            return Err(format!(
+                "no probability of the predicted label `{}`; there are {known}",
+                self.label
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A file of predictions that is being written, and the file of answers beside it: a line
+/// `id,LABEL` for each prediction.
+pub struct PredictionWriter {
+    predictions: OutputFile,
+    answer: Option<OutputFile>,
+}
+
+impl PredictionWriter {
+    pub fn create(
+        predictions: &Path,
+        answer: Option<&Path>,
+    ) -> Result<PredictionWriter, StageError> {
+        Ok(PredictionWriter {
+            predictions: OutputFile::create(predictions)?,
+            answer: answer.map(OutputFile::create).transpose()?,
+        })
+    }
+
+    pub fn write(&mut self, row: &Prediction) -> Result<(), StageError> {
+        self.predictions.write_json_line(row)?;
+        match &mut self.answer {
+            Some(answer) => answer.write_line(format!("{},{}", row.id, row.label).as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn finish(self) -> Result<(), StageError> {
+        self.predictions.finish()?;
+        self.answer.map_or(Ok(()), OutputFile::finish)
+    }
 }

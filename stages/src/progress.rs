@@ -1,5 +1,6 @@
 //! Progress events at a rate that an eye can follow.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
@@ -40,6 +41,20 @@ impl<'a> Progress<'a> {
             total: Some(total),
             unit: self.unit.to_owned(),
             values: values().map(|(name, value)| (name.to_owned(), value)).into(),
+        });
+    }
+
+    /// `done` units are done, and nobody knows of how many.
+    pub fn update_unknown(&mut self, done: u64) {
+        if self.last.elapsed() < PAUSE {
+            return;
+        }
+        self.last = Instant::now();
+        self.context.emit(Event::Progress {
+            done,
+            total: None,
+            unit: self.unit.to_owned(),
+            values: BTreeMap::new(),
         });
     }
 }

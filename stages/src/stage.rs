@@ -40,8 +40,32 @@ pub trait Stage: Sync {
         &[]
     }
 
+    /// Whether the state that a run leaves is the beginning of a longer one.
+    fn continuation(&self, _params: &Params) -> Continuation {
+        Continuation::None
+    }
+
+    /// Whether a run that was out of memory is worth another with less: the engine writes
+    /// [`crate::manifest::OUT_OF_MEMORY`] into the state then.
+    fn shrinks(&self, _params: &Params) -> bool {
+        false
+    }
+
     /// Does the work: reads the inputs named in the manifest, writes every output named there.
     fn run(&self, context: &Context) -> Result<(), StageError>;
+}
+
+/// Whether a run with a larger value of one parameter can go on from where one with a smaller
+/// value ended, and then gives the bytes that it would have given from the start. The engine
+/// keeps the [`Manifest::state`] of a run that can be gone on from, and hands it to the longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// There is no such parameter.
+    None,
+    /// It can, by this parameter, a whole number.
+    By(&'static str),
+    /// There is such a parameter, but as the others are it cannot: why, and what to change.
+    Not { parameter: &'static str, why: &'static str },
 }
 
 /// An input of a built-in stage.
@@ -52,6 +76,9 @@ pub struct InputSpec {
     pub required: bool,
     /// May be an encoder: a folder, or `hub:owner/name@revision`.
     pub kind: Kind,
+    /// Takes any number of such: the manifest's path is that of a folder, whose entries are
+    /// named after the variants or stages that they come from.
+    pub many: bool,
     pub doc: &'static str,
 }
 
@@ -68,7 +95,7 @@ pub struct OutputSpec {
 }
 
 /// Whether an artifact is one file or a folder of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     File,
     Folder,

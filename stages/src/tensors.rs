@@ -293,6 +293,12 @@ impl TensorFile {
         Ok(Handle { bytes, element: PhantomData })
     }
 
+    /// A tensor's bytes as they lie in the file, whatever its type.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        let (start, end) = self.info(name)?.data_offsets;
+        self.map.get(self.data_start + start..self.data_start + end)
+    }
+
     /// The elements of a checked tensor of this file.
     pub fn slice<T: Element>(&self, handle: &Handle<T>) -> &[T] {
         bytemuck::cast_slice(&self.map[handle.bytes.clone()])

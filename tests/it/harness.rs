@@ -94,6 +94,17 @@ impl Project {
     }
 
     /// `pipe run --json` with these further arguments.
+    /// With that much address space.
+    #[cfg(feature = "model")]
+    #[track_caller]
+    pub fn pipe_limited(&self, kibibytes: u64, arguments: &[&str]) -> Ended {
+        let script = format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pipe")]).args(arguments);
+        command.current_dir(self.folder.path()).env_remove("PIPE_CACHE").stdin(Stdio::null());
+        Ended::of(command.output().unwrap())
+    }
+
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.pipe(&[&["run", "--json"], arguments].concat())
@@ -115,7 +126,18 @@ impl Project {
 
     #[track_caller]
     pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-        let mut command = self.command(&[&["run", "--json"], arguments].concat());
+        self.spawn(&[&["run", "--json"], arguments].concat(), environment)
+    }
+
+    /// Starts any `pipe` that prints lines of JSON.
+    #[track_caller]
+    pub fn start_any(&self, arguments: &[&str]) -> Running {
+        self.spawn(arguments, &[])
+    }
+
+    #[track_caller]
+    fn spawn(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -143,6 +165,13 @@ impl Project {
         }
         found.sort();
         found
+    }
+
+    /// Every file of the store with its bytes, but for those that are rewritten at any time.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let files = self.stored("").into_iter();
+        let files = files.filter(|path| !path.ends_with("index") && !path.ends_with("in-use"));
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
 
     /// What lies directly in a folder of the store, folders too.
@@ -236,6 +265,11 @@ impl Running {
         }
         self.seen.push(serde_json::from_str(&line).unwrap());
         true
+    }
+
+    #[cfg(feature = "model")]
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

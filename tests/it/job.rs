@@ -3,18 +3,19 @@
 #![cfg(feature = "model")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::Project;
 
-const ALL_RAN: &str = "finetune=ran ingest=ran predict=ran score=ran split=ran tokenize=ran";
+pub const ALL_RAN: &str = "finetune=ran ingest=ran predict=ran score=ran split=ran tokenize=ran";
 
 fn project() -> Project {
     project_of_epochs(1)
 }
 
 /// A copy of what the default pipeline reads, with a training of that length.
-fn project_of_epochs(epochs: u32) -> Project {
+pub fn project_of_epochs(epochs: u32) -> Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pipeline = fs::read_to_string(root.join("pipeline.yaml")).unwrap();
     assert!(pipeline.contains("epochs: 6"));
@@ -70,34 +71,51 @@ fn a_stage_on_a_device_that_is_not_there_fails_and_says_what_to_do() {
 }
 
 #[test]
-fn a_killed_training_goes_on_where_it_was_and_ends_with_the_same_bytes() {
+fn a_training_killed_at_ten_random_steps_ends_with_the_bytes_of_one_left_alone() {
+    const STEPS: usize = 3 * 19;
     let unbroken = project_of_epochs(3).expect_run(&[], ALL_RAN).digests();
     let project = project_of_epochs(3);
     let every_step = [("PIPE_CHECKPOINT_SECONDS", "0")];
-    let mut kills = 0;
-    // Each run gets a little further before it is killed without warning.
-    let ended = loop {
+    let mut targets = std::collections::BTreeSet::new();
+    let mut random = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    while targets.len() < 10 {
+        // A linear congruential generator (Knuth's MMIX) is random enough to spread ten steps.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        targets.insert(1 + (random >> 33) as usize % (STEPS - 1));
+    }
+    println!("killed at steps {targets:?} of {STEPS}");
+    for target in &targets {
         let mut running = project.start_with(&[], &every_step);
-        let mut steps_seen = 0;
-        while steps_seen < 1 + kills % 3 && running.read_line() {
-            let last = running.seen.last().unwrap();
-            let is_step = last["stage"] == "finetune" && last["said"]["event"] == "progress";
-            steps_seen += i32::from(is_step);
-        }
-        let has_trained = running
-            .seen
-            .iter()
-            .any(|line| line["event"] == "stage_finished" && line["stage"] == "finetune");
-        if has_trained || kills == 10 {
-            break running.end();
+        while newest_checkpoint(&project) < *target {
+            assert!(running.is_alive(), "it ended before step {target}");
+            std::thread::yield_now();
         }
         running.signal(rustix::process::Signal::KILL);
-        running.end();
-        kills += 1;
-    };
-    assert!(kills >= 3, "the training was over after {kills} kills");
-    assert!(ended.stdout.contains("resumed at step"), "{}", ended.stdout);
+        let ended = running.end();
+        assert_eq!(ended.signal, Some(9), "it was over before step {target}");
+    }
+    let reached = newest_checkpoint(&project);
     let ended = project.run(&[]).expect_code(0);
+    let resumed = format!("resumed at step {reached} of {STEPS}");
+    assert!(ended.stdout.contains(&resumed), "{resumed}: {}", ended.stdout);
     assert_eq!(ended.digests(), unbroken);
     assert_eq!(project.entries("state"), [""; 0].map(std::path::PathBuf::from));
+    let record = project.pipe(&["cache", "show", "finetune:model"]).expect_code(0).stdout;
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["history"].as_array().unwrap().len(), 3, "the record has all epochs");
+}
+
+/// The step of the newest checkpoint of a training that is under way; 0 before the first.
+fn newest_checkpoint(project: &Project) -> usize {
+    let step = |path: &PathBuf| -> Option<usize> {
+        path.file_name()?
+            .to_str()?
+            .strip_prefix("step-")?
+            .strip_suffix(".safetensors")?
+            .parse()
+            .ok()
+    };
+    let folders = fs::read_dir(project.path("cache/state")).into_iter().flatten();
+    let files = folders.flatten().filter_map(|folder| fs::read_dir(folder.path()).ok()).flatten();
+    files.flatten().filter_map(|file| step(&file.path())).max().unwrap_or(0)
 }

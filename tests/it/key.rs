@@ -2,10 +2,11 @@
 //! does not.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pipe::digest::{Content, Digest};
 use pipe::key::{Key, KeyFields};
-use pipe::pipeline::{Action, Input, Output, Overrides, Pipeline, Stage};
+use pipe::pipeline::{Action, Handling, Input, Output, Overrides, Pipeline, Stage};
 use serde_json::{Value, json};
 
 use crate::harness::Project;
@@ -22,6 +23,7 @@ fn stage() -> Stage {
         publish: BTreeMap::new(),
         env: Vec::new(),
         salt: None,
+        handling: Handling::default(),
     }
 }
 
@@ -78,6 +80,23 @@ fn parameters_enter_by_name_and_value() {
     assert_ne!(set("another", json!(null)), key(&stage()));
     assert_ne!(changed(|stage| drop(stage.params.remove("seed"))), key(&stage()));
     assert_eq!(set("share", json!(0.90)), key(&stage()));
+}
+
+#[test]
+fn a_default_is_the_same_whether_it_is_written_or_not() {
+    let of = |params: &str| {
+        let project = Project::new(&format!(
+            "stages:\n  split: {{inputs: {{examples: t.jsonl}}, params: {{{params}}}}}\n"
+        ));
+        project.write("t.jsonl", "");
+        let file = project.path("pipeline.yaml");
+        let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+        key(&pipeline.stages[0])
+    };
+    let share = stages::find("split").unwrap().params().iter().find(|spec| spec.name == "share");
+    let default = share.unwrap().default.value().unwrap();
+    assert_eq!(of(&format!("share: {default}")), of(""));
+    assert_ne!(of("share: 0.5"), of(""));
 }
 
 #[test]
@@ -158,11 +177,36 @@ fn comments_and_the_order_of_keys_in_the_file_do_not_enter() {
 }
 
 #[test]
+fn how_a_stage_is_handled_does_not_enter() {
+    let handled = |change: fn(&mut Handling)| changed(|stage| change(&mut stage.handling));
+    for key_then in [
+        handled(|handling| handling.frozen = true),
+        handled(|handling| handling.always = true),
+        handled(|handling| handling.retries = 3),
+        handled(|handling| handling.timeout = Some(Duration::from_secs(60))),
+        handled(|handling| handling.resources = BTreeMap::from([("gpu".to_owned(), 1)])),
+    ] {
+        assert_eq!(key_then, key(&stage()));
+    }
+    // And so with the binary.
+    let yaml = "stages:\n  a:\n    run: echo 1 > $OUT_x\n    outputs: [x]\n";
+    let project = Project::new(yaml);
+    project.expect_run(&[], "a=ran");
+    for line in ["frozen: true", "retries: 3", "timeout: 30m", "resources: {gpu: 1}"] {
+        project.write("pipeline.yaml", &format!("{yaml}    {line}\n"));
+        project.expect_run(&[], "a=hit");
+    }
+    project.expect_run(&["--resource", "gpu=2"], "a=hit");
+}
+
+#[test]
 fn where_and_how_a_stage_runs_does_not_enter() {
     let project = Project::new("stages:\n  a: {run: 'echo 1 > $OUT_x', outputs: [x]}\n");
     project.expect_run(&["--jobs", "1", "--device", "cpu", "--threads", "1"], "a=ran");
     project.expect_run(&["--jobs", "3", "--device", "cuda:1", "--threads", "2"], "a=hit");
     project.expect_run(&["--keep-going", "--offline", "--no-index"], "a=hit");
+    project.expect_run(&["--quiet"], "a=hit");
+    project.expect_run(&["--verbose"], "a=hit");
     assert!(project.pipe_with(&["status"], &[("UNDECLARED", "1")]).stdout.contains("up to date"));
 }
 

@@ -1,18 +1,33 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
+mod choosing;
 mod cli;
 mod corpus;
+mod death;
+mod early_errors;
 mod faults;
+mod gc;
 mod graph;
+mod handling;
 mod harness;
 mod job;
 mod key;
+mod log;
+mod matrix;
 mod pipeline;
 mod plan;
 mod process;
+mod resources;
 mod run;
+mod select;
 mod server;
 mod show;
 mod source;
+mod staleness;
 mod store;
+mod store_kills;
+mod sweep;
 mod tidy;
+mod training;
+mod verify;
+mod versions;

@@ -92,7 +92,7 @@ struct Clean;
 struct Train;
 
 const fn input(name: &'static str, required: bool, kind: Kind) -> InputSpec {
-    InputSpec { name, required, kind, doc: "something to read" }
+    InputSpec { name, required, kind, many: false, doc: "something to read" }
 }
 
 const fn output(name: &'static str, kind: Kind, given: Option<&'static str>) -> OutputSpec {

@@ -229,6 +229,63 @@ fn a_published_folder_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn a_published_folder_and_a_file_take_each_others_place() {
+    let yaml =
+        |run: &str| format!("stages:\n  a: {{run: '{run}', outputs: [x], publish: {{x: out}}}}\n");
+    let project = Project::new(&yaml("mkdir $OUT_x; echo 1 > $OUT_x/one"));
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out/one"), "1\n");
+    project.write("pipeline.yaml", &yaml("echo 2 > $OUT_x"));
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out"), "2\n");
+    project.write("pipeline.yaml", &yaml("mkdir $OUT_x; echo 3 > $OUT_x/three"));
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("out/three"), "3\n");
+    assert!(!project.path("out/one").exists());
+    assert_eq!(project.entries("tmp").len(), 0);
+}
+
+#[test]
+fn an_edited_link_is_replaced_with_force_and_what_it_leads_to_is_not() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'mkdir $OUT_d; echo 1 > $OUT_d/one', outputs: [d], publish: {d: out}}\n",
+    );
+    project.write("mine/file", "mine\n");
+    std::os::unix::fs::symlink(project.path("mine"), project.path("out")).unwrap();
+    project.run(&[]).expect_code(0);
+    assert!(project.path("out").is_symlink());
+    project.run(&["--force"]).expect_code(0);
+    assert_eq!(project.read("out/one"), "1\n");
+    assert_eq!(project.read("mine/file"), "mine\n");
+}
+
+#[test]
+fn a_store_on_another_disk_publishes_as_well_and_leaves_nothing_beside() {
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("skipped: there is no /dev/shm");
+    };
+    let project = Project::new(
+        "stages:\n  a: {run: 'mkdir $OUT_d; echo $PARAM_n > $OUT_d/$PARAM_n', params: {n: 1}, outputs: [d], publish: {d: out}}\n",
+    );
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(elsewhere.path()) == device(&project.path("")) {
+        return println!("skipped: /dev/shm is no other disk");
+    }
+    let cache = elsewhere.path().join("store");
+    let cache = cache.to_str().unwrap();
+    // What a process left that was killed at this; no process has this number.
+    project.write(".out.pipe-2147483647/one", "half");
+    project.run(&["--cache", cache]).expect_code(0);
+    assert_eq!(project.read("out/1"), "1\n");
+    project.run(&["--cache", cache, "--set", "a.n=2"]).expect_code(0);
+    assert_eq!(project.read("out/2"), "2\n");
+    assert!(!project.path("out/1").exists());
+    let beside = fs::read_dir(project.path("")).unwrap();
+    let names: Vec<_> = beside.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.display().to_string().contains(".pipe-")), "{names:?}");
+}
+
+#[test]
 fn a_store_that_cannot_be_written_is_a_clean_error() {
     let project = Project::new(PAIR);
     project.write("text.txt", "some text\n");

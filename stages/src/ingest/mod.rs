@@ -39,12 +39,14 @@ const INPUTS: &[InputSpec] = &[
         name: "train",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "labelled texts to train and validate with",
     },
     InputSpec {
         name: "test",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "texts to predict, with or without labels",
     },
 ];

@@ -50,4 +50,14 @@ impl Batch {
     pub fn tokens(&self) -> usize {
         self.mask.iter().filter(|real| **real).count()
     }
+
+    /// What each position counts in a mean over its row's real tokens, `[rows, width]`.
+    pub fn shares(&self) -> Vec<f32> {
+        let mut shares = Vec::with_capacity(self.mask.len());
+        for row in self.mask.chunks(self.width.max(1)) {
+            let real = row.iter().filter(|real| **real).count().max(1);
+            shares.extend(row.iter().map(|token| if *token { 1.0 / real as f32 } else { 0.0 }));
+        }
+        shares
+    }
 }

@@ -1,13 +1,13 @@
 //! An encoder with a head for sequence classification: BERT's (pooler and one linear layer) or
-//! RoBERTa's and MPNet's (dense, tanh, projection of the first token).
+//! RoBERTa's and MPNet's (dense, tanh, projection).
 
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig};
+use super::config::{Family, ModelConfig, Pooling};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
-use super::ops;
+use super::ops::{self, Precision};
 use super::parameters::{Linear, Parameter, ParameterSource};
 
 /// A classifier over the labels of its config.
@@ -15,8 +15,10 @@ use super::parameters::{Linear, Parameter, ParameterSource};
 pub struct Classifier {
     family: Family,
     encoder: Encoder,
+    pooling: Pooling,
     head: Head,
     head_rate: f64,
+    precision: Precision,
 }
 
 #[derive(Clone, Debug)]
@@ -34,11 +36,12 @@ impl Classifier {
         classes: usize,
         rates: DropoutRates,
         head_rate: f64,
+        precision: Precision,
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Classifier {
         let hidden = config.hidden_size;
-        let encoder = Encoder::new(config, rates, source, device);
+        let encoder = Encoder::new(config, rates, precision, source, device);
         let head = match config.family {
             Family::Bert => Head::Pooled {
                 pooler: Linear::new(source, POOLER, [hidden, hidden], device),
@@ -49,7 +52,14 @@ impl Classifier {
                 projection: Linear::new(source, "classifier.out_proj", [hidden, classes], device),
             },
         };
-        Classifier { family: config.family, encoder, head, head_rate }
+        Classifier {
+            family: config.family,
+            encoder,
+            pooling: config.pooling,
+            head,
+            head_rate,
+            precision,
+        }
     }
 
     /// Unnormalised scores. With `noise` dropout is active.
@@ -58,16 +68,17 @@ impl Classifier {
     ///
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let first = self.encoder.first_token(batch, noise);
+        let state = self.encoder.pooled(batch, self.pooling, noise);
+        let precision = self.precision;
         match &self.head {
             Head::Pooled { pooler, classifier } => {
-                let pooled = pooler.forward(first).tanh();
-                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise))
+                let pooled = pooler.forward(state, precision).tanh();
+                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise), precision)
             }
             Head::FirstToken { dense, projection } => {
-                let first = self.dropout(first, Site::HeadInput, noise);
-                let hidden = dense.forward(first).tanh();
-                projection.forward(self.dropout(hidden, Site::HeadHidden, noise))
+                let state = self.dropout(state, Site::HeadInput, noise);
+                let hidden = dense.forward(state, precision).tanh();
+                projection.forward(self.dropout(hidden, Site::HeadHidden, noise), precision)
             }
         }
     }
@@ -100,6 +111,15 @@ impl Classifier {
             }
         }
         all
+    }
+
+    /// How many numbers all parameters have together.
+    pub fn parameter_count(&mut self) -> usize {
+        let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
+            Parameter::Vector(tensor) => tensor.dims()[0],
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
+        };
+        self.parameters().into_iter().map(of).sum()
     }
 
     /// The same model outside of automatic differentiation, sharing the tensors: for evaluation.

@@ -18,6 +18,15 @@ pub enum Family {
     Mpnet,
 }
 
+/// What of the last layer enters the classification head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The state of the first token, as in all published heads.
+    First,
+    /// The mean over all real tokens; `transformers` does not know it for these models.
+    Mean,
+}
+
 /// The fields of `config.json` that decide shapes and behaviour. Those that are absent take the
 /// family's published values, not those of `transformers`, whose defaults differ in places.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +51,17 @@ pub struct ModelConfig {
     pub relative_attention_num_buckets: usize,
     /// Label names by class index; empty where the file has none.
     pub labels: Vec<String>,
+    /// A key of our own, `pooling: first|mean`.
+    pub pooling: Pooling,
+    /// A key of our own: the probability of the last of two labels from which on it is
+    /// predicted.
+    pub decision_threshold: Option<f64>,
     /// The whole file, so that what we do not know is written back as it was.
     pub raw: Map<String, Value>,
 }
+
+/// The key in `config.json`.
+pub const DECISION_THRESHOLD: &str = "decision_threshold";
 
 impl ModelConfig {
     /// Reads `config.json` in a model folder.
@@ -97,6 +114,14 @@ impl ModelConfig {
             pad_token_id: fields.count("pad_token_id", pad)?,
             relative_attention_num_buckets: fields.count("relative_attention_num_buckets", 32)?,
             labels: labels(&raw),
+            pooling: match raw.get("pooling").and_then(Value::as_str) {
+                None | Some("first") => Pooling::First,
+                Some("mean") => Pooling::Mean,
+                Some(other) => {
+                    return Err(problem(format!("`pooling` is `{other}`, expected first or mean")));
+                }
+            },
+            decision_threshold: fields.optional_float(DECISION_THRESHOLD)?,
             raw: raw.clone(),
         };
         let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");
@@ -166,7 +191,11 @@ impl Fields<'_> {
     }
 
     fn float(&self, name: &str, default: f64) -> Result<f64, StageError> {
-        let Some(value) = self.present(name) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| self.unfit(name, value, "a number"))
+        Ok(self.optional_float(name)?.unwrap_or(default))
+    }
+
+    fn optional_float(&self, name: &str) -> Result<Option<f64>, StageError> {
+        let Some(value) = self.present(name) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.unfit(name, value, "a number"))
     }
 }

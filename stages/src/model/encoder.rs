@@ -21,11 +21,12 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig};
+use super::config::{Family, ModelConfig, Pooling};
 use super::cpu::attention::Setting;
 use super::noise::{Mask, Noise, Site};
-use super::ops;
+use super::ops::{self, Precision};
 use super::parameters::{Linear, Parameter, ParameterSource, Start, table, vector};
+use super::relative::relative_buckets;
 
 /// Rates of the dropout inside the encoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +35,7 @@ pub struct DropoutRates {
     pub attention: f64,
 }
 
-/// The stack from token ids to the state of the first token.
+/// The stack from token ids to the states of the last layer.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     embeddings: Embeddings,
@@ -43,12 +44,14 @@ pub struct Encoder {
     relative_bias: Option<Tensor<2>>,
     heads: usize,
     rates: DropoutRates,
+    precision: Precision,
 }
 
 impl Encoder {
     pub fn new(
         config: &ModelConfig,
         rates: DropoutRates,
+        precision: Precision,
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Encoder {
@@ -65,25 +68,33 @@ impl Encoder {
             relative_bias,
             heads: config.num_attention_heads,
             rates,
+            precision,
         }
     }
 
-    /// The last layer's state of the first token. Of the last layer only that token is computed:
-    /// no other enters a classification head.
+    /// What of the last layer enters a head. Where that is the first token, only that token is
+    /// computed there.
     ///
     /// # Shapes
     ///
     /// Result: `[rows, hidden]`.
-    pub fn first_token(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
+    pub fn pooled(&self, batch: &Batch, pooling: Pooling, noise: Option<&Noise>) -> Tensor<2> {
         let pass = self.pass(batch, noise);
         let mut states = self.embeddings.forward(batch, self.rates.hidden, noise);
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
-            let queries = if index == last { 1 } else { batch.width };
-            states = layer.forward(states, queries, &pass);
+            let one = index == last && pooling == Pooling::First;
+            states = layer.forward(states, if one { 1 } else { batch.width }, &pass);
         }
         let [rows, _, hidden] = states.dims();
-        states.slice([0..rows, 0..1]).reshape([rows, hidden])
+        let state = match pooling {
+            Pooling::First => states.slice([0..rows, 0..1]),
+            Pooling::Mean => {
+                let shares = TensorData::new(batch.shares(), [rows, 1, batch.width]);
+                Tensor::<3>::from_data(shares, &states.device()).matmul(states)
+            }
+        };
+        state.reshape([rows, hidden]) // from [rows, 1, hidden]
     }
 
     fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
@@ -99,7 +110,14 @@ impl Encoder {
             let bias = bias.clone().select(0, indices).reshape([1, width, width, heads]);
             bias.permute([0, 3, 1, 2]) // [1, heads, width, width]
         });
-        Pass { padding, relative, heads: self.heads, rates: self.rates, noise }
+        Pass {
+            padding,
+            relative,
+            heads: self.heads,
+            rates: self.rates,
+            precision: self.precision,
+            noise,
+        }
     }
 
     /// Every parameter under its checkpoint name, without the family's prefix.
@@ -124,6 +142,7 @@ struct Pass<'a> {
     relative: Option<Tensor<4>>,
     heads: usize,
     rates: DropoutRates,
+    precision: Precision,
     noise: Option<&'a Noise>,
 }
 
@@ -134,29 +153,6 @@ impl Pass<'_> {
 }
 
 const RELATIVE_BIAS: &str = "encoder.relative_attention_bias.weight";
-
-/// MPNet's (T5's, bidirectional) bucket of the distance from query to key, for all pairs in
-/// row-major order: half of the buckets for each direction, of these half for exact distances
-/// and half on a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
-fn relative_buckets(width: usize, buckets: usize) -> Vec<i32> {
-    const MAX_DISTANCE: f32 = 128.0;
-    let half = buckets as i32 / 2;
-    let exact = half / 2;
-    let bucket = |query: usize, key: usize| {
-        let distance = key as i32 - query as i32;
-        // `transformers` counts keys before the query in the first half.
-        let side = if distance > 0 { half } else { 0 };
-        let distance = distance.abs();
-        let within = if distance < exact {
-            distance
-        } else {
-            let log = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln();
-            (exact + (log * (half - exact) as f32) as i32).min(half - 1)
-        };
-        side + within
-    };
-    (0..width).flat_map(|query| (0..width).map(move |key| bucket(query, key))).collect()
-}
 
 /// Words, positions and token types, summed and normalised.
 #[derive(Clone, Debug)]
@@ -324,28 +320,29 @@ impl Layer {
     /// to all.
     fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, width, _] = states.dims();
-        let layer = self.index;
+        let (layer, precision) = (self.index, pass.precision);
         let asking = if queries == width {
             states.clone()
         } else {
             states.clone().slice([0..rows, 0..queries])
         };
-        let query = self.query.forward(asking.clone());
-        let key = self.key.forward(states.clone());
-        let value = self.value.forward(states);
+        let query = self.query.forward(asking.clone(), precision);
+        let key = self.key.forward(states.clone(), precision);
+        let value = self.value.forward(states, precision);
         let site = Site::AttentionProbabilities { layer };
         let setting = Setting {
             heads: pass.heads,
             padding: pass.padding.clone(),
             mask: pass.mask(site, rows, pass.rates.attention),
+            precision,
         };
         let attended = ops::attention(query, key, value, pass.relative.as_ref(), setting);
-        let attended = self.attention_output.forward(attended);
+        let attended = self.attention_output.forward(attended, precision);
         let mask = pass.mask(Site::AttentionOutput { layer }, rows, pass.rates.hidden);
         let attended = self.attention_norm.after(attended, asking, mask);
 
-        let wide = ops::gelu(self.intermediate.forward(attended.clone()));
-        let output = self.output.forward(wide);
+        let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
+        let output = self.output.forward(wide, precision);
         let mask = pass.mask(Site::FeedForward { layer }, rows, pass.rates.hidden);
         self.output_norm.after(output, attended, mask)
     }

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
-use super::config::{Family, ModelConfig};
+use super::config::{DECISION_THRESHOLD, Family, ModelConfig, Pooling};
 use super::parameters::{Parameter, transposed};
 use crate::error::StageError;
 
@@ -42,6 +42,15 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     raw.insert("label2id".to_owned(), Value::Object(by_name));
     raw.insert("problem_type".to_owned(), json!("single_label_classification"));
     raw.insert("dtype".to_owned(), json!("float32"));
+    // Keys of our own are there only where they say something.
+    raw.remove("pooling");
+    if config.pooling == Pooling::Mean {
+        raw.insert("pooling".to_owned(), json!("mean"));
+    }
+    raw.remove(DECISION_THRESHOLD);
+    if let Some(threshold) = config.decision_threshold {
+        raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold));
+    }
     let path = folder.join("config.json");
     let mut text = serde_json::to_string_pretty(&raw)
         .map_err(|source| StageError::Json { path: path.clone(), source })?;

@@ -11,6 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
+use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
 use crate::error::StageError;
 use crate::random::Random;
@@ -21,6 +22,7 @@ pub struct LoadOptions {
     pub classes: usize,
     pub rates: DropoutRates,
     pub head_rate: f64,
+    pub precision: Precision,
     /// Of random initialisation.
     pub seed: u64,
     pub weights: Weights,
@@ -90,6 +92,7 @@ pub fn load(
         options.classes,
         options.rates,
         options.head_rate,
+        options.precision,
         &mut loader,
         device,
     );

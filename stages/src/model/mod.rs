@@ -26,5 +26,7 @@ pub mod noise;
 pub mod ops;
 #[cfg(feature = "model")]
 pub mod parameters;
+#[cfg(feature = "model")]
+mod relative;
 
 pub use config::{Family, ModelConfig};

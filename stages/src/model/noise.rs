@@ -1,4 +1,4 @@
-//! Dropout by address. Every mask element is a function of (seed, step, site, example, element),
+//! Dropout by address. Every mask element is a function of (seed, step, pass, site, example, element),
 //! so that micro-batches, padding, threads and resuming leave a training run as it is.
 //!
 //! The generator is a 32-bit integer mixer, two rounds of `lowbias32` (C. Wellons,
@@ -46,11 +46,13 @@ pub struct Noise {
 const ADDRESS_WIDTH: u32 = 4096;
 
 impl Noise {
-    /// `step` counts optimiser steps from 0 through the whole training.
-    pub fn new(seed: u64, step: u64, first_row: usize) -> Noise {
-        let mut hasher = blake3::Hasher::new_derive_key("pipe dropout v1");
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(&step.to_le_bytes());
+    /// `step` counts optimiser steps from 0 through the whole training, `pass` the passes of one
+    /// step over the same examples.
+    pub fn new(seed: u64, step: u64, first_row: usize, pass: u64) -> Noise {
+        let mut hasher = blake3::Hasher::new_derive_key("pipe dropout v2");
+        for part in [seed, step, pass] {
+            hasher.update(&part.to_le_bytes());
+        }
         Noise { step_key: *hasher.finalize().as_bytes(), first_row }
     }
 
@@ -159,7 +161,7 @@ mod tests {
 
     fn mask(first_row: usize, dims: [usize; 3]) -> Vec<f32> {
         let site = Site::FeedForward { layer: 3 };
-        let mask = Noise::new(42, 7, first_row).mask(site, dims[0], 0.1).unwrap();
+        let mask = Noise::new(42, 7, first_row, 0).mask(site, dims[0], 0.1).unwrap();
         mask.states(dims, &Device::flex()).try_to_vec_as::<f32>().unwrap()
     }
 
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn padding_to_another_width_leaves_the_mask_of_a_token_as_it_is() {
         let site = Site::AttentionProbabilities { layer: 0 };
-        let mask = Noise::new(1, 2, 0).mask(site, 1, 0.5).unwrap();
+        let mask = Noise::new(1, 2, 0, 0).mask(site, 1, 0.5).unwrap();
         let device = Device::flex();
         let narrow = mask.probabilities([1, 2, 3, 3], &device);
         let wide = mask.probabilities([1, 2, 5, 5], &device);
@@ -191,17 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn steps_sites_and_seeds_have_masks_of_their_own() {
+    fn steps_passes_sites_and_seeds_have_masks_of_their_own() {
         let device = Device::flex();
-        let of = |seed, step, site| {
-            let mask = Noise::new(seed, step, 0).mask(site, 1, 0.5).unwrap();
+        let of = |seed, step, pass, site| {
+            let mask = Noise::new(seed, step, 0, pass).mask(site, 1, 0.5).unwrap();
             mask.states([1, 8, 8], &device).try_to_vec_as::<f32>().unwrap()
         };
         let masks = [
-            of(1, 1, Site::Embeddings),
-            of(2, 1, Site::Embeddings),
-            of(1, 2, Site::Embeddings),
-            of(1, 1, Site::HeadInput),
+            of(1, 1, 0, Site::Embeddings),
+            of(2, 1, 0, Site::Embeddings),
+            of(1, 2, 0, Site::Embeddings),
+            of(1, 1, 1, Site::Embeddings),
+            of(1, 1, 0, Site::HeadInput),
         ];
         for (index, mask) in masks.iter().enumerate() {
             assert!(!masks[..index].contains(mask));

@@ -1,20 +1,66 @@
 //! The network's operations, on whatever device the tensors live: on the CPU the fused ones of
 //! [`super::cpu`], elsewhere burn's own.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 
 use super::cpu;
 use super::cpu::attention::Setting;
 use super::noise::Mask;
+use crate::params::Params;
+
+/// Of the matrix products; parameters, sums, norms, softmax and the optimiser are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    F32,
+    /// Factors are rounded to bfloat16 first, as in PyTorch's autocast.
+    Bf16,
+}
+
+impl Precision {
+    /// As a stage's parameter `precision` has it.
+    pub fn of(params: &Params) -> Precision {
+        if params.text("precision") == "bf16" { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// A factor of a product.
+    fn factor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Precision::F32 => tensor,
+            Precision::Bf16 => tensor.cast(DType::BF16),
+        }
+    }
+
+    /// A product of such factors.
+    fn product<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Precision::F32 => tensor,
+            Precision::Bf16 => tensor.cast(DType::F32),
+        }
+    }
+}
 
 /// `y = x W + b`.
 ///
 /// # Shapes
 ///
 /// `[…, in]`, `[in, out]` and `[out]` to `[…, out]`.
-pub fn linear<const D: usize>(input: Tensor<D>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<D> {
-    cpu::linear::linear(&input, weight, bias)
-        .unwrap_or_else(|| burn::tensor::module::linear(input, weight.clone(), Some(bias.clone())))
+pub fn linear<const D: usize>(
+    input: Tensor<D>,
+    weight: &Tensor<2>,
+    bias: &Tensor<1>,
+    precision: Precision,
+) -> Tensor<D> {
+    let fused = match precision {
+        Precision::F32 => cpu::linear::linear(&input, weight, bias),
+        Precision::Bf16 => None,
+    };
+    fused.unwrap_or_else(|| {
+        let weight = precision.factor(weight.clone());
+        let product = burn::tensor::module::linear(precision.factor(input), weight, None);
+        let mut shape = [1; D];
+        shape[D - 1] = bias.dims()[0];
+        precision.product(product) + bias.clone().reshape(shape)
+    })
 }
 
 /// GELU in its exact form.
@@ -70,7 +116,13 @@ pub fn attention(
     relative: Option<&Tensor<4>>,
     setting: Setting,
 ) -> Tensor<3> {
-    let fused = cpu::attention::attention(&query, &key, &value, relative, setting.clone());
+    let precision = setting.precision;
+    let fused = match precision {
+        Precision::F32 => {
+            cpu::attention::attention(&query, &key, &value, relative, setting.clone())
+        }
+        Precision::Bf16 => None,
+    };
     fused.unwrap_or_else(|| {
         let [rows, queries, hidden] = query.dims();
         let keys = key.dims()[1];
@@ -78,10 +130,12 @@ pub fn attention(
         // [rows, tokens, hidden] → [rows, heads, tokens, size]
         let split = |projected: Tensor<3>| {
             let [_, tokens, _] = projected.dims();
-            projected.reshape([rows, tokens, heads, hidden / heads]).swap_dims(1, 2)
+            let heads_apart = projected.reshape([rows, tokens, heads, hidden / heads]);
+            precision.factor(heads_apart.swap_dims(1, 2))
         };
         let scale = ((hidden / heads) as f64).sqrt();
-        let mut scores = split(query).matmul(split(key).transpose()) / scale;
+        let products = split(query).matmul(split(key).transpose());
+        let mut scores = precision.product(products) / scale;
         if let Some(relative) = relative {
             scores = scores + relative.clone().slice([0..1, 0..heads, 0..queries]);
         }
@@ -94,7 +148,7 @@ pub fn attention(
             let mask = mask.probabilities([rows, heads, queries, keys], &device);
             probabilities = probabilities * mask;
         }
-        let attended = probabilities.matmul(split(value)).swap_dims(1, 2);
-        attended.reshape([rows, queries, hidden]) // from [rows, queries, heads, size]
+        let attended = precision.factor(probabilities).matmul(split(value)).swap_dims(1, 2);
+        precision.product(attended.reshape([rows, queries, hidden])) // from [rows, queries, heads, size]
     })
 }

@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::ops;
+use super::ops::{self, Precision};
 
 /// How a parameter starts when no checkpoint gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl Linear {
     /// # Shapes
     ///
     /// `[…, in]` to `[…, out]`.
-    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        ops::linear(input, &self.weight, &self.bias)
+    pub fn forward<const D: usize>(&self, input: Tensor<D>, precision: Precision) -> Tensor<D> {
+        ops::linear(input, &self.weight, &self.bias, precision)
     }
 
     /// Appends both parameters under their checkpoint names.

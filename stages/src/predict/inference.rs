@@ -12,9 +12,11 @@ use crate::model::config::ModelConfig;
 use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
-use crate::output::OutputFile;
-use crate::prediction::Prediction;
+use crate::model::ops::Precision;
+use crate::params::Params;
+use crate::prediction::{Prediction, PredictionWriter};
 use crate::progress::Progress;
+use crate::score::threshold::is_positive;
 use crate::stage::Context;
 use crate::tokenize::TokenFile;
 use crate::train::evaluation::{argmax, probabilities};
@@ -23,10 +25,12 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
     let config = ModelConfig::read(folder)?;
     let labels = labels(folder, &config, &context.params().text_map("label_map"))?;
+    let threshold = threshold(context.params(), &config, &labels)?;
     let options = LoadOptions {
         classes: labels.len(),
         rates: DropoutRates { hidden: 0.0, attention: 0.0 },
         head_rate: 0.0,
+        precision: Precision::of(context.params()),
         seed: 0,
         weights: Weights::Pretrained,
         head: HeadSource::Checkpoint,
@@ -37,11 +41,11 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     for (input, output) in [("test", "predictions"), ("valid", "valid")] {
         let Some(path) = context.optional_input(input) else { continue };
         let tokens = TokenFile::open(path)?;
-        let rows = classify(context, &model, &tokens, &labels)?;
-        write_predictions(context.output(output)?, &rows)?;
-        if input == "test" {
-            write_answer(context.output("answer")?, &rows)?;
-        }
+        let rows = classify(context, &model, &tokens, &labels, threshold)?;
+        let answer = (input == "test").then(|| context.output("answer")).transpose()?;
+        let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
+        rows.iter().try_for_each(|row| writer.write(row))?;
+        writer.finish()?;
     }
     Ok(())
 }
@@ -70,11 +74,31 @@ fn labels(
     Ok(own.into_iter().map(|name| map.get(&name).cloned().unwrap_or(name)).collect())
 }
 
+/// From which probability on the last of two labels is predicted, if not simply the likelier
+/// one.
+fn threshold(
+    params: &Params,
+    config: &ModelConfig,
+    labels: &[String],
+) -> Result<Option<f64>, StageError> {
+    let wanted = match params.optional_text("threshold") {
+        Some("auto") => config.decision_threshold,
+        Some(_) => None,
+        None => params.optional_float("threshold"),
+    };
+    if wanted.is_some() && (labels.len() != 2 || labels[0] == labels[1]) {
+        let problem = format!("a threshold is for two labels, there are: {}", labels.join(", "));
+        return Err(StageError::Param { name: "threshold", problem });
+    }
+    Ok(wanted)
+}
+
 fn classify(
     context: &Context,
     model: &Classifier,
     tokens: &TokenFile,
     labels: &[String],
+    threshold: Option<f64>,
 ) -> Result<Vec<Prediction>, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
     let batch_size = context.params().count("batch_size");
@@ -87,9 +111,15 @@ fn classify(
     })?;
     let rows = found.chunks(labels.len()).enumerate().map(|(row, values)| {
         let probabilities = probabilities_by_label(labels, values);
+        let label = match threshold {
+            Some(threshold) => {
+                labels[usize::from(is_positive(probabilities[&labels[1]], threshold))].clone()
+            }
+            None => likeliest(labels, &probabilities),
+        };
         Prediction {
             id: tokens.id(row).to_owned(),
-            label: likeliest(labels, &probabilities),
+            label,
             probabilities,
             gold: tokens.label(row).map(|class| tokens.label_names()[class].clone()),
         }
@@ -110,19 +140,4 @@ fn probabilities_by_label(labels: &[String], values: &[f32]) -> BTreeMap<String,
 fn likeliest(labels: &[String], probabilities: &BTreeMap<String, f64>) -> String {
     let values: Vec<f64> = labels.iter().map(|label| probabilities[label]).collect();
     labels[argmax(&values)].clone()
-}
-
-fn write_predictions(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    let mut file = OutputFile::create(path)?;
-    rows.iter().try_for_each(|row| file.write_json_line(row))?;
-    file.finish()
-}
-
-fn write_answer(path: &Path, rows: &[Prediction]) -> Result<(), StageError> {
-    let mut file = OutputFile::create(path)?;
-    rows.iter().try_for_each(|row| {
-        let line = format!("{},{}", row.id, row.label);
-        file.write_line(line.as_bytes())
-    })?;
-    file.finish()
 }

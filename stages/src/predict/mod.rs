@@ -17,7 +17,7 @@ impl Stage for Predict {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -30,18 +30,21 @@ impl Stage for Predict {
                 name: "model",
                 required: true,
                 kind: Kind::Folder,
+                many: false,
                 doc: "a model folder with a classification head",
             },
             InputSpec {
                 name: "test",
                 required: false,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to classify; `answer` is about this one",
             },
             InputSpec {
                 name: "valid",
                 required: false,
                 kind: Kind::File,
+                many: false,
                 doc: "token file to classify as well, for `score`",
             },
         ];
@@ -91,10 +94,17 @@ impl Stage for Predict {
                       `irony: SARCASM`",
             },
             ParamSpec {
+                name: "threshold",
+                kind: ParamKind::WordOrFloat { words: &["auto", "none"], min: 0.0, max: 1.0 },
+                default: Default::Text("auto"),
+                doc: "for two labels: the last one is predicted if its probability is greater; \
+                      `auto` is what the model folder carries, `none` the likelier label",
+            },
+            ParamSpec {
                 name: "precision",
-                kind: ParamKind::Choice(&["f32"]),
+                kind: ParamKind::Choice(&["f32", "bf16"]),
                 default: Default::Text("f32"),
-                doc: "of the arithmetic",
+                doc: "of the factors of matrix products; bf16 is for GPUs, and slow on the CPU",
             },
         ];
         PARAMS

@@ -16,7 +16,9 @@ pub struct Intervals {
     pub confidence: f64,
     pub replicates: usize,
     pub accuracy: [f64; 2],
-    /// F1 of the positive label.
+    /// Precision, recall and F1 are those of the positive label.
+    pub precision: [f64; 2],
+    pub recall: [f64; 2],
     pub f1: [f64; 2],
     pub macro_f1: [f64; 2],
 }
@@ -31,35 +33,47 @@ pub fn intervals(
     (seed, input): (u64, &str),
 ) -> Intervals {
     let cells: Vec<(u16, u16)> = counts.cells.keys().copied().collect();
-    // The number of rows in all cells before each one, and in all.
-    let mut before = vec![0];
-    for count in counts.cells.values() {
-        before.push(before[before.len() - 1] + count);
-    }
+    let observed: Vec<u64> = counts.cells.values().copied().collect();
+    let before = running_sums(&observed);
     let rows = before[cells.len()];
     let purpose = format!("bootstrap {input}");
     let mut drawn = vec![0; cells.len()];
-    let (mut accuracy, mut f1, mut macro_f1) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut accuracy, mut macro_f1) = (Vec::new(), Vec::new());
+    let (mut precision, mut recall, mut f1) = (Vec::new(), Vec::new(), Vec::new());
     for replicate in 0..replicates {
         let mut random = Random::new(seed, &purpose, replicate as u64, 0);
         draw(&mut random, rows, &before, &mut drawn);
         let margins = Margins::new(counts.labels, cells.iter().copied().zip(drawn.iter().copied()));
         accuracy.push(margins.accuracy());
-        f1.push(margins.figures(positive).f1);
+        let figures = margins.figures(positive);
+        precision.push(figures.precision);
+        recall.push(figures.recall);
+        f1.push(figures.f1);
         macro_f1.push(margins.macro_average().f1);
     }
     Intervals {
         confidence,
         replicates,
         accuracy: percentiles(accuracy, confidence),
+        precision: percentiles(precision, confidence),
+        recall: percentiles(recall, confidence),
         f1: percentiles(f1, confidence),
         macro_f1: percentiles(macro_f1, confidence),
     }
 }
 
+/// The number of rows in all cells before each one, and in all.
+pub fn running_sums(counts: &[u64]) -> Vec<u64> {
+    let mut before = vec![0];
+    for count in counts {
+        before.push(before[before.len() - 1] + count);
+    }
+    before
+}
+
 /// A draw of `rows` from a multinomial: halves the cells and divides the rows between the two
 /// halves by a binomial, and so on. `before` has one number more than there are cells.
-fn draw(random: &mut Random, rows: u64, before: &[u64], drawn: &mut [u64]) {
+pub fn draw(random: &mut Random, rows: u64, before: &[u64], drawn: &mut [u64]) {
     if let [only] = drawn {
         *only = rows;
         return;
@@ -72,7 +86,8 @@ fn draw(random: &mut Random, rows: u64, before: &[u64], drawn: &mut [u64]) {
     draw(random, rows - in_left, &before[middle..], right);
 }
 
-fn percentiles(mut values: Vec<f64>, confidence: f64) -> [f64; 2] {
+/// The ends of the middle `confidence` of some values, of which there is at least one.
+pub fn percentiles(mut values: Vec<f64>, confidence: f64) -> [f64; 2] {
     values.sort_unstable_by(f64::total_cmp);
     let outside = (1.0 - confidence) / 2.0;
     [outside, 1.0 - outside].map(|share| {

@@ -1,19 +1,18 @@
-//! Reading predictions: checks each row and keeps counts only.
+//! Reading predictions: checks each row and keeps counts and sums only; what ranks them is a
+//! second reading, once the positive label is known.
 
 use std::path::Path;
 
+use super::calibration::Calibration;
 use super::counts::Counts;
+use super::threshold::Scored;
 use crate::error::StageError;
 use crate::labels::LabelTable;
 use crate::lines::LineReader;
-use crate::nearest::list_names;
 use crate::prediction::Prediction;
 use crate::progress::Progress;
 use crate::random::normal::ln;
 use crate::stage::Context;
-
-/// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
-const SUM_TOLERANCE: f64 = 1e-3;
 
 /// What an input's rows come to.
 #[derive(Default)]
@@ -26,6 +25,7 @@ pub struct Tally {
     pub labels: LabelTable,
     /// The sum of -ln p of the true label over the labelled rows.
     pub loss_sum: f64,
+    pub calibration: Calibration,
     /// Labelled rows without probabilities: the loss is then unknown.
     pub without_probabilities: u64,
 }
@@ -48,27 +48,30 @@ pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
     Ok(tally)
 }
 
-fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
-    let probabilities = &prediction.probabilities;
-    for (label, &probability) in probabilities {
-        tally.labels.number(label)?;
-        if !(0.0..=1.0 + SUM_TOLERANCE).contains(&probability) {
-            return Err(format!("the probability of `{label}` is {probability}, expected 0 to 1"));
+/// The probability of the positive label of every labelled row. A label that a row's model does
+/// not know has none there.
+pub fn read_scored(path: &Path, positive: &str) -> Result<Vec<Scored>, StageError> {
+    let mut lines = LineReader::open(path)?;
+    let mut rows = Vec::new();
+    while let Some(prediction) = lines.next_json::<Prediction>()? {
+        if let Some(gold) = &prediction.gold {
+            let probability = prediction.probabilities.get(positive).copied().unwrap_or(0.0);
+            rows.push(Scored { probability, positive: gold == positive });
         }
     }
-    let known = || list_names(&prediction.label, probabilities.keys().map(String::as_str));
-    if !probabilities.is_empty() {
-        let sum: f64 = probabilities.values().sum();
-        if (sum - 1.0).abs() > SUM_TOLERANCE {
-            return Err(format!("the probabilities sum to {sum}, expected 1"));
-        }
-        if !probabilities.contains_key(&prediction.label) {
-            let label = &prediction.label;
-            return Err(format!(
-                "no probability of the predicted label `{label}`; there are {}",
-                known()
-            ));
-        }
+    Ok(rows)
+}
+
+/// The id of the first row; `None` where there are no rows.
+pub fn first_id(path: &Path) -> Result<Option<String>, StageError> {
+    Ok(LineReader::open(path)?.next_json::<Prediction>()?.map(|prediction| prediction.id))
+}
+
+fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
+    let probabilities = &prediction.probabilities;
+    prediction.check()?;
+    for label in probabilities.keys() {
+        tally.labels.number(label)?;
     }
     tally.rows += 1;
     let predicted = tally.labels.number(&prediction.label)?;
@@ -81,6 +84,7 @@ fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
     } else {
         // A true label that the model does not know is as bad as one it deems impossible.
         let probability = probabilities.get(gold).copied().unwrap_or(0.0);
+        tally.calibration.add(prediction, gold);
         tally.loss_sum -= ln(probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
     }
     Ok(())

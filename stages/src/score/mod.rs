@@ -1,19 +1,25 @@
 //! `score`: the last stage. Compares predictions with true labels; figures as scikit-learn
-//! defines them, with bootstrap intervals that say how much of a difference is noise.
+//! defines them, with bootstrap intervals that say how much of a difference is noise; and with
+//! other predictions of the same examples, figure by figure and row by row.
 
 mod bootstrap;
+mod calibration;
+pub mod compare;
 mod counts;
 mod input;
+mod mcnemar;
+mod ranking;
+mod report;
+pub mod threshold;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::Serialize;
-
-use self::bootstrap::{Intervals, intervals};
-use self::counts::{Counts, Figures};
+use self::compare::{Settings, compare_files};
 use self::input::Tally;
+use self::ranking::{Ranking, ranking};
+use self::report::{Against, Scores, emit_metrics, score};
 use crate::error::StageError;
-use crate::event::Event;
 use crate::nearest::list_names;
 use crate::output::write_json;
 use crate::params::{Default, ParamKind, ParamSpec, Params};
@@ -27,13 +33,23 @@ const INPUTS: &[InputSpec] = &[
         name: "valid",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the validation examples, as `predict` writes them",
     },
     InputSpec {
         name: "test",
         required: false,
         kind: Kind::File,
+        many: false,
         doc: "predictions for the test examples; without true labels they are only counted",
+    },
+    InputSpec {
+        name: "against",
+        required: false,
+        kind: Kind::File,
+        many: false,
+        doc: "other predictions, of the same examples in the same order as `test` or `valid` \
+              (whichever begins with the same id), to compare those with",
     },
 ];
 
@@ -42,7 +58,9 @@ const OUTPUTS: &[OutputSpec] = &[OutputSpec {
     file: "scores.json",
     kind: Kind::File,
     given: None,
-    doc: "for each input accuracy, precision, recall, F1, the confusion matrix, and intervals",
+    doc: "for each input accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
+          AUC, average precision and calibration; and under `against` differences, their \
+          intervals, and McNemar's test",
 }];
 
 const PARAMS: &[ParamSpec] = &[
@@ -79,7 +97,7 @@ impl Stage for Score {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -99,12 +117,22 @@ impl Stage for Score {
     }
 
     fn headline(&self) -> &'static [&'static str] {
-        &["valid_accuracy", "valid_f1", "test_accuracy", "test_precision", "test_recall", "test_f1"]
+        &[
+            "valid_accuracy",
+            "valid_f1",
+            "test_accuracy",
+            "test_precision",
+            "test_recall",
+            "test_f1",
+            "accuracy_difference",
+            "f1_difference",
+            "mcnemar_p",
+        ]
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let refuse = |name, message| Err(CheckError { name, message });
-        if wired.is_empty() {
+        if !wired.iter().any(|name| ["valid", "test"].contains(name)) {
             let message = "`score` needs an input: `valid`, `test` or both";
             return refuse(None, message.to_owned());
         }
@@ -129,67 +157,47 @@ impl Stage for Score {
             }
         }
         let positive = positive_label(context.params(), &tallies)?;
-        let scores: BTreeMap<&str, InputScore> = tallies
-            .iter()
-            .map(|(&input, tally)| (input, score(context.params(), input, tally, &positive)))
-            .collect();
+        let mut inputs = BTreeMap::new();
+        for (&input, tally) in &tallies {
+            let ranking = match tally.labelled > 0 && tally.without_probabilities == 0 {
+                true => ranking(input::read_scored(context.input(input)?, &positive)?),
+                false => Ranking::default(),
+            };
+            inputs.insert(input, score(context.params(), input, tally, &positive, ranking));
+        }
+        let against = match context.optional_input("against") {
+            Some(path) => Some(against(context, path, positive)?),
+            None => None,
+        };
+        let scores = Scores { inputs, against };
         write_json(context.output("scores")?, &scores)?;
         emit_metrics(context, &scores);
         Ok(())
     }
 }
 
-/// What `scores.json` has for one input.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum InputScore {
-    Labelled(Box<LabelledScore>),
-    Unlabelled { rows: u64, labelled: u64, note: &'static str },
-}
-
-#[derive(Serialize)]
-struct LabelledScore {
-    rows: u64,
-    /// The rows with a true label: all figures are of these.
-    labelled: u64,
-    /// The labels that occur, as true or as predicted ones, in alphabetical order.
-    labels: Vec<String>,
-    accuracy: f64,
-    positive: Positive,
-    /// The mean over the labels.
-    r#macro: Figures,
-    /// The mean over the labels, weighted by their rows.
-    weighted: Figures,
-    per_class: BTreeMap<String, PerClass>,
-    confusion_matrix: ConfusionMatrix,
-    matthews_correlation: f64,
-    /// The mean of -ln p of the true label; null where a row has no probabilities.
-    log_loss: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    intervals: Option<Intervals>,
-}
-
-#[derive(Serialize)]
-struct Positive {
-    label: String,
-    #[serde(flatten)]
-    figures: Figures,
-}
-
-#[derive(Serialize)]
-struct PerClass {
-    #[serde(flatten)]
-    figures: Figures,
-    /// The rows that truly have the label.
-    support: u64,
-}
-
-#[derive(Serialize)]
-struct ConfusionMatrix {
-    labels: Vec<String>,
-    rows: &'static str,
-    columns: &'static str,
-    counts: Vec<Vec<u64>>,
+/// Compares the input that begins with the same id.
+fn against(context: &Context, path: &Path, positive: String) -> Result<Against, StageError> {
+    let params = context.params();
+    let wanted = input::first_id(path)?;
+    let wired: Vec<_> = ["test", "valid"]
+        .into_iter()
+        .filter_map(|input| Some((input, context.optional_input(input)?)))
+        .collect();
+    let mut chosen = wired.first().copied().ok_or(StageError::NoSuchInput { name: "test" })?;
+    for &(input, path) in wired.iter().rev() {
+        if input::first_id(path)? == wanted {
+            chosen = (input, path);
+        }
+    }
+    let settings = Settings {
+        positive: Some(positive),
+        replicates: params.count("bootstrap"),
+        confidence: params.float("confidence"),
+        seed: params.int("seed").unsigned_abs(),
+    };
+    let (input, this) = chosen;
+    Ok(Against { input, comparison: compare_files(this, path, &settings)? })
 }
 
 /// The parameter, if an input knows that label; else the last label of all inputs.
@@ -206,94 +214,5 @@ fn positive_label(params: &Params, tallies: &BTreeMap<&str, Tally>) -> Result<St
         }
         Some(label) => Ok(label.to_owned()),
         None => Ok(known.last().copied().unwrap_or_default().to_owned()),
-    }
-}
-
-fn score(params: &Params, input: &str, tally: &Tally, positive: &str) -> InputScore {
-    let (rows, labelled) = (tally.rows, tally.labelled);
-    if labelled == 0 {
-        return InputScore::Unlabelled { rows, labelled, note: "no gold labels" };
-    }
-    // Numbers in alphabetical order in place of those in order of appearance, so that nothing
-    // depends on the latter; and one for the positive label, even if this input lacks it.
-    let mut names: Vec<&str> = tally.labels.iter().map(|(name, _)| name).collect();
-    if let Err(place) = names.binary_search(&positive) {
-        names.insert(place, positive);
-    }
-    let mut renumbered = vec![0_u16; tally.labels.len()];
-    for (place, name) in (0..).zip(&names) {
-        if let Some(number) = tally.labels.get(name) {
-            renumbered[usize::from(number)] = place;
-        }
-    }
-    let place = |number: u16| renumbered[usize::from(number)];
-    let cells = tally.counts.cells.iter();
-    let counts = Counts {
-        labels: names.len(),
-        cells: cells.map(|(&(gold, it), &count)| ((place(gold), place(it)), count)).collect(),
-    };
-    let margins = counts.margins();
-    let positive_place = names.partition_point(|name| *name < positive);
-    let (replicates, confidence) = (params.count("bootstrap"), params.float("confidence"));
-    let seed = params.int("seed").unsigned_abs();
-    let occurring: Vec<usize> = (0..names.len()).filter(|&it| margins.occurs(it)).collect();
-    let labels: Vec<String> = occurring.iter().map(|&it| names[it].to_owned()).collect();
-    let matrix = counts.matrix();
-    InputScore::Labelled(Box::new(LabelledScore {
-        rows,
-        labelled,
-        labels: labels.clone(),
-        accuracy: margins.accuracy(),
-        positive: Positive { label: positive.to_owned(), figures: margins.figures(positive_place) },
-        r#macro: margins.macro_average(),
-        weighted: margins.weighted_average(),
-        per_class: occurring
-            .iter()
-            .map(|&it| {
-                let class = PerClass { figures: margins.figures(it), support: margins.gold[it] };
-                (names[it].to_owned(), class)
-            })
-            .collect(),
-        confusion_matrix: ConfusionMatrix {
-            labels,
-            rows: "gold",
-            columns: "predicted",
-            counts: occurring
-                .iter()
-                .map(|&gold| occurring.iter().map(|&it| matrix[gold][it]).collect())
-                .collect(),
-        },
-        matthews_correlation: margins.matthews_correlation(),
-        log_loss: (tally.without_probabilities == 0).then(|| tally.loss_sum / labelled as f64),
-        intervals: (replicates > 0)
-            .then(|| intervals(&counts, positive_place, (replicates, confidence), (seed, input))),
-    }))
-}
-
-/// `valid_f1` and so on: `precision`, `recall` and `f1` are those of the positive label.
-fn emit_metrics(context: &Context, scores: &BTreeMap<&str, InputScore>) {
-    let mut values = BTreeMap::new();
-    for (input, score) in scores {
-        match score {
-            InputScore::Unlabelled { rows, .. } => {
-                let message = format!("`{input}`: {rows} predictions, none with a true label");
-                context.emit(Event::Note { message });
-            }
-            InputScore::Labelled(score) => {
-                let positive = &score.positive.figures;
-                let mut insert = |name, value| values.insert(format!("{input}_{name}"), value);
-                insert("accuracy", score.accuracy);
-                insert("precision", positive.precision);
-                insert("recall", positive.recall);
-                insert("f1", positive.f1);
-                insert("macro_f1", score.r#macro.f1);
-                if let Some(loss) = score.log_loss {
-                    insert("log_loss", loss);
-                }
-            }
-        }
-    }
-    if !values.is_empty() {
-        context.emit(Event::Metrics { step: None, values });
     }
 }

@@ -29,6 +29,7 @@ const INPUTS: &[InputSpec] = &[InputSpec {
     name: "examples",
     required: true,
     kind: Kind::File,
+    many: false,
     doc: "examples as `ingest` writes them",
 }];
 

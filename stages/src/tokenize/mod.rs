@@ -40,7 +40,7 @@ impl Stage for Tokenize {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -49,13 +49,14 @@ impl Stage for Tokenize {
 
     fn inputs(&self) -> &'static [InputSpec] {
         const fn examples(name: &'static str, doc: &'static str) -> InputSpec {
-            InputSpec { name, required: false, kind: Kind::File, doc }
+            InputSpec { name, required: false, kind: Kind::File, many: false, doc }
         }
         const INPUTS: &[InputSpec] = &[
             InputSpec {
                 name: "model",
                 required: true,
                 kind: Kind::Folder,
+                many: false,
                 doc: "the model's folder, for its tokenizer and `config.json`",
             },
             examples("train", "training examples, JSONL as `ingest` or `split` writes it"),
@@ -135,7 +136,21 @@ const PARAMS: &[ParamSpec] = &[
         name: "turn_separator",
         kind: ParamKind::Text,
         default: Default::Text(" "),
-        doc: "stands between turns; a special token such as `</s>` is taken as that",
+        doc: "stands between turns; `sep` for the tokenizer's own separator token. Any other text \
+              is taken as it is, spaces included: ` / `, or a special token such as `</s>`",
+    },
+    ParamSpec {
+        name: "response",
+        kind: ParamKind::Choice(&["last", "first"]),
+        default: Default::Text("last"),
+        doc: "whether the response comes after its context or before it; turns keep their order",
+    },
+    ParamSpec {
+        name: "partial_turn",
+        kind: ParamKind::Bool,
+        default: Default::Bool(false),
+        doc: "when context is too long, turns are dropped whole, the oldest first; whether the \
+              last one dropped keeps as much of its end as fits",
     },
     ParamSpec {
         name: "max_length",
@@ -147,7 +162,8 @@ const PARAMS: &[ParamSpec] = &[
         name: "truncate",
         kind: ParamKind::Choice(&["right", "left"]),
         default: Default::Text("right"),
-        doc: "the side that loses tokens; of a pair, the oldest turns go first",
+        doc: "the side that loses tokens of a text that does not fit by itself: the newest turn \
+              without its older ones, or at last the response",
     },
     ParamSpec {
         name: "labels",
@@ -245,10 +261,24 @@ fn composer(
     Ok(Composer {
         turns: turns.map(|turns| usize::try_from(turns).unwrap_or(usize::MAX)),
         mode: if params.text("context_mode") == "pair" { Mode::Pair } else { Mode::Joined },
-        separator: params.text("turn_separator").to_owned(),
+        response_first: params.text("response") == "first",
+        separator: separator(params.text("turn_separator"), tokenizer)?,
+        partial_turn: params.bool("partial_turn"),
         max_length,
         side: if params.text("truncate") == "left" { Side::Left } else { Side::Right },
         normalizer: params.bool("normalize_tweets").then(TweetNormalizer::new),
+    })
+}
+
+/// The text between turns: `sep` stands for the tokenizer's separator token.
+fn separator(given: &str, tokenizer: &TextTokenizer) -> Result<String, StageError> {
+    if given != "sep" {
+        return Ok(given.to_owned());
+    }
+    let token = tokenizer.special_ids().sep.and_then(|id| tokenizer.token_text(id));
+    token.ok_or_else(|| StageError::Param {
+        name: "turn_separator",
+        problem: "is `sep`, but the tokenizer has no separator token".to_owned(),
     })
 }
 

@@ -1,8 +1,8 @@
 //! Where a training run was, on disk: parameters, moments and position, so that a run that was
 //! killed goes on and ends with the bytes of one that was not.
 //!
-//! Checkpoints lie in the stage's state folder, which is the key's own, so they fit whatever
-//! runs there. Each is written beside its place, synced and renamed; the last two are kept.
+//! Checkpoints lie in the stage's state folder, which holds what the same key has left, or one
+//! that differs in nothing but a smaller number of epochs; so they fit whatever runs there. Each is written beside its place, synced and renamed; the last two are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -32,6 +32,12 @@ pub struct Position {
     pub metrics: Vec<String>,
     /// The best validation figure so far, if the best epoch is to be kept.
     pub best_bits: Option<u64>,
+    /// Epochs since then.
+    pub epochs_since_best: u64,
+    /// What micro-batches are cut for: going on with another size would change the last bits.
+    pub activation_bytes: u64,
+    /// How often memory had run out when that was decided.
+    pub memory_failures: u32,
 }
 
 /// Writes a checkpoint into `folder` and removes all but the last two.
@@ -57,7 +63,8 @@ pub fn save(
     }
     let position_text = serde_json::to_string(position)
         .map_err(|source| StageError::Json { path: folder.to_owned(), source })?;
-    let metadata = [("position".to_owned(), position_text)].into();
+    let check = check_sum(&position_text, tensors.values().map(Vec::as_slice));
+    let metadata = [("position".to_owned(), position_text), ("blake3".to_owned(), check)].into();
     let specs = tensors
         .iter()
         .map(|(name, values)| TensorSpec::new::<f32>(name, &[values.len()]))
@@ -79,14 +86,16 @@ pub fn save(
 }
 
 /// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
-/// none. Returns the position and the best model so far.
+/// none. Returns the position and the best model so far. `unread` is told of those that cannot.
 pub fn restore(
     folder: &Path,
     trainer: &mut Trainer,
+    mut unread: impl FnMut(StageError),
 ) -> Result<Option<(Position, Option<Classifier>)>, StageError> {
     for path in checkpoints(folder)?.iter().rev() {
-        if let Ok(restored) = restore_from(path, trainer) {
-            return Ok(Some(restored));
+        match restore_from(path, trainer) {
+            Ok(restored) => return Ok(Some(restored)),
+            Err(error) => unread(error),
         }
     }
     Ok(None)
@@ -97,8 +106,15 @@ fn restore_from(
     trainer: &mut Trainer,
 ) -> Result<(Position, Option<Classifier>), StageError> {
     let file = TensorFile::open(path)?;
-    let position = file.metadata("position").unwrap_or_default();
-    let position: Position = serde_json::from_str(position)
+    let position_text = file.metadata("position").unwrap_or_default();
+    let names = file.names();
+    let values = names.iter().map(|name| file.elements::<f32>(name, None));
+    let found = check_sum(position_text, values.collect::<Result<Vec<_>, _>>()?.into_iter());
+    if file.metadata("blake3") != Some(found.as_str()) {
+        let problem = "the check sum does not fit: the checkpoint is damaged".to_owned();
+        return Err(StageError::File { path: path.to_owned(), problem });
+    }
+    let position: Position = serde_json::from_str(position_text)
         .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
     // All of it is read before anything is replaced: half a checkpoint changes nothing.
     let mut model = trainer.model.clone();
@@ -128,8 +144,7 @@ fn restore_from(
         });
     }
     let best = match position.best_bits {
-        None => None,
-        Some(_) => {
+        Some(_) if file.info("best.0").is_some() => {
             let mut best = model.frozen();
             for (index, (_, parameter)) in best.parameters().into_iter().enumerate() {
                 let count = count_of(&parameter);
@@ -138,11 +153,22 @@ fn restore_from(
             }
             Some(best)
         }
+        _ => None,
     };
     trainer.model = model;
     trainer.moments.steps = position.steps;
     trainer.moments.of = moments;
     Ok((position, best))
+}
+
+/// BLAKE3 of the position and of all tensors, these in the order of their names.
+fn check_sum<'a>(position: &str, tensors: impl Iterator<Item = &'a [f32]>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(position.as_bytes());
+    for values in tensors {
+        hasher.update_rayon(bytemuck::cast_slice(values));
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// The checkpoints of a folder, oldest first.

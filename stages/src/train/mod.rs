@@ -4,7 +4,11 @@
 //! by seed and step, so it can be repeated from any point.
 
 pub mod checkpoint;
+pub mod depth;
 pub mod evaluation;
+pub mod loss;
+pub mod memory;
+pub mod micro;
 pub mod optimizer;
 pub mod order;
 pub mod schedule;

@@ -9,6 +9,7 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use super::depth::Depth;
 use super::step::Gradient;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::{Parameter, leaf};
@@ -22,6 +23,11 @@ pub struct AdamW {
     pub weight_decay: f64,
     /// The largest norm of all gradients together; larger ones are scaled down to it. 0: never.
     pub max_gradient_norm: f64,
+    /// What the learning rate is multiplied by for every layer below the head (Howard & Ruder
+    /// 2018; the embeddings count as the lowest layer). 1: the same for all.
+    pub layer_decay: f64,
+    /// Of the encoder.
+    pub layers: usize,
 }
 
 /// First and second moments of every parameter, in the order of `Classifier::parameters`.
@@ -73,13 +79,18 @@ impl AdamW {
         moments.steps += 1;
         moments.of.resize(gradients.len(), Moment::None);
         let t = moments.steps.min(i32::MAX as u64) as i32;
-        let scalars = |decays: bool| Scalars {
-            beta1: self.beta1 as f32,
-            beta2: self.beta2 as f32,
-            epsilon: self.epsilon as f32,
-            keep: if decays { (1.0 - learning_rate * self.weight_decay) as f32 } else { 1.0 },
-            rate: (learning_rate / (1.0 - self.beta1.powi(t))) as f32,
-            second_scale: (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32,
+        let scalars = |name: &str| {
+            let below = Depth::of(name).below_head(self.layers).min(i32::MAX as usize);
+            let learning_rate = learning_rate * self.layer_decay.powi(below as i32);
+            let weight_decay = if decays(name) { self.weight_decay } else { 0.0 };
+            Scalars {
+                beta1: self.beta1 as f32,
+                beta2: self.beta2 as f32,
+                epsilon: self.epsilon as f32,
+                keep: (1.0 - learning_rate * weight_decay) as f32,
+                rate: (learning_rate / (1.0 - self.beta1.powi(t))) as f32,
+                second_scale: (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32,
+            }
         };
         let on_host = gradients.iter().flatten().next().is_some_and(Gradient::is_on_host);
         let parameters = model.parameters();
@@ -92,7 +103,7 @@ impl AdamW {
             for (index, (name, parameter)) in parameters.into_iter().enumerate() {
                 let Some(gradient) = &gradients[index] else { continue };
                 let moment = &mut moments.of[index];
-                let scalars = scalars(decays(&name));
+                let scalars = scalars(&name);
                 match parameter {
                     Parameter::Vector(tensor) => {
                         update_on_host(tensor, gradient, moment, clip, scalars);
@@ -113,7 +124,7 @@ impl AdamW {
                 gradient = gradient * clip.clone();
             }
             let moment = &mut moments.of[index];
-            let scalars = scalars(decays(&name));
+            let scalars = scalars(&name);
             match parameter {
                 Parameter::Vector(tensor) => update_on_device(tensor, gradient, moment, scalars),
                 Parameter::Weight(tensor) | Parameter::Table(tensor) => {

@@ -36,16 +36,22 @@ fn grouped(rows: &mut [usize], lengths: &[usize], batch_size: usize) -> Vec<Vec<
 }
 
 /// How many rows of a batch go through the network at once when `micro_batch` is `auto`: as many
-/// as keep the estimated activations within a fixed budget. A function of the shapes alone, so
-/// that every machine adds the gradients up in the same order.
-pub fn automatic_micro_batch(rows: usize, width: usize, shape: ModelShape) -> usize {
-    const BUDGET_BYTES: usize = 4 << 30;
+/// as keep the estimated activations of `passes` passes within `budget_bytes`. Apart from that a
+/// function of the shapes alone, so that every machine adds the gradients up in the same order.
+pub fn automatic_micro_batch(
+    rows: usize,
+    width: usize,
+    shape: ModelShape,
+    passes: usize,
+    budget_bytes: u64,
+) -> usize {
     // Activations that a layer keeps for its backward pass, in floats: about 20 of the hidden
     // size (inputs, projections, normalised states, masks), 4 of the intermediate size, and
     // 4 attention matrices a head.
     let per_token = 20 * shape.hidden + 4 * shape.intermediate + 4 * shape.heads * width;
-    let per_row = 4 * width * per_token * shape.layers;
-    (BUDGET_BYTES / per_row.max(1)).clamp(1, rows.max(1))
+    let per_row = 4 * width * per_token * shape.layers * passes;
+    let fitting = budget_bytes / (per_row as u64).max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, rows.max(1))
 }
 
 /// The sizes that decide how much memory a token needs.
@@ -95,8 +101,11 @@ mod tests {
     fn a_small_batch_is_not_split_and_a_huge_one_is() {
         let large = ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16 };
         let mini = ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12 };
-        assert_eq!(automatic_micro_batch(32, 64, mini), 32);
-        assert!(automatic_micro_batch(100, 256, large) < 10);
-        assert_eq!(automatic_micro_batch(1, 512, large), 1);
+        let of = |rows, width, shape| automatic_micro_batch(rows, width, shape, 1, 4 << 30);
+        assert_eq!(of(32, 64, mini), 32);
+        assert!(of(100, 256, large) < 10);
+        assert_eq!(of(1, 512, large), 1);
+        let twice = automatic_micro_batch(100, 64, large, 2, 4 << 30);
+        assert_eq!(twice, of(100, 64, large) / 2);
     }
 }

@@ -2,11 +2,12 @@
 //! AdamW.
 
 use burn::backend::Flex;
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::Tensor;
 
+use super::depth::Depth;
+use super::loss::{Loss, MicroBatch};
 use super::optimizer::{AdamW, Moments};
 use super::schedule::Schedule;
-use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::noise::Noise;
 use crate::model::parameters::Parameter;
@@ -60,46 +61,22 @@ fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.clone().try_into_primitive::<Flex>().is_ok()
 }
 
-/// A part of a batch that goes through the network at once, with its classes.
-pub struct MicroBatch {
-    pub batch: Batch,
-    pub classes: Vec<i32>,
-    /// Its first example's place in the whole batch.
-    pub first_row: usize,
-}
-
-/// The cross-entropy of `micro` summed over its examples and divided by `batch_rows`, so that
-/// the losses of a batch's parts add up to the mean over the whole batch.
-///
-/// # Shapes
-///
-/// Result: `[1]`.
-pub fn loss(
-    model: &Classifier,
-    micro: &MicroBatch,
-    batch_rows: usize,
-    noise: Option<&Noise>,
-) -> Tensor<1> {
-    let logits = model.logits(&micro.batch, noise);
-    let rows = micro.batch.rows;
-    let classes = TensorData::new(micro.classes.clone(), [rows, 1]);
-    let classes = Tensor::<2, Int>::from_data(classes, &logits.device());
-    let chosen = activation::log_softmax(logits, 1).gather(1, classes); // [rows, 1]
-    chosen.sum().neg() / batch_rows as f64
-}
-
-/// The mean loss of a batch and the gradient of every parameter (`None` where the loss does not
-/// depend on it), in the order of `Classifier::parameters`.
+/// The loss of a batch and the gradient of every parameter (`None` where the loss does not
+/// depend on it or it is not trained), in the order of `Classifier::parameters`. `noise` makes
+/// the randomness of a pass over examples from the first row on, by the pass's number.
 pub fn gradients(
     model: &mut Classifier,
     parts: &[MicroBatch],
-    noise: impl Fn(usize) -> Option<Noise>,
+    loss: &Loss,
+    noise: impl Fn(usize, u64) -> Option<Noise>,
 ) -> (Tensor<1>, Vec<Option<Gradient>>) {
     let batch_rows: usize = parts.iter().map(|part| part.batch.rows).sum();
+    let total_weight = loss.total_weight(parts);
     let mut total: Option<Tensor<1>> = None;
     let mut sums: Vec<Option<Gradient>> = Vec::new();
     for part in parts {
-        let loss = loss(model, part, batch_rows, noise(part.first_row).as_ref());
+        let noise = |pass| noise(part.first_row, pass);
+        let loss = loss.of(model, part, total_weight, batch_rows, &noise);
         let mut tape = loss.backward();
         let loss = loss.inner();
         total = Some(match total {
@@ -132,23 +109,55 @@ pub fn gradients(
 pub struct Trainer {
     pub model: Classifier,
     pub moments: Moments,
+    pub loss: Loss,
     pub optimizer: AdamW,
     pub schedule: Schedule,
     pub seed: u64,
     /// Whether dropout is active at all; parity tests turn it off.
     pub dropout: bool,
+    /// Parameters at this depth and below are not trained.
+    pub frozen: Option<Depth>,
 }
 
 impl Trainer {
-    /// One optimiser step over the parts of a batch. Returns the batch's mean loss, on the
-    /// device.
-    pub fn step(&mut self, parts: &[MicroBatch]) -> Tensor<1> {
-        let step = self.moments.steps;
-        let (seed, dropout) = (self.seed, self.dropout);
-        let noise = |first_row| dropout.then(|| Noise::new(seed, step, first_row));
-        let (loss, gradients) = gradients(&mut self.model, parts, noise);
-        let rate = self.schedule.rate(step);
+    /// Takes the parameters that are not trained out of automatic differentiation, so that
+    /// nothing is computed for them on the way back. Once, after the model is complete.
+    pub fn freeze(&mut self) {
+        let Some(frozen) = self.frozen else { return };
+        for (name, parameter) in self.model.parameters() {
+            if Depth::of(&name) > frozen {
+                continue;
+            }
+            match parameter {
+                Parameter::Vector(tensor) => *tensor = untrained(tensor),
+                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+                    *tensor = untrained(tensor);
+                }
+            }
+        }
+    }
+
+    /// The loss of a batch, on the device, and the gradients. Nothing is changed.
+    pub fn gradients(&mut self, parts: &[MicroBatch]) -> (Tensor<1>, Vec<Option<Gradient>>) {
+        let (seed, step, dropout) = (self.seed, self.moments.steps, self.dropout);
+        let noise = |first_row, pass| dropout.then(|| Noise::new(seed, step, first_row, pass));
+        gradients(&mut self.model, parts, &self.loss, noise)
+    }
+
+    /// Updates the parameters.
+    pub fn apply(&mut self, gradients: Vec<Option<Gradient>>) {
+        let rate = self.schedule.rate(self.moments.steps);
         self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate);
+    }
+
+    /// One optimiser step over the parts of a batch. Returns the batch's loss, on the device.
+    pub fn step(&mut self, parts: &[MicroBatch]) -> Tensor<1> {
+        let (loss, gradients) = self.gradients(parts);
+        self.apply(gradients);
         loss
     }
+}
+
+fn untrained<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    Tensor::from_inner(tensor.clone().inner())
 }

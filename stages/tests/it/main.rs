@@ -1,11 +1,17 @@
 //! The tests of the built-in stages: each runs a stage through its manifest, as the engine does.
 
+mod baseline;
+mod ensemble;
 mod finetune;
+mod finetune_recipe;
 mod harness;
 mod ingest;
 mod ingest_delimited;
 mod model;
 mod random;
+mod recipe;
+mod reference;
 mod score;
 mod split;
+mod threshold;
 mod tokenize;

@@ -3,105 +3,20 @@
 
 #![cfg(feature = "model")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
-use safetensors::{Dtype, SafeTensors};
-use stages::StageError;
 use stages::model::ModelConfig;
 use stages::model::batch::Batch;
-use stages::model::classifier::Classifier;
-use stages::model::encoder::DropoutRates;
 use stages::model::folder;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
-use stages::train::optimizer::{AdamW, Moments};
-use stages::train::schedule::{Decay, Schedule};
-use stages::train::step::{Gradient, MicroBatch, Trainer, gradients};
+use stages::train::loss::{Loss, MicroBatch};
+use stages::train::step::{Gradient, gradients};
 
-const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model").join(name)
-}
-
-/// The tensors of an `expected.safetensors`, with their shapes.
-struct Expected(BTreeMap<String, (Vec<usize>, Vec<f32>)>);
-
-impl Expected {
-    fn read(name: &str) -> Expected {
-        let bytes = std::fs::read(fixture(name).join("expected.safetensors")).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file.iter().map(|(name, view)| {
-            let words = view.data().as_chunks::<4>().0.iter();
-            let values = match view.dtype() {
-                Dtype::F32 => words.map(|word| f32::from_le_bytes(*word)).collect(),
-                Dtype::I32 => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
-                other => panic!("unexpected {other:?}"),
-            };
-            (name.to_owned(), (view.shape().to_vec(), values))
-        });
-        Expected(tensors.collect())
-    }
-
-    fn floats(&self, name: &str) -> &[f32] {
-        &self.0[name].1
-    }
-
-    fn ints(&self, name: &str) -> Vec<i32> {
-        self.floats(name).iter().map(|value| *value as i32).collect()
-    }
-
-    /// The batch as it was padded, on the `right` or on the `left`.
-    fn batch(&self, side: &str) -> Batch {
-        let suffix = if side == "left" { "_left" } else { "" };
-        let [rows, width] = self.0["ids"].0[..] else { panic!("ids are a matrix") };
-        let mask = self.ints(&format!("mask_{side}"));
-        Batch {
-            rows,
-            width,
-            ids: self.ints(&format!("ids{suffix}")),
-            types: Some(self.ints(&format!("types{suffix}"))),
-            mask: mask.iter().map(|real| *real == 1).collect(),
-        }
-    }
-}
-
-fn options(head: HeadSource) -> LoadOptions {
-    LoadOptions {
-        classes: 2,
-        rates: DropoutRates { hidden: 0.0, attention: 0.0 },
-        head_rate: 0.0,
-        seed: 1,
-        weights: Weights::Pretrained,
-        head,
-    }
-}
-
-fn try_load(folder: &Path, head: HeadSource, device: &Device) -> Result<Classifier, StageError> {
-    let config = ModelConfig::read(folder)?;
-    Ok(load(folder, &config, &options(head), device)?.model)
-}
-
-#[track_caller]
-fn loaded(name: &str, device: &Device) -> Classifier {
-    try_load(&fixture(name), HeadSource::Checkpoint, device).unwrap()
-}
-
-/// Every value within `tolerance` of the largest expected one.
-#[track_caller]
-fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let scale = expected.iter().fold(1e-4f32, |scale, value| scale.max(value.abs()));
-    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let error = (found - expected).abs() / scale;
-        assert!(error <= tolerance, "{what}[{index}] is {found}, expected {expected}");
-    }
-}
-
-fn logits(model: &Classifier, batch: &Batch) -> Vec<f32> {
-    model.logits(batch, None).try_into_vec_as::<f32>().unwrap()
-}
+use crate::reference::{
+    Expected, FAMILIES, assert_close, fixture, loaded, logits, options, ten_losses, trainer,
+    try_load, whole_batch,
+};
 
 #[test]
 fn logits_equal_those_of_transformers_with_padding_on_either_side() {
@@ -122,7 +37,7 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
         let expected = Expected::read(family);
         let mut model = loaded(family, &Device::flex().autodiff());
         let part = whole_batch(&expected);
-        let (loss, found) = gradients(&mut model, &[part], |_| None);
+        let (loss, found) = gradients(&mut model, &[part], &Loss::default(), |_, _| None);
         let loss = loss.try_into_vec_as::<f32>().unwrap();
         assert_close(&format!("{family} loss"), &loss, expected.floats("loss"), 1e-4);
         let names: Vec<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
@@ -150,35 +65,12 @@ fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32
     stages::model::parameters::transposed(&values, shape[1], shape[0])
 }
 
-fn whole_batch(expected: &Expected) -> MicroBatch {
-    MicroBatch { batch: expected.batch("right"), classes: expected.ints("classes"), first_row: 0 }
-}
-
-fn trainer(family: &str) -> Trainer {
-    Trainer {
-        model: loaded(family, &Device::flex().autodiff()),
-        moments: Moments::default(),
-        optimizer: AdamW {
-            beta1: 0.9,
-            beta2: 0.999,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_gradient_norm: 1.0,
-        },
-        schedule: Schedule { peak: 2e-3, decay: Decay::Linear, warmup_steps: 2, total_steps: 10 },
-        seed: 1,
-        dropout: false,
-    }
-}
-
 #[test]
 fn ten_training_steps_lose_what_they_lose_in_pytorch() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let mut trainer = trainer(family);
-        let losses: Vec<f32> = (0..10)
-            .map(|_| trainer.step(&[whole_batch(&expected)]).try_into_scalar::<f32>().unwrap())
-            .collect();
+        let losses = ten_losses(&mut trainer, &expected);
         assert!(losses[9] < losses[0], "{family} does not learn: {losses:?}");
         assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 1e-3);
     }

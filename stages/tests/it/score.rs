@@ -46,6 +46,7 @@ fn all_figures_equal_those_of_scikit_learn() {
         "never_true",
         "one_class",
         "certain_and_wrong",
+        "tied",
     ];
     for case in cases {
         let scores = score(case).run().json("scores");
@@ -60,6 +61,10 @@ fn all_figures_equal_those_of_scikit_learn() {
             "per_class",
             "matthews_correlation",
             "log_loss",
+            "roc_auc",
+            "average_precision",
+            "brier_score",
+            "expected_calibration_error",
         ];
         for figure in figures {
             assert_close(&found[figure], &wanted[figure], &format!("{case}.{figure}"));
@@ -95,6 +100,104 @@ fn intervals_are_near_those_of_resampled_rows() {
     }
 }
 
+fn against(case: &str) -> Run {
+    score(case).input_path("against", fixture(&format!("{case}_other.jsonl")))
+}
+
+#[test]
+fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resampled_pairs() {
+    for case in ["binary", "four_classes"] {
+        let found = against(case).param("bootstrap", 20_000).run().json("scores")["against"].take();
+        let wanted = &expected()[case]["against"];
+        assert_eq!(found["input"], "valid");
+        for name in ["only_this_right", "only_other_right", "mcnemar"] {
+            assert_close(&found[name], &wanted[name], name);
+        }
+        for name in ["accuracy", "f1", "macro_f1"] {
+            let (found, wanted) = (&found[name], &wanted[name]);
+            for figure in ["this", "other", "difference"] {
+                assert_close(&found[figure], &wanted[figure], name);
+            }
+            let near = |found: &Value, wanted: &Value, by: f64| {
+                let (found, wanted) = (found.as_f64().unwrap(), wanted.as_f64().unwrap());
+                assert!((found - wanted).abs() < by, "{case}.{name}: {found}, not {wanted}");
+            };
+            near(&found["interval"][0], &wanted["interval"][0], 0.005);
+            near(&found["interval"][1], &wanted["interval"][1], 0.005);
+            // Twice a share of 20,000, of both: 0.02 is three deviations.
+            near(&found["p"], &wanted["p"], 0.02);
+        }
+    }
+}
+
+#[test]
+fn the_test_of_mcnemar_is_that_of_scipy() {
+    use stages::score::compare::{Cells, Settings, compare};
+    let settings = Settings { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
+    for case in expected()["mcnemar"].as_array().unwrap() {
+        let count = |place: usize| case[place].as_u64().unwrap();
+        let cells = Cells::from([((0, 0, 1), count(0)), ((0, 1, 0), count(1)), ((1, 1, 1), 7)]);
+        let found = compare(&cells, 2, ("A", 0), &settings).mcnemar;
+        for (found, name) in [(found.exact_p, "exact_p"), (found.mid_p, "mid_p")] {
+            let wanted = case[2][name].as_f64().unwrap();
+            assert!((found - wanted).abs() <= 1e-10 * wanted, "{case}: {found}");
+        }
+    }
+}
+
+#[test]
+fn predictions_compared_with_themselves_do_not_differ() {
+    let done = score("binary").input_path("against", fixture("binary.jsonl")).run();
+    let found = done.json("scores")["against"].take();
+    assert_eq!(found["f1"]["interval"], json!([0.0, 0.0]));
+    assert_eq!((&found["f1"]["p"], &found["mcnemar"]["exact_p"]), (&json!(1.0), &json!(1.0)));
+    let values = &done.events.iter().find(|event| event["event"] == "metrics").unwrap()["values"];
+    assert_eq!((&values["accuracy_difference"], &values["mcnemar_p"]), (&json!(0.0), &json!(1.0)));
+    let without = score("binary").input_path("against", fixture("binary.jsonl"));
+    let found = without.param("bootstrap", 0).run().json("scores")["against"].take();
+    assert_eq!((&found["f1"]["interval"], &found["f1"]["p"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn the_input_that_begins_with_the_same_id_is_compared() {
+    let run = || score("binary").input_path("test", fixture("certain_and_wrong.jsonl"));
+    for (other, input) in [("binary_other", "valid"), ("certain_and_wrong", "test")] {
+        let done = run().input_path("against", fixture(&format!("{other}.jsonl"))).run();
+        assert_eq!(done.json("scores")["against"]["input"], input);
+    }
+}
+
+#[test]
+fn predictions_of_other_examples_are_not_compared() {
+    let row = |id: &str, label: &str, gold: &str| {
+        format!("{{\"id\":\"{id}\",\"label\":\"{label}\",\"gold\":{gold}}}\n")
+    };
+    let valid = row("a", "A", "\"A\"") + &row("b", "B", "null");
+    let error = |other: String| {
+        Run::new("score").input("valid", &valid).input("against", other).run().error()
+    };
+    assert_eq!(
+        error(row("a", "A", "null") + &row("c", "A", "null")),
+        "against.in, line 2: the id is `c`, in valid.in it is `b`: only predictions of the same \
+         examples in the same order can be compared"
+    );
+    assert_eq!(
+        error(row("a", "A", "null")),
+        "against.in, line 1: ends here, valid.in has more rows"
+    );
+    let longer = valid.clone() + &row("c", "A", "null");
+    assert_eq!(error(longer), "against.in, line 3: one row more than valid.in has");
+    assert_eq!(
+        error(row("a", "A", "\"B\"")),
+        "against.in, line 1: the true label is `B`, in valid.in it is `A`"
+    );
+    let unlabelled = row("a", "A", "null");
+    let run = Run::new("score").input("valid", &unlabelled).input("against", &unlabelled);
+    assert_eq!(run.run().error(), "valid.in: no true label in it, nor in what it is compared with");
+    let alone = Run::new("score").input("against", "");
+    assert_eq!(alone.check().unwrap_err(), "`score` needs an input: `valid`, `test` or both");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_other_intervals() {
     let first = score("binary").run();
@@ -120,14 +223,16 @@ fn an_interval_grows_with_confidence_and_none_is_made_on_request() {
 }
 
 #[test]
-fn the_order_of_rows_changes_nothing_but_the_rounding_of_the_loss() {
+fn the_order_of_rows_changes_nothing_but_the_rounding_of_sums() {
     let text = std::fs::read_to_string(fixture("four_classes.jsonl")).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
     lines.reverse();
     let mut forward = score("four_classes").run().json("scores");
     let mut backward = Run::new("score").input("valid", lines.join("\n")).run().json("scores");
     for scores in [&mut forward, &mut backward] {
-        scores["valid"]["log_loss"] = Value::Null;
+        for sum in ["log_loss", "brier_score", "expected_calibration_error"] {
+            scores["valid"][sum] = Value::Null;
+        }
     }
     assert_eq!(forward, backward);
 }
@@ -176,7 +281,11 @@ fn a_positive_label_that_an_input_lacks_scores_0_there() {
 fn without_probabilities_there_is_no_loss() {
     let row = r#"{"id":"a","label":"A","gold":"A"}"#;
     let scores = Run::new("score").input("valid", row).run().json("scores");
-    assert_eq!(scores["valid"]["log_loss"], Value::Null);
+    for figure in
+        ["log_loss", "roc_auc", "average_precision", "brier_score", "expected_calibration_error"]
+    {
+        assert_eq!(scores["valid"][figure], Value::Null);
+    }
     assert_eq!(scores["valid"]["accuracy"], 1.0);
 }
 

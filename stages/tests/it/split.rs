@@ -191,6 +191,30 @@ fn folds_are_disjoint_cover_all_rows_and_differ_by_one_row_at_most() {
 }
 
 #[test]
+fn stratified_folds_of_grouped_texts_partition_the_rows() {
+    // Three rows to a text, and each text with one label.
+    let row = |index: usize| {
+        let (label, text) = (["A", "B", "B", "B"][index / 3 % 4], index / 3);
+        format!(r#"{{"id":"r{index}","label":"{label}","text":"text {text}","note":{index}}}"#)
+    };
+    let examples: String = (0..120).map(|index| row(index) + "\n").collect();
+    let mut seen = Vec::new();
+    for fold in 0..5 {
+        let run = split(&examples).param("folds", 5).param("fold", fold).param("stratify", true);
+        let done = run.run();
+        assert_divides(&done, &examples);
+        assert_eq!(shared_texts(&done), 0);
+        assert_eq!(
+            label_counts(&done, "valid"),
+            BTreeMap::from([("A".into(), 6), ("B".into(), 18)])
+        );
+        seen.extend(done.rows("valid").iter().map(|row| row["note"].as_u64().unwrap()));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..120).collect::<Vec<_>>());
+}
+
+#[test]
 fn folds_keep_equal_texts_together_and_differ_by_a_group_at_most() {
     let examples = examples(120, |index| format!("text {}", index / 3));
     for fold in 0..7 {

@@ -308,6 +308,86 @@ fn oldest_turns_give_way_first_and_the_response_last() {
 }
 
 #[test]
+fn the_response_can_come_first() {
+    let bench = || Bench::bert().rows("test", &[turn_row(&["late", "queue", "wait"], "sure")]);
+    let tokens = |mode: &str| {
+        let bench = bench().param("context", 2).param("context_mode", mode);
+        tokens_of(bench.param("response", "first"))
+    };
+    assert_eq!(tokens("pair"), "[CLS] sure [SEP] queue wait [SEP]");
+    assert_eq!(tokens("joined"), "[CLS] sure queue wait [SEP]");
+}
+
+#[test]
+fn sep_between_turns_is_the_separator_of_any_tokenizer() {
+    let turns = ["late", "queue"];
+    let marked = |bench: Bench| {
+        let bench = bench.rows("test", &[turn_row(&turns, "sure")]).param("context", "all");
+        bench.param("turn_separator", "sep").run()
+    };
+    let bench = marked(Bench::bert());
+    let types: Vec<u8> = bench.tokens("test").types(0).unwrap().to_vec();
+    assert_eq!(tokens_of(bench), "[CLS] late [SEP] queue [SEP] sure [SEP]");
+    assert_eq!(types, [0, 0, 0, 0, 0, 1, 1]);
+    let bertweet = || Bench::new("bertweet", &["vocab.txt", "bpe.codes"]);
+    let mpnet = || Bench::new("mpnet", &["vocab.txt"]);
+    for bench in [Bench::roberta(), bertweet(), mpnet()] {
+        let config = stages::model::ModelConfig::read(bench.model()).unwrap();
+        let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
+        let sep = tokenizer.special_ids().sep.unwrap();
+        let ids = |text: &str| tokenizer.ids(text).unwrap();
+        let context = [ids("late"), vec![sep], ids("queue")].concat();
+        let wanted = tokenizer.layout().pair(&context, &ids("sure")).ids;
+        let found = marked(bench);
+        let found: Vec<u32> = found.tokens("test").ids(0).iter().map(|id| *id as u32).collect();
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn the_end_of_a_turn_that_does_not_fit_whole_fills_the_room() {
+    let bench = |length: u32, mode: &str| {
+        let turns = ["late", "queue sure", "wait said"];
+        let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
+        let bench = bench.param("context", "all").param("context_mode", mode);
+        tokens_of(bench.param("partial_turn", true).param("max_length", length))
+    };
+    let pair = |length| bench(length, "pair");
+    assert_eq!(pair(11), "[CLS] late queue sure wait said [SEP] the train hours [SEP]");
+    assert_eq!(pair(9), "[CLS] sure wait said [SEP] the train hours [SEP]");
+    assert_eq!(pair(8), "[CLS] wait said [SEP] the train hours [SEP]");
+    assert_eq!(pair(7), "[CLS] said [SEP] the train hours [SEP]");
+    assert_eq!(pair(6), "[CLS] the train hours [SEP]");
+    assert_eq!(pair(4), "[CLS] the train [SEP]");
+    let joined = |length| bench(length, "joined");
+    assert_eq!(joined(10), "[CLS] late queue sure wait said the train hours [SEP]");
+    assert_eq!(joined(8), "[CLS] sure wait said the train hours [SEP]");
+    assert_eq!(joined(6), "[CLS] said the train hours [SEP]");
+}
+
+#[test]
+fn a_response_joined_to_its_context_is_cut_last_too() {
+    let bench = |length: u32, response: &str| {
+        let turns = ["late", "queue sure", "wait said"];
+        let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
+        let bench = bench.param("context", "all").param("context_mode", "joined");
+        bench.param("response", response).param("max_length", length)
+    };
+    let last = |length| tokens_of(bench(length, "last"));
+    assert_eq!(last(10), "[CLS] late queue sure wait said the train hours [SEP]");
+    assert_eq!(last(9), "[CLS] queue sure wait said the train hours [SEP]");
+    assert_eq!(last(8), "[CLS] wait said the train hours [SEP]");
+    assert_eq!(last(6), "[CLS] wait the train hours [SEP]");
+    assert_eq!(last(5), "[CLS] the train hours [SEP]");
+    assert_eq!(last(4), "[CLS] the train [SEP]");
+    let first = |length| tokens_of(bench(length, "first"));
+    assert_eq!(first(9), "[CLS] the train hours queue sure wait said [SEP]");
+    assert_eq!(first(6), "[CLS] the train hours wait [SEP]");
+    let counts = bench(8, "last").run().report()["inputs"]["test"].clone();
+    assert_eq!((&counts["truncated_tokens"], &counts["dropped_turns"]), (&json!(3), &json!(2)));
+}
+
+#[test]
 fn report_counts_what_was_left_out() {
     let rows = [
         turn_row(&["late late", "wait"], "the train"),

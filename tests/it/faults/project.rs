@@ -243,7 +243,8 @@ fn listing(project: &Project) -> BTreeMap<String, String> {
         let path = entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         let text = || String::from_utf8_lossy(&fs::read(entry.path()).unwrap()).into_owned();
         match path.split('/').collect::<Vec<_>>()[..] {
-            ["ran.log"] => {}
+            // A run's name is the time at which it began.
+            ["ran.log"] | ["cache", "runs", _] => {}
             // The name is made from the absolute path, and that is in the text too.
             ["cache", "published", _] => {
                 let text = text().replace(root.to_str().unwrap(), "");

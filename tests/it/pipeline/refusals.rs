@@ -114,7 +114,7 @@ fn wrong_kinds_of_sections_are_refused() {
             "`IN_x` is one of the variables that pipe itself sets",
         ),
         ("stages: {s: {run: x, salt: [1]}}", "`salt` of stage `s` must be a text, not a list"),
-        ("stages: {s: {run: x, inputs: {a: [1]}}}", "input `a` of stage `s` is a list"),
+        ("stages: {s: {run: x, inputs: {a: [[1]]}}}", "input `a` of stage `s` is a list"),
         (
             "vars: {v: {a: 1}}\nstages: {s: {run: x}}",
             "variable `v` must be a scalar or a list, not a map",

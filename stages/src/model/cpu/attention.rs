@@ -16,6 +16,7 @@ use super::product::{Matrix, product};
 use super::vector::{exp, sum_of, vectorised};
 use super::{Place, SharedPointer, contiguous, place, tensor, values};
 use crate::model::noise::Mask;
+use crate::model::ops::Precision;
 
 /// What does not change from layer to layer.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub struct Setting {
     /// 0 for a real token, a large negative number for padding: `[rows, keys]`.
     pub padding: Option<Vec<f32>>,
     pub mask: Option<Mask>,
+    pub precision: Precision,
 }
 
 /// The sizes of one call.

@@ -1,0 +1,51 @@
+//! `pipe cache verify`: whether everything in the store is as it was written.
+
+use clap::Args;
+
+use crate::check::{check, repair};
+use crate::cli::Globals;
+use crate::cli::cache::gc::alone;
+use crate::cli::project::{locate, use_store};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::gc::inventory::Inventory;
+use crate::scratch::Scratch;
+
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// Put damaged objects into quarantine and remove damaged records: their stages run again
+    #[arg(long)]
+    repair: bool,
+    /// With `--repair`: wait for runs in progress to end instead of giving up
+    #[arg(long, requires = "repair")]
+    wait: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &VerifyOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let (_, store) = locate(globals)?;
+    let store = &store;
+    // Without a store there is nothing to verify, and nothing to make.
+    let _in_use = match store.root().exists() {
+        false => None,
+        true if options.repair => Some(alone(store, options.wait, console)?),
+        true => Some(use_store(store, console)?),
+    };
+    let inventory = Inventory::read(store)?;
+    let progress = console.progress("verifying", inventory.objects.values().sum());
+    let checked = check(store, &inventory, &|bytes| progress.advance(bytes))?;
+    drop(progress);
+    let repaired = options.repair && !checked.findings.is_empty();
+    if repaired {
+        repair(store, &checked, &Scratch::new(&store.scratch_folder())?)?;
+    }
+    console.checked(&checked, repaired, store, options.json)?;
+    Ok(if checked.findings.is_empty() || repaired { Exit::Done } else { Exit::Failed })
+}

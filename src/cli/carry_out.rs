@@ -1,0 +1,138 @@
+//! What `run` and `sweep` have in common: options that say where and how many at once, and
+//! carrying out a plan with its view on the screen and its entry in the run log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::cli::resources::{name_and_count, totals};
+use crate::console::Console;
+use crate::error::Error;
+use crate::executor::local::Local;
+use crate::file_error::FileError;
+use crate::pipeline::Overrides;
+use crate::plan::Plan;
+use crate::run::event::{RunEvent, Summary};
+use crate::run::prepare::Setting;
+use crate::run::{Ground, RunConfig, run, signals};
+use crate::run_log::RunLog;
+use crate::sources::Sources;
+
+/// Where stages run, and how.
+#[derive(Debug, Args)]
+pub struct CarryOutOptions {
+    /// How many stages run at once; otherwise as many as there are cores
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// How many there are of a counted thing that stages ask for under `resources`
+    #[arg(long, value_name = "NAME=N", value_parser = name_and_count)]
+    resource: Vec<(String, u32)>,
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    device: String,
+    /// How many threads a stage may use; 0 for all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Download nothing
+    #[arg(long)]
+    offline: bool,
+    /// Read every source file again instead of trusting its size and times
+    #[arg(long)]
+    no_index: bool,
+    /// Print what happens as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is particular to a run.
+pub struct Wanted {
+    pub keep_going: bool,
+    pub forced: BTreeSet<String>,
+    pub overwrite_published: bool,
+    pub only: Option<BTreeSet<String>>,
+    pub resources: BTreeMap<String, u32>,
+}
+
+impl CarryOutOptions {
+    pub fn sources(&self, project: &Project) -> Sources {
+        project.sources(!self.no_index, self.offline)
+    }
+
+    /// How many there are of each counted thing for these stages.
+    pub fn resources(
+        &self,
+        project: &Project,
+        selected: &BTreeSet<usize>,
+    ) -> Result<BTreeMap<String, u32>, Error> {
+        Ok(totals(&project.pipeline, selected, &self.resource)?)
+    }
+
+    /// Carries out a plan; `report` sees every event before the screen does.
+    pub fn carry_out(
+        &self,
+        plan: Plan,
+        wanted: Wanted,
+        project: &Project,
+        sources: &Sources,
+        (console, overrides): (&Console, &Overrides),
+        report: &mut dyn FnMut(&RunEvent),
+    ) -> Result<Summary, Error> {
+        let (sender, receiver) = channel();
+        signals::forward(sender.clone()).map_err(Error::Signals)?;
+        let binary = binary()?;
+        let executor = Local::new(&binary);
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let Wanted { keep_going, forced, overwrite_published, only, resources } = wanted;
+        let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
+        let config = RunConfig { jobs, keep_going, forced, overwrite_published, only, resources };
+        let setting = Setting {
+            binary: &binary,
+            project: &project.pipeline.root,
+            store: &project.store,
+            device: &self.device,
+            threads: self.threads,
+        };
+        let ground = Ground {
+            pipeline: &project.pipeline,
+            graph: &project.graph,
+            setting,
+            sources,
+            executor: &executor,
+        };
+        let mut view = console.run_view(self.json);
+        let mut log = RunLog::new(&project.pipeline, typed(), overrides);
+        let mut report = |event| {
+            report(&event);
+            log.take(&event);
+            view.show(&event);
+        };
+        let summary = run(plan, &config, &ground, (sender, receiver), &mut report)?;
+        if let Err(error) = log.write(&project.store) {
+            // The results are in the store; only `pipe log` will not know of this run.
+            console.warning(&format!("this run is missing in `pipe log`: {error}"));
+        }
+        Ok(summary)
+    }
+}
+
+/// This program, which runs the built-in stages.
+pub(super) fn binary() -> Result<PathBuf, Error> {
+    Ok(std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?)
+}
+
+/// What the user typed after `pipe`.
+fn typed() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+pub(super) fn device(text: &str) -> Result<String, String> {
+    let numbered = text.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
+    if numbered || ["auto", "cpu", "cuda"].contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected `auto`, `cpu`, `cuda` or `cuda:N`".to_owned())
+}

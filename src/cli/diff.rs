@@ -1,0 +1,38 @@
+//! `pipe diff RUN RUN`: parameters, inputs and metrics of two runs.
+
+use clap::Args;
+
+use crate::cli::project::{Project, locate};
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::reason::origin;
+use crate::run_diff::diff;
+use crate::run_log::find;
+
+#[derive(Debug, Args)]
+pub struct DiffOptions {
+    /// A run as `pipe log` names it: its id or the beginning of it, `last`, `last~1`
+    #[arg(value_name = "RUN", default_value = "last~1")]
+    from: String,
+    #[arg(value_name = "RUN", default_value = "last")]
+    to: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(options: &DiffOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    let (_, store) = locate(globals)?;
+    let from = find(&store, &options.from)?;
+    let to = find(&store, &options.to)?;
+    // Where inputs come from is told by the pipeline as it is now, if it is right.
+    let project = Project::load(globals, &OverrideOptions::default().overrides()).ok();
+    let origin = |stage: &str, input: &str| {
+        project.as_ref()?.pipeline.stage(stage)?.inputs.get(input).map(origin)
+    };
+    let diff = diff(&from, &to, &store, &origin);
+    console.run_diff(&diff, &from, &to, options.json)?;
+    Ok(Exit::Done)
+}

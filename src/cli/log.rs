@@ -1,0 +1,39 @@
+//! `pipe log`: the runs, newest first.
+
+use clap::Args;
+
+use crate::cli::Globals;
+use crate::cli::project::locate;
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::run_log::{RunLogError, ids, read};
+
+#[derive(Debug, Args)]
+pub struct LogOptions {
+    /// How many runs
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    number: usize,
+    /// Print one JSON object a run
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    let (_, store) = locate(globals)?;
+    let ids = ids(&store)?;
+    if ids.is_empty() && !options.json {
+        return Err(RunLogError::Empty.into());
+    }
+    let mut runs = Vec::new();
+    for id in ids.iter().rev().take(options.number) {
+        match read(&store, id) {
+            Ok(run) => runs.push(run),
+            // One bad file does not hide the others.
+            Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    console.run_log(&runs, ids.len().saturating_sub(options.number), options.json)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,182 @@
+//! Which stages a run is about: the named ones and what they need, all that follows from some, or
+//! just these; and which of them run even if they are up to date.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::pipeline::Pipeline;
+use crate::plan::{Decision, Plan};
+
+/// How the user names stages.
+#[derive(Debug, Args)]
+pub struct SelectOptions {
+    /// Run these stages and what they need; otherwise all
+    stages: Vec<String>,
+    /// Run this stage and what it needs, and stop there; the same as naming it
+    #[arg(long, value_name = "STAGE")]
+    until: Vec<String>,
+    /// Run this stage and all that reads from it, however far, with what they need; together
+    /// with named stages, only what leads to these
+    #[arg(long, value_name = "STAGE")]
+    downstream: Vec<String>,
+    /// Run just these stages; what they read must be up to date
+    #[arg(long, value_name = "STAGE", num_args = 1.., conflicts_with_all = ["stages", "until", "downstream"])]
+    only: Vec<String>,
+    /// Run the named stages (all, if none is named) even if they are up to date; with `=STAGE`
+    /// that one. Their published files are overwritten even if they were edited
+    #[arg(
+        long,
+        value_name = "STAGE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = NAMED
+    )]
+    force: Vec<String>,
+}
+
+/// Stands for `--force` without a stage; no stage can be called so.
+const NAMED: &str = "*";
+
+/// What follows from the options.
+pub struct Selection {
+    pub selected: BTreeSet<usize>,
+    pub forced: BTreeSet<String>,
+    pub only: Option<BTreeSet<String>>,
+    pub overwrite_published: bool,
+}
+
+/// Why a run cannot be about these stages.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    #[error("nothing between `--downstream {from}` and {to}: the one does not lead to the other")]
+    NothingBetween { from: String, to: String },
+    #[error("`--force={stage}`: that stage is not part of this run")]
+    NotSelected { stage: String },
+    #[error("stage `{stage}` is frozen, so it cannot be forced to run")]
+    Frozen { stage: String },
+    #[error("`--only {stage}` reads from `{maker}`, which is not up to date: {why}")]
+    NotUpToDate { stage: String, maker: String, why: String, first: Vec<String> },
+}
+
+impl SelectError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SelectError::NothingBetween { .. } => "`pipe graph` draws what reads from what".into(),
+            SelectError::NotSelected { stage } => format!("name `{stage}` as well"),
+            SelectError::Frozen { .. } => "take `frozen: true` out of the pipeline".into(),
+            SelectError::NotUpToDate { first, .. } => {
+                format!("first `pipe run {}`, or leave `--only` out", first.join(" "))
+            }
+        }
+    }
+}
+
+impl SelectOptions {
+    /// The stages by these options. Unknown names and stages that cannot run are refused.
+    pub fn select(&self, project: &Project) -> Result<Selection, Error> {
+        let (pipeline, graph) = (&project.pipeline, &project.graph);
+        let indices = |names: &[String]| -> Result<Vec<usize>, Error> {
+            let found: Result<Vec<_>, _> =
+                names.iter().map(|name| project.stage_indices(name)).collect();
+            Ok(found?.into_iter().flatten().collect())
+        };
+        let mut ends = indices(&self.stages)?;
+        ends.extend(indices(&self.until)?);
+        let (starts, only) = (indices(&self.downstream)?, indices(&self.only)?);
+        let targets: BTreeSet<usize> = match (only.is_empty(), starts.is_empty(), ends.is_empty()) {
+            (false, ..) => only.iter().copied().collect(),
+            (_, true, true) => (0..pipeline.stages.len()).collect(),
+            (_, true, false) => ends.iter().copied().collect(),
+            (_, false, true) => graph.downstream(&starts),
+            (_, false, false) => &graph.downstream(&starts) & &graph.upstream(&ends),
+        };
+        if targets.is_empty() {
+            let to = self.stages.iter().chain(&self.until).map(|name| format!("`{name}`"));
+            let to: Vec<String> = to.collect();
+            let from = self.downstream.join(" ");
+            return Err(SelectError::NothingBetween { from, to: to.join(", ") }.into());
+        }
+        let selected = with_needs(pipeline, graph, &targets);
+        let named: BTreeSet<usize> =
+            [&ends, &starts, &only].into_iter().flatten().copied().collect();
+        let forced = self.forced(project, &named, &selected)?;
+        let name = |index: &usize| pipeline.stages[*index].name.clone();
+        let only = (!only.is_empty()).then(|| only.iter().map(name).collect());
+        let overwrite_published = self.force.iter().any(|force| force == NAMED);
+        Ok(Selection { selected, forced, only, overwrite_published })
+    }
+
+    fn forced(
+        &self,
+        project: &Project,
+        named: &BTreeSet<usize>,
+        selected: &BTreeSet<usize>,
+    ) -> Result<BTreeSet<String>, Error> {
+        let stages = &project.pipeline.stages;
+        let mut forced = BTreeSet::new();
+        for force in &self.force {
+            if force == NAMED && named.is_empty() {
+                forced.extend(selected.iter().filter(|index| !stages[**index].handling.frozen));
+            } else if force == NAMED {
+                forced.extend(named);
+            } else {
+                forced.extend(project.stage_indices(force)?);
+            }
+        }
+        let names = forced.into_iter().map(|index| {
+            let stage = stages[index].name.clone();
+            if !selected.contains(&index) {
+                return Err(SelectError::NotSelected { stage }.into());
+            }
+            if stages[index].handling.frozen {
+                return Err(SelectError::Frozen { stage }.into());
+            }
+            Ok(stage)
+        });
+        names.collect()
+    }
+}
+
+/// These stages and all that they need. A frozen one needs nothing.
+fn with_needs(pipeline: &Pipeline, graph: &Graph, stages: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut found = stages.clone();
+    let mut next: Vec<usize> = stages.iter().copied().collect();
+    while let Some(stage) = next.pop() {
+        if !pipeline.stages[stage].handling.frozen {
+            next.extend(graph.makers(stage).into_iter().filter(|maker| found.insert(*maker)));
+        }
+    }
+    found
+}
+
+/// With `--only` all other stages of the plan must be up to date.
+pub fn check_only(
+    plan: &Plan,
+    only: &BTreeSet<String>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+) -> Result<(), SelectError> {
+    let name = |index: usize| pipeline.stages[index].name.as_str();
+    let not_there = plan.stages.iter().filter(|planned| {
+        !matches!(planned.decision, Decision::Hit(_)) && !only.contains(name(planned.stage))
+    });
+    // Whatever they read themselves runs with them.
+    let read = not_there.filter_map(|planned| {
+        let readers = graph.readers(planned.stage).into_iter();
+        let reader = readers.map(name).find(|reader| only.contains(*reader))?;
+        Some((reader.to_owned(), planned))
+    });
+    let read: Vec<_> = read.collect();
+    let Some((stage, planned)) = read.first() else { return Ok(()) };
+    Err(SelectError::NotUpToDate {
+        stage: stage.clone(),
+        maker: name(planned.stage).to_owned(),
+        why: crate::console::sentence(planned),
+        first: read.iter().map(|(_, planned)| name(planned.stage).to_owned()).collect(),
+    })
+}

@@ -1,0 +1,179 @@
+//! `pipe sweep`: many combinations of overrides in one run, and a table of what came of them.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::cli::carry_out::{CarryOutOptions, Wanted};
+use crate::cli::project::{Project, pipeline_file, use_store};
+use crate::cli::{Globals, OverrideOptions, key_and_value};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::pipeline::Overrides;
+use crate::pipeline::sweeps::{Sweep, load_combinations, read, typed_axis};
+use crate::run::event::RunEvent;
+use crate::sweep::combine::{Row, combine};
+use crate::sweep::results::Seen;
+use crate::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
+use crate::sweep::{Asked, SweepError, ask, named};
+
+#[derive(Debug, Args)]
+pub struct SweepOptions {
+    /// A sweep of the pipeline, and keys with their values: `finetune.epochs=2,4 seed=1,2,3`.
+    /// Without any, the pipeline's sweeps are listed
+    #[arg(value_name = "NAME|KEY=VALUES")]
+    what: Vec<String>,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Sort the table by this metric, such as `score.valid_f1`, the largest first
+    #[arg(long, value_name = "STAGE.METRIC")]
+    by: Option<String>,
+    /// The smallest first
+    #[arg(long)]
+    ascending: bool,
+    /// Take the values of this key together: means and standard deviations over `seed`
+    #[arg(long, value_name = "KEY")]
+    over: Vec<String>,
+    /// Say what would run, what is shared, and what it may cost; run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with the other combinations after a failure; a sweep does anyway
+    #[arg(short, long, conflicts_with = "fail_fast")]
+    keep_going: bool,
+    /// Start nothing new after a failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// Print the table as comma-separated values, with all metrics
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    #[command(flatten)]
+    pub carry_out: CarryOutOptions,
+}
+
+pub fn execute(
+    options: &SweepOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let overrides = options.overrides.overrides();
+    let file = pipeline_file(globals)?;
+    let sweeps = read(&file, &overrides)?;
+    if options.what.is_empty() {
+        console.sweeps(&sweeps, options.carry_out.json)?;
+        return Ok(Exit::Done);
+    }
+    let asked = asked(options, &sweeps, &overrides)?;
+    let (combinations, keys) = (&asked.combinations, &asked.keys);
+    let loaded = load_combinations(&file, &overrides, combinations, keys, &options.what)?;
+    let (pipeline, rows) = combine(loaded, keys);
+    let project = Project::of(globals, pipeline)?;
+    check_metric(&asked, &rows, &project)?;
+    let sources = options.carry_out.sources(&project);
+    let selected = project.select(&[])?;
+    let resources = options.carry_out.resources(&project, &selected)?;
+    let _in_use = match options.dry_run {
+        true => None,
+        false => Some(use_store(&project.store, console)?),
+    };
+    let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
+    if options.dry_run {
+        console.sweep_plan(&plan, &project.pipeline, &rows, options.carry_out.json)?;
+        return Ok(Exit::Done);
+    }
+    let mut seen = Seen::default();
+    let wanted = Wanted {
+        keep_going: !options.fail_fast,
+        forced: BTreeSet::new(),
+        overwrite_published: false,
+        only: None,
+        resources,
+    };
+    let on_screen = (console, &overrides);
+    let mut report = |event: &RunEvent| seen.take(event);
+    let summary =
+        options.carry_out.carry_out(plan, wanted, &project, &sources, on_screen, &mut report)?;
+    let table = tabulate(&asked, &seen, &rows, &project, console);
+    console.sweep_table(&table, options.carry_out.json, options.csv)?;
+    Ok(Exit::of_run(&summary))
+}
+
+/// What the arguments mean, with what the options add to a sweep of the file.
+fn asked(
+    options: &SweepOptions,
+    sweeps: &[Sweep],
+    overrides: &Overrides,
+) -> Result<Asked, SweepError> {
+    let (mut name, mut axes) = (None, Vec::new());
+    for (index, argument) in options.what.iter().enumerate() {
+        match key_and_value(argument) {
+            Ok((key, values)) => axes.push(typed_axis(index, &key, &values)),
+            Err(_) => {
+                if let Some(first) = name.replace(argument.clone()) {
+                    return Err(SweepError::Several { first, second: argument.clone() });
+                }
+            }
+        }
+    }
+    let sweep = name.map(|name| named(sweeps, &name)).transpose()?;
+    let mut asked = ask(sweep, &axes, overrides)?;
+    asked.ascending |= options.ascending;
+    if options.by.is_some() {
+        asked.metric.clone_from(&options.by);
+    }
+    if !options.over.is_empty() {
+        let key = |name: &String| {
+            let is_meant = |key: &&String| *key == name || key.rsplit('.').next() == Some(name);
+            let known = asked.keys.clone();
+            asked
+                .keys
+                .iter()
+                .find(is_meant)
+                .cloned()
+                .ok_or(SweepError::NotAKey { key: name.clone(), known })
+        };
+        asked.over = options.over.iter().map(key).collect::<Result<_, _>>()?;
+    }
+    Ok(asked)
+}
+
+/// A metric of a stage that is not there should not cost a day first.
+fn check_metric(asked: &Asked, rows: &[Row], project: &Project) -> Result<(), Error> {
+    let Some((stage, _)) = asked.metric.as_deref().and_then(|it| it.rsplit_once('.')) else {
+        return Ok(());
+    };
+    match rows.iter().any(|row| row.stages.contains_key(stage)) {
+        true => Ok(()),
+        false => Err(project.unknown_stage(stage)),
+    }
+}
+
+fn tabulate(
+    asked: &Asked,
+    seen: &Seen,
+    rows: &[Row],
+    project: &Project,
+    console: &Console,
+) -> Table {
+    let finished = seen.rows(rows, &project.pipeline);
+    let known = metrics_of(&finished);
+    let metric = match &asked.metric {
+        None => {
+            let stages: BTreeSet<&str> =
+                rows.iter().flat_map(|row| row.stages.keys()).map(String::as_str).collect();
+            let in_order = project.pipeline.stages.iter().map(|stage| stage.family());
+            let in_order: Vec<&str> = in_order.filter(|name| stages.contains(name)).collect();
+            usual_metric(&known, &in_order)
+        }
+        Some(asked) => match find_metric(asked, &known) {
+            Ok(metric) => Some(metric),
+            Err(_) if known.is_empty() => None,
+            Err(near) => {
+                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                console.warning(&format!("no combination has the metric `{asked}`{near}"));
+                None
+            }
+        },
+    };
+    table(&finished, &asked.keys, metric, asked.ascending, &asked.over)
+}

@@ -1,0 +1,176 @@
+//! `pipe verify STAGE`: runs a stage several times in a corner and compares what comes out, also
+//! with the result in the store, of which nothing changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+
+use crate::cli::carry_out::{binary, device};
+use crate::cli::project::{Project, use_store};
+use crate::cli::{Globals, OverrideOptions};
+use crate::compare::{Files, Verified, files_at, files_in};
+use crate::console::Console;
+use crate::error::Error;
+use crate::executor::local::Local;
+use crate::exit::Exit;
+use crate::pipeline::Stage;
+use crate::plan::{Decision, Resolution, Resolved, resolve};
+use crate::record::Record;
+use crate::run::again::run_again;
+use crate::run::event::{Outcome, RunEvent, StageFinished};
+use crate::run::job::JobContext;
+use crate::run::prepare::Setting;
+use crate::scratch::Scratch;
+use crate::sources::Sources;
+
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    stage: String,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// How many times
+    #[arg(long, value_name = "N", default_value = "2")]
+    times: NonZeroUsize,
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    device: String,
+    /// How many threads a stage may use; 0 for all cores
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &VerifyOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let index = project.stage_index(&options.stage)?;
+    let stage = &project.pipeline.stages[index];
+    let _in_use = use_store(&project.store, console)?;
+    let sources = project.sources(true, true);
+    let (resolved, cached) = find_inputs(&project, index, &sources)?;
+    let binary = binary()?;
+    let executor = Local::new(&binary);
+    let scratch = Scratch::new(&project.store.scratch_folder())?;
+    let setting = Setting {
+        binary: &binary,
+        project: &project.pipeline.root,
+        store: &project.store,
+        device: &options.device,
+        threads: options.threads,
+    };
+    let context = JobContext {
+        setting,
+        scratch: &scratch,
+        sources: &sources,
+        executor: &executor,
+        interrupted: AtomicBool::new(false),
+    };
+    let mut verified = Verified {
+        stage: stage.name.clone(),
+        key: resolved.key,
+        stable: true,
+        seconds: Vec::new(),
+        device: None,
+        cached: cached.is_some(),
+        comparisons: Vec::new(),
+    };
+    let mut first: Option<BTreeMap<String, Files>> = None;
+    for run in 1..=options.times.get() {
+        let Some(ran) = run_once(stage, &resolved, &context, (run, options.times.get()), console)
+        else {
+            return Ok(Exit::Failed);
+        };
+        verified.seconds.push(ran.seconds);
+        verified.device = ran.device.or(verified.device);
+        let mut files = BTreeMap::new();
+        for output in &stage.outputs {
+            let path = &ran.outputs[&output.name];
+            files.insert(output.name.clone(), files_at(path, &output.file)?);
+        }
+        let Some(first) = &first else {
+            first = Some(files);
+            continue;
+        };
+        verified.compare(first, format!("run {run}"), &files)?;
+    }
+    if let Some((record, first)) = cached.zip(first) {
+        let files = stage.outputs.iter().filter_map(|output| {
+            let artifact = record.outputs.get(&output.name)?;
+            let files = files_in(&project.store, artifact.content, &output.file)?;
+            Some((output.name.clone(), files))
+        });
+        verified.compare(&first, "the cached result".to_owned(), &files.collect())?;
+    }
+    console.verified(&verified, options.json)?;
+    Ok(if verified.stable { Exit::Done } else { Exit::Failed })
+}
+
+/// The stage's inputs, which must all be there, and its result in the store, if it is there.
+fn find_inputs(
+    project: &Project,
+    index: usize,
+    sources: &Sources,
+) -> Result<(Resolved, Option<Box<Record>>), Error> {
+    let selected = project.graph.upstream(&[index]);
+    let plan = project.plan(&selected, &BTreeSet::new(), sources)?;
+    let mut hits = BTreeMap::new();
+    for planned in plan.stages {
+        if let Decision::Hit(record) = planned.decision {
+            hits.insert(project.pipeline.stages[planned.stage].name.as_str(), record);
+        }
+    }
+    let stage = &project.pipeline.stages[index];
+    let artifact = |stage: &str, output: &str| hits.get(stage)?.outputs.get(output).copied();
+    let resolution =
+        resolve(stage, &artifact, sources).map_err(|error| project.plan_error(error))?;
+    match resolution {
+        Resolution::Known(resolved) => Ok((*resolved, hits.remove(stage.name.as_str()))),
+        Resolution::Unknown { stages, downloads, .. } => {
+            let missing =
+                stages.into_iter().map(|name| format!("stage `{name}` is not up to date"));
+            let downloads = downloads.iter().map(|input| format!("{input} is not downloaded"));
+            let problem = missing.chain(downloads).next().unwrap_or_default();
+            Err(Error::NoInputs { stage: stage.name.clone(), problem })
+        }
+    }
+}
+
+/// `None` if it failed, which has been told then.
+fn run_once(
+    stage: &Stage,
+    resolved: &Resolved,
+    context: &JobContext,
+    (run, times): (usize, usize),
+    console: &Console,
+) -> Option<crate::run::again::RunAgain> {
+    // All of it is talk: standard output is for the verdict.
+    let mut view = console.run_view(false);
+    let message = format!("run {run} of {times}");
+    view.show(&RunEvent::StageWaiting { stage: stage.name.clone(), message });
+    let view = std::sync::Mutex::new(view);
+    let show = |event: &RunEvent| {
+        view.lock().unwrap_or_else(std::sync::PoisonError::into_inner).show(event);
+    };
+    let result = run_again(stage, resolved, context, &mut |event| {
+        show(&RunEvent::StageSays { stage: stage.name.clone(), said: event.clone() });
+    });
+    let mut finished = StageFinished::without_record(&stage.name, Outcome::Ran, 0.0);
+    match &result {
+        Ok(ran) => finished.seconds = ran.seconds,
+        Err(failure) => {
+            finished.outcome = Outcome::Failed;
+            finished.message = Some(failure.to_string());
+            finished.hint = failure.hint();
+            finished.last_lines = failure.last_lines();
+        }
+    }
+    show(&RunEvent::StageFinished(Box::new(finished)));
+    result.ok()
+}

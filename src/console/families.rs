@@ -1,0 +1,108 @@
+//! Variants of one stage told together, where a line for each could not be read.
+
+use std::collections::BTreeMap;
+
+use crate::console::plan_view::stage_sentence;
+use crate::console::text::{grouped, seconds};
+use crate::pipeline::Pipeline;
+use crate::pipeline::variants::{family, label};
+use crate::plan::{Decision, Plan, PlannedStage};
+
+/// A line of a plan: a stage, or a stage's variants.
+pub struct PlanLine {
+    pub mark: char,
+    pub name: String,
+    pub sentence: String,
+    /// What it took the last time, all together.
+    pub cost: String,
+}
+
+/// A list of names is cut short where it has this many variants of a stage.
+const MANY_NAMES: usize = 3;
+
+/// The lines of a plan; a stage with `fold_from` variants or more has one, where the first stands.
+pub fn lines(plan: &Plan, pipeline: &Pipeline, fold_from: usize) -> Vec<PlanLine> {
+    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.as_str();
+    let mut families: BTreeMap<&str, Vec<&PlannedStage>> = BTreeMap::new();
+    for planned in plan.stages.iter().filter(|planned| label(name(planned)).is_some()) {
+        families.entry(family(name(planned))).or_default().push(planned);
+    }
+    families.retain(|_, members| members.len() >= fold_from);
+    let mut lines = Vec::new();
+    for planned in &plan.stages {
+        let name = name(planned);
+        let is_variant = label(name).is_some();
+        match families.get_mut(family(name)).filter(|_| is_variant) {
+            None => lines.push(PlanLine {
+                mark: mark(planned),
+                name: name.to_owned(),
+                sentence: stage_sentence(planned),
+                cost: planned.seconds.map(seconds).unwrap_or_default(),
+            }),
+            Some(members) if members.is_empty() => {}
+            Some(members) => lines.push(of_family(family(name), &std::mem::take(members))),
+        }
+    }
+    lines
+}
+
+fn mark(planned: &PlannedStage) -> char {
+    match planned.decision {
+        Decision::Hit(_) if planned.frozen.is_some() => '*',
+        Decision::Hit(_) => '✓',
+        Decision::Run { .. } => '●',
+        Decision::Wait(_) => '○',
+    }
+}
+
+/// `finetune@…  12 variants: 10 up to date, 2 run`.
+fn of_family(family: &str, members: &[&PlannedStage]) -> PlanLine {
+    let mut counts = [
+        ('✓', "up to date", 0),
+        ('●', "run", 0),
+        ('○', "run after others", 0),
+        ('○', "may be cut off", 0),
+    ];
+    for planned in members {
+        let kind = match &planned.decision {
+            Decision::Hit(_) => 0,
+            Decision::Run { .. } => 1,
+            Decision::Wait(wait) if wait.certain.is_some() => 2,
+            Decision::Wait(_) => 3,
+        };
+        counts[kind].2 += 1;
+    }
+    let present = || counts.iter().filter(|(_, _, count)| *count > 0);
+    let parts: Vec<String> = match present().count() {
+        1 => present().map(|(_, what, _)| format!("all {what}")).collect(),
+        _ => present().map(|(_, what, count)| format!("{count} {what}")).collect(),
+    };
+    let some_run = present().map(|(mark, _, _)| *mark).find(|mark| *mark != '✓');
+    let cost: Vec<f64> = members.iter().filter_map(|planned| planned.seconds).collect();
+    PlanLine {
+        mark: some_run.unwrap_or('✓'),
+        name: format!("{family}@…"),
+        sentence: format!("{} variants: {}", grouped(members.len() as u64), parts.join(", ")),
+        cost: if cost.is_empty() { String::new() } else { seconds(cost.iter().sum()) },
+    }
+}
+
+/// Names, with `train@… (12)` for many variants of a stage, where the first of them stands.
+pub fn folded(names: &[&str]) -> Vec<String> {
+    let mut families: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names.iter().filter(|name| label(name).is_some()) {
+        *families.entry(family(name)).or_default() += 1;
+    }
+    let mut folded = Vec::new();
+    for name in names {
+        match families.get_mut(family(name)).filter(|_| label(name).is_some()) {
+            Some(0) => {}
+            Some(count) if *count >= MANY_NAMES => {
+                folded.push(format!("{}@… ({})", family(name), grouped(*count as u64)));
+                *count = 0;
+            }
+            _ => folded.push((*name).to_owned()),
+        }
+    }
+    folded
+}

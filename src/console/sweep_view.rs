@@ -1,0 +1,296 @@
+//! Sweeps for people: the list of them, what one would run, and the table at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::console::plan_view;
+use crate::console::style::{Palette, paint};
+use crate::console::text::{WIDTH, count, figure, grouped, names, table, wrapped};
+use crate::pipeline::Pipeline;
+use crate::pipeline::sweeps::{Sweep, keys_of};
+use crate::pipeline::variants::family;
+use crate::plan::Plan;
+use crate::reason::value_text;
+use crate::show::text::{columns, fit, printable};
+use crate::sweep::combine::Row;
+use crate::sweep::results::Came;
+use crate::sweep::short_names;
+use crate::sweep::table::{Figure, Table, TableRow};
+
+/// A value is cut to this many columns, in a table that is too wide down to the second figure.
+const VALUE_WIDTH: usize = 20;
+const NARROW_VALUE: usize = 8;
+
+/// Where a table is too wide, headings are cut to this many columns.
+const HEADING_WIDTH: usize = 8;
+
+/// `pipe sweep` without arguments.
+pub fn list(sweeps: &[Sweep]) -> String {
+    let row = |sweep: &Sweep| {
+        let keys = keys_of(&sweep.combinations);
+        let size = count(sweep.combinations.len(), "combination");
+        vec![sweep.name.clone(), size, format!("of {}", names(&keys))]
+    };
+    table(sweeps.iter().map(row).collect())
+}
+
+pub fn list_json(sweeps: &[Sweep]) -> String {
+    let line = |sweep: &Sweep| {
+        let line = serde_json::json!({
+            "sweep": sweep.name,
+            "line": sweep.line,
+            "combinations": sweep.combinations.len(),
+            "keys": keys_of(&sweep.combinations),
+            "metric": sweep.metric,
+            "order": if sweep.ascending { "ascending" } else { "descending" },
+            "over": sweep.over,
+        });
+        line.to_string() + "\n"
+    };
+    sweeps.iter().map(line).collect()
+}
+
+/// `--dry-run`: how much the combinations share, and the plan.
+pub fn plan(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    rows: &[Row],
+    palette: &Palette,
+    all: bool,
+) -> String {
+    let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
+    let head = format!(
+        "{} with {}, of which {} differ; what is shared runs once",
+        count(rows.len(), "combination"),
+        count(apart, "stage"),
+        grouped(pipeline.stages.len() as u64),
+    );
+    let fold = if all { usize::MAX } else { 2 };
+    wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
+}
+
+pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[Row]) -> String {
+    let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
+    let line = serde_json::json!({
+        "event": "sweep_planned",
+        "combinations": rows.len(),
+        "stages_of_all": apart,
+        "stages": pipeline.stages.len(),
+    });
+    plan_view::json(plan, pipeline) + &line.to_string() + "\n"
+}
+
+/// One column of the table.
+struct Column {
+    /// One line, or two where the last part of the key alone would be ambiguous.
+    heading: (String, String),
+    cells: Vec<String>,
+    /// Numbers are aligned at their ends.
+    right: bool,
+}
+
+impl Column {
+    fn new(key: &str, short: &str, cells: Vec<String>) -> Column {
+        let heading = match key.rsplit_once('.') {
+            Some((stage, name)) if short == key => (stage.to_owned(), name.to_owned()),
+            _ => (String::new(), short.to_owned()),
+        };
+        let number =
+            |cell: &String| cell == "-" || cell.starts_with(|it: char| it.is_ascii_digit());
+        Column { heading, right: cells.iter().all(number), cells }
+    }
+
+    fn content(&self) -> usize {
+        self.cells.iter().map(|cell| columns(cell)).max().unwrap_or(0)
+    }
+
+    fn width(&self, narrow: bool) -> usize {
+        let heading = columns(&self.heading.0).max(columns(&self.heading.1));
+        self.content().max(if narrow { heading.min(HEADING_WIDTH) } else { heading })
+    }
+
+    fn put(&self, text: &str, width: usize) -> String {
+        let text = fit(text, width);
+        let space = " ".repeat(width - columns(&text));
+        if self.right { space + &text } else { text + &space }
+    }
+}
+
+/// The table at the end, its best row first.
+pub fn text(of: &Table, palette: &Palette) -> String {
+    let metrics = shown_metrics(of);
+    let metric_names = short_names(&metrics);
+    let metric = |index: usize| {
+        let cell = |row: &TableRow| match row.metrics.get(&metrics[index]) {
+            _ if row.done == 0 && index == 0 => outcome(row),
+            Some(figure) => figure_text(figure),
+            None => "-".to_owned(),
+        };
+        Column::new(&metrics[index], &metric_names[index], of.rows.iter().map(cell).collect())
+    };
+    let (axes, same) = axes(of);
+    let fixed = |value_width: usize| -> Vec<Column> {
+        let rank = (1..=of.rows.len()).map(|rank| rank.to_string()).collect();
+        let mut fixed = vec![Column::new("#", "#", rank)];
+        if of.metric.is_some() {
+            fixed.push(metric(0));
+        } else if of.rows.iter().any(|row| row.done == 0) {
+            fixed.push(Column::new("outcome", "outcome", of.rows.iter().map(outcome).collect()));
+        }
+        if !of.over.is_empty() {
+            fixed.push(Column::new("runs", "runs", of.rows.iter().map(runs).collect()));
+        }
+        for (index, short) in &axes {
+            let cell = |row: &TableRow| value_cell(&row.values[*index], value_width);
+            let cells = of.rows.iter().map(cell).collect();
+            fixed.push(Column::new(&of.keys[*index], short, cells));
+        }
+        fixed
+    };
+    let width = |columns: &[Column], narrow: bool| -> usize {
+        columns.iter().map(|column| column.width(narrow) + 2).sum::<usize>().saturating_sub(2)
+    };
+    // First the headings give way, then the values.
+    let narrow = width(&fixed(VALUE_WIDTH), false) > WIDTH;
+    let fits = |value_width: &usize| width(&fixed(*value_width), narrow) <= WIDTH;
+    let value_width = (NARROW_VALUE..=VALUE_WIDTH).rev().find(fits).unwrap_or(NARROW_VALUE);
+    let mut fixed = fixed(value_width);
+    for index in usize::from(of.metric.is_some())..metrics.len() {
+        let next = metric(index);
+        if width(&fixed, narrow) + 2 + next.width(narrow) <= WIDTH {
+            fixed.push(next);
+        }
+    }
+    let mut text = wrapped(&caption(of, &same), 0) + "\n";
+    for line in [0, 1] {
+        let heading = |column: &Column| {
+            let text = if line == 0 { &column.heading.0 } else { &column.heading.1 };
+            column.put(text, column.width(narrow))
+        };
+        let cells: Vec<String> = fixed.iter().map(heading).collect();
+        if cells.iter().any(|cell| !cell.trim().is_empty()) {
+            let line = fit(cells.join("  ").trim_end(), WIDTH);
+            text += &format!("{}\n", paint(palette.dim, &line));
+        }
+    }
+    for index in 0..of.rows.len() {
+        let cell = |column: &Column| column.put(&column.cells[index], column.width(narrow));
+        let line = fixed.iter().map(cell).collect::<Vec<_>>().join("  ");
+        text += &format!("{}\n", fit(line.trim_end(), WIDTH));
+    }
+    text + &problems(of)
+}
+
+/// The keys that are columns, with their short names; those with one value for all are words.
+fn axes(of: &Table) -> (Vec<(usize, String)>, Vec<String>) {
+    let (mut axes, mut same) = (Vec::new(), Vec::new());
+    for (index, short) in short_names(&of.keys).into_iter().enumerate() {
+        let values: BTreeSet<String> =
+            of.rows.iter().map(|row| format!("{:?}", row.values[index])).collect();
+        if values.len() == 1 && of.rows.len() > 1 {
+            let value = value_cell(&of.rows[0].values[index], WIDTH);
+            same.push(format!("{} {value}", of.keys[index]));
+        } else {
+            axes.push((index, short));
+        }
+    }
+    (axes, same)
+}
+
+fn runs(row: &TableRow) -> String {
+    match row.done == row.runs {
+        true => row.runs.to_string(),
+        false => format!("{} of {}", row.done, row.runs),
+    }
+}
+
+fn outcome(row: &TableRow) -> String {
+    match row.came {
+        Came::Done => "done".to_owned(),
+        Came::Failed => "failed".to_owned(),
+        Came::Unfinished => "-".to_owned(),
+    }
+}
+
+/// Below the table: `#24 and #25: finetune failed: out of memory`.
+fn problems(of: &Table) -> String {
+    let mut rows: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
+    for (index, row) in of.rows.iter().enumerate() {
+        if let Some((stage, message)) = &row.problem {
+            let stage = family(stage).to_owned();
+            rows.entry((stage, message)).or_default().push(format!("#{}", index + 1));
+        }
+    }
+    let mut text = String::new();
+    for ((stage, message), rows) in rows {
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let line = format!("{}: `{stage}` failed: {}", names(&rows), printable(message));
+        let gap = if text.is_empty() { "\n" } else { "" };
+        text += &format!("{gap}{}", wrapped(&line, 0));
+    }
+    text
+}
+
+fn caption(of: &Table, same: &[String]) -> String {
+    let done: usize = of.rows.iter().map(|row| row.done).sum();
+    let runs: usize = of.rows.iter().map(|row| row.runs).sum();
+    let mut parts = vec![match done == runs {
+        true => count(runs, "combination"),
+        false => format!("{done} of {} are done", count(runs, "combination")),
+    }];
+    if let Some(metric) = &of.metric {
+        parts.push(format!("sorted by {}", printable(metric)));
+    }
+    if !of.over.is_empty() {
+        let over: Vec<&str> = of.over.iter().map(String::as_str).collect();
+        parts.push(format!("mean ± standard deviation over {}", names(&over)));
+    }
+    if !same.is_empty() {
+        parts.push(format!("all with {}", same.join(", ")));
+    }
+    parts.join("; ")
+}
+
+/// The metric of the table, then those of its stage that a built-in wants to be seen.
+fn shown_metrics(of: &Table) -> Vec<String> {
+    let known: BTreeSet<&String> = of.rows.iter().flat_map(|row| row.metrics.keys()).collect();
+    let mut shown: Vec<String> = of.metric.clone().into_iter().collect();
+    let stage = of.metric.as_deref().and_then(|metric| metric.rsplit_once('.')).map(|(it, _)| it);
+    if let Some(stage) = stage {
+        let headline = stages::all().iter().flat_map(|stage| stage.headline());
+        for name in headline.map(|name| format!("{stage}.{name}")) {
+            if known.contains(&name) && !shown.contains(&name) {
+                shown.push(name);
+            }
+        }
+    }
+    shown
+}
+
+fn figure_text(of: &Figure) -> String {
+    match of.deviation {
+        Some(deviation) => format!("{} ± {}", four(of.mean), four(deviation)),
+        None => four(of.mean),
+    }
+}
+
+/// As [`figure`], with as many digits in every row.
+fn four(value: f64) -> String {
+    let size = value.abs();
+    match size == 0.0 || (0.001..10.0).contains(&size) {
+        true => format!("{value:.4}"),
+        false => figure(value),
+    }
+}
+
+/// The end of a long value tells more than its beginning: a model's name.
+fn value_cell(value: &Option<Value>, width: usize) -> String {
+    let text = value.as_ref().map_or("-".to_owned(), |value| printable(&value_text(value)));
+    let length = text.chars().count();
+    if columns(&text) <= width {
+        return text;
+    }
+    let end: String = text.chars().skip(length.saturating_sub(width - 1)).collect();
+    format!("…{end}")
+}

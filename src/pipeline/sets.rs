@@ -1,0 +1,166 @@
+//! Inputs that are sets: `[a:x, b:y]`, or all variants of a stage, `finetune@*:model`.
+//!
+//! In [`Stage::inputs`](super::Stage::inputs) each entry of a set is an input of its own, called
+//! `models/seed=1`: so it is hashed, watched, explained and repaired as any other. A stage finds
+//! them as a folder `models` with an entry `seed=1`. No other input has `/` in its name.
+
+use std::collections::BTreeMap;
+
+use stages::InputSpec;
+
+use super::Input;
+use super::inputs::Reader;
+use super::node::{Content, Node};
+use super::problem::Problems;
+use super::variants::{is_pattern, label, matches};
+
+/// Between the name of a set and that of its entry.
+const MARK: char = '/';
+
+/// The input that a key of [`Stage::inputs`](super::Stage::inputs) belongs to, and which entry of
+/// a set it is.
+pub fn input_and_entry(key: &str) -> (&str, Option<&str>) {
+    match key.split_once(MARK) {
+        Some((input, entry)) => (input, Some(entry)),
+        None => (key, None),
+    }
+}
+
+/// What an input of the pipeline file stands for.
+pub(super) enum Wired {
+    One(Input),
+    Set(BTreeMap<String, Input>),
+}
+
+impl Wired {
+    pub(super) fn inputs(&self) -> Vec<&Input> {
+        match self {
+            Wired::One(input) => vec![input],
+            Wired::Set(entries) => entries.values().collect(),
+        }
+    }
+
+    pub(super) fn insert_into(self, inputs: &mut BTreeMap<String, Input>, name: &str) {
+        match self {
+            Wired::One(input) => {
+                inputs.insert(name.to_owned(), input);
+            }
+            Wired::Set(entries) => inputs.extend(
+                entries.into_iter().map(|(entry, input)| (format!("{name}{MARK}{entry}"), input)),
+            ),
+        }
+    }
+}
+
+/// Reads an input: a list and a pattern are sets. What is wrong is reported.
+pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Option<Wired> {
+    let Content::List(items) = &node.content else {
+        return match pattern(node) {
+            Some((stages, output)) => {
+                let found = variants(reader, stages, output, node, problems)?;
+                let entry = |name: String| label(&name).unwrap_or(&name).to_owned();
+                Some(Wired::Set(found.into_iter().map(|(name, it)| (entry(name), it)).collect()))
+            }
+            None => reader.read(node, problems).map(Wired::One),
+        };
+    };
+    if items.is_empty() {
+        let message = format!("{} is an empty list", reader.what());
+        problems.with(node, message).stage(reader.stage);
+        return None;
+    }
+    let mut entries: BTreeMap<String, Input> = BTreeMap::new();
+    let mut complete = true;
+    for item in items {
+        let found = match pattern(item) {
+            Some((stages, output)) => variants(reader, stages, output, item, problems),
+            None => reader.read(item, problems).map(|input| vec![(entry_name(&input), input)]),
+        };
+        complete &= found.is_some();
+        for (name, input) in found.unwrap_or_default() {
+            let text = input.to_string();
+            if let Some(other) = entries.insert(name.clone(), input) {
+                let message =
+                    format!("{}: `{other}` and `{text}` would both be `{name}`", reader.what());
+                let problem = problems.with(item, message).stage(reader.stage);
+                problem.help("an entry is called after its stage or file; each once".to_owned());
+                complete = false;
+            }
+        }
+    }
+    complete.then_some(Wired::Set(entries))
+}
+
+/// A set where a set is wanted, a single one where that is.
+pub(super) fn fit(
+    reader: &Reader,
+    wired: Wired,
+    spec: Option<&InputSpec>,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<Wired> {
+    match (wired, spec) {
+        (Wired::One(input), Some(spec)) if spec.many => {
+            Some(Wired::Set(BTreeMap::from([(entry_name(&input), input)])))
+        }
+        (Wired::Set(entries), Some(spec)) if !spec.many => {
+            let count = entries.len();
+            let message = format!("{} takes one, this is a set of {count}", reader.what());
+            let problem = problems.with(node, message).stage(reader.stage);
+            if let Some(first) = entries.values().next() {
+                problem.help(format!("write one of them, such as `{first}`"));
+            }
+            None
+        }
+        (wired, _) => Some(wired),
+    }
+}
+
+/// `finetune@*:model` as its two parts.
+fn pattern(node: &Node) -> Option<(&str, &str)> {
+    let (stages, output) = node.as_text()?.split_once(':')?;
+    is_pattern(stages).then_some((stages, output))
+}
+
+/// The variants that a pattern means, by their names.
+fn variants(
+    reader: &Reader,
+    pattern: &str,
+    output: &str,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<Vec<(String, Input)>> {
+    let stages = || reader.outputs.iter().filter(|(name, _)| matches(pattern, name));
+    if stages().next().is_none() {
+        let families = reader.outputs.keys().filter(|name| label(name).is_some());
+        let mut families: Vec<&str> = families.map(|name| super::variants::family(name)).collect();
+        families.dedup();
+        let known: Vec<String> = families.iter().map(|family| format!("{family}@*")).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let message = format!("{}: `{pattern}` means no variant of a stage", reader.what());
+        let problem = problems.with(node, message).stage(reader.stage);
+        problem.nearest_or_all(pattern, &known);
+        if known.is_empty() {
+            problem.help("variants come from `foreach:` or `matrix:` of a stage".to_owned());
+        }
+        return None;
+    }
+    stages()
+        .map(|(name, known)| {
+            let input = reader.artifact(name, output, known, node, problems)?;
+            Some((name.clone(), input))
+        })
+        .collect()
+}
+
+/// What an entry is called: its stage, its file, the model's name.
+fn entry_name(input: &Input) -> String {
+    let last = |text: &str| text.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
+    let name = match input {
+        Input::Artifact { stage, .. } => Some(stage.clone()),
+        Input::Path(path) => path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
+        Input::Url { url, .. } => last(url.split(['?', '#']).next().unwrap_or_default()),
+        Input::Hub { repository, .. } => last(repository),
+    };
+    name.unwrap_or_else(|| "input".to_owned())
+}

@@ -1,0 +1,61 @@
+//! A stage run once more in a corner, for `pipe verify`: on the same inputs, with its log and its
+//! checkpoints in the scratch folder, and nothing of it enters the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use stages::Event;
+
+use crate::disk;
+use crate::file_error::FileError;
+use crate::pipeline::Stage;
+use crate::plan::Resolved;
+use crate::run::failure::StageFailure;
+use crate::run::job::{
+    Heard, JobContext, check_outputs, check_sources, check_status, verify_inputs,
+};
+use crate::run::prepare::prepare_with;
+
+/// What a stage wrote in a corner.
+pub struct RunAgain {
+    /// By output name.
+    pub outputs: BTreeMap<String, PathBuf>,
+    pub seconds: f64,
+    /// As the stage told it: `cpu (2 threads)`.
+    pub device: Option<String>,
+}
+
+/// Runs a stage. What it wrote stays until the scratch folder goes.
+pub fn run_again(
+    stage: &Stage,
+    resolved: &Resolved,
+    context: &JobContext,
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<RunAgain, StageFailure> {
+    verify_inputs(resolved, context)?;
+    // The log outlives the folder of a failed run, to be quoted from.
+    let (folder, log) = (context.scratch.path()?, context.scratch.path()?);
+    let state = folder.join("state");
+    let prepared =
+        prepare_with(stage, resolved, &folder, log.clone(), state.clone(), &context.setting)?;
+    let mut heard = Heard::default();
+    let began = Instant::now();
+    let process = context.executor.start(&prepared.task)?;
+    let status = process.wait(&mut |event| {
+        heard.take(&event);
+        on_event(&event);
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    check_status(status, heard.failed.take(), &log)?;
+    check_sources(resolved, stage, context.sources)?;
+    check_outputs(stage, &prepared.outputs, &log)?;
+    // Checkpoints may be as large as the outputs; a command has none.
+    match disk::remove_folders(&state) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(FileError::at("removing", &state)(error).into());
+        }
+        _ => {}
+    }
+    Ok(RunAgain { outputs: prepared.outputs, seconds, device: heard.device })
+}

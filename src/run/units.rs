@@ -1,0 +1,192 @@
+//! `resources:` are counted things, such as the GPUs of a machine, of which a stage holds some
+//! while it runs. Each unit is a lock file of the kernel's in `cache/locks`, so that the count holds
+//! across all engines that share the store, and a dead one's units are free at once.
+//!
+//! A stage takes all its units or none, so no two stages can wait for each other. Those that wait
+//! for the same thing get it in the order of the pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use crate::file_error::FileError;
+use crate::lock::Lock;
+use crate::run::Message;
+
+/// The resource whose units are the GPUs that CUDA counts from 0.
+pub const GPU: &str = "gpu";
+/// The variable by which CUDA is told which GPUs there are.
+pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
+
+/// One unit: the name of its resource, and which of them it is, from 0.
+pub type Unit = (String, u32);
+
+/// What a stage holds while it runs.
+pub type Held = BTreeMap<Unit, Lock>;
+
+/// The units of this run.
+pub struct Units {
+    locks_folder: PathBuf,
+    totals: BTreeMap<String, u32>,
+    /// Held by stages of this run.
+    ours: BTreeSet<Unit>,
+    /// Held by another engine; a thread waits for each and sends [`Message::UnitFree`].
+    foreign: BTreeSet<Unit>,
+    /// Nodes that are ready but for this resource.
+    waiting: BTreeMap<String, BTreeSet<usize>>,
+    sender: Sender<Message>,
+}
+
+/// What came of the wish for some units.
+pub enum Taken {
+    All(Held),
+    /// There are too few of this. `newly_foreign`: another engine was found to hold some.
+    Short {
+        resource: String,
+        newly_foreign: bool,
+    },
+}
+
+impl Units {
+    pub fn new(
+        locks_folder: PathBuf,
+        totals: BTreeMap<String, u32>,
+        sender: Sender<Message>,
+    ) -> Units {
+        let (ours, foreign, waiting) = Default::default();
+        Units { locks_folder, totals, ours, foreign, waiting, sender }
+    }
+
+    /// Takes as many of each as are wanted, or notes that the node waits.
+    pub fn take(
+        &mut self,
+        node: usize,
+        wanted: &BTreeMap<String, u32>,
+    ) -> Result<Taken, FileError> {
+        let mut held = Held::new();
+        for (resource, count) in wanted {
+            let (mut count, mut newly_foreign) = (*count, false);
+            for index in 0..self.total(resource) {
+                let unit = (resource.clone(), index);
+                // Where there are too few, the rest stays free for others.
+                if count == 0 || self.free(resource) < wanted[resource] {
+                    break;
+                }
+                if self.ours.contains(&unit) || self.foreign.contains(&unit) {
+                    continue;
+                }
+                match Lock::try_acquire(&self.file(&unit))? {
+                    Some(lock) => {
+                        held.insert(unit, lock);
+                        count -= 1;
+                    }
+                    None => {
+                        self.wait_for(unit);
+                        newly_foreign = true;
+                    }
+                }
+            }
+            if count > 0 {
+                self.waiting.entry(resource.clone()).or_default().insert(node);
+                return Ok(Taken::Short { resource: resource.clone(), newly_foreign });
+            }
+        }
+        self.ours.extend(held.keys().cloned());
+        Ok(Taken::All(held))
+    }
+
+    /// The units of a stage that has ended.
+    pub fn give_back(&mut self, held: Held) {
+        for (unit, lock) in held {
+            self.ours.remove(&unit);
+            drop(lock);
+        }
+    }
+
+    /// Another engine has let go of a unit.
+    pub fn freed(&mut self, unit: &Unit) {
+        self.foreign.remove(unit);
+    }
+
+    /// The first node that waits for something of which there may be enough by now. It waits no
+    /// longer, and is to try again.
+    pub fn next(&mut self, wanted: &dyn Fn(usize, &str) -> u32) -> Option<usize> {
+        let fits = |resource: &str, nodes: &BTreeSet<usize>| {
+            let first = nodes.first()?;
+            (self.free(resource) >= wanted(*first, resource)).then_some(*first)
+        };
+        let found = self.waiting.iter().find_map(|(resource, nodes)| {
+            fits(resource, nodes).map(|node| (resource.clone(), node))
+        });
+        let (resource, node) = found?;
+        if let Some(nodes) = self.waiting.get_mut(&resource) {
+            nodes.remove(&node);
+        }
+        Some(node)
+    }
+
+    /// Whether others wait for one of these already, who go first.
+    pub fn has_queue<'a>(&self, wanted: &'a BTreeMap<String, u32>) -> Option<&'a str> {
+        let is_queue = |name: &str| self.waiting.get(name).is_some_and(|nodes| !nodes.is_empty());
+        wanted.keys().map(String::as_str).find(|name| is_queue(name))
+    }
+
+    /// Puts a node behind those that wait already.
+    pub fn queue(&mut self, node: usize, resource: &str) {
+        self.waiting.entry(resource.to_owned()).or_default().insert(node);
+    }
+
+    /// Whether a node waits that another engine holds up.
+    pub fn held_up(&self) -> bool {
+        let is_foreign = |resource: &str| self.foreign.iter().any(|(name, _)| name == resource);
+        self.waiting.iter().any(|(resource, nodes)| !nodes.is_empty() && is_foreign(resource))
+    }
+
+    /// What a stage's process finds in its environment: where there are several GPUs to choose
+    /// from, which of them it holds. Whoever names one by `--device cuda:N` has chosen already.
+    pub fn environment(&self, held: &Held, device: &str) -> Vec<(String, OsString)> {
+        let gpus: Vec<u32> =
+            held.keys().filter(|(name, _)| name == GPU).map(|(_, index)| *index).collect();
+        if gpus.is_empty() || self.total(GPU) == 1 || device.starts_with("cuda:") {
+            return Vec::new();
+        }
+        let visible = std::env::var(VISIBLE_DEVICES).ok();
+        vec![(VISIBLE_DEVICES.to_owned(), gpu_names(&gpus, visible.as_deref()).into())]
+    }
+
+    fn total(&self, resource: &str) -> u32 {
+        self.totals.get(resource).copied().unwrap_or(1)
+    }
+
+    fn free(&self, resource: &str) -> u32 {
+        let taken = self.ours.iter().chain(&self.foreign).filter(|(name, _)| name == resource);
+        let taken = taken.filter(|(_, index)| *index < self.total(resource)).count();
+        self.total(resource).saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    fn file(&self, (resource, index): &Unit) -> PathBuf {
+        self.locks_folder.join(format!("resource-{resource}-{index}"))
+    }
+
+    fn wait_for(&mut self, unit: Unit) {
+        let (file, sender) = (self.file(&unit), self.sender.clone());
+        self.foreign.insert(unit.clone());
+        // Not in the run's scope: an interrupted run does not wait for the other engine.
+        std::thread::spawn(move || {
+            // Let go of at once: whoever is first takes it. Whether that went wrong shows there.
+            let _ = Lock::acquire(&file);
+            let _ = sender.send(Message::UnitFree { unit });
+        });
+    }
+}
+
+/// The names of these GPUs for CUDA: of those that the engine itself was given, if it was.
+fn gpu_names(gpus: &[u32], visible: Option<&str>) -> String {
+    let visible: Vec<&str> = visible.map(|list| list.split(',').collect()).unwrap_or_default();
+    let name = |gpu: &u32| match visible.get(*gpu as usize) {
+        Some(name) => name.trim().to_owned(),
+        None => gpu.to_string(),
+    };
+    gpus.iter().map(name).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,119 @@
+//! Logistic regression with squared weights as penalty: scikit-learn's `LogisticRegression` with
+//! its solver `lbfgs`. It minimises, over n rows,
+//!
+//! ```text
+//! 1/n · Σ loss(row) + 1/(2·C·n) · Σ weight²
+//! ```
+//!
+//! where the loss is −ln p of the row's class and intercepts cost nothing. Two classes have one
+//! vector of weights, that of the second class, and p = 1/(1 + exp(−z)); more have one each, and
+//! a softmax.
+
+use super::lbfgs::{Limits, Outcome, minimize};
+use super::sparse::Matrix;
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logistic {
+    pub classes: usize,
+    /// One vector for two classes, one for each of more.
+    pub weights: Vec<Vec<f64>>,
+    pub intercepts: Vec<f64>,
+}
+
+/// Far below what a probability shows; scikit-learn's default is 1e-4.
+const GRADIENT: f64 = 1e-8;
+const ITERATIONS: usize = 2000;
+
+impl Logistic {
+    /// Trains on rows with a class in `0..classes` each. `each` hears the number of every
+    /// iteration.
+    pub fn fit(
+        rows: &Matrix,
+        of_rows: &[usize],
+        classes: usize,
+        c: f64,
+        each: impl FnMut(usize),
+    ) -> (Logistic, Outcome) {
+        let outputs = if classes == 2 { 1 } else { classes };
+        let width = rows.columns() + 1;
+        let columns = rows.transposed();
+        let n = rows.rows() as f64;
+        let penalty = 1.0 / (c * n);
+        let mut margins = vec![vec![0.0; rows.rows()]; outputs];
+        let mut probabilities = vec![0.0; classes];
+        let function = |x: &[f64], gradient: &mut [f64]| -> f64 {
+            for (margins, x) in margins.iter_mut().zip(x.chunks(width)) {
+                rows.times(&x[..width - 1], margins);
+                margins.iter_mut().for_each(|it| *it += x[width - 1]);
+            }
+            let mut loss = 0.0;
+            for (row, &class) in of_rows.iter().enumerate() {
+                loss += row_loss(&margins, row, class, &mut probabilities);
+                // The loss's derivative by each margin takes the margin's place.
+                for (output, margins) in margins.iter_mut().enumerate() {
+                    let of = if outputs == 1 { 1 } else { output };
+                    margins[row] = (probabilities[of] - f64::from(u8::from(class == of))) / n;
+                }
+            }
+            let mut squares = 0.0;
+            for (output, margins) in margins.iter().enumerate() {
+                let here = output * width..(output + 1) * width - 1;
+                columns.times(margins, &mut gradient[here.clone()]);
+                for place in here.clone() {
+                    gradient[place] += penalty * x[place];
+                    squares += x[place] * x[place];
+                }
+                gradient[here.end] = margins.iter().sum();
+            }
+            loss / n + penalty / 2.0 * squares
+        };
+        let mut x = vec![0.0; outputs * width];
+        let limits = Limits { gradient: GRADIENT, iterations: ITERATIONS };
+        let outcome = minimize(&mut x, function, limits, each);
+        let weights = x.chunks(width).map(|x| x[..width - 1].to_vec()).collect();
+        let intercepts = x.chunks(width).map(|x| x[width - 1]).collect();
+        (Logistic { classes, weights, intercepts }, outcome)
+    }
+
+    /// The probability of each class, for each row.
+    pub fn probabilities(&self, rows: &Matrix) -> Vec<Vec<f64>> {
+        let margins: Vec<Vec<f64>> = self
+            .weights
+            .iter()
+            .zip(&self.intercepts)
+            .map(|(weights, intercept)| {
+                let mut margins = vec![0.0; rows.rows()];
+                rows.times(weights, &mut margins);
+                margins.iter_mut().for_each(|it| *it += intercept);
+                margins
+            })
+            .collect();
+        let row = |row| {
+            let mut probabilities = vec![0.0; self.classes];
+            row_loss(&margins, row, 0, &mut probabilities);
+            probabilities
+        };
+        (0..rows.rows()).map(row).collect()
+    }
+}
+
+/// −ln p of a row's class; the probabilities of all classes are written to `out`. A vector of
+/// margins for each output, of two classes the first of which has the margin 0 only one.
+fn row_loss(margins: &[Vec<f64>], row: usize, class: usize, out: &mut [f64]) -> f64 {
+    match margins {
+        [only] => out.copy_from_slice(&[0.0, only[row]]),
+        _ => out.iter_mut().zip(margins).for_each(|(out, margins)| *out = margins[row]),
+    }
+    softmax(out, class)
+}
+
+/// Margins to probabilities, in place; returns −ln of that of a class.
+fn softmax(values: &mut [f64], class: usize) -> f64 {
+    let most = values.iter().copied().fold(f64::MIN, f64::max);
+    let margin = values[class] - most;
+    values.iter_mut().for_each(|it| *it = (*it - most).exp());
+    let sum: f64 = values.iter().sum();
+    values.iter_mut().for_each(|it| *it /= sum);
+    sum.ln() - margin
+}

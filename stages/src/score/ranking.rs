@@ -1,0 +1,40 @@
+//! How well probabilities put the positive rows before the others, whatever the threshold; as
+//! scikit-learn defines it.
+
+use super::threshold::Scored;
+
+/// The areas under two curves.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ranking {
+    /// The probability that a positive row is ranked above another one, ties counting a half
+    /// (`roc_auc_score`). Absent where all rows are positive, or none is.
+    pub roc_auc: Option<f64>,
+    /// Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct probabilities from the highest down, with precision P
+    /// and recall R (`average_precision_score`). Absent where no row is positive.
+    pub average_precision: Option<f64>,
+}
+
+/// Ranks rows, in O(n log n).
+pub fn ranking(mut rows: Vec<Scored>) -> Ranking {
+    rows.sort_unstable_by(|a, b| b.probability.total_cmp(&a.probability));
+    let positives = rows.iter().filter(|row| row.positive).count() as u128;
+    let negatives = rows.len() as u128 - positives;
+    // Pairs of a positive and a negative row in the right order, times 2.
+    let mut ordered = 0_u128;
+    let (mut hits, mut alarms) = (0_u128, 0_u128);
+    let mut average = 0.0;
+    for equal in rows.chunk_by(|a, b| a.probability == b.probability) {
+        let positive = equal.iter().filter(|row| row.positive).count() as u128;
+        let negative = equal.len() as u128 - positive;
+        ordered += negative * (2 * hits + positive);
+        hits += positive;
+        alarms += negative;
+        let precision = hits as f64 / (hits + alarms) as f64;
+        average += positive as f64 / positives.max(1) as f64 * precision;
+    }
+    let pairs = 2 * positives * negatives;
+    Ranking {
+        roc_auc: (pairs > 0).then(|| ordered as f64 / pairs as f64),
+        average_precision: (positives > 0).then_some(average),
+    }
+}

@@ -1,0 +1,167 @@
+//! Each part of the recipe against PyTorch, on the tiny checkpoints; the figures are those of
+//! `fixtures/make_recipes.py`.
+
+#![cfg(feature = "model")]
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use stages::model::ModelConfig;
+use stages::model::classifier::Classifier;
+use stages::model::config::Pooling;
+use stages::model::encoder::DropoutRates;
+use stages::model::folder;
+use stages::model::loading::{HeadSource, load};
+use stages::model::noise::Noise;
+use stages::model::ops::Precision;
+use stages::train::depth::Depth;
+use stages::train::loss::{Loss, balanced_weights};
+use stages::train::step::Trainer;
+
+use crate::reference::{
+    Expected, FAMILIES, assert_close, fixture, logits, options, ten_losses, trainer, whole_batch,
+};
+
+/// Compares ten steps of every family with the losses called `name`.
+#[track_caller]
+fn assert_losses(name: &str, change: impl Fn(&mut Trainer)) {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let recipes = Expected::read_file(&fixture(family).join("recipes.safetensors"));
+        let mut trainer = trainer(family);
+        change(&mut trainer);
+        let losses = ten_losses(&mut trainer, &expected);
+        assert_close(&format!("{family} {name}"), &losses, recipes.floats(name), 1e-3);
+    }
+}
+
+#[test]
+fn smoothed_and_weighted_losses_are_those_of_pytorch() {
+    assert_losses("smoothed", |trainer| {
+        trainer.loss.label_smoothing = 0.1;
+        trainer.loss.class_weights = vec![0.5, 2.0];
+    });
+}
+
+#[test]
+fn lower_layers_learn_more_slowly_and_biases_do_not_decay() {
+    assert_losses("layered", |trainer| {
+        trainer.optimizer.weight_decay = 0.1;
+        trainer.optimizer.layer_decay = 0.8;
+    });
+}
+
+#[test]
+fn frozen_layers_stay_as_they_are_and_the_rest_learns_as_in_pytorch() {
+    assert_losses("frozen", |trainer| {
+        trainer.frozen = Some(Depth::Layer(0));
+        trainer.freeze();
+    });
+    let expected = Expected::read("bert");
+    let mut trainer = trainer("bert");
+    trainer.frozen = Some(Depth::Layer(0));
+    trainer.freeze();
+    let before = values_of(&mut trainer.model);
+    ten_losses(&mut trainer, &expected);
+    for ((name, before), (_, after)) in before.iter().zip(&values_of(&mut trainer.model)) {
+        let frozen = name.contains("embeddings") || name.contains("layer.0.");
+        assert_eq!(before == after, frozen, "{name}");
+    }
+}
+
+fn values_of(model: &mut Classifier) -> Vec<(String, Vec<f32>)> {
+    let stored = |(name, parameter)| {
+        let values = folder::stored(&parameter, Path::new("model")).unwrap().1;
+        (name, values)
+    };
+    model.parameters().into_iter().map(stored).collect()
+}
+
+fn with_mean_pooling(family: &str, device: &Device) -> Classifier {
+    let folder = fixture(family);
+    let mut config = ModelConfig::read(&folder).unwrap();
+    config.pooling = Pooling::Mean;
+    load(&folder, &config, &options(HeadSource::Checkpoint), device).unwrap().model
+}
+
+#[test]
+fn a_head_over_the_mean_of_all_tokens_scores_and_learns_as_in_pytorch() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let recipes = Expected::read_file(&fixture(family).join("recipes.safetensors"));
+        let found = logits(&with_mean_pooling(family, &Device::flex()), &expected.batch("right"));
+        assert_close(family, &found, recipes.floats("logits_mean"), 1e-4);
+    }
+    assert_losses("mean", |trainer| {
+        let family = match trainer.model.parameters()[0].0.split('.').next() {
+            Some("bert") => "bert",
+            Some("roberta") => "roberta",
+            _ => "mpnet",
+        };
+        trainer.model = with_mean_pooling(family, &Device::flex().autodiff());
+    });
+}
+
+#[test]
+fn r_drop_adds_what_two_passes_disagree_by() {
+    let expected = Expected::read("roberta");
+    let folder = fixture("roberta");
+    let config = ModelConfig::read(&folder).unwrap();
+    let mut options = options(HeadSource::Checkpoint);
+    options.rates = DropoutRates { hidden: 0.2, attention: 0.1 };
+    let model = load(&folder, &config, &options, &Device::flex()).unwrap().model;
+    let part = whole_batch(&expected);
+    let rows = part.batch.rows;
+    let noise = |pass| Some(Noise::new(5, 3, 0, pass));
+    let of = |loss: &Loss, noise: &dyn Fn(u64) -> Option<Noise>| {
+        let loss = loss.of(&model, &part, rows as f64, rows, noise);
+        f64::from(loss.try_into_scalar::<f32>().unwrap())
+    };
+    let plain = Loss::default();
+    let drawn = Loss { r_drop: 0.7, ..Loss::default() };
+    // The definition, from the probabilities of the two passes.
+    let logarithms = |pass| -> Vec<f64> {
+        let logits = model.logits(&part.batch, noise(pass).as_ref());
+        let values = burn::tensor::activation::log_softmax(logits, 1);
+        values.try_into_vec_as::<f32>().unwrap().into_iter().map(f64::from).collect()
+    };
+    let (p, q) = (logarithms(0), logarithms(1));
+    let towards = |a: &[f64], b: &[f64]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| a.exp() * (a - b)).sum::<f64>() / rows as f64
+    };
+    let mean = (of(&plain, &noise) + of(&plain, &|_| noise(1))) / 2.0;
+    let wanted = mean + 0.7 * (towards(&p, &q) + towards(&q, &p)) / 2.0;
+    assert!((of(&drawn, &noise) - wanted).abs() < 1e-5);
+    assert!((of(&drawn, &|_| None) - of(&plain, &|_| None)).abs() < 1e-6, "no dropout, no term");
+    assert!(of(&drawn, &noise) > mean + 1e-4, "the two passes do not differ");
+}
+
+#[test]
+fn balanced_weights_are_those_of_scikit_learn() {
+    // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 1, 1, 2])
+    let found = balanced_weights(&[0, 0, 0, 1, 1, 2], 3);
+    for (found, expected) in found.iter().zip([2.0 / 3.0, 1.0, 2.0]) {
+        assert!((found - expected).abs() < 1e-12);
+    }
+    assert_eq!(balanced_weights(&[0, 0], 2), [0.5, 1.0], "a class without examples");
+}
+
+#[test]
+fn products_in_bf16_score_and_learn_nearly_as_those_in_f32() {
+    for family in FAMILIES {
+        let expected = Expected::read(family);
+        let folder = fixture(family);
+        let config = ModelConfig::read(&folder).unwrap();
+        let mut options = options(HeadSource::Checkpoint);
+        options.precision = Precision::Bf16;
+        let model = load(&folder, &config, &options, &Device::flex().autodiff()).unwrap().model;
+        let found = logits(&model.frozen(), &expected.batch("right"));
+        let exact = expected.floats("logits_right");
+        assert_close(&format!("{family} logits"), &found, exact, 2e-2);
+        assert_ne!(found, exact, "nothing was rounded");
+        let mut trainer = trainer(family);
+        trainer.model = model;
+        let losses = ten_losses(&mut trainer, &expected);
+        assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 3e-2);
+    }
+}

@@ -1,0 +1,189 @@
+//! How a stage died is told as what it was; and a bug in the engine itself does not hang it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::channel;
+
+use pipe::executor::{Executor, ExitStatus, Process, Stop, Stopper, Task};
+use pipe::file_error::FileError;
+use pipe::graph::Graph;
+use pipe::index::Index;
+use pipe::pipeline::{Overrides, Pipeline};
+use pipe::plan::plan;
+use pipe::run::event::RunEvent;
+use pipe::run::prepare::Setting;
+use pipe::run::{Ground, RunConfig, run};
+use pipe::sources::Sources;
+use pipe::store::Store;
+use stages::Event;
+
+use crate::harness::Project;
+
+#[test]
+fn a_killed_stage_is_told_with_its_last_lines_and_its_log() {
+    let project = Project::new(
+        "stages:\n  bad: {run: 'for i in $(seq 20); do echo line $i; done; kill -SEGV $$', outputs: [x]}\n",
+    );
+    let finished = project.run(&[]).expect_code(1).about("stage_finished", "bad");
+    assert_eq!(finished["message"], "killed by signal 11 (segmentation fault)");
+    let lines = finished["last_lines"].as_array().unwrap();
+    assert_eq!((lines.len(), lines[11].as_str()), (12, Some("line 20")));
+    let log = std::fs::read_to_string(finished["log"].as_str().unwrap()).unwrap();
+    assert_eq!(log.lines().count(), 20);
+    let text = project.pipe(&["run"]).expect_code(1).stderr;
+    assert!(text.contains("  | line 20\n  log: cache/logs/bad/"), "{text}");
+}
+
+#[test]
+fn a_process_killed_inside_of_a_stage_shows_in_its_status() {
+    let project =
+        Project::new("stages:\n  bad: {run: 'sh -c \"kill -9 \\$\\$\"; exit $?', outputs: [x]}\n");
+    let finished = project.run(&[]).expect_code(1).about("stage_finished", "bad");
+    assert_eq!(finished["message"], "exit code 137 (a process in it was killed by signal 9?)");
+}
+
+/// A control group of 32 MiB, if this machine lets us make one.
+struct SmallGroup(PathBuf);
+
+impl SmallGroup {
+    fn make() -> Option<SmallGroup> {
+        let name = format!("pipe-test-{}", std::process::id());
+        let versions = [
+            ("memory/", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+            ("", "memory.max", "memory.swap.max"),
+        ];
+        versions.into_iter().find_map(|(folder, limit, swap)| {
+            let group = SmallGroup(Path::new("/sys/fs/cgroup").join(folder).join(&name));
+            fs::create_dir(&group.0).ok()?;
+            fs::write(group.0.join(limit), "33554432").ok()?;
+            // Where there is no swap, there is nothing to limit.
+            let _ = fs::write(group.0.join(swap), if folder.is_empty() { "0" } else { "33554432" });
+            Some(group)
+        })
+    }
+}
+
+impl Drop for SmallGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_stage_that_the_kernel_killed_for_lack_of_memory_is_told_as_that() {
+    let Some(group) = SmallGroup::make() else {
+        return eprintln!("skipped: no control group can be made here");
+    };
+    // `tail` keeps a line without an end.
+    let project = Project::new(
+        "stages:\n  hungry: {run: 'echo begun; head -c 300000000 /dev/zero | tail > $OUT_x; exit $?', outputs: [x]}\n",
+    );
+    let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" run", group.0.display());
+    let ended = Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_pipe")])
+        .current_dir(project.path(""))
+        .env_remove("PIPE_CACHE")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{text}");
+    assert!(text.contains("`hungry` failed: killed, probably out of memory\n"), "{text}");
+    assert!(text.contains("\n  log: cache/logs/hungry/"), "{text}");
+}
+
+/// An executor whose processes end in one way.
+struct Scripted(How);
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    PanicsAtTheStart,
+    PanicsWhileWaiting,
+    RunsOutOfMemory,
+}
+
+impl Executor for Scripted {
+    fn start(&self, _: &Task) -> Result<Box<dyn Process>, FileError> {
+        assert!(self.0 != How::PanicsAtTheStart, "a bug at the start");
+        Ok(Box::new(Scripted(self.0)))
+    }
+}
+
+impl Process for Scripted {
+    fn stopper(&self) -> Box<dyn Stopper> {
+        Box::new(Scripted(self.0))
+    }
+
+    fn wait(self: Box<Self>, _: &mut (dyn FnMut(Event) + Send)) -> Result<ExitStatus, FileError> {
+        assert!(self.0 != How::PanicsWhileWaiting, "a bug while it waited");
+        Ok(ExitStatus::OutOfMemory)
+    }
+}
+
+impl Stopper for Scripted {
+    fn stop(&self, _: Stop) {}
+}
+
+/// The message and the hint of the one stage, which has failed.
+#[track_caller]
+fn failure_of(how: How) -> (String, String) {
+    let project = Project::new(
+        "stages:\n  a: {run: 'true', outputs: [x], timeout: 1h}\n  b: {run: 'true', inputs: {x: a:x}}\n",
+    );
+    let file = project.path("pipeline.yaml");
+    let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+    let (graph, store) = (Graph::new(&pipeline), Store::new(&project.path("cache")));
+    let sources = Sources::new(Index::load(&store.index_file(), true), store.root(), true);
+    let plan = plan(&pipeline, &graph, &BTreeSet::from([0, 1]), &BTreeSet::new(), &sources, &store);
+    let (binary, root) = (project.path("unused"), project.path(""));
+    let setting =
+        Setting { binary: &binary, project: &root, store: &store, device: "cpu", threads: 1 };
+    let executor = Scripted(how);
+    let ground = Ground {
+        pipeline: &pipeline,
+        graph: &graph,
+        setting,
+        sources: &sources,
+        executor: &executor,
+    };
+    let config = RunConfig {
+        jobs: 2,
+        keep_going: false,
+        forced: BTreeSet::new(),
+        overwrite_published: false,
+        only: None,
+        resources: BTreeMap::new(),
+    };
+    let mut failed = None;
+    let summary = run(plan.unwrap(), &config, &ground, channel(), &mut |event| {
+        if let RunEvent::StageFinished(finished) = event
+            && finished.stage == "a"
+        {
+            failed = Some((finished.message.unwrap(), finished.hint.unwrap()));
+        }
+    });
+    let summary = summary.unwrap();
+    assert_eq!((summary.failed, summary.skipped), (1, 1));
+    assert_eq!(project.entries("tmp").len(), 0);
+    failed.unwrap()
+}
+
+#[test]
+fn a_panic_in_the_thread_of_a_stage_fails_that_stage_and_does_not_hang_the_run() {
+    for (how, bug) in [
+        (How::PanicsAtTheStart, "`pipe` itself failed: a bug at the start"),
+        (How::PanicsWhileWaiting, "`pipe` itself failed: a bug while it waited"),
+    ] {
+        let (message, hint) = failure_of(how);
+        assert_eq!(message, bug);
+        assert!(hint.contains("please report it"), "{hint}");
+    }
+}
+
+#[test]
+fn a_stage_that_ran_out_of_memory_is_told_what_needs_less() {
+    let (message, hint) = failure_of(How::RunsOutOfMemory);
+    assert_eq!(message, "killed, probably out of memory");
+    assert!(hint.contains("`--jobs 1`"), "{hint}");
+}

@@ -1,0 +1,150 @@
+//! Trainings that go on from shorter ones, and trainings that are short of memory: the default
+//! pipeline with a longer or larger `finetune`.
+
+#![cfg(feature = "model")]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
+
+use crate::harness::{Ended, Project};
+use crate::job::{ALL_RAN, project_of_epochs};
+
+const LEVEL: [&str; 2] = ["--set", "finetune.schedule=constant"];
+
+fn epochs(count: u32) -> String {
+    format!("finetune.epochs={count}")
+}
+
+/// Runs with a constant rate and that many epochs.
+fn train(project: &Project, count: u32) -> Ended {
+    project.run(&[&LEVEL[..], &["--set", &epochs(count)]].concat()).expect_code(0)
+}
+
+fn notes(ended: &Ended) -> Vec<String> {
+    let said = ended.events().into_iter().filter(|event| event["stage"] == "finetune");
+    let notes = said.filter_map(|event| Some(event["said"]["message"].as_str()?.to_owned()));
+    notes.collect()
+}
+
+#[test]
+fn a_longer_training_goes_on_from_a_shorter_one_and_ends_with_the_same_bytes() {
+    let whole = train(&project_of_epochs(1), 3);
+    let project = project_of_epochs(1);
+    train(&project, 1);
+    let explained = ["explain", "finetune", "--set", &epochs(3)];
+    let explained = project.pipe(&[&explained[..], &LEVEL].concat()).expect_code(0).stdout;
+    assert!(explained.contains("goes on from where the run with `epochs: 1` ended"), "{explained}");
+    let prolonged = train(&project, 3);
+    assert_eq!(prolonged.digests(), whole.digests());
+    let notes = notes(&prolonged);
+    assert!(notes.contains(&"goes on from where the run with `epochs: 1` ended".to_owned()));
+    assert!(notes.contains(&"resumed at step 19 of 57".to_owned()), "{notes:?}");
+    // On user's word it starts afresh, and comes to the same.
+    let forced = ["--force", "--set", &epochs(3), "finetune"];
+    let forced = project.run(&[&LEVEL[..], &forced].concat()).expect_code(0);
+    assert!(!forced.stdout.contains("goes on from"), "{}", forced.stdout);
+    assert_eq!(forced.digests()["finetune"], whole.digests()["finetune"]);
+}
+
+#[test]
+fn a_state_to_go_on_from_is_collected_with_the_last_result_of_its_family() {
+    let project = project_of_epochs(1);
+    train(&project, 1);
+    project.pipe(&["cache", "gc", "--keep-last", "1"]).expect_code(0);
+    assert!(!project.stored("continuations").is_empty());
+    project.expect_run(&[], "finetune=ran ingest=hit predict=ran score=ran split=hit tokenize=hit");
+    project.pipe(&["cache", "gc", "--keep-last", "1"]).expect_code(0);
+    assert!(project.stored("continuations").is_empty());
+}
+
+#[test]
+fn a_damaged_state_of_a_shorter_training_is_not_gone_on_from() {
+    let whole = train(&project_of_epochs(1), 2);
+    let project = project_of_epochs(1);
+    train(&project, 1);
+    let states = project.stored("continuations");
+    assert!(!states.is_empty());
+    for state in &states {
+        let mut bytes = fs::read(state).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(state, bytes).unwrap();
+    }
+    let again = train(&project, 2);
+    let warned = notes(&again).into_iter().any(|note| note.contains("the check sum does not fit"));
+    assert!(warned, "{}", again.stdout);
+    assert!(!again.stdout.contains("resumed at step"), "{}", again.stdout);
+    assert_eq!(again.digests(), whole.digests());
+}
+
+#[test]
+fn a_schedule_over_all_epochs_starts_from_the_beginning_and_says_why() {
+    let project = project_of_epochs(1);
+    project.expect_run(&[], ALL_RAN);
+    assert!(project.stored("continuations").is_empty(), "no state is kept that nobody can use");
+    let explained = project.pipe(&["explain", "finetune", "--set", &epochs(2)]).expect_code(0);
+    let why = "starts from the beginning and not from `epochs: 1`: the learning rate falls to 0";
+    assert!(explained.stdout.contains(why), "{}", explained.stdout);
+    let ended = project.run(&["--set", &epochs(2)]).expect_code(0);
+    assert!(!ended.stdout.contains("goes on from"), "{}", ended.stdout);
+}
+
+fn losses(project: &Project) -> Vec<f64> {
+    let metrics = project.pipe(&["cache", "cat", "finetune:metrics", "--set", BATCH]);
+    let rows = metrics.expect_code(0).stdout;
+    let rows = rows.lines().map(serde_json::from_str::<BTreeMap<String, f64>>);
+    rows.map(|row| row.unwrap()["train_loss"]).collect()
+}
+
+/// One whose activations would take some 500 MB.
+const BATCH: &str = "finetune.batch_size=64";
+
+#[test]
+fn a_training_short_of_memory_cuts_its_batches_and_loses_the_same() {
+    let roomy = project_of_epochs(1);
+    roomy.run(&["--set", BATCH]).expect_code(0);
+    let project = project_of_epochs(1);
+    let arguments = ["run", "--json", "--threads", "1", "--set", BATCH];
+    let ended = project.pipe_limited(1_200_000, &arguments).expect_code(0);
+    let cut = notes(&ended).into_iter().find(|note| note.starts_with("memory is short"));
+    assert!(cut.is_some(), "{}", ended.stdout);
+    let pairs = losses(&roomy).into_iter().zip(losses(&project));
+    for (whole, cut) in pairs {
+        assert!((whole - cut).abs() < 1e-5, "{whole} and {cut}");
+    }
+}
+
+/// The process of a built-in stage of this project.
+fn stage_process(project: &Project) -> Option<Pid> {
+    let folder = fs::canonicalize(project.path("cache/tmp")).ok()?;
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let number = numbers.find(|number: &i32| {
+        let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("\0stage\0") && line.contains(folder.to_str().unwrap_or("?"))
+    })?;
+    Pid::from_raw(number)
+}
+
+#[test]
+fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
+    let project = project_of_epochs(1);
+    let mut running = project.start(&["--set", BATCH]);
+    let is_training =
+        |event: &Value| event["stage"] == "finetune" && event["said"]["event"] == "progress";
+    while !is_training(running.seen.last().unwrap_or(&Value::Null)) {
+        assert!(running.read_line(), "it ended before it trained");
+    }
+    let process = stage_process(&project).unwrap();
+    let none = Rlimit { current: Some(1 << 20), maximum: None };
+    prlimit(Some(process), Resource::As, none).unwrap();
+    let ended = running.end().expect_code(0);
+    let again = "it ran out of memory: once more, in smaller pieces";
+    let notes = notes(&ended);
+    assert!(notes.iter().any(|note| note == again), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("memory is short")), "{notes:?}");
+}

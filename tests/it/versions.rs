@@ -1,0 +1,174 @@
+//! A built-in stage's version enters the key, its code does not. So that edited code cannot go on
+//! serving old results unnoticed, `stage_versions.txt` holds a digest of each stage's sources
+//! beside its version.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// For every stage, the files and folders of `stages/src` that can change its results.
+const SOURCES: [(&str, &[&str]); 8] = [
+    (
+        "baseline",
+        &[
+            "baseline",
+            "example.rs",
+            "labels.rs",
+            "lines.rs",
+            "output.rs",
+            "prediction.rs",
+            "random",
+            "random.rs",
+        ],
+    ),
+    ("ensemble", &["ensemble", "labels.rs", "lines.rs", "output.rs", "prediction.rs"]),
+    ("ingest", &["ingest", "example.rs", "labels.rs", "lines.rs", "output.rs"]),
+    (
+        "split",
+        &["split", "example.rs", "labels.rs", "lines.rs", "output.rs", "random.rs", "random"],
+    ),
+    ("tokenize", &["tokenize", "text", "model/config.rs", "tensors.rs"]),
+    (
+        "finetune",
+        &[
+            "finetune",
+            "model",
+            "output.rs",
+            "random",
+            "random.rs",
+            "score/threshold.rs",
+            "tensors.rs",
+            "text",
+            "tokenize/file.rs",
+            "train",
+        ],
+    ),
+    (
+        "predict",
+        &[
+            "predict",
+            "model",
+            "output.rs",
+            "prediction.rs",
+            "random",
+            "random.rs",
+            "score/threshold.rs",
+            "tensors.rs",
+            "text",
+            "tokenize/file.rs",
+            "train/evaluation.rs",
+        ],
+    ),
+    (
+        "score",
+        &["score", "labels.rs", "lines.rs", "output.rs", "prediction.rs", "random.rs", "random"],
+    ),
+];
+
+/// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
+/// in the key as `params` made them.
+const NEUTRAL: [&str; 8] =
+    ["error", "event", "manifest", "nearest", "params", "progress", "stage", "without_model"];
+
+const UPDATE: &str = "PIPE_UPDATE_STAGE_VERSIONS";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("stages/src")
+}
+
+/// The Rust files below a file or folder, by their paths from the root.
+fn files_of(sources: &[&str]) -> BTreeMap<String, String> {
+    let entries = sources.iter().flat_map(|source| {
+        let path = root().join(source);
+        assert!(path.exists(), "{} is not where this test looks for it", path.display());
+        walkdir::WalkDir::new(path).into_iter().map(|entry| entry.unwrap().into_path())
+    });
+    let rust = entries.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let file = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    rust.map(file).collect()
+}
+
+/// Comments, empty lines, indentation and the tests at a file's end change no result.
+fn code_of(text: &str) -> String {
+    let code = text.find("#[cfg(test)]\nmod tests").map_or(text, |at| &text[..at]);
+    let lines = code.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn digest_of(sources: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, text) in files_of(sources) {
+        let code = code_of(&text);
+        hasher.update(format!("{name} {}\n{code}", code.len()).as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+#[test]
+fn a_stage_s_sources_do_not_change_without_its_version_being_reconsidered() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/stage_versions.txt");
+    let mut now = "# stage, version, digest of its sources; see versions.rs\n".to_owned();
+    for (name, sources) in SOURCES {
+        let version = stages::find(name).unwrap().version();
+        let _ = writeln!(now, "{name} {version} {}", digest_of(sources));
+    }
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&file, &now).unwrap();
+    }
+    let known = fs::read_to_string(&file).unwrap_or_default();
+    let mut wrong = String::new();
+    for line in now.lines().filter(|line| !known.lines().any(|known| known == *line)) {
+        let name = line.split(' ').next().unwrap();
+        let _ = write!(
+            wrong,
+            "\nthe sources or the version of stage `{name}` have changed: either raise the version, \
+             if the same inputs may give other bytes now, or, if results are unchanged, update the \
+             digest. The line for tests/it/stage_versions.txt is then\n{line}\n"
+        );
+    }
+    assert!(
+        wrong.is_empty(),
+        "{wrong}\nto write all lines: {UPDATE}=1 cargo test --test it versions\n"
+    );
+    assert_eq!(known, now, "tests/it/stage_versions.txt holds lines of no stage");
+}
+
+#[test]
+fn the_table_names_every_module_that_a_stage_uses_and_every_stage() {
+    let mut stages: Vec<&str> = stages::all().iter().map(|stage| stage.name()).collect();
+    stages.sort_unstable();
+    let mut listed: Vec<&str> = SOURCES.iter().map(|(name, _)| *name).collect();
+    listed.sort_unstable();
+    assert_eq!(stages, listed);
+    for (name, sources) in SOURCES {
+        for (file, text) in files_of(sources) {
+            let code = code_of(&text);
+            for used in code.split("crate::").skip(1) {
+                let end = used.find(|char: char| !char.is_ascii_lowercase() && char != '_');
+                let module = &used[..end.unwrap_or(used.len())];
+                let is_listed = sources.iter().any(|source| {
+                    let first = source.split('/').next().unwrap();
+                    first.strip_suffix(".rs").unwrap_or(first) == module
+                });
+                assert!(
+                    is_listed || NEUTRAL.contains(&module) || module.is_empty(),
+                    "stage `{name}`: {file} uses `crate::{module}`, which the table leaves out"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn comments_and_tests_are_not_part_of_the_code() {
+    let code = "//! What.\n\nfn one() -> u32 {\n    // why\n    1\n}\n";
+    let with_tests = format!("{code}\n#[cfg(test)]\nmod tests {{\n    fn two() {{}}\n}}\n");
+    assert_eq!(code_of(code), "fn one() -> u32 {\n1\n}\n");
+    assert_eq!(code_of(&with_tests), code_of(code));
+    assert_ne!(code_of(&code.replace('1', "2")), code_of(code));
+}
