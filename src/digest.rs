@@ -53,7 +53,7 @@ impl Digest {
             let read = &buffer[..read];
             match read.len() {
                 0 => return Ok(Digest(*hasher.finalize().as_bytes())),
-                0..WORTH_THREADS => hasher.update(read),
+                1..WORTH_THREADS => hasher.update(read),
                 _ => hasher.update_rayon(read),
             };
             disk::write_all(&copy, read, to).map_err(FileError::at("writing", to))?;

@@ -43,7 +43,7 @@ impl Guard {
         Ok(Guard { pipe: Some(write), process })
     }
 
-    /// Where a stage's process announces itself, see [`announce`].
+    /// Where a stage's process announces itself, see [`announcement`].
     pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(OwnedFd::as_fd)
     }
@@ -51,7 +51,9 @@ impl Guard {
     /// The group has ended.
     pub fn strike_off(&self, group: Pid) {
         // If the guard is gone, there is nobody to tell.
-        let _ = self.pipe().map(|pipe| rustix::io::write(pipe, &message(b'-', group)));
+        let _ = self
+            .pipe()
+            .map(|pipe| rustix::io::write(pipe, &message(b'-', group.as_raw_nonzero().get())));
     }
 }
 
@@ -66,14 +68,13 @@ impl Drop for Guard {
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "guard";
 
-/// Called in the new process between fork and exec, so nothing but system calls.
-pub fn announce(pipe: Option<BorrowedFd>, group: Pid) -> std::io::Result<()> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    rustix::io::write(pipe, &message(b'+', group)).map(drop).map_err(Into::into)
+/// What a stage's process writes into the guard's pipe before it becomes the stage.
+pub fn announcement(group: i32) -> Message {
+    message(b'+', group)
 }
 
-fn message(sign: u8, group: Pid) -> Message {
-    let [a, b, c, d] = group.as_raw_nonzero().get().to_le_bytes();
+fn message(sign: u8, group: i32) -> Message {
+    let [a, b, c, d] = group.to_le_bytes();
     [sign, a, b, c, d]
 }
 

@@ -1,20 +1,17 @@
 //! Stages as child processes on this machine, each in a process group of its own.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process_group,
-    set_parent_process_death_signal, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use stages::Event;
 
-use super::guard::{Guard, announce};
+use super::guard::Guard;
 use super::memory::OomKills;
+use super::spawn::{Streams, reap, spawn};
 use super::{Executor, ExitStatus, Process, Stop, Stopper, Task};
 use crate::disk;
 use crate::file_error::FileError;
@@ -47,41 +44,21 @@ impl Executor for Local {
         let guard = self.guard()?;
         let log =
             disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
-        let log_too = log.try_clone().map_err(FileError::at("opening the log", &task.log))?;
-        let mut command = Command::new(&task.program);
-        command
-            .args(&task.arguments)
-            .envs(task.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(&task.working_folder)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .process_group(0);
-        if task.output_is_events {
-            command.stdout(Stdio::piped());
-        } else {
-            command
-                .stdout(log_too.try_clone().map_err(FileError::at("opening the log", &task.log))?);
-        }
-        let engine = getpid();
-        let for_child = guard.clone();
-        // SAFETY: between fork and exec only system calls are made, and nothing is allocated.
-        unsafe {
-            command.pre_exec(move || {
-                set_parent_process_death_signal(Some(Signal::KILL))?;
-                announce(for_child.pipe(), getpid())?;
-                // Had the engine died before the first line, no signal would come.
-                if getppid() != Some(engine) {
-                    return Err(std::io::ErrorKind::BrokenPipe.into());
-                }
-                Ok(())
-            });
-        }
+        let starting = || FileError::at("starting", &task.program);
+        let input =
+            File::open("/dev/null").map_err(FileError::at("opening", "/dev/null".as_ref()))?;
+        let events = task.output_is_events.then(std::io::pipe).transpose().map_err(starting())?;
+        let streams = Streams {
+            input: input.as_fd(),
+            output: events.as_ref().map_or(log.as_fd(), |(_, writer)| writer.as_fd()),
+            error: log.as_fd(),
+        };
         let oom_kills = OomKills::now();
-        let mut child = command.spawn().map_err(FileError::at("starting", &task.program))?;
-        let events = child.stdout.take();
-        let group = Pid::from_child(&child);
+        let group = spawn(task, &streams, guard.pipe()).map_err(starting())?;
+        // Our copy of the writing end goes with this.
+        let events = events.map(|(reader, _)| reader);
         let alive = Arc::new(Mutex::new(Some(group)));
-        Ok(Box::new(LocalProcess { child, group, alive, events, log: log_too, guard, oom_kills }))
+        Ok(Box::new(LocalProcess { group, alive, events, log, guard, oom_kills }))
     }
 }
 
@@ -89,11 +66,11 @@ impl Executor for Local {
 const KILLED_IN_SHELL: i32 = 128 + libc::SIGKILL;
 
 struct LocalProcess {
-    child: Child,
+    /// The process, and the group of all that it starts.
     group: Pid,
     /// `None` once the group's number may belong to others.
     alive: Arc<Mutex<Option<Pid>>>,
-    events: Option<ChildStdout>,
+    events: Option<PipeReader>,
     log: File,
     guard: Arc<Guard>,
     /// As counted when it started.
@@ -131,21 +108,21 @@ impl Process for LocalProcess {
             self.guard.strike_off(self.group);
             Ok(())
         })?;
-        let status = self.child.wait().map_err(waiting)?;
-        let killed =
-            status.signal() == Some(libc::SIGKILL) || status.code() == Some(KILLED_IN_SHELL);
+        let status = reap(self.group).map_err(waiting)?;
+        let (signal, code) = (status.terminating_signal(), status.exit_status());
+        let killed = signal == Some(libc::SIGKILL) || code == Some(KILLED_IN_SHELL);
         if killed && OomKills::now().rose_since(self.oom_kills) {
             return Ok(ExitStatus::OutOfMemory);
         }
-        Ok(match status.signal() {
+        Ok(match signal {
             Some(signal) => ExitStatus::Signal(signal),
-            None => ExitStatus::Code(status.code().unwrap_or(-1)),
+            None => ExitStatus::Code(code.unwrap_or(-1)),
         })
     }
 }
 
 /// Lines that are no events (a library that prints) go to the log.
-fn deliver(output: ChildStdout, on_event: &mut (dyn FnMut(Event) + Send), log: &mut &File) {
+fn deliver(output: PipeReader, on_event: &mut (dyn FnMut(Event) + Send), log: &mut &File) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {

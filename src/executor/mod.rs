@@ -5,6 +5,7 @@
 pub mod guard;
 pub mod local;
 mod memory;
+mod spawn;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -237,3 +237,18 @@ fn the_canonical_form_is_the_one_that_was_published() {
     );
     assert_eq!(fields.canonical(), expected);
 }
+
+#[test]
+fn a_number_comes_back_from_a_record_as_it_was() {
+    let project = crate::harness::Project::new(
+        "stages:\n  a: {run: 'echo $PARAM_n > $OUT_x', params: {n: 9999999999999999999999999999999999999999999999999999999999990.001}, outputs: [x]}\n",
+    );
+    project.run(&[]).expect_code(0);
+    project.run(&["--set", "a.n=1"]).expect_code(0);
+    // Another salt: then only that has changed.
+    let yaml = project.read("pipeline.yaml").replace("outputs:", "salt: s, outputs:");
+    project.write("pipeline.yaml", &yaml);
+    let why = project.pipe(&["explain", "a", "--json"]).expect_code(0).stdout;
+    assert!(!why.contains("\"param\""), "{why}");
+    assert!(why.contains("\"salt\""), "{why}");
+}

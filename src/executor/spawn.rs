@@ -1,0 +1,179 @@
+//! Starts a process without a copy of the engine's page tables: with ten thousand stages in
+//! memory, `fork` takes longer than all else that a short stage costs. As in `posix_spawn`, the
+//! new process runs on the engine's memory until it becomes another program, while the thread
+//! that started it stands still. (`posix_spawn` itself cannot set a parent-death signal.)
+
+use std::ffi::{CString, OsString, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
+
+use super::Task;
+use super::guard::announcement;
+
+/// Where the standard streams of a process lead.
+pub struct Streams<'a> {
+    pub input: BorrowedFd<'a>,
+    pub output: BorrowedFd<'a>,
+    pub error: BorrowedFd<'a>,
+}
+
+/// What the new process reads, made ready before there is one, since it must not allocate.
+struct Plan {
+    program: CString,
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    folder: CString,
+    streams: [RawFd; 3],
+    guard: RawFd,
+    engine: libc::pid_t,
+    /// Written by the new process if it does not become the program.
+    error: c_int,
+}
+
+/// Enough for a handful of system calls.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Starts a task in a process group of its own. The process dies with the thread that calls
+/// this, and has announced itself to the guard before it becomes the program.
+pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::Result<Pid> {
+    let program = c_string(task.program.as_os_str().to_owned())?;
+    let arguments: io::Result<Vec<CString>> =
+        task.arguments.iter().cloned().map(c_string).collect();
+    let arguments = arguments?;
+    let environment = environment(task)?;
+    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let mut plan = Plan {
+        arguments: std::iter::once(program.as_ptr()).chain(pointers(&arguments)).collect(),
+        environment: pointers(&environment),
+        program,
+        folder: c_string(absolute(&task.working_folder)?)?,
+        streams: [streams.input.as_raw_fd(), streams.output.as_raw_fd(), streams.error.as_raw_fd()],
+        guard: guard.map_or(-1, |guard| guard.as_raw_fd()),
+        engine: getpid().as_raw_nonzero().get(),
+        error: 0,
+    };
+    let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+    // SAFETY: `clone` gets a stack of its own, whose top is aligned, and a function that matches.
+    // With `CLONE_VFORK` this thread goes on only when the new process has become the program or
+    // ended, so `plan` and `stack` outlive its use of them and nobody else touches them. All
+    // signals are blocked meanwhile: a handler would run in the new process on our memory.
+    let process = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
+        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let process = libc::clone(become_program, top, flags, (&raw mut plan).cast());
+        let cloned = if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) };
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        cloned?
+    };
+    let process = Pid::from_raw(process).ok_or(io::ErrorKind::Other)?;
+    // SAFETY: a plain read; volatile, since the compiler has not seen the write.
+    match unsafe { (&raw const plan.error).read_volatile() } {
+        0 => Ok(process),
+        error => {
+            reap(process)?;
+            Err(io::Error::from_raw_os_error(error))
+        }
+    }
+}
+
+/// Waits for the end of a process and takes note of it, so that no zombie stays.
+pub fn reap(process: Pid) -> io::Result<WaitStatus> {
+    loop {
+        match waitpid(Some(process), WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(status),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The new process, up to where it becomes the program: system calls only, nothing allocated, no
+/// lock taken.
+extern "C" fn become_program(plan: *mut c_void) -> c_int {
+    // SAFETY: the pointer is the one that `spawn` passes, and `spawn` stands still.
+    let plan = unsafe { &mut *plan.cast::<Plan>() };
+    // SAFETY: all are plain system calls on descriptors and strings that `spawn` keeps.
+    unsafe {
+        if prepare(plan) {
+            libc::execve(plan.program.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr());
+        }
+        (&raw mut plan.error).write_volatile(*libc::__errno_location());
+        libc::_exit(127)
+    }
+}
+
+/// False where a call has failed and says why in `errno`.
+///
+/// # Safety
+///
+/// To be called in the new process only, whose streams, handlers and folder it changes.
+unsafe fn prepare(plan: &Plan) -> bool {
+    // SAFETY: as the caller's.
+    unsafe {
+        // The engine's handlers would run on the engine's memory. What it ignores stays ignored,
+        // as `nohup` wants it, but for SIGPIPE, which only Rust ignores.
+        for signal in 1..=libc::SIGRTMAX() {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            // Refused for the two that the C library keeps for itself; those are no matter.
+            let known = libc::sigaction(signal, std::ptr::null(), &mut action) == 0;
+            let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+            if known && (handled || signal == libc::SIGPIPE) {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        if libc::setpgid(0, 0) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+            return false;
+        }
+        let message = announcement(libc::getpid());
+        if plan.guard >= 0 && libc::write(plan.guard, message.as_ptr().cast(), message.len()) < 0 {
+            return false;
+        }
+        // Had the engine died before it was to send a signal, none would come.
+        if libc::getppid() != plan.engine {
+            *libc::__errno_location() = libc::EPIPE;
+            return false;
+        }
+        for (from, to) in plan.streams.into_iter().zip(0..) {
+            if libc::dup2(from, to) < 0 {
+                return false;
+            }
+        }
+        libc::chdir(plan.folder.as_ptr()) == 0
+            && libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) == 0
+    }
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    let nul = |_| io::Error::new(io::ErrorKind::InvalidInput, "there is a zero byte in it");
+    CString::new(text.into_vec()).map_err(nul)
+}
+
+fn absolute(folder: &Path) -> io::Result<OsString> {
+    Ok(std::path::absolute(folder)?.into_os_string())
+}
+
+/// `NAME=value`, the engine's own and the task's laid over them.
+fn environment(task: &Task) -> io::Result<Vec<CString>> {
+    let given = |name: &OsString| task.environment.iter().any(|(given, _)| given.as_str() == name);
+    let own = std::env::vars_os().filter(|(name, _)| !given(name));
+    let all = own.chain(task.environment.iter().map(|(name, value)| (name.into(), value.clone())));
+    all.map(|(name, value)| {
+        let mut text = name;
+        text.push("=");
+        text.push(value);
+        c_string(text)
+    })
+    .collect()
+}
