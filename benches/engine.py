@@ -287,7 +287,8 @@ def print_stages(found, tools, counts):
                 seconds = found.get((tool.name, count, what))
                 cell = text_of(seconds)
                 if seconds and own and tool.name != "pipe":
-                    cell += f" ({seconds / own:.2g}x)"
+                    ratio = seconds / own
+                    cell += f" ({ratio:.0f}x)" if ratio >= 10 else f" ({ratio:.2g}x)"
                 row.append(cell)
             rows.append(row)
         table(rows)

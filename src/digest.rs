@@ -13,6 +13,9 @@ use stages::Kind;
 use crate::disk;
 use crate::file_error::FileError;
 
+/// Below this many bytes a file is small.
+const SMALL: usize = 8 * 1024;
+
 /// Bytes that stay in a core's cache between being hashed and being written.
 const COPIED_AT_ONCE: usize = 1 << 20;
 
@@ -31,7 +34,26 @@ impl Digest {
     /// Hashes a file, memory-mapped and on all cores if it is large.
     pub fn of_file(path: &Path) -> Result<Digest, FileError> {
         let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap_rayon(path).map_err(FileError::at("hashing", path))?;
+        let mut hash = || -> io::Result<()> {
+            // A small file is read whole, which costs less than finding out how long it is.
+            let mut start = [0; SMALL];
+            let mut file = File::open(path)?.take(SMALL as u64);
+            let mut length = 0;
+            loop {
+                match file.read(&mut start[length..]) {
+                    Ok(0) => break,
+                    Ok(read) => length += read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match length {
+                SMALL => hasher.update_mmap_rayon(path)?,
+                _ => hasher.update(&start[..length]),
+            };
+            Ok(())
+        };
+        hash().map_err(FileError::at("hashing", path))?;
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
 

@@ -65,6 +65,7 @@
 //!   that they name ([`gc`]).
 //! - State is one small file per stage or key. No file is rewritten whole per stage; readers take
 //!   no lock; locks are the kernel's and end with their process.
+//! - Only [`disk`] changes the disk, so that tests can kill the engine at each change ([`fault`]).
 //! - Only [`console`] prints. stdout is data, stderr is talk.
 
 pub mod check;

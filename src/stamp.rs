@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
@@ -49,8 +50,12 @@ pub fn file_clock_ns() -> i64 {
 }
 
 fn tick_ns() -> i64 {
-    let tick = clock_getres(ClockId::RealtimeCoarse);
-    tick.tv_sec.saturating_mul(SECOND).saturating_add(tick.tv_nsec)
+    // It is asked for each file, and stays the same.
+    static TICK: OnceLock<i64> = OnceLock::new();
+    *TICK.get_or_init(|| {
+        let tick = clock_getres(ClockId::RealtimeCoarse);
+        tick.tv_sec.saturating_mul(SECOND).saturating_add(tick.tv_nsec)
+    })
 }
 
 #[cfg(test)]
