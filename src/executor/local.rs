@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use stages::Event;
@@ -20,22 +20,22 @@ use crate::file_error::FileError;
 pub struct Local {
     binary: PathBuf,
     /// Started with the first stage.
-    guard: OnceLock<Arc<Guard>>,
+    guard: Mutex<Option<Arc<Guard>>>,
 }
 
 impl Local {
     /// `binary` is this program, which serves as the guard too.
     pub fn new(binary: &Path) -> Local {
-        Local { binary: binary.to_owned(), guard: OnceLock::new() }
+        Local { binary: binary.to_owned(), guard: Mutex::default() }
     }
 
     fn guard(&self) -> Result<Arc<Guard>, FileError> {
-        if let Some(guard) = self.guard.get() {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guard) = guard.as_ref() {
             return Ok(guard.clone());
         }
-        // If two threads are first at once, the second guard sees its pipe close and ends.
-        let guard = Arc::new(Guard::start(&self.binary)?);
-        Ok(self.guard.get_or_init(|| guard).clone())
+        let started = Arc::new(Guard::start(&self.binary)?);
+        Ok(guard.insert(started).clone())
     }
 }
 
