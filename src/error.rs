@@ -34,6 +34,8 @@ pub enum Error {
     NoSuchFile { artifact: String, file: String, known: Vec<String> },
     #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
+    #[error("stage `{stage}` (line {line}): {problem}")]
+    StoreInTheWay { stage: String, line: usize, problem: String },
     #[error("run `{run}` did not publish `{}`", path.display())]
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
     #[error("stage `{stage}` cannot run: {problem}")]
@@ -95,6 +97,9 @@ impl Error {
                 Some(format!("it published {}", known.join(", ")))
             }
             Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::StoreInTheWay { .. } => {
+                Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
+            }
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::RunLog(error) => error.hint(),
             Error::File(error) => error.hint().map(str::to_owned),

@@ -39,6 +39,7 @@ impl Exit {
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
             | Error::NotPublished { .. }
+            | Error::StoreInTheWay { .. }
             | Error::RunLog(
                 RunLogError::Empty
                 | RunLogError::Unknown { .. }

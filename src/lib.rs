@@ -86,6 +86,7 @@ pub mod graph;
 pub mod history;
 pub mod in_use;
 pub mod index;
+pub mod intact;
 pub mod key;
 pub mod listing;
 pub mod lock;

@@ -148,7 +148,7 @@ pub fn plan(
             };
             let seconds = match &decision {
                 Decision::Hit(record) => Some(record.seconds),
-                _ => store.history_of(stage, 1).first().map(|record| record.seconds),
+                other => seconds_of_nearest(stage, other, store),
             };
             Ok(PlannedStage { stage: index, decision, seconds, frozen })
         };
@@ -171,6 +171,19 @@ pub fn plan(
 
 /// From how many stages on a level is planned by several threads.
 const WORTH_THREADS: usize = 32;
+
+/// What a stage took in the run that it is compared with, else in its newest.
+fn seconds_of_nearest(stage: &Stage, decision: &Decision, store: &Store) -> Option<f64> {
+    let nearest = match decision {
+        Decision::Run { reason: Reason::Changed { key, .. }, .. } => store.record(*key),
+        Decision::Wait(Wait { certain: Some(Reason::Changed { key, .. }), .. }) => {
+            store.record(*key)
+        }
+        _ => None,
+    };
+    let newest = || store.history_of(stage, 1).first().map(|record| record.seconds);
+    nearest.map(|record| record.seconds).or_else(newest)
+}
 
 fn plan_stage(
     stage: &Stage,

@@ -16,9 +16,10 @@ use crate::digest::Content;
 use crate::disk;
 use crate::file_error::FileError;
 use crate::index::{Index, exists};
+use crate::intact::Damaged;
 use crate::record::Artifact;
 use crate::scratch::{Scratch, maker_of_temporary, rename_into, temporary_beside};
-use crate::store::{Damaged, Store};
+use crate::store::Store;
 
 /// What publishing an output came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +30,8 @@ pub enum Published {
     Written,
     /// The user's own edits are there, and stay.
     KeptEdited,
+    /// Something is there that was never published, and stays; a folder in any case.
+    KeptForeign,
 }
 
 /// What is at a path to which an artifact shall be published.
@@ -43,7 +46,7 @@ pub enum AtTarget {
 }
 
 /// Brings the path `target` to hold the artifact. What is there is replaced only if it is
-/// [`AtTarget::Replaceable`], or `overwrite` is set.
+/// [`AtTarget::Replaceable`], or `overwrite` is set; a folder that was never published is not.
 pub fn publish(
     artifact: &Artifact,
     target: &Path,
@@ -62,6 +65,12 @@ pub fn publish(
                 let _ = scratch.write(&note, text.as_bytes(), false);
             }
             return Ok(Ok(Published::Unchanged));
+        }
+        AtTarget::Edited if !was_published(target, store) => {
+            let is_folder = !target.is_symlink() && target.is_dir();
+            if is_folder || !overwrite {
+                return Ok(Ok(Published::KeptForeign));
+            }
         }
         AtTarget::Edited if !overwrite => return Ok(Ok(Published::KeptEdited)),
         AtTarget::Edited | AtTarget::Replaceable => {}
@@ -163,6 +172,11 @@ fn carries_mark(target: &Path, content: Content) -> bool {
     let mut value = [0; 128];
     let length = getxattr(target, MARK, &mut value);
     length.is_ok_and(|length| value[..length] == *content.to_string().as_bytes())
+}
+
+/// Whether anything was ever published there, as far as the store or the file itself knows.
+fn was_published(target: &Path, store: &Store) -> bool {
+    store.published_note(target).exists() || getxattr(target, MARK, &mut [0; 128]).is_ok()
 }
 
 /// The note says what was last published, and for people where.

@@ -156,7 +156,7 @@ impl<'a> RunLog<'a> {
             }
             RunEvent::Published { stage, output, result, .. } => {
                 self.eventful |= *result == Published::Written;
-                if *result == Published::KeptEdited {
+                if matches!(result, Published::KeptEdited | Published::KeptForeign) {
                     self.left_edited.insert((stage.clone(), output.clone()));
                 }
             }

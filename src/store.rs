@@ -46,10 +46,6 @@ pub struct Store {
     pub(crate) families: Arc<Families>,
 }
 
-/// An object whose bytes are not those that its name promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damaged(pub Digest);
-
 impl Store {
     /// Nothing is read or made.
     pub fn new(root: &Path) -> Store {
@@ -267,46 +263,6 @@ impl Store {
             Kind::Folder => self
                 .tree(artifact.content)
                 .is_some_and(|tree| tree.0.values().all(|file| is_there(file.digest, file.bytes))),
-        }
-    }
-
-    /// Reads an artifact in full. A damaged object is moved out of the way, so that from now on
-    /// it counts as missing.
-    pub fn verify(
-        &self,
-        content: Content,
-        scratch: &Scratch,
-    ) -> Result<Result<(), Damaged>, FileError> {
-        let files = match content.kind {
-            Kind::File => vec![content.digest],
-            Kind::Folder => match self.tree(content) {
-                Some(tree) => tree.0.values().map(|file| file.digest).collect(),
-                None => {
-                    self.quarantine(content, scratch)?;
-                    return Ok(Err(Damaged(content.digest)));
-                }
-            },
-        };
-        let damaged = files.into_par_iter().find_any(|digest| {
-            let found = Digest::of_file(&self.object(Content::file(*digest)));
-            found.ok() != Some(*digest)
-        });
-        let Some(digest) = damaged else { return Ok(Ok(())) };
-        self.quarantine(Content::file(digest), scratch)?;
-        Ok(Err(Damaged(digest)))
-    }
-
-    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
-        let object = self.object(content);
-        let unique = scratch.path()?;
-        let name =
-            format!("{}-{}", content.digest, unique.file_name().unwrap_or_default().display());
-        let target = self.root.join("quarantine").join(name);
-        match rename_into(&object, &target) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(FileError::at("moving to quarantine", &object)(error))
-            }
-            _ => Ok(()),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::file_error::FileError;
 use crate::record::Record;
 use crate::show::text::fit;
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
@@ -78,11 +79,21 @@ pub fn execute(
                 Some(inner) => file_of(&project, artifact.content, name, inner)?,
             };
             let object = project.store.object(content);
+            check_intact(&project.store, content)?;
             let mut file = File::open(&object).map_err(FileError::at("reading", &object))?;
             console.stream(&mut file)?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// Damaged bytes are not shown as if they were the result.
+pub(super) fn check_intact(store: &Store, content: Content) -> Result<(), Error> {
+    if store.is_intact(content) {
+        return Ok(());
+    }
+    let what = "it is damaged; `pipe cache verify --repair` puts it out of the way";
+    Err(FileError::found("reading", &store.object(content), what).into())
 }
 
 /// `finetune:model/config.json` as an artifact and a file in it.

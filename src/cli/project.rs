@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::in_use::InUse;
 use crate::index::Index;
 use crate::pipeline::variants::{family, label, matches};
-use crate::pipeline::{Overrides, Pipeline, find_pipeline_file};
+use crate::pipeline::{Input, Overrides, Pipeline, find_pipeline_file, input_and_entry};
 use crate::plan::{Decision, Plan, PlanError, plan};
 use crate::record::{Artifact, Record};
 use crate::sources::Sources;
@@ -59,6 +59,32 @@ pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
     Ok(InUse::together(store, &mut waiting)?)
 }
 
+/// Refuses to publish into the store or over it, and to read a folder that holds it: it changes
+/// in every run.
+fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
+    for stage in &pipeline.stages {
+        let (name, line) = (stage.name.clone(), stage.line);
+        let into = |path: &&PathBuf| {
+            let target = pipeline.root.join(path);
+            target.starts_with(store) || store.starts_with(&target)
+        };
+        if let Some(path) = stage.publish.values().find(into) {
+            let problem = format!("it publishes to `{}`, where the store is", path.display());
+            return Err(Error::StoreInTheWay { stage: name, line, problem });
+        }
+        let holds = |(_, input): &(&String, &Input)| match input {
+            Input::Path(path) => store.starts_with(path),
+            _ => false,
+        };
+        if let Some((input, _)) = stage.inputs.iter().find(holds) {
+            let input = input_and_entry(input).0;
+            let problem = format!("its input `{input}` is a folder that holds the store");
+            return Err(Error::StoreInTheWay { stage: name, line, problem });
+        }
+    }
+    Ok(())
+}
+
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
@@ -69,6 +95,7 @@ impl Project {
     pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
         let store = store(globals, &pipeline.root)?;
+        check_apart(&pipeline, store.root())?;
         Ok(Project { pipeline, graph, store })
     }
 

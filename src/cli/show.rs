@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::cache::check_intact;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
@@ -35,6 +36,7 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
     let stage = project.pipeline.stages.iter().find(|stage| stage.name == record.stage);
     let declared = stage.and_then(|stage| stage.output(&output));
     let link = folder.path().join(declared.map_or("artifact", |output| output.file.as_str()));
+    check_intact(&project.store, artifact.content)?;
     link_artifact(artifact.content, &link, &project.store)?;
     let options = show::ShowOptions { width: WIDTH, rows: options.rows, json: options.json };
     let mut text = Vec::new();

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
+use crate::cli::cache::check_intact;
 use crate::cli::carry_out::{binary, device};
 use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
@@ -101,6 +102,9 @@ pub fn execute(
         verified.compare(first, format!("run {run}"), &files)?;
     }
     if let Some((record, first)) = cached.zip(first) {
+        for artifact in record.outputs.values() {
+            check_intact(&project.store, artifact.content)?;
+        }
         let files = stage.outputs.iter().filter_map(|output| {
             let artifact = record.outputs.get(&output.name)?;
             let files = files_in(&project.store, artifact.content, &output.file)?;

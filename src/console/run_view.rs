@@ -75,6 +75,12 @@ impl RunView {
                     "`{path}` was edited and is left as it is (`--force` overwrites it)"
                 ));
             }
+            RunEvent::Published { path, result: Published::KeptForeign, .. } => {
+                let path = printable(&path.display().to_string());
+                self.warning(&format!(
+                    "something that was never published is at `{path}` and is left as it is"
+                ));
+            }
             RunEvent::Published { .. } => {}
             RunEvent::Warning { message } => self.warning(message),
             RunEvent::RunFinished(summary) => {

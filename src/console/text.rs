@@ -21,25 +21,7 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// `312 B`, `4.1 KiB`, `475 MiB`.
-pub fn bytes(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if value < 9.95 {
-        format!("{value:.1} {}", units[unit])
-    } else {
-        format!("{value:.0} {}", units[unit])
-    }
-}
-
+pub use crate::show::text::bytes_in_words as bytes;
 /// How long ago something was: `3 min`, `5 h`, `12 days`; the text itself if it is no time.
 pub fn age(rfc3339: &str) -> String {
     let Ok(then) = humantime::parse_rfc3339(rfc3339) else { return rfc3339.to_owned() };

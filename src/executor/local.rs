@@ -147,6 +147,8 @@ impl Stopper for LocalStopper {
         if let Some(group) = *alive {
             // It may be ending at this moment.
             let _ = kill_process_group(group, signal);
+            // A stopped one, such as a command that reads the terminal, must go on to end.
+            let _ = kill_process_group(group, Signal::CONT);
         }
     }
 }

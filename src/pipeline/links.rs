@@ -8,7 +8,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::document::{Draft, entry};
-use super::node::{Content, Node};
+use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::{Input, Stage};
 
@@ -146,7 +146,10 @@ fn report_hidden_edges(
                 let inside = path.strip_prefix(root).ok()?;
                 inside.ancestors().find_map(|above| claims.get(above))
             };
-            let Some((maker, output)) = paths.iter().find_map(claimed) else { continue };
+            let Some((maker, output)) = paths.iter().find_map(claimed) else {
+                report_published_inside(draft, name, given, &paths, root, claims, problems);
+                continue;
+            };
             let message = format!(
                 "input `{name}` of stage `{}` is what stage `{}` publishes",
                 draft.name, maker.name
@@ -157,4 +160,30 @@ fn report_hidden_edges(
                 .help(format!("write `{}:{output}`", maker.name));
         }
     }
+}
+
+/// Refuses an input folder into which something is published: it would change in every run.
+fn report_published_inside(
+    draft: &Draft,
+    name: &str,
+    given: &Entry,
+    paths: &[PathBuf],
+    root: &Path,
+    claims: &Claims,
+    problems: &mut Problems,
+) {
+    let inside = |path: &PathBuf| {
+        let folder = path.strip_prefix(root).ok()?;
+        claims.iter().find(|(claimed, _)| claimed.starts_with(folder))
+    };
+    let Some((target, (maker, output))) = paths.iter().find_map(inside) else { return };
+    let message = format!(
+        "input `{name}` of stage `{}` is a folder into which `{}:{output}` is published",
+        draft.name, maker.name
+    );
+    problems
+        .with(&given.value, message)
+        .stage(&draft.name)
+        .note(format!("it is published to `{}`", target.display()))
+        .help("publish it elsewhere, or name the files that are read one by one".to_owned());
 }

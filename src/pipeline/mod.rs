@@ -147,7 +147,9 @@ impl fmt::Display for Input {
 /// The `pipeline.yaml` of a folder, or of the nearest one above it.
 pub fn find_pipeline_file(start: &Path) -> Option<PathBuf> {
     let start = std::path::absolute(start).ok()?;
-    start.ancestors().map(|folder| folder.join(PIPELINE_FILE)).find(|file| file.is_file())
+    let mut files = start.ancestors().map(|folder| folder.join(PIPELINE_FILE));
+    // A folder or a broken link of that name is an error to be told, not to be passed over.
+    files.find(|file| file.symlink_metadata().is_ok())
 }
 
 impl Pipeline {

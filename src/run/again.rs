@@ -12,9 +12,8 @@ use crate::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::Resolved;
 use crate::run::failure::StageFailure;
-use crate::run::job::{
-    Heard, JobContext, check_outputs, check_sources, check_status, verify_inputs,
-};
+use crate::run::inputs::verify_inputs;
+use crate::run::job::{Heard, JobContext, check_outputs, check_sources, check_status};
 use crate::run::prepare::prepare_with;
 
 /// What a stage wrote in a corner.
@@ -33,7 +32,7 @@ pub fn run_again(
     context: &JobContext,
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<RunAgain, StageFailure> {
-    verify_inputs(resolved, context)?;
+    let untouched = verify_inputs(resolved, context)?;
     // The log outlives the folder of a failed run, to be quoted from.
     let (folder, log) = (context.scratch.path()?, context.scratch.path()?);
     let state = folder.join("state");
@@ -49,6 +48,7 @@ pub fn run_again(
     let seconds = began.elapsed().as_secs_f64();
     check_status(status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
+    untouched.check(context)?;
     check_outputs(stage, &prepared.outputs, &log)?;
     // Checkpoints may be as large as the outputs; a command has none.
     match disk::remove_folders(&state) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::intact::Damaged;
 use crate::pipeline::Input;
 use crate::pipeline::variants::family;
 use crate::plan::Frozen;
@@ -12,7 +13,6 @@ use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::failure::{Fixed, StageFailure};
 use crate::run::node::State;
 use crate::run::schedule::Schedule;
-use crate::store::Damaged;
 
 impl Schedule<'_, '_> {
     pub(super) fn hit(&mut self, node: usize, record: Box<Record>) {

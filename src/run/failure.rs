@@ -28,6 +28,8 @@ pub enum StageFailure {
     WrongKind { output: String, expected: Kind, found: Kind },
     #[error("its input `{input}` ({origin}) changed while it ran, so its result was thrown away")]
     SourceChanged { input: String, origin: String },
+    #[error("it wrote to its input `{input}`, so its result was thrown away")]
+    WroteToInput { input: String },
     /// Not this stage's fault: the stage that made the object runs again, then this one.
     #[error("its input `{input}` is damaged in the store ({})", digest.short())]
     DamagedInput { input: String, stage: String, digest: Digest },
@@ -80,6 +82,9 @@ impl StageFailure {
                 Some(format!("a command writes it to the path in `${variable}`"))
             }
             StageFailure::SourceChanged { .. } => Some("run again".to_owned()),
+            StageFailure::WroteToInput { .. } => {
+                Some("inputs are only to be read: copy it first, and write to the copy".to_owned())
+            }
             StageFailure::Process { status: ExitStatus::OutOfMemory, .. } => Some(
                 "fewer stages at once (`--jobs 1`) or smaller batches need less memory".to_owned(),
             ),

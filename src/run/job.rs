@@ -24,6 +24,7 @@ use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
 use crate::run::deadline::within;
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
+use crate::run::inputs::{Untouched, verify_inputs};
 use crate::run::prepare::{Setting, prepare};
 use crate::run::shrink::may_shrink;
 use crate::scratch::Scratch;
@@ -64,13 +65,13 @@ pub fn run_stage(
     on_retry: &mut dyn FnMut(Retry),
 ) -> Result<Record, StageFailure> {
     let Job { stage, resolved, .. } = *job;
-    verify_inputs(resolved, context)?;
+    let untouched = verify_inputs(resolved, context)?;
     let attempts = stage.handling.retries.saturating_add(1);
     let state = context.setting.store.state_folder(resolved.key);
     let mut attempt = 1;
     loop {
         let folder = context.scratch.path()?;
-        let result = run_in(&folder, job, context, on_start, on_event);
+        let result = run_in(&folder, job, &untouched, context, on_start, on_event);
         let Err(failure) = result else { return result };
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
@@ -100,24 +101,10 @@ fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
     disk::rename(log, &aside).ok().map(|()| aside)
 }
 
-/// An input that is an object is read in full first: a stage must not compute from bytes that
-/// are not those its record will name.
-pub(super) fn verify_inputs(resolved: &Resolved, context: &JobContext) -> Result<(), StageFailure> {
-    for (input, place) in &resolved.places {
-        let Place::Object { artifact, stage } = place else { continue };
-        let verified = context.setting.store.verify(artifact.content, context.scratch)?;
-        verified.map_err(|damaged| StageFailure::DamagedInput {
-            input: input.clone(),
-            stage: stage.clone(),
-            digest: damaged.0,
-        })?;
-    }
-    Ok(())
-}
-
 fn run_in(
     folder: &Path,
     job: &Job,
+    untouched: &Untouched,
     context: &JobContext,
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
@@ -160,8 +147,10 @@ fn run_in(
     if let Some(limit) = limit.filter(|_| timed_out) {
         return Err(StageFailure::Timeout { limit, log });
     }
-    check_status(status, heard.failed.take(), &log)?;
+    let said = heard.failed.take().map(|(said, hint)| (by_origin(said, stage, folder), hint));
+    check_status(status, said, &log)?;
     check_sources(resolved, stage, context.sources)?;
+    untouched.check(context)?;
     listing::keep(resolved.places.values(), store, context.sources, context.scratch)?;
 
     let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
@@ -211,6 +200,14 @@ impl Heard {
             Event::Progress { .. } | Event::Note { .. } | Event::Warning { .. } => {}
         }
     }
+}
+
+/// A built-in knows its inputs by the links in its folder only; people know them otherwise.
+fn by_origin(message: String, stage: &Stage, folder: &Path) -> String {
+    stage.inputs.iter().fold(message, |message, (name, input)| {
+        let link = folder.join("in").join(name);
+        message.replace(&link.display().to_string(), &origin(input))
+    })
 }
 
 pub(super) fn check_status(

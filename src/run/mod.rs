@@ -11,6 +11,7 @@ mod ending;
 pub mod event;
 pub mod failure;
 mod guarded;
+mod inputs;
 pub mod job;
 mod node;
 pub mod prepare;
@@ -130,6 +131,7 @@ pub fn run(
     });
     store.remove_finished_states();
     remove_free_locks(&store.locks_folder());
-    ground.sources.index.save(&scratch)?;
+    // The index saves reading only; a project that cannot be written to has none.
+    let _ = ground.sources.index.save(&scratch);
     Ok(summary)
 }

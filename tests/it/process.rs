@@ -237,3 +237,23 @@ fn eight_engines_at_once_run_each_stage_once() {
     }
     println!("{rounds} rounds of eight engines");
 }
+
+#[test]
+fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'echo $$ > pid; kill -STOP $$; echo > $OUT_o', outputs: [o]}\n",
+    );
+    let mut running = project.start(&[]);
+    assert!(running.read_until("stage_started"));
+    let stopped = || -> Option<bool> {
+        let pid = std::fs::read_to_string(project.path("pid")).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+        Some(stat.rsplit(')').next()?.trim_start().starts_with('T'))
+    };
+    while stopped() != Some(true) {
+        std::thread::yield_now();
+    }
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+}

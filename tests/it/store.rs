@@ -335,3 +335,78 @@ fn an_object_that_is_there_stays_when_a_stage_makes_it_again() {
     project.run(&["b", "--force"]).expect_code(0);
     assert_eq!(fs::read_to_string(&object).unwrap(), "1\n");
 }
+
+#[test]
+fn a_stage_that_writes_to_its_input_has_no_result_and_the_input_is_made_again() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'echo one > $OUT_o', outputs: [o]}\n  b: {run: 'chmod u+w $(readlink $IN_x); echo two >> $IN_x; cp $IN_x $OUT_o', inputs: {x: a:o}, outputs: [o]}\n",
+    );
+    let ended = project.run(&[]).expect_code(1);
+    let finished = ended.about("stage_finished", "b");
+    let message = "it wrote to its input `x`, so its result was thrown away";
+    assert_eq!(finished["message"], message);
+    project
+        .write("pipeline.yaml", &project.read("pipeline.yaml").replace("echo two >> $IN_x;", ""));
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.pipe(&["cache", "cat", "b:o"]).expect_code(0).stdout, "one\n");
+}
+
+#[test]
+fn damaged_bytes_are_not_shown_as_the_result() {
+    let project = Project::new("stages:\n  a: {run: 'echo one > $OUT_o', outputs: [o]}\n");
+    project.run(&[]).expect_code(0);
+    let object = project.stored("objects").remove(0);
+    fs::remove_file(&object).unwrap();
+    fs::write(&object, "two\n").unwrap();
+    for command in [&["cache", "cat", "a:o"][..], &["show", "a:o"], &["verify", "a"]] {
+        let ended = project.pipe(command).expect_code(1);
+        assert!(ended.stderr.contains("it is damaged"), "{command:?}: {}", ended.stderr);
+        assert!(!ended.stdout.contains("two"), "{command:?}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn the_store_is_neither_published_over_nor_read_as_a_whole() {
+    for (publish, inputs) in
+        [("cache/objects", "{}"), ("cache", "{}"), ("o", "{x: .}"), ("o", "{x: cache}")]
+    {
+        let project = Project::new(&format!(
+            "stages:\n  a: {{run: 'echo > $OUT_o', inputs: {inputs}, outputs: [o], publish: {{o: {publish}}}}}\n",
+        ));
+        fs::create_dir_all(project.path("cache")).unwrap();
+        let ended = project.pipe(&["run", "--force"]).expect_code(2);
+        assert!(ended.stderr.contains("stage `a`"), "{publish} {inputs}: {}", ended.stderr);
+        assert_eq!(project.entries("").len(), 0, "{publish} {inputs}");
+    }
+}
+
+#[test]
+fn a_folder_into_which_something_is_published_is_no_input() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'echo > $OUT_o', outputs: [o], publish: {o: src/gen/o}}\n  b: {run: 'true', inputs: {x: src}}\n",
+    );
+    project.write("src/one", "1");
+    let ended = project.pipe(&["status"]).expect_code(2);
+    let message = "input `x` of stage `b` is a folder into which `a:o` is published";
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+}
+
+#[test]
+fn force_does_not_replace_a_folder_that_was_never_published() {
+    let project =
+        Project::new("stages:\n  a: {run: 'echo one > $OUT_o', outputs: [o], publish: {o: src}}\n");
+    project.write("src/mine", "kept");
+    for arguments in [&["run"][..], &["run", "--force"]] {
+        let ended = project.pipe(arguments).expect_code(0);
+        assert!(ended.stderr.contains("never published is at `src`"), "{}", ended.stderr);
+        assert_eq!(project.read("src/mine"), "kept");
+    }
+}
+
+#[test]
+fn a_folder_called_as_the_pipeline_is_not_passed_over() {
+    let project = Project::new("stages:\n  a: {run: 'true'}\n");
+    fs::create_dir_all(project.path("deep/pipeline.yaml")).unwrap();
+    let ended = project.pipe(&["-C", "deep", "status"]).expect_code(2);
+    assert!(ended.stderr.contains("deep/pipeline.yaml"), "{}", ended.stderr);
+}

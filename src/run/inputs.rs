@@ -1,0 +1,63 @@
+//! The inputs of a stage that runs: read in full before it starts, and looked at again when it has
+//! ended. Objects are read-only, which does not keep the superuser from writing to them.
+
+use std::fs;
+
+use crate::digest::Content;
+use crate::plan::{Place, Resolved};
+use crate::run::failure::StageFailure;
+use crate::run::job::JobContext;
+use crate::stamp::{Stamp, file_clock_ns};
+use crate::store::Store;
+
+/// What the objects among the inputs looked like before a stage started.
+pub struct Untouched {
+    /// By input, each file's object; `None` where it could not be looked at.
+    stamps: Vec<(String, Content, Option<Stamp>)>,
+    taken_ns: i64,
+}
+
+/// An input that is an object is read in full first: a stage must not compute from bytes that
+/// are not those its record will name.
+pub(super) fn verify_inputs(
+    resolved: &Resolved,
+    context: &JobContext,
+) -> Result<Untouched, StageFailure> {
+    let store = context.setting.store;
+    let mut untouched = Untouched { stamps: Vec::new(), taken_ns: 0 };
+    for (input, place) in &resolved.places {
+        let Place::Object { artifact, stage } = place else { continue };
+        let verified = store.verify(artifact.content, context.scratch)?;
+        verified.map_err(|damaged| StageFailure::DamagedInput {
+            input: input.clone(),
+            stage: stage.clone(),
+            digest: damaged.0,
+        })?;
+        for content in store.files_of(artifact.content) {
+            untouched.stamps.push((input.clone(), content, stamp(store, content)));
+        }
+    }
+    untouched.taken_ns = file_clock_ns();
+    Ok(untouched)
+}
+
+impl Untouched {
+    /// Whether it still holds; objects that were written to are moved away.
+    pub(super) fn check(&self, context: &JobContext) -> Result<(), StageFailure> {
+        let store = context.setting.store;
+        for (input, content, before) in &self.stamps {
+            let same = *before == stamp(store, *content);
+            if same && before.is_some_and(|before| before.is_settled(self.taken_ns)) {
+                continue;
+            }
+            if store.verify(*content, context.scratch)?.is_err() {
+                return Err(StageFailure::WroteToInput { input: input.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stamp(store: &Store, content: Content) -> Option<Stamp> {
+    fs::metadata(store.object(content)).ok().map(|metadata| Stamp::of(&metadata))
+}
