@@ -17,20 +17,16 @@ pub struct Damaged(pub Digest);
 impl Store {
     /// Whether all bytes of an artifact are what its digest says. Nothing is moved.
     pub fn is_intact(&self, content: Content) -> bool {
-        let listed = content.kind == Kind::File || self.tree(content).is_some();
-        let intact = |file: &Content| {
-            Digest::of_file(&self.object(*file)).is_ok_and(|found| found == file.digest)
-        };
-        listed && self.files_of(content).par_iter().all(intact)
+        self.damage(content).is_none()
     }
 
-    /// The files of an artifact: itself, or those of its listing.
-    pub fn files_of(&self, content: Content) -> Vec<Content> {
+    /// The files of an artifact: itself, or those of its listing; `None` if that is damaged.
+    pub fn files_of(&self, content: Content) -> Option<Vec<Content>> {
         match content.kind {
-            Kind::File => vec![content],
+            Kind::File => Some(vec![content]),
             Kind::Folder => {
-                let files = self.tree(content).map(|tree| tree.0).unwrap_or_default();
-                files.values().map(|file| Content::file(file.digest)).collect()
+                let tree = self.tree(content)?;
+                Some(tree.0.values().map(|file| Content::file(file.digest)).collect())
             }
         }
     }
@@ -42,23 +38,18 @@ impl Store {
         content: Content,
         scratch: &Scratch,
     ) -> Result<Result<(), Damaged>, FileError> {
-        let files = match content.kind {
-            Kind::File => vec![content.digest],
-            Kind::Folder => match self.tree(content) {
-                Some(tree) => tree.0.values().map(|file| file.digest).collect(),
-                None => {
-                    self.quarantine(content, scratch)?;
-                    return Ok(Err(Damaged(content.digest)));
-                }
-            },
-        };
-        let damaged = files.into_par_iter().find_any(|digest| {
-            let found = Digest::of_file(&self.object(Content::file(*digest)));
-            found.ok() != Some(*digest)
-        });
-        let Some(digest) = damaged else { return Ok(Ok(())) };
-        self.quarantine(Content::file(digest), scratch)?;
-        Ok(Err(Damaged(digest)))
+        let Some(damaged) = self.damage(content) else { return Ok(Ok(())) };
+        self.quarantine(damaged, scratch)?;
+        Ok(Err(Damaged(damaged.digest)))
+    }
+
+    /// An object of an artifact whose bytes are not what its digest says, if there is one.
+    fn damage(&self, content: Content) -> Option<Content> {
+        let Some(files) = self.files_of(content) else { return Some(content) };
+        files.into_par_iter().find_any(|file| {
+            let found = Digest::of_file(&self.object(*file));
+            found.ok() != Some(file.digest)
+        })
     }
 
     pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {

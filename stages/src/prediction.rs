@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::StageError;
 use crate::nearest::list_names;
 use crate::output::OutputFile;
+use crate::stage::{Kind, OutputSpec};
 
 /// What a model says of one example. A line of JSON in this order of fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,33 @@ pub struct Prediction {
     #[serde(default)]
     pub gold: Option<String>,
 }
+
+/// The output of a stage that predicts the examples of its input `test`.
+pub const PREDICTIONS: OutputSpec = OutputSpec {
+    name: "predictions",
+    file: "predictions.jsonl",
+    kind: Kind::File,
+    given: Some("test"),
+    doc: "label and probabilities of each example of `test`, in its order",
+};
+
+/// Beside [`PREDICTIONS`].
+pub const ANSWER: OutputSpec = OutputSpec {
+    name: "answer",
+    file: "answer.txt",
+    kind: Kind::File,
+    given: Some("test"),
+    doc: "a line `id,LABEL` for each example of `test`, in its order",
+};
+
+/// The same as [`PREDICTIONS`] for the input `valid`.
+pub const VALID: OutputSpec = OutputSpec {
+    name: "valid",
+    file: "valid.jsonl",
+    kind: Kind::File,
+    given: Some("valid"),
+    doc: "label and probabilities of each example of `valid`",
+};
 
 /// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
 const SUM_TOLERANCE: f64 = 1e-3;

@@ -26,7 +26,7 @@ use crate::error::StageError;
 use crate::event::Event;
 use crate::output::write_json;
 use crate::params::{ParamSpec, Params};
-use crate::prediction::{Prediction, PredictionWriter};
+use crate::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// The stage.
@@ -43,27 +43,9 @@ const INPUTS: &[InputSpec] = &[
 ];
 
 const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec {
-        name: "predictions",
-        file: "predictions.jsonl",
-        kind: Kind::File,
-        given: Some("test"),
-        doc: "label and probabilities of each example of `test`, in its order",
-    },
-    OutputSpec {
-        name: "answer",
-        file: "answer.txt",
-        kind: Kind::File,
-        given: Some("test"),
-        doc: "a line `id,LABEL` for each example of `test`, in its order",
-    },
-    OutputSpec {
-        name: "valid",
-        file: "valid.jsonl",
-        kind: Kind::File,
-        given: Some("valid"),
-        doc: "label and probabilities of each example of `valid`",
-    },
+    PREDICTIONS,
+    ANSWER,
+    VALID,
     OutputSpec {
         name: "metrics",
         file: "metrics.json",

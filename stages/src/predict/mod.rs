@@ -6,6 +6,7 @@ mod inference;
 
 use crate::error::StageError;
 use crate::params::{Default, ParamKind, ParamSpec, Params};
+use crate::prediction::{ANSWER, PREDICTIONS, VALID};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// The stage.
@@ -52,29 +53,7 @@ impl Stage for Predict {
     }
 
     fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[
-            OutputSpec {
-                name: "predictions",
-                file: "predictions.jsonl",
-                kind: Kind::File,
-                given: Some("test"),
-                doc: "label and probabilities of each example of `test`, in its order",
-            },
-            OutputSpec {
-                name: "answer",
-                file: "answer.txt",
-                kind: Kind::File,
-                given: Some("test"),
-                doc: "a line `id,LABEL` for each example of `test`, in its order",
-            },
-            OutputSpec {
-                name: "valid",
-                file: "valid.jsonl",
-                kind: Kind::File,
-                given: Some("valid"),
-                doc: "label and probabilities of each example of `valid`",
-            },
-        ];
+        const OUTPUTS: &[OutputSpec] = &[PREDICTIONS, ANSWER, VALID];
         OUTPUTS
     }
 
