@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pipeline::Stage;
+use crate::pipeline::variants::family;
 use crate::record::Record;
 use crate::store::Store;
 
@@ -17,6 +18,16 @@ const KEPT: usize = 64;
 pub struct Families(Mutex<BTreeMap<String, Arc<Vec<Record>>>>);
 
 impl Store {
+    /// The records that hold a stage's own results, newest first: variants share their history,
+    /// but what another variant made is not meant.
+    pub fn results_of(&self, stage: &Stage) -> impl Iterator<Item = Record> {
+        let (name, own) = (stage.name.clone(), stage.family().to_owned());
+        let of_another =
+            move |record: &Record| record.stage != name && family(&record.stage) == own;
+        let records = self.records_of_stage(stage.family(), usize::MAX).into_iter();
+        records.filter(move |record| !of_another(record))
+    }
+
     /// The records that a stage, or any variant of it, has had: newest first, about `limit`.
     pub fn history_of(&self, stage: &Stage, limit: usize) -> Arc<Vec<Record>> {
         let family = stage.family();

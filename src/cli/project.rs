@@ -203,12 +203,9 @@ impl Project {
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
-        let newest = self.store.records_of_stage(declared.family(), usize::MAX).into_iter();
-        // Variants share their history; what another variant made is not meant.
-        let of_another =
-            |record: &Record| record.stage != stage && family(&record.stage) == declared.family();
-        let newest = newest
-            .filter(|record| !of_another(record))
+        let newest = self
+            .store
+            .results_of(declared)
             .filter(|record| record.outputs.contains_key(output))
             .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
         let record = newest.ok_or_else(|| Error::NotMade {

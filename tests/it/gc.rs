@@ -99,6 +99,20 @@ fn of_a_stage_that_is_not_up_to_date_the_newest_result_stays() {
 }
 
 #[test]
+fn of_variants_that_are_not_up_to_date_the_newest_results_stay() {
+    let project = Project::new(
+        "stages:\n  a: {matrix: {n: [1, 2]}, run: 'echo ${matrix.n} > $OUT_o', outputs: [o]}\n",
+    );
+    project.run(&[]).expect_code(0);
+    let changed = project.read("pipeline.yaml").replace("echo", "echo new");
+    project.write("pipeline.yaml", &changed);
+    gc(&project, &["--keep-last", "0"]);
+    for (variant, made) in [("a@n=1:o", "1\n"), ("a@n=2:o", "2\n")] {
+        assert_eq!(project.pipe(&["cache", "cat", variant]).expect_code(0).stdout, made);
+    }
+}
+
+#[test]
 fn the_last_runs_keep_what_they_used() {
     let project = chain(&[2, 3, 4]);
     // The log: 2, 3, 4, and the plain one.

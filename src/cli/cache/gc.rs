@@ -114,8 +114,8 @@ pub fn alone(store: &Store, wait: bool, console: &Console) -> Result<InUse, Erro
 fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTreeSet<Key>, Error> {
     let (mut roots, others) = hits(project)?;
     for stage in others {
-        let newest = project.store.records_of_stage(&stage, 1);
-        roots.extend(newest.first().map(|record| record.key));
+        let newest = project.store.results_of(&project.pipeline.stages[stage]).next();
+        roots.extend(newest.map(|record| record.key));
     }
     for profile in &project.pipeline.profiles {
         let overrides = Overrides { profile: Some(profile.clone()), ..Overrides::default() };
@@ -131,17 +131,15 @@ fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTre
     Ok(roots)
 }
 
-/// The keys of the stages that are up to date, and the names of the others.
-fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<String>), Error> {
+/// The keys of the stages that are up to date, and the places of the others.
+fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<usize>), Error> {
     let all = project.select(&[])?;
     let plan = project.plan(&all, &BTreeSet::new(), &project.sources(true, true))?;
     let (mut hits, mut others) = (BTreeSet::new(), Vec::new());
     for planned in plan.stages {
         match planned.decision {
             Decision::Hit(record) => drop(hits.insert(record.key)),
-            Decision::Run { .. } | Decision::Wait(_) => {
-                others.push(project.pipeline.stages[planned.stage].name.clone());
-            }
+            Decision::Run { .. } | Decision::Wait(_) => others.push(planned.stage),
         }
     }
     Ok((hits, others))
