@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pipe::record::Record;
+use pipe::stamp::{Stamp, file_clock_ns};
 use pipe::store::Store;
 
 use crate::faults::in_memory;
@@ -215,10 +216,18 @@ pub fn overwrite(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
+const NO_STAMP: Stamp = Stamp { size: 0, modified_ns: 1, changed_ns: 1, inode: 0, device: 0 };
+
 fn copy_of(template: &Project) -> Project {
     let project = Project::new_in(in_memory(), "");
     let (from, to) = (template.path("."), project.path("."));
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    // A source copied in this tick of the clock would not get into the index, and one run would
+    // leave an index where another leaves none.
+    let last = Stamp { changed_ns: file_clock_ns(), ..NO_STAMP };
+    while !last.is_settled(file_clock_ns()) {
+        std::thread::yield_now();
+    }
     project
 }
 
