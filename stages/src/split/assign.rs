@@ -1,4 +1,4 @@
-//! Which part each row goes to: by share or by fold, over whole groups of equal texts.
+//! Which part each row goes to: by share or by fold, over whole groups of rows that belong together.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,6 +13,45 @@ struct Group {
     rows: u32,
 }
 
+/// Which rows stay together: those that one and the same text or opening turn joins, directly or
+/// by way of other rows (a union of sets by their first rows).
+#[derive(Default)]
+pub struct Together {
+    /// Of every row, the first one of its group. Empty as long as each row is one by itself.
+    firsts: Vec<u32>,
+}
+
+impl Together {
+    /// Joins rows with equal keys. There must be as many keys each time.
+    pub fn join<K: Ord>(&mut self, rows: usize, key: impl Fn(usize) -> K) {
+        if self.firsts.is_empty() {
+            self.firsts = (0..rows as u32).collect();
+        }
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        order.sort_unstable_by_key(|&row| (key(row as usize), row));
+        for pair in order.windows(2) {
+            if key(pair[0] as usize) == key(pair[1] as usize) {
+                let (a, b) = (self.first(pair[0]), self.first(pair[1]));
+                self.firsts[a.max(b) as usize] = a.min(b);
+            }
+        }
+        // A row comes after the first of its group, so that one's own first is already known.
+        for row in 0..rows {
+            self.firsts[row] = self.firsts[self.firsts[row] as usize];
+        }
+    }
+
+    /// The first row of a row's group. Shortens the way for the next one (path halving).
+    fn first(&mut self, mut row: u32) -> u32 {
+        while self.firsts[row as usize] != row {
+            let next = self.firsts[self.firsts[row as usize] as usize];
+            self.firsts[row as usize] = next;
+            row = next;
+        }
+        row
+    }
+}
+
 /// The rows in groups, and the groups in strata.
 pub struct Groups {
     /// Row numbers, group after group.
@@ -22,22 +61,23 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups rows by their text (or each by itself), and the groups by the label of their first
+    /// Groups the rows that `together` puts together, and the groups by the label of their first
     /// row (or all in one stratum). `keys` are in the order of the rows.
-    pub fn new(keys: &[TextKey], by_text: bool, by_label: bool) -> Groups {
+    pub fn new(keys: &[TextKey], together: Together, by_label: bool) -> Groups {
         let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-        let text = |row: u32| keys[row as usize].text();
-        if by_text {
-            order.sort_unstable_by_key(|&row| (text(row), row));
+        let firsts = together.firsts;
+        let first = |row: u32| firsts.get(row as usize).copied().unwrap_or(row);
+        if !firsts.is_empty() {
+            order.sort_unstable_by_key(|&row| (first(row), row));
         }
         let mut groups = Vec::new();
         let mut start = 0;
-        for rows in order.chunk_by(|&a, &b| by_text && text(a) == text(b)) {
+        for rows in order.chunk_by(|&a, &b| first(a) == first(b)) {
             groups.push(Group { start, rows: rows.len() as u32 });
             start += rows.len() as u32;
         }
-        // Groups in the order of their first rows; so without equal texts it makes no difference
-        // whether they are grouped.
+        // In the order of their first rows; so where all differ it makes no difference whether
+        // rows are grouped.
         groups.sort_unstable_by_key(|group| order[group.start as usize]);
         let mut strata = vec![Vec::new()];
         for group in groups {

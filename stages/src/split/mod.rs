@@ -2,7 +2,7 @@
 //! fold. Rows are copied byte for byte in the order of the input.
 //!
 //! The input is read twice: for texts and labels, then to copy. In between there are about 30
-//! bytes a row in memory.
+//! bytes a row in memory, or 50 where conversations stay together.
 
 mod assign;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::assign::Groups;
+use self::assign::{Groups, Together};
 use crate::error::StageError;
 use crate::event::Event;
 use crate::example::{Example, TextKey};
@@ -91,6 +91,13 @@ const PARAMS: &[ParamSpec] = &[
               validated with. Sizes are then as near as whole groups allow",
     },
     ParamSpec {
+        name: "group_conversations",
+        kind: ParamKind::Bool,
+        default: Default::Bool(false),
+        doc: "whether rows whose contexts open with the same turn stay together: of answers to \
+              one tweet, none is validated with while another is trained with",
+    },
+    ParamSpec {
         name: "seed",
         kind: ParamKind::Int { min: 0, max: i64::MAX },
         default: Default::Int(42),
@@ -107,7 +114,7 @@ impl Stage for Split {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -153,14 +160,21 @@ impl Stage for Split {
         let path = context.input("examples")?;
         let params = context.params();
         let seed = params.int("seed").unsigned_abs();
-        let (labels, keys) = read_keys(context, path)?;
+        let (labels, keys, openings) = read_keys(context, path)?;
 
-        let groups = Groups::new(&keys, params.bool("group_duplicates"), params.bool("stratify"));
+        let mut together = Together::default();
+        if params.bool("group_duplicates") {
+            together.join(keys.len(), |row| keys[row].text());
+        }
+        if params.bool("group_conversations") {
+            together.join(keys.len(), |row| openings[row]);
+        }
+        let groups = Groups::new(&keys, together, params.bool("stratify"));
         let group_count = groups.len() as u64;
         let folds = params.count("folds") as u16;
         if groups.len() < usize::from(folds.max(2)) {
             let problem = format!(
-                "{} rows in {group_count} groups of equal texts do not fill {} parts",
+                "{} rows in {group_count} groups that stay together do not fill {} parts",
                 keys.len(),
                 folds.max(2)
             );
@@ -228,13 +242,18 @@ impl Part {
 }
 
 /// The first reading: labels, and a key for every row in which no label is 0 and each label its
-/// number plus 1.
-fn read_keys(context: &Context, path: &Path) -> Result<(LabelTable, Vec<TextKey>), StageError> {
+/// number plus 1. With them, where conversations stay together, what each row's conversation opens
+/// with.
+fn read_keys(
+    context: &Context,
+    path: &Path,
+) -> Result<(LabelTable, Vec<TextKey>, Vec<Opening>), StageError> {
+    let conversations = context.params().bool("group_conversations");
     let stratify = context.params().bool("stratify");
     let mut progress = Progress::new(context, "bytes");
     let mut lines = LineReader::open(path)?;
     let mut labels = LabelTable::default();
-    let mut keys = Vec::new();
+    let (mut keys, mut openings) = (Vec::new(), Vec::new());
     while let Some(example) = lines.next_json::<Example>()? {
         let label = match &example.label {
             Some(label) => 1 + labels.number(label).map_err(|problem| lines.error(problem))?,
@@ -247,6 +266,9 @@ fn read_keys(context: &Context, path: &Path) -> Result<(LabelTable, Vec<TextKey>
             return Err(lines.error(format!("more than {MOST_ROWS} rows")));
         }
         keys.push(TextKey::new(&example.text, label));
+        if conversations {
+            openings.push(Opening::of(&example, openings.len()));
+        }
         let (done, total) = lines.bytes();
         progress.update(done, 2 * total);
     }
@@ -254,7 +276,23 @@ fn read_keys(context: &Context, path: &Path) -> Result<(LabelTable, Vec<TextKey>
         let problem = format!("expected at least 2 rows to divide, found {}", keys.len());
         return Err(StageError::File { path: path.to_owned(), problem });
     }
-    Ok((labels, keys))
+    Ok((labels, keys, openings))
+}
+
+/// The first turn of a conversation, or the row itself where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Opening {
+    Turn(TextKey),
+    None(usize),
+}
+
+impl Opening {
+    fn of(example: &Example, row: usize) -> Opening {
+        match example.context.first().map(|turn| turn.trim()).filter(|turn| !turn.is_empty()) {
+            Some(turn) => Opening::Turn(TextKey::new(turn, 0)),
+            None => Opening::None(row),
+        }
+    }
 }
 
 /// The second reading: copies every row to its part.

@@ -226,6 +226,56 @@ fn folds_keep_equal_texts_together_and_differ_by_a_group_at_most() {
     }
 }
 
+/// Rows with the conversation's first turn and the text that a function gives them.
+fn replies(rows: usize, opening_and_text: impl Fn(usize) -> (String, String)) -> String {
+    let row = |index: usize| {
+        let (opening, text) = opening_and_text(index);
+        let context = if opening.is_empty() { json!([]) } else { json!([opening, "turn"]) };
+        json!({"id": index.to_string(), "text": text, "context": context}).to_string() + "\n"
+    };
+    (0..rows).map(row).collect()
+}
+
+#[test]
+fn rows_of_one_conversation_stay_together_where_asked_for() {
+    let examples = replies(200, |row| (format!("opening {}", row / 4), format!("text {row}")));
+    let openings = |done: &Done, part: &str| -> BTreeSet<String> {
+        done.rows(part).iter().map(|row| row["context"][0].to_string()).collect()
+    };
+    let grouped = split(&examples).param("group_conversations", true).run();
+    assert_divides(&grouped, &examples);
+    assert_eq!(sizes(&grouped), (180, 20));
+    assert!(openings(&grouped, "train").is_disjoint(&openings(&grouped, "valid")));
+    assert_eq!(grouped.json("report")["groups"], 50);
+    let ungrouped = split(&examples).run();
+    assert!(!openings(&ungrouped, "train").is_disjoint(&openings(&ungrouped, "valid")));
+    for fold in 0..3 {
+        let folds = split(&examples).param("folds", 3).param("fold", fold);
+        let done = folds.param("group_conversations", true).run();
+        assert!(openings(&done, "train").is_disjoint(&openings(&done, "valid")));
+    }
+}
+
+#[test]
+fn a_text_that_two_conversations_share_joins_them_unless_equal_texts_are_no_group() {
+    // Conversations of two rows; a row shares its text with one of the next conversation.
+    let chain = |row: usize| (format!("opening {}", row / 2), format!("text {}", row.div_ceil(2)));
+    let examples = replies(20, chain);
+    let error = split(&examples).param("group_conversations", true).run().error();
+    assert_eq!(error, "examples.in: 20 rows in 1 groups that stay together do not fill 2 parts");
+    let run = split(&examples).param("group_conversations", true);
+    let done = run.param("group_duplicates", false).run();
+    assert_eq!(done.json("report")["groups"], 10);
+}
+
+#[test]
+fn rows_without_a_conversation_are_each_by_themselves() {
+    let examples = replies(40, |row| (String::new(), format!("text {row}")));
+    let grouped = split(&examples).param("group_conversations", true).run();
+    assert_eq!(grouped.json("report")["groups"], 40);
+    assert_eq!(grouped.text("valid"), split(&examples).run().text("valid"));
+}
+
 #[test]
 fn a_part_without_a_label_is_warned_of() {
     let done = split("{\"id\":\"1\",\"label\":\"A\",\"text\":\"a\"}\n{\"id\":\"2\",\"label\":\"A\",\"text\":\"b\"}\n{\"id\":\"3\",\"label\":\"B\",\"text\":\"c\"}\n").run();
@@ -255,9 +305,9 @@ fn what_cannot_be_divided_is_refused() {
     assert_eq!(error, "examples.in: expected at least 2 rows to divide, found 1");
     let same = examples(9, |_| "same".to_owned());
     let error = split(&same).run().error();
-    assert_eq!(error, "examples.in: 9 rows in 1 groups of equal texts do not fill 2 parts");
+    assert_eq!(error, "examples.in: 9 rows in 1 groups that stay together do not fill 2 parts");
     let error = split(&distinct(9)).param("folds", 10).run().error();
-    assert_eq!(error, "examples.in: 9 rows in 9 groups of equal texts do not fill 10 parts");
+    assert_eq!(error, "examples.in: 9 rows in 9 groups that stay together do not fill 10 parts");
     let error = split(&(distinct(3) + "{\"id\":\"4\"}\n")).run().error();
     assert_eq!(error, "examples.in, line 4: no field `text`; there are `id`");
 }
