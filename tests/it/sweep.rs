@@ -356,7 +356,7 @@ fn the_record_of_runs_of_the_default_pipeline_plans_without_the_network() {
         let planned = ended.events().pop().unwrap();
         (planned["combinations"].clone(), [count("ingest"), count("split"), count("finetune")])
     };
-    assert_eq!(of(&["record"]), (27.into(), [1, 4, 24]));
+    assert_eq!(of(&["record"]), (28.into(), [1, 4, 25]));
     // In small: the epochs and the model are the same for all.
     let small = ["record", "--set", "model=models/small-roberta", "--set", "finetune.epochs=1"];
     assert_eq!(of(&small), (17.into(), [1, 4, 14]));

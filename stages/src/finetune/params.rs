@@ -22,7 +22,12 @@ const fn float(min: f64, max: f64) -> ParamKind {
 const RATE: ParamKind = float(0.0, 0.99);
 
 pub const PARAMS: &[ParamSpec] = &[
-    spec("epochs", int(1, 100_000), Default::Int(4), "passes over the training examples"),
+    spec(
+        "epochs",
+        int(0, 100_000),
+        Default::Int(4),
+        "passes over the training examples; 0: the checkpoint as it is, with its own head",
+    ),
     spec("batch_size", int(1, 1_000_000), Default::Int(32), "examples of one optimiser step"),
     spec(
         "micro_batch",

@@ -40,6 +40,14 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         context.emit(Event::Note { message });
     }
     let loaded = load(base, &config, &options, &chosen.device.autodiff())?;
+    if !loaded.new_parameters.is_empty() && params.int("epochs") == 0 {
+        let problem = format!(
+            "with 0 epochs a head is not trained, and the checkpoint has none that fits; new \
+             parameters: {}",
+            loaded.new_parameters.join(", ")
+        );
+        return Err(StageError::Param { name: "epochs", problem });
+    }
     if !loaded.new_parameters.is_empty() && options.weights == Weights::Pretrained {
         let names = loaded.new_parameters.join(", ");
         context.emit(Event::Note { message: format!("new parameters: {names}") });

@@ -137,6 +137,28 @@ fn the_size_of_micro_batches_changes_no_mask_and_hardly_a_loss() {
 }
 
 #[test]
+fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
+    // One batch is the whole epoch, so an epoch's loss is a step's.
+    let losses = |micro: serde_json::Value| {
+        let run = finetune(&Data::new()).param("micro_batch", micro).param("batch_size", 64);
+        let run = run.param("epochs", 10).param("learning_rate", 1e-3);
+        let run = run.param("dropout", 0.0).param("attention_dropout", 0.0);
+        column(&run.param("classifier_dropout", 0.0).run(), "train_loss")
+    };
+    let whole = losses(64.into());
+    assert_eq!(whole.len(), 10);
+    assert!(whole[9] < whole[0] - 0.01, "nothing is learnt: {whole:?}");
+    for micro in [1, 3, 20] {
+        for (whole, parts) in whole.iter().zip(losses(micro.into())) {
+            assert!(
+                (whole - parts).abs() < 1e-5,
+                "{whole} and {parts} in micro-batches of {micro}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_training_whose_loss_is_no_number_stops_and_says_where() {
     let data = Data::new();
     let model = data.0.path().join("model");
@@ -238,6 +260,28 @@ fn a_head_that_a_checkpoint_brings_predicts_mapped_labels() {
     }
     let error = run().param("label_map", serde_json::json!({"ironic": "SARCASM"})).run().error();
     assert!(error.contains("`ironic`") && error.contains("non_irony, irony"), "{error}");
+}
+
+#[test]
+fn without_an_epoch_a_checkpoint_is_taken_as_it_is_with_its_own_head() {
+    let data = Data::new();
+    let untrained = |model: &str| {
+        let run = finetune(&data).input_path("model", fixture(model));
+        run.param("epochs", 0)
+    };
+    let done = untrained("roberta-irony").run();
+    assert_eq!(done.text("metrics"), "");
+    let probabilities = |model: PathBuf, label: &str| -> Vec<f64> {
+        let run = Run::new("predict").input_path("model", model);
+        let run = run.input_path("test", data.file("test", &rows(6), &LABELS));
+        let rows = run.run().rows("predictions");
+        rows.iter().map(|row| row["probabilities"][label].as_f64().unwrap()).collect()
+    };
+    // The labels are those of the data, in the same order.
+    let taken = probabilities(done.path("model"), "SARCASM");
+    assert_eq!(taken, probabilities(fixture("roberta-irony"), "irony"));
+    let error = untrained("bert-headless").run().error();
+    assert!(error.contains("`epochs`") && error.contains("classifier.weight"), "{error}");
 }
 
 #[test]
