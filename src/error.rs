@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::cli::resources::ResourceError;
 use crate::cli::select::SelectError;
 use crate::file_error::FileError;
+use crate::init::InitError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
 use crate::run_log::RunLogError;
@@ -55,6 +56,8 @@ pub enum Error {
     #[error(transparent)]
     Sweep(#[from] SweepError),
     #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
     Show(#[from] ShowError),
@@ -102,6 +105,7 @@ impl Error {
             }
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::RunLog(error) => error.hint(),
+            Error::Init(error) => error.hint(),
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)
             | Error::Folder(_)

@@ -50,6 +50,7 @@ impl Exit {
             | Error::Plan { .. }
             | Error::Select(_)
             | Error::Sweep(_)
+            | Error::Init(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse

@@ -161,6 +161,30 @@ pub fn sync_folder(path: &Path) -> Result<(), FileError> {
         .map_err(FileError::at("flushing", folder))
 }
 
+/// Writes a file of the user's whole or not at all, over what is there.
+pub fn write_beside(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    place_beside(target, bytes, |from| disk::rename(from, target))
+}
+
+/// As [`write_beside`], but fails if something is there.
+pub fn write_new_beside(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    place_beside(target, bytes, |from| disk::rename_to_new(from, target))
+}
+
+fn place_beside(
+    target: &Path,
+    bytes: &[u8],
+    place: impl Fn(&Path) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let partial = temporary_beside(target);
+    let written = disk::write_new(&partial, bytes).and_then(|()| place(&partial));
+    if written.is_err() {
+        // What matters is the error that follows.
+        let _ = disk::remove_file(&partial);
+    }
+    written.map_err(FileError::at("writing", target))
+}
+
 /// A name beside `target` that no other process uses, for where a rename from the scratch folder
 /// is not possible.
 pub fn temporary_beside(target: &Path) -> PathBuf {

@@ -3,20 +3,24 @@
 mod cache;
 mod carry_out;
 mod diff;
+mod doctor;
 mod explain;
 mod graph;
+mod init;
 mod log;
 pub mod project;
 pub mod resources;
 mod restore;
 mod run;
 pub mod select;
+mod shell;
 mod show;
 mod stage;
 mod stages;
 mod status;
 mod sweep;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -84,10 +88,14 @@ pub struct OverrideOptions {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a commented pipeline for data of your own
+    Init(init::InitOptions),
     /// Run the stages that are not up to date
     Run(run::RunOptions),
     /// Run the pipeline with many combinations of values, and compare what comes of them
     Sweep(sweep::SweepOptions),
+    /// Run, and run again whenever the pipeline or a source changes
+    Watch(run::RunOptions),
     /// Say what is up to date, and why the rest is not
     Status(status::StatusOptions),
     /// Say why a stage would run, field by field
@@ -109,6 +117,14 @@ enum Command {
     Show(show::ShowOptions),
     /// List the built-in stages, or one with its parameters
     Stages(stages::StagesOptions),
+    /// Look at the machine, the pipeline, the store and the network
+    Doctor(doctor::DoctorOptions),
+    /// Print the JSON Schema of `pipeline.yaml`, for editors
+    Schema,
+    /// Print a script that completes commands and options in a shell
+    Completions(shell::CompletionsOptions),
+    /// Print the manual page, or write those of all commands
+    Man(shell::ManOptions),
     /// Run one built-in stage as its manifest says
     #[command(hide = true)]
     Stage { manifest: PathBuf },
@@ -135,6 +151,7 @@ impl Cli {
             Command::Sweep(options) => options.carry_out.json,
             Command::Status(options) => options.json,
             Command::Explain(options) => options.json,
+            Command::Watch(options) => options.carry_out.json,
             _ => false,
         }
     }
@@ -147,7 +164,9 @@ impl Cli {
         }
         let globals = &self.globals;
         match self.command {
+            Command::Init(options) => init::execute(&options, globals, console),
             Command::Run(options) => run::execute(&options, globals, console),
+            Command::Watch(options) => watch::execute(&options, globals, console),
             Command::Sweep(options) => sweep::execute(&options, globals, console),
             Command::Status(options) => status::execute(&options, globals, console),
             Command::Explain(options) => explain::execute(&options, globals, console),
@@ -159,6 +178,10 @@ impl Cli {
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),
+            Command::Doctor(options) => doctor::execute(&options, globals, console),
+            Command::Schema => shell::print_schema(console),
+            Command::Completions(options) => shell::completions(&options, console),
+            Command::Man(options) => shell::man(&options, console),
             Command::Stage { manifest } => Ok(stage::execute(&manifest)),
             Command::Guard => {
                 crate::executor::guard::watch(std::io::stdin());

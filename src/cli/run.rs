@@ -15,7 +15,7 @@ pub struct RunOptions {
     #[command(flatten)]
     select: SelectOptions,
     #[command(flatten)]
-    overrides: OverrideOptions,
+    pub(super) overrides: OverrideOptions,
     /// Say what would run and why, and run nothing
     #[arg(long)]
     dry_run: bool,

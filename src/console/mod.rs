@@ -1,6 +1,7 @@
 //! Everything that is printed: data on standard output, talk on standard error. A reader that
 //! has gone away (`pipe status | head -1`) is no error.
 
+mod doctor_view;
 mod early_error;
 mod explanation;
 mod families;
@@ -25,6 +26,7 @@ use style::{Palette, paint};
 
 use crate::check::Checked;
 use crate::compare::Verified;
+use crate::doctor::Finding;
 use crate::error::Error;
 use crate::gc::Report;
 use crate::gc::usage::Usage;
@@ -231,6 +233,14 @@ impl Console {
             self.note(&format!("{} {hint}", paint(self.err.dim, "hint:")));
         }
         Ok(())
+    }
+
+    /// What the machine, the pipeline, the store and the network are like.
+    pub fn findings(&self, findings: &[Finding], json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => findings.iter().map(json_line).collect(),
+            false => doctor_view::text(findings, &self.out),
+        })
     }
 
     /// Whether a stage is bit-stable.

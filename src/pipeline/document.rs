@@ -9,8 +9,10 @@ use super::problem::Problems;
 use super::variants::family;
 use super::{RESERVED_STAGES, handling, names};
 
-const TOP_KEYS: [&str; 5] = ["vars", "profiles", "resources", "stages", "sweeps"];
-const STAGE_KEYS: [&str; 15] = [
+/// The keys of a pipeline.
+pub const TOP_KEYS: [&str; 5] = ["vars", "profiles", "resources", "stages", "sweeps"];
+/// The keys of a stage.
+pub const STAGE_KEYS: [&str; 15] = [
     "uses",
     "run",
     "inputs",

@@ -93,7 +93,6 @@ impl Project {
         Ended::of(command.envs(environment.iter().copied()).output().unwrap())
     }
 
-    /// `pipe run --json` with these further arguments.
     /// With that much address space.
     #[cfg(feature = "model")]
     #[track_caller]
@@ -105,6 +104,7 @@ impl Project {
         Ended::of(command.output().unwrap())
     }
 
+    /// `pipe run --json` with these further arguments.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.pipe(&[&["run", "--json"], arguments].concat())

@@ -1,0 +1,58 @@
+//! `pipe doctor`: looks at the machine, the pipeline, the store and the network.
+
+use clap::Args;
+
+use crate::cli::project::{Project, locate, pipeline_file};
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::console::text::count;
+use crate::doctor::{self, Finding, State};
+use crate::error::Error;
+use crate::exit::Exit;
+
+#[derive(Debug, Args)]
+pub struct DoctorOptions {
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Ask nobody on the network
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON, one finding a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &DoctorOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let mut findings = vec![doctor::binary()];
+    findings.extend(doctor::machine());
+    findings.push(doctor::accelerator());
+    findings.push(pipeline(options, globals));
+    if let Ok((_, store)) = locate(globals) {
+        findings.push(doctor::store(&store));
+    }
+    findings.push(doctor::hub(options.offline));
+    console.findings(&findings, options.json)?;
+    let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+fn pipeline(options: &DoctorOptions, globals: &Globals) -> Finding {
+    let Ok(file) = pipeline_file(globals) else {
+        let text = "there is no `pipeline.yaml` here or in a folder above".to_owned();
+        return Finding::new("pipeline", State::Note, text)
+            .hint("`pipe init --data FILE` writes one");
+    };
+    match Project::load(globals, &options.overrides.overrides()) {
+        Ok(project) => {
+            let stages = count(project.pipeline.stages.len(), "stage");
+            let text = format!("{}: {stages}, nothing wrong", file.display());
+            Finding::new("pipeline", State::Good, text)
+        }
+        Err(_) => Finding::new("pipeline", State::Bad, format!("{} is wrong", file.display()))
+            .hint("`pipe status` shows where"),
+    }
+}

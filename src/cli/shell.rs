@@ -1,0 +1,71 @@
+//! What is generated from the command line and the tables themselves: completions, manual pages,
+//! the schema of `pipeline.yaml`.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::console::Console;
+use crate::disk;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::file_error::FileError;
+use crate::schema::schema;
+use crate::scratch;
+
+#[derive(Debug, Args)]
+pub struct CompletionsOptions {
+    /// The shell to complete in
+    shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManOptions {
+    /// Write a page for each command into this folder; otherwise the first page is printed
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn completions(options: &CompletionsOptions, console: &Console) -> Result<Exit, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Cli::command(), "pipe", &mut script);
+    console.bytes(&script)?;
+    Ok(Exit::Done)
+}
+
+pub fn man(options: &ManOptions, console: &Console) -> Result<Exit, Error> {
+    let mut root = Cli::command();
+    root.build();
+    let Some(folder) = &options.out else {
+        console.bytes(&page(root)?)?;
+        return Ok(Exit::Done);
+    };
+    disk::create_folders(folder).map_err(FileError::at("making", folder))?;
+    let mut commands = vec![("pipe".to_owned(), root)];
+    while let Some((name, command)) = commands.pop() {
+        for inner in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+            if inner.get_name() != "help" {
+                commands.push((format!("{name}-{}", inner.get_name()), inner.clone()));
+            }
+        }
+        let file = folder.join(format!("{name}.1"));
+        scratch::write_beside(&file, &page(command)?)?;
+    }
+    console.note(&format!("wrote the manual pages into {}", folder.display()));
+    Ok(Exit::Done)
+}
+
+fn page(command: clap::Command) -> Result<Vec<u8>, Error> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    Ok(page)
+}
+
+pub fn print_schema(console: &Console) -> Result<Exit, Error> {
+    // Names, words and numbers always serialize.
+    let text = serde_json::to_string_pretty(&schema(stages::all())).unwrap_or_default();
+    console.data(&(text + "\n"))?;
+    Ok(Exit::Done)
+}

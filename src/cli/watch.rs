@@ -1,0 +1,68 @@
+//! `pipe watch`: runs, and runs again whenever the pipeline's file or a source has changed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::cli::Globals;
+use crate::cli::project::pipeline_file;
+use crate::cli::run::{self, RunOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::pipeline::Pipeline;
+use crate::watching::Snapshot;
+
+/// How often the files are looked at. A change is acted upon when a second look finds no further
+/// one: editors write in several steps.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    let file = pipeline_file(globals)?;
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(Error::Signals)?;
+    }
+    loop {
+        let pipeline = Pipeline::load(&file, &options.overrides.overrides()).ok();
+        // Before the run, so that a change in its midst is not missed.
+        let before = Snapshot::of(&file, pipeline.as_ref());
+        match run::execute(options, globals, console) {
+            Ok(Exit::Interrupted) => return Ok(Exit::Interrupted),
+            Ok(_) => {}
+            Err(error) => {
+                if options.carry_out.json {
+                    console.error_json(&error);
+                }
+                console.error(&error);
+            }
+        }
+        console.note("watching for changes; Ctrl-C ends it");
+        let Some(changed) = wait_for_change(&before, &ended) else { return Ok(Exit::Interrupted) };
+        console.note(&format!("{} changed", shown(&changed)));
+    }
+}
+
+/// The path that changed, or nothing if a signal came.
+fn wait_for_change(before: &Snapshot, ended: &AtomicBool) -> Option<std::path::PathBuf> {
+    let mut last = before.clone();
+    while !ended.load(Ordering::Relaxed) {
+        let now = last.again();
+        if now == last
+            && let Some(changed) = before.first_change(&now)
+        {
+            return Some(changed);
+        }
+        last = now;
+        std::thread::sleep(INTERVAL);
+    }
+    None
+}
+
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,31 @@
+//! What `pipe doctor` found, a line or two each.
+
+use crate::console::style::{Palette, paint};
+use crate::console::text::wrapped;
+use crate::doctor::{Finding, State};
+
+/// How far the texts are moved in: past the sign and the longest name.
+const INDENT: usize = 15;
+
+pub fn text(findings: &[Finding], palette: &Palette) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let sign = match finding.state {
+            State::Good => paint(palette.good, "✓"),
+            State::Note => paint(palette.warning, "!"),
+            State::Bad => paint(palette.bad, "✗"),
+        };
+        // The first line begins with sign and name, in the room that it was moved in by.
+        let body = wrapped(&crate::show::text::printable(&finding.text), INDENT);
+        text.push_str(&format!(
+            "{sign} {:width$}{}",
+            finding.what,
+            body.trim_start(),
+            width = INDENT - 2
+        ));
+        if let Some(hint) = &finding.hint {
+            text.push_str(&paint(palette.dim, &wrapped(hint, INDENT)));
+        }
+    }
+    text
+}

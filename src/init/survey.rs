@@ -1,0 +1,180 @@
+//! What is in a file of examples: its format, its fields, and what their values look like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use csv::ReaderBuilder;
+use serde_json::Value;
+
+use super::InitError;
+use crate::file_error::FileError;
+
+/// So many rows show what a field is.
+const SAMPLED_ROWS: u64 = 20_000;
+
+/// More different values than this are no labels.
+pub const MOST_LABELS: usize = 200;
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// What a file's lines are; the names are those of `ingest`'s `format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Jsonl,
+    Csv,
+    Tsv,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::Csv => "csv",
+            Format::Tsv => "tsv",
+        }
+    }
+}
+
+/// A file of examples.
+#[derive(Debug)]
+pub struct Survey {
+    pub format: Format,
+    /// How many rows were read; the file may have more.
+    pub rows: u64,
+    /// In the order in which they occur.
+    pub fields: Vec<Field>,
+}
+
+/// One field over all rows.
+#[derive(Debug, Default)]
+pub struct Field {
+    pub name: String,
+    /// Rows in which it holds something.
+    pub filled: u64,
+    /// Characters of all its values.
+    pub characters: u64,
+    /// Rows in which it is a list.
+    pub lists: u64,
+    /// How often each value occurs, of the first [`MOST_LABELS`] and one more.
+    pub values: BTreeMap<String, u64>,
+}
+
+impl Field {
+    /// The mean length of what it holds, in characters.
+    pub fn mean_length(&self) -> f64 {
+        self.characters as f64 / self.filled.max(1) as f64
+    }
+
+    fn add(&mut self, value: &str) {
+        if value.trim().is_empty() {
+            return;
+        }
+        self.filled += 1;
+        self.characters += value.chars().count() as u64;
+        if let Some(count) = self.values.get_mut(value) {
+            *count += 1;
+        } else if self.values.len() <= MOST_LABELS {
+            self.values.insert(value.to_owned(), 1);
+        }
+    }
+}
+
+impl Survey {
+    /// Looks at the first rows of a file, all of them in most.
+    pub fn of(path: &Path) -> Result<Survey, InitError> {
+        let mut reader = BufReader::new(File::open(path).map_err(FileError::at("opening", path))?);
+        let start = reader.fill_buf().map_err(FileError::at("reading", path))?;
+        let start = String::from_utf8_lossy(&start[..start.len().min(1 << 16)]).into_owned();
+        let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&start).trim_start();
+        let header = start.lines().next().unwrap_or_default();
+        let survey = if start.starts_with('{') {
+            jsonl(path, reader)?
+        } else if header.matches('\t').count() > header.matches(',').count() {
+            delimited(path, reader, Format::Tsv)?
+        } else {
+            delimited(path, reader, Format::Csv)?
+        };
+        match survey.rows {
+            0 => Err(InitError::Empty { path: path.to_owned() }),
+            _ => Ok(survey),
+        }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+fn jsonl(path: &Path, reader: impl BufRead) -> Result<Survey, InitError> {
+    let mut survey = Survey { format: Format::Jsonl, rows: 0, fields: Vec::new() };
+    for (index, line) in reader.lines().enumerate() {
+        let number = index as u64 + 1;
+        let refused =
+            |problem: String| InitError::Line { path: path.to_owned(), line: number, problem };
+        let line = line.map_err(|error| refused(error.to_string()))?;
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row: Value = serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+        let Value::Object(row) = row else {
+            return Err(refused("expected a JSON object".to_owned()));
+        };
+        for (name, value) in row {
+            let field = survey.field_mut(&name);
+            match value {
+                Value::String(text) => field.add(&text),
+                Value::Number(_) | Value::Bool(_) => field.add(&value.to_string()),
+                Value::Array(_) => {
+                    (field.lists, field.filled) = (field.lists + 1, field.filled + 1)
+                }
+                Value::Null | Value::Object(_) => {}
+            }
+        }
+        survey.rows += 1;
+        if survey.rows == SAMPLED_ROWS {
+            break;
+        }
+    }
+    Ok(survey)
+}
+
+fn delimited(path: &Path, reader: impl BufRead, format: Format) -> Result<Survey, InitError> {
+    let (delimiter, quoting) = if format == Format::Tsv { (b'\t', false) } else { (b',', true) };
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(reader);
+    let refused = |error: csv::Error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        InitError::Line { path: path.to_owned(), line, problem: error.to_string() }
+    };
+    let mut survey = Survey { format, rows: 0, fields: Vec::new() };
+    let header = reader.headers().map_err(refused)?.clone();
+    let mut seen = BTreeSet::new();
+    for name in &header {
+        let name = name.trim_start_matches(BYTE_ORDER_MARK).to_owned();
+        if !seen.insert(name.clone()) {
+            let problem = format!("two columns are called `{name}`");
+            return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
+        }
+        survey.fields.push(Field { name, ..Field::default() });
+    }
+    for record in reader.records().take(SAMPLED_ROWS as usize) {
+        let record = record.map_err(refused)?;
+        for (field, value) in survey.fields.iter_mut().zip(&record) {
+            field.add(value);
+        }
+        survey.rows += 1;
+    }
+    Ok(survey)
+}
+
+impl Survey {
+    fn field_mut(&mut self, name: &str) -> &mut Field {
+        let at = self.fields.iter().position(|field| field.name == name).unwrap_or_else(|| {
+            self.fields.push(Field { name: name.to_owned(), ..Field::default() });
+            self.fields.len() - 1
+        });
+        &mut self.fields[at]
+    }
+}

@@ -1,0 +1,145 @@
+//! `pipe init`: what it guesses of a file, and a pipeline that runs at once.
+
+use std::fmt::Write;
+
+use crate::harness::Project;
+
+/// An empty folder.
+fn folder() -> Project {
+    let project = Project::new("");
+    std::fs::remove_file(project.path("pipeline.yaml")).unwrap();
+    project
+}
+
+/// Headlines of three categories, with a number for each.
+fn news(delimiter: &str) -> String {
+    let mut text = ["nr", "headline", "category"].join(delimiter) + "\n";
+    for row in 0..90 {
+        let (word, category) = [("goal", "sport"), ("soup", "food"), ("chip", "tech")][row % 3];
+        let headline = format!("the {word} number {row} is new");
+        let _ = writeln!(text, "{}", [&row.to_string(), &headline, category].join(delimiter));
+    }
+    text
+}
+
+#[test]
+fn the_pipeline_for_a_csv_file_of_three_labels_runs_at_once() {
+    let project = folder();
+    project.write("news.csv", &news(","));
+    let told = project.pipe(&["init"]).expect_code(0).stderr;
+    for part in ["CSV, 90 rows", "text is in `headline`", "`category`; 3 labels", "food (30)"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let yaml = project.read("pipeline.yaml");
+    assert!(yaml.contains("labels: [food, sport, tech]"), "{yaml}");
+    project.expect_run(&[], "baseline=ran ingest=ran score=ran split=ran");
+    let scores: serde_json::Value = serde_json::from_str(&project.read("scores.json")).unwrap();
+    assert_eq!(scores["valid"]["accuracy"], 1.0, "{scores}");
+}
+
+#[test]
+fn what_is_there_is_not_written_over() {
+    let project = folder();
+    project.write("news.csv", &news(","));
+    project.write("pipeline.yaml", "mine");
+    let told = project.pipe(&["init"]).expect_code(2).stderr;
+    assert!(told.contains("is there already") && told.contains("--out"), "{told}");
+    assert_eq!(project.read("pipeline.yaml"), "mine");
+    project.pipe(&["init", "--out", "other.yaml"]).expect_code(0);
+    project.pipe(&["-f", "other.yaml", "status"]).expect_code(0);
+}
+
+#[test]
+fn the_format_is_seen_in_the_content() {
+    for (name, text, format) in [
+        ("a.csv", news("\t"), "format: tsv"),
+        ("b.csv", "\u{feff}text,label\r\n\"a, \"\"b\"\"\",x\r\nc,y\r\n".to_owned(), "format: csv"),
+        (
+            "c.csv",
+            "{\"text\":\"a\",\"label\":1}\n\n{\"text\":\"b\",\"label\":0}\n".to_owned(),
+            "format: jsonl",
+        ),
+    ] {
+        let project = folder();
+        project.write(name, &text);
+        project.pipe(&["init"]).expect_code(0);
+        assert!(project.read("pipeline.yaml").contains(format), "{name}");
+        project.pipe(&["run", "ingest"]).expect_code(0);
+    }
+}
+
+#[test]
+fn conversations_are_found_and_kept_together() {
+    let project = folder();
+    let row = |row: usize| {
+        let label = ["SARCASM", "NOT_SARCASM"][row % 2];
+        format!(
+            "{{\"id\":\"t{row}\",\"label\":\"{label}\",\"response\":\"r {row}\",\"context\":[\"c\"]}}\n"
+        )
+    };
+    project.write("train.jsonl", &(0..20).map(row).collect::<String>());
+    project.write("test.jsonl", &(0..5).map(row).collect::<String>());
+    let told = project.pipe(&["init"]).expect_code(0).stderr;
+    assert!(told.contains("the context in `context`"), "{told}");
+    let yaml = project.read("pipeline.yaml");
+    for part in ["group_conversations: true", "test: test.jsonl", "publish: {answer: answer.txt}"] {
+        assert!(yaml.contains(part), "{part}: {yaml}");
+    }
+    project.pipe(&["status"]).expect_code(0);
+}
+
+#[test]
+fn with_a_model_the_baseline_is_what_it_is_scored_against() {
+    let project = folder();
+    project.write("news.csv", &news(","));
+    project.pipe(&["init", "--model", "hub:owner/name"]).expect_code(0);
+    let yaml = project.read("pipeline.yaml");
+    assert!(yaml.contains("valid: predict:valid, against: baseline:valid"), "{yaml}");
+    let stages = project.pipe(&["status", "--json"]).expect_code(0).events();
+    let stages = stages.iter().filter(|it| it["stage"].is_string()).count();
+    assert_eq!(stages, 7);
+}
+
+#[test]
+fn names_that_yaml_would_read_otherwise_are_quoted() {
+    let project = folder();
+    let mut text = "the text,is: it #1\n".to_owned();
+    for label in ["yes", "1", "a: b", "${HOME}", "it's \"so\"", "é"] {
+        let cell = format!("\"{}\"", label.replace('"', "\"\""));
+        (0..3).for_each(|row| {
+            let _ = writeln!(text, "some words of row {row},{cell}");
+        });
+    }
+    project.write("odd.csv", &text);
+    project.pipe(&["init", "--label", "is: it #1"]).expect_code(0);
+    project.pipe(&["run", "ingest"]).expect_code(0);
+    let report = project.pipe(&["cache", "cat", "ingest:report"]).expect_code(0).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["train"]["rows"], 18, "{report}");
+}
+
+#[test]
+fn what_cannot_be_guessed_is_asked_for() {
+    let project = folder();
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        let told = project.pipe(&[&["init"], arguments].concat()).expect_code(2).stderr;
+        for part in parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!project.path("pipeline.yaml").exists());
+    };
+    refused(&[], &["there is no .jsonl, .csv or .tsv here", "--data FILE"]);
+    project.write("a.csv", "one,two\n1,2\n3,4\n5,6\n7,8\n9,10\n11,12\n13,14\n");
+    refused(&[], &["no field of `a.csv` looks like the label", "--label", "`one`, `two`"]);
+    refused(&["--label", "tow"], &["no field `tow`", "did you mean `two`?"]);
+    project.write("b.csv", "text,label\n");
+    refused(&[], &["there are `a.csv`, `b.csv`"]);
+    refused(&["--data", "b.csv"], &["`b.csv` has no rows"]);
+    refused(&["--data", "c.csv"], &["opening `c.csv`"]);
+    project.write("b.csv", "text,label\na,x\nb,x\n");
+    refused(&["--data", "b.csv", "--label", "label"], &["fewer than two values"]);
+    project.write("b.csv", "text,label\na,x\nb,y,z\n");
+    refused(&["--data", "b.csv"], &["b.csv, line 3"]);
+    project.write("d.jsonl", "{\"text\":\"a\",\"label\":\"x\"}\n[1]\n");
+    refused(&["--data", "d.jsonl"], &["d.jsonl, line 2: expected a JSON object"]);
+}
