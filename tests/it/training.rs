@@ -148,3 +148,34 @@ fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     assert!(notes.iter().any(|note| note == again), "{notes:?}");
     assert!(notes.iter().any(|note| note.starts_with("memory is short")), "{notes:?}");
 }
+
+/// The first lines of a file of the sample, in the project.
+fn beginning(project: &Project, name: &str, lines: usize) -> String {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/data/sample");
+    let text = fs::read_to_string(format!("{sample}/{name}.jsonl")).unwrap();
+    let text: String = text.lines().take(lines).flat_map(|line| [line, "\n"]).collect();
+    project.write(&format!("{name}.jsonl"), &text);
+    format!("{name}={}", project.path(&format!("{name}.jsonl")).display())
+}
+
+#[test]
+fn the_record_of_runs_is_repeated_in_small() {
+    let project = Project::new("");
+    let (train, test) = (beginning(&project, "train", 120), beginning(&project, "test", 24));
+    let pipeline = concat!(env!("CARGO_MANIFEST_DIR"), "/pipeline.yaml");
+    let mut arguments = vec!["-f", pipeline, "--cache", "store", "sweep", "record", "--csv"];
+    for setting in [&train, &test, "model=models/small-roberta", "finetune.epochs=1"] {
+        arguments.extend(["--set", setting]);
+    }
+    let ended = project.pipe(&arguments).expect_code(0);
+    let mut rows = ended.stdout.lines();
+    let header: Vec<&str> = rows.next().unwrap().split(',').collect();
+    let score = header.iter().position(|name| *name == "score.test_f1").unwrap();
+    let scores: Vec<f64> =
+        rows.map(|row| row.split(',').nth(score).unwrap().parse().unwrap()).collect();
+    assert_eq!(scores.len(), 17, "{}", ended.stdout);
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let again = project.pipe(&arguments).expect_code(0);
+    assert_eq!(again.stdout, ended.stdout);
+    assert!(!again.stderr.contains("finetune  runs"), "{}", again.stderr);
+}
