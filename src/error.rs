@@ -55,6 +55,11 @@ pub enum Error {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// No stage reads a model that could classify.
+    #[error("there is no model to classify with")]
+    NoModel,
+    #[error("classifying: {0}")]
+    Classify(Box<stages::StageError>),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(transparent)]
@@ -106,6 +111,10 @@ impl Error {
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
+            Error::Classify(error) => error.hint(),
+            Error::NoModel => {
+                Some("name one with `--model`: a folder, or `stage:output`".to_owned())
+            }
             Error::File(error) => error.hint().map(str::to_owned),
             Error::Pipeline(_)
             | Error::Folder(_)

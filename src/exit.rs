@@ -51,12 +51,14 @@ impl Exit {
             | Error::Select(_)
             | Error::Sweep(_)
             | Error::Init(_)
+            | Error::NoModel
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse
             | Error::NoInputs { .. }
             | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)
+            | Error::Classify(_)
             | Error::Output(_)
             | Error::Signals(_)
             | Error::NotMade { .. } => Exit::Failed,

@@ -2,6 +2,8 @@
 
 mod cache;
 mod carry_out;
+#[cfg(feature = "model")]
+mod classify;
 mod diff;
 mod doctor;
 mod explain;
@@ -115,6 +117,9 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
     Show(show::ShowOptions),
+    /// Classify texts with a finished model
+    #[cfg(feature = "model")]
+    Classify(classify::ClassifyOptions),
     /// List the built-in stages, or one with its parameters
     Stages(stages::StagesOptions),
     /// Look at the machine, the pipeline, the store and the network
@@ -177,6 +182,8 @@ impl Cli {
             Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
+            #[cfg(feature = "model")]
+            Command::Classify(options) => classify::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),
             Command::Doctor(options) => doctor::execute(&options, globals, console),
             Command::Schema => shell::print_schema(console),

@@ -1,6 +1,8 @@
 //! Everything that is printed: data on standard output, talk on standard error. A reader that
 //! has gone away (`pipe status | head -1`) is no error.
 
+#[cfg(feature = "model")]
+mod classified_view;
 mod doctor_view;
 mod early_error;
 mod explanation;
@@ -23,6 +25,9 @@ pub use plan_view::stage_sentence as sentence;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
+
+#[cfg(feature = "model")]
+use stages::{ingest::texts::Text, prediction::Prediction};
 
 use crate::check::Checked;
 use crate::compare::Verified;
@@ -240,6 +245,15 @@ impl Console {
         self.data(&match json {
             true => findings.iter().map(json_line).collect(),
             false => doctor_view::text(findings, &self.out),
+        })
+    }
+
+    /// Texts and what a model says of them.
+    #[cfg(feature = "model")]
+    pub fn classified(&self, rows: &[(Text, Prediction)], json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => classified_view::json(rows),
+            false => classified_view::text(rows, &self.out),
         })
     }
 

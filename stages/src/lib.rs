@@ -18,6 +18,8 @@
 //! Without the feature `model`, `finetune` and `predict` can be planned but not run.
 
 pub mod baseline;
+#[cfg(feature = "model")]
+pub mod classify;
 pub mod ensemble;
 pub mod error;
 pub mod event;

@@ -1,6 +1,7 @@
 //! The integration tests of `pipe`: one binary, a module for each part.
 
 mod choosing;
+mod classify;
 mod cli;
 mod corpus;
 mod death;

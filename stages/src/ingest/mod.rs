@@ -10,6 +10,7 @@ mod jsonl;
 mod report;
 mod row;
 mod source;
+pub mod texts;
 
 use std::collections::BTreeMap;
 use std::path::Path;

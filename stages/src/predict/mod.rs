@@ -2,7 +2,9 @@
 //! checkpoint that brings a head of its own.
 
 #[cfg(feature = "model")]
-mod inference;
+pub mod deciding;
+#[cfg(feature = "model")]
+pub mod inference;
 
 use crate::error::StageError;
 use crate::params::{Default, ParamKind, ParamSpec, Params};

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+pub(crate) use compose::Composer;
 pub use file::{TokenFile, TokenInfo, TokenWriter};
+pub(crate) use rows::Row;
 
 use crate::error::StageError;
 use crate::event::Event;
@@ -21,10 +23,10 @@ use crate::model::ModelConfig;
 use crate::params::{Default, ParamKind, ParamSpec, Params};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 use crate::text::{TextTokenizer, TweetNormalizer};
-use compose::{Composed, Composer, Mode, Side};
+use compose::{Composed, Mode, Side};
 use labels::Labels;
 use report::{Counts, Report};
-use rows::{Batch, Row, Rows, parse};
+use rows::{Batch, Rows, parse};
 
 /// The inputs of examples, in the order in which they are tokenized.
 const EXAMPLES: [&str; 3] = ["train", "valid", "test"];
@@ -238,7 +240,8 @@ fn run(context: &Context) -> Result<(), StageError> {
     write_report(context.output("report")?, &report)
 }
 
-fn composer(
+/// How the parameters say that examples become sequences of this model.
+pub(crate) fn composer(
     params: &Params,
     config: &ModelConfig,
     tokenizer: &TextTokenizer,

@@ -35,14 +35,7 @@ pub fn probabilities(
     let mut done = 0;
     for rows in evaluation_batches(&lengths, batch_size) {
         let sequences = rows.iter().map(|row| (tokens.ids(*row), tokens.types(*row)));
-        let batch = Batch::new(sequences, tokens.pad_id());
-        let logits: Tensor<2> = model.logits(&batch, None);
-        let values = activation::softmax(logits, 1).try_into_vec_as::<f32>().map_err(|error| {
-            StageError::Unavailable {
-                what: "the result of the device".to_owned(),
-                problem: error.to_string(),
-            }
-        })?;
+        let values = batch_probabilities(model, &Batch::new(sequences, tokens.pad_id()))?;
         for (row, values) in rows.iter().zip(values.chunks(classes)) {
             result[row * classes..(row + 1) * classes].copy_from_slice(values);
         }
@@ -50,6 +43,17 @@ pub fn probabilities(
         progress(done);
     }
     Ok(result)
+}
+
+/// Class probabilities of one batch, row-major `[rows, classes]`.
+pub fn batch_probabilities(model: &Classifier, batch: &Batch) -> Result<Vec<f32>, StageError> {
+    let logits: Tensor<2> = model.logits(batch, None);
+    activation::softmax(logits, 1).try_into_vec_as::<f32>().map_err(|error| {
+        StageError::Unavailable {
+            what: "the result of the device".to_owned(),
+            problem: error.to_string(),
+        }
+    })
 }
 
 /// Compares probabilities with the classes they should have favoured.

@@ -1,0 +1,122 @@
+//! `pipe classify`: texts through a finished model, the pipeline's own or any folder.
+
+mod settings;
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use stages::classify::TextClassifier;
+use stages::ingest::texts::{Text, TextFormat, read_texts};
+use stages::prediction::Prediction;
+
+use self::settings::{Settings, settings};
+use crate::cli::carry_out::device;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::file_error::FileError;
+
+#[derive(Debug, Args)]
+pub struct ClassifyOptions {
+    /// The texts; without any, and without `--file`, those of standard input, one a line
+    text: Vec<String>,
+    /// A file of texts
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    input: Option<PathBuf>,
+    /// What that file is: a text a line, or JSONL, CSV or TSV with the fields of `ingest`
+    #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "input")]
+    format: InputFormat,
+    /// The model: `stage:output`, or a folder; by default what the stage `predict` reads
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// A turn of the conversation before the texts; may be repeated, the oldest first
+    #[arg(long, value_name = "TURN")]
+    context: Vec<String>,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    device: String,
+    /// Print JSON, an object for each text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum InputFormat {
+    /// Plain if the name ends in `.txt`
+    Auto,
+    Plain,
+    Fields,
+}
+
+/// Texts of a file that go through the model together.
+const CHUNK: usize = 512;
+
+pub fn execute(
+    options: &ClassifyOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let overrides = options.overrides.overrides();
+    let wanted = options.model.as_deref();
+    let Settings { folder, ingest, tokenize, predict, .. } =
+        settings(wanted, globals, &overrides, console)?;
+    let failed = |error| Error::Classify(Box::new(error));
+    let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device)
+        .map_err(failed)?;
+    let classify = |texts: Vec<Text>| {
+        let shown = texts.clone();
+        let cleaned: Vec<Text> = texts
+            .into_iter()
+            .map(|mut text| {
+                if text.context.is_empty() {
+                    text.context.clone_from(&options.context);
+                }
+                text.cleaned(&ingest)
+            })
+            .collect();
+        let predictions = classifier.classify(&cleaned).map_err(failed)?;
+        let rows: Vec<(Text, Prediction)> = shown.into_iter().zip(predictions).collect();
+        Ok::<(), Error>(console.classified(&rows, options.json)?)
+    };
+    let plain = |text: &str| Text { text: text.to_owned(), ..Text::default() };
+    if !options.text.is_empty() {
+        classify(options.text.iter().map(|text| plain(text)).collect())?;
+    } else if let Some(file) = &options.input {
+        // An error of ours must come through the reader.
+        let mut ended = Ok(());
+        let read = read_texts(file, format(options.format, file), &ingest, CHUNK, |texts| {
+            if ended.is_ok() {
+                ended = classify(texts);
+            }
+            Ok(())
+        });
+        ended?;
+        read.map_err(failed)?;
+    } else {
+        let stdin = std::io::stdin().lock();
+        let asks = std::io::stdin().is_terminal();
+        if asks {
+            console.note(&format!("on {}; a text a line, Ctrl-D ends it", classifier.device));
+        }
+        for line in stdin.lines() {
+            let line = line.map_err(FileError::at("reading", Path::new("standard input")))?;
+            if !line.trim().is_empty() {
+                classify(vec![plain(line.trim_end())])?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn format(wanted: InputFormat, file: &Path) -> TextFormat {
+    let is_text = || file.extension().is_some_and(|it| it.eq_ignore_ascii_case("txt"));
+    match wanted {
+        InputFormat::Plain => TextFormat::Plain,
+        InputFormat::Auto if is_text() => TextFormat::Plain,
+        InputFormat::Auto | InputFormat::Fields => TextFormat::Fields,
+    }
+}

@@ -1,0 +1,41 @@
+//! Texts and their labels: a line each.
+
+use serde_json::json;
+use stages::ingest::texts::Text;
+use stages::prediction::Prediction;
+
+use crate::console::style::{Palette, paint};
+use crate::console::text::WIDTH;
+use crate::show::text::{columns, fit, printable};
+
+/// The label, its probability, and as much of the text as the line holds.
+pub fn text(rows: &[(Text, Prediction)], palette: &Palette) -> String {
+    let labels = rows.iter().flat_map(|(_, prediction)| prediction.probabilities.keys());
+    let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
+    let mut text = String::new();
+    for (given, prediction) in rows {
+        let label = printable(&prediction.label);
+        let gap = " ".repeat(width.saturating_sub(columns(&label)));
+        let probability = prediction.probabilities.get(&prediction.label).copied().unwrap_or(0.0);
+        let rest = fit(&printable(&given.text), WIDTH.saturating_sub(width + 10));
+        let label = paint(palette.name, &label);
+        text.push_str(&format!("{label}{gap}  {probability:.4}  {rest}\n"));
+    }
+    text
+}
+
+/// An object a line.
+pub fn json(rows: &[(Text, Prediction)]) -> String {
+    let object = |(given, prediction): &(Text, Prediction)| {
+        let mut object = json!({
+            "text": given.text,
+            "label": prediction.label,
+            "probabilities": prediction.probabilities,
+        });
+        if let Some(id) = &given.id {
+            object["id"] = id.as_str().into();
+        }
+        object.to_string() + "\n"
+    };
+    rows.iter().map(object).collect()
+}

@@ -1,0 +1,99 @@
+//! `pipe classify`: what it says is what the pipeline would say.
+
+#![cfg(feature = "model")]
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::Project;
+use crate::job::{ALL_RAN, project_of_epochs};
+
+fn trained() -> Project {
+    let project = project_of_epochs(1);
+    project.expect_run(&[], ALL_RAN);
+    project
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_file_of_tweets_gets_the_labels_that_the_pipeline_gave_them() {
+    let project = trained();
+    let said = lines(&project.pipe(&["cache", "cat", "predict:predictions"]).expect_code(0).stdout);
+    let arguments = ["classify", "--input", "data/sample/test.jsonl", "--json"];
+    let found = lines(&project.pipe(&arguments).expect_code(0).stdout);
+    assert_eq!(found.len(), 120);
+    for (said, found) in said.iter().zip(&found) {
+        assert_eq!(said["id"], found["id"]);
+        assert_eq!(said["label"], found["label"]);
+        let probability = |row: &Value| row["probabilities"]["SARCASM"].as_f64().unwrap();
+        assert!((probability(said) - probability(found)).abs() < 1e-6, "{said} and {found}");
+    }
+}
+
+#[test]
+fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
+    let project = trained();
+    let texts = ["@USER what a lovely day", "I am so tired"];
+    let arguments = [&["classify", "--json"], &texts[..]].concat();
+    let given = lines(&project.pipe(&arguments).expect_code(0).stdout);
+    // What `ingest` takes out of tweets is taken out here too.
+    let without = lines(&project.pipe(&["classify", "--json", " what a lovely day"]).stdout);
+    assert_eq!(given[0]["probabilities"], without[0]["probabilities"]);
+    project.write("texts.txt", &(texts.join("\n\n") + "\n"));
+    let of_file = project.pipe(&["classify", "--json", "--input", "texts.txt"]).expect_code(0);
+    assert_eq!(lines(&of_file.stdout), given);
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" classify --json < texts.txt", env!("CARGO_BIN_EXE_pipe")]);
+    command.current_dir(project.path(".")).env_remove("PIPE_CACHE").stderr(Stdio::inherit());
+    let piped = lines(&String::from_utf8(command.output().unwrap().stdout).unwrap());
+    for (piped, given) in piped.iter().zip(&given) {
+        // Alone or in a batch, up to rounding.
+        assert_eq!((&piped["text"], &piped["label"]), (&given["text"], &given["label"]));
+    }
+    assert_eq!(piped.len(), 2);
+    let shown = project.pipe(&["classify", texts[0], "a\tb\u{1b}[31m"]).expect_code(0).stdout;
+    assert!(shown.lines().all(|line| line.contains("SARCASM  0.")), "{shown}");
+    assert!(!shown.contains('\u{1b}') && shown.lines().count() == 2, "{shown}");
+}
+
+#[test]
+fn the_model_may_be_an_artifact_or_a_folder_without_any_pipeline() {
+    let project = trained();
+    let all = |arguments: &[&str]| project.pipe(&[&["classify", "--json"], arguments].concat());
+    let own = all(&["well done"]).expect_code(0).stdout;
+    assert_eq!(all(&["--model", "finetune:model", "well done"]).expect_code(0).stdout, own);
+    std::fs::create_dir(project.path("copy")).unwrap();
+    for name in ["config.json", "model.safetensors", "vocab.json", "merges.txt"] {
+        let artifact = format!("finetune:model/{name}");
+        let command = format!("\"$0\" cache cat {artifact} > copy/{name}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command, env!("CARGO_BIN_EXE_pipe")]).current_dir(project.path("."));
+        assert!(shell.env_remove("PIPE_CACHE").status().unwrap().success(), "{name}");
+    }
+    assert_eq!(all(&["--model", "copy", "well done"]).expect_code(0).stdout, own);
+    std::fs::remove_file(project.path("pipeline.yaml")).unwrap();
+    assert_eq!(all(&["--model", "copy", "well done"]).expect_code(0).stdout, own);
+    let told = all(&["well done"]).expect_code(2).stderr;
+    assert!(told.contains("pipeline.yaml"), "{told}");
+}
+
+#[test]
+fn what_cannot_classify_is_told_in_words() {
+    let project = project_of_epochs(1);
+    let told = |arguments: &[&str], code: i32| {
+        project.pipe(&[&["classify"], arguments].concat()).expect_code(code).stderr
+    };
+    let early = told(&["a"], 1);
+    assert!(early.contains("`finetune:model` is not made yet") && early.contains("pipe run"), "{early}");
+    let headless = told(&["--model", "models/small-roberta", "a"], 1);
+    assert!(headless.contains("classifying:"), "{headless}");
+    project.write("bad.jsonl", "{\"response\": 1}\n");
+    project.expect_run(&[], ALL_RAN);
+    let bad = told(&["--input", "bad.jsonl"], 1);
+    assert!(bad.contains("bad.jsonl, line 1"), "{bad}");
+    assert!(told(&["--input", "none.jsonl"], 1).contains("none.jsonl"));
+}
