@@ -55,6 +55,9 @@ pub enum Error {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// No artifact of the pipeline holds it.
+    #[error("no result of this pipeline has an example `{id}`")]
+    NoRow { id: String },
     /// No stage reads a model that could classify.
     #[error("there is no model to classify with")]
     NoModel,
@@ -112,6 +115,9 @@ impl Error {
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
+            Error::NoRow { .. } => Some(
+                "`pipe show ingest:test` shows ids; what has not run yet has no rows".to_owned(),
+            ),
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())
             }

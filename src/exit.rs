@@ -52,6 +52,7 @@ impl Exit {
             | Error::Sweep(_)
             | Error::Init(_)
             | Error::NoModel
+            | Error::NoRow { .. }
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse

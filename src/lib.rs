@@ -112,3 +112,4 @@ pub mod suggest;
 pub mod sweep;
 pub mod tree;
 pub mod watching;
+pub mod why_row;

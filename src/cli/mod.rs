@@ -23,6 +23,7 @@ mod status;
 mod sweep;
 mod verify;
 mod watch;
+mod why_row;
 
 use std::path::PathBuf;
 
@@ -117,6 +118,8 @@ enum Command {
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
     Show(show::ShowOptions),
+    /// Trace one answer back: source, tokens, probabilities, and which results disagree
+    WhyRow(why_row::WhyRowOptions),
     /// Classify texts with a finished model
     #[cfg(feature = "model")]
     Classify(classify::ClassifyOptions),
@@ -182,6 +185,7 @@ impl Cli {
             Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
+            Command::WhyRow(options) => why_row::execute(&options, globals, console),
             #[cfg(feature = "model")]
             Command::Classify(options) => classify::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),

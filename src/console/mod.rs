@@ -17,6 +17,7 @@ mod summary;
 mod sweep_view;
 pub mod text;
 mod verify_view;
+mod why_row_view;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -44,6 +45,7 @@ use crate::run_log::LoggedRun;
 use crate::store::Store;
 use crate::sweep::combine::Row;
 use crate::sweep::table::{self, Table};
+use crate::why_row::WhyRow;
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -254,6 +256,14 @@ impl Console {
         self.data(&match json {
             true => classified_view::json(rows),
             false => classified_view::text(rows, &self.out),
+        })
+    }
+
+    /// An answer traced back.
+    pub fn why_row(&self, why: &WhyRow, json: bool) -> io::Result<()> {
+        self.data(&match json {
+            true => json_line(why),
+            false => why_row_view::text(why, &self.out, self.verbose),
         })
     }
 

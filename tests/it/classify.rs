@@ -88,7 +88,10 @@ fn what_cannot_classify_is_told_in_words() {
         project.pipe(&[&["classify"], arguments].concat()).expect_code(code).stderr
     };
     let early = told(&["a"], 1);
-    assert!(early.contains("`finetune:model` is not made yet") && early.contains("pipe run"), "{early}");
+    assert!(
+        early.contains("`finetune:model` is not made yet") && early.contains("pipe run"),
+        "{early}"
+    );
     let headless = told(&["--model", "models/small-roberta", "a"], 1);
     assert!(headless.contains("classifying:"), "{headless}");
     project.write("bad.jsonl", "{\"response\": 1}\n");

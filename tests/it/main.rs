@@ -35,3 +35,4 @@ mod training;
 mod verify;
 mod versions;
 mod watch;
+mod why_row;

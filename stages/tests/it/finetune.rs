@@ -140,7 +140,8 @@ fn the_size_of_micro_batches_changes_no_mask_and_hardly_a_loss() {
 fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
     // One batch is the whole epoch, so an epoch's loss is a step's.
     let losses = |micro: serde_json::Value| {
-        let run = finetune(&Data::new()).param("micro_batch", micro).param("batch_size", 64);
+        let data = Data::new();
+        let run = finetune(&data).param("micro_batch", micro).param("batch_size", 64);
         let run = run.param("epochs", 10).param("learning_rate", 1e-3);
         let run = run.param("dropout", 0.0).param("attention_dropout", 0.0);
         column(&run.param("classifier_dropout", 0.0).run(), "train_loss")

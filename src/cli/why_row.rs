@@ -1,0 +1,48 @@
+//! `pipe why-row ID`: one answer traced back.
+
+use clap::Args;
+
+use crate::cli::project::Project;
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::pipeline::Stage;
+use crate::why_row::{Ground, why_row};
+
+#[derive(Debug, Args)]
+pub struct WhyRowOptions {
+    /// The id of an example
+    id: String,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(
+    options: &WhyRowOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let sources = project.sources(true, true);
+    let record = |stage: &Stage| {
+        let output = stage.outputs.first()?;
+        // A stage without a result has nothing to say.
+        Some(project.find(&format!("{}:{}", stage.name, output.name), console).ok()?.0)
+    };
+    let ground = Ground {
+        pipeline: &project.pipeline,
+        store: &project.store,
+        sources: &sources,
+        record: &record,
+    };
+    let why = why_row(&options.id, &ground);
+    if why.example.is_none() && why.said.is_empty() && why.others == 0 {
+        return Err(Error::NoRow { id: options.id.clone() });
+    }
+    console.why_row(&why, options.json)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,90 @@
+//! One answer traced back, as text.
+
+use crate::console::style::{Palette, paint};
+use crate::console::text::{count, wrapped};
+use crate::show::text::printable;
+use crate::why_row::{Said, WhyRow};
+
+/// Where the texts begin, after the names of the lines.
+const INDENT: usize = 10;
+/// Of disagreeing results so many are listed, unless one asks for all.
+const SHOWN: usize = 5;
+
+pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, body: &str| {
+        let body = wrapped(body, INDENT);
+        let body = if body.is_empty() { "\n" } else { body.trim_start() };
+        text.push_str(&format!("{}{body}", paint(palette.dim, &format!("{name:INDENT$}"))));
+    };
+    if let Some(found) = &why.example {
+        for (index, turn) in found.context.iter().enumerate() {
+            line(if index == 0 { "context" } else { "" }, &format!("· {}", printable(turn)));
+        }
+        line("text", &printable(&found.text));
+        if let Some(label) = &found.label {
+            line("label", &printable(label));
+        }
+        let file =
+            found.file.as_ref().map_or("a download".into(), |file| file.display().to_string());
+        let at = if found.line > 0 { format!(", line {}", found.line) } else { String::new() };
+        line("source", &format!("{}{at} ({})", printable(&file), found.artifact));
+    }
+    if let Some(part) = &why.part {
+        line("part", part);
+    }
+    for tokens in &why.tokens {
+        let texts = match tokens.texts.is_empty() {
+            true => tokens.ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            false => tokens.texts.iter().map(|text| printable(text)).collect(),
+        };
+        let many = count(tokens.ids.len(), "token");
+        line("tokens", &format!("{} ({many}, {})", texts.join(" "), tokens.artifact));
+    }
+    for said in &why.said {
+        line("answer", &answer(said));
+    }
+    match (why.others, why.disagreeing.len()) {
+        (0, _) => {}
+        (others, 0) => {
+            line("others", &format!("{} in the store: all agree", count(others, "other result")))
+        }
+        (others, disagree) => {
+            line(
+                "others",
+                &format!(
+                    "{} in the store, {disagree} of them disagree:",
+                    count(others, "other result")
+                ),
+            );
+            let shown = if all { disagree } else { SHOWN };
+            for other in why.disagreeing.iter().take(shown) {
+                let probability = other.probability.map_or(String::new(), |it| format!(" {it:.4}"));
+                let run = match &other.run {
+                    Some(run) => format!("run {run}"),
+                    None => format!("key {:.12}", other.key.to_string()),
+                };
+                line(
+                    "",
+                    &format!("{}{probability} by {} ({run})", printable(&other.label), other.stage),
+                );
+            }
+            if disagree > shown {
+                line("", &format!("… {} more, with -v", disagree - shown));
+            }
+        }
+    }
+    text
+}
+
+fn answer(said: &Said) -> String {
+    let of_label = said.probabilities.get(&said.label);
+    let probability = of_label.map_or(String::new(), |it| format!(" {it:.4}"));
+    let truth = match &said.gold {
+        Some(gold) if *gold == said.label => ", which is right".to_owned(),
+        Some(gold) => format!(", but it is {}", printable(gold)),
+        None => String::new(),
+    };
+    let threshold = said.threshold.map_or(String::new(), |it| format!(", threshold {it:.4}"));
+    format!("{}{probability}{truth} ({}{threshold})", printable(&said.label), said.artifact)
+}
