@@ -1,6 +1,8 @@
 //! `pipe show STAGE:OUTPUT`: an artifact in readable form.
 
 use clap::Args;
+use stages::model::ModelConfig;
+use stages::text::TextTokenizer;
 
 use crate::cli::cache::check_intact;
 use crate::cli::project::Project;
@@ -10,8 +12,11 @@ use crate::console::text::WIDTH;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
+use crate::key::ActionField;
+use crate::pipeline::Stage;
+use crate::record::Record;
 use crate::run::prepare::link_artifact;
-use crate::show::{self, show};
+use crate::show::{self, show, show_tokens};
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {
@@ -39,8 +44,30 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
     check_intact(&project.store, artifact.content)?;
     link_artifact(artifact.content, &link, &project.store)?;
     let options = show::ShowOptions { width: WIDTH, rows: options.rows, json: options.json };
+    if is_tokens(&record, &output) {
+        let tokenizer = stage.and_then(|stage| tokenizer_of(stage, &project));
+        // What cannot be read as tokens is shown as the file that it is.
+        if let Ok(text) = show_tokens(&link, tokenizer.as_ref(), &options) {
+            console.data(&text)?;
+            return Ok(Exit::Done);
+        }
+    }
     let mut text = Vec::new();
     show(&link, &options, &mut text)?;
     console.bytes(&text)?;
     Ok(Exit::Done)
+}
+
+fn is_tokens(record: &Record, output: &str) -> bool {
+    let by_tokenize = match &record.fields.action {
+        ActionField::Builtin { name, .. } => name == "tokenize",
+        ActionField::Command { .. } => false,
+    };
+    by_tokenize && output != "report"
+}
+
+/// The tokenizer that the stage reads, if it is at hand and the stage is up to date with it.
+fn tokenizer_of(stage: &Stage, project: &Project) -> Option<TextTokenizer> {
+    let source = project.sources(true, true).find(stage.inputs.get("model")?).ok()??;
+    TextTokenizer::open(&source.path, &ModelConfig::read(&source.path).ok()?).ok()
 }

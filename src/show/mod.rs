@@ -2,12 +2,14 @@
 //! content, never by its name. Reading is bounded: of a file of any size only the beginning is
 //! kept in memory, and nothing that it holds reaches a terminal unescaped.
 
+mod chart;
 mod file;
 mod folder;
 mod print;
 mod table;
 mod tensors;
 pub mod text;
+mod tokens;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use serde_json::Value;
 
 pub use folder::{FileSize, Folder, Model};
 pub use tensors::{Tensor, Tensors};
+pub use tokens::show_tokens;
 
 /// How much is shown, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::chart::charts;
 use super::folder::{Folder, Model};
 use super::table::{Align, table};
 use super::tensors::Tensors;
-use super::text::{bytes_in_words, fit, grouped, printable};
+use super::text::{bytes_in_words, fit, grouped, number, printable};
 use super::{ShowOptions, View};
 
 /// A line that says what it is, then its content.
@@ -18,7 +19,9 @@ pub(super) fn print(path: &Path, view: &View, options: &ShowOptions) -> String {
         View::Empty => ("empty".to_owned(), String::new()),
         View::Jsonl { bytes, rows, first } => (
             format!("JSONL, {}, {}", counted(*rows, "row"), bytes_in_words(*bytes)),
-            rows_table(first, options) + &rest(*rows, first.len(), "row"),
+            rows_table(first, options)
+                + &rest(*rows, first.len(), "row")
+                + &charts(first, options.width),
         ),
         View::Json { bytes, value } => (format!("JSON, {}", bytes_in_words(*bytes)), pretty(value)),
         View::Safetensors(tensors) => (
@@ -107,6 +110,7 @@ fn rows_table(rows: &[Value], options: &ShowOptions) -> String {
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
+        Value::Number(value) if value.is_f64() => value.as_f64().map(number).unwrap_or_default(),
         other => printable(&other.to_string()),
     }
 }

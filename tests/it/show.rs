@@ -317,3 +317,49 @@ fn what_is_not_there_or_no_file_is_an_error() {
     let error = shown(std::path::Path::new("/dev/null"), &OPTIONS).unwrap_err();
     assert_eq!(error.to_string(), "/dev/null is neither a file nor a folder");
 }
+
+#[test]
+fn figures_over_epochs_are_drawn_as_well() {
+    let row = |epoch: u32, loss: f64, f1: f64| {
+        format!("{{\"epoch\":{epoch},\"learning_rate\":{},\"loss\":{loss},\"f1\":{f1}}}\n", 3e-5)
+    };
+    let text = see([row(1, 0.693_147_18, 0.5), row(2, 0.5, 0.75), row(3, 0.25, 1.0)].concat());
+    assert!(text.contains("\nf1               0.5000 ▁▅█ 1\n"), "{text}");
+    assert!(text.contains("\nloss             0.6931 █▅▁ 0.2500\n"), "{text}");
+    assert!(text.contains("3.00e-5 ▁▁▁ 3.00e-5"), "{text}");
+    assert!(!see("{\"a\":1}\n{\"a\":2}\n").contains('█'), "figures of no course are not drawn");
+    let many: String = (0..200).map(|step| row(step, f64::from(step), 0.0)).collect();
+    let options = ShowOptions { rows: 200, ..ShowOptions::default() };
+    let corner = Corner::new();
+    let text = shown(&corner.file("many", many), &options).unwrap();
+    let drawn = text.lines().find(|line| line.starts_with("loss")).unwrap();
+    assert_eq!(drawn.chars().filter(|it| "▁▂▃▄▅▆▇█".contains(*it)).count(), 40, "{drawn}");
+}
+
+#[test]
+fn token_files_are_text_with_boundaries() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let project = crate::harness::Project::new(&format!(
+        "stages:\n  tokenize: {{inputs: {{train: a.jsonl, model: {root}/models/small-roberta}}}}\n"
+    ));
+    let row = |id: &str, text: &str| {
+        format!("{{\"id\":\"{id}\",\"label\":\"yes\",\"text\":\"{text}\"}}\n")
+    };
+    project.write("a.jsonl", &(row("one", "what a day") + &row("two", "no\\u001b[31m")));
+    project.run(&[]).expect_code(0);
+    let text = project.pipe(&["show", "tokenize:train"]).expect_code(0).stdout;
+    assert!(text.starts_with("token file, 2 rows, "), "{text}");
+    assert!(text.contains("one, yes (") && text.contains("<s>|"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let json = project.pipe(&["show", "tokenize:train", "--json", "--rows", "1"]).events();
+    assert_eq!((&json[0]["rows"], &json[0]["first"][0]["id"]), (&2.into(), &"one".into()));
+    let pieces = json[0]["first"][0]["tokens"].as_array().unwrap();
+    let joined: String = pieces.iter().filter_map(|it| it.as_str()).collect();
+    assert_eq!(joined, "<s>what a day</s>");
+    // Without the model the tokens are numbers.
+    let gone = project.read("pipeline.yaml").replace("small-roberta", "none");
+    project.write("pipeline.yaml", &gone);
+    let text = project.pipe(&["show", "tokenize:train"]).expect_code(0).stdout;
+    assert!(text.contains("\n  0|"), "{text}");
+}
