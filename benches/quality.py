@@ -99,11 +99,14 @@ def peer(options, seed):
 def train(options):
     (options.work / "results").mkdir(parents=True, exist_ok=True)
     divide(options)
-    runs = [(name, seed, seed) for name in options.variants if name != "members" for seed in SEEDS]
-    if "members" in options.variants:
-        runs += [("members", seed, 1) for seed in SEEDS if seed != 1]
-    for name, seed, division in runs:
-        result = options.work / "results" / f"{name}-{seed}.jsonl"
+    runs = []
+    for name in options.variants:
+        if name == "members":
+            runs += [(name, seed, seed, 1) for seed in SEEDS if seed != 1]
+        else:
+            runs += [(name, division, division + 10 * (name == "again"), division) for division in SEEDS]
+    for name, number, seed, division in runs:
+        result = options.work / "results" / f"{name}-{number}.jsonl"
         if result.exists():
             continue
         if name == "peer" and not Path(options.peer).exists():
@@ -248,8 +251,9 @@ parser.add_argument("--peer", default=str(ROOT.parent / "shared/tools/hf_finetun
 parser.add_argument("--model")
 parser.add_argument("--train", required=True, help="labelled examples, JSONL with label, response, context")
 parser.add_argument("--work", required=True, type=Path)
-parser.add_argument("--variants", default="base,peer,context-1,mean,members", type=lambda text: text.split(","),
-                    help=f"of: {', '.join(VARIANTS)}, peer, members (other seeds on the first division)")
+parser.add_argument("--variants", default="base,peer,again,context-1,mean,members", type=lambda text: text.split(","),
+                    help=f"of: {', '.join(VARIANTS)}, peer, again (as base, with other seeds), "
+                         "members (as base, with other seeds on the first division)")
 options = parser.parse_args()
 options.work = options.work.resolve()
 report(options) if options.what == "report" else train(options)
