@@ -29,7 +29,6 @@ pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
     let rows = runs.iter().map(|run| ComparedRow {
         name: run.id.clone(),
         state: run.state(),
-        when: Some(run.when.clone()),
         seconds: run.seconds,
         values: Vec::new(),
     });
@@ -49,7 +48,6 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
         let mut row = ComparedRow {
             name: (index + 1).to_string(),
             state: State::Done,
-            when: None,
             seconds: 0.0,
             values: Vec::new(),
         };
@@ -155,8 +153,12 @@ fn compared(
     }
     for name in shown_figures(figures, by.as_deref()) {
         let value = |of: &BTreeMap<String, f64>| of.get(&name).map(|value| Value::from(*value));
-        let values = figures.iter().map(value).collect();
-        columns.push((Column { name, metric: true }, values));
+        let values: Vec<Option<Value>> = figures.iter().map(value).collect();
+        // What one stage says and the next one measures again is one figure.
+        match columns.iter_mut().find(|(column, other)| column.metric && *other == values) {
+            Some((column, _)) => column.name.push_str(&format!(", {name}")),
+            None => columns.push((Column { name, metric: true }, values)),
+        }
     }
     for (_, values) in &columns {
         for (row, value) in rows.iter_mut().zip(values) {
@@ -164,7 +166,9 @@ fn compared(
         }
     }
     let columns: Vec<Column> = columns.into_iter().map(|(column, _)| column).collect();
-    let by = by.and_then(|by| columns.iter().position(|it| it.metric && it.name == by));
+    let by = by.and_then(|by| {
+        columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
+    });
     Comparison { columns, rows, by, ascending, sweep }
 }
 
@@ -177,7 +181,9 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
         values.map(|value| value.to_bits()).collect::<BTreeSet<u64>>().len() > 1
     };
     let differing: Vec<&String> = names.into_iter().filter(differs).collect();
-    let headline: Vec<&str> = stages::all().iter().flat_map(|it| it.headline()).copied().collect();
+    // What is measured at the end comes first.
+    let headline: Vec<&str> =
+        stages::all().iter().rev().flat_map(|it| it.headline()).copied().collect();
     let rank = |name: &str| {
         let last = name.rsplit('.').next().unwrap_or(name);
         headline.iter().position(|it| *it == last)

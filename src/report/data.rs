@@ -176,7 +176,8 @@ pub struct Threshold {
 #[derive(Debug, Serialize)]
 pub struct ThresholdPoint {
     pub threshold: f64,
-    pub precision: f64,
+    /// `None` where nothing is predicted.
+    pub precision: Option<f64>,
     pub recall: f64,
     pub f1: f64,
 }
@@ -255,7 +256,6 @@ pub struct ComparedRow {
     /// The run's id, or the combination's number.
     pub name: String,
     pub state: State,
-    pub when: Option<String>,
     pub seconds: f64,
     pub values: Vec<Option<Value>>,
 }

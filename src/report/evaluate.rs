@@ -158,7 +158,7 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
         let gold = rows.iter().filter(|row| row.positive).count() as f64;
         ThresholdPoint {
             threshold,
-            precision: ratio(hits, called.len() as f64),
+            precision: (!called.is_empty()).then(|| hits / called.len() as f64),
             recall: ratio(hits, gold),
             f1: ratio(2.0 * hits, gold + called.len() as f64),
         }

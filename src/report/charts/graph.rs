@@ -19,8 +19,8 @@ pub struct Node {
     pub words: String,
 }
 
-const NODE: (f64, f64) = (138.0, 46.0);
-const ACROSS: f64 = 34.0;
+const NODE: (f64, f64) = (130.0, 46.0);
+const ACROSS: f64 = 30.0;
 const DOWN: f64 = 14.0;
 const LANE: f64 = 8.0;
 const MARGIN: f64 = 3.0;
@@ -122,8 +122,8 @@ fn columns(nodes: usize, edges: &[(usize, usize)], levels: &Graph) -> Vec<Vec<Sl
     columns
 }
 
-/// The height of each slot's middle. From left to right, each as near as there is room to the mean
-/// of those that it comes from, stages before lanes.
+/// The height of each slot's middle. From left to right, each as near as there is room to those
+/// that it comes from, stages before lanes.
 fn middles(
     columns: &[Vec<Slot>],
     edges: &[(usize, usize)],
@@ -132,16 +132,20 @@ fn middles(
     let mut middles: BTreeMap<(usize, Slot), f64> = BTreeMap::new();
     for (level, column) in columns.iter().enumerate() {
         let wish = |slot: Slot| -> Option<f64> {
-            let behind = |maker: usize| match levels.level(maker) + 1 == level {
+            let level = level.checked_sub(1)?;
+            let behind = |maker: usize| match levels.level(maker) == level {
                 true => Slot::Stage(maker),
                 false => Slot::Lane(maker),
             };
-            let level = level.checked_sub(1)?;
             let makers: Vec<usize> = match slot {
-                Slot::Stage(node) => {
-                    edges.iter().filter(|(_, it)| *it == node).map(|(maker, _)| *maker).collect()
-                }
                 Slot::Lane(maker) => vec![maker],
+                Slot::Stage(node) => {
+                    let all = edges.iter().filter(|(_, it)| *it == node).map(|(maker, _)| *maker);
+                    // What comes from next door decides, so that a chain of stages is straight.
+                    let near = |maker: &usize| levels.level(*maker) == level;
+                    let (near, far): (Vec<usize>, Vec<usize>) = all.partition(near);
+                    if near.is_empty() { far } else { near }
+                }
             };
             let heights = makers.iter().filter_map(|it| middles.get(&(level, behind(*it))));
             let heights: Vec<f64> = heights.copied().collect();

@@ -3,7 +3,7 @@
 use crate::report::charts::{circle, line};
 use crate::report::html::{Html, tag};
 
-const WIDTH: f64 = 160.0;
+const WIDTH: f64 = 120.0;
 const MARGIN: f64 = 5.0;
 
 /// What it shows stands in the cells beside it, so it is hidden from those who hear the page.

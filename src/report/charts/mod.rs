@@ -43,7 +43,10 @@ pub fn framed(
     drawing: Drawing,
     figures: Figures,
 ) -> Html {
+    let wide = drawing.classes.contains("wide");
     let svg = drawing.into_svg(ids, caption);
+    // What is wider than the page scrolls.
+    let svg = if wide { tag("div").class("wide-box").child(svg).into() } else { svg };
     let data = tag("details")
         .class("data")
         .child(tag("summary").text("Figures"))
@@ -156,10 +159,10 @@ pub struct Plot {
     pub y: Scale,
 }
 
-pub const WIDTH: f64 = 360.0;
+pub const WIDTH: f64 = 320.0;
 pub const HEIGHT: f64 = 236.0;
 pub const LEFT: f64 = 46.0;
-pub const RIGHT: f64 = 350.0;
+pub const RIGHT: f64 = 310.0;
 pub const TOP: f64 = 10.0;
 pub const BOTTOM: f64 = 192.0;
 

@@ -50,11 +50,6 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
         let (stage, name) = axis.name.rsplit_once('.').unwrap_or(("", &axis.name));
         marks.push(label(x(index), 18.0, &fit(&printable(name), 20)).class("title middle"));
         marks.push(label(x(index), 34.0, &fit(&printable(stage), 20)).class("name middle"));
-        for (y, text) in &axis.ticks {
-            marks.push(line((x(index) - 4.0, *y), (x(index), *y)).class("axis"));
-            let text = fit(&printable(text), 14);
-            marks.push(label(x(index) - 8.0, y + 3.5, &text).class("tick end halo"));
-        }
     }
     let shades = shades(compared);
     for row in order(&shades) {
@@ -67,6 +62,14 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
         let drawn = tag("path").class(&format!("run q{}", shades[row])).attr("d", path);
         let both: Html = [shape, drawn].into_iter().collect();
         marks.push(told(&words(compared, row), both).attr("data-row", row));
+    }
+    // Numbers lie above the lines, so that they can be read.
+    for (index, axis) in axes.iter().enumerate() {
+        for (y, text) in &axis.ticks {
+            marks.push(line((x(index) - 4.0, *y), (x(index), *y)).class("axis"));
+            let text = fit(&printable(text), 14);
+            marks.push(label(x(index) - 8.0, y + 3.5, &text).class("tick end halo"));
+        }
     }
     let what = if compared.sweep { "combination" } else { "run" };
     let by = compared.by.map(|by| compared.columns[by].name.as_str());
@@ -124,7 +127,7 @@ fn numeric(values: &[Option<&Value>], numbers: &[f64], metric: bool) -> Placed {
     distinct.sort_by(|one, two| one.0.total_cmp(&two.0));
     distinct.dedup_by(|one, two| one.0 == two.0);
     // Few values of a setting are written all; else the ends and the middle.
-    let middle = (low + high) / 2.0;
+    let middle = if logarithmic { (low * high).sqrt() } else { (low + high) / 2.0 };
     let mut shown: Vec<(f64, String)> = match metric || distinct.len() > 6 {
         true => [low, middle, high].map(|value| (at(value), figure(value))).to_vec(),
         false => distinct.into_iter().map(|(value, text)| (at(value), text)).collect(),

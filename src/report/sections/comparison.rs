@@ -6,7 +6,7 @@ use crate::report::charts::parallel::{cell, parallel};
 use crate::report::data::{Column, ComparedRow, Comparison, State};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::state_words;
-use crate::report::sections::{badge, paragraph, scrolling, time_words};
+use crate::report::sections::{badge, paragraph, scrolling};
 
 pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
     let mut all = Html::from(paragraph("quiet", &lead(compared)));
@@ -32,9 +32,6 @@ fn table(compared: &Comparison) -> Tag {
     let first = if compared.sweep { "#" } else { "run" };
     let plain = |name: &str, class: &str| tag("th").attr("scope", "col").class(class).text(name);
     let mut head = vec![plain(first, "first"), plain("state", "")];
-    if !compared.sweep {
-        head.push(plain("began", ""));
-    }
     let is_number = |index: usize| {
         let mut values = compared.rows.iter().filter_map(|row| row.values[index].as_ref());
         values.all(serde_json::Value::is_number)
@@ -56,9 +53,6 @@ fn table(compared: &Comparison) -> Tag {
             tag("th").attr("scope", "row").class("first").text(&row.name),
             tag("td").child(badge(words, class)),
         ];
-        if let Some(when) = &row.when {
-            cells.push(tag("td").class("time").attr("data-sort", when).text(time_words(when)));
-        }
         for (index, (column, value)) in compared.columns.iter().zip(&row.values).enumerate() {
             let marked = best == Some(place) && compared.by == Some(index);
             let class = match (is_number(index), marked) {
@@ -84,15 +78,14 @@ fn table(compared: &Comparison) -> Tag {
 /// The part before the point small, above the name itself.
 fn column_name(column: &Column) -> Html {
     let mut all = Html::new();
-    for name in column.name.split(", ") {
-        match name.rsplit_once('.') {
-            Some((stage, name)) => {
-                all.push(tag("small").text(format!("{stage}.")));
-                all.push(tag("span").text(name));
-            }
-            None => all.push(tag("span").text(name)),
+    for (index, name) in column.name.split(", ").enumerate() {
+        if index > 0 {
+            all.push(Html::literal(" "));
         }
-        all.push(Html::literal(" "));
+        let (stage, name) = name.rsplit_once('.').unwrap_or(("", name));
+        let dotted = if stage.is_empty() { String::new() } else { format!("{stage}.") };
+        all.push(tag("small").text(dotted));
+        all.push(tag("span").text(name));
     }
     all
 }

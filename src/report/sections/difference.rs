@@ -14,12 +14,13 @@ use crate::run_diff::{MetricChange, StageDiff};
 pub fn difference(found: &Difference) -> Html {
     let mut all =
         Html::from(paragraph("quiet", &format!("From {} to {}.", found.diff.from, found.diff.to)));
-    let differing = found.diff.stages.iter().filter(|stage| !stage.is_same());
-    let stages: Html = differing.map(stage).collect();
-    if stages.is_empty() {
-        all.push(paragraph("note", "Nothing differs."));
+    let stages = || found.diff.stages.iter();
+    let in_both = |it: &&StageDiff| it.from.is_some() && it.to.is_some();
+    let differing: Html = stages().filter(in_both).filter(|it| !it.is_same()).map(stage).collect();
+    if differing.is_empty() {
+        all.push(paragraph("note", "In the stages that both have nothing differs."));
     }
-    all.push(stages);
+    all.push(differing);
     for flips in &found.flips {
         all.push(tag("h3").text(format!("Examples of {} that changed sides", flips.artifact)));
         all.push(tag("h4").text("Became right"));
@@ -27,21 +28,24 @@ pub fn difference(found: &Difference) -> Html {
         all.push(tag("h4").text("Became wrong"));
         all.push(examples(&flips.became_wrong, "wrong now and was right"));
     }
-    let same: Vec<&str> =
-        found.diff.stages.iter().filter(|it| it.is_same()).map(|it| it.stage.as_str()).collect();
-    if !same.is_empty() {
-        all.push(paragraph("quiet", &format!("The same in both: {}.", same.join(", "))));
+    type Which = fn(&StageDiff) -> bool;
+    let others: [(&str, Which); 3] = [
+        ("Only in the first run", |it| it.to.is_none()),
+        ("Only in the second run", |it| it.from.is_none()),
+        ("The same in both", |it| it.from.is_some() && it.to.is_some() && it.is_same()),
+    ];
+    for (words, which) in others {
+        let meant = stages().filter(|it| which(it)).map(|it| it.stage.as_str());
+        let meant: Vec<&str> = meant.collect();
+        if !meant.is_empty() {
+            all.push(paragraph("quiet", &format!("{words}: {}.", meant.join(", "))));
+        }
     }
     all
 }
 
 fn stage(diff: &StageDiff) -> Html {
     let mut all = Html::from(tag("h3").child(code(&diff.stage)));
-    match (&diff.from, &diff.to) {
-        (Some(_), None) => all.push(paragraph("note", "Only the first run had it.")),
-        (None, Some(_)) => all.push(paragraph("note", "Only the second run had it.")),
-        _ => {}
-    }
     if diff.changes_unknown {
         let words =
             "Its key differs; in what is unknown, since a record is no longer in the cache.";

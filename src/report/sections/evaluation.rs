@@ -6,7 +6,7 @@ use crate::report::charts::interval::interval;
 use crate::report::charts::lines::{Lines, Mark, Series, bands, lines};
 use crate::report::charts::reliability::reliability;
 use crate::report::charts::{Caption, Figures, Ids};
-use crate::report::data::{Evaluation, Figure, PrecisionRecall, Threshold};
+use crate::report::data::{Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::{figure_words, notes, paragraph, scrolling};
 
@@ -58,19 +58,19 @@ fn figures(found: &Evaluation) -> Html {
     let percent = found.confidence.map(|share| format!("{:.0} % interval", share * 100.0));
     let head = ["figure", "value", percent.as_deref().unwrap_or("interval"), "0 – 1"];
     let head = head.iter().zip(0..).map(|(name, index)| {
-        tag("th").attr("scope", "col").class(["", "number", "", ""][index]).text(name)
+        tag("th").attr("scope", "col").class(["", "number", "", "drawn"][index]).text(name)
     });
     let row = |it: &Figure| {
-        let ends = it.interval.map(|[low, high]| format!("{} to {}", figure(low), figure(high)));
+        let ends = it.interval.map(|[low, high]| format!("{low:.3} to {high:.3}"));
         let drawn = match NO_SCALE.contains(&it.name) {
             true => Html::new(),
             false => interval(it.value, it.interval),
         };
         tag("tr")
             .child(tag("th").attr("scope", "row").text(figure_words(it.name)))
-            .child(tag("td").class("number").text(format!("{:.4}", it.value)))
+            .child(tag("td").class("number").text(format!("{:.3}", it.value)))
             .child(tag("td").class("quiet").text(ends.unwrap_or_default()))
-            .child(tag("td").child(drawn))
+            .child(tag("td").class("drawn").child(drawn))
     };
     let table = tag("table")
         .class("figures")
@@ -191,10 +191,11 @@ fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
     let points = &found.points;
     let low = points.first().map_or(0.0, |point| point.threshold);
     let high = points.last().map_or(1.0, |point| point.threshold);
-    let column = |name: &str, value: fn(&crate::report::data::ThresholdPoint) -> f64| Series {
+    let column = |name: &str, value: fn(&ThresholdPoint) -> Option<f64>| Series {
         name: name.to_owned(),
-        points: points.iter().map(|point| (point.threshold, value(point))).collect(),
+        points: points.iter().filter_map(|it| Some((it.threshold, value(it)?))).collect(),
     };
+    let precision = |point: &ThresholdPoint| point.precision.map_or("–".to_owned(), figure);
     let nearest = |threshold: f64| {
         let far = |it: f64| (it - threshold).abs();
         points.iter().min_by(|one, two| far(one.threshold).total_cmp(&far(two.threshold)))
@@ -204,7 +205,7 @@ fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
         Some(format!(
             "threshold {:.3}: precision {}, recall {}, F1 {}",
             point.threshold,
-            figure(point.precision),
+            precision(point),
             figure(point.recall),
             figure(point.f1)
         ))
@@ -218,7 +219,7 @@ fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
         figure(f1)
     );
     let rows = points.iter().step_by(10).map(|point| {
-        let values = [point.precision, point.recall, point.f1].map(figure);
+        let values = [precision(point), figure(point.recall), figure(point.f1)];
         [format!("{:.3}", point.threshold)].into_iter().chain(values).collect()
     });
     let chart = Lines {
@@ -229,8 +230,8 @@ fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
         y_range: Some((0.0, 1.0)),
         series: vec![
             column("precision", |it| it.precision),
-            column("recall", |it| it.recall),
-            column("F1", |it| it.f1),
+            column("recall", |it| Some(it.recall)),
+            column("F1", |it| Some(it.f1)),
         ],
         marks: used.into_iter().collect(),
         bands: bands(low, high, 25, said),

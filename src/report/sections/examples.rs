@@ -1,7 +1,7 @@
 //! Examples with what was said of them, in the conversations that they come from. Their texts are
 //! spans, which may carry a weight.
 
-use crate::console::text::{figure, grouped};
+use crate::console::text::grouped;
 use crate::report::data::{Example, Said, Span, Wrong};
 use crate::report::html::{Html, tag};
 use crate::report::sections::paragraph;
@@ -81,7 +81,7 @@ fn prediction(said: &Said, gold: &str) -> Html {
     let class = if said.label == gold { "right" } else { "wrong" };
     let mut words = Html::from(tag("b").class(class).text(&said.label));
     if let Some(probability) = said.probability {
-        words.push(tag("span").class("number").text(format!(" {}", figure(probability))));
+        words.push(tag("span").class("number").text(format!(" {probability:.3}")));
     }
     words
 }

@@ -1,6 +1,6 @@
 //! What one wants to know first: which run, how it went, its best figures, and what failed.
 
-use crate::console::text::{bytes, count, figure, seconds};
+use crate::console::text::{bytes, count, seconds};
 use crate::report::data::{Evaluation, Report, Run, Stage, State};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{badge, figure_words, paragraph, terms, time_words};
@@ -87,12 +87,12 @@ fn tile(evaluation: &Evaluation, it: &crate::report::data::Figure) -> Html {
     let of = evaluation.input.as_deref().unwrap_or(&evaluation.artifact);
     let interval = it.interval.map(|[low, high]| {
         let percent = evaluation.confidence.map_or(95.0, |share| share * 100.0);
-        format!("{} to {} ({percent:.0} %)", figure(low), figure(high))
+        format!("{low:.3} to {high:.3} ({percent:.0} %)")
     });
     tag("div")
         .class("tile")
         .child(paragraph("name", &format!("{} {}", of, figure_words(it.name))))
-        .child(paragraph("value", &figure(it.value)))
+        .child(paragraph("value", &format!("{:.3}", it.value)))
         .child(paragraph("interval", &interval.unwrap_or_default()))
         .into()
 }

@@ -91,42 +91,56 @@ fn node(stages: &[&Stage]) -> Node {
 /// A row for each stage.
 pub fn table(run: &Run) -> Html {
     let head = ["stage", "state", "reason", "this run", "", "result took", "results"];
-    let head = head.iter().zip(0..).map(|(name, index)| {
+    let reason = |stage: &Stage| match stage.outcome {
+        Outcome::Failed | Outcome::Skipped => stage.message.clone(),
+        Outcome::Ran | Outcome::Hit => stage.reason.clone(),
+    };
+    let any_reason = run.stages.iter().any(|stage| reason(stage).is_some());
+    let head = head.iter().zip(0..).filter(|(_, index)| any_reason || *index != 2);
+    let head = head.map(|(name, index)| {
         tag("th").attr("scope", "col").class(if index > 2 { "number" } else { "" }).text(name)
     });
     let longest = run.stages.iter().map(|stage| stage.seconds).fold(0.001, f64::max);
     let row = |stage: &Stage| {
         let (words, class) = outcome_words(stage.outcome);
-        let reason = match stage.outcome {
-            Outcome::Failed | Outcome::Skipped => stage.message.as_deref(),
-            _ => stage.reason.as_deref(),
+        let why = || tag("td").class("words").text(reason(stage).unwrap_or_default());
+        // What is unknown sorts last.
+        let number = |value: Option<f64>, text: fn(f64) -> String| {
+            let sort = value.map_or(String::new(), |value| value.to_string());
+            let cell = tag("td").class("number").attr("data-sort", sort);
+            cell.text(value.map_or("–".to_owned(), text))
         };
-        let number =
-            |text: String, sort: f64| tag("td").class("number").attr("data-sort", sort).text(text);
-        let bytes_made = stage.record.as_ref().map(|record| record.bytes);
+        let made = stage.record.as_ref().map(|record| record.bytes as f64);
         let took = stage.record.as_ref().map(|record| record.seconds);
         tag("tr")
             .child(tag("th").attr("scope", "row").text(&stage.name))
             .child(tag("td").child(badge(words, class)))
-            .child(tag("td").class("words").text(reason.unwrap_or("")))
-            .child(number(seconds(stage.seconds), stage.seconds))
+            .maybe(any_reason.then(why))
+            .child(number(Some(stage.seconds), seconds))
             .child(tag("td").child(bar(stage.seconds / longest)))
-            .child(number(took.map_or("–".into(), seconds), took.unwrap_or(-1.0)))
-            .child(number(
-                bytes_made.map_or("–".into(), bytes),
-                bytes_made.map_or(-1.0, |it| it as f64),
-            ))
+            .child(number(took, seconds))
+            .child(number(made, |it| bytes(it as u64)))
     };
     let table = tag("table")
         .class("sortable")
         .child(tag("thead").child(tag("tr").children(head)))
         .child(tag("tbody").children(run.stages.iter().map(row)));
-    scrolling("Stages", table).into()
+    folded(scrolling("Stages", table).into(), run.stages.len())
+}
+
+/// A list of very many stages is not in the way.
+fn folded(list: Html, stages: usize) -> Html {
+    const MANY: usize = 24;
+    if stages <= MANY {
+        return list;
+    }
+    let summary = tag("summary").text(format!("All {stages} stages"));
+    tag("details").class("more").child(summary).child(list).into()
 }
 
 /// Everything about each stage, folded.
 pub fn details(run: &Run) -> Html {
-    run.stages.iter().map(detail).collect()
+    folded(run.stages.iter().map(detail).collect(), run.stages.len())
 }
 
 fn detail(stage: &Stage) -> Html {

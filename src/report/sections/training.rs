@@ -39,17 +39,25 @@ fn panels(rows: &[MetricsRow]) -> Vec<(String, Vec<String>)> {
         let values = values(&name);
         let varies = values.iter().any(|value| *value != values[0]);
         let is_share = values.iter().all(|value| (0.0..=1.0).contains(value));
+        if is_clock(&name) {
+            continue;
+        }
         if name.contains("loss") {
             losses.push(name);
         } else if name.starts_with("valid_") && is_share {
             shares.push(name);
-        } else if varies && name != "steps" {
+        } else if varies {
             others.push((figure_words(&name), vec![name]));
         }
     }
     let together = [("Loss".to_owned(), losses), ("Validation".to_owned(), shares)];
     let together = together.into_iter().filter(|(_, names)| !names.is_empty());
     together.chain(others).collect()
+}
+
+/// What only says where one is, or how long it took.
+fn is_clock(name: &str) -> bool {
+    ["epoch", "step", "steps"].contains(&name) || name.ends_with("seconds")
 }
 
 fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) -> Html {
