@@ -87,7 +87,11 @@ impl<'a> Artifacts<'a> {
         outputs.map(|(name, _)| name.clone()).collect()
     }
 
-    pub fn artifact(&self, place: usize, output: &str) -> Option<&Artifact> {
+    pub fn content(&self, place: usize, output: &str) -> Option<Content> {
+        self.artifact(place, output).map(|artifact| artifact.content)
+    }
+
+    fn artifact(&self, place: usize, output: &str) -> Option<&Artifact> {
         self.records[place].as_ref()?.outputs.get(output)
     }
 

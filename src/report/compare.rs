@@ -148,7 +148,7 @@ fn compared(
         }
         match columns.iter_mut().find(|(_, other)| *other == values) {
             Some((column, _)) => column.name.push_str(&format!(", {name}")),
-            None => columns.push((Column { name: name.clone(), metric: false }, values)),
+            None => columns.push((column(name.clone(), false, &values), values)),
         }
     }
     for name in shown_figures(figures, by.as_deref()) {
@@ -157,7 +157,7 @@ fn compared(
         // What one stage says and the next one measures again is one figure.
         match columns.iter_mut().find(|(column, other)| column.metric && *other == values) {
             Some((column, _)) => column.name.push_str(&format!(", {name}")),
-            None => columns.push((Column { name, metric: true }, values)),
+            None => columns.push((column(name, true, &values), values)),
         }
     }
     for (_, values) in &columns {
@@ -170,6 +170,11 @@ fn compared(
         columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
     });
     Comparison { columns, rows, by, ascending, sweep }
+}
+
+fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {
+    let mut numbers = values.iter().flatten().filter_map(Value::as_f64);
+    Column { name, metric, whole: numbers.all(|number| number.fract() == 0.0) }
 }
 
 /// Those that built-ins want to be seen and that differ, or else any that differ; always the one

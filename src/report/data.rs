@@ -246,9 +246,11 @@ pub struct Comparison {
 
 #[derive(Debug, Serialize)]
 pub struct Column {
-    /// `finetune.epochs`, `score.test_f1`.
+    /// `finetune.epochs`, `score.test_f1`; several, with commas between, that are always equal.
     pub name: String,
     pub metric: bool,
+    /// Whether all its numbers are whole.
+    pub whole: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -281,6 +283,13 @@ pub struct Flips {
     pub artifact: String,
     pub became_right: Wrong,
     pub became_wrong: Wrong,
+}
+
+impl Column {
+    /// Of several names the last: what was measured at the end.
+    pub fn last_name(&self) -> &str {
+        self.name.rsplit(", ").next().unwrap_or_default()
+    }
 }
 
 impl Run {

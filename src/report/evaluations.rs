@@ -56,7 +56,8 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
                 continue;
             }
             let source = source(artifacts, place, input);
-            if source.as_ref().is_some_and(|source| !done.insert(source.clone())) {
+            let content = source.as_ref().and_then(|(maker, name)| artifacts.content(*maker, name));
+            if content.is_some_and(|content| !done.insert(content)) {
                 continue;
             }
             found.push(scored(artifacts, (place, input), score, source));
@@ -64,7 +65,8 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
     }
     for &place in places {
         for output in artifacts.predictions_of(place) {
-            if done.contains(&(place, output.clone())) {
+            // The same bytes under two names are told once.
+            if !artifacts.content(place, &output).is_some_and(|content| done.insert(content)) {
                 continue;
             }
             match artifacts.predictions(place, &output) {
@@ -89,8 +91,8 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
 fn source(artifacts: &Artifacts, place: usize, input: &str) -> Option<(usize, String)> {
     let content = artifacts.records[place].as_ref()?.fields.inputs.get(input)?;
     let makers = artifacts.makers(*content).iter();
-    let mut makers = makers.filter(|(maker, name)| artifacts.predictions_of(*maker).contains(name));
-    makers.next().cloned()
+    let makers = makers.filter(|(maker, name)| artifacts.predictions_of(*maker).contains(name));
+    makers.min_by_key(|(_, name)| name != input).cloned()
 }
 
 fn scored(

@@ -175,3 +175,49 @@ fn summary_of(run: &Run) -> Html {
     all.push(overview::facts(run));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+    use crate::report::data::{Report, Run, Stage};
+    use crate::run::event::Outcome;
+
+    #[test]
+    fn a_hostile_name_is_text_in_every_section() {
+        let evil = "</style></title><script>alert(1)</script>\"'&";
+        let stage = |outcome| Stage {
+            name: evil.to_owned(),
+            outcome,
+            reason: Some(evil.to_owned()),
+            message: Some(evil.to_owned()),
+            hint: Some(evil.to_owned()),
+            last_lines: vec![evil.to_owned()],
+            seconds: 1.0,
+            metrics: [(evil.to_owned(), 0.5)].into(),
+            record: None,
+        };
+        let run = |id: &str| Run {
+            id: id.to_owned(),
+            when: evil.to_owned(),
+            seconds: 1.0,
+            command: vec![evil.to_owned()],
+            profile: Some(evil.to_owned()),
+            set: vec![(evil.to_owned(), evil.to_owned())],
+            interrupted: false,
+            pipe: evil.to_owned(),
+            stages: vec![stage(Outcome::Ran), stage(Outcome::Failed)],
+            edges: vec![(0, 1)],
+            training: Vec::new(),
+            evaluations: Vec::new(),
+            notes: vec![evil.to_owned()],
+        };
+        for runs in [vec![run(evil)], vec![run(evil), run("other")]] {
+            let report =
+                Report { project: evil.to_owned(), runs, comparison: None, difference: None };
+            let text = page(&report);
+            assert_eq!(text.matches("<script>").count(), 1);
+            assert_eq!(text.matches("</style>").count(), 1);
+            assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
+        }
+    }
+}

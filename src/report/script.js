@@ -109,6 +109,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       if (step === undefined) return;
       event.preventDefault();
       at = at < 0 ? (step > 0 ? 0 : marks.length - 1) : (at + step + marks.length) % marks.length;
+      marks[at].scrollIntoView({ block: "nearest", inline: "nearest" });
       const box = marks[at].getBoundingClientRect();
       show(marks[at], box.left + box.width / 2, Math.max(box.top, 40));
     });

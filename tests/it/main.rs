@@ -17,6 +17,7 @@ mod matrix;
 mod pipeline;
 mod plan;
 mod process;
+mod report;
 mod resources;
 mod run;
 mod select;

@@ -64,7 +64,7 @@ pub fn graph(ids: &mut Ids, nodes: &[Node], edges: &[(usize, usize)], figures: F
     let height = middles.iter().map(lowest).fold(0.0, f64::max) + MARGIN;
     let width = x(columns.len()) - ACROSS + MARGIN;
     let caption = Caption {
-        title: "Stages".to_owned(),
+        title: "Who reads from whom".to_owned(),
         description: format!(
             "{} stages on {} levels, each reading from those to its left. The table has all of it.",
             nodes.len(),

@@ -15,7 +15,7 @@ pub struct Ids(usize);
 
 impl Ids {
     /// `c1`, `c2` and so on.
-    pub fn next(&mut self) -> String {
+    pub fn fresh(&mut self) -> String {
         self.0 += 1;
         format!("c{}", self.0)
     }
@@ -83,7 +83,7 @@ pub struct Drawing {
 
 impl Drawing {
     fn into_svg(self, ids: &mut Ids, caption: &Caption) -> Html {
-        let id = ids.next();
+        let id = ids.fresh();
         let (title, text) = (format!("{id}t"), format!("{id}d"));
         tag("svg")
             .class(&format!("drawing {}", self.classes))

@@ -72,7 +72,7 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
         }
     }
     let what = if compared.sweep { "combination" } else { "run" };
-    let by = compared.by.map(|by| compared.columns[by].name.as_str());
+    let by = compared.by.map(|by| compared.columns[by].last_name());
     let description = match by {
         Some(by) => format!("A line for each {what}; the darker, the better its {by}."),
         None => format!("A line for each {what}."),
@@ -100,8 +100,7 @@ fn axes(compared: &Comparison) -> Vec<Axis> {
 fn axis(column: &Column, index: usize, compared: &Comparison) -> Axis {
     let values: Vec<Option<&Value>> =
         compared.rows.iter().map(|row| row.values[index].as_ref()).collect();
-    // Of settings that go together, the first.
-    let name = column.name.split(", ").next().unwrap_or_default().to_owned();
+    let name = column.last_name().to_owned();
     let numbers: Option<Vec<f64>> = values.iter().flatten().map(|value| value.as_f64()).collect();
     let (places, ticks) = match numbers.filter(|numbers| !numbers.is_empty()) {
         Some(numbers) => numeric(&values, &numbers, column.metric),
@@ -180,8 +179,7 @@ fn words(compared: &Comparison, row: usize) -> String {
     let values = &compared.rows[row].values;
     let named = compared.columns.iter().zip(values);
     let texts = named.filter_map(|(column, value)| {
-        let name = column.name.split(", ").next().unwrap_or_default();
-        Some(format!("{name} {}", cell(column, value.as_ref()?)))
+        Some(format!("{} {}", column.last_name(), cell(column, value.as_ref()?)))
     });
     let texts: Vec<String> = texts.collect();
     format!("{}: {}", compared.rows[row].name, texts.join(", "))
@@ -190,6 +188,8 @@ fn words(compared: &Comparison, row: usize) -> String {
 /// A value as people read it.
 pub fn cell(column: &Column, value: &Value) -> String {
     match value.as_f64().filter(|_| column.metric) {
+        // Digits stand below each other.
+        Some(number) if !column.whole && number.abs() < 100.0 => format!("{number:.4}"),
         Some(number) => figure(number),
         None => value_text(value),
     }

@@ -23,7 +23,7 @@ fn lead(compared: &Comparison) -> String {
         (false, _) => "What differs between the runs",
     };
     match compared.by {
-        Some(by) => format!("{what}; the best {} is marked.", compared.columns[by].name),
+        Some(by) => format!("{what}; the best {} is marked.", compared.columns[by].last_name()),
         None => format!("{what}."),
     }
 }
