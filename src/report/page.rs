@@ -128,8 +128,10 @@ fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
     }
     match run.evaluations.is_empty() {
         true => {
-            let words =
-                "No labelled predictions of this run are in the cache, so there are no scores.";
+            let words = match run.notes.is_empty() {
+                true => "No stage of this run made predictions of labelled examples.",
+                false => "No predictions of labelled examples are left in the cache.",
+            };
             let content = Html::from(paragraph("note", words));
             sections.push(Section::new("scores", "Scores", content));
         }

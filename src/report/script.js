@@ -68,9 +68,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
 {
   const tip = document.getElementById("tip");
   let on = null;
+  // By keys the words stay with their mark while the page scrolls; by a pointer they go.
+  let follow = null;
   const hide = () => {
     on?.classList.remove("on");
     on = null;
+    follow = null;
     tip.hidden = true;
   };
   const show = (mark, x, y) => {
@@ -97,7 +100,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const words = mark.querySelector(":scope > title");
       mark.dataset.tip = words.textContent;
       words.remove();
-      mark.addEventListener("pointermove", (event) => show(mark, event.clientX, event.clientY));
+      mark.addEventListener("pointermove", (event) => {
+        follow = null;
+        show(mark, event.clientX, event.clientY);
+      });
       mark.addEventListener("pointerleave", hide);
     }
     if (marks.length === 0) continue;
@@ -109,13 +115,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
       if (step === undefined) return;
       event.preventDefault();
       at = at < 0 ? (step > 0 ? 0 : marks.length - 1) : (at + step + marks.length) % marks.length;
-      marks[at].scrollIntoView({ block: "nearest", inline: "nearest" });
-      const box = marks[at].getBoundingClientRect();
-      show(marks[at], box.left + box.width / 2, Math.max(box.top, 40));
+      marks[at].scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+      follow = () => {
+        const box = marks[at].getBoundingClientRect();
+        show(marks[at], box.left + box.width / 2, Math.max(box.top, 40));
+      };
+      follow();
     });
     drawing.addEventListener("blur", hide);
   }
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", () => (follow ?? hide)(), { passive: true, capture: true });
 }
 
 // A run's row and its line light up together.

@@ -249,7 +249,7 @@ fn what_is_no_longer_in_the_cache_is_left_out_with_a_word() {
     }
     let told = page(&project, &[]).text();
     assert!(told.contains("The records of ingest, split, guess, score are no longer"), "{told}");
-    assert!(told.contains("No labelled predictions of this run are in the cache"), "{told}");
+    assert!(told.contains("No predictions of labelled examples are left in the cache"), "{told}");
     // The log itself keeps the figures.
     assert!(told.contains("test_f1"), "{told}");
 }

@@ -107,6 +107,8 @@ pub struct Scale {
     pub high: f64,
     pub from: f64,
     pub to: f64,
+    /// Between two ticks.
+    pub step: f64,
 }
 
 impl Scale {
@@ -118,7 +120,7 @@ impl Scale {
         };
         let step = step(high - low);
         let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
-        Scale { low, high, from, to }
+        Scale { low, high, from, to, step }
     }
 
     pub fn at(&self, value: f64) -> f64 {
@@ -128,7 +130,7 @@ impl Scale {
 
     /// Round numbers, with as many digits as tell them apart.
     pub fn ticks(&self) -> Vec<(f64, String)> {
-        let step = step(self.high - self.low);
+        let step = self.step;
         let first = (self.low / step - 1e-6).ceil();
         let count = ((self.high / step + 1e-6).floor() - first).max(0.0) as usize;
         let value = |index: usize| (first + index as f64) * step;
@@ -258,6 +260,8 @@ mod tests {
         assert_eq!(texts(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(texts(1.0, 6.0), ["1", "2", "3", "4", "5", "6"]);
         assert_eq!(texts(0.63, 0.71), ["0.62", "0.64", "0.66", "0.68", "0.70", "0.72"]);
+        let loss = ["0.62", "0.64", "0.66", "0.68", "0.70", "0.72", "0.74"];
+        assert_eq!(texts(0.6326, 0.7252), loss);
         assert_eq!(texts(-3.0, 12.0), ["-5", "0", "5", "10", "15"]);
         // A single value has room around it.
         assert!(texts(5.0, 5.0).len() >= 2);

@@ -12,9 +12,10 @@ use crate::report::html::{Html, tag};
 pub fn reliability(ids: &mut Ids, bins: &[Bin], error: Option<f64>) -> Html {
     let lowest = bins.iter().map(|bin| bin.confidence).fold(1.0, f64::min);
     let floor = if lowest >= 0.5 { 0.5 } else { 0.0 };
+    let whole = Plot::around((0.0, 1.0), (0.0, 1.0));
     let plot = Plot {
-        x: Scale { low: floor, high: 1.0, ..Plot::around((0.0, 1.0), (0.0, 1.0)).x },
-        y: Plot::around((0.0, 1.0), (0.0, 1.0)).y,
+        x: Scale { low: floor, step: if floor > 0.0 { 0.1 } else { 0.2 }, ..whole.x },
+        y: whole.y,
     };
     let mut marks = plot.axes("confidence", "share that is right");
     let diagonal = line((plot.x.at(floor), plot.y.at(floor)), (RIGHT, TOP));

@@ -57,7 +57,9 @@ fn panels(rows: &[MetricsRow]) -> Vec<(String, Vec<String>)> {
 
 /// What only says where one is, or how long it took.
 fn is_clock(name: &str) -> bool {
-    ["epoch", "step", "steps"].contains(&name) || name.ends_with("seconds")
+    ["epoch", "step", "steps"].contains(&name)
+        || name.ends_with("seconds")
+        || name.ends_with("per_second")
 }
 
 fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) -> Html {
