@@ -60,7 +60,11 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
             if content.is_some_and(|content| !done.insert(content)) {
                 continue;
             }
-            found.push(scored(artifacts, (place, input), score, source));
+            let mut evaluation = scored(artifacts, (place, input), score, source);
+            if scores["against"]["input"].as_str() == Some(input) {
+                evaluation.notes.extend(against(&scores["against"]));
+            }
+            found.push(evaluation);
         }
     }
     for &place in places {
@@ -135,6 +139,25 @@ fn scored(
     });
     evaluation.figures = figures.collect();
     evaluation
+}
+
+/// What `score` found of these predictions and those of its input `against`.
+fn against(found: &Value) -> Option<String> {
+    let accuracy = &found["accuracy"];
+    let number = |value: &Value| value.as_f64().map(|number| format!("{number:.3}"));
+    let (this, other) = (number(&accuracy["this"])?, number(&accuracy["other"])?);
+    let difference = number(&accuracy["difference"])?;
+    let ends = [number(&accuracy["interval"][0]), number(&accuracy["interval"][1])];
+    let interval = match ends {
+        [Some(low), Some(high)] => format!(" ({low} to {high})"),
+        _ => String::new(),
+    };
+    let p = number(&found["mcnemar"]["mid_p"]).map(|p| format!("; McNemar's test gives p {p}"));
+    Some(format!(
+        "Against the other predictions that were given: accuracy {this} here and {other} there, a \
+         difference of {difference}{interval}{}.",
+        p.unwrap_or_default()
+    ))
 }
 
 /// What the scores alone tell.

@@ -23,7 +23,7 @@ stages:
     inputs: {train: split:train, valid: split:valid, test: ingest:test}
     params: {char_ngrams: 0, c: 1.0}
   score:
-    inputs: {valid: guess:valid, test: guess:predictions}
+    inputs: {valid: guess:valid, test: guess:predictions, against: guess:valid}
     params: {positive: SARCASM, bootstrap: 50}
 sweeps:
   grid: {guess.c: [0.1, 10.0], guess.word_ngrams: [1, 2], metric: score.valid_f1}
@@ -170,7 +170,13 @@ fn the_page_is_one_file_whose_charts_all_have_words() {
     let parts = ["Summary", "Stages", "Scores", "Mistakes", "Parameters and versions"];
     assert_eq!(page.texts("h2"), parts);
     let text = page.text();
-    for wanted in ["macro F1", "never ran", "word_ngrams", "built-in baseline, version"] {
+    for wanted in [
+        "macro F1",
+        "McNemar's test gives p 1.000",
+        "never ran",
+        "word_ngrams",
+        "built-in baseline, version",
+    ] {
         assert!(text.contains(wanted), "no {wanted}");
     }
     // Equal runs are equal pages.
