@@ -1,5 +1,6 @@
 //! `pipe report [RUN…]`: one HTML file about a run, or about several side by side.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -28,7 +29,7 @@ pub struct ReportOptions {
     runs: Vec<String>,
     /// The last N runs
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "runs")]
-    number: Option<usize>,
+    number: Option<NonZeroUsize>,
     /// The file to write; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
@@ -103,7 +104,7 @@ fn runs(
     };
     let ids = ids(store)?;
     let mut runs = Vec::new();
-    for id in &ids[ids.len().saturating_sub(number)..] {
+    for id in &ids[ids.len().saturating_sub(number.get())..] {
         match read(store, id) {
             Ok(run) => runs.push(run),
             // One bad file does not hide the others.

@@ -1,5 +1,5 @@
 //! What a report tells, as plain data: gathered from the store and the log of runs by
-//! [`super::gather`], drawn by [`super::page`], or printed by `pipe report --json`.
+//! `gather`, drawn by `page`, or printed by `pipe report --json`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Curves and lists from the rows of a file of predictions. What `score` has computed already,
-//! with intervals, is taken from there by [`super::gather`].
+//! with intervals, is taken from there by `gather`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
