@@ -97,6 +97,7 @@ pub mod plan;
 pub mod publish;
 pub mod reason;
 pub mod record;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod run_diff;

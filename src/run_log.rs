@@ -7,6 +7,8 @@
 //! sort as the runs did. People name a run by the beginning of its id, by its last three digits, or
 //! by `last`, `last~1` and so on.
 
+mod pick;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -24,6 +26,8 @@ use crate::record::{Artifact, is_whole, with_check};
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::scratch::Scratch;
 use crate::store::Store;
+use crate::sweep::logged::LoggedSweep;
+use pick::pick;
 
 /// One run, in `cache/runs/<id>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +47,9 @@ pub struct LoggedRun {
     pub interrupted: bool,
     /// The version of `pipe`.
     pub pipe: String,
+    /// The combinations, if it was a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<LoggedSweep>,
 }
 
 /// How one stage of a run ended.
@@ -53,12 +60,20 @@ pub struct LoggedStage {
     /// In this run; nearly nothing for a hit.
     pub seconds: f64,
     pub key: Option<Key>,
+    /// Why it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The final figures, which are in the record too, but stay known here when that is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
     /// Why it failed or was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Of a failed process's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
 }
 
 /// One published output.
@@ -112,6 +127,8 @@ pub struct RunLog<'a> {
     run: LoggedRun,
     /// By stage: a stage that was repaired has ended twice, and the second time counts.
     ended: BTreeMap<String, usize>,
+    /// By stage, why it was started.
+    reasons: BTreeMap<String, String>,
     /// The stages that publish, and what they have made.
     publishing: BTreeSet<&'a str>,
     outputs: BTreeMap<String, BTreeMap<String, Artifact>>,
@@ -121,7 +138,12 @@ pub struct RunLog<'a> {
 
 impl<'a> RunLog<'a> {
     /// To be made when the run begins. `command` is what the user typed after `pipe`.
-    pub fn new(pipeline: &'a Pipeline, command: Vec<String>, overrides: &Overrides) -> RunLog<'a> {
+    pub fn new(
+        pipeline: &'a Pipeline,
+        command: Vec<String>,
+        overrides: &Overrides,
+        sweep: Option<LoggedSweep>,
+    ) -> RunLog<'a> {
         let began = SystemTime::now();
         let run = LoggedRun {
             id: String::new(),
@@ -134,6 +156,7 @@ impl<'a> RunLog<'a> {
             published: Vec::new(),
             interrupted: false,
             pipe: env!("CARGO_PKG_VERSION").to_owned(),
+            sweep,
         };
         let publishing = pipeline.stages.iter().filter(|stage| !stage.publish.is_empty());
         RunLog {
@@ -141,6 +164,7 @@ impl<'a> RunLog<'a> {
             began,
             run,
             ended: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             publishing: publishing.map(|stage| stage.name.as_str()).collect(),
             outputs: BTreeMap::new(),
             left_edited: BTreeSet::new(),
@@ -150,6 +174,9 @@ impl<'a> RunLog<'a> {
 
     pub fn take(&mut self, event: &RunEvent) {
         match event {
+            RunEvent::StageStarted { stage, reason, .. } => {
+                self.reasons.insert(stage.clone(), reason.to_string());
+            }
             RunEvent::StageFinished(finished) => {
                 self.eventful |= finished.outcome != Outcome::Hit;
                 self.stage_ended(finished);
@@ -174,8 +201,11 @@ impl<'a> RunLog<'a> {
             outcome: finished.outcome,
             seconds: finished.seconds,
             key: finished.key,
+            reason: self.reasons.get(&finished.stage).cloned(),
             metrics: finished.metrics.clone(),
             message: finished.message.clone(),
+            hint: finished.hint.clone(),
+            last_lines: finished.last_lines.clone(),
         };
         if self.publishing.contains(finished.stage.as_str()) && !finished.outputs.is_empty() {
             self.outputs.insert(finished.stage.clone(), finished.outputs.clone());
@@ -315,36 +345,11 @@ pub fn find(store: &Store, name: &str) -> Result<LoggedRun, RunLogError> {
     read(store, pick(&ids, name)?)
 }
 
-fn pick<'a>(ids: &'a [String], name: &str) -> Result<&'a String, RunLogError> {
-    if let Some(rest) = name.strip_prefix("last") {
-        let back = match rest.strip_prefix('~') {
-            None if rest.is_empty() => Some(0),
-            None => None,
-            Some("") => Some(1),
-            Some(number) => number.parse::<usize>().ok(),
-        };
-        let back = back.ok_or_else(|| RunLogError::Unknown { name: name.to_owned() })?;
-        let found = ids.len().checked_sub(back + 1).and_then(|place| ids.get(place));
-        let too_few = || RunLogError::TooFew { name: name.to_owned(), runs: ids.len() };
-        return found.ok_or_else(too_few);
-    }
-    let named = |id: &&String| id.starts_with(name) || id.rsplit('-').next() == Some(name);
-    let found: Vec<&String> = ids.iter().filter(named).filter(|_| !name.is_empty()).collect();
-    match found[..] {
-        [] => Err(RunLogError::Unknown { name: name.to_owned() }),
-        [only] => Ok(only),
-        _ => {
-            let ids = found.iter().rev().take(5).map(|id| (*id).clone()).collect();
-            Err(RunLogError::Ambiguous { name: name.to_owned(), ids })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{LoggedRun, RunLog, RunLogError, id_of, ids, pick};
+    use super::{LoggedRun, RunLog, id_of, ids};
     use crate::pipeline::{Overrides, Pipeline};
     use crate::store::Store;
 
@@ -356,7 +361,7 @@ mod tests {
         let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
         let store = Store::new(&folder.path().join("cache"));
         for _ in 0..3 {
-            let mut log = RunLog::new(&pipeline, Vec::new(), &Overrides::default());
+            let mut log = RunLog::new(&pipeline, Vec::new(), &Overrides::default(), None);
             log.began = UNIX_EPOCH + Duration::from_millis(1_795_448_832_999);
             log.eventful = true;
             log.write(&store).unwrap().unwrap();
@@ -374,22 +379,5 @@ mod tests {
         assert_eq!(at(1_795_448_832_483), "261123-154712-483");
         let times = [1_795_448_832_483, 1_795_448_832_484, 1_795_448_833_000, 1_895_448_832_483];
         assert!(times.map(at).is_sorted());
-    }
-
-    #[test]
-    fn a_run_is_named_by_its_place_its_beginning_or_its_last_digits() {
-        let ids = ["261122-101010-100", "261123-154712-483", "261123-154712-484"];
-        let ids = ids.map(str::to_owned);
-        let picked = |name: &str| pick(&ids, name).unwrap().as_str();
-        assert_eq!(picked("last"), ids[2]);
-        assert_eq!(picked("last~1"), ids[1]);
-        assert_eq!(picked("last~"), ids[1]);
-        assert_eq!(picked("261122"), ids[0]);
-        assert_eq!(picked("483"), ids[1]);
-        assert!(matches!(pick(&ids, "261123"), Err(RunLogError::Ambiguous { .. })));
-        assert!(matches!(pick(&ids, "last~3"), Err(RunLogError::TooFew { .. })));
-        for unknown in ["last~x", "lasting", "", "7"] {
-            assert!(matches!(pick(&ids, unknown), Err(RunLogError::Unknown { .. })), "{unknown}");
-        }
     }
 }

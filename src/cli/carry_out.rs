@@ -21,6 +21,7 @@ use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
 use crate::run_log::RunLog;
 use crate::sources::Sources;
+use crate::sweep::logged::LoggedSweep;
 
 /// Where stages run, and how.
 #[derive(Debug, Args)]
@@ -55,6 +56,8 @@ pub struct Wanted {
     pub overwrite_published: bool,
     pub only: Option<BTreeSet<String>>,
     pub resources: BTreeMap<String, u32>,
+    /// The combinations, for the log.
+    pub sweep: Option<LoggedSweep>,
 }
 
 impl CarryOutOptions {
@@ -86,7 +89,7 @@ impl CarryOutOptions {
         let binary = binary()?;
         let executor = Local::new(&binary);
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let Wanted { keep_going, forced, overwrite_published, only, resources } = wanted;
+        let Wanted { keep_going, forced, overwrite_published, only, resources, sweep } = wanted;
         let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
         let config = RunConfig { jobs, keep_going, forced, overwrite_published, only, resources };
         let setting = Setting {
@@ -104,7 +107,7 @@ impl CarryOutOptions {
             executor: &executor,
         };
         let mut view = console.run_view(self.json);
-        let mut log = RunLog::new(&project.pipeline, typed(), overrides);
+        let mut log = RunLog::new(&project.pipeline, typed(), overrides, sweep);
         let mut report = |event| {
             report(&event);
             log.take(&event);

@@ -11,6 +11,7 @@ mod graph;
 mod init;
 mod log;
 pub mod project;
+mod report;
 pub mod resources;
 mod restore;
 mod run;
@@ -109,6 +110,8 @@ enum Command {
     Log(log::LogOptions),
     /// Compare two runs: parameters, inputs, metrics
     Diff(diff::DiffOptions),
+    /// Write a page about a run, or about several, that any browser shows
+    Report(report::ReportOptions),
     /// Put back what an earlier run had published
     Restore(restore::RestoreOptions),
     /// Run a stage again in a corner and compare what comes out
@@ -181,6 +184,7 @@ impl Cli {
             Command::Graph(options) => graph::execute(&options, globals, console),
             Command::Log(options) => log::execute(&options, globals, console),
             Command::Diff(options) => diff::execute(&options, globals, console),
+            Command::Report(options) => report::execute(&options, globals, console),
             Command::Restore(options) => restore::execute(&options, globals, console),
             Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),

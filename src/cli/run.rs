@@ -46,7 +46,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         return Ok(Exit::Done);
     }
     let keep_going = options.keep_going;
-    let wanted = Wanted { keep_going, forced, overwrite_published, only, resources };
+    let wanted = Wanted { keep_going, forced, overwrite_published, only, resources, sweep: None };
     let on_screen = (console, &overrides);
     let summary =
         options.carry_out.carry_out(plan, wanted, &project, &sources, on_screen, &mut |_| ())?;

@@ -14,6 +14,7 @@ use crate::pipeline::Overrides;
 use crate::pipeline::sweeps::{Sweep, load_combinations, read, typed_axis};
 use crate::run::event::RunEvent;
 use crate::sweep::combine::{Row, combine};
+use crate::sweep::logged::LoggedSweep;
 use crate::sweep::results::Seen;
 use crate::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
 use crate::sweep::{Asked, SweepError, ask, named};
@@ -88,6 +89,7 @@ pub fn execute(
         overwrite_published: false,
         only: None,
         resources,
+        sweep: Some(LoggedSweep::of(&asked, &rows, &project.pipeline)),
     };
     let on_screen = (console, &overrides);
     let mut report = |event: &RunEvent| seen.take(event);

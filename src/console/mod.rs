@@ -199,6 +199,11 @@ impl Console {
         })
     }
 
+    /// What a report tells.
+    pub fn report_json(&self, report: &crate::report::data::Report) -> io::Result<()> {
+        self.data(&json_line(report))
+    }
+
     /// What became of a run's published outputs.
     pub fn restored(&self, id: &str, outputs: &[RestoredOutput], json: bool) -> io::Result<()> {
         if json {

@@ -61,7 +61,8 @@ pub fn figure(value: f64) -> String {
         100.0.. => format!("{value:.1}"),
         0.001.. => {
             let text = format!("{value:.4}");
-            text.trim_end_matches('0').to_owned()
+            // What rounds up to a whole number loses its point as well.
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
         _ => format!("{value:.2e}"),
     }

@@ -29,18 +29,27 @@ impl Graph {
         let stages = &pipeline.stages;
         let index: BTreeMap<&str, usize> =
             stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
-        let mut graph = DiGraph::with_capacity(stages.len(), stages.len());
-        for _ in stages {
-            graph.add_node(());
-        }
+        let mut edges = Vec::new();
         for (reader, stage) in stages.iter().enumerate() {
             for input in stage.inputs.values() {
                 if let Input::Artifact { stage, .. } = input
                     && let Some(maker) = index.get(stage.as_str())
                 {
-                    graph.update_edge(NodeIndex::new(*maker), NodeIndex::new(reader), ());
+                    edges.push((*maker, reader));
                 }
             }
+        }
+        Graph::of_edges(stages.len(), &edges)
+    }
+
+    /// So many stages, and who reads from whom: `(maker, reader)`, once or more.
+    pub fn of_edges(stages: usize, edges: &[(usize, usize)]) -> Graph {
+        let mut graph = DiGraph::with_capacity(stages, edges.len());
+        for _ in 0..stages {
+            graph.add_node(());
+        }
+        for (maker, reader) in edges {
+            graph.update_edge(NodeIndex::new(*maker), NodeIndex::new(*reader), ());
         }
         let (order, level) = sort(&graph);
         Graph { graph, order, level }

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod combine;
+pub mod logged;
 pub mod results;
 pub mod table;
 

@@ -1,0 +1,133 @@
+//! `pipe report [RUN…]`: one HTML file about a run, or about several side by side.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::Globals;
+use crate::cli::project::{locate, pipeline_file};
+use crate::console::Console;
+use crate::console::text::{bytes, count};
+use crate::disk;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::file_error::FileError;
+use crate::pipeline::{Overrides, Pipeline};
+use crate::reason::origin;
+use crate::report::{Subject, page::page, report};
+use crate::run_diff::diff;
+use crate::run_log::{LoggedRun, RunLogError, find, ids, read};
+use crate::scratch::temporary_beside;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct ReportOptions {
+    /// Runs as `pipe log` names them: an id or the beginning of it, `last`, `last~1`; otherwise
+    /// the last one
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
+    /// The last N runs
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "runs")]
+    number: Option<NonZeroUsize>,
+    /// The file to write; `-` prints it
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    out: PathBuf,
+    /// Print what the report tells as one JSON object, and write no file
+    #[arg(long, conflicts_with = "out")]
+    json: bool,
+}
+
+pub fn execute(
+    options: &ReportOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let (root, store) = locate(globals)?;
+    let runs = runs(options, &store, console)?;
+    // Where inputs come from is told by the pipeline as it is now, if it is right.
+    let file = pipeline_file(globals)?;
+    let load = |run: &LoggedRun| {
+        let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
+        Pipeline::load(&file, &overrides).ok()
+    };
+    let pipelines: Vec<Option<Pipeline>> = runs.iter().map(load).collect();
+    let subjects: Vec<Subject> = runs
+        .iter()
+        .zip(&pipelines)
+        .map(|(run, pipeline)| Subject { run, pipeline: pipeline.as_ref() })
+        .collect();
+    let difference = match &runs[..] {
+        [from, to] => {
+            let origin = |stage: &str, input: &str| {
+                pipelines[1].as_ref()?.stage(stage)?.inputs.get(input).map(origin)
+            };
+            Some(diff(from, to, &store, &origin))
+        }
+        _ => None,
+    };
+    let project = root.file_name().map_or_else(String::new, |it| it.display().to_string());
+    let report = report(&project, &subjects, difference, &store);
+    if options.json {
+        console.report_json(&report)?;
+        return Ok(Exit::Done);
+    }
+    let text = page(&report);
+    if options.out == Path::new("-") {
+        console.data(&text)?;
+        return Ok(Exit::Done);
+    }
+    write(&options.out, text.as_bytes())?;
+    let (size, of) = (bytes(text.len() as u64), count(runs.len(), "run"));
+    console.note(&format!("wrote `{}`: {of}, {size}", options.out.display()));
+    Ok(Exit::Done)
+}
+
+/// Those that were asked for, each once.
+fn runs(
+    options: &ReportOptions,
+    store: &Store,
+    console: &Console,
+) -> Result<Vec<LoggedRun>, Error> {
+    let Some(number) = options.number else {
+        if options.runs.is_empty() {
+            return Ok(vec![find(store, "last")?]);
+        }
+        let mut runs: Vec<LoggedRun> = Vec::new();
+        for name in &options.runs {
+            let run = find(store, name)?;
+            if runs.iter().all(|it| it.id != run.id) {
+                runs.push(run);
+            }
+        }
+        return Ok(runs);
+    };
+    let ids = ids(store)?;
+    let mut runs = Vec::new();
+    for id in &ids[ids.len().saturating_sub(number.get())..] {
+        match read(store, id) {
+            Ok(run) => runs.push(run),
+            // One bad file does not hide the others.
+            Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if runs.is_empty() { Err(RunLogError::Empty.into()) } else { Ok(runs) }
+}
+
+/// Writes the file beside its place, then moves it there.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    // A link stays one: what it leads to is replaced.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if target.exists() && !target.is_file() {
+        return Err(FileError::found("writing", path, "something that is no file is there"));
+    }
+    let temporary = temporary_beside(&target);
+    let written = disk::create_file(&temporary)
+        .and_then(|file| disk::write_all(&file, bytes, &temporary))
+        .and_then(|()| disk::rename(&temporary, &target));
+    written.map_err(|error| {
+        let _ = disk::remove_file(&temporary);
+        FileError::at("writing", path)(error)
+    })
+}

@@ -1,0 +1,261 @@
+//! Curves and lists from the rows of a file of predictions. What `score` has computed already,
+//! with intervals, is taken from there by `gather`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stages::prediction::Prediction;
+use stages::score::threshold::{Objective, Scored, best_threshold, is_positive};
+
+use crate::report::data::{Bin, Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
+
+/// As many as the calibration error of `score` has.
+const BINS: usize = 15;
+
+/// From how many labels on curves against the rest are left out.
+const MOST_CURVES: usize = 8;
+
+/// A curve has no more points.
+const MOST_POINTS: usize = 200;
+
+/// 97.5 % of a normal distribution are below.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// What the rows alone tell; `None` if none has a true label. `positive` is asked for or, as in
+/// `score`, the last of the labels.
+pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluation> {
+    let labelled: Vec<(&Prediction, &str)> =
+        rows.iter().filter_map(|row| Some((row, row.gold.as_deref()?))).collect();
+    if labelled.is_empty() {
+        return None;
+    }
+    let known: BTreeSet<&str> = labelled
+        .iter()
+        .flat_map(|(row, gold)| {
+            let probable = row.probabilities.keys().map(String::as_str);
+            probable.chain([*gold, row.label.as_str()])
+        })
+        .collect();
+    let last = known.last().copied().unwrap_or_default();
+    let positive = positive.filter(|label| known.contains(label)).unwrap_or(last);
+    let occurring: BTreeSet<&str> =
+        labelled.iter().flat_map(|(row, gold)| [*gold, row.label.as_str()]).collect();
+    let places: BTreeMap<&str, usize> = occurring.iter().copied().zip(0..).collect();
+    let mut matrix = vec![vec![0; places.len()]; places.len()];
+    for (row, gold) in &labelled {
+        matrix[places[gold]][places[row.label.as_str()]] += 1;
+    }
+    let mut evaluation = Evaluation {
+        rows: rows.len() as u64,
+        labelled: labelled.len() as u64,
+        positive: positive.to_owned(),
+        labels: occurring.iter().map(|label| (*label).to_owned()).collect(),
+        figures: figures(&matrix, places.get(positive).copied()),
+        matrix,
+        ..Evaluation::default()
+    };
+    if labelled.iter().any(|(row, _)| row.probabilities.is_empty()) {
+        evaluation.notes.push("Some rows carry no probabilities, so there are no curves.".into());
+        return Some(evaluation);
+    }
+    let binary = known.len() <= 2;
+    let of_curves: Vec<&str> =
+        if binary { vec![positive] } else { occurring.into_iter().collect() };
+    if of_curves.len() > MOST_CURVES {
+        let note = format!("Precision and recall are not drawn for {} labels.", of_curves.len());
+        evaluation.notes.push(note);
+    } else {
+        let curves = of_curves.iter().filter_map(|label| curve(label, &scored(&labelled, label)));
+        evaluation.precision_recall = curves.collect();
+    }
+    match binary {
+        true => evaluation.threshold = threshold(&labelled, positive),
+        false => {
+            let note = "With more than two labels the likeliest one is predicted: there is no \
+                        threshold to choose.";
+            evaluation.notes.push(note.to_owned());
+        }
+    }
+    evaluation.reliability = reliability(&labelled);
+    Some(evaluation)
+}
+
+fn scored(labelled: &[(&Prediction, &str)], label: &str) -> Vec<Scored> {
+    let row = |(row, gold): &(&Prediction, &str)| Scored {
+        probability: row.probabilities.get(label).copied().unwrap_or(0.0).clamp(0.0, 1.0),
+        positive: *gold == label,
+    };
+    labelled.iter().map(row).collect()
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 0.0 } else { part / whole }
+}
+
+/// Accuracy, and precision, recall and F1 of the positive label; 0 where they are 0 / 0.
+fn figures(matrix: &[Vec<u64>], positive: Option<usize>) -> Vec<Figure> {
+    let all: u64 = matrix.iter().flatten().sum();
+    let correct: u64 = matrix.iter().enumerate().map(|(label, row)| row[label]).sum();
+    let mut figures = vec![("accuracy", ratio(correct as f64, all as f64))];
+    if let Some(label) = positive {
+        let hits = matrix[label][label] as f64;
+        let gold = matrix[label].iter().sum::<u64>() as f64;
+        let said = matrix.iter().map(|row| row[label]).sum::<u64>() as f64;
+        figures.push(("precision", ratio(hits, said)));
+        figures.push(("recall", ratio(hits, gold)));
+        figures.push(("f1", ratio(2.0 * hits, gold + said)));
+    }
+    let figure = |(name, value)| Figure { name, value, interval: None };
+    figures.into_iter().map(figure).collect()
+}
+
+/// Precision and recall from the highest probability down, and Σ (Rₙ − Rₙ₋₁)·Pₙ; `None` if no row
+/// truly has the label.
+fn curve(label: &str, rows: &[Scored]) -> Option<PrecisionRecall> {
+    let mut rows = rows.to_vec();
+    rows.sort_unstable_by(|one, two| two.probability.total_cmp(&one.probability));
+    let positives = rows.iter().filter(|row| row.positive).count() as f64;
+    if positives == 0.0 {
+        return None;
+    }
+    let (mut hits, mut called, mut average) = (0.0, 0.0, 0.0);
+    let mut points = Vec::new();
+    for equal in rows.chunk_by(|one, two| one.probability == two.probability) {
+        let new = equal.iter().filter(|row| row.positive).count() as f64;
+        hits += new;
+        called += equal.len() as f64;
+        average += new / positives * (hits / called);
+        points.push((hits / positives, hits / called));
+    }
+    Some(PrecisionRecall {
+        label: label.to_owned(),
+        share: positives / rows.len() as f64,
+        average_precision: average,
+        points: thinned(points),
+    })
+}
+
+/// Points at equal distances, the first and the last among them.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    if points.len() <= MOST_POINTS {
+        return points;
+    }
+    let last = points.len() - 1;
+    (0..MOST_POINTS).map(|index| points[index * last / (MOST_POINTS - 1)]).collect()
+}
+
+fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Threshold> {
+    const STEPS: usize = 100;
+    let rows = scored(labelled, positive);
+    let best = best_threshold(&rows, Objective::F1)?;
+    let probabilities = rows.iter().map(|row| row.probability);
+    let (low, high) =
+        probabilities.fold((0.5_f64, 0.5_f64), |(low, high), it| (low.min(it), high.max(it)));
+    let at = |step: usize| low + (high - low) * step as f64 / STEPS as f64;
+    let point = |threshold: f64| {
+        let called = rows.iter().filter(|row| is_positive(row.probability, threshold));
+        let called: Vec<&Scored> = called.collect();
+        let hits = called.iter().filter(|row| row.positive).count() as f64;
+        let gold = rows.iter().filter(|row| row.positive).count() as f64;
+        ThresholdPoint {
+            threshold,
+            precision: (!called.is_empty()).then(|| hits / called.len() as f64),
+            recall: ratio(hits, gold),
+            f1: ratio(2.0 * hits, gold + called.len() as f64),
+        }
+    };
+    Some(Threshold {
+        used: used(labelled, &rows, positive),
+        best: (best.value, best.score),
+        points: (0..=STEPS).map(at).map(point).collect(),
+    })
+}
+
+/// The threshold that the predicted labels came from: between the highest probability of a row
+/// that was not called positive and the lowest of one that was.
+fn used(labelled: &[(&Prediction, &str)], rows: &[Scored], positive: &str) -> Option<f64> {
+    let (mut below, mut above) = (0.0_f64, 1.0_f64);
+    for ((row, _), scored) in labelled.iter().zip(rows) {
+        match row.label == positive {
+            true => above = above.min(scored.probability),
+            false => below = below.max(scored.probability),
+        }
+    }
+    if below <= 0.5 && 0.5 <= above {
+        return Some(0.5);
+    }
+    (below <= above).then_some((below + above) / 2.0)
+}
+
+/// Rows by their confidence, in ranges of equal width; empty ones are left out. The intervals are
+/// E. Wilson's, Journal of the American Statistical Association 22 (1927).
+fn reliability(labelled: &[(&Prediction, &str)]) -> Vec<Bin> {
+    let mut bins = [(0_u64, 0.0, 0_u64); BINS];
+    for (row, gold) in labelled {
+        let confidence = row.probabilities.get(&row.label).copied().unwrap_or(0.0);
+        let place = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        bins[place].0 += 1;
+        bins[place].1 += confidence;
+        bins[place].2 += u64::from(row.label == *gold);
+    }
+    let some = bins.into_iter().filter(|(rows, ..)| *rows > 0);
+    some.map(|(rows, confidence, right)| {
+        let n = rows as f64;
+        let accuracy = right as f64 / n;
+        let middle = accuracy + Z * Z / (2.0 * n);
+        let half = Z * (accuracy * (1.0 - accuracy) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let whole = 1.0 + Z * Z / n;
+        let interval = [((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0)];
+        Bin { rows, confidence: confidence / n, accuracy, interval }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use stages::prediction::Prediction;
+
+    use super::evaluate;
+
+    fn row(id: usize, yes: f64, label: &str, gold: &str) -> Prediction {
+        Prediction {
+            id: id.to_string(),
+            label: label.to_owned(),
+            probabilities: [("no".to_owned(), 1.0 - yes), ("yes".to_owned(), yes)].into(),
+            gold: Some(gold.to_owned()),
+        }
+    }
+
+    #[test]
+    fn two_labels_have_a_matrix_curves_and_a_threshold() {
+        let rows = [
+            row(1, 0.9, "yes", "yes"),
+            row(2, 0.6, "yes", "no"),
+            row(3, 0.4, "no", "yes"),
+            row(4, 0.1, "no", "no"),
+        ];
+        let found = evaluate(&rows, None).unwrap();
+        assert_eq!(found.matrix, [[1, 1], [1, 1]]);
+        assert_eq!(found.positive, "yes");
+        let curve = &found.precision_recall[0];
+        assert_eq!(curve.points, [(0.5, 1.0), (0.5, 0.5), (1.0, 2.0 / 3.0), (1.0, 0.5)]);
+        assert!((curve.average_precision - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
+        let threshold = found.threshold.unwrap();
+        assert_eq!(threshold.used, Some(0.5));
+        assert_eq!(threshold.best.0, 0.25);
+        assert_eq!(found.reliability.iter().map(|bin| bin.rows).sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn a_threshold_other_than_a_half_shows_in_the_labels() {
+        let rows = [row(1, 0.4, "yes", "yes"), row(2, 0.3, "no", "no"), row(3, 0.9, "yes", "yes")];
+        let threshold = evaluate(&rows, Some("yes")).unwrap().threshold.unwrap();
+        assert!((threshold.used.unwrap() - 0.35).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rows_without_true_labels_come_to_nothing() {
+        let mut bare = row(1, 0.4, "no", "no");
+        bare.gold = None;
+        assert!(evaluate(&[bare], None).is_none());
+    }
+}

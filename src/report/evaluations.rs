@@ -1,0 +1,258 @@
+//! What a run's predictions are worth: figures with intervals from what `score` wrote, curves and
+//! wrong examples from the predictions themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use stages::prediction::Prediction;
+
+use crate::report::artifacts::{Artifacts, Unreadable};
+use crate::report::data::{Evaluation, Example, Figure, Said, Span, Wrong};
+use crate::report::evaluate::evaluate;
+
+/// Examples that are listed of one kind.
+pub const MOST_EXAMPLES: usize = 50;
+
+/// Files of predictions that are shown of one run.
+const MOST_EVALUATIONS: usize = 8;
+
+/// A text is cut after so many characters.
+const MOST_CHARACTERS: usize = 2_000;
+
+/// The turns that are shown of a conversation, the last ones.
+const MOST_TURNS: usize = 12;
+
+/// The figures of `scores.json`: their names there and their intervals', and what they are called.
+const FIGURES: [(&str, &[&str]); 11] = [
+    ("accuracy", &["accuracy"]),
+    ("precision", &["positive", "precision"]),
+    ("recall", &["positive", "recall"]),
+    ("f1", &["positive", "f1"]),
+    ("macro_f1", &["macro", "f1"]),
+    ("matthews_correlation", &["matthews_correlation"]),
+    ("roc_auc", &["roc_auc"]),
+    ("average_precision", &["average_precision"]),
+    ("log_loss", &["log_loss"]),
+    ("brier_score", &["brier_score"]),
+    ("calibration_error", &["expected_calibration_error"]),
+];
+
+/// Every file of predictions with true labels that the stages in `places` made or scored, those that
+/// are scored first; and what is left out.
+pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>, Vec<String>) {
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let mut done = BTreeSet::new();
+    for &place in places {
+        let scores = match artifacts.scores(place) {
+            None | Some(Err(Unreadable::OtherKind)) => continue,
+            Some(Ok(scores)) => scores,
+            Some(Err(problem)) => {
+                notes.push(format!("{} {problem}.", artifacts.name(place, "scores")));
+                continue;
+            }
+        };
+        for (input, score) in scores.as_object().into_iter().flatten() {
+            if score["labelled"].as_u64().unwrap_or(0) == 0 {
+                continue;
+            }
+            let source = source(artifacts, place, input);
+            let content = source.as_ref().and_then(|(maker, name)| artifacts.content(*maker, name));
+            if content.is_some_and(|content| !done.insert(content)) {
+                continue;
+            }
+            let mut evaluation = scored(artifacts, (place, input), score, source);
+            if scores["against"]["input"].as_str() == Some(input) {
+                evaluation.notes.extend(against(&scores["against"]));
+            }
+            found.push(evaluation);
+        }
+    }
+    for &place in places {
+        for output in artifacts.predictions_of(place) {
+            // The same bytes under two names are told once.
+            if !artifacts.content(place, &output).is_some_and(|content| done.insert(content)) {
+                continue;
+            }
+            match artifacts.predictions(place, &output) {
+                Ok(rows) => found.extend(unscored(artifacts, (place, &output), &rows)),
+                // A command may call anything so.
+                Err(Unreadable::OtherKind) => {}
+                Err(problem) => {
+                    notes.push(format!("{} {problem}.", artifacts.name(place, &output)));
+                }
+            }
+        }
+    }
+    if found.len() > MOST_EVALUATIONS {
+        let left = found.split_off(MOST_EVALUATIONS);
+        let names: Vec<&str> = left.iter().map(|it| it.artifact.as_str()).collect();
+        notes.push(format!("Of further predictions nothing is shown: {}.", names.join(", ")));
+    }
+    (found, notes)
+}
+
+/// The predictions that a stage read as one of its inputs.
+fn source(artifacts: &Artifacts, place: usize, input: &str) -> Option<(usize, String)> {
+    let content = artifacts.records[place].as_ref()?.fields.inputs.get(input)?;
+    let makers = artifacts.makers(*content).iter();
+    let makers = makers.filter(|(maker, name)| artifacts.predictions_of(*maker).contains(name));
+    makers.min_by_key(|(_, name)| name != input).cloned()
+}
+
+fn scored(
+    artifacts: &Artifacts,
+    (place, input): (usize, &str),
+    score: &Value,
+    source: Option<(usize, String)>,
+) -> Evaluation {
+    let positive = score["positive"]["label"].as_str();
+    let rows = source.as_ref().map(|(maker, output)| artifacts.predictions(*maker, output));
+    let from_rows = match (&source, &rows) {
+        (Some((maker, output)), Some(Ok(rows))) => {
+            full(artifacts, (*maker, output), rows, positive)
+        }
+        _ => None,
+    };
+    let mut evaluation = from_rows.unwrap_or_else(|| {
+        let mut bare = of_scores(score);
+        let why = match (&source, &rows) {
+            (Some((maker, output)), Some(Err(problem))) => {
+                format!("{} {problem}", artifacts.name(*maker, output))
+            }
+            _ => "The predictions are no longer in the cache".to_owned(),
+        };
+        bare.notes.push(format!("{why}, so there are neither curves nor examples."));
+        bare
+    });
+    evaluation.artifact = match &source {
+        Some((maker, output)) => artifacts.name(*maker, output),
+        None => format!("{} of {}", input, artifacts.name(place, "scores")),
+    };
+    evaluation.input = Some(input.to_owned());
+    let intervals = &score["intervals"];
+    evaluation.confidence = intervals["confidence"].as_f64();
+    let figures = FIGURES.iter().filter_map(|(name, path)| {
+        let value = path.iter().fold(score, |value, part| &value[part]).as_f64()?;
+        let ends = [intervals[name][0].as_f64(), intervals[name][1].as_f64()];
+        let interval = ends[0].zip(ends[1]).map(|(low, high)| [low, high]);
+        Some(Figure { name, value, interval })
+    });
+    evaluation.figures = figures.collect();
+    evaluation
+}
+
+/// What `score` found of these predictions and those of its input `against`.
+fn against(found: &Value) -> Option<String> {
+    let accuracy = &found["accuracy"];
+    let number = |value: &Value| value.as_f64().map(|number| format!("{number:.3}"));
+    let (this, other) = (number(&accuracy["this"])?, number(&accuracy["other"])?);
+    let difference = number(&accuracy["difference"])?;
+    let ends = [number(&accuracy["interval"][0]), number(&accuracy["interval"][1])];
+    let interval = match ends {
+        [Some(low), Some(high)] => format!(" ({low} to {high})"),
+        _ => String::new(),
+    };
+    let p = number(&found["mcnemar"]["mid_p"]).map(|p| format!("; McNemar's test gives p {p}"));
+    Some(format!(
+        "Against the other predictions that were given: accuracy {this} here and {other} there, a \
+         difference of {difference}{interval}{}.",
+        p.unwrap_or_default()
+    ))
+}
+
+/// What the scores alone tell.
+fn of_scores(score: &Value) -> Evaluation {
+    let matrix = &score["confusion_matrix"];
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let counts = |row: &Value| -> Vec<u64> {
+        row.as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
+    };
+    let labels = texts(&matrix["labels"]);
+    let rows = matrix["counts"].as_array().into_iter().flatten();
+    let matrix: Vec<Vec<u64>> = rows.map(counts).collect();
+    let square = matrix.len() == labels.len() && matrix.iter().all(|row| row.len() == labels.len());
+    Evaluation {
+        rows: score["rows"].as_u64().unwrap_or(0),
+        labelled: score["labelled"].as_u64().unwrap_or(0),
+        positive: score["positive"]["label"].as_str().unwrap_or_default().to_owned(),
+        matrix: if square { matrix } else { Vec::new() },
+        labels,
+        ..Evaluation::default()
+    }
+}
+
+fn unscored(
+    artifacts: &Artifacts,
+    (place, output): (usize, &str),
+    rows: &[Prediction],
+) -> Option<Evaluation> {
+    let mut found = full(artifacts, (place, output), rows, None)?;
+    found.artifact = artifacts.name(place, output);
+    found.notes.push("No stage has scored these, so there are no intervals.".to_owned());
+    Some(found)
+}
+
+fn full(
+    artifacts: &Artifacts,
+    (place, output): (usize, &str),
+    rows: &[Prediction],
+    positive: Option<&str>,
+) -> Option<Evaluation> {
+    let mut evaluation = evaluate(rows, positive)?;
+    let wrong = rows.iter().filter(|row| row.gold.as_ref().is_some_and(|gold| *gold != row.label));
+    let wrong: Vec<Vec<&Prediction>> = wrong.map(|row| vec![row]).collect();
+    evaluation.wrong = listed(artifacts, (place, output), wrong);
+    Some(evaluation)
+}
+
+/// The first of examples, with their texts, by the confidence of what was said of them last.
+pub fn listed(
+    artifacts: &Artifacts,
+    (place, output): (usize, &str),
+    mut wrong: Vec<Vec<&Prediction>>,
+) -> Wrong {
+    let confidence = |said: &Vec<&Prediction>| {
+        said.last().and_then(|row| row.probabilities.get(&row.label)).copied().unwrap_or(0.0)
+    };
+    wrong.sort_by(|one, two| confidence(two).total_cmp(&confidence(one)));
+    let rows = wrong.len() as u64;
+    wrong.truncate(MOST_EXAMPLES);
+    let ids: BTreeSet<&str> = wrong.iter().flatten().map(|row| row.id.as_str()).collect();
+    let texts = match ids.is_empty() {
+        true => None,
+        false => artifacts.examples(place, output, &ids),
+    };
+    let texts = texts.unwrap_or_default();
+    Wrong { rows, examples: wrong.iter().map(|said| example(said, &texts)).collect() }
+}
+
+fn example(said: &[&Prediction], texts: &BTreeMap<String, stages::example::Example>) -> Example {
+    let first = said.first();
+    let id = first.map(|row| row.id.clone()).unwrap_or_default();
+    let text = texts.get(&id);
+    let turns = text.map_or(&[][..], |text| &text.context);
+    let shown = turns.len().saturating_sub(MOST_TURNS);
+    Example {
+        gold: first.and_then(|row| row.gold.clone()).unwrap_or_default(),
+        said: said
+            .iter()
+            .map(|row| Said {
+                label: row.label.clone(),
+                probability: row.probabilities.get(&row.label).copied(),
+            })
+            .collect(),
+        context: turns[shown..].iter().map(|turn| cut(turn)).collect(),
+        text: text.map(|text| vec![Span { text: cut(&text.text), weight: None }]),
+        id,
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_CHARACTERS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

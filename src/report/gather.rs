@@ -1,0 +1,204 @@
+//! One run of the log as [`data::Run`]: what the log says of its stages, what their records say of
+//! how they came about, and who read from whom.
+
+use std::collections::BTreeSet;
+
+use crate::key::ActionField;
+use crate::pipeline::{Input, Pipeline};
+use crate::reason::origin;
+use crate::record::Record;
+use crate::report::artifacts::Artifacts;
+use crate::report::data;
+use crate::report::evaluations::evaluations;
+use crate::run_log::{LoggedRun, LoggedStage};
+use crate::store::Store;
+
+/// Stages that train are shown up to this number.
+const MOST_TRAININGS: usize = 8;
+
+/// The records of a run's stages, as far as they are there. `pipeline` is the file as it is now,
+/// with the run's overrides.
+pub fn artifacts<'a>(
+    run: &LoggedRun,
+    store: &'a Store,
+    pipeline: Option<&'a Pipeline>,
+) -> Artifacts<'a> {
+    let record = |stage: &LoggedStage| stage.key.and_then(|key| store.record(key));
+    let stages = run.stages.iter().map(|stage| (stage.stage.clone(), record(stage)));
+    Artifacts::new(store, pipeline, stages.collect())
+}
+
+/// The run without figures that take reading artifacts.
+pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipeline>) -> data::Run {
+    let edges = edges(run, artifacts, pipeline);
+    let stages = run.stages.iter().enumerate().map(|(place, stage)| data::Stage {
+        name: stage.stage.clone(),
+        outcome: stage.outcome,
+        reason: stage.reason.clone(),
+        message: stage.message.clone(),
+        hint: stage.hint.clone(),
+        last_lines: stage.last_lines.clone(),
+        seconds: stage.seconds,
+        metrics: stage.metrics.clone(),
+        record: artifacts.records[place].as_ref().map(|record| {
+            let from = |input: &str| origin_of(run, artifacts, &edges, pipeline, place, input);
+            made(record, artifacts, &from)
+        }),
+    });
+    data::Run {
+        id: run.id.clone(),
+        when: run.when.clone(),
+        seconds: run.seconds,
+        command: run.command.clone(),
+        profile: run.profile.clone(),
+        set: run.set.clone(),
+        interrupted: run.interrupted,
+        pipe: run.pipe.clone(),
+        stages: stages.collect(),
+        training: Vec::new(),
+        evaluations: Vec::new(),
+        notes: Vec::new(),
+        edges,
+    }
+}
+
+/// Adds the curves, scores and examples of the stages in `places`.
+pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
+    let gone: Vec<&str> = run
+        .stages
+        .iter()
+        .enumerate()
+        .filter(|(place, stage)| artifacts.records[*place].is_none() && has_result(stage))
+        .map(|(_, stage)| stage.name.as_str())
+        .collect();
+    if !gone.is_empty() {
+        let names = gone.join(", ");
+        let note = format!(
+            "The records of {names} are no longer in the cache: only what the log keeps is shown of them."
+        );
+        run.notes.push(note);
+    }
+    for &place in places {
+        let rows = artifacts.history(place);
+        if !rows.is_empty() && run.training.len() < MOST_TRAININGS {
+            let stage = run.stages[place].name.clone();
+            run.training.push(data::Training { stage, rows });
+        }
+    }
+    let (found, notes) = evaluations(artifacts, places);
+    run.evaluations = found;
+    run.notes.extend(notes);
+}
+
+fn has_result(stage: &data::Stage) -> bool {
+    use crate::run::event::Outcome::{Hit, Ran};
+    matches!(stage.outcome, Hit | Ran)
+}
+
+/// Who reads from whom, by place. Digests tell it: what one stage read another has made. Where
+/// several have made the same bytes, and for stages without a record, the pipeline does, or what
+/// the sweep called its stages.
+fn edges(
+    run: &LoggedRun,
+    artifacts: &Artifacts,
+    pipeline: Option<&Pipeline>,
+) -> Vec<(usize, usize)> {
+    let declared = declared(run, pipeline);
+    let mut edges = BTreeSet::new();
+    for (reader, record) in artifacts.records.iter().enumerate() {
+        let Some(record) = record else {
+            edges.extend(declared.iter().filter(|(_, it)| *it == reader));
+            continue;
+        };
+        for content in record.fields.inputs.values() {
+            let makers = artifacts.makers(*content).iter().map(|(maker, _)| *maker);
+            let makers: Vec<usize> = makers.filter(|maker| *maker != reader).collect();
+            let meant = makers.iter().find(|maker| declared.contains(&(**maker, reader)));
+            edges.extend(meant.or(makers.first()).map(|maker| (*maker, reader)));
+        }
+    }
+    edges.into_iter().collect()
+}
+
+/// The edges that the pipeline declares as it is now.
+fn declared(run: &LoggedRun, pipeline: Option<&Pipeline>) -> BTreeSet<(usize, usize)> {
+    let place = |name: &str| run.stages.iter().position(|stage| stage.stage == name);
+    let mut edges = BTreeSet::new();
+    let mut add = |called: &dyn Fn(&str) -> Option<usize>| {
+        for stage in pipeline.iter().flat_map(|pipeline| &pipeline.stages) {
+            for input in stage.inputs.values() {
+                if let Input::Artifact { stage: maker, .. } = input {
+                    edges.extend(called(maker).zip(called(&stage.name)));
+                }
+            }
+        }
+    };
+    match &run.sweep {
+        None => add(&place),
+        Some(sweep) => sweep
+            .combinations
+            .iter()
+            .for_each(|it| add(&|name| place(it.stages.get(name).map_or(name, String::as_str)))),
+    }
+    edges
+}
+
+fn made(
+    record: &Record,
+    artifacts: &Artifacts,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> data::Made {
+    let (builtin, version, command) = match &record.fields.action {
+        ActionField::Builtin { name, version } => (Some(name.clone()), Some(*version), None),
+        ActionField::Command { text } => (None, None, Some(text.clone())),
+    };
+    let inputs = record.fields.inputs.iter().map(|(name, content)| data::Input {
+        name: name.clone(),
+        digest: content.digest.short(),
+        origin: origin(name),
+    });
+    let outputs = record.outputs.iter().map(|(name, artifact)| data::Output {
+        name: name.clone(),
+        digest: artifact.content.digest.short(),
+        bytes: artifact.bytes,
+        kept: artifacts.holds(artifact),
+    });
+    data::Made {
+        builtin,
+        version,
+        command,
+        params: record.fields.params.clone(),
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+        seconds: record.seconds,
+        device: record.device.clone(),
+        machine: record.machine.clone(),
+        threads: record.threads,
+        when: record.when.clone(),
+        pipe: record.pipe.clone(),
+        bytes: record.outputs.values().map(|artifact| artifact.bytes).sum(),
+    }
+}
+
+/// `stage:output`, or the path or URL that the pipeline has for it.
+fn origin_of(
+    run: &LoggedRun,
+    artifacts: &Artifacts,
+    edges: &[(usize, usize)],
+    pipeline: Option<&Pipeline>,
+    reader: usize,
+    input: &str,
+) -> Option<String> {
+    let content = artifacts.records[reader].as_ref()?.fields.inputs.get(input)?;
+    let makers = artifacts.makers(*content);
+    let meant = makers.iter().find(|(maker, _)| edges.contains(&(*maker, reader)));
+    if let Some((maker, output)) = meant {
+        return Some(artifacts.name(*maker, output));
+    }
+    let stage = pipeline?.stage(&run.stages[reader].stage)?;
+    match stage.inputs.get(input)? {
+        // It may be another stage's now; then this is not where these bytes were from.
+        Input::Artifact { .. } => None,
+        outside => Some(origin(outside)),
+    }
+}

@@ -1,0 +1,225 @@
+//! The page: its head with the policy, the table of contents, and the sections in their order.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::report::charts::Ids;
+use crate::report::data::{Report, Run};
+use crate::report::html::{Html, tag};
+use crate::report::sections::{
+    Section, comparison::comparison, difference::difference, evaluation::evaluation,
+    examples::examples, notes, overview, paragraph, stages, training::training,
+};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// The whole file. Equal reports are equal bytes.
+pub fn page(report: &Report) -> String {
+    let mut ids = Ids::default();
+    let sections = sections(report, &mut ids);
+    let title = format!("{} · {}", overview::title(report), report.project);
+    let head = tag("head")
+        .child(tag("meta").attr("charset", "utf-8"))
+        .child(meta("http-equiv", "Content-Security-Policy", &policy()))
+        .child(meta("name", "viewport", "width=device-width, initial-scale=1"))
+        .child(meta("name", "color-scheme", "light dark"))
+        .child(meta("name", "generator", &format!("pipe {}", env!("CARGO_PKG_VERSION"))))
+        .child(tag("title").text(title))
+        .child(tag("style").child(Html::literal(STYLE)));
+    let entries = sections.iter().map(|section| {
+        tag("li").child(tag("a").attr("href", format!("#{}", section.id)).text(&section.title))
+    });
+    let contents = tag("nav")
+        .class("contents")
+        .attr("aria-label", "Contents")
+        .child(tag("ul").children(entries));
+    let bar = tag("div")
+        .class("bar-top")
+        .child(tag("a").class("skip").attr("href", "#main").text("Skip to the report"))
+        .child(tag("p").class("brand").child(tag("b").text("pipe")).text(" report"))
+        .child(tag("p").class("project").text(&report.project))
+        .child(
+            tag("button").attr("type", "button").attr("id", "theme").flag("hidden").text("Theme"),
+        );
+    let parts = sections.into_iter().map(|section| {
+        tag("section")
+            .attr("id", section.id)
+            .attr("aria-labelledby", format!("{}-title", section.id))
+            .child(tag("h2").attr("id", format!("{}-title", section.id)).text(section.title))
+            .child(section.content)
+    });
+    let main = tag("main")
+        .attr("id", "main")
+        .child(tag("header").child(overview::header(report)))
+        .children(parts);
+    let layout = tag("div").class("layout").child(contents).child(main);
+    let tip = tag("div").attr("id", "tip").attr("role", "status").flag("hidden");
+    let body = tag("body")
+        .child(bar)
+        .child(layout)
+        .child(tip)
+        .child(tag("script").child(Html::literal(SCRIPT)));
+    let html = tag("html").attr("lang", "en").child(head).child(body);
+    format!("<!doctype html>\n{}\n", Html::from(html).into_text())
+}
+
+/// Nothing from anywhere, and of styles and scripts only those of this program.
+fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; \
+         form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+fn meta(kind: &'static str, name: &str, content: &str) -> Html {
+    tag("meta").attr(kind, name).attr("content", content).into()
+}
+
+fn sections(report: &Report, ids: &mut Ids) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let compared = report.comparison.as_ref().map(|compared| {
+        let title = if compared.sweep { "Combinations" } else { "Comparison" };
+        Section::new("comparison", title, comparison(ids, compared))
+    });
+    match &report.runs[..] {
+        [run] => {
+            sections.push(Section::new("summary", "Summary", summary(run)));
+            sections.extend(compared);
+            sections.extend(of_run(run, ids));
+        }
+        runs => {
+            sections.extend(compared);
+            if let Some(found) = &report.difference {
+                sections.push(Section::new("difference", "Difference", difference(found)));
+            }
+            sections.push(Section::new(
+                "runs",
+                "Runs",
+                runs.iter().map(|it| briefly(it, ids)).collect(),
+            ));
+        }
+    }
+    sections
+}
+
+fn summary(run: &Run) -> Html {
+    let mut all = overview::failures(run);
+    all.push(overview::tiles(run));
+    all.push(overview::facts(run));
+    all.push(notes(&run.notes));
+    all
+}
+
+/// Everything about one run.
+fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
+    let mut graph = stages::drawing(ids, run);
+    graph.push(stages::table(run));
+    let mut sections = vec![Section::new("stages", "Stages", graph)];
+    if !run.training.is_empty() {
+        let of_stage = run.training.iter().map(|it| {
+            [Html::from(tag("h3").text(&it.stage)), training(ids, it)].into_iter().collect::<Html>()
+        });
+        sections.push(Section::new("training", "Training", of_stage.collect()));
+    }
+    match run.evaluations.is_empty() {
+        true => {
+            let words = match run.notes.is_empty() {
+                true => "No stage of this run made predictions of labelled examples.",
+                false => "No predictions of labelled examples are left in the cache.",
+            };
+            let content = Html::from(paragraph("note", words));
+            sections.push(Section::new("scores", "Scores", content));
+        }
+        false => {
+            let mut scores = Html::new();
+            let mut mistakes = Html::new();
+            for found in &run.evaluations {
+                let name = match &found.input {
+                    Some(input) => format!("{input} ({})", found.artifact),
+                    None => found.artifact.clone(),
+                };
+                scores.push(tag("h3").text(&name));
+                scores.push(evaluation(ids, found));
+                mistakes.push(tag("h3").text(&name));
+                match found.reliability.is_empty() && found.wrong.rows == 0 {
+                    true => mistakes.push(notes(&found.notes)),
+                    false => mistakes.push(examples(&found.wrong, "wrong")),
+                }
+            }
+            sections.push(Section::new("scores", "Scores", scores));
+            sections.push(Section::new("mistakes", "Mistakes", mistakes));
+        }
+    }
+    sections.push(Section::new("details", "Parameters and versions", stages::details(run)));
+    sections
+}
+
+/// One of several runs, folded.
+fn briefly(run: &Run, ids: &mut Ids) -> Html {
+    let (words, class) = overview::state_words(run.state());
+    let summary = tag("summary")
+        .child(tag("span").class("stage").text(&run.id))
+        .child(crate::report::sections::badge(words, class))
+        .child(tag("span").class("quiet").text(format!("pipe {}", run.command.join(" "))));
+    let mut content = summary_of(run);
+    content.push(stages::drawing(ids, run));
+    content.push(stages::table(run));
+    tag("details").class("stage").child(summary).child(content).into()
+}
+
+fn summary_of(run: &Run) -> Html {
+    let mut all = overview::failures(run);
+    all.push(overview::facts(run));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+    use crate::report::data::{Report, Run, Stage};
+    use crate::run::event::Outcome;
+
+    #[test]
+    fn a_hostile_name_is_text_in_every_section() {
+        let evil = "</style></title><script>alert(1)</script>\"'&";
+        let stage = |outcome| Stage {
+            name: evil.to_owned(),
+            outcome,
+            reason: Some(evil.to_owned()),
+            message: Some(evil.to_owned()),
+            hint: Some(evil.to_owned()),
+            last_lines: vec![evil.to_owned()],
+            seconds: 1.0,
+            metrics: [(evil.to_owned(), 0.5)].into(),
+            record: None,
+        };
+        let run = |id: &str| Run {
+            id: id.to_owned(),
+            when: evil.to_owned(),
+            seconds: 1.0,
+            command: vec![evil.to_owned()],
+            profile: Some(evil.to_owned()),
+            set: vec![(evil.to_owned(), evil.to_owned())],
+            interrupted: false,
+            pipe: evil.to_owned(),
+            stages: vec![stage(Outcome::Ran), stage(Outcome::Failed)],
+            edges: vec![(0, 1)],
+            training: Vec::new(),
+            evaluations: Vec::new(),
+            notes: vec![evil.to_owned()],
+        };
+        for runs in [vec![run(evil)], vec![run(evil), run("other")]] {
+            let report =
+                Report { project: evil.to_owned(), runs, comparison: None, difference: None };
+            let text = page(&report);
+            assert_eq!(text.matches("<script>").count(), 1);
+            assert_eq!(text.matches("</style>").count(), 1);
+            assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
+        }
+    }
+}

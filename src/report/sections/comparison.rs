@@ -1,0 +1,100 @@
+//! Runs or combinations side by side: a table that can be sorted, and parallel coordinates.
+
+use crate::console::text::seconds;
+use crate::report::charts::Ids;
+use crate::report::charts::parallel::{cell, parallel};
+use crate::report::data::{Column, ComparedRow, Comparison, State};
+use crate::report::html::{Html, Tag, tag};
+use crate::report::sections::overview::state_words;
+use crate::report::sections::{badge, paragraph, scrolling};
+
+pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
+    let mut all = Html::from(paragraph("quiet", &lead(compared)));
+    all.push(scrolling("Comparison", table(compared)));
+    all.push(parallel(ids, compared));
+    all
+}
+
+fn lead(compared: &Comparison) -> String {
+    let settings = compared.columns.iter().filter(|column| !column.metric).count();
+    let what = match (compared.sweep, settings) {
+        (true, _) => "The combinations with the figures that differ",
+        (false, 0) => "No parameter differs; these figures do",
+        (false, _) => "What differs between the runs",
+    };
+    match compared.by {
+        Some(by) => format!("{what}; the best {} is marked.", compared.columns[by].last_name()),
+        None => format!("{what}."),
+    }
+}
+
+fn table(compared: &Comparison) -> Tag {
+    let first = if compared.sweep { "#" } else { "run" };
+    let plain = |name: &str, class: &str| tag("th").attr("scope", "col").class(class).text(name);
+    let mut head = vec![plain(first, "first"), plain("state", "")];
+    let is_number = |index: usize| {
+        let mut values = compared.rows.iter().filter_map(|row| row.values[index].as_ref());
+        values.all(serde_json::Value::is_number)
+    };
+    let named = compared.columns.iter().enumerate();
+    head.extend(named.map(|(index, column)| {
+        let class = if column.metric { "metric" } else { "" };
+        let class = if is_number(index) { format!("{class} number") } else { class.to_owned() };
+        tag("th").attr("scope", "col").class(&class).child(column_name(column))
+    }));
+    head.push(plain("time", "number"));
+    let best = best(compared);
+    let row = |(place, row): (usize, &ComparedRow)| {
+        let (words, class) = match (row.state, compared.sweep) {
+            (State::Interrupted, true) => ("unfinished", "skipped"),
+            (state, _) => state_words(state),
+        };
+        let mut cells = vec![
+            tag("th").attr("scope", "row").class("first").text(&row.name),
+            tag("td").child(badge(words, class)),
+        ];
+        for (index, (column, value)) in compared.columns.iter().zip(&row.values).enumerate() {
+            let marked = best == Some(place) && compared.by == Some(index);
+            let class = match (is_number(index), marked) {
+                (true, true) => "number best",
+                (true, false) => "number",
+                _ => "words",
+            };
+            let sort = value.as_ref().map(|it| it.as_str().map_or(it.to_string(), str::to_owned));
+            let text = value.as_ref().map_or("–".to_owned(), |it| cell(column, it));
+            let td = tag("td").class(class).attr("data-sort", sort.unwrap_or_default());
+            cells.push(td.text(text));
+        }
+        let time = tag("td").class("number").attr("data-sort", row.seconds);
+        cells.push(time.text(seconds(row.seconds)));
+        tag("tr").attr("data-row", place).children(cells)
+    };
+    tag("table")
+        .class("sortable compared")
+        .child(tag("thead").child(tag("tr").children(head)))
+        .child(tag("tbody").children(compared.rows.iter().enumerate().map(row)))
+}
+
+/// The part before the point small, above the name itself.
+fn column_name(column: &Column) -> Html {
+    let mut all = Html::new();
+    for (index, name) in column.name.split(", ").enumerate() {
+        if index > 0 {
+            all.push(Html::literal(" "));
+        }
+        let (stage, name) = name.rsplit_once('.').unwrap_or(("", name));
+        let dotted = if stage.is_empty() { String::new() } else { format!("{stage}.") };
+        all.push(tag("small").text(dotted));
+        all.push(tag("span").text(name));
+    }
+    all
+}
+
+fn best(compared: &Comparison) -> Option<usize> {
+    let by = compared.by?;
+    let sign = if compared.ascending { -1.0 } else { 1.0 };
+    let rows = compared.rows.iter().enumerate().filter(|(_, row)| row.state == State::Done);
+    let values = rows.filter_map(|(place, row)| Some((place, row.values[by].as_ref()?.as_f64()?)));
+    let best = values.rev().max_by(|one, two| (sign * one.1).total_cmp(&(sign * two.1)));
+    best.map(|(place, _)| place)
+}
