@@ -35,6 +35,14 @@ pub struct TextClassifier {
     pub device: String,
 }
 
+/// A token as the vocabulary writes it, and what it contributes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenWeight {
+    pub token: String,
+    /// Of a probability: from -1 to 1.
+    pub weight: f64,
+}
+
 impl TextClassifier {
     /// Loads a folder; `tokenize` and `predict` are the parameters of the stages of that name.
     pub fn open(
@@ -79,6 +87,40 @@ impl TextClassifier {
         let ids = self.sequence(text)?.ids;
         let written = |id: &u32| self.tokenizer.token_text(*id).unwrap_or_default();
         Ok(ids.iter().map(written).collect())
+    }
+
+    /// How much each token speaks for the predicted label: the probability of that label with all
+    /// tokens, less that without this one (leave-one-out). Special tokens are left out.
+    pub fn weights(&self, text: &Text) -> Result<Vec<TokenWeight>, StageError> {
+        let whole = self.sequence(text)?;
+        let special: Vec<u32> = self.special_ids();
+        let places: Vec<usize> =
+            (0..whole.ids.len()).filter(|at| !special.contains(&whole.ids[*at])).collect();
+        let without = |at: &usize| {
+            let mut sequence = whole.clone();
+            sequence.ids.remove(*at);
+            sequence.types.remove(*at);
+            sequence
+        };
+        let mut sequences = vec![whole.clone()];
+        sequences.extend(places.iter().map(without));
+        let probabilities = self.probabilities(&sequences)?;
+        let mut rows = probabilities.chunks(self.deciding.labels.len());
+        let values = rows.next().unwrap_or_default();
+        let class = {
+            let label = self.deciding.prediction(String::new(), values, None).label;
+            self.deciding.labels.iter().position(|known| *known == label).unwrap_or(0)
+        };
+        let weights = places.iter().zip(rows).map(|(at, row)| TokenWeight {
+            token: self.tokenizer.token_text(whole.ids[*at]).unwrap_or_default(),
+            weight: f64::from(values[class]) - f64::from(row[class]),
+        });
+        Ok(weights.collect())
+    }
+
+    fn special_ids(&self) -> Vec<u32> {
+        let special = self.tokenizer.special_ids();
+        [special.cls, special.sep, special.pad].into_iter().flatten().collect()
     }
 
     fn sequence(&self, text: &Text) -> Result<Sequence, StageError> {
