@@ -1,5 +1,8 @@
 //! `pipe report [RUN…]`: one HTML file about a run, or about several side by side.
 
+#[cfg(feature = "model")]
+mod weights;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +36,9 @@ pub struct ReportOptions {
     /// The file to write; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
+    /// Do not ask the model which tokens of the mistakes spoke for them
+    #[arg(long)]
+    no_weights: bool,
     /// Print what the report tells as one JSON object, and write no file
     #[arg(long, conflicts_with = "out")]
     json: bool,
@@ -67,7 +73,12 @@ pub fn execute(
         _ => None,
     };
     let project = root.file_name().map_or_else(String::new, |it| it.display().to_string());
-    let report = report(&project, &subjects, difference, &store);
+    #[cfg_attr(not(feature = "model"), expect(unused_mut))]
+    let mut report = report(&project, &subjects, difference, &store);
+    #[cfg(feature = "model")]
+    if let ([run], [logged], false) = (&mut report.runs[..], &runs[..], options.no_weights) {
+        weights::weigh(run, logged, &store);
+    }
     if options.json {
         console.report_json(&report)?;
         return Ok(Exit::Done);

@@ -89,13 +89,11 @@ impl TextClassifier {
         Ok(ids.iter().map(written).collect())
     }
 
-    /// How much each token speaks for the predicted label: the probability of that label with all
-    /// tokens, less that without this one (leave-one-out). Special tokens are left out.
+    /// How much each token of the text itself speaks for the predicted label: the probability of
+    /// that label with all tokens, less that without this one (leave-one-out).
     pub fn weights(&self, text: &Text) -> Result<Vec<TokenWeight>, StageError> {
         let whole = self.sequence(text)?;
-        let special: Vec<u32> = self.special_ids();
-        let places: Vec<usize> =
-            (0..whole.ids.len()).filter(|at| !special.contains(&whole.ids[*at])).collect();
+        let places = self.places_of_text(&whole, text)?;
         let without = |at: &usize| {
             let mut sequence = whole.clone();
             sequence.ids.remove(*at);
@@ -107,15 +105,31 @@ impl TextClassifier {
         let probabilities = self.probabilities(&sequences)?;
         let mut rows = probabilities.chunks(self.deciding.labels.len());
         let values = rows.next().unwrap_or_default();
-        let class = {
-            let label = self.deciding.prediction(String::new(), values, None).label;
-            self.deciding.labels.iter().position(|known| *known == label).unwrap_or(0)
-        };
+        let label = self.deciding.prediction(String::new(), values, None).label;
+        let labels = self.deciding.labels.iter();
+        let class = labels.clone().position(|known| *known == label).unwrap_or(0);
         let weights = places.iter().zip(rows).map(|(at, row)| TokenWeight {
             token: self.tokenizer.token_text(whole.ids[*at]).unwrap_or_default(),
             weight: f64::from(values[class]) - f64::from(row[class]),
         });
         Ok(weights.collect())
+    }
+
+    /// Where in a sequence the tokens of the text are, without its context and special tokens.
+    fn places_of_text(&self, sequence: &Sequence, text: &Text) -> Result<Vec<usize>, StageError> {
+        let special = self.special_ids();
+        let ids = sequence.ids.iter().enumerate();
+        let mut places: Vec<usize> =
+            ids.filter(|(_, id)| !special.contains(id)).map(|(at, _)| at).collect();
+        let alone = Text { context: Vec::new(), ..text.clone() };
+        let own = self.sequence(&alone)?.ids.iter().filter(|id| !special.contains(id)).count();
+        let others = places.len().saturating_sub(own);
+        if self.composer.response_first {
+            places.truncate(own);
+        } else {
+            places.drain(..others);
+        }
+        Ok(places)
     }
 
     fn special_ids(&self) -> Vec<u32> {

@@ -100,3 +100,28 @@ fn what_cannot_classify_is_told_in_words() {
     assert!(bad.contains("bad.jsonl, line 1"), "{bad}");
     assert!(told(&["--input", "none.jsonl"], 1).contains("none.jsonl"));
 }
+
+#[test]
+fn the_report_marks_the_tokens_that_spoke_for_a_mistake() {
+    let project = trained();
+    let report = |arguments: &[&str]| {
+        let all = [&["report", "--json"], arguments].concat();
+        project.pipe(&all).expect_code(0).events().remove(0)
+    };
+    let weighed = report(&[]);
+    let spans = |report: &Value| -> Vec<Value> {
+        let evaluations = report["runs"][0]["evaluations"].as_array().unwrap();
+        let first = &evaluations[0]["wrong"]["examples"][0];
+        first["text"].as_array().unwrap().clone()
+    };
+    let marked = spans(&weighed);
+    let weights: Vec<f64> = marked.iter().filter_map(|span| span["weight"].as_f64()).collect();
+    assert!(weights.len() > 3, "{marked:?}");
+    assert!(weights.iter().any(|weight| *weight != 0.0));
+    // Put together the spans are the text as it was.
+    let text =
+        |spans: &[Value]| spans.iter().filter_map(|it| it["text"].as_str()).collect::<String>();
+    let plain = spans(&report(&["--no-weights"]));
+    assert_eq!((plain.len(), text(&plain)), (1, text(&marked)));
+    assert!(plain[0]["weight"].is_null());
+}

@@ -1,0 +1,157 @@
+//! Which tokens spoke for the answers that were wrong: the model of the run is loaded once more and
+//! asked what it would say without each of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use stages::Params;
+use stages::classify::{TextClassifier, TokenWeight};
+use stages::ingest::texts::Text;
+
+use crate::key::ActionField;
+use crate::record::Record;
+use crate::report::data::{Example, Run, Span};
+use crate::run::prepare::link_artifact;
+use crate::run_log::LoggedRun;
+use crate::store::Store;
+
+/// So many examples of each file of predictions are looked at: a pass through the network for each
+/// token of each.
+const MOST_EXAMPLES: usize = 10;
+
+/// What stands before and within the tokens of vocabularies for a space, or for none.
+const MARKS: [&str; 3] = ["Ġ", "▁", "##"];
+
+/// Weighs the tokens of a run's wrong examples, where its model is still in the store. What cannot
+/// be weighed is left as it is.
+pub fn weigh(run: &mut Run, logged: &LoggedRun, store: &Store) {
+    let records: Vec<Record> = logged
+        .stages
+        .iter()
+        .filter_map(|stage| stage.key.and_then(|key| store.record(key)))
+        .collect();
+    let mut loaded: BTreeMap<String, Option<TextClassifier>> = BTreeMap::new();
+    for evaluation in &mut run.evaluations {
+        let Some((stage, _)) = evaluation.artifact.split_once(':') else { continue };
+        let key = logged.stage(stage).and_then(|stage| stage.key);
+        let Some(record) = key.and_then(|key| store.record(key)) else { continue };
+        if !is(&record, "predict") || evaluation.wrong.examples.is_empty() {
+            continue;
+        }
+        let classifier =
+            loaded.entry(stage.to_owned()).or_insert_with(|| open(&record, &records, store));
+        let Some(classifier) = classifier else { continue };
+        for example in evaluation.wrong.examples.iter_mut().take(MOST_EXAMPLES) {
+            weigh_example(example, classifier);
+        }
+    }
+}
+
+fn is(record: &Record, builtin: &str) -> bool {
+    matches!(&record.fields.action, ActionField::Builtin { name, .. } if name == builtin)
+}
+
+/// The model that a `predict` of this record read, with the tokens that it read.
+fn open(record: &Record, records: &[Record], store: &Store) -> Option<TextClassifier> {
+    let inputs = &record.fields.inputs;
+    let tokens: Vec<_> =
+        ["test", "valid"].into_iter().filter_map(|name| inputs.get(name)).collect();
+    let tokenize = records.iter().find(|maker| {
+        let mut made = maker.outputs.values();
+        is(maker, "tokenize") && made.any(|artifact| tokens.contains(&&artifact.content))
+    })?;
+    let model = *inputs.get("model")?;
+    if !store.is_intact(model) {
+        return None;
+    }
+    let folder = tempfile::tempdir().ok()?;
+    let link = folder.path().join("model");
+    link_artifact(model, &link, store).ok()?;
+    load(&link, tokenize, record)
+}
+
+fn load(folder: &Path, tokenize: &Record, predict: &Record) -> Option<TextClassifier> {
+    let params = |record: &Record| Params(record.fields.params.clone());
+    TextClassifier::open(folder, &params(tokenize), &params(predict), "cpu").ok()
+}
+
+fn weigh_example(example: &mut Example, classifier: &TextClassifier) {
+    let Some(spans) = &example.text else { return };
+    let text: String = spans.iter().map(|span| span.text.as_str()).collect();
+    let given = Text { id: None, text: text.clone(), context: example.context.clone() };
+    if let Ok(weights) = classifier.weights(&given) {
+        example.text = Some(marked(&text, &weights));
+    }
+}
+
+/// The text in spans: where a token is found again it carries its weight. Tokens that are no part
+/// of the text as it stands, such as halves of an emoji, are passed over.
+fn marked(text: &str, weights: &[TokenWeight]) -> Vec<Span> {
+    let original: Vec<char> = text.chars().collect();
+    let lower = |it: char| it.to_lowercase().next().unwrap_or(it);
+    let folded: Vec<char> = original.iter().copied().map(lower).collect();
+    let (mut spans, mut done) = (Vec::new(), 0);
+    let between = |from: usize, to: usize| original[from..to].iter().collect::<String>();
+    for TokenWeight { token, weight } in weights {
+        let mut piece = token.as_str();
+        for mark in MARKS {
+            piece = piece.strip_prefix(mark).unwrap_or(piece);
+        }
+        let piece: Vec<char> = piece.chars().map(lower).collect();
+        if piece.is_empty() {
+            continue;
+        }
+        // Not far ahead: a token that is not found must not take the next one's place.
+        const AHEAD: usize = 12;
+        let end = folded.len().min(done + AHEAD + piece.len());
+        let found = folded[done..end].windows(piece.len()).position(|part| part == piece);
+        let Some(at) = found.map(|at| done + at) else { continue };
+        if at > done {
+            spans.push(Span { text: between(done, at), weight: None });
+        }
+        spans.push(Span { text: between(at, at + piece.len()), weight: Some(*weight) });
+        done = at + piece.len();
+    }
+    if done < original.len() {
+        spans.push(Span { text: between(done, original.len()), weight: None });
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use stages::classify::TokenWeight;
+
+    use super::marked;
+
+    fn of(text: &str, tokens: &[&str]) -> Vec<(String, Option<f64>)> {
+        let weight = |(index, token): (usize, &&str)| TokenWeight {
+            token: (*token).to_owned(),
+            weight: index as f64,
+        };
+        let weights: Vec<TokenWeight> = tokens.iter().enumerate().map(weight).collect();
+        marked(text, &weights).into_iter().map(|span| (span.text, span.weight)).collect()
+    }
+
+    #[test]
+    fn tokens_are_found_again_in_the_text_whatever_marks_and_case_they_have() {
+        let expected = |parts: &[(&str, Option<f64>)]| -> Vec<(String, Option<f64>)> {
+            parts.iter().map(|(text, weight)| ((*text).to_owned(), *weight)).collect()
+        };
+        assert_eq!(
+            of("So Tiring!", &["so", "tir", "##ing", "!"]),
+            expected(&[
+                ("So", Some(0.0)),
+                (" ", None),
+                ("Tir", Some(1.0)),
+                ("ing", Some(2.0)),
+                ("!", Some(3.0)),
+            ])
+        );
+        assert_eq!(
+            of("a 🎉 b", &["a", "Ġ", "ðŁİ", "ī", "Ġb"]),
+            expected(&[("a", Some(0.0)), (" 🎉 ", None), ("b", Some(4.0))])
+        );
+        assert_eq!(of("none", &[]), expected(&[("none", None)]));
+    }
+}
