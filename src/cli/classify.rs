@@ -20,7 +20,7 @@ use crate::file_error::FileError;
 
 #[derive(Debug, Args)]
 pub struct ClassifyOptions {
-    /// The texts; without any, and without `--file`, those of standard input, one a line
+    /// The texts; without any, and without `--input`, those of standard input, one a line
     text: Vec<String>,
     /// A file of texts
     #[arg(long, value_name = "FILE", conflicts_with = "text")]

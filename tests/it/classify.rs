@@ -94,6 +94,8 @@ fn what_cannot_classify_is_told_in_words() {
     );
     let headless = told(&["--model", "models/small-roberta", "a"], 1);
     assert!(headless.contains("classifying:"), "{headless}");
+    let nowhere = told(&["--model", "models/none", "a"], 1);
+    assert!(nowhere.contains("opening the model folder `models/none`"), "{nowhere}");
     project.write("bad.jsonl", "{\"response\": 1}\n");
     project.expect_run(&[], ALL_RAN);
     let bad = told(&["--input", "bad.jsonl"], 1);

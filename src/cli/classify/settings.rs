@@ -52,6 +52,11 @@ pub fn settings(
     console: &Console,
 ) -> Result<Settings, Error> {
     let is_folder = |wanted: &str| Path::new(wanted).is_dir();
+    if let Some(path) = wanted.filter(|wanted| wanted.contains('/') && !is_folder(wanted)) {
+        // Neither an artifact nor a key is called so.
+        let path = Path::new(path);
+        std::fs::read_dir(path).map_err(FileError::at("opening the model folder", path))?;
+    }
     let project = match wanted {
         // A folder needs no pipeline around it.
         Some(folder) if is_folder(folder) && pipeline_file(globals).is_err() => None,
