@@ -181,10 +181,12 @@ impl Scene {
             assert_eq!(project.entries(folder).len(), 0, "{what}: in {folder}");
         }
         let found = listing(project);
-        for (path, content) in &self.right {
+        for (path, content) in self.right.iter().filter(|(path, _)| !path.ends_with("cache/index"))
+        {
             assert_eq!(found.get(path), Some(content), "{what}: {path}");
         }
-        for path in found.keys() {
+        // Whether there is an index depends on how young the sources were in the clock's ticks.
+        for path in found.keys().filter(|path| !path.ends_with("cache/index")) {
             assert!(self.right.contains_key(path), "{what}: {path} is left");
         }
     }
