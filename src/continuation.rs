@@ -18,7 +18,7 @@ use stages::{Continuation, Params};
 
 use crate::disk;
 use crate::file_error::FileError;
-use crate::key::{ActionField, Key, KeyFields};
+use crate::key::{Key, KeyFields};
 use crate::pipeline::Stage;
 use crate::reason::{Change, Reason};
 use crate::store::Store;
@@ -68,8 +68,7 @@ impl Family {
 }
 
 fn continuation(fields: &KeyFields) -> Continuation {
-    let ActionField::Builtin { name, .. } = &fields.action else { return Continuation::None };
-    match stages::find(name) {
+    match fields.action.builtin().and_then(stages::find) {
         Some(builtin) => builtin.continuation(&Params(fields.params.clone())),
         None => Continuation::None,
     }

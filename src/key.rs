@@ -38,6 +38,16 @@ pub enum ActionField {
     Command { text: String },
 }
 
+impl ActionField {
+    /// The name of the built-in, if it is one.
+    pub fn builtin(&self) -> Option<&str> {
+        match self {
+            ActionField::Builtin { name, .. } => Some(name),
+            ActionField::Command { .. } => None,
+        }
+    }
+}
+
 impl KeyFields {
     /// The fields of a stage whose inputs hold `inputs`. The environment is this process's.
     pub fn of(stage: &Stage, inputs: BTreeMap<String, Content>) -> KeyFields {

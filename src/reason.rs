@@ -220,10 +220,7 @@ fn action_change(from: &ActionField, to: &ActionField) -> Option<Change> {
 }
 
 fn action_name(action: &ActionField) -> String {
-    match action {
-        ActionField::Builtin { name, .. } => name.clone(),
-        ActionField::Command { .. } => "a command".to_owned(),
-    }
+    action.builtin().unwrap_or("a command").to_owned()
 }
 
 /// Where an input comes from, briefly: a path is told from where the user stands.

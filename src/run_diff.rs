@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use stages::score::compare::{Comparison, Settings, compare_files};
 
-use crate::key::{ActionField, Key};
+use crate::key::Key;
 use crate::reason::{Change, changes_between};
 use crate::record::Record;
 use crate::run::event::Outcome;
@@ -121,7 +121,7 @@ fn stage_diff(
 
 /// Predictions without true labels, of other examples, or no longer in the store are left out.
 fn compare_predictions(from: &Record, to: &Record, store: &Store) -> BTreeMap<String, Comparison> {
-    let ActionField::Builtin { name, .. } = &to.fields.action else { return BTreeMap::new() };
+    let Some(name) = to.fields.action.builtin() else { return BTreeMap::new() };
     let settings = Settings { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
     let compared = stages::predictions_of(name).iter().filter_map(|output| {
         let (from, to) = (from.outputs.get(*output)?.content, to.outputs.get(*output)?.content);

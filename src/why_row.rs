@@ -15,8 +15,8 @@ use stages::prediction::Prediction;
 use stages::text::TextTokenizer;
 use stages::tokenize::TokenFile;
 
-use crate::key::{ActionField, Key};
-use crate::pipeline::{Action, Input, Pipeline, Stage};
+use crate::key::Key;
+use crate::pipeline::{Input, Pipeline, Stage};
 use crate::record::Record;
 use crate::run_log;
 use crate::sources::Sources;
@@ -90,8 +90,8 @@ pub struct Ground<'a> {
     pub pipeline: &'a Pipeline,
     pub store: &'a Store,
     pub sources: &'a Sources,
-    /// The record that stands for a stage now, if there is one.
-    pub record: &'a dyn Fn(&Stage) -> Option<Record>,
+    /// The records that stand for the stages now, by name.
+    pub standing: &'a BTreeMap<String, Record>,
 }
 
 /// Looks for an example in all that the pipeline has made.
@@ -99,17 +99,17 @@ pub fn why_row(id: &str, ground: &Ground) -> WhyRow {
     let mut why = WhyRow { id: id.to_owned(), ..WhyRow::default() };
     let mut current = Vec::new();
     for stage in &ground.pipeline.stages {
-        let Action::Builtin { name, .. } = &stage.action else { continue };
-        let Some(record) = (ground.record)(stage) else { continue };
-        match name.as_str() {
+        let Some(name) = stage.action.builtin() else { continue };
+        let Some(record) = ground.standing.get(&stage.name) else { continue };
+        match name {
             "ingest" => {
-                why.example = why.example.take().or_else(|| example(id, stage, &record, ground));
+                why.example = why.example.take().or_else(|| example(id, stage, record, ground));
             }
-            "split" => why.part = why.part.take().or_else(|| part(id, stage, &record, ground)),
-            "tokenize" => why.tokens.extend(tokens(id, stage, &record, ground)),
+            "split" => why.part = why.part.take().or_else(|| part(id, stage, record, ground)),
+            "tokenize" => why.tokens.extend(tokens(id, stage, record, ground)),
             builtin => {
                 for output in stages::predictions_of(builtin) {
-                    let Some(row) = predicted(id, &record, output, ground.store) else { continue };
+                    let Some(row) = predicted(id, record, output, ground.store) else { continue };
                     why.said.push(Said {
                         artifact: format!("{}:{output}", stage.name),
                         label: row.label,
@@ -177,7 +177,7 @@ fn threshold(stage: &Stage, ground: &Ground) -> Option<f64> {
         return given.as_f64();
     }
     let Input::Artifact { stage: maker, output } = stage.inputs.get("model")? else { return None };
-    let record = (ground.record)(ground.pipeline.stage(maker)?)?;
+    let record = ground.standing.get(maker)?;
     let tree = ground.store.tree(record.outputs.get(output)?.content)?;
     let config = tree.0.get("config.json")?;
     let object = ground.store.object(crate::digest::Content::file(config.digest));
@@ -191,7 +191,7 @@ fn others(id: &str, current: &[Key], said: &[Said], store: &Store) -> (usize, Ve
     let (mut count, mut disagreeing) = (0, Vec::new());
     let runs = runs_by_key(store);
     for record in store.records() {
-        let ActionField::Builtin { name, .. } = &record.fields.action else { continue };
+        let Some(name) = record.fields.action.builtin() else { continue };
         if current.contains(&record.key) {
             continue;
         }

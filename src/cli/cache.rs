@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use stages::Kind;
 
 use crate::cli::project::Project;
+use crate::cli::show::{self, ShowOptions};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::console::text::{age, bytes, table};
@@ -29,8 +30,8 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the record behind an artifact, as JSON
-    Show(Target),
+    /// Show an artifact in readable form, as `pipe show` does, or the record behind it
+    Show(CacheShowOptions),
     /// Print an artifact's bytes; of a folder, the listing, or one file as `stage:output/FILE`
     Cat(Target),
     /// Say what takes the space, by stage and output
@@ -48,6 +49,15 @@ pub struct Target {
     overrides: OverrideOptions,
 }
 
+#[derive(Debug, Args)]
+pub struct CacheShowOptions {
+    #[command(flatten)]
+    show: ShowOptions,
+    /// Print the record, as JSON: what the stage read, by which parameters, what it made and where
+    #[arg(long, conflicts_with = "rows")]
+    record: bool,
+}
+
 pub fn execute(
     command: &CacheCommand,
     globals: &Globals,
@@ -63,9 +73,12 @@ pub fn execute(
             records.sort_by(|a, b| (&b.when, &a.stage, a.key).cmp(&(&a.when, &b.stage, b.key)));
             console.data(&if *json { listing_json(&records) } else { listing(&records) })?;
         }
-        CacheCommand::Show(target) => {
-            let project = Project::load(globals, &target.overrides.overrides())?;
-            let (record, _) = project.find(&target.target, console)?;
+        CacheCommand::Show(options) if !options.record => {
+            return show::execute(&options.show, globals, console);
+        }
+        CacheCommand::Show(CacheShowOptions { show, .. }) => {
+            let project = Project::load(globals, &show.overrides.overrides())?;
+            let (record, _) = project.find(&show.artifact, console)?;
             // A record always serializes.
             console.data(&(serde_json::to_string_pretty(&record).unwrap_or_default() + "\n"))?;
         }

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod init;
+mod linked;
 mod log;
 pub mod project;
 mod report;

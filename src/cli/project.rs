@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::in_use::InUse;
 use crate::index::Index;
 use crate::pipeline::variants::{family, label, matches};
-use crate::pipeline::{Input, Overrides, Pipeline, find_pipeline_file, input_and_entry};
+use crate::pipeline::{Input, Overrides, Pipeline, Stage, find_pipeline_file, input_and_entry};
 use crate::plan::{Decision, Plan, PlanError, plan};
 use crate::record::{Artifact, Record};
 use crate::sources::Sources;
@@ -203,12 +203,7 @@ impl Project {
         if let Some(Decision::Hit(record)) = planned.map(|planned| planned.decision) {
             return Ok(*record);
         }
-        let newest = self
-            .store
-            .results_of(declared)
-            .filter(|record| record.outputs.contains_key(output))
-            .find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)));
-        let record = newest.ok_or_else(|| Error::NotMade {
+        let record = self.newest(declared, output).ok_or_else(|| Error::NotMade {
             artifact: format!("{stage}:{output}"),
             stage: stage.to_owned(),
         })?;
@@ -216,6 +211,36 @@ impl Project {
         console
             .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
         Ok(record)
+    }
+
+    /// The newest record of a stage whose results are all there.
+    fn newest(&self, stage: &Stage, output: &str) -> Option<Record> {
+        let mut records =
+            self.store.results_of(stage).filter(|record| record.outputs.contains_key(output));
+        records.find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)))
+    }
+
+    /// What stands for each stage now, by its name: the record that the plan finds, else its
+    /// newest.
+    pub fn standing(&self) -> BTreeMap<String, Record> {
+        let all = (0..self.pipeline.stages.len()).collect();
+        // A missing source does not hide what was made from it.
+        let plan = self.plan(&all, &BTreeSet::new(), &self.sources(true, true)).ok();
+        let mut standing = BTreeMap::new();
+        for planned in plan.map(|plan| plan.stages).unwrap_or_default() {
+            if let Decision::Hit(record) = planned.decision {
+                standing.insert(self.pipeline.stages[planned.stage].name.clone(), *record);
+            }
+        }
+        for stage in &self.pipeline.stages {
+            let Some(output) = stage.outputs.first() else { continue };
+            if !standing.contains_key(&stage.name)
+                && let Some(record) = self.newest(stage, &output.name)
+            {
+                standing.insert(stage.name.clone(), record);
+            }
+        }
+        standing
     }
 
     /// The newest record of a variant that is not in the file: a sweep has made it.

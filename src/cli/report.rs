@@ -12,7 +12,6 @@ use crate::cli::Globals;
 use crate::cli::project::{locate, pipeline_file};
 use crate::console::Console;
 use crate::console::text::{bytes, count};
-use crate::disk;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::file_error::FileError;
@@ -21,7 +20,7 @@ use crate::reason::origin;
 use crate::report::{Subject, page::page, report};
 use crate::run_diff::diff;
 use crate::run_log::{LoggedRun, RunLogError, find, ids, read};
-use crate::scratch::temporary_beside;
+use crate::scratch::write_beside;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -133,12 +132,5 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     if target.exists() && !target.is_file() {
         return Err(FileError::found("writing", path, "something that is no file is there"));
     }
-    let temporary = temporary_beside(&target);
-    let written = disk::create_file(&temporary)
-        .and_then(|file| disk::write_all(&file, bytes, &temporary))
-        .and_then(|()| disk::rename(&temporary, &target));
-    written.map_err(|error| {
-        let _ = disk::remove_file(&temporary);
-        FileError::at("writing", path)(error)
-    })
+    write_beside(&target, bytes)
 }

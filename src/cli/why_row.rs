@@ -7,7 +7,6 @@ use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::pipeline::Stage;
 use crate::why_row::{Ground, why_row};
 
 #[derive(Debug, Args)]
@@ -28,16 +27,11 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let sources = project.sources(true, true);
-    let record = |stage: &Stage| {
-        let output = stage.outputs.first()?;
-        // A stage without a result has nothing to say.
-        Some(project.find(&format!("{}:{}", stage.name, output.name), console).ok()?.0)
-    };
     let ground = Ground {
         pipeline: &project.pipeline,
         store: &project.store,
         sources: &sources,
-        record: &record,
+        standing: &project.standing(),
     };
     let why = why_row(&options.id, &ground);
     if why.example.is_none() && why.said.is_empty() && why.others == 0 {

@@ -51,6 +51,12 @@ pub struct Told {
     pub context: Option<String>,
 }
 
+impl Told {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.text, &self.label, &self.id, &self.context].into_iter().flatten()
+    }
+}
+
 /// Which field is what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
@@ -65,7 +71,7 @@ pub struct Fields {
 /// What the fields of a file are, as told or by the look of them.
 pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitError> {
     let known: Vec<String> = survey.fields.iter().map(|field| field.name.clone()).collect();
-    for name in [&told.text, &told.label, &told.id, &told.context].into_iter().flatten() {
+    for name in told.names() {
         if survey.field(name).is_none() {
             let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             let (path, name) = (path.to_owned(), name.clone());
@@ -78,13 +84,8 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
         option,
         known: known.clone(),
     };
-    let taken = |name: &str| {
-        [&told.text, &told.label, &told.id, &told.context]
-            .into_iter()
-            .flatten()
-            .any(|it| it == name)
-    };
-    let free = || survey.fields.iter().filter(|field| !taken(&field.name));
+    let taken = |field: &Field| told.names().any(|name| *name == field.name);
+    let free = || survey.fields.iter().filter(|field| !taken(field));
     let label = match &told.label {
         Some(name) => name.clone(),
         None => label(free(), survey.rows).ok_or(not_guessed("label", "--label"))?,

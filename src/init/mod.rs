@@ -7,6 +7,8 @@ pub mod template;
 
 use std::path::PathBuf;
 
+use stages::StageError;
+
 use crate::file_error::FileError;
 
 /// Why no pipeline could be written.
@@ -14,6 +16,8 @@ use crate::file_error::FileError;
 pub enum InitError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Row(#[from] StageError),
     #[error("{}, line {line}: {problem}", path.display())]
     Line { path: PathBuf, line: u64, problem: String },
     #[error("`{}` has no rows", path.display())]
@@ -45,7 +49,7 @@ impl InitError {
                 Some("write to another file with --out, or remove that one".to_owned())
             }
             InitError::NoData { .. } => Some("name it with --data FILE".to_owned()),
-            InitError::Line { .. } | InitError::Empty { .. } => None,
+            InitError::Row(_) | InitError::Line { .. } | InitError::Empty { .. } => None,
         }
     }
 }

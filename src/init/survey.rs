@@ -7,6 +7,8 @@ use std::path::Path;
 
 use csv::ReaderBuilder;
 use serde_json::Value;
+use stages::ingest::Format;
+use stages::lines::LineReader;
 
 use super::InitError;
 use crate::file_error::FileError;
@@ -17,25 +19,8 @@ const SAMPLED_ROWS: u64 = 20_000;
 /// More different values than this are no labels.
 pub const MOST_LABELS: usize = 200;
 
-const BYTE_ORDER_MARK: &str = "\u{feff}";
-
-/// What a file's lines are; the names are those of `ingest`'s `format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Jsonl,
-    Csv,
-    Tsv,
-}
-
-impl Format {
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Jsonl => "jsonl",
-            Format::Csv => "csv",
-            Format::Tsv => "tsv",
-        }
-    }
-}
+/// As [`stages::lines::BYTE_ORDER_MARK`], decoded.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A file of examples.
 #[derive(Debug)]
@@ -90,7 +75,7 @@ impl Survey {
         let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&start).trim_start();
         let header = start.lines().next().unwrap_or_default();
         let survey = if start.starts_with('{') {
-            jsonl(path, reader)?
+            jsonl(path)?
         } else if header.matches('\t').count() > header.matches(',').count() {
             delimited(path, reader, Format::Tsv)?
         } else {
@@ -107,20 +92,12 @@ impl Survey {
     }
 }
 
-fn jsonl(path: &Path, reader: impl BufRead) -> Result<Survey, InitError> {
+fn jsonl(path: &Path) -> Result<Survey, InitError> {
     let mut survey = Survey { format: Format::Jsonl, rows: 0, fields: Vec::new() };
-    for (index, line) in reader.lines().enumerate() {
-        let number = index as u64 + 1;
-        let refused =
-            |problem: String| InitError::Line { path: path.to_owned(), line: number, problem };
-        let line = line.map_err(|error| refused(error.to_string()))?;
-        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
-        if line.trim().is_empty() {
-            continue;
-        }
-        let row: Value = serde_json::from_str(line).map_err(|error| refused(error.to_string()))?;
+    let mut lines = LineReader::open(path)?;
+    while let Some(row) = lines.next_json()? {
         let Value::Object(row) = row else {
-            return Err(refused("expected a JSON object".to_owned()));
+            return Err(lines.error("expected a JSON object".to_owned()).into());
         };
         for (name, value) in row {
             let field = survey.field_mut(&name);

@@ -100,6 +100,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The name of the built-in, if it is one.
+    pub fn builtin(&self) -> Option<&str> {
+        match self {
+            Action::Builtin { name, .. } => Some(name),
+            Action::Command { .. } => None,
+        }
+    }
+}
+
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {

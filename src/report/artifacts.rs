@@ -11,7 +11,6 @@ use stages::example::Example;
 use stages::prediction::Prediction;
 
 use crate::digest::{Content, Digest};
-use crate::key::ActionField;
 use crate::pipeline::{Input, Pipeline};
 use crate::record::{Artifact, MetricsRow, Record};
 use crate::store::Store;
@@ -79,10 +78,8 @@ impl<'a> Artifacts<'a> {
     /// The outputs of a stage that are predictions, or may be.
     pub fn predictions_of(&self, place: usize) -> Vec<String> {
         let Some(record) = &self.records[place] else { return Vec::new() };
-        let known = match &record.fields.action {
-            ActionField::Builtin { name, .. } => stages::predictions_of(name),
-            ActionField::Command { .. } => &PREDICTIONS,
-        };
+        let builtin = record.fields.action.builtin();
+        let known = builtin.map_or(&PREDICTIONS[..], stages::predictions_of);
         let outputs = record.outputs.iter().filter(|(name, _)| known.contains(&name.as_str()));
         outputs.map(|(name, _)| name.clone()).collect()
     }

@@ -9,6 +9,7 @@ use stages::prediction::Prediction;
 use crate::report::artifacts::Artifacts;
 use crate::report::data::{Column, ComparedRow, Comparison, Difference, Flips, Run, State};
 use crate::report::evaluations::listed;
+use crate::report::means::means;
 use crate::run::event::Outcome;
 use crate::run_diff::RunDiff;
 use crate::run_log::LoggedRun;
@@ -35,7 +36,9 @@ pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
     let stages = runs.iter().flat_map(|run| run.stages.iter().map(|stage| stage.name.as_str()));
     let stages: Vec<&str> = stages.collect();
     let by = usual(&figures, &stages);
-    compared(rows.collect(), &settings, &figures, by, false, false)
+    let mut compared = compared(rows.collect(), &settings, &figures, by, false, false);
+    compared.means = means(&compared, &[]);
+    compared
 }
 
 /// The combinations of a sweep.
@@ -72,7 +75,9 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
     let known = |metric: &&String| figures.iter().any(|of| of.contains_key(*metric));
     let asked = sweep.metric.as_ref().filter(known).cloned();
     let by = asked.or_else(|| usual(&figures, &stages.collect::<Vec<_>>()));
-    compared(rows, &settings, &figures, by, sweep.ascending, true)
+    let mut compared = compared(rows, &settings, &figures, by, sweep.ascending, true);
+    compared.means = means(&compared, &sweep.over);
+    compared
 }
 
 /// The best combination of those that are done, by the column that matters, and its number.
@@ -169,7 +174,7 @@ fn compared(
     let by = by.and_then(|by| {
         columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
     });
-    Comparison { columns, rows, by, ascending, sweep }
+    Comparison { columns, rows, by, ascending, sweep, means: None }
 }
 
 fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {

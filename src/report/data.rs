@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::record::MetricsRow;
 use crate::run::event::Outcome;
 use crate::run_diff::RunDiff;
+use crate::sweep::table::Figure as SweptFigure;
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -20,6 +21,9 @@ pub struct Report {
     /// Of several runs, or of a sweep's combinations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// Of several runs, or of a sweep's combinations, where two or more have some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curves>,
     /// Of exactly two runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
@@ -112,6 +116,20 @@ pub struct Output {
 #[derive(Debug, Serialize)]
 pub struct Training {
     pub stage: String,
+    pub rows: Vec<MetricsRow>,
+}
+
+/// Figures by step of one stage in several runs or combinations.
+#[derive(Debug, Serialize)]
+pub struct Curves {
+    pub stage: String,
+    pub curves: Vec<Curve>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Curve {
+    /// The run's id, or what the sweep called the stage.
+    pub name: String,
     pub rows: Vec<MetricsRow>,
 }
 
@@ -242,6 +260,27 @@ pub struct Comparison {
     pub ascending: bool,
     /// Of a sweep rather than of runs.
     pub sweep: bool,
+    /// Over seeds, where rows differ in them alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub means: Option<Means>,
+}
+
+/// Rows of a comparison taken together.
+#[derive(Debug, Serialize)]
+pub struct Means {
+    /// The columns that the rows of a group differ in.
+    pub over: Vec<String>,
+    /// The columns that [`MeansRow::values`] and [`MeansRow::figures`] are of.
+    pub settings: Vec<String>,
+    pub metrics: Vec<String>,
+    pub rows: Vec<MeansRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct MeansRow {
+    pub values: Vec<Option<Value>>,
+    pub runs: usize,
+    pub figures: Vec<Option<SweptFigure>>,
 }
 
 #[derive(Debug, Serialize)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::key::ActionField;
+use crate::pipeline::variants::{family, label};
 use crate::pipeline::{Input, Pipeline};
 use crate::reason::origin;
 use crate::record::Record;
@@ -88,6 +89,36 @@ pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
     let (found, notes) = evaluations(artifacts, places);
     run.evaluations = found;
     run.notes.extend(notes);
+}
+
+/// Figures by step of the stages that several runs, or several combinations of one, have.
+pub fn curves(runs: &[data::Run], artifacts: &[Artifacts]) -> Vec<data::Curves> {
+    let mut found: Vec<data::Curves> = Vec::new();
+    for (run, artifacts) in runs.iter().zip(artifacts) {
+        for (place, stage) in run.stages.iter().enumerate() {
+            let rows = artifacts.history(place);
+            if rows.is_empty() {
+                continue;
+            }
+            let variant = label(&stage.name);
+            let name = match (runs.len(), variant) {
+                (1, Some(variant)) => variant.to_owned(),
+                (_, Some(variant)) => format!("{} {variant}", run.id),
+                (_, None) => run.id.clone(),
+            };
+            let stage = family(&stage.name);
+            let curve = data::Curve { name, rows };
+            match found.iter_mut().find(|curves| curves.stage == stage) {
+                Some(curves) => curves.curves.push(curve),
+                None => {
+                    let (stage, curves) = (stage.to_owned(), vec![curve]);
+                    found.push(data::Curves { stage, curves });
+                }
+            }
+        }
+    }
+    found.retain(|curves| curves.curves.len() > 1);
+    found
 }
 
 fn has_result(stage: &data::Stage) -> bool {

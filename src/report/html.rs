@@ -128,7 +128,7 @@ pub fn px(value: f64) -> String {
 }
 
 /// Text for between tags and for quoted attributes. Control characters, which HTML does not allow,
-/// come as their pictures.
+/// come as their pictures, or as the mark for what cannot be shown.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars() {
@@ -142,7 +142,12 @@ fn escaped(text: &str) -> String {
             '\u{0}'..='\u{1f}' => {
                 safe.extend(char::from_u32(0x2400 + u32::from(character)));
             }
-            '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            // Overrides of the direction could make a line read as something else.
+            '\u{7f}'..='\u{9f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{fffe}'
+            | '\u{ffff}' => safe.push('\u{fffd}'),
             _ => safe.push(character),
         }
     }
@@ -155,9 +160,9 @@ mod tests {
 
     #[test]
     fn text_is_never_markup() {
-        let evil = "</style><script>alert('x')</script>\" & \u{0}\u{1b}[2J\u{85}";
+        let evil = "</style><script>alert('x')</script>\" & \u{0}\u{1b}[2J\u{85}\u{202e}";
         let made = Html::from(tag("p").attr("title", evil).text(evil)).into_text();
-        let safe = "&lt;/style&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot; &amp; ␀␛[2J\u{fffd}";
+        let safe = "&lt;/style&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot; &amp; ␀␛[2J\u{fffd}\u{fffd}";
         assert_eq!(made, format!("<p title=\"{safe}\">{safe}</p>"));
     }
 

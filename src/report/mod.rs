@@ -20,6 +20,7 @@ mod evaluate;
 mod evaluations;
 mod gather;
 pub mod html;
+mod means;
 pub mod page;
 mod sections;
 
@@ -61,11 +62,12 @@ pub fn report(project: &str, subjects: &[Subject], diff: Option<RunDiff>, store:
     } else {
         comparison = Some(compare::of_runs(&runs, &artifacts));
     }
+    let curves = gather::curves(&runs, &artifacts);
     let difference = diff.and_then(|diff| match (&runs[..], &artifacts[..]) {
         ([from, to], [of_from, of_to]) => {
             Some(compare::difference(diff, [from, to], [of_from, of_to]))
         }
         _ => None,
     });
-    Report { project: project.to_owned(), runs, comparison, difference }
+    Report { project: project.to_owned(), runs, comparison, curves, difference }
 }

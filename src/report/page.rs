@@ -8,8 +8,9 @@ use crate::report::charts::Ids;
 use crate::report::data::{Report, Run};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{
-    Section, comparison::comparison, difference::difference, evaluation::evaluation,
-    examples::examples, notes, overview, paragraph, stages, training::training,
+    Section, comparison::comparison, curves::curves, difference::difference,
+    evaluation::evaluation, examples::examples, notes, overview, paragraph, stages,
+    training::training,
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -86,14 +87,18 @@ fn sections(report: &Report, ids: &mut Ids) -> Vec<Section> {
         let title = if compared.sweep { "Combinations" } else { "Comparison" };
         Section::new("comparison", title, comparison(ids, compared))
     });
+    let drawn = curves(ids, &report.curves);
+    let overlaid = (!drawn.is_empty()).then(|| Section::new("curves", "Curves", drawn));
     match &report.runs[..] {
         [run] => {
             sections.push(Section::new("summary", "Summary", summary(run)));
             sections.extend(compared);
+            sections.extend(overlaid);
             sections.extend(of_run(run, ids));
         }
         runs => {
             sections.extend(compared);
+            sections.extend(overlaid);
             if let Some(found) = &report.difference {
                 sections.push(Section::new("difference", "Difference", difference(found)));
             }
@@ -214,8 +219,13 @@ mod tests {
             notes: vec![evil.to_owned()],
         };
         for runs in [vec![run(evil)], vec![run(evil), run("other")]] {
-            let report =
-                Report { project: evil.to_owned(), runs, comparison: None, difference: None };
+            let report = Report {
+                project: evil.to_owned(),
+                runs,
+                comparison: None,
+                curves: Vec::new(),
+                difference: None,
+            };
             let text = page(&report);
             assert_eq!(text.matches("<script>").count(), 1);
             assert_eq!(text.matches("</style>").count(), 1);

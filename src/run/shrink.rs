@@ -9,7 +9,7 @@ use stages::manifest::OUT_OF_MEMORY;
 
 use crate::disk;
 use crate::executor::ExitStatus;
-use crate::pipeline::{Action, Stage};
+use crate::pipeline::Stage;
 use crate::run::failure::StageFailure;
 
 /// From 4 GiB for activations down to the least that is tried.
@@ -17,8 +17,7 @@ const MOST: usize = 6;
 
 /// Whether the stage may run again with less memory; if so, that is noted in its state.
 pub fn may_shrink(stage: &Stage, failure: &StageFailure, state: &Path) -> bool {
-    let Action::Builtin { name, .. } = &stage.action else { return false };
-    let Some(builtin) = stages::find(name) else { return false };
+    let Some(builtin) = stage.action.builtin().and_then(stages::find) else { return false };
     if !builtin.shrinks(&Params(stage.params.clone())) || !is_out_of_memory(failure) {
         return false;
     }

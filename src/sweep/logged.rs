@@ -16,6 +16,9 @@ pub struct LoggedSweep {
     /// By what the table was sorted, if it was said.
     pub metric: Option<String>,
     pub ascending: bool,
+    /// The keys over which means are taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<String>,
     pub combinations: Vec<LoggedCombination>,
 }
 
@@ -40,6 +43,7 @@ impl LoggedSweep {
             keys: asked.keys.clone(),
             metric: asked.metric.clone(),
             ascending: asked.ascending,
+            over: asked.over.clone(),
             combinations: rows.iter().map(combination).collect(),
         }
     }

@@ -131,7 +131,7 @@ fn artifacts_are_found_by_stage_key_and_digest() {
             "1\n",
             "{target}"
         );
-        let record = project.pipe(&["cache", "show", target]).expect_code(0).stdout;
+        let record = project.pipe(&["cache", "show", "--record", target]).expect_code(0).stdout;
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert_eq!(record["key"], key);
     }

@@ -100,7 +100,8 @@ fn a_training_killed_at_ten_random_steps_ends_with_the_bytes_of_one_left_alone()
     assert!(ended.stdout.contains(&resumed), "{resumed}: {}", ended.stdout);
     assert_eq!(ended.digests(), unbroken);
     assert_eq!(project.entries("state"), [""; 0].map(std::path::PathBuf::from));
-    let record = project.pipe(&["cache", "show", "finetune:model"]).expect_code(0).stdout;
+    let record =
+        project.pipe(&["cache", "show", "--record", "finetune:model"]).expect_code(0).stdout;
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     assert_eq!(record["history"].as_array().unwrap().len(), 3, "the record has all epochs");
 }

@@ -69,7 +69,10 @@ fn combinations_share_what_they_have_in_common_and_end_in_a_sorted_table() {
     assert_eq!(rows[0]["stages"]["data"], "data");
     assert_eq!(rows[0]["stages"]["train"], "train@right=10");
     let key = rows[0]["keys"]["score"].as_str().unwrap();
-    expect(&project.pipe(&["cache", "show", key]).expect_code(0).stdout, "score@right=10");
+    expect(
+        &project.pipe(&["cache", "show", "--record", key]).expect_code(0).stdout,
+        "score@right=10",
+    );
     let shown = project.pipe(&["show", "score@right=10:scores"]).expect_code(0);
     expect(&shown.stdout, "accuracy");
     // Each combination would overwrite what the one before has published.

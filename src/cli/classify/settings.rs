@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stages::Params;
-use tempfile::TempDir;
 
 use crate::cli::Globals;
-use crate::cli::cache::check_intact;
+use crate::cli::linked::LinkedArtifact;
 use crate::cli::project::{Project, pipeline_file};
 use crate::console::Console;
 use crate::error::Error;
 use crate::file_error::FileError;
-use crate::pipeline::{Action, Input, Overrides, Pipeline, Stage};
+use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::PlanError;
-use crate::run::prepare::link_artifact;
 
 /// A model and how to use it.
 pub struct Settings {
@@ -29,20 +27,17 @@ pub struct Settings {
 /// A folder of the user's, or links into the store that last as long as this.
 pub enum ModelFolder {
     Given(PathBuf),
-    Linked(TempDir),
+    Linked(LinkedArtifact),
 }
 
 impl ModelFolder {
     pub fn path(&self) -> PathBuf {
         match self {
             ModelFolder::Given(path) => path.clone(),
-            ModelFolder::Linked(folder) => folder.path().join(LINK),
+            ModelFolder::Linked(linked) => linked.path().to_owned(),
         }
     }
 }
-
-/// What the folder of links is called in its temporary folder.
-const LINK: &str = "model";
 
 /// Finds the model that was asked for, or the one that `predict` reads.
 pub fn settings(
@@ -123,7 +118,7 @@ fn reader_of<'a>(wanted: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Sta
 }
 
 fn is(stage: &Stage, builtin: &str) -> bool {
-    matches!(&stage.action, Action::Builtin { name, .. } if name == builtin)
+    stage.action.builtin() == Some(builtin)
 }
 
 /// The stage that an input comes from.
@@ -148,8 +143,5 @@ fn params(builtin: &str, stage: Option<&Stage>) -> Params {
 fn linked(artifact: &str, project: &Project, console: &Console) -> Result<ModelFolder, Error> {
     let (record, output) = project.find(artifact, console)?;
     let (_, artifact) = record.output(output, artifact)?;
-    let folder = tempfile::tempdir().map_err(FileError::at("making", &std::env::temp_dir()))?;
-    check_intact(&project.store, artifact.content)?;
-    link_artifact(artifact.content, &folder.path().join(LINK), &project.store)?;
-    Ok(ModelFolder::Linked(folder))
+    Ok(ModelFolder::Linked(LinkedArtifact::new(artifact.content, "model", &project.store)?))
 }

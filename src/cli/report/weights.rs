@@ -8,10 +8,9 @@ use stages::Params;
 use stages::classify::{TextClassifier, TokenWeight};
 use stages::ingest::texts::Text;
 
-use crate::key::ActionField;
+use crate::cli::linked::LinkedArtifact;
 use crate::record::Record;
 use crate::report::data::{Example, Run, Span};
-use crate::run::prepare::link_artifact;
 use crate::run_log::LoggedRun;
 use crate::store::Store;
 
@@ -48,7 +47,7 @@ pub fn weigh(run: &mut Run, logged: &LoggedRun, store: &Store) {
 }
 
 fn is(record: &Record, builtin: &str) -> bool {
-    matches!(&record.fields.action, ActionField::Builtin { name, .. } if name == builtin)
+    record.fields.action.builtin() == Some(builtin)
 }
 
 /// The model that a `predict` of this record read, with the tokens that it read.
@@ -61,13 +60,8 @@ fn open(record: &Record, records: &[Record], store: &Store) -> Option<TextClassi
         is(maker, "tokenize") && made.any(|artifact| tokens.contains(&&artifact.content))
     })?;
     let model = *inputs.get("model")?;
-    if !store.is_intact(model) {
-        return None;
-    }
-    let folder = tempfile::tempdir().ok()?;
-    let link = folder.path().join("model");
-    link_artifact(model, &link, store).ok()?;
-    load(&link, tokenize, record)
+    let linked = LinkedArtifact::new(model, "model", store).ok()?;
+    load(linked.path(), tokenize, record)
 }
 
 fn load(folder: &Path, tokenize: &Record, predict: &Record) -> Option<TextClassifier> {

@@ -1,16 +1,24 @@
 //! Runs or combinations side by side: a table that can be sorted, and parallel coordinates.
 
 use crate::console::text::seconds;
+use crate::reason::value_text;
 use crate::report::charts::Ids;
 use crate::report::charts::parallel::{cell, parallel};
-use crate::report::data::{Column, ComparedRow, Comparison, State};
+use crate::report::data::{ComparedRow, Comparison, Means, MeansRow, State};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::state_words;
 use crate::report::sections::{badge, paragraph, scrolling};
+use crate::sweep::table::Figure;
 
 pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
     let mut all = Html::from(paragraph("quiet", &lead(compared)));
     all.push(scrolling("Comparison", table(compared)));
+    if let Some(means) = &compared.means {
+        let over = means.over.join(", ");
+        let words = format!("Mean ± standard deviation over {over}, of the rows that are done.");
+        all.push(paragraph("quiet", &words));
+        all.push(scrolling("Means", means_table(means)));
+    }
     all.push(parallel(ids, compared));
     all
 }
@@ -40,7 +48,7 @@ fn table(compared: &Comparison) -> Tag {
     head.extend(named.map(|(index, column)| {
         let class = if column.metric { "metric" } else { "" };
         let class = if is_number(index) { format!("{class} number") } else { class.to_owned() };
-        tag("th").attr("scope", "col").class(&class).child(column_name(column))
+        tag("th").attr("scope", "col").class(&class).child(small_stage(&column.name))
     }));
     head.push(plain("time", "number"));
     let best = best(compared);
@@ -75,10 +83,46 @@ fn table(compared: &Comparison) -> Tag {
         .child(tag("tbody").children(compared.rows.iter().enumerate().map(row)))
 }
 
+fn means_table(means: &Means) -> Tag {
+    let head = |names: &[String], class: &str| -> Vec<Tag> {
+        let cell =
+            |name: &String| tag("th").attr("scope", "col").class(class).child(small_stage(name));
+        names.iter().map(cell).collect()
+    };
+    let runs = tag("th").attr("scope", "col").class("number").text("runs");
+    let row = |row: &MeansRow| {
+        let values = row.values.iter().map(|value| {
+            let text = value.as_ref().map_or("–".to_owned(), value_text);
+            tag("td").class("words").text(text)
+        });
+        let figures = row.figures.iter().map(|found| {
+            let text = match found {
+                None => "–".to_owned(),
+                Some(Figure { mean, deviation: None }) => format!("{mean:.4}"),
+                Some(Figure { mean, deviation: Some(deviation) }) => {
+                    format!("{mean:.4} ± {deviation:.4}")
+                }
+            };
+            let sort = found.map_or(String::new(), |it| it.mean.to_string());
+            tag("td").class("number").attr("data-sort", sort).text(text)
+        });
+        let runs = tag("td").class("number").attr("data-sort", row.runs).text(row.runs);
+        tag("tr").children(values).child(runs).children(figures)
+    };
+    let head = head(&means.settings, "")
+        .into_iter()
+        .chain([runs])
+        .chain(head(&means.metrics, "metric number"));
+    tag("table")
+        .class("sortable compared")
+        .child(tag("thead").child(tag("tr").children(head)))
+        .child(tag("tbody").children(means.rows.iter().map(row)))
+}
+
 /// The part before the point small, above the name itself.
-fn column_name(column: &Column) -> Html {
+fn small_stage(names: &str) -> Html {
     let mut all = Html::new();
-    for (index, name) in column.name.split(", ").enumerate() {
+    for (index, name) in names.split(", ").enumerate() {
         if index > 0 {
             all.push(Html::literal(" "));
         }

@@ -1,6 +1,7 @@
 //! The parts of the page, one after the other, and what they have in common.
 
 pub mod comparison;
+pub mod curves;
 pub mod difference;
 pub mod evaluation;
 pub mod examples;

@@ -11,7 +11,7 @@ use crate::report::html::{Html, tag};
 use crate::report::sections::figure_words;
 
 /// Lines in one drawing.
-const MOST_LINES: usize = 6;
+pub const MOST_LINES: usize = 6;
 
 /// Drawings of one stage.
 const MOST_PANELS: usize = 6;
@@ -56,7 +56,7 @@ fn panels(rows: &[MetricsRow]) -> Vec<(String, Vec<String>)> {
 }
 
 /// What only says where one is, or how long it took.
-fn is_clock(name: &str) -> bool {
+pub fn is_clock(name: &str) -> bool {
     ["epoch", "step", "steps"].contains(&name)
         || name.ends_with("seconds")
         || name.ends_with("per_second")

@@ -74,6 +74,10 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
     at.metrics.iter().try_for_each(|line| metrics_file.write_line(line.as_bytes()))?;
     metrics_file.finish()?;
+    let values = kept_metrics(&at, best.is_some(), params.text("metric"));
+    if !values.is_empty() {
+        context.emit(Event::Metrics { step: None, values });
+    }
     let model = best.unwrap_or_else(|| trainer.model.frozen());
     let config = with_threshold(context, config, &model, &examples)?;
     let output = context.output("model")?;
@@ -84,6 +88,21 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         std::fs::copy(&file, output.join(name)).map_err(StageError::io("copying", &file))?;
     }
     Ok(())
+}
+
+/// The figures of the epoch whose model is kept, as the stage's results: that with the best
+/// `metric`, or the last one.
+fn kept_metrics(at: &Position, best: bool, metric: &str) -> BTreeMap<String, f64> {
+    let rows = at.metrics.iter().map(|line| serde_json::from_str(line).unwrap_or_default());
+    let rows: Vec<BTreeMap<String, f64>> = rows.collect();
+    let (name, sign) = (format!("valid_{metric}"), if metric == "loss" { -1.0 } else { 1.0 });
+    let rank = |row: &&BTreeMap<String, f64>| row.get(&name).map_or(f64::MIN, |it| sign * it);
+    let kept = match best {
+        // Of equal ones the first.
+        true => rows.iter().rev().max_by(|one, two| rank(one).total_cmp(&rank(two))),
+        false => rows.last(),
+    };
+    kept.cloned().unwrap_or_default()
 }
 
 /// The record of a run that was resumed has the figures of all its epochs.

@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::duplicates::{Ids, count_duplicates, count_shared};
 use self::report::{InputReport, LabelShare, Lengths, Report};
 use self::row::Fields;
-use self::source::{Format, Source};
+use self::source::Source;
 use crate::error::StageError;
 use crate::event::Event;
 use crate::example::{Example, TextKey};
@@ -31,6 +31,7 @@ use crate::progress::Progress;
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
 pub use self::duplicates::{Duplicates, Shared};
+pub use self::source::Format;
 
 /// The stage.
 pub struct Ingest;

@@ -1,0 +1,34 @@
+//! An artifact of the store as a file or folder under its own names, for readers that go by them.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::cli::cache::check_intact;
+use crate::digest::Content;
+use crate::error::Error;
+use crate::file_error::FileError;
+use crate::run::prepare::link_artifact;
+use crate::store::Store;
+
+/// Links into the store that last as long as this.
+pub struct LinkedArtifact {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl LinkedArtifact {
+    /// `name` is what the artifact is called in its temporary folder. One whose bytes are no longer
+    /// those of its digest is refused.
+    pub fn new(content: Content, name: &str, store: &Store) -> Result<LinkedArtifact, Error> {
+        check_intact(store, content)?;
+        let folder = tempfile::tempdir().map_err(FileError::at("making", &std::env::temp_dir()))?;
+        let path = folder.path().join(name);
+        link_artifact(content, &path, store)?;
+        Ok(LinkedArtifact { path, _folder: folder })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
