@@ -351,3 +351,54 @@ fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     let names: Vec<_> = names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     assert!(!names.iter().any(|name| name.contains(".pipe-")), "{names:?}");
 }
+
+/// A stage that learns, as far as the engine can tell, by two parameters.
+pub fn learning() -> Project {
+    Project::new(
+        r#"
+stages:
+  train:
+    run: |
+      for epoch in 1 2 3; do
+        echo "{\"epoch\":$epoch,\"train_loss\":$PARAM_rate.$((9 - epoch)),\"valid_f1\":0.$PARAM_seed$epoch}"
+      done > "$OUT_metrics"
+      for row in 0 1 2 3 4 5 6 7 8 9; do
+        label=NO; if [ $row -lt $PARAM_seed ]; then label=YES; fi
+        echo "{\"id\":\"$row\",\"label\":\"$label\",\"gold\":\"YES\"}"
+      done > "$OUT_predictions"
+    params: {seed: 1, rate: 1}
+    outputs: [metrics, predictions]
+  score: {inputs: {valid: train:predictions}, params: {positive: YES, bootstrap: 0}}
+sweeps:
+  grid: {train.rate: [1, 2], train.seed: [3, 5], metric: score.valid_accuracy}
+"#,
+    )
+}
+
+#[test]
+fn curves_of_combinations_lie_over_one_another_and_seeds_come_together() {
+    let project = learning();
+    project.pipe(&["sweep", "grid"]).expect_code(0);
+    let report = data(&project, &[]);
+    let curves = &report["curves"][0];
+    assert_eq!(
+        (&curves["stage"], curves["curves"].as_array().unwrap().len()),
+        (&"train".into(), 4)
+    );
+    assert_eq!(curves["curves"][0]["rows"].as_array().unwrap().len(), 3);
+    let means = &report["comparison"]["means"];
+    assert_eq!(means["over"], serde_json::json!(["train.seed"]));
+    let rows = means["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert_eq!(row["runs"], 2);
+        assert!((row["figures"][0]["mean"].as_f64().unwrap() - 0.4).abs() < 1e-12, "{row}");
+    }
+    let page = page(&project, &[]);
+    page.expect_self_contained();
+    let titles = page.texts("h4");
+    for title in ["valid F1", "train loss"] {
+        assert!(titles.iter().any(|it| it == title), "{titles:?}");
+    }
+    assert!(page.text().contains("0.4000 ± 0.1414"));
+}

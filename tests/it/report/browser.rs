@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{baseline, hostile};
+use super::{baseline, hostile, learning};
 use crate::harness::Project;
 
 const PROBE: &str = r#"<script>addEventListener("load", () => {
@@ -167,4 +167,13 @@ fn a_browser_shows_every_report_without_a_word_on_the_console() {
         project.pipe(&["report", "-n", runs]).expect_code(0);
         check_report(&browser, &project, charts);
     }
+    let learned = learning();
+    learned.pipe(&["sweep", "grid"]).expect_code(0);
+    learned.pipe(&["report"]).expect_code(0);
+    check_report(&browser, &learned, 3);
+    for rate in 1..=30 {
+        learned.run(&["--set", &format!("train.rate={rate}")]).expect_code(0);
+    }
+    learned.pipe(&["report", "-n", "30"]).expect_code(0);
+    check_report(&browser, &learned, 3);
 }
