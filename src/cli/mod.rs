@@ -50,26 +50,29 @@ pub struct Cli {
     command: Command,
 }
 
+/// What `--help` calls the options of every subcommand; they stand after its own.
+const GLOBAL: &str = "Global options";
+
 /// Options of every subcommand.
 #[derive(Clone, Debug, Args)]
 pub struct Globals {
     /// The pipeline; otherwise `pipeline.yaml` here or in the nearest folder above
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Do as if started in this folder
-    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    #[arg(short = 'C', long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Where the store is; otherwise `cache` beside the pipeline
-    #[arg(long, global = true, value_name = "DIR", env = "PIPE_CACHE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "PIPE_CACHE")]
     pub cache: Option<PathBuf>,
     /// Errors and warnings only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Stages that are up to date, too
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub verbose: bool,
     /// When to use colors
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 }
 

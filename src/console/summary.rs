@@ -27,7 +27,9 @@ impl Tally {
                     self.ran.push(finished.stage.clone());
                 }
                 // Of several variants the last to end would say nothing about the others.
-                if !finished.metrics.is_empty() && label(&finished.stage).is_none() {
+                if label(&finished.stage).is_some() {
+                    self.figures = None;
+                } else if !finished.metrics.is_empty() {
                     self.figures = Some((finished.stage.clone(), finished.metrics.clone()));
                 }
             }

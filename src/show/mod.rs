@@ -5,6 +5,7 @@
 mod chart;
 mod file;
 mod folder;
+mod outline;
 mod print;
 mod table;
 mod tensors;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chart::charts;
 use super::folder::{Folder, Model};
+use super::outline::outline;
 use super::table::{Align, table};
 use super::tensors::Tensors;
 use super::text::{bytes_in_words, fit, grouped, number, printable};
@@ -23,7 +24,9 @@ pub(super) fn print(path: &Path, view: &View, options: &ShowOptions) -> String {
                 + &rest(*rows, first.len(), "row")
                 + &charts(first, options.width),
         ),
-        View::Json { bytes, value } => (format!("JSON, {}", bytes_in_words(*bytes)), pretty(value)),
+        View::Json { bytes, value } => {
+            (format!("JSON, {}", bytes_in_words(*bytes)), outline(value, options.width))
+        }
         View::Safetensors(tensors) => (
             format!(
                 "safetensors, {}, {}, {}",
@@ -113,13 +116,6 @@ fn cell(value: &Value) -> String {
         Value::Number(value) if value.is_f64() => value.as_f64().map(number).unwrap_or_default(),
         other => printable(&other.to_string()),
     }
-}
-
-/// JSON on several lines. Its texts are escaped by JSON; what JSON leaves as it is, such as the
-/// marks that turn the direction of text around, is escaped here.
-fn pretty(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.lines().map(|line| printable(line) + "\n").collect()
 }
 
 fn lines_of(lines: &[String], width: usize) -> String {

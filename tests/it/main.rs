@@ -23,6 +23,7 @@ mod report;
 mod resources;
 mod run;
 mod schema;
+mod screen;
 mod select;
 mod server;
 mod show;
