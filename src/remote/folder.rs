@@ -209,12 +209,13 @@ fn place(written: io::Result<()>, temporary: &Path, path: &Path) -> Result<(), T
     })
 }
 
-/// Whether a file is merely not in the remote, rather than the remote not in its place.
+/// Whether a file is merely not in the remote, rather than the remote not in its place. A folder that
+/// the first upload will make is an empty one.
 fn not_there(error: io::Error, path: &Path, root: &Path) -> Result<(), Trouble> {
     if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
         return Err(trouble(&error, path));
     }
-    match root.is_dir() {
+    match root.is_dir() || root.parent().is_some_and(Path::is_dir) {
         true => Ok(()),
         false => Err(Trouble::Failed(format!("there is no folder `{}`", root.display()))),
     }
