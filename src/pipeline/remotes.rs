@@ -118,18 +118,15 @@ fn remotes(
                 Declared { place: place(value, name, root, problems), ..Declared::default() }
             }
             Content::Map(entries) => {
-                let mut remote = Declared::default();
+                let (mut remote, before) = (Declared::default(), problems.len());
                 for entry in entries {
                     read_entry(&mut remote, name, entry, root, problems);
                 }
-                if remote.place.is_none()
-                    && root.is_some()
-                    && !entries.iter().any(|entry| entry.key == "url")
-                {
+                // Another mistake may well be why there is none.
+                if remote.place.is_none() && root.is_some() && problems.len() == before {
                     let message = format!("remote `{name}` has no `url`");
-                    problems
-                        .at(*key_origin, message)
-                        .help("a folder, `s3://bucket/prefix` or `https://…`".to_owned());
+                    let help = "a folder, `s3://bucket/prefix` or `https://…`".to_owned();
+                    problems.at(*key_origin, message).help(help);
                 }
                 remote
             }

@@ -25,6 +25,7 @@ use object_store::{
     ObjectStoreExt, PutPayload, RetryConfig,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -256,15 +257,21 @@ impl Objects {
                 let part = next_start..range.end.min(next_start + PART);
                 next_start = part.end;
                 let (store, name, timeout) = (Arc::clone(&self.store), name.clone(), self.timeout);
-                under_way.push_back(Task(tokio::spawn(async move {
-                    let pieces = part_again(&*store, &name, part, timeout).await?;
-                    Ok::<_, Failure>((pieces, permit))
-                })));
+                let (sender, pieces) = unbounded_channel();
+                let task = Task(tokio::spawn(async move {
+                    let end = send_part(&*store, &name, part, timeout, &sender).await;
+                    // Nobody may be waiting any more.
+                    let _ = end.map_err(|failure| sender.send(Err(failure)));
+                    Ok(())
+                }));
+                under_way.push_back((pieces, task, permit));
             }
-            let Some(first) = under_way.pop_front() else { return Err(Failure::lost()) };
-            let (pieces, _permit) = first.join().await?;
-            for piece in pieces {
-                into.take(&piece)?;
+            let Some((mut pieces, _task, _permit)) = under_way.pop_front() else {
+                return Err(Failure::lost());
+            };
+            // As they come, so that what there is when the connection breaks is kept.
+            while let Some(piece) = pieces.recv().await {
+                into.take(&piece?)?;
             }
         }
         Ok(())
@@ -373,6 +380,11 @@ impl Failure {
         }
     }
 
+    /// Whether the same request may succeed a little later.
+    fn may_pass(&self) -> bool {
+        matches!(self, Failure::Store(Error::Generic { .. })) && !self.is_about_ranges()
+    }
+
     fn trouble(self) -> Trouble {
         match self {
             Failure::Trouble(trouble) => trouble,
@@ -417,49 +429,53 @@ async fn next(
     }
 }
 
-/// One part, asked for again where its connection breaks.
-async fn part_again(
+/// Sends one part piece by piece, and asks for the rest of it where its connection breaks.
+async fn send_part(
     store: &dyn ObjectStore,
     name: &Name,
-    part: Range<u64>,
+    mut part: Range<u64>,
     timeout: Duration,
-) -> Result<Vec<Bytes>, Failure> {
+    pieces: &UnboundedSender<Result<Bytes, Failure>>,
+) -> Result<(), Failure> {
     let mut wait = Duration::from_millis(100);
-    for _ in 1..TRIES {
-        match one_part(store, name, part.clone(), timeout).await {
-            Err(Failure::Store(Error::Generic { source, store })) => {
-                let failure = Failure::Store(Error::Generic { source, store });
-                if failure.is_about_ranges() {
-                    return Err(failure);
-                }
-            }
+    for tries_left in (0..TRIES).rev() {
+        match send_range(store, name, &mut part, timeout, pieces).await {
+            Err(failure) if tries_left > 0 && failure.may_pass() => {}
             other => return other,
         }
         tokio::time::sleep(wait.min(timeout)).await;
         wait *= 2;
     }
-    one_part(store, name, part, timeout).await
+    Err(Failure::lost())
 }
 
-async fn one_part(
+/// One request; `range` begins after what it brought.
+async fn send_range(
     store: &dyn ObjectStore,
     name: &Name,
-    part: Range<u64>,
+    range: &mut Range<u64>,
     timeout: Duration,
-) -> Result<Vec<Bytes>, Failure> {
-    let expected = part.end - part.start;
-    let options = GetOptions { range: Some(GetRange::Bounded(part)), ..GetOptions::default() };
-    let mut stream = within(timeout, store.get_opts(name, options)).await?.into_stream();
-    let (mut pieces, mut length) = (Vec::new(), 0);
+    pieces: &UnboundedSender<Result<Bytes, Failure>>,
+) -> Result<(), Failure> {
+    // What is there is shorter than its record says, or longer.
+    let damaged = || Failure::Trouble(Trouble::Damaged { name: name.to_string() });
+    let wanted = Some(GetRange::Bounded(range.clone()));
+    let options = GetOptions { range: wanted, ..GetOptions::default() };
+    let result = match within(timeout, store.get_opts(name, options)).await {
+        Err(Failure::Store(error)) if in_words(&error).starts_with("416") => return Err(damaged()),
+        other => other?,
+    };
+    let mut stream = result.into_stream();
     while let Some(piece) = next(timeout, &mut stream).await? {
-        length += piece.len() as u64;
-        pieces.push(piece);
+        range.start += piece.len() as u64;
+        if range.start > range.end {
+            return Err(damaged());
+        }
+        if pieces.send(Ok(piece)).is_err() {
+            return Ok(());
+        }
     }
-    match length == expected {
-        true => Ok(pieces),
-        // What is there is shorter than its record says, or longer.
-        false => Err(Failure::Trouble(Trouble::Damaged { name: name.to_string() })),
-    }
+    if range.is_empty() { Ok(()) } else { Err(damaged()) }
 }
 
 fn read_part(source: &mut File, size: u64, file: &Path) -> Result<Vec<u8>, FileError> {
@@ -475,6 +491,13 @@ fn in_words(error: &Error) -> String {
         reason = source;
     }
     let text = reason.to_string();
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(200).collect()
+    let text = text.strip_prefix("Server returned non-2xx status code: ").unwrap_or(&text);
+    // S3 answers in XML, of which the code says most.
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    if let Some((code, _)) = code {
+        let status = text.split(':').next().unwrap_or_default();
+        return format!("{status}: {code}");
+    }
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.trim_end_matches(':').chars().take(200).collect()
 }

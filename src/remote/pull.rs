@@ -101,7 +101,10 @@ impl Remote {
                 Kind::Folder => {
                     let tree = match store.tree(artifact.content) {
                         Some(tree) => tree,
-                        None => self.tree(artifact.content, store)?,
+                        None => {
+                            moved.objects += 1;
+                            self.tree(artifact.content, store)?
+                        }
                     };
                     if tree.bytes() != artifact.bytes {
                         return Err(self.damaged(object_name(store, artifact.content)));

@@ -126,6 +126,9 @@ impl Shared {
         self.begin_asking();
         let offer = self.remote.ask(key, &self.store);
         self.end_asking();
+        if offer.is_ok() {
+            self.limit_asking();
+        }
         let record = match offer {
             Ok(Offer::Nothing) => return false,
             Ok(Offer::Refused(refusal)) => {
@@ -246,6 +249,11 @@ impl Shared {
             asking.spent += since.elapsed();
             asking.since = (asking.active > 0).then(Instant::now);
         }
+    }
+
+    /// A remote that answers, but slowly, is not to take more time than it can save.
+    fn limit_asking(&self) {
+        let asking = self.asking();
         let limit = self.remote.settings.timeout + asking.saved;
         if asking.spent > limit && !self.ask_no_more.swap(true, Ordering::Relaxed) {
             let name = self.remote.name();
