@@ -25,6 +25,9 @@ pub struct PullOptions {
     /// The remote; otherwise your default one, or the only one
     #[arg(long, value_name = "NAME")]
     remote: Option<String>,
+    /// Ask what is there, and download nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     overrides: OverrideOptions,
     /// Print JSON, one object a stage
@@ -36,14 +39,21 @@ pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> R
     let project = Project::load(globals, &options.overrides.overrides())?;
     let selected = project.select(&options.stages)?;
     let remote = project.remote(options.remote.as_deref(), Trust::pulls)?;
-    let _in_use = use_store(&project.store, console)?;
-    let scratch = Scratch::new(&project.store.scratch_folder())?;
-    project.store.hide(&scratch)?;
     let sources = project.sources(true, true);
-    let carried = pull_levels(&project, &selected, &sources, &remote, &scratch, console);
-    // It saves reading only.
-    let _ = sources.index.save(&scratch);
-    console.carried(&carried?, remote.name(), options.json)?;
+    let pull = |scratch| pull_levels(&project, &selected, &sources, &remote, scratch, console);
+    let carried = match options.dry_run {
+        true => pull(None)?,
+        false => {
+            let _in_use = use_store(&project.store, console)?;
+            let scratch = Scratch::new(&project.store.scratch_folder())?;
+            project.store.hide(&scratch)?;
+            let carried = pull(Some(&scratch));
+            // It saves reading only.
+            let _ = sources.index.save(&scratch);
+            carried?
+        }
+    };
+    console.carried(&carried, remote.name(), options.json)?;
     Ok(Exit::Done)
 }
 
@@ -52,7 +62,7 @@ fn pull_levels(
     selected: &BTreeSet<usize>,
     sources: &Sources,
     remote: &Remote,
-    scratch: &Scratch,
+    scratch: Option<&Scratch>,
     console: &Console,
 ) -> Result<Vec<Carried>, Error> {
     let (store, graph) = (&project.store, &project.graph);

@@ -17,7 +17,8 @@ pub fn table(carried: &[Carried], remote: &str) -> String {
             (_, Some(message)) => printable(message),
             (Outcome::Pushed, None) => format!("pushed{size}"),
             (Outcome::Pulled, None) => format!("pulled{size}"),
-            (Outcome::There, None) => "is there".to_owned(),
+            (Outcome::Available, None) => format!("is in `{remote}`, {}", bytes(carried.bytes)),
+            (Outcome::There, None) => "is there already".to_owned(),
             (Outcome::Absent, None) => format!("is not in `{remote}`"),
             (Outcome::Refused, None) => "is not used".to_owned(),
         };
@@ -40,6 +41,11 @@ pub fn sum(carried: &[Carried], remote: &str) -> String {
             let (results, size) = moved(outcome);
             parts.push(format!("{results} {verb} `{remote}`: {size}"));
         }
+    }
+    if of(Outcome::Available).count() > 0 {
+        let size: u64 = of(Outcome::Available).map(|carried| carried.bytes).sum();
+        let results = count(of(Outcome::Available).count(), "result");
+        parts.push(format!("would pull {results} from `{remote}`: {}", bytes(size)));
     }
     let others = [
         (Outcome::There, "there already"),

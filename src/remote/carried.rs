@@ -32,6 +32,8 @@ pub struct Carried {
 pub enum Outcome {
     Pushed,
     Pulled,
+    /// It could be pulled.
+    Available,
     /// It was whole already where it was to go.
     There,
     /// It is not where it would come from.
@@ -75,13 +77,13 @@ pub fn push(
     Ok(in_order(carried))
 }
 
-/// Downloads the results of keys, by the names of their stages; with each the record, if the store
-/// has it now. `found` hears how many bytes a record says there are to download.
+/// Downloads the results of keys, by the names of their stages; with each the record, if it is there
+/// to be had. Without a `scratch` folder they are only asked for. `found` hears how many bytes a record says there are to download.
 pub fn pull(
     wanted: &[(String, Key)],
     remote: &Remote,
     store: &Store,
-    scratch: &Scratch,
+    scratch: Option<&Scratch>,
     (found, meter): (&(dyn Fn(u64) + Sync), &Meter),
 ) -> Result<Vec<(Carried, Option<Record>)>, RemoteError> {
     let carried = Mutex::new(Vec::new());
@@ -96,9 +98,20 @@ pub fn pull(
                 (Carried::without(stage, Outcome::Refused, Some(message)), None)
             }
             Offer::Record(record) => {
-                found(remote.missing_bytes(&record, store));
-                let moved = remote.pull(&record, store, scratch, meter).map_err(error)?;
-                (Carried::moved(stage, *key, Outcome::Pulled, moved), Some(*record))
+                let bytes = remote.missing_bytes(&record, store);
+                found(bytes);
+                let of_stage = match scratch {
+                    Some(scratch) => {
+                        let moved = remote.pull(&record, store, scratch, meter);
+                        Carried::moved(stage, *key, Outcome::Pulled, moved.map_err(error)?)
+                    }
+                    None => Carried {
+                        key: Some(*key),
+                        bytes,
+                        ..Carried::without(stage, Outcome::Available, None)
+                    },
+                };
+                (of_stage, Some(*record))
             }
         };
         carried.lock().unwrap_or_else(PoisonError::into_inner).push((*place, of_stage));

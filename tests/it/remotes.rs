@@ -1,11 +1,13 @@
 //! A shared cache: two projects with one remote. Here that is a folder; the same over S3, and over
 //! HTTP, in files of their own.
 
+mod damage;
 #[cfg(feature = "remotes")]
 mod http;
 #[cfg(feature = "remotes")]
 mod s3;
 mod settings;
+mod trust;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -205,6 +207,53 @@ fn a_run_asks_no_remote_unless_told_to_and_never_for_what_is_forced() {
 }
 
 #[test]
+fn a_dry_pull_says_what_is_there_and_writes_nothing() {
+    let lab = Lab::new();
+    let project = lab.clone_of();
+    assert_eq!(carried(&project.pipe(&["pull", "--dry-run", "--json"])), "a=absent b=absent");
+    lab.clone_of().run(&WITH_LAB).expect_code(0);
+    let ended = project.pipe(&["pull", "--dry-run", "--json"]).expect_code(0);
+    assert_eq!(carried(&ended), "a=available b=available");
+    assert_eq!(ended.events()[0]["bytes"], 2);
+    assert!(!project.path("cache").exists());
+}
+
+#[test]
+fn doctor_says_whether_a_remote_answers() {
+    let lab = Lab::new();
+    let project = lab.clone_of();
+    let here = |code: i32| {
+        let found = project.pipe(&["doctor", "--offline", "--json"]).expect_code(code).events();
+        let of_remotes = found.into_iter().filter(|finding| finding["what"] == "remote");
+        of_remotes.map(|it| (it["state"].clone(), it["text"].to_string())).collect::<Vec<_>>()
+    };
+    assert!(
+        here(0)[0].0 == "good" && here(0)[0].1.contains("answers, trust both"),
+        "{:?}",
+        here(0)
+    );
+    let config = "remotes: {lost: /nowhere/at/all, far: 's3://bucket'}";
+    project.write("config/pipe/config.yaml", config);
+    let found = here(0);
+    assert!(found[0].0 == "note" && found[0].1.contains("not asked: offline"), "{found:?}");
+    assert!(found[2].0 == "note" && found[2].1.contains("there is no folder"), "{found:?}");
+    project.write("config/pipe/config.yaml", "remotes: 7");
+    assert_eq!(here(1)[0].0, "bad");
+}
+
+#[test]
+fn a_broken_off_download_goes_when_results_of_its_age_do() {
+    let lab = Lab::new();
+    let project = lab.clone_of();
+    project.run(&[]).expect_code(0);
+    project.write("cache/partial/left", "a beginning");
+    project.pipe(&["cache", "gc"]).expect_code(0);
+    assert_eq!(project.entries("partial").len(), 1);
+    project.pipe(&["cache", "gc", "--older-than", "0s"]).expect_code(0);
+    assert_eq!(project.entries("partial").len(), 0);
+}
+
+#[test]
 fn nothing_is_uploaded_that_is_there() {
     let lab = Lab::new();
     let project = lab.clone_of();
@@ -239,153 +288,6 @@ fn stages_are_pushed_and_pulled_by_name_with_what_they_need_and_others_are_told(
 }
 
 #[test]
-fn a_flipped_byte_is_noticed_computed_here_and_repaired_there() {
-    for large in [false, true] {
-        let lab = Lab::new();
-        lab.clone_of().run(&WITH_LAB).expect_code(0);
-        let object = if large { objects(&lab.root()).1 } else { objects(&lab.root()).0 };
-        let whole = fs::read(&object).unwrap();
-        flip_a_byte(&object);
-
-        let puller = lab.clone_of();
-        let ended = puller.pipe(&["pull"]).expect_code(1);
-        assert!(ended.stderr.contains("is damaged there"), "{}", ended.stderr);
-        puller.pipe(&["cache", "verify"]).expect_code(0);
-
-        let runner = lab.clone_of();
-        let outcomes = if large { "a=hit b=ran" } else { "a=ran b=hit" };
-        let ended = runner.expect_run(&WITH_LAB, outcomes).expect_code(0);
-        expect_one_warning(&ended, "is damaged there; it is computed here");
-        assert_eq!(fs::read(&object).unwrap(), whole, "what was uploaded replaces it");
-        puller.pipe(&["pull"]).expect_code(0);
-        puller.expect_run(&[], "a=hit b=hit");
-    }
-}
-
-#[test]
-fn a_damaged_remote_is_repaired_by_overwriting() {
-    let lab = Lab::new();
-    let project = lab.clone_of();
-    project.run(&WITH_LAB).expect_code(0);
-    flip_a_byte(&objects(&lab.root()).1);
-    assert_eq!(carried(&project.pipe(&["push", "--json"])), "a=there b=there");
-    project.pipe(&["push", "--overwrite"]).expect_code(0);
-    lab.clone_of().pipe(&["pull"]).expect_code(0);
-}
-
-#[test]
-fn what_is_damaged_here_is_not_pushed() {
-    for overwrite in [false, true] {
-        let lab = Lab::new();
-        let project = lab.clone_of();
-        project.run(&[]).expect_code(0);
-        flip_a_byte(&objects(&project.path("cache")).1);
-        let arguments: &[&str] = if overwrite { &["push", "--overwrite"] } else { &["push"] };
-        let ended = project.pipe(arguments).expect_code(1);
-        assert!(ended.stderr.contains("of this store is damaged"), "{}", ended.stderr);
-        assert!(lab.files().iter().all(|file| !file.contains("tmp/")), "{:?}", lab.files());
-        assert!(!lab.files().iter().any(|file| file.ends_with(".tree")));
-    }
-}
-
-#[test]
-fn a_truncated_upload_is_noticed_and_uploaded_again() {
-    let lab = Lab::new();
-    let project = lab.clone_of();
-    project.run(&WITH_LAB).expect_code(0);
-    let object = objects(&lab.root()).1;
-    let whole = fs::read(&object).unwrap();
-    for left in [whole.len() / 2, whole.len() - 1, 0] {
-        replace(&object, &whole[..left]);
-        lab.clone_of().pipe(&["pull"]).expect_code(1);
-        assert_eq!(carried(&project.pipe(&["push", "--json"])), "a=there b=pushed");
-        assert_eq!(fs::read(&object).unwrap(), whole);
-    }
-    replace(&object, &[whole.as_slice(), b"more"].concat());
-    lab.clone_of().pipe(&["pull"]).expect_code(1);
-}
-
-#[test]
-fn a_record_that_is_not_of_its_key_is_not_used() {
-    let lab = Lab::new();
-    lab.clone_of().run(&WITH_LAB).expect_code(0);
-    let (of_a, of_b) = (lab.record("a"), lab.record("b"));
-    let text = fs::read_to_string(&of_b).unwrap();
-    let checked = |text: &str| {
-        let mut value: Value = serde_json::from_str(text).unwrap();
-        value.as_object_mut().unwrap().remove("check");
-        pipe::record::with_check(&value)
-    };
-    let other_fields = text.replace("seq 300000", "seq 300001");
-    let other_outputs = text.replace("\"d\":{", "\"e\":{");
-    let planted = [fs::read_to_string(&of_a).unwrap(), "{}".to_owned(), String::new()];
-    for planted in planted.into_iter().chain([checked(&other_fields), checked(&other_outputs)]) {
-        replace(&of_b, planted.as_bytes());
-        let project = lab.clone_of();
-        assert_eq!(carried(&project.pipe(&["pull", "--json"])), "a=pulled b=refused");
-        let ended = project.expect_run(&WITH_LAB, "a=hit b=ran");
-        expect_one_warning(&ended, "is damaged, or of another key");
-        assert_eq!(carried(&lab.clone_of().pipe(&["pull", "--json"])), "a=pulled b=pulled");
-    }
-}
-
-#[test]
-fn with_a_secret_only_what_is_signed_with_it_is_used() {
-    let lab = Lab::new();
-    let stranger = lab.clone_of();
-    stranger.run(&WITH_LAB).expect_code(0);
-    let secret = |secret: &str| {
-        let project = lab.clone_of();
-        let config = format!("remotes: {{lab: {{secret: {secret}}}}}");
-        project.write("config/pipe/config.yaml", &config);
-        project
-    };
-    // Planted without a signature: said once, though there are two.
-    let ours = secret("ours");
-    assert_eq!(carried(&ours.pipe(&["pull", "--json"])), "a=refused b=absent");
-    let ended = ours.expect_run(&WITH_LAB, "a=ran b=ran");
-    expect_one_warning(&ended, "is not signed, so it is not used");
-    // What was computed has replaced it, signed.
-    assert_eq!(carried(&secret("ours").pipe(&["pull", "--json"])), "a=pulled b=pulled");
-    let theirs = secret("theirs");
-    let ended = theirs.expect_run(&["--remote", "lab"], "a=ran b=ran");
-    expect_one_warning(&ended, "is signed with another secret");
-    // Who has no secret believes the digests.
-    stranger.expect_run(&WITH_LAB, "a=hit b=hit");
-    // By the environment as well.
-    let by_variable = lab.clone_of();
-    let ended = by_variable.pipe_with(&["pull", "--json"], &[("PIPE_REMOTE_SECRET", "theirs")]);
-    assert_eq!(carried(&ended), "a=pulled b=pulled");
-}
-
-#[test]
-fn a_signature_does_not_fit_another_record() {
-    let lab = Lab::new();
-    let secret = [("PIPE_REMOTE_SECRET", "ours")];
-    let push = |arguments: &[&str]| {
-        let project = lab.clone_of();
-        project.run(arguments).expect_code(0);
-        project.pipe_with(&[&["push"], arguments].concat(), &secret).expect_code(0);
-    };
-    push(&[]);
-    let record = lab.record("b");
-    let text = fs::read_to_string(&record).unwrap();
-    let mut planted: Value = serde_json::from_str(&text).unwrap();
-    planted["seconds"] = 7.0.into();
-    planted.as_object_mut().unwrap().remove("check");
-    let planted = pipe::record::with_check(&planted);
-    let signature = |text: &str| {
-        let digest = blake3::hash(text.as_bytes()).to_hex();
-        record.with_extension(format!("{digest}.sig"))
-    };
-    fs::copy(signature(&text), signature(&planted)).unwrap();
-    replace(&record, planted.as_bytes());
-    let ended = lab.clone_of().pipe_with(&["pull", "--json"], &secret);
-    assert_eq!(carried(&ended), "a=pulled b=refused");
-    assert_eq!(ended.events()[1]["message"], "its record there is signed with another secret");
-}
-
-#[test]
 fn a_remote_that_is_gone_or_hangs_is_said_once_and_the_run_goes_on() {
     let gone = Project::new(&format!("remotes: {{lab: /nowhere/at/all}}{STAGES}"));
     let ended = gone.expect_run(&WITH_LAB, "a=ran b=ran").expect_code(0);
@@ -410,104 +312,4 @@ fn a_remote_that_is_gone_or_hangs_is_said_once_and_the_run_goes_on() {
     expect_one_warning(&ended, "nothing came from it for 200ms; the run goes on without it");
     let ended = lab.clone_of().pipe(&["pull"]).expect_code(1);
     assert!(ended.stderr.contains("nothing came from it for 200ms"), "{}", ended.stderr);
-}
-
-#[test]
-fn trust_says_which_way_results_go() {
-    let lab = Lab::new();
-    lab.clone_of().run(&WITH_LAB).expect_code(0);
-    let with = |trust: &str| {
-        let root = lab.root();
-        let remotes = format!("remotes: {{lab: {{url: '{}', trust: {trust}}}}}", root.display());
-        Project::new(&(remotes + STAGES))
-    };
-    let before = lab.files();
-    let puller = with("pull");
-    puller.expect_run(&["--remote", "lab", "--set", "a.n=2"], "a=ran b=ran");
-    assert_eq!(lab.files(), before, "nothing is uploaded");
-    puller.expect_run(&WITH_LAB, "a=hit b=hit");
-    let ended = puller.pipe(&["push"]).expect_code(2);
-    assert!(ended.stderr.contains("`lab` is for pull only"), "{}", ended.stderr);
-    let pusher = with("push");
-    pusher.expect_run(&["--remote", "lab", "--set", "a.n=2"], "a=ran b=ran");
-    assert_ne!(lab.files(), before);
-    pusher.expect_run(&WITH_LAB, "a=ran b=ran");
-    pusher.pipe(&["pull"]).expect_code(2);
-}
-
-#[test]
-fn two_that_push_the_same_at_once_do_each_other_no_harm() {
-    let lab = Lab::new();
-    let projects = [lab.clone_of(), lab.clone_of(), lab.clone_of()];
-    for project in &projects {
-        project.run(&[]).expect_code(0);
-    }
-    let running = projects.each_ref().map(|project| project.start_any(&["push", "--json"]));
-    for push in running {
-        push.end().expect_code(0);
-    }
-    assert!(lab.files().iter().all(|file| !file.starts_with("tmp/")), "{:?}", lab.files());
-    let reader = lab.clone_of();
-    reader.pipe(&["pull"]).expect_code(0);
-    reader.pipe(&["cache", "verify"]).expect_code(0);
-}
-
-#[test]
-fn a_pull_killed_anywhere_leaves_a_right_store_and_goes_on() {
-    let lab = Lab::new();
-    lab.clone_of().run(&WITH_LAB).expect_code(0);
-    for at in 1.. {
-        let project = lab.clone_of();
-        let ended = project.pipe_with(&["pull"], &[("PIPE_FAULT", &at.to_string())]);
-        project.pipe(&["cache", "verify"]).expect_code(0);
-        project.pipe(&["pull"]).expect_code(0);
-        project.expect_run(&[], "a=hit b=hit");
-        assert!(project.entries("tmp").is_empty() && project.entries("partial").is_empty());
-        if ended.signal.is_none() {
-            assert!(at > 20, "{at}");
-            return;
-        }
-    }
-}
-
-#[test]
-fn a_push_killed_anywhere_leaves_a_remote_that_can_be_pulled_from() {
-    let template = Lab::new();
-    let project = template.clone_of();
-    project.run(&[]).expect_code(0);
-    for at in 1.. {
-        let _ = fs::remove_dir_all(template.root());
-        let ended = project.pipe_with(&["push"], &[("PIPE_FAULT", &at.to_string())]);
-        let reader = template.clone_of();
-        reader.pipe(&["pull"]).expect_code(0);
-        reader.run(&[]).expect_code(0);
-        project.pipe(&["push"]).expect_code(0);
-        let reader = template.clone_of();
-        reader.pipe(&["pull"]).expect_code(0);
-        reader.expect_run(&[], "a=hit b=hit");
-        if ended.signal.is_none() {
-            assert!(at > 20, "{at}");
-            return;
-        }
-    }
-}
-
-#[test]
-fn what_an_earlier_download_left_is_gone_on_from_or_thrown_away() {
-    let lab = Lab::new();
-    lab.clone_of().run(&WITH_LAB).expect_code(0);
-    let object = objects(&lab.root()).1;
-    let (name, whole) = (object.file_name().unwrap(), fs::read(&object).unwrap());
-    let wrong = vec![7; whole.len()];
-    let longer = [whole.as_slice(), b"x"].concat();
-    for left in [&whole[..1000], &wrong[..1000], &whole, &wrong, &longer] {
-        let project = lab.clone_of();
-        let partial = project.path("cache/partial").join(name);
-        fs::create_dir_all(partial.parent().unwrap()).unwrap();
-        fs::write(&partial, left).unwrap();
-        project.pipe(&["pull"]).expect_code(0);
-        project.pipe(&["cache", "verify"]).expect_code(0);
-        project.expect_run(&[], "a=hit b=hit");
-        assert!(project.entries("partial").is_empty());
-    }
 }

@@ -5,29 +5,30 @@
 //! remote's time-out. Large objects move in parts of [`PART`] bytes, several at once; all transfers
 //! together hold at most [`PARTS_AT_ONCE`] parts in memory.
 
+mod download;
+mod failure;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path as Name;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, MultipartUpload, ObjectStore,
-    ObjectStoreExt, PutPayload, RetryConfig,
+    BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
+    RetryConfig,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
+
+use download::next;
+use failure::{Failure, in_words, there};
 
 use crate::digest::Digest;
 use crate::file_error::FileError;
@@ -47,9 +48,6 @@ const PARTS_OF_ONE: usize = 4;
 
 /// Below this a file is uploaded without asking for room.
 const SMALL: u64 = 1 << 20;
-
-/// How often a part of a download is asked for whose connection breaks.
-const TRIES: u32 = 4;
 
 /// A part has the time-out, and what it takes at this pace, in bytes a second.
 const SLOWEST: u64 = 128 << 10;
@@ -242,50 +240,6 @@ impl Objects {
         self.timeout + Duration::from_secs(bytes / SLOWEST)
     }
 
-    /// A range in parts, several at once, taken in their order.
-    async fn ranges(
-        &self,
-        name: &Name,
-        range: Range<u64>,
-        into: &mut dyn Taker,
-    ) -> Result<(), Failure> {
-        let mut next_start = range.start;
-        let mut under_way = VecDeque::new();
-        while next_start < range.end || !under_way.is_empty() {
-            while next_start < range.end && under_way.len() < PARTS_OF_ONE {
-                let Some(permit) = self.permit(under_way.is_empty()).await else { break };
-                let part = next_start..range.end.min(next_start + PART);
-                next_start = part.end;
-                let (store, name, timeout) = (Arc::clone(&self.store), name.clone(), self.timeout);
-                let (sender, pieces) = unbounded_channel();
-                let task = Task(tokio::spawn(async move {
-                    let end = send_part(&*store, &name, part, timeout, &sender).await;
-                    // Nobody may be waiting any more.
-                    let _ = end.map_err(|failure| sender.send(Err(failure)));
-                    Ok(())
-                }));
-                under_way.push_back((pieces, task, permit));
-            }
-            let Some((mut pieces, _task, _permit)) = under_way.pop_front() else {
-                return Err(Failure::lost());
-            };
-            // As they come, so that what there is when the connection breaks is kept.
-            while let Some(piece) = pieces.recv().await {
-                into.take(&piece?)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The whole object in one answer.
-    async fn all(&self, name: &Name, into: &mut dyn Taker) -> Result<(), Failure> {
-        let mut stream = within(self.timeout, self.store.get(name)).await?.into_stream();
-        while let Some(piece) = next(self.timeout, &mut stream).await? {
-            into.take(&piece)?;
-        }
-        Ok(())
-    }
-
     async fn parts(
         &self,
         upload: &mut dyn MultipartUpload,
@@ -354,61 +308,6 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Why a request did not succeed.
-enum Failure {
-    Store(Error),
-    Silent(Duration),
-    Trouble(Trouble),
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Failure {
-        Failure::Trouble(trouble)
-    }
-}
-
-impl Failure {
-    fn lost() -> Failure {
-        Failure::Trouble(Trouble::Failed("the transfer was broken off".to_owned()))
-    }
-
-    fn is_about_ranges(&self) -> bool {
-        match self {
-            Failure::Store(Error::NotSupported { .. }) => true,
-            Failure::Store(error) => error.to_string().contains("non-partial response"),
-            _ => false,
-        }
-    }
-
-    /// Whether the same request may succeed a little later.
-    fn may_pass(&self) -> bool {
-        matches!(self, Failure::Store(Error::Generic { .. })) && !self.is_about_ranges()
-    }
-
-    fn trouble(self) -> Trouble {
-        match self {
-            Failure::Trouble(trouble) => trouble,
-            Failure::Silent(limit) => Trouble::Silent(limit),
-            Failure::Store(error) => match &error {
-                Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                    Trouble::Denied(in_words(&error))
-                }
-                other if in_words(other).contains("507") => Trouble::Full(in_words(&error)),
-                _ => Trouble::Failed(in_words(&error)),
-            },
-        }
-    }
-}
-
-/// What is not there is no error.
-fn there<T>(result: Result<T, Failure>) -> Result<Option<T>, Trouble> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(Failure::Store(Error::NotFound { .. })) => Ok(None),
-        Err(failure) => Err(failure.trouble()),
-    }
-}
-
 async fn within<T>(
     limit: Duration,
     request: impl Future<Output = object_store::Result<T>>,
@@ -419,85 +318,8 @@ async fn within<T>(
     }
 }
 
-async fn next(
-    limit: Duration,
-    stream: &mut BoxStream<'static, object_store::Result<Bytes>>,
-) -> Result<Option<Bytes>, Failure> {
-    match tokio::time::timeout(limit, stream.next()).await {
-        Ok(piece) => piece.transpose().map_err(Failure::Store),
-        Err(_) => Err(Failure::Silent(limit)),
-    }
-}
-
-/// Sends one part piece by piece, and asks for the rest of it where its connection breaks.
-async fn send_part(
-    store: &dyn ObjectStore,
-    name: &Name,
-    mut part: Range<u64>,
-    timeout: Duration,
-    pieces: &UnboundedSender<Result<Bytes, Failure>>,
-) -> Result<(), Failure> {
-    let mut wait = Duration::from_millis(100);
-    for tries_left in (0..TRIES).rev() {
-        match send_range(store, name, &mut part, timeout, pieces).await {
-            Err(failure) if tries_left > 0 && failure.may_pass() => {}
-            other => return other,
-        }
-        tokio::time::sleep(wait.min(timeout)).await;
-        wait *= 2;
-    }
-    Err(Failure::lost())
-}
-
-/// One request; `range` begins after what it brought.
-async fn send_range(
-    store: &dyn ObjectStore,
-    name: &Name,
-    range: &mut Range<u64>,
-    timeout: Duration,
-    pieces: &UnboundedSender<Result<Bytes, Failure>>,
-) -> Result<(), Failure> {
-    // What is there is shorter than its record says, or longer.
-    let damaged = || Failure::Trouble(Trouble::Damaged { name: name.to_string() });
-    let wanted = Some(GetRange::Bounded(range.clone()));
-    let options = GetOptions { range: wanted, ..GetOptions::default() };
-    let result = match within(timeout, store.get_opts(name, options)).await {
-        Err(Failure::Store(error)) if in_words(&error).starts_with("416") => return Err(damaged()),
-        other => other?,
-    };
-    let mut stream = result.into_stream();
-    while let Some(piece) = next(timeout, &mut stream).await? {
-        range.start += piece.len() as u64;
-        if range.start > range.end {
-            return Err(damaged());
-        }
-        if pieces.send(Ok(piece)).is_err() {
-            return Ok(());
-        }
-    }
-    if range.is_empty() { Ok(()) } else { Err(damaged()) }
-}
-
 fn read_part(source: &mut File, size: u64, file: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::with_capacity(size as usize);
     source.take(size).read_to_end(&mut bytes).map_err(FileError::at("reading", file))?;
     Ok(bytes)
-}
-
-/// The innermost reason, in a line: the outer ones name addresses and retries.
-fn in_words(error: &Error) -> String {
-    let mut reason: &dyn std::error::Error = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    let text = reason.to_string();
-    let text = text.strip_prefix("Server returned non-2xx status code: ").unwrap_or(&text);
-    // S3 answers in XML, of which the code says most.
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    if let Some((code, _)) = code {
-        let status = text.split(':').next().unwrap_or_default();
-        return format!("{status}: {code}");
-    }
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.trim_end_matches(':').chars().take(200).collect()
 }
