@@ -39,9 +39,10 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
     let selected = project.select(&options.stages)?;
     let remote = project.remote(options.remote.as_deref(), Trust::pushes)?;
     let _in_use = use_store(&project.store, console)?;
-    let (results, mut carried) = match options.all {
-        true => (everything(&project), Vec::new()),
-        false => of_pipeline(&project, &selected)?,
+    let mut others = Vec::new();
+    let results = match options.all {
+        true => everything(&project),
+        false => of_pipeline(&project, &selected, &mut others)?,
     };
     let bytes = results.iter().flat_map(|(_, record)| record.outputs.values());
     let progress = console.transfer("pushing", bytes.map(|artifact| artifact.bytes).sum());
@@ -51,18 +52,20 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
     };
     let pushed = push(&results, &remote, &project.store, options.overwrite, &meter);
     drop(progress);
-    carried.splice(0..0, pushed?);
+    let mut carried = pushed?;
+    carried.extend(others);
     console.carried(&carried, remote.name(), options.json)?;
     Ok(Exit::Done)
 }
 
-/// The results of the stages that are up to date, and a word about the others.
+/// The results of the stages that are up to date; `others` gets a word about those that are not.
 fn of_pipeline(
     project: &Project,
     selected: &BTreeSet<usize>,
-) -> Result<(Vec<(String, Record)>, Vec<Carried>), Error> {
+    others: &mut Vec<Carried>,
+) -> Result<Vec<(String, Record)>, Error> {
     let plan = project.plan(selected, &BTreeSet::new(), &project.sources(true, true))?;
-    let (mut results, mut others) = (Vec::new(), Vec::new());
+    let mut results = Vec::new();
     for planned in plan.stages {
         let name = &project.pipeline.stages[planned.stage].name;
         match planned.decision {
@@ -73,7 +76,7 @@ fn of_pipeline(
             }
         }
     }
-    Ok((results, others))
+    Ok(results)
 }
 
 fn everything(project: &Project) -> Vec<(String, Record)> {

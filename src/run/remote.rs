@@ -70,10 +70,12 @@ struct Asking {
     saved: Duration,
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Threads that are made as there is something to do. They are not waited for.
 struct Pool {
-    sender: Sender<Box<dyn FnOnce() + Send>>,
-    receiver: Arc<Mutex<Receiver<Box<dyn FnOnce() + Send>>>>,
+    sender: Sender<Work>,
+    receiver: Arc<Mutex<Receiver<Work>>>,
     threads: usize,
     most: usize,
 }
