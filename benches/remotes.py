@@ -13,7 +13,7 @@ the tools take turns, and the medians are printed, with what the others take in 
 
 What they do for it differs: `pipe` reads and verifies the BLAKE3 of all that it uploads and all that
 it downloads, and places it in its store; rclone compares sizes and MD5 sums (`copy --checksum`, with
-`--transfers 16 --checkers 16` as `pipe` has 16 at once, and as it comes); DVC's figures leave out
+`--transfers 64 --checkers 64` as `pipe` has 64 at once, and as it comes); DVC's figures leave out
 `dvc add` and `dvc checkout`.
 """
 
@@ -35,7 +35,8 @@ KEY, SECRET = "somebody", "something"
 class Server:
     def __init__(self, program, folder):
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "bucket").mkdir(parents=True)
+        for bucket in ("bucket", "rclone0", "rclone4"):
+            (folder / bucket).mkdir(parents=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -64,7 +65,7 @@ class Server:
         self.process.wait()
 
 
-def measured(command, folder, environment=None):
+def measured(command, folder):
     """Seconds, and the peak of resident memory in MiB, of a command that has to succeed."""
     environment = os.environ | {
         "AWS_ACCESS_KEY_ID": KEY,
@@ -72,7 +73,9 @@ def measured(command, folder, environment=None):
         "AWS_REGION": "us-east-1",
         "XDG_CONFIG_HOME": str(folder / "no-config"),
         "DVC_NO_ANALYTICS": "1",
-    } | (environment or {})
+    }
+    # There is no TLS here, and rclone cannot do with it.
+    environment.pop("AWS_CA_BUNDLE", None)
     began = time.perf_counter()
     child = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -112,6 +115,11 @@ class Pipe:
             (place / "pipeline.yaml").write_text(text)
         measured([self.program, "run"], self.here)
 
+    def clean(self):
+        for place in (self.here, self.there):
+            subprocess.run(["chmod", "-R", "u+w", place], check=True)
+            shutil.rmtree(place)
+
     def upload(self):
         return measured([self.program, "push"], self.here)
 
@@ -130,7 +138,13 @@ class Rclone:
     def prepare(self, folder, data, endpoint):
         self.folder, self.there = folder, fresh(folder / "rclone-there")
         self.data = data
-        self.remote = f":s3,provider=Other,env_auth=true,endpoint='{endpoint}':bucket/rclone{len(self.options)}"
+        keys = f"access_key_id={KEY},secret_access_key={SECRET}"
+        # A whole bucket: asked for a folder in one, the server answers so that rclone waits for long.
+        bucket = f"rclone{len(self.options)}"
+        self.remote = f":s3,provider=Other,{keys},endpoint='{endpoint}':{bucket}"
+
+    def clean(self):
+        shutil.rmtree(self.there)
 
     def copy(self, source, target):
         command = [self.program, "copy", "--checksum", *self.options, source, target]
@@ -158,6 +172,9 @@ class Dvc:
         target = self.here / "data"
         shutil.copytree(data, target) if data.is_dir() else shutil.copy(data, target)
         run("add", "-q", "data")
+
+    def clean(self):
+        shutil.rmtree(self.here)
 
     def upload(self):
         return measured([self.program, "push", "-q"], self.here)
@@ -197,7 +214,7 @@ def main():
     server = shutil.which(options.server) or sys.exit(f"there is no {options.server}")
     tools = [Pipe(str(Path(options.pipe).resolve()))]
     if rclone := shutil.which(options.rclone):
-        tools += [Rclone(rclone), Rclone(rclone, 16)]
+        tools += [Rclone(rclone), Rclone(rclone, 64)]
     if dvc := shutil.which(options.dvc):
         if subprocess.run([Path(dvc).parent / "python", "-c", "import dvc_s3"],
                           capture_output=True).returncode == 0:
@@ -212,6 +229,7 @@ def main():
                     tool.prepare(folder, data, running.endpoint)
                     done = [tool.upload(), tool.upload(), tool.download()]
                     running.end()
+                    tool.clean()
                     for step, figure in zip(("push", "push again", "pull"), done):
                         figures.setdefault((tool.name, step), []).append(figure)
             print(f"\n{what}, median of {options.rounds}\n")

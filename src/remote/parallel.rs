@@ -4,11 +4,17 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many objects of one result move at once.
-pub const OBJECTS: usize = 16;
+/// How many objects of one result move at once: a small one takes as long as its answer needs to
+/// come.
+pub const OBJECTS: usize = 64;
 
 /// How many results move at once.
-pub const RESULTS: usize = 8;
+pub const RESULTS: usize = 16;
+
+/// How many threads there are for all of that together.
+const THREADS: usize = 96;
+
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// Does `work` for each item, on `width` threads; after an error nothing new begins, and the first
 /// one is returned.
@@ -23,8 +29,11 @@ pub fn each<T: Sync, E: Send>(
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<E>> = Mutex::new(None);
     let is_failed = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    let taken = ACTIVE.load(Ordering::Relaxed).min(THREADS);
+    let width = width.min(items.len()).min(THREADS - taken).max(1);
+    ACTIVE.fetch_add(width, Ordering::Relaxed);
     std::thread::scope(|scope| {
-        for _ in 0..width.min(items.len()) {
+        for _ in 0..width {
             scope.spawn(|| {
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if is_failed() {
@@ -38,5 +47,6 @@ pub fn each<T: Sync, E: Send>(
             });
         }
     });
+    ACTIVE.fetch_sub(width, Ordering::Relaxed);
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }

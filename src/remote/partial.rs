@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Digest;
 use crate::disk;
 use crate::file_error::FileError;
 use crate::lock::is_still_at;
@@ -17,6 +18,8 @@ pub struct Partial<'a> {
     pub length: u64,
     /// Of the whole object; more are not taken.
     bytes: u64,
+    /// Of what there is.
+    hasher: blake3::Hasher,
     name: &'a str,
     moved: &'a super::Meter<'a>,
 }
@@ -44,9 +47,13 @@ impl<'a> Partial<'a> {
             }
         };
         let length = file.metadata().map_err(FileError::at("reading", &path))?.len();
-        let mut partial = Partial { path, file, length, bytes, name, moved };
+        let hasher = blake3::Hasher::new();
+        let mut partial = Partial { path, file, length, bytes, hasher, name, moved };
         if length > bytes {
             partial.empty()?;
+        } else if length > 0 {
+            let read = partial.hasher.update_reader(&partial.file);
+            read.map_err(FileError::at("reading", &partial.path))?;
         }
         Ok(partial)
     }
@@ -54,7 +61,13 @@ impl<'a> Partial<'a> {
     /// From the beginning.
     pub fn empty(&mut self) -> Result<(), FileError> {
         self.length = 0;
+        self.hasher.reset();
         disk::truncate(&self.file, &self.path).map_err(FileError::at("writing", &self.path))
+    }
+
+    /// Of the bytes that there are.
+    pub fn digest(&self) -> Digest {
+        Digest::from_bytes(*self.hasher.finalize().as_bytes())
     }
 
     /// It was not the beginning of this object.
@@ -70,6 +83,7 @@ impl Taker for Partial<'_> {
         }
         let written = disk::write_all(&self.file, bytes, &self.path);
         written.map_err(FileError::at("writing", &self.path))?;
+        self.hasher.update(bytes);
         self.length += bytes.len() as u64;
         (self.moved)(bytes.len() as u64)
     }

@@ -209,7 +209,7 @@ impl Remote {
                 }
                 continue;
             }
-            if Digest::of_file(&partial.path)? == file.digest {
+            if partial.digest() == file.digest {
                 // While it is locked nobody else writes to it.
                 let whole = scratch.path()?;
                 rename_into(&partial.path, &whole).map_err(FileError::at("moving", &whole))?;

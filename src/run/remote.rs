@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use stages::Event;
@@ -76,7 +77,7 @@ type Work = Box<dyn FnOnce() + Send>;
 struct Pool {
     sender: Sender<Work>,
     receiver: Arc<Mutex<Receiver<Work>>>,
-    threads: usize,
+    threads: Vec<JoinHandle<()>>,
     most: usize,
 }
 
@@ -228,10 +229,13 @@ impl Shared {
 
     /// Says it, unless something of that kind was said.
     fn warn(&self, kind: &'static str, message: String) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.insert(kind) {
+        if self.is_first(kind) {
             let _ = self.sender.send(Message::Warns { message });
         }
+    }
+
+    fn is_first(&self, kind: &'static str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(kind)
     }
 
     fn asking(&self) -> MutexGuard<'_, Asking> {
@@ -279,18 +283,17 @@ fn patience(seconds: f64, timeout: Duration) -> Duration {
 impl Pool {
     fn new(most: usize) -> Pool {
         let (sender, receiver) = channel();
-        Pool { sender, receiver: Arc::new(Mutex::new(receiver)), threads: 0, most }
+        Pool { sender, receiver: Arc::new(Mutex::new(receiver)), threads: Vec::new(), most }
     }
 
     fn give(&mut self, work: impl FnOnce() + Send + 'static) {
         let _ = self.sender.send(Box::new(work));
-        if self.threads == self.most {
+        if self.threads.len() == self.most {
             return;
         }
-        self.threads += 1;
         let receiver = Arc::clone(&self.receiver);
         // Not in the run's scope: a run that is done waits for no remote.
-        std::thread::spawn(move || {
+        self.threads.push(std::thread::spawn(move || {
             loop {
                 let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 match next {
@@ -298,7 +301,15 @@ impl Pool {
                     Err(_) => return,
                 }
             }
-        });
+        }));
+    }
+
+    /// When there is nothing to do any more.
+    fn end(self) {
+        drop(self.sender);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -367,11 +378,13 @@ impl Schedule<'_, '_> {
                     shared.upload_no_more.store(true, Ordering::Relaxed);
                     let shown = Duration::from_secs(limit.as_secs().max(1));
                     let shown = humantime::format_duration(shown);
-                    let message = format!(
-                        "remote `{name}` has not taken everything within {shown}; `pipe push` \
-                         sends the rest"
-                    );
-                    (self.report)(RunEvent::Warning { message });
+                    if shared.is_first("upload") {
+                        let message = format!(
+                            "remote `{name}` has not taken everything within {shown}; `pipe push` \
+                             sends the rest"
+                        );
+                        (self.report)(RunEvent::Warning { message });
+                    }
                     return;
                 }
             }
@@ -379,6 +392,13 @@ impl Schedule<'_, '_> {
         // What a thread said before its last message.
         while let Ok(message) = self.receiver.try_recv() {
             self.handle(message);
+        }
+        drop(shared);
+        let is_idle = self.looking.is_empty() && self.uploads.is_empty();
+        if let Some(Session { asks, uploads, .. }) = self.remote.take_if(|_| is_idle) {
+            // So that its scratch folder goes.
+            asks.end();
+            uploads.end();
         }
     }
 

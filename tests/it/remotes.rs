@@ -23,7 +23,7 @@ pub const STAGES: &str = r#"
 stages:
   a: {run: 'echo $PARAM_n > $OUT_x; echo a >> ran.log', params: {n: 1}, outputs: [x]}
   b:
-    run: mkdir $OUT_d; cp $IN_x $OUT_d/x; seq 300000 > $OUT_d/large; echo b >> ran.log
+    run: mkdir $OUT_d; cp $IN_x $OUT_d/x; seq 300000 > $OUT_d/large; true > $OUT_d/empty; echo b >> ran.log
     inputs: {x: a:x}
     outputs: [d]
     publish: {d: out}
@@ -181,6 +181,7 @@ fn what_one_clone_computed_another_does_not_compute_again() {
     );
     assert_eq!(ended.about("stage_finished", "b")["remote"], "lab");
     assert_eq!(other.take_log(), "");
+    assert!(one.entries("tmp").is_empty() && other.entries("tmp").is_empty());
     assert_eq!(other.read("out/x"), "1\n");
     // A part of it changes there, and comes back.
     other.expect_run(&["--remote", "lab", "--set", "a.n=2"], "a=ran b=ran");

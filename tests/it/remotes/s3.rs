@@ -306,4 +306,9 @@ fn a_server_that_never_answers_is_given_up_after_the_time_out() {
     assert!(said.len() == 1 && said[0].contains("nothing came from it for 300ms"), "{said:?}");
     let ended = pipe(&project, &["push"]).expect_code(1);
     assert!(ended.stderr.contains("nothing came from it for 300ms"), "{}", ended.stderr);
+    // Nor do uploads hold it up.
+    project.write("pipeline.yaml", &text.replace("timeout", "trust: push, timeout"));
+    let ended = pipe(&project, &[&RUN[..], &["--set", "a.n=2"]].concat()).expect_code(0);
+    assert_eq!(ended.outcomes(), "a=ran b=ran");
+    assert_eq!(warnings(&ended).len(), 1, "{:?}", warnings(&ended));
 }
