@@ -21,7 +21,7 @@ pub enum Trouble {
     #[error("`{name}` is damaged there")]
     Damaged { name: String },
     /// Moving it takes longer than a run may wait.
-    #[error("it is too slow: computing is not slower")]
+    #[error("it is slow: a result takes longer to come than to compute")]
     TooSlow,
     /// This side's own object is damaged.
     #[error("the object {0} of this store is damaged")]

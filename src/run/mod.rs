@@ -17,6 +17,7 @@ mod node;
 pub mod prepare;
 mod remote;
 mod schedule;
+mod sharing;
 mod shrink;
 pub mod signals;
 mod starting;

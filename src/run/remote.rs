@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,10 +27,7 @@ use crate::record::Record;
 use crate::remote::pull::Offer;
 use crate::remote::{Remote, Trouble};
 use crate::run::Message;
-use crate::run::event::{RemoteTraffic, RunEvent};
 use crate::run::guarded::guarded;
-use crate::run::node::{Ready, State};
-use crate::run::schedule::Schedule;
 use crate::scratch::Scratch;
 use crate::store::Store;
 
@@ -43,20 +40,20 @@ const TOLD_EVERY: Duration = Duration::from_millis(100);
 
 /// The remote of one run.
 pub struct Session {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     asks: Pool,
     uploads: Pool,
 }
 
 /// What the threads of a session share.
-struct Shared {
-    remote: Arc<Remote>,
+pub(super) struct Shared {
+    pub(super) remote: Arc<Remote>,
     store: Store,
     scratch: Scratch,
     sender: Sender<Message>,
     /// It is not asked any more.
-    ask_no_more: AtomicBool,
-    upload_no_more: AtomicBool,
+    pub(super) ask_no_more: AtomicBool,
+    pub(super) upload_no_more: AtomicBool,
     /// What has been said, so that it is not said again.
     said: Mutex<BTreeSet<&'static str>>,
     asking: Mutex<Asking>,
@@ -101,7 +98,7 @@ impl Session {
         Ok(Session { shared: Arc::new(shared), asks, uploads })
     }
 
-    fn ask(&mut self, node: usize, key: Key) {
+    pub(super) fn ask(&mut self, node: usize, key: Key) {
         let shared = Arc::clone(&self.shared);
         self.asks.give(move || {
             let found = guarded(|| shared.look_up(node, key)).unwrap_or(false);
@@ -110,7 +107,13 @@ impl Session {
         });
     }
 
-    fn upload(&mut self, record: Record) {
+    /// When nothing is under way: its threads and its scratch folder go.
+    pub(super) fn end(self) {
+        self.asks.end();
+        self.uploads.end();
+    }
+
+    pub(super) fn upload(&mut self, record: Record) {
         let shared = Arc::clone(&self.shared);
         self.uploads.give(move || {
             let key = record.key;
@@ -234,7 +237,7 @@ impl Shared {
         }
     }
 
-    fn is_first(&self, kind: &'static str) -> bool {
+    pub(super) fn is_first(&self, kind: &'static str) -> bool {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(kind)
     }
 
@@ -276,7 +279,7 @@ impl Shared {
 }
 
 /// How long moving a result may take: as long as computing it, and not less than the time-out.
-fn patience(seconds: f64, timeout: Duration) -> Duration {
+pub(super) fn patience(seconds: f64, timeout: Duration) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default().max(timeout)
 }
 
@@ -310,101 +313,5 @@ impl Pool {
         for thread in self.threads {
             let _ = thread.join();
         }
-    }
-}
-
-impl Schedule<'_, '_> {
-    /// Asks the remote for a stage that would run, unless it has been asked or is not to be.
-    pub(super) fn look(&mut self, node: usize, ready: Box<Ready>) {
-        let is_asked = self.nodes[node].looked || self.nodes[node].forced.is_some();
-        let always = self.stage(node).handling.always;
-        let Some(session) = self.remote.as_mut().filter(|_| !is_asked && !always) else {
-            return self.make_ready(node, ready);
-        };
-        if session.shared.ask_no_more.load(Ordering::Relaxed) || self.stopping {
-            return self.make_ready(node, ready);
-        }
-        let key = ready.resolved.key;
-        self.nodes[node].looked = true;
-        self.nodes[node].state = State::Looking(ready);
-        let waiting = self.looking.entry(key).or_default();
-        waiting.push(node);
-        if waiting.len() == 1 {
-            session.ask(node, key);
-        }
-    }
-
-    pub(super) fn looked(&mut self, key: Key, found: bool) {
-        for node in self.looking.remove(&key).unwrap_or_default() {
-            let State::Looking(ready) = self.take(node) else { continue };
-            self.nodes[node].pulled = found;
-            // What was pulled is a hit now.
-            self.decide(node, ready.resolved, ready.lock);
-        }
-    }
-
-    /// Uploads what a stage has made, while others run.
-    pub(super) fn upload(&mut self, record: &Record) {
-        if let Some(session) = &mut self.remote
-            && !session.shared.upload_no_more.load(Ordering::Relaxed)
-        {
-            self.uploads.insert(record.key, record.seconds);
-            session.upload(record.clone());
-        }
-    }
-
-    pub(super) fn uploaded(&mut self, key: Key, done: bool) {
-        self.uploads.remove(&key);
-        if done && let Some(traffic) = &mut self.summary.remote {
-            traffic.pushed += 1;
-        }
-    }
-
-    /// When all stages are done: waits for uploads, for a while.
-    pub(super) fn finish_uploads(&mut self) {
-        let Some(session) = &self.remote else { return };
-        let (shared, began) = (Arc::clone(&session.shared), Instant::now());
-        let (name, timeout) = (shared.remote.name(), shared.remote.settings.timeout);
-        let limit = patience(self.uploads.values().sum(), timeout);
-        if !self.uploads.is_empty() && self.interrupts == 0 {
-            let (remote, results) = (name.to_owned(), self.uploads.len());
-            (self.report)(RunEvent::Uploading { remote, results });
-        }
-        while !self.uploads.is_empty() && self.interrupts == 0 {
-            match self.receiver.recv_timeout(limit.saturating_sub(began.elapsed())) {
-                Ok(message) => self.handle(message),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    shared.upload_no_more.store(true, Ordering::Relaxed);
-                    let shown = Duration::from_secs(limit.as_secs().max(1));
-                    let shown = humantime::format_duration(shown);
-                    if shared.is_first("upload") {
-                        let message = format!(
-                            "remote `{name}` has not taken everything within {shown}; `pipe push` \
-                             sends the rest"
-                        );
-                        (self.report)(RunEvent::Warning { message });
-                    }
-                    return;
-                }
-            }
-        }
-        // What a thread said before its last message.
-        while let Ok(message) = self.receiver.try_recv() {
-            self.handle(message);
-        }
-        drop(shared);
-        let is_idle = self.looking.is_empty() && self.uploads.is_empty();
-        if let Some(Session { asks, uploads, .. }) = self.remote.take_if(|_| is_idle) {
-            // So that its scratch folder goes.
-            asks.end();
-            uploads.end();
-        }
-    }
-
-    /// For the summary of a run with a remote.
-    pub(super) fn traffic(&self) -> Option<RemoteTraffic> {
-        let name = self.remote.as_ref()?.shared.remote.name().to_owned();
-        Some(RemoteTraffic { name, pulled: 0, pushed: 0 })
     }
 }

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use tempfile::TempDir;
 
@@ -207,22 +207,28 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
 fn killing_gate(server: &Arc<Server>, after: usize, of_answers: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (server, passed) = (Arc::clone(server), Arc::new(AtomicUsize::new(0)));
+    // The gate outlives the test, the server does not.
+    let (server_port, server) = (server.port, Arc::downgrade(server));
+    let passed = Arc::new(AtomicUsize::new(0));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let client = stream.unwrap();
             // The server is gone: so is the gate.
-            let Ok(behind) = TcpStream::connect(("127.0.0.1", server.port)) else { continue };
+            let Ok(behind) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
             let ways = [
                 (client.try_clone().unwrap(), behind.try_clone().unwrap(), !of_answers),
                 (behind, client, of_answers),
             ];
             for (from, to, counts) in ways {
-                let (server, passed) = (Arc::clone(&server), Arc::clone(&passed));
+                let (server, passed) = (Weak::clone(&server), Arc::clone(&passed));
                 std::thread::spawn(move || {
                     pass(from, to, |bytes| {
                         let all = passed.fetch_add(bytes * usize::from(counts), Ordering::SeqCst);
-                        if counts && all < after && all + bytes >= after {
+                        if counts
+                            && all < after
+                            && all + bytes >= after
+                            && let Some(server) = server.upgrade()
+                        {
                             server.kill();
                         }
                     });
