@@ -56,6 +56,27 @@ pub fn touch(path: &Path) -> io::Result<File> {
     around("create", path, Needs::Space, open)
 }
 
+/// Opens a file to write on from its end, and makes it with its folder if it is not there.
+pub fn append(path: &Path) -> io::Result<File> {
+    let open = || {
+        around("create", path, Needs::Space, || {
+            File::options().create(true).append(true).read(true).open(path)
+        })
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), create_folders)?;
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Empties an open file.
+pub fn truncate(file: &File, path: &Path) -> io::Result<()> {
+    around("truncate", path, Needs::Nothing, || file.set_len(0))
+}
+
 pub fn write_all(mut file: &File, bytes: &[u8], path: &Path) -> io::Result<()> {
     if !fault::is_armed() {
         return file.write_all(bytes);

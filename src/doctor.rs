@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::console::text::{bytes, count};
 use crate::gc::inventory::{entries, object_files};
+use crate::remote::Remote;
+use crate::remote::settings::{Config, Place};
 use crate::source::HubSettings;
 use crate::store::Store;
 
@@ -51,7 +53,8 @@ pub fn binary() -> Finding {
     let has = |yes: bool| if yes { "built in" } else { "not built in" };
     let (model, cuda) = (cfg!(feature = "model"), cfg!(feature = "cuda"));
     let version = env!("CARGO_PKG_VERSION");
-    let text = format!("version {version}, model {}, CUDA {}", has(model), has(cuda));
+    let remotes = if cfg!(feature = "remotes") { "" } else { ", remotes folders only" };
+    let text = format!("version {version}, model {}, CUDA {}{remotes}", has(model), has(cuda));
     match model {
         true => Finding::new("pipe", State::Good, text),
         false => Finding::new("pipe", State::Note, text)
@@ -176,6 +179,29 @@ pub fn hub(offline: bool) -> Finding {
         Err(error) => {
             let text = format!("{endpoint} does not answer: {error}");
             Finding::new("hub", State::Note, text).hint(by_hand)
+        }
+    }
+}
+
+/// Whether a remote answers.
+pub fn remote(config: &Config, name: &str, offline: bool) -> Finding {
+    let finding = |state, text: String| Finding::new("remote", state, format!("`{name}`: {text}"));
+    let settings = match config.pick(Some(name)) {
+        Ok(settings) => settings,
+        Err(error) => return finding(State::Bad, error.to_string()),
+    };
+    let (place, trust) = (settings.place.to_string(), settings.trust.name());
+    let signed = if settings.secret.is_some() { ", signed" } else { "" };
+    if offline && !matches!(settings.place, Place::Folder(_)) {
+        return finding(State::Note, format!("{place} is not asked: offline"));
+    }
+    let looked = Remote::open(settings)
+        .map(|remote| remote.look().map_err(|trouble| remote.settings.error(trouble)));
+    match looked {
+        Ok(Ok(())) => finding(State::Good, format!("{place} answers, trust {trust}{signed}")),
+        Ok(Err(error)) | Err(error) => {
+            let hint = error.hint().unwrap_or_else(|| "runs do without it".to_owned());
+            finding(State::Note, format!("{place}: {error}")).hint(&hint)
         }
     }
 }

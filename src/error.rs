@@ -9,6 +9,7 @@ use crate::file_error::FileError;
 use crate::init::InitError;
 use crate::pipeline::PipelineError;
 use crate::plan::PlanError;
+use crate::remote::RemoteError;
 use crate::run_log::RunLogError;
 use crate::show::ShowError;
 use crate::sweep::SweepError;
@@ -43,6 +44,8 @@ pub enum Error {
     NoInputs { stage: String, problem: String },
     #[error("a run is in progress in this store, and nothing is removed under it")]
     StoreInUse,
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     #[error(transparent)]
     RunLog(#[from] RunLogError),
     #[error("changing to the folder of `-C`: {0}")]
@@ -112,6 +115,7 @@ impl Error {
                 Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
             }
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
+            Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::error::Error;
+use crate::remote::RemoteError;
 use crate::run::event::Summary;
 use crate::run_log::RunLogError;
 
@@ -30,6 +31,7 @@ impl Exit {
 
     pub fn of_error(error: &Error) -> Exit {
         match error {
+            Error::Remote(RemoteError::Trouble { .. } | RemoteError::Here(_)) => Exit::Failed,
             Error::Pipeline(_)
             | Error::NoPipeline { .. }
             | Error::UnknownStage { .. }
@@ -53,6 +55,7 @@ impl Exit {
             | Error::Init(_)
             | Error::NoModel
             | Error::NoRow { .. }
+            | Error::Remote(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
             | Error::StoreInUse

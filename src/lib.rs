@@ -38,6 +38,7 @@
 //! | variant | one of the stages that `foreach`, `matrix` or a sweep makes of one: `train@seed=1` | [`pipeline::variants`] |
 //! | sweep | combinations of overrides, run together and compared | [`sweep`] |
 //! | run | one `pipe run` that did something, in the log | [`run_log`] |
+//! | remote | another place that holds results | [`remote`] |
 //! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
 //! # What enters the key
@@ -66,6 +67,7 @@
 //! - State is one small file per stage or key. No file is rewritten whole per stage; readers take
 //!   no lock; locks are the kernel's and end with their process.
 //! - Only [`disk`] changes the disk, so that tests can kill the engine at each change ([`fault`]).
+//! - Nothing from a [`remote`] is believed before it is verified, and none is waited for for long.
 //! - Only [`console`] prints. stdout is data, stderr is talk.
 
 pub mod check;
@@ -97,6 +99,7 @@ pub mod plan;
 pub mod publish;
 pub mod reason;
 pub mod record;
+pub mod remote;
 pub mod report;
 pub mod restore;
 pub mod run;

@@ -56,7 +56,7 @@ fn open(path: &Path) -> Result<File, FileError> {
 
 /// Somebody removed the file when nobody held it; a lock on a file without a name keeps nobody
 /// out.
-fn is_still_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,

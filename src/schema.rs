@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 use stages::{ParamKind, Stage};
 
+use crate::pipeline::remotes::REMOTE_KEYS;
 use crate::pipeline::{STAGE_KEYS, TOP_KEYS};
+use crate::remote::settings::Trust;
 
 /// Where the schema says that it is from.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -45,6 +47,10 @@ fn top_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             json!({"type": ["object", "null"], "additionalProperties": {"type": ["object", "null"]}}),
         ),
         "resources" => described("how many there are of each counted thing: {gpu: 2}", counts()),
+        "remotes" => described(
+            "other places that hold results, for `push`, `pull` and `run --remote`",
+            json!({"type": ["object", "null"], "additionalProperties": remote()}),
+        ),
         "sweeps" => described(
             "named combinations of overrides, for `pipe sweep NAME`",
             json!({"type": ["object", "null"], "additionalProperties": sweep()}),
@@ -237,6 +243,26 @@ fn source() -> Value {
 fn counts() -> Value {
     let count = or_variable(json!({"type": "integer", "minimum": 0}));
     json!({"type": ["object", "null"], "additionalProperties": count})
+}
+
+/// A folder, a bucket or a web server; secrets stand elsewhere.
+fn remote() -> Value {
+    let url = json!({"type": "string", "description": "a folder, s3://bucket/prefix or https://…"});
+    let key = |key: &str| match key {
+        "url" => url.clone(),
+        "endpoint" => described("of a store that speaks S3", json!({"type": "string"})),
+        "region" => described("of the bucket", json!({"type": "string"})),
+        "trust" => described("which way results go", or_variable(json!({"enum": Trust::NAMES}))),
+        "timeout" => described("how long nothing may come: 10s", json!({"type": "string"})),
+        _ => json!(true),
+    };
+    let full = json!({
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": false,
+        "properties": properties(&REMOTE_KEYS, key),
+    });
+    json!({"anyOf": [url, full]})
 }
 
 /// A sweep has axes under any name besides its own keys.

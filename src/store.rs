@@ -17,6 +17,7 @@
 //! cache/runs/<id>.json             what a run of the pipeline did
 //! cache/in-use                     locked: by runs together, by `cache gc` alone
 //! cache/index                      digests of source files
+//! cache/partial/<digest>           a large download from a remote, as far as it is
 //! cache/tmp/                       what is not finished
 //! ```
 
@@ -128,6 +129,10 @@ impl Store {
 
     pub fn scratch_folder(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    pub fn partial_folder(&self) -> PathBuf {
+        self.root.join("partial")
     }
 
     pub fn state_folder(&self, key: Key) -> PathBuf {
@@ -326,7 +331,12 @@ impl Store {
 
     /// An object that is there already stays, since a stage may be reading it, and programs such as
     /// `cp` give up on a file that is replaced meanwhile; unless it is damaged.
-    fn place(&self, temporary: &Path, content: Content, durable: bool) -> Result<(), FileError> {
+    pub(crate) fn place(
+        &self,
+        temporary: &Path,
+        content: Content,
+        durable: bool,
+    ) -> Result<(), FileError> {
         let object = &self.object(content);
         let read_only = Permissions::from_mode(0o444);
         disk::set_permissions(temporary, read_only).map_err(FileError::at("storing", temporary))?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use clap::Args;
@@ -38,9 +39,13 @@ pub struct CarryOutOptions {
     /// How many threads a stage may use; 0 for all cores
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// Download nothing
+    /// Download nothing, and ask no remote
     #[arg(long)]
     offline: bool,
+    /// Look in this remote before computing, and upload what was computed; otherwise your default
+    /// remote, if you have one
+    #[arg(long, value_name = "NAME", conflicts_with = "offline")]
+    remote: Option<String>,
     /// Read every source file again instead of trusting its size and times
     #[arg(long)]
     no_index: bool,
@@ -92,6 +97,10 @@ impl CarryOutOptions {
         let Wanted { keep_going, forced, overwrite_published, only, resources, sweep } = wanted;
         let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
         let config = RunConfig { jobs, keep_going, forced, overwrite_published, only, resources };
+        let remote = match self.offline {
+            true => None,
+            false => project.remote_of_run(self.remote.as_deref())?.map(Arc::new),
+        };
         let setting = Setting {
             binary: &binary,
             project: &project.pipeline.root,
@@ -105,6 +114,7 @@ impl CarryOutOptions {
             setting,
             sources,
             executor: &executor,
+            remote: remote.as_ref(),
         };
         let mut view = console.run_view(self.json);
         let mut log = RunLog::new(&project.pipeline, typed(), overrides, sweep);

@@ -9,6 +9,7 @@ use crate::console::text::count;
 use crate::doctor::{self, Finding, State};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::pipeline::remotes::load_config;
 
 #[derive(Debug, Args)]
 pub struct DoctorOptions {
@@ -34,6 +35,7 @@ pub fn execute(
     if let Ok((_, store)) = locate(globals) {
         findings.push(doctor::store(&store));
     }
+    findings.extend(remotes(options, globals));
     findings.push(doctor::hub(options.offline));
     console.findings(&findings, options.json)?;
     let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
@@ -54,5 +56,23 @@ fn pipeline(options: &DoctorOptions, globals: &Globals) -> Finding {
         }
         Err(_) => Finding::new("pipeline", State::Bad, format!("{} is wrong", file.display()))
             .hint("`pipe status` shows where"),
+    }
+}
+
+/// Those of the pipeline, if it is right, and of the user's own file.
+fn remotes(options: &DoctorOptions, globals: &Globals) -> Vec<Finding> {
+    let config = match Project::load(globals, &options.overrides.overrides()) {
+        Ok(project) => project.remotes(),
+        Err(_) => load_config().map_err(Error::from),
+    };
+    match config {
+        Ok(config) => {
+            let names = config.remotes.keys();
+            names.map(|name| doctor::remote(&config, name, options.offline)).collect()
+        }
+        Err(_) => {
+            let text = "`~/.config/pipe/config.yaml` is wrong".to_owned();
+            vec![Finding::new("remote", State::Bad, text).hint("`pipe push` shows where")]
+        }
     }
 }

@@ -12,6 +12,9 @@ mod init;
 mod linked;
 mod log;
 pub mod project;
+mod pull;
+mod push;
+mod remote;
 mod report;
 pub mod resources;
 mod restore;
@@ -118,6 +121,10 @@ enum Command {
     Report(report::ReportOptions),
     /// Put back what an earlier run had published
     Restore(restore::RestoreOptions),
+    /// Upload the results of the pipeline as it stands to a remote
+    Push(push::PushOptions),
+    /// Download the results of the pipeline as it stands from a remote
+    Pull(pull::PullOptions),
     /// Run a stage again in a corner and compare what comes out
     Verify(verify::VerifyOptions),
     /// Look into the store, check it, tidy it up
@@ -167,6 +174,8 @@ impl Cli {
             Command::Status(options) => options.json,
             Command::Explain(options) => options.json,
             Command::Watch(options) => options.carry_out.json,
+            Command::Push(options) => options.json,
+            Command::Pull(options) => options.json,
             _ => false,
         }
     }
@@ -190,6 +199,8 @@ impl Cli {
             Command::Diff(options) => diff::execute(&options, globals, console),
             Command::Report(options) => report::execute(&options, globals, console),
             Command::Restore(options) => restore::execute(&options, globals, console),
+            Command::Push(options) => push::execute(&options, globals, console),
+            Command::Pull(options) => pull::execute(&options, globals, console),
             Command::Verify(options) => verify::execute(&options, globals, console),
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),

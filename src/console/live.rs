@@ -88,6 +88,13 @@ impl Progress {
         }))
     }
 
+    /// There is more to do than was known.
+    pub fn grow(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc_length(bytes);
+        }
+    }
+
     pub fn advance(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(bytes);

@@ -10,6 +10,7 @@ mod families;
 mod live;
 mod log_view;
 mod plan_view;
+mod remote_view;
 mod run_view;
 mod store_view;
 mod style;
@@ -39,6 +40,7 @@ use crate::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
+use crate::remote::carried::Carried;
 use crate::restore::RestoredOutput;
 use crate::run_diff::RunDiff;
 use crate::run_log::LoggedRun;
@@ -278,6 +280,22 @@ impl Console {
             true => json_line(verified),
             false => verify_view::text(verified, &self.out),
         })
+    }
+
+    /// What was pushed to a remote, or pulled from one.
+    pub fn carried(&self, carried: &[Carried], remote: &str, json: bool) -> io::Result<()> {
+        if json {
+            return self.data(&carried.iter().map(json_line).collect::<String>());
+        }
+        self.data(&remote_view::table(carried, remote))?;
+        self.note(&remote_view::sum(carried, remote));
+        Ok(())
+    }
+
+    /// A bar on a terminal, over bytes that a network moves, as far as they are known.
+    pub fn transfer(&self, what: &'static str, bytes: u64) -> Progress {
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, shown.then_some(bytes))
     }
 
     /// A bar on a terminal, for work over so many bytes that it takes a while.

@@ -10,7 +10,7 @@ use stages::Event;
 use crate::console::style::{Palette, paint};
 use crate::console::summary::Tally;
 use crate::console::talk;
-use crate::console::text::{figures, seconds};
+use crate::console::text::{count, figures, seconds};
 use crate::publish::Published;
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::show::text::printable;
@@ -82,6 +82,12 @@ impl RunView {
                 ));
             }
             RunEvent::Published { .. } => {}
+            RunEvent::Uploading { remote, results } => {
+                let results = count(*results, "result");
+                if !self.quiet {
+                    self.line(&format!("uploading {results} to `{}`", printable(remote)));
+                }
+            }
             RunEvent::Warning { message } => self.warning(message),
             RunEvent::RunFinished(summary) => {
                 self.live = None;

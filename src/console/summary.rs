@@ -7,7 +7,7 @@ use crate::console::plan_view::frozen_in_words;
 use crate::console::text::{count, figures, names, seconds, wrapped};
 use crate::pipeline::variants::label;
 use crate::publish::Published;
-use crate::run::event::{Outcome, RunEvent, Summary};
+use crate::run::event::{Outcome, RemoteTraffic, RunEvent, Summary};
 
 /// What the summary needs of a run's events.
 #[derive(Default)]
@@ -91,10 +91,24 @@ impl Tally {
                 wrapped(&format!("{stage}: {}", figures(values, 6)), 0).lines().map(str::to_owned),
             );
         }
+        lines.extend(summary.remote.as_ref().and_then(remote_in_words));
         if !self.published.is_empty() {
             let published: Vec<&str> = self.published.iter().map(String::as_str).collect();
             lines.push(format!("published {}", names(&published)));
         }
         lines
+    }
+}
+
+fn remote_in_words(traffic: &RemoteTraffic) -> Option<String> {
+    let RemoteTraffic { name, pulled, pushed } = traffic;
+    let results = |number: usize| count(number, "result");
+    match (*pulled, *pushed) {
+        (0, 0) => None,
+        (pulled, 0) => Some(format!("{} came from `{name}`", results(pulled))),
+        (0, pushed) => Some(format!("{} went to `{name}`", results(pushed))),
+        (pulled, pushed) => {
+            Some(format!("{} came from `{name}`, {pushed} went there", results(pulled)))
+        }
     }
 }

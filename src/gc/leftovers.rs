@@ -1,5 +1,5 @@
 //! The small files beside the results that belong to nothing any more: markers, logs, checkpoints,
-//! states that longer runs go on from, notes about published files, and, if wanted, what was put
+//! states that longer runs go on from, downloads from a remote broken off, notes about published files, and, if wanted, what was put
 //! into quarantine. Checkpoints of a stage that has not finished are kept as long as results of
 //! their age are.
 
@@ -59,6 +59,12 @@ pub fn find(
         let finished = name(&state).parse::<Key>().is_ok_and(|key| kept.contains(&key));
         if finished || newest(&state)? < since {
             add(state)?;
+        }
+    }
+    // A download that nobody has gone on with.
+    for partial in entries(&store.partial_folder())? {
+        if newest(&partial)? < since {
+            add(partial)?;
         }
     }
     // A state that a longer run could go on from stays as long as a result of its family.

@@ -10,7 +10,7 @@ use super::variants::family;
 use super::{RESERVED_STAGES, handling, names};
 
 /// The keys of a pipeline.
-pub const TOP_KEYS: [&str; 5] = ["vars", "profiles", "resources", "stages", "sweeps"];
+pub const TOP_KEYS: [&str; 6] = ["vars", "profiles", "resources", "remotes", "stages", "sweeps"];
 /// The keys of a stage.
 pub const STAGE_KEYS: [&str; 15] = [
     "uses",
@@ -37,6 +37,7 @@ pub(super) struct Document {
     pub(super) profiles: Vec<Profile>,
     /// How many there are of each counted thing.
     pub(super) resources: Option<Node>,
+    pub(super) remotes: Option<Node>,
     pub(super) stages: Vec<Draft>,
     pub(super) sweeps: Vec<Entry>,
 }
@@ -152,6 +153,7 @@ impl Document {
                     }
                 }
                 "resources" => document.resources = Some(value),
+                "remotes" => document.remotes = Some(value),
                 "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
                 "stages" => {
                     has_stages = true;

@@ -21,6 +21,7 @@ mod node;
 mod overrides;
 mod problem;
 mod publish;
+pub mod remotes;
 mod sets;
 mod stage;
 pub mod sweeps;
@@ -40,6 +41,7 @@ pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable}
 pub use problem::{Location, PipelineError, Problem};
 pub use sets::input_and_entry;
 
+use crate::remote::settings::Declared;
 use document::Document;
 use problem::Problems;
 use sweeps::Assignment;
@@ -62,6 +64,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// How many there are of each counted thing, where the file says so.
     pub resources: BTreeMap<String, u32>,
+    /// Other places that hold results, as the file declares them.
+    pub remotes: BTreeMap<String, Declared>,
     /// The names of the file's profiles, applied or not.
     pub profiles: Vec<String>,
 }
@@ -248,6 +252,10 @@ fn resolve(
         variables.fill(&mut node, Dollar::Pipeline, &mut problems);
         handling::counts(&node, "`resources`", 0, None, &mut problems)
     });
+    let remotes = document.remotes.take().map_or_else(BTreeMap::new, |mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        remotes::of_project(&node, root, &mut problems)
+    });
     let before = problems.len();
     document.stages = matrix::expand(document.stages, &variables, &mut problems);
     if problems.len() > before {
@@ -272,7 +280,7 @@ fn resolve(
         return Err(problems.into_error(file));
     }
     let (file, root) = (absolute.clone(), root.clone());
-    let pipeline = Pipeline { file, root, stages, resources, profiles };
+    let pipeline = Pipeline { file, root, stages, resources, remotes, profiles };
     Ok(Resolved { pipeline, variables })
 }
 

@@ -80,6 +80,14 @@ impl Problem {
         self
     }
 
+    /// Shows where it is, but not what stands there: a secret.
+    pub(super) fn hide_text(&mut self) -> &mut Problem {
+        if let Location::File { text, .. } = &mut self.location {
+            text.clear();
+        }
+        self
+    }
+
     /// "did you mean …", where there is something near.
     pub(super) fn nearest<'a>(
         &mut self,

@@ -31,7 +31,13 @@ impl Schedule<'_, '_> {
         }
         self.summary.hits += 1;
         self.summary.saved_seconds += record.seconds;
-        let finished = StageFinished::of_record(&stage.name, Outcome::Hit, 0.0, &record);
+        let mut finished = StageFinished::of_record(&stage.name, Outcome::Hit, 0.0, &record);
+        if self.nodes[node].pulled
+            && let Some(traffic) = &mut self.summary.remote
+        {
+            traffic.pulled += 1;
+            finished.remote = Some(traffic.name.clone());
+        }
         self.done(node, record, finished);
     }
 
@@ -55,6 +61,7 @@ impl Schedule<'_, '_> {
             return self.repair(node, output, damaged);
         }
         self.summary.ran += 1;
+        self.upload(&record);
         let finished = StageFinished::of_record(&stage.name, Outcome::Ran, record.seconds, &record);
         self.done(node, record, finished);
     }

@@ -54,6 +54,11 @@ pub enum RunEvent {
         path: PathBuf,
         result: Published,
     },
+    /// All stages are done, and so many results are still on their way to a remote.
+    Uploading {
+        remote: String,
+        results: usize,
+    },
     /// Something a person should know that belongs to no running stage.
     Warning {
         message: String,
@@ -92,6 +97,9 @@ pub struct StageFinished {
     /// For a hit: what it took when it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saved_seconds: Option<f64>,
+    /// Of a hit that was not in the store before: the remote that it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
     /// Why it failed or was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -128,6 +136,17 @@ pub struct Summary {
     pub saved_seconds: f64,
     /// Source and published files that had to be read to know their digests.
     pub files_read: u64,
+    /// Of a run with a remote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteTraffic>,
+}
+
+/// How many results came from a remote and went there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RemoteTraffic {
+    pub name: String,
+    pub pulled: usize,
+    pub pushed: usize,
 }
 
 impl StageFinished {
@@ -150,6 +169,7 @@ impl StageFinished {
             outputs: BTreeMap::new(),
             metrics: BTreeMap::new(),
             saved_seconds: None,
+            remote: None,
             message: None,
             hint: None,
             last_lines: Vec::new(),

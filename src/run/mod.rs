@@ -15,13 +15,16 @@ mod inputs;
 pub mod job;
 mod node;
 pub mod prepare;
+mod remote;
 mod schedule;
+mod sharing;
 mod shrink;
 pub mod signals;
 mod starting;
 pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -30,14 +33,17 @@ use stages::Event;
 use crate::executor::{Executor, Stopper};
 use crate::file_error::FileError;
 use crate::graph::Graph;
+use crate::key::Key;
 use crate::lock::{Lock, remove_free_locks};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::record::Record;
+use crate::remote::Remote;
 use crate::run::event::{Retry, RunEvent, Summary};
 use crate::run::failure::{FetchError, StageFailure};
 use crate::run::job::JobContext;
 use crate::run::prepare::Setting;
+use crate::run::remote::Session;
 use crate::run::schedule::Schedule;
 use crate::run::units::Unit;
 use crate::scratch::Scratch;
@@ -87,6 +93,24 @@ pub enum Message {
         input: String,
         result: Result<(), FetchError>,
     },
+    /// What became of asking the remote for a key.
+    Looked {
+        key: Key,
+        /// The result is in the store now.
+        found: bool,
+    },
+    /// Something goes on for a stage before it runs.
+    Waits {
+        stage: usize,
+        message: String,
+    },
+    Warns {
+        message: String,
+    },
+    Uploaded {
+        key: Key,
+        done: bool,
+    },
     /// Another engine has let go of a unit of some resource.
     UnitFree {
         unit: Unit,
@@ -102,6 +126,8 @@ pub struct Ground<'a> {
     pub setting: Setting<'a>,
     pub sources: &'a Sources,
     pub executor: &'a dyn Executor,
+    /// Asked before a stage is computed, and given what was.
+    pub remote: Option<&'a Arc<Remote>>,
 }
 
 /// Carries out a plan and says how it goes. `channel` may bring [`Message::Interrupt`] from
@@ -125,8 +151,11 @@ pub fn run(
         executor: ground.executor,
         interrupted: AtomicBool::new(false),
     };
+    let open = |remote| Session::new(remote, store, channel.0.clone());
+    let remote = ground.remote.map(open).transpose()?;
     let summary = std::thread::scope(|scope| {
         let mut schedule = Schedule::new(&plan, config, ground, &context, channel, scope, report);
+        schedule.remote = remote;
         schedule.run(plan)
     });
     store.remove_finished_states();

@@ -33,6 +33,10 @@ pub struct Node {
     pub planned: Option<Box<Record>>,
     /// That hit was taken.
     pub as_planned: bool,
+    /// The remote was asked for its key.
+    pub looked: bool,
+    /// Its result came from there.
+    pub pulled: bool,
 }
 
 pub enum State {
@@ -40,6 +44,8 @@ pub enum State {
     Waiting,
     /// Inputs known, not a hit; waits for a place, and for the lock if it is not held yet.
     Ready(Box<Ready>),
+    /// The remote is asked for its key.
+    Looking(Box<Ready>),
     /// Another process, or another stage, is computing the same key.
     Parked(Box<Ready>),
     Running {

@@ -18,6 +18,7 @@ use crate::run::failure::{FetchError, Fixed, StageFailure};
 use crate::run::guarded::guarded;
 use crate::run::job::JobContext;
 use crate::run::node::{Node, Ready, State};
+use crate::run::remote::Session;
 use crate::run::units::Units;
 use crate::run::{Ground, Message, RunConfig};
 use crate::source::Progress;
@@ -48,6 +49,11 @@ pub struct Schedule<'run, 'scope> {
     pub(super) keys: BTreeMap<Key, Vec<usize>>,
     /// Downloads under way, with the nodes that wait for them.
     pub(super) downloads: BTreeMap<String, Vec<usize>>,
+    pub(super) remote: Option<Session>,
+    /// Keys that the remote is asked for, with the nodes that want the same.
+    pub(super) looking: BTreeMap<Key, Vec<usize>>,
+    /// Results on their way to the remote, and what computing each took.
+    pub(super) uploads: BTreeMap<Key, f64>,
     pub(super) interrupts: usize,
     /// Nothing new starts.
     pub(super) stopping: bool,
@@ -89,6 +95,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 outcome: None,
                 planned: None,
                 as_planned: false,
+                looked: false,
+                pulled: false,
             }
         };
         let locks = ground.setting.store.locks_folder();
@@ -113,6 +121,9 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             locked_out: 0,
             keys: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            remote: None,
+            looking: BTreeMap::new(),
+            uploads: BTreeMap::new(),
             interrupts: 0,
             stopping: false,
             summary: Summary::default(),
@@ -124,6 +135,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
     pub fn run(&mut self, plan: Plan) -> Summary {
         let (stages, jobs) = (self.nodes.len(), self.config.jobs);
         (self.report)(RunEvent::RunStarted { stages, jobs });
+        self.summary.remote = self.traffic();
         for (node, planned) in plan.stages.into_iter().enumerate() {
             if let Decision::Hit(record) = planned.decision {
                 self.nodes[node].planned = Some(record);
@@ -138,7 +150,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 continue;
             }
             let elsewhere = self.locked_out > 0 || self.units.held_up();
-            let pending = !self.stopping && (elsewhere || !self.downloads.is_empty());
+            let pending = !self.stopping
+                && (elsewhere || !self.downloads.is_empty() || !self.looking.is_empty());
             if self.running == 0 && !pending {
                 break;
             }
@@ -149,6 +162,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             }
         }
         self.skip_the_rest();
+        self.finish_uploads();
         self.summary.interrupted = self.interrupts > 0;
         self.summary.seconds = self.began.elapsed().as_secs_f64();
         self.summary.files_read = self.ground.sources.index.files_read();
@@ -156,7 +170,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         self.summary.clone()
     }
 
-    fn handle(&mut self, message: Message) {
+    pub(super) fn handle(&mut self, message: Message) {
         match message {
             Message::Started { stage: node, stopper } => {
                 match self.interrupts {
@@ -190,6 +204,13 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 }
             }
             Message::Fetched { input, result } => self.fetched(&input, result),
+            Message::Looked { key, found } => self.looked(key, found),
+            Message::Waits { stage: node, message } => {
+                let stage = self.stage(node).name.clone();
+                (self.report)(RunEvent::StageWaiting { stage, message });
+            }
+            Message::Warns { message } => (self.report)(RunEvent::Warning { message }),
+            Message::Uploaded { key, done } => self.uploaded(key, done),
             Message::Interrupt => self.interrupt(),
         }
     }
@@ -252,7 +273,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
     }
 
     /// A hit, or ready to run.
-    fn decide(&mut self, node: usize, resolved: Resolved, lock: Option<Lock>) {
+    pub(super) fn decide(&mut self, node: usize, resolved: Resolved, lock: Option<Lock>) {
         let forced = self.nodes[node].forced.clone();
         let (stage, store) = (self.stage(node), self.context.setting.store);
         match decide(stage, &resolved, forced.is_some(), self.ground.sources, store) {
@@ -265,7 +286,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 if let Some(fixed) = self.nodes[node].fixed {
                     return self.fail(node, StageFailure::MayNotRun { reason, fixed });
                 }
-                self.make_ready(node, Box::new(Ready { resolved, reason, lock }));
+                self.look(node, Box::new(Ready { resolved, reason, lock }));
             }
             Decision::Wait(_) => {}
         }

@@ -141,6 +141,7 @@ fn failure_of(how: How) -> (String, String) {
         Setting { binary: &binary, project: &root, store: &store, device: "cpu", threads: 1 };
     let executor = Scripted(how);
     let ground = Ground {
+        remote: None,
         pipeline: &pipeline,
         graph: &graph,
         setting,

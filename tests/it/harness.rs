@@ -79,6 +79,8 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
         command.args(arguments).current_dir(self.folder.path());
         command.env_remove("PIPE_CACHE").stdin(Stdio::null());
+        // Not the settings of whoever runs the tests.
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         command
     }
 

@@ -19,6 +19,7 @@ mod matrix;
 mod pipeline;
 mod plan;
 mod process;
+mod remotes;
 mod report;
 mod resources;
 mod run;

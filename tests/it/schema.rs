@@ -42,6 +42,10 @@ fn the_schema_describes_every_parameter_input_and_output_of_the_built_ins() {
             assert!(of["publish"]["properties"][output.name].is_object(), "{}", output.name);
         }
     }
+    let remote = &schema["properties"]["remotes"]["additionalProperties"]["anyOf"][1];
+    for key in pipe::pipeline::remotes::REMOTE_KEYS {
+        assert!(remote["properties"][key]["description"].is_string(), "{key}");
+    }
     let rate = &schema["$defs"]["finetune"]["properties"]["params"]["properties"]["learning_rate"];
     assert_eq!(rate["anyOf"][0]["maximum"], 10.0);
     assert_eq!(rate["anyOf"][1]["pattern"], "\\$\\{");

@@ -1,0 +1,120 @@
+//! `pipe pull`: the results of the pipeline as it stands from a remote. Level by level, since the
+//! key of a stage needs the digests of what it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+
+use crate::cli::project::{Project, use_store};
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::plan::{Decision, Resolution, decide, resolve};
+use crate::record::Artifact;
+use crate::remote::Remote;
+use crate::remote::carried::{Carried, Outcome, pull};
+use crate::remote::settings::Trust;
+use crate::scratch::Scratch;
+use crate::sources::Sources;
+
+#[derive(Debug, Args)]
+pub struct PullOptions {
+    /// These stages and what they need; otherwise all
+    stages: Vec<String>,
+    /// The remote; otherwise your default one, or the only one
+    #[arg(long, value_name = "NAME")]
+    remote: Option<String>,
+    /// Ask what is there, and download nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print JSON, one object a stage
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let selected = project.select(&options.stages)?;
+    let remote = project.remote(options.remote.as_deref(), Trust::pulls)?;
+    let sources = project.sources(true, true);
+    let pull = |scratch| pull_levels(&project, &selected, &sources, &remote, scratch, console);
+    let carried = match options.dry_run {
+        true => pull(None)?,
+        false => {
+            let _in_use = use_store(&project.store, console)?;
+            let scratch = Scratch::new(&project.store.scratch_folder())?;
+            project.store.hide(&scratch)?;
+            let carried = pull(Some(&scratch));
+            // It saves reading only.
+            let _ = sources.index.save(&scratch);
+            carried?
+        }
+    };
+    console.carried(&carried, remote.name(), options.json)?;
+    Ok(Exit::Done)
+}
+
+fn pull_levels(
+    project: &Project,
+    selected: &BTreeSet<usize>,
+    sources: &Sources,
+    remote: &Remote,
+    scratch: Option<&Scratch>,
+    console: &Console,
+) -> Result<Vec<Carried>, Error> {
+    let (store, graph) = (&project.store, &project.graph);
+    let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
+        levels.entry(graph.level(index)).or_default().push(index);
+    }
+    let mut outputs: BTreeMap<String, BTreeMap<String, Artifact>> = BTreeMap::new();
+    let mut carried = Vec::new();
+    // How much it is only the records tell.
+    let progress = console.transfer("pulling", 0);
+    let meter = |bytes| {
+        progress.advance(bytes);
+        Ok(())
+    };
+    let found = |bytes| progress.grow(bytes);
+    for level in levels.into_values() {
+        let mut wanted = Vec::new();
+        for index in level {
+            let stage = &project.pipeline.stages[index];
+            let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
+            let resolution = resolve(stage, &artifact, sources);
+            let resolved = match resolution.map_err(|error| project.plan_error(error))? {
+                Resolution::Known(resolved) => resolved,
+                Resolution::Unknown { stages, downloads, .. } => {
+                    let first = stages.into_iter().next();
+                    let why = match (first, downloads.first()) {
+                        (Some(maker), _) => format!("its key needs `{maker}`, which is not there"),
+                        (None, Some(input)) => {
+                            format!("`{input}` has to be downloaded first; `pipe run` does so")
+                        }
+                        (None, None) => String::new(),
+                    };
+                    carried.push(Carried::without(&stage.name, Outcome::Absent, Some(why)));
+                    continue;
+                }
+            };
+            match decide(stage, &resolved, false, sources, store) {
+                Decision::Hit(record) => {
+                    carried.push(Carried::without(&stage.name, Outcome::There, None));
+                    outputs.insert(stage.name.clone(), record.outputs.clone());
+                }
+                Decision::Run { key, .. } => wanted.push((stage.name.clone(), key)),
+                Decision::Wait(_) => {}
+            }
+        }
+        for (of_stage, record) in pull(&wanted, remote, store, scratch, (&found, &meter))? {
+            if let Some(record) = record {
+                outputs.insert(of_stage.stage.clone(), record.outputs);
+            }
+            carried.push(of_stage);
+        }
+    }
+    Ok(carried)
+}

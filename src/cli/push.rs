@@ -1,0 +1,88 @@
+//! `pipe push`: the results of the pipeline as it stands, or all of the store, to a remote.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::cli::project::{Project, use_store};
+use crate::cli::{Globals, OverrideOptions};
+use crate::console::Console;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::plan::Decision;
+use crate::record::Record;
+use crate::remote::carried::{Carried, Outcome, push};
+use crate::remote::settings::Trust;
+
+#[derive(Debug, Args)]
+pub struct PushOptions {
+    /// These stages and what they need; otherwise all
+    stages: Vec<String>,
+    /// The remote; otherwise your default one, or the only one
+    #[arg(long, value_name = "NAME")]
+    remote: Option<String>,
+    /// All results in the store, not only those of the pipeline as it stands
+    #[arg(long, conflicts_with = "stages")]
+    all: bool,
+    /// Upload also what is there already: repairs a damaged remote
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print JSON, one object a stage
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    let project = Project::load(globals, &options.overrides.overrides())?;
+    let selected = project.select(&options.stages)?;
+    let remote = project.remote(options.remote.as_deref(), Trust::pushes)?;
+    let _in_use = use_store(&project.store, console)?;
+    let mut others = Vec::new();
+    let results = match options.all {
+        true => everything(&project),
+        false => of_pipeline(&project, &selected, &mut others)?,
+    };
+    let bytes = results.iter().flat_map(|(_, record)| record.outputs.values());
+    let progress = console.transfer("pushing", bytes.map(|artifact| artifact.bytes).sum());
+    let meter = |bytes| {
+        progress.advance(bytes);
+        Ok(())
+    };
+    let pushed = push(&results, &remote, &project.store, options.overwrite, &meter);
+    drop(progress);
+    let mut carried = pushed?;
+    carried.extend(others);
+    console.carried(&carried, remote.name(), options.json)?;
+    Ok(Exit::Done)
+}
+
+/// The results of the stages that are up to date; `others` gets a word about those that are not.
+fn of_pipeline(
+    project: &Project,
+    selected: &BTreeSet<usize>,
+    others: &mut Vec<Carried>,
+) -> Result<Vec<(String, Record)>, Error> {
+    let plan = project.plan(selected, &BTreeSet::new(), &project.sources(true, true))?;
+    let mut results = Vec::new();
+    for planned in plan.stages {
+        let name = &project.pipeline.stages[planned.stage].name;
+        match planned.decision {
+            Decision::Hit(record) => results.push((name.clone(), *record)),
+            Decision::Run { .. } | Decision::Wait(_) => {
+                let message = Some("is not up to date".to_owned());
+                others.push(Carried::without(name, Outcome::Absent, message));
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn everything(project: &Project) -> Vec<(String, Record)> {
+    let store = &project.store;
+    let is_whole = |record: &Record| record.outputs.values().all(|artifact| store.holds(artifact));
+    let mut records: Vec<Record> = store.records().into_iter().filter(is_whole).collect();
+    records.sort_by(|a, b| (&a.when, &a.stage, a.key).cmp(&(&b.when, &b.stage, b.key)));
+    records.into_iter().map(|record| (record.stage.clone(), record)).collect()
+}

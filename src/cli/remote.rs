@@ -1,0 +1,37 @@
+//! Which remote a command is about: `--remote NAME`, the user's default, or the only one.
+
+use crate::cli::project::Project;
+use crate::error::Error;
+use crate::pipeline::remotes::load_config;
+use crate::remote::settings::{Config, Trust};
+use crate::remote::{Remote, RemoteError};
+
+impl Project {
+    /// What the project and the user's own file declare together.
+    pub fn remotes(&self) -> Result<Config, Error> {
+        let of_project = Config { default: None, remotes: self.pipeline.remotes.clone() };
+        Ok(of_project.with(load_config()?))
+    }
+
+    /// The remote that is meant, open, if `trust:` allows what it is for.
+    pub fn remote(&self, named: Option<&str>, allowed: fn(Trust) -> bool) -> Result<Remote, Error> {
+        let settings = self.remotes()?.pick(named)?;
+        settings.check(allowed)?;
+        Ok(Remote::open(settings)?)
+    }
+
+    /// The remote of a run: the one named or the user's default; none otherwise. A default that
+    /// another project's runs have does not stop one that does not know it.
+    pub fn remote_of_run(&self, named: Option<&str>) -> Result<Option<Remote>, Error> {
+        let remotes = self.remotes()?;
+        if named.is_none() && remotes.default.is_none() {
+            return Ok(None);
+        }
+        match remotes.pick(named) {
+            Err(RemoteError::Unknown { .. } | RemoteError::NoUrl { .. }) if named.is_none() => {
+                Ok(None)
+            }
+            settings => Ok(Some(Remote::open(settings?)?)),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `remotes:` in the pipeline, and the same with secrets in the user's own
+//! `~/.config/pipe/config.yaml`, which is read and checked as a pipeline is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_yaml::Value as Yaml;
+
+use super::document::check_name;
+use super::marks::{self, Mark, Origin, Span};
+use super::node::{Content, Entry, Node};
+use super::problem::Problems;
+use super::{Overrides, PipelineError};
+use crate::remote::settings::{
+    Config, Declared, Place, SECRET_VARIABLE, Secret, Trust, config_file,
+};
+
+/// The keys of a remote in the project.
+pub const REMOTE_KEYS: [&str; 5] = ["url", "endpoint", "region", "trust", "timeout"];
+/// Those that only the user's own file may have besides.
+const SECRET_KEYS: [&str; 4] = ["access_key_id", "secret_access_key", "session_token", "secret"];
+/// Of the user's own file.
+const CONFIG_KEYS: [&str; 2] = ["remote", "remotes"];
+
+/// What the project declares. `root` is where relative folders start.
+pub(super) fn of_project(
+    node: &Node,
+    root: &Path,
+    problems: &mut Problems,
+) -> BTreeMap<String, Declared> {
+    remotes(node, Some(root), problems)
+}
+
+/// Reads the user's own file; without one nothing is declared.
+pub fn load_config() -> Result<Config, PipelineError> {
+    match config_file(|name| std::env::var_os(name)) {
+        Some(file) if file.is_file() => read_config(&file),
+        _ => Ok(Config::default()),
+    }
+}
+
+fn read_config(file: &Path) -> Result<Config, PipelineError> {
+    let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let overrides = Overrides::default();
+    // Its lines may hold secrets, so that no message shows them.
+    let mut problems = Problems::new("", &overrides, &[]);
+    let mut config = Config::default();
+    let (mark, duplicates) = marks::read(&text);
+    for duplicate in &duplicates {
+        let message = format!("`{}` is given twice", duplicate.key);
+        problems.at(Origin::File(duplicate.span), message);
+    }
+    let start = Origin::File(Span { line: 1, column: 1, width: 0 });
+    match serde_yaml::from_str::<Yaml>(&text) {
+        Ok(yaml) => {
+            let root = Node::build(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
+            config_of(&root, &mut config, &mut problems);
+        }
+        Err(_) if !duplicates.is_empty() => {}
+        Err(error) => {
+            let (line, column) =
+                error.location().map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
+            let place = Origin::File(Span { line, column, width: 0 });
+            problems.at(place, "this is not YAML".to_owned());
+        }
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_error(file)) }
+}
+
+fn config_of(root: &Node, config: &mut Config, problems: &mut Problems) {
+    let Content::Map(entries) = &root.content else {
+        if !root.is_null() {
+            problems.at(root.origin, format!("the file must be a map, not {}", root.what()));
+        }
+        return;
+    };
+    for Entry { key, key_origin, value } in entries {
+        match key.as_str() {
+            "remotes" => config.remotes = remotes(value, None, problems),
+            "remote" => match value.as_text() {
+                Some(name) => config.default = Some(name.to_owned()),
+                None => {
+                    let message = format!("`remote` must be a remote's name, not {}", value.what());
+                    problems.at(value.origin, message);
+                }
+            },
+            _ => {
+                let problem = problems.at(*key_origin, format!("unknown key `{key}`"));
+                problem.nearest_or_all(key, &CONFIG_KEYS);
+            }
+        }
+    }
+}
+
+/// Of the project if there is a `root`, else of the user's own file.
+fn remotes(
+    node: &Node,
+    root: Option<&Path>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Declared> {
+    let mut declared = BTreeMap::new();
+    let Content::Map(entries) = &node.content else {
+        if !node.is_null() {
+            let message = format!("`remotes` must be a map, not {}", node.what());
+            problems
+                .at(node.origin, message)
+                .help("write `{name: URL}`, such as `{lab: /mnt/lab/results}`".to_owned());
+        }
+        return declared;
+    };
+    for Entry { key: name, key_origin, value } in entries {
+        check_name("remote", name, *key_origin, problems);
+        let remote = match &value.content {
+            Content::Scalar(Value::String(_)) => {
+                Declared { place: place(value, name, root, problems), ..Declared::default() }
+            }
+            Content::Map(entries) => {
+                let (mut remote, before) = (Declared::default(), problems.len());
+                for entry in entries {
+                    read_entry(&mut remote, name, entry, root, problems);
+                }
+                // Another mistake may well be why there is none.
+                if remote.place.is_none() && root.is_some() && problems.len() == before {
+                    let message = format!("remote `{name}` has no `url`");
+                    let help = "a folder, `s3://bucket/prefix` or `https://…`".to_owned();
+                    problems.at(*key_origin, message).help(help);
+                }
+                remote
+            }
+            _ => {
+                let message =
+                    format!("remote `{name}` must be a URL or a map, not {}", value.what());
+                problems.at(value.origin, message);
+                continue;
+            }
+        };
+        declared.insert(name.clone(), remote);
+    }
+    declared
+}
+
+fn read_entry(
+    remote: &mut Declared,
+    name: &str,
+    entry: &Entry,
+    root: Option<&Path>,
+    problems: &mut Problems,
+) {
+    let Entry { key, key_origin, value } = entry;
+    let is_secret = SECRET_KEYS.contains(&key.as_str());
+    if is_secret && root.is_some() {
+        let message = format!("`{key}` of remote `{name}` must not stand in the project");
+        let variable = match key.as_str() {
+            "access_key_id" => "AWS_ACCESS_KEY_ID",
+            "secret_access_key" => "AWS_SECRET_ACCESS_KEY",
+            "session_token" => "AWS_SESSION_TOKEN",
+            _ => SECRET_VARIABLE,
+        };
+        problems.at(*key_origin, message).hide_text().help(format!(
+            "write it in `~/.config/pipe/config.yaml`, as `remotes: {{{name}: {{{key}: …}}}}`, or \
+             set the variable {variable}"
+        ));
+        return;
+    }
+    let known = REMOTE_KEYS.contains(&key.as_str()) || is_secret;
+    if !known {
+        let message = format!("unknown key `{key}` of remote `{name}`");
+        problems.at(*key_origin, message).nearest_or_all(key, &REMOTE_KEYS);
+        return;
+    }
+    let Some(text) = value.as_text().filter(|text| !text.trim().is_empty()) else {
+        let message = format!("`{key}` of remote `{name}` must be a text, not {}", value.what());
+        problems.at(value.origin, message);
+        return;
+    };
+    let owned = Some(text.to_owned());
+    let secret = Some(Secret(text.to_owned()));
+    match key.as_str() {
+        "url" => remote.place = place(value, name, root, problems),
+        "endpoint" if Place::has_password(text) => refuse_password(value, name, problems),
+        "endpoint" if !text.starts_with("http://") && !text.starts_with("https://") => {
+            let message = format!("`endpoint` of remote `{name}` is no address");
+            problems.with(value, message).help("it begins with `https://`".to_owned());
+        }
+        "endpoint" => remote.endpoint = owned,
+        "region" => remote.region = owned,
+        "trust" => match Trust::parse(text) {
+            Some(trust) => remote.trust = Some(trust),
+            None => {
+                let message = format!("`trust` of remote `{name}` is `{text}`");
+                problems.with(value, message).nearest_or_all(text, &Trust::NAMES);
+            }
+        },
+        "timeout" => match humantime::parse_duration(text) {
+            Ok(timeout) if timeout >= Duration::from_millis(100) => remote.timeout = Some(timeout),
+            _ => {
+                let message = format!(
+                    "`timeout` of remote `{name}` is `{text}`, expected a duration such as `10s`"
+                );
+                problems.with(value, message);
+            }
+        },
+        "access_key_id" => remote.access_key_id = secret,
+        "secret_access_key" => remote.secret_access_key = secret,
+        "session_token" => remote.session_token = secret,
+        _ => remote.secret = secret,
+    }
+}
+
+fn place(value: &Node, name: &str, root: Option<&Path>, problems: &mut Problems) -> Option<Place> {
+    let url = value.as_text().unwrap_or_default();
+    if Place::has_password(url) {
+        refuse_password(value, name, problems);
+        return None;
+    }
+    match Place::parse(url, root) {
+        Ok(place) => Some(place),
+        Err(problem) => {
+            problems.with(value, format!("the URL of remote `{name}` {problem}"));
+            None
+        }
+    }
+}
+
+fn refuse_password(value: &Node, name: &str, problems: &mut Problems) {
+    let message = format!("the address of remote `{name}` has a user's name in it");
+    problems
+        .at(value.origin, message)
+        .hide_text()
+        .help("keys for S3 stand in `~/.config/pipe/config.yaml` or in AWS_… variables".to_owned());
+}

@@ -1,0 +1,119 @@
+//! What goes wrong with a remote: [`Trouble`] is about one call, [`RemoteError`] ends a command.
+
+use std::time::Duration;
+
+use crate::file_error::FileError;
+
+/// Why one call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("nothing came from it for {}", humantime::format_duration(*.0))]
+    Silent(Duration),
+    #[error("it does not let us in ({0})")]
+    Denied(String),
+    #[error("it can only be read")]
+    ReadOnly,
+    #[error("it has no room left ({0})")]
+    Full(String),
+    /// The connection, or the server's own words.
+    #[error("{0}")]
+    Failed(String),
+    #[error("`{name}` is damaged there")]
+    Damaged { name: String },
+    /// Moving it takes longer than a run may wait.
+    #[error("it is slow: a result takes longer to come than to compute")]
+    TooSlow,
+    /// This side's own object is damaged.
+    #[error("the object {0} of this store is damaged")]
+    DamagedHere(String),
+    /// This side's own disk.
+    #[error(transparent)]
+    Here(#[from] FileError),
+}
+
+impl Trouble {
+    /// Whether the remote is of no use at all by now, rather than this one thing in it.
+    pub fn is_of_remote(&self) -> bool {
+        match self {
+            Trouble::Silent(_) | Trouble::Denied(_) | Trouble::Failed(_) | Trouble::TooSlow => true,
+            Trouble::ReadOnly | Trouble::Full(_) => true,
+            Trouble::Damaged { .. } | Trouble::DamagedHere(_) | Trouble::Here(_) => false,
+        }
+    }
+}
+
+/// Why there is nothing to push to or to pull from.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    #[error("there is no remote `{name}`")]
+    Unknown { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("no remote is named, and {}", none_or_several(known))]
+    NotNamed { known: Vec<String> },
+    #[error("remote `{name}` has no `url`")]
+    NoUrl { name: String },
+    #[error("remote `{name}` is not a folder, and this `pipe` was built without the others")]
+    NotBuiltIn { name: String },
+    #[error("remote `{name}`: {problem}")]
+    Settings { name: String, problem: String },
+    #[error("remote `{name}` is for {trust} only, by its `trust:`")]
+    NotTrusted { name: String, trust: &'static str },
+    #[error("remote `{name}`: {trouble}")]
+    Trouble { name: String, trouble: Trouble, without_credentials: bool },
+    #[error(transparent)]
+    Here(#[from] FileError),
+}
+
+fn none_or_several(known: &[String]) -> &'static str {
+    if known.is_empty() { "none is declared" } else { "there are several" }
+}
+
+impl RemoteError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let list = |known: &[String]| {
+            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            known.join(", ")
+        };
+        match self {
+            RemoteError::Unknown { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            }
+            RemoteError::Unknown { known, .. } | RemoteError::NotNamed { known } => {
+                Some(match known.is_empty() {
+                    true => "declare one under `remotes:` in `pipeline.yaml`, such as \
+                             `remotes: {lab: /mnt/lab/results}`"
+                        .to_owned(),
+                    false => format!("`--remote NAME`; there are {}", list(known)),
+                })
+            }
+            RemoteError::NoUrl { .. } => {
+                Some("`url:` is a folder, `s3://bucket/prefix` or `https://…`".to_owned())
+            }
+            RemoteError::NotBuiltIn { .. } => {
+                Some("build it with `--features remotes`, which is on by default".to_owned())
+            }
+            RemoteError::Settings { .. } => None,
+            RemoteError::NotTrusted { .. } => Some("`trust: both` allows both ways".to_owned()),
+            RemoteError::Trouble { without_credentials: true, .. } => Some(
+                "no credentials were found: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                 `access_key_id` and `secret_access_key` of the remote in \
+                 `~/.config/pipe/config.yaml`"
+                    .to_owned(),
+            ),
+            RemoteError::Trouble { trouble, .. } => match trouble {
+                Trouble::Silent(_) | Trouble::Failed(_) => {
+                    Some("what has moved stays; the same command goes on from there".to_owned())
+                }
+                Trouble::DamagedHere(_) => {
+                    Some("`pipe cache verify --repair`, then `pipe run`".to_owned())
+                }
+                Trouble::Damaged { .. } => {
+                    Some("`pipe push --overwrite` from where it is whole replaces it".to_owned())
+                }
+                Trouble::Here(error) => error.hint().map(str::to_owned),
+                _ => None,
+            },
+            RemoteError::Here(error) => error.hint().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Many small transfers at once, each on a thread that mostly waits.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many objects of one result move at once: a small one takes as long as its answer needs to
+/// come.
+pub const OBJECTS: usize = 64;
+
+/// How many results move at once.
+pub const RESULTS: usize = 16;
+
+/// How many threads there are for all of that together.
+const THREADS: usize = 96;
+
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Does `work` for each item, on `width` threads; after an error nothing new begins, and the first
+/// one is returned.
+pub fn each<T: Sync, E: Send>(
+    items: &[T],
+    width: usize,
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    if items.len() < 2 {
+        return items.iter().try_for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Option<E>> = Mutex::new(None);
+    let is_failed = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    let taken = ACTIVE.load(Ordering::Relaxed).min(THREADS);
+    let width = width.min(items.len()).min(THREADS - taken).max(1);
+    ACTIVE.fetch_add(width, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..width {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if is_failed() {
+                        return;
+                    }
+                    if let Err(error) = work(item) {
+                        let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        first.get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    ACTIVE.fetch_sub(width, Ordering::Relaxed);
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}

@@ -1,0 +1,235 @@
+//! From a remote to the store: a record that is what its key says, then its objects, each verified
+//! by its digest, then the record. Killed anywhere, the store is right, and the next pull goes on.
+
+use std::collections::BTreeMap;
+
+use stages::Kind;
+
+use crate::digest::{Content, Digest};
+use crate::disk;
+use crate::file_error::FileError;
+use crate::key::Key;
+use crate::pipeline::variants::family;
+use crate::record::{Artifact, Record};
+use crate::remote::parallel::{OBJECTS, each};
+use crate::remote::partial::Partial;
+use crate::remote::{Meter, Remote, Trouble, object_name, record_name, sign};
+use crate::scratch::{Scratch, rename_into};
+use crate::store::Store;
+use crate::tree::{Tree, TreeFile};
+
+/// Records and listings are read whole; none is larger.
+const MOST_RECORD: u64 = 64 << 20;
+const MOST_TREE: u64 = 1 << 30;
+
+/// From this size on a download can be taken up where it ended.
+const LARGE: u64 = 1 << 20;
+
+/// How often an object is asked for again that came with wrong bytes, or with an end too soon.
+const TRIES: u32 = 3;
+
+/// What a remote says of a key.
+#[derive(Debug)]
+pub enum Offer {
+    Nothing,
+    /// Signed, if that is wanted; its objects are not looked at yet.
+    Record(Box<Record>),
+    /// There is one that is not to be used.
+    Refused(Refusal),
+}
+
+/// Why a record of a remote is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("is damaged, or of another key")]
+    NotOfKey,
+    #[error("is not signed")]
+    Unsigned,
+    #[error("is signed with another secret")]
+    WronglySigned,
+}
+
+/// What a push or a pull has moved of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub record: bool,
+    pub objects: u64,
+    pub bytes: u64,
+}
+
+impl Remote {
+    /// Asks for the record of a key.
+    pub fn ask(&self, key: Key, store: &Store) -> Result<Offer, Trouble> {
+        let name = record_name(store, key);
+        let bytes = match self.bucket.read(&name, MOST_RECORD) {
+            Err(Trouble::Damaged { .. }) => return Ok(Offer::Refused(Refusal::NotOfKey)),
+            other => other?,
+        };
+        let Some(bytes) = bytes else { return Ok(Offer::Nothing) };
+        if let Some(secret) = &self.settings.secret {
+            let signature = match self.bucket.read(&sign::name(&name, &bytes), 1024) {
+                Err(Trouble::Damaged { .. }) => return Ok(Offer::Refused(Refusal::WronglySigned)),
+                other => other?,
+            };
+            match signature {
+                None => return Ok(Offer::Refused(Refusal::Unsigned)),
+                Some(signature) if sign::is_signed(secret, key, &bytes, &signature) => {}
+                Some(_) => return Ok(Offer::Refused(Refusal::WronglySigned)),
+            }
+        }
+        let record = String::from_utf8(bytes).ok().and_then(|text| Record::parse(&text, key));
+        Ok(match record.filter(is_of_key) {
+            Some(record) => Offer::Record(Box::new(record)),
+            None => Offer::Refused(Refusal::NotOfKey),
+        })
+    }
+
+    /// Downloads what the store lacks of a record, then writes it.
+    pub fn pull(
+        &self,
+        record: &Record,
+        store: &Store,
+        scratch: &Scratch,
+        meter: &Meter,
+    ) -> Result<Moved, Trouble> {
+        let mut moved = Moved { record: true, ..Moved::default() };
+        let mut files: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut trees: Vec<(Content, Tree)> = Vec::new();
+        for artifact in record.outputs.values() {
+            match artifact.content.kind {
+                Kind::File => drop(files.insert(artifact.content.digest, artifact.bytes)),
+                Kind::Folder => {
+                    let tree = match store.tree(artifact.content) {
+                        Some(tree) => tree,
+                        None => {
+                            moved.objects += 1;
+                            self.tree(artifact.content, store)?
+                        }
+                    };
+                    if tree.bytes() != artifact.bytes {
+                        return Err(self.damaged(object_name(store, artifact.content)));
+                    }
+                    files.extend(tree.0.values().map(|file| (file.digest, file.bytes)));
+                    trees.push((artifact.content, tree));
+                }
+            }
+        }
+        let is_missing = |digest: &Digest, bytes: &u64| {
+            !store.holds(&Artifact { content: Content::file(*digest), bytes: *bytes })
+        };
+        files.retain(|digest, bytes| is_missing(digest, bytes));
+        let files: Vec<TreeFile> =
+            files.into_iter().map(|(digest, bytes)| TreeFile { digest, bytes }).collect();
+        moved.objects += files.len() as u64;
+        moved.bytes += files.iter().map(|file| file.bytes).sum::<u64>();
+        each(&files, OBJECTS, |file| self.file(*file, store, scratch, meter))?;
+        for (content, tree) in trees {
+            let temporary = scratch.path()?;
+            disk::write_new(&temporary, tree.to_text().as_bytes())
+                .map_err(FileError::at("writing", &temporary))?;
+            store.place(&temporary, content, false)?;
+        }
+        store.mark_stage(family(&record.stage), record.key)?;
+        store.write_record(record, scratch, false)?;
+        Ok(moved)
+    }
+
+    /// How many bytes of a record the store lacks, as far as is known without its listings.
+    pub fn missing_bytes(&self, record: &Record, store: &Store) -> u64 {
+        let missing = record.outputs.values().filter(|artifact| !store.holds(artifact));
+        missing.map(|artifact| artifact.bytes).sum()
+    }
+
+    fn tree(&self, content: Content, store: &Store) -> Result<Tree, Trouble> {
+        let name = object_name(store, content);
+        let bytes = self.bucket.read(&name, MOST_TREE)?;
+        let right = bytes.filter(|bytes| Digest::of_bytes(bytes) == content.digest);
+        let tree = right.and_then(|bytes| Tree::parse(std::str::from_utf8(&bytes).ok()?));
+        tree.ok_or_else(|| self.damaged(name))
+    }
+
+    /// One object into the store.
+    fn file(
+        &self,
+        file: TreeFile,
+        store: &Store,
+        scratch: &Scratch,
+        meter: &Meter,
+    ) -> Result<(), Trouble> {
+        let content = Content::file(file.digest);
+        let name = object_name(store, content);
+        if file.bytes >= LARGE {
+            return self.large_file(file, &name, store, scratch, meter);
+        }
+        for _ in 0..TRIES {
+            let bytes = match self.bucket.read(&name, file.bytes) {
+                Err(Trouble::Damaged { .. }) => break,
+                other => other?,
+            };
+            let Some(bytes) = bytes else { break };
+            if Digest::of_bytes(&bytes) == file.digest {
+                let temporary = scratch.path()?;
+                disk::write_new(&temporary, &bytes)
+                    .map_err(FileError::at("writing", &temporary))?;
+                store.place(&temporary, content, false)?;
+                return meter(file.bytes);
+            }
+        }
+        Err(self.damaged(name))
+    }
+
+    fn large_file(
+        &self,
+        file: TreeFile,
+        name: &str,
+        store: &Store,
+        scratch: &Scratch,
+        meter: &Meter,
+    ) -> Result<(), Trouble> {
+        let path = store.partial_folder().join(file.digest.to_string());
+        for _ in 0..TRIES {
+            let mut partial = Partial::open(path.clone(), (name, file.bytes), meter, scratch)?;
+            let began_at = partial.length;
+            if partial.length < file.bytes {
+                let fetched = self.bucket.fetch(name, partial.length, file.bytes, &mut partial);
+                match fetched {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // Longer than it should be, or not going on from where it was broken off.
+                    Err(Trouble::Damaged { .. }) => {
+                        partial.remove()?;
+                        continue;
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+            if partial.length < file.bytes {
+                if partial.length == began_at {
+                    break;
+                }
+                continue;
+            }
+            if partial.digest() == file.digest {
+                // While it is locked nobody else writes to it.
+                let whole = scratch.path()?;
+                rename_into(&partial.path, &whole).map_err(FileError::at("moving", &whole))?;
+                return Ok(store.place(&whole, Content::file(file.digest), false)?);
+            }
+            partial.remove()?;
+        }
+        Err(self.damaged(name.to_owned()))
+    }
+
+    /// Remembers that an object is to be uploaded though something is there.
+    fn damaged(&self, name: String) -> Trouble {
+        let mut damaged = self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        damaged.insert(name.clone());
+        Trouble::Damaged { name }
+    }
+}
+
+/// Whether a record is what it says: its fields hash to its key, and it has the outputs that a stage
+/// of these fields declares.
+fn is_of_key(record: &Record) -> bool {
+    record.fields.key() == record.key && record.outputs.keys().eq(record.fields.outputs.iter())
+}

@@ -1,0 +1,36 @@
+//! Signatures of records: keyed BLAKE3 over the key and the record's bytes, with a key derived from
+//! the shared secret. Whoever can write a bucket but does not have the secret can plant no result.
+
+use std::str::FromStr;
+
+use crate::digest::Digest;
+use crate::key::Key;
+use crate::remote::settings::Secret;
+
+/// Says what the derived key is for, so that it fits nothing else.
+const CONTEXT: &str = "pipe 2026-11 remote: signature of a record";
+
+/// The signature of a record's bytes, as text.
+pub fn sign(secret: &Secret, key: Key, record: &[u8]) -> String {
+    signature(secret, key, record).to_hex().to_string()
+}
+
+/// Whether a text is that signature. Takes as long whatever the text is.
+pub fn is_signed(secret: &Secret, key: Key, record: &[u8], text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).ok().map(str::trim_end);
+    let found = text.and_then(|text| blake3::Hash::from_str(text).ok());
+    found.is_some_and(|found| found == signature(secret, key, record))
+}
+
+fn signature(secret: &Secret, key: Key, record: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(CONTEXT, secret.0.as_bytes()));
+    hasher.update(key.to_string().as_bytes()).update(b"\n").update(record);
+    hasher.finalize()
+}
+
+/// Where the signature of a record lies, beside it. The name has the record's digest: of two that
+/// push at once none can pair its signature with the other's record.
+pub fn name(record_name: &str, record: &[u8]) -> String {
+    let stem = record_name.strip_suffix(".json").unwrap_or(record_name);
+    format!("{stem}.{}.sig", Digest::of_bytes(record))
+}
