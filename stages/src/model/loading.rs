@@ -209,7 +209,13 @@ impl ParameterSource for Loader<'_> {
         if self.wants.is_new(name) {
             return self.random(name, count, start);
         }
-        let Some(tensor) = checkpoint.get(name) else {
+        let tensor = checkpoint.get(name).or_else(|| match name {
+            // Tied as well, and some hold only the other name.
+            "lm_head.bias" => checkpoint.get("lm_head.decoder.bias"),
+            "cls.predictions.bias" => checkpoint.get("cls.predictions.decoder.bias"),
+            _ => None,
+        });
+        let Some(tensor) = tensor else {
             if self.wants.may_lack(name) {
                 return self.random(name, count, start);
             }

@@ -42,10 +42,8 @@ impl Vocabulary {
         let mask = mask.ok_or_else(|| problem("the tokenizer has no mask token"))?;
         let size = tokenizer.vocab_size();
         if size > config.vocab_size {
-            let problem = format!(
-                "the tokenizer has {size} tokens, the model's table {}",
-                config.vocab_size
-            );
+            let problem =
+                format!("the tokenizer has {size} tokens, the model's table {}", config.vocab_size);
             return Err(StageError::File { path: folder.to_owned(), problem });
         }
         let texts: Vec<String> =

@@ -16,6 +16,8 @@ mod training;
 
 #[cfg(feature = "model")]
 pub use masking::{MaskRules, Vocabulary, WordPart};
+#[cfg(feature = "model")]
+pub use texts::{MaskedLoss, MaskedPart};
 
 use crate::error::StageError;
 use crate::params::{ParamSpec, Params};

@@ -8,10 +8,10 @@ use super::setup::{Plan, Texts, config, load_options, model_shape, trainer};
 use super::texts::{Masked, MaskedLoss};
 use crate::error::StageError;
 use crate::event::Event;
+use crate::model::device;
 use crate::model::folder::{Storage, write_masked_lm};
 use crate::model::loading::{Weights, load_masked_lm};
 use crate::model::parameters::Network;
-use crate::model::device;
 use crate::output::OutputFile;
 use crate::progress::Progress;
 use crate::stage::Context;
@@ -138,7 +138,11 @@ fn train(
             tokens += groups.iter().flatten().map(|row| lengths[*row]).sum::<usize>();
             let per_second = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
             progress.update_with(at.steps, plan.total_steps, || {
-                [("epoch", (at.epoch + 1) as f64), ("loss", loss), ("tokens_per_second", per_second)]
+                [
+                    ("epoch", (at.epoch + 1) as f64),
+                    ("loss", loss),
+                    ("tokens_per_second", per_second),
+                ]
             });
             let is_last = at.steps == plan.total_steps;
             if at.batch == steps.len() {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::Moment;
 use super::objective::Objective;
+use super::optimizer::Moment;
 use super::step::Trainer;
 use crate::error::StageError;
 use crate::model::parameters::{Network, Parameter, leaf};

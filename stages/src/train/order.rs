@@ -136,8 +136,10 @@ mod tests {
 
     #[test]
     fn a_small_batch_is_not_split_and_a_huge_one_is() {
-        let large = ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16, head_floats: 0 };
-        let mini = ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12, head_floats: 0 };
+        let large =
+            ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16, head_floats: 0 };
+        let mini =
+            ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12, head_floats: 0 };
         let of = |rows, width, shape| automatic_micro_batch(rows, width, shape, 1, 4 << 30);
         assert_eq!(of(32, 64, mini), 32);
         assert!(of(100, 256, large) < 10);

@@ -34,9 +34,9 @@ impl Settings {
     pub fn added_tokens(&self) -> Vec<AddedToken> {
         // The mask and what is kept take the space before them along: it would be a token of its
         // own otherwise.
-        let special = SPECIAL.iter().map(|text| {
-            AddedToken::from(*text, true).lstrip(*text == "<mask>").normalized(false)
-        });
+        let special = SPECIAL
+            .iter()
+            .map(|text| AddedToken::from(*text, true).lstrip(*text == "<mask>").normalized(false));
         let keep = self.keep.iter();
         let keep = keep.map(|text| AddedToken::from(text, false).lstrip(true).normalized(false));
         special.chain(keep).collect()

@@ -49,9 +49,8 @@ impl Layer {
             precision,
         };
         let attended = ops::attention(query, key, value, pass.relative.as_ref(), setting);
-        let alone = |states: Tensor<3>| {
-            chosen(states, positions).reshape([positions.len(), 1, hidden])
-        };
+        let alone =
+            |states: Tensor<3>| chosen(states, positions).reshape([positions.len(), 1, hidden]);
         let (attended, states) = (alone(attended), alone(states));
         let mask = |site| {
             let mask = pass.mask(site, rows, pass.rates.hidden);
