@@ -127,7 +127,8 @@ impl<'a> Artifacts<'a> {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let row = |line: &[u8]| {
             let mut values: BTreeMap<String, Value> = serde_json::from_slice(line).ok()?;
-            let step = values.remove("epoch").or_else(|| values.remove("step"))?.as_u64()?;
+            // An epoch stays among the figures, as stages tell it: it says what is counted.
+            let step = values.get("epoch").cloned().or_else(|| values.remove("step"))?.as_u64()?;
             let values = values.into_iter().filter_map(|(name, it)| Some((name, it.as_f64()?)));
             Some(MetricsRow { step, values: values.collect() })
         };

@@ -9,17 +9,20 @@
 //! | [`ingest`] | JSONL, CSV or TSV | checked examples as JSONL, and a report |
 //! | [`split`] | examples | training and validation examples |
 //! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
+//! | [`train_tokenizer`] | texts | a byte-level BPE tokenizer |
+//! | [`pretrain`] | texts, a tokenizer or an encoder | an encoder as a model folder, metrics |
 //! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
 //! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
 //! | [`baseline`] | examples | predictions of a model of n-grams, `answer.txt` |
 //! | [`ensemble`] | several predictions | one, as `predict` writes it |
 //! | [`score`] | predictions | precision, recall, F1 with intervals |
 //!
-//! Without the feature `model`, `finetune` and `predict` can be planned but not run.
+//! Without the feature `model`, `pretrain`, `finetune` and `predict` can be planned but not run.
 
 pub mod baseline;
 #[cfg(feature = "model")]
 pub mod classify;
+pub mod corpus;
 pub mod ensemble;
 pub mod error;
 pub mod event;
@@ -35,6 +38,7 @@ pub mod output;
 pub mod params;
 pub mod predict;
 pub mod prediction;
+pub mod pretrain;
 pub mod progress;
 pub mod random;
 pub mod score;
@@ -45,6 +49,7 @@ pub mod text;
 pub mod tokenize;
 #[cfg(feature = "model")]
 pub mod train;
+pub mod train_tokenizer;
 
 use std::path::Path;
 
@@ -60,6 +65,8 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &ingest::Ingest,
         &split::Split,
         &tokenize::Tokenize,
+        &train_tokenizer::TrainTokenizer,
+        &pretrain::Pretrain,
         &finetune::Finetune,
         &predict::Predict,
         &baseline::Baseline,
@@ -68,7 +75,7 @@ pub fn all() -> &'static [&'static dyn Stage] {
     ]
 }
 
-/// What `finetune` and `predict` say in a build without the model.
+/// What `pretrain`, `finetune` and `predict` say in a build without the model.
 #[cfg(not(feature = "model"))]
 fn without_model(stage: &str) -> StageError {
     StageError::Unavailable {

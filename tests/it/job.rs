@@ -107,7 +107,7 @@ fn a_training_killed_at_ten_random_steps_ends_with_the_bytes_of_one_left_alone()
 }
 
 /// The step of the newest checkpoint of a training that is under way; 0 before the first.
-fn newest_checkpoint(project: &Project) -> usize {
+pub fn newest_checkpoint(project: &Project) -> usize {
     let step = |path: &PathBuf| -> Option<usize> {
         path.file_name()?
             .to_str()?

@@ -6,6 +6,7 @@ mod cli;
 mod corpus;
 mod death;
 mod early_errors;
+mod encoder;
 mod faults;
 mod gc;
 mod graph;

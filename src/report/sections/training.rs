@@ -76,12 +76,17 @@ fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) ->
         let value = |name: &String| row.values.get(name).map_or("–".to_owned(), |it| figure(*it));
         names.iter().map(value).collect()
     };
+    // Rows by step may be hundreds apart.
+    let gap = rows.windows(2).map(|pair| pair[1].step.saturating_sub(pair[0].step)).min();
+    let half = gap.unwrap_or(1).max(1) as f64 / 2.0;
+    let is_by_epoch = rows.iter().any(|row| row.values.contains_key("epoch"));
+    let unit = if is_by_epoch { "epoch" } else { "step" };
     let band = |row: &MetricsRow| {
         let said = names.iter().zip(texts(row)).map(|(name, text)| format!("{name} {text}"));
         let said: Vec<String> = said.collect();
         let step = row.step as f64;
         let text = format!("{}: {}", row.step, said.join(", "));
-        Band { from: step - 0.5, to: step + 0.5, text }
+        Band { from: step - half, to: step + half, text }
     };
     let head = ["step".to_owned()].into_iter().chain(names.iter().cloned()).collect();
     let table =
@@ -89,7 +94,7 @@ fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) ->
     let description = describe(&training.stage, names, rows);
     let chart = Lines {
         caption: Caption { title, description },
-        x_name: "epoch".to_owned(),
+        x_name: unit.to_owned(),
         y_name: String::new(),
         x_range: None,
         y_range: None,

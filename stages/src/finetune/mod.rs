@@ -2,8 +2,6 @@
 //! random weights. The defaults are the published recipe of BERT fine-tuning on small sets.
 
 #[cfg(feature = "model")]
-mod checkpoints;
-#[cfg(feature = "model")]
 mod metrics;
 mod params;
 #[cfg(feature = "model")]

@@ -10,12 +10,13 @@ use crate::model::config::{ModelConfig, Pooling};
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights};
 use crate::model::ops::Precision;
+use crate::model::parameters::Network;
 use crate::params::Params;
 use crate::stage::Context;
 use crate::tokenize::TokenFile;
 use crate::train::depth::Depth;
 use crate::train::evaluation::{Evaluation, evaluate, probabilities};
-use crate::train::loss::{Loss, balanced_weights};
+use crate::train::loss::{Loss, MicroBatch, balanced_weights};
 use crate::train::micro::Rows;
 use crate::train::optimizer::{AdamW, Moments};
 use crate::train::schedule::{Decay, Schedule};
@@ -105,18 +106,18 @@ impl Examples {
     }
 }
 
-impl Rows for Examples {
+impl Rows<MicroBatch> for Examples {
     fn length(&self, row: usize) -> usize {
         self.lengths[row]
     }
 
-    fn batch(&self, rows: &[usize]) -> Batch {
+    fn part(&self, rows: &[usize], first_row: usize) -> MicroBatch {
         let sequences = rows.iter().map(|row| (self.train.ids(*row), self.train.types(*row)));
-        Batch::new(sequences, self.train.pad_id())
-    }
-
-    fn class(&self, row: usize) -> usize {
-        self.classes[row]
+        MicroBatch {
+            batch: Batch::new(sequences, self.train.pad_id()),
+            classes: rows.iter().map(|row| self.classes[*row] as i32).collect(),
+            first_row,
+        }
     }
 }
 

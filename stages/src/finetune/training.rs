@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Finetune;
-use super::checkpoints::Checkpoints;
 use super::metrics::{EpochMetrics, ValidMetrics, figure, values_of};
 use super::setup::{Examples, config, load_options, trainer};
 use crate::error::StageError;
@@ -12,6 +11,7 @@ use crate::event::Event;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::loading::{Weights, load};
+use crate::model::parameters::Network;
 use crate::model::{device, folder};
 use crate::output::OutputFile;
 use crate::progress::Progress;
@@ -19,9 +19,9 @@ use crate::score::threshold::{Objective, Scored, best_threshold};
 use crate::stage::{Context, Continuation, Stage};
 use crate::text;
 use crate::train::checkpoint::{self, Position};
+use crate::train::checkpoints::Checkpoints;
 use crate::train::evaluation::probabilities;
-use crate::train::memory::{ActivationBudget, free_bytes};
-use crate::train::micro::MicroBatches;
+use crate::train::micro::{MicroBatches, memory_failures};
 use crate::train::order::{ModelShape, training_batches};
 use crate::train::step::Trainer;
 
@@ -67,7 +67,8 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         repeat_metrics(context, &at);
     }
     trainer.freeze();
-    let mut micro = micro_batches(context, &config, &mut trainer, &at);
+    let fixed = params.optional_int("micro_batch").map(|rows| rows.unsigned_abs() as usize);
+    let mut micro = MicroBatches::choose(context, fixed, shape(&config), &mut trainer, &at);
     at.activation_bytes = micro.budget.bytes;
     train(context, &examples, &mut trainer, &mut micro, &mut at, &mut best)?;
 
@@ -114,55 +115,14 @@ fn repeat_metrics(context: &Context, at: &Position) {
     }
 }
 
-/// How batches are cut: as the pipeline says, as a checkpoint has it, or by the memory that is
-/// free.
-fn micro_batches(
-    context: &Context,
-    config: &ModelConfig,
-    trainer: &mut Trainer,
-    at: &Position,
-) -> MicroBatches {
-    let fixed = context.params().optional_int("micro_batch");
-    let shape = ModelShape {
+fn shape(config: &ModelConfig) -> ModelShape {
+    ModelShape {
         layers: config.num_hidden_layers,
         hidden: config.hidden_size,
         intermediate: config.intermediate_size,
         heads: config.num_attention_heads,
-    };
-    let failures = memory_failures(context);
-    let budget = match at.activation_bytes {
-        0 => {
-            // Gradients and two moments, of which a checkpoint's are there already.
-            let fixed = 3 * 4 * trainer.model.parameter_count() as u64;
-            ActivationBudget::new(free_bytes(), fixed, failures)
-        }
-        bytes => {
-            let mut budget = ActivationBudget { bytes };
-            for _ in at.memory_failures..failures {
-                budget.halve();
-            }
-            budget
-        }
-    };
-    if budget.is_reduced() && fixed.is_none() {
-        let mebibytes = budget.bytes >> 20;
-        let message =
-            format!("memory is short: micro-batches are cut to {mebibytes} MiB of activations");
-        context.emit(Event::Note { message });
+        head_floats: 0,
     }
-    MicroBatches {
-        size: fixed.map(|rows| rows.unsigned_abs() as usize),
-        shape,
-        passes: trainer.loss.passes(),
-        budget,
-    }
-}
-
-/// How often the engine has noted that this stage ran out of memory: a line each time.
-fn memory_failures(context: &Context) -> u32 {
-    let file = context.manifest.state.join(crate::manifest::OUT_OF_MEMORY);
-    let lines = std::fs::read_to_string(file).unwrap_or_default().lines().count();
-    u32::try_from(lines).unwrap_or(u32::MAX)
 }
 
 /// Trains from where `at` is to the last epoch, or until it no longer gets better.
@@ -238,7 +198,7 @@ fn train_epoch(
     let mut progress = Progress::new(context, "step");
     let batches = training_batches(&examples.lengths, examples.batch_size, trainer.seed, at.epoch);
     for rows in &batches[at.batch.min(batches.len())..] {
-        let loss = micro.step(trainer, rows, examples, |message| {
+        let loss = micro.step(trainer, std::slice::from_ref(rows), examples, |message| {
             context.emit(Event::Warning { message });
         })?;
         if !loss.is_finite() {

@@ -8,7 +8,7 @@ use super::config::{Family, ModelConfig, Pooling};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
 use super::ops::{self, Precision};
-use super::parameters::{Linear, Parameter, ParameterSource};
+use super::parameters::{Linear, Network, Parameter, ParameterSource};
 
 /// A classifier over the labels of its config.
 #[derive(Clone, Debug)]
@@ -89,10 +89,10 @@ impl Classifier {
         let mask = noise.and_then(|noise| noise.mask(site, rows, self.head_rate));
         ops::dropout(states, mask.as_ref()).reshape([rows, features])
     }
+}
 
-    /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the
-    /// same order every time.
-    pub fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
+impl Network for Classifier {
+    fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
         let prefix = prefix(self.family);
         let mut all: Vec<_> = self
             .encoder
@@ -111,29 +111,6 @@ impl Classifier {
             }
         }
         all
-    }
-
-    /// How many numbers all parameters have together.
-    pub fn parameter_count(&mut self) -> usize {
-        let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
-            Parameter::Vector(tensor) => tensor.dims()[0],
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
-        };
-        self.parameters().into_iter().map(of).sum()
-    }
-
-    /// The same model outside of automatic differentiation, sharing the tensors: for evaluation.
-    pub fn frozen(&self) -> Classifier {
-        let mut copy = self.clone();
-        for (_, parameter) in copy.parameters() {
-            match parameter {
-                Parameter::Vector(tensor) => *tensor = tensor.clone().inner(),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                    *tensor = tensor.clone().inner();
-                }
-            }
-        }
-        copy
     }
 }
 

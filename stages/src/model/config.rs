@@ -73,7 +73,8 @@ impl ModelConfig {
         Self::from_raw(raw, &path)
     }
 
-    fn from_raw(raw: Map<String, Value>, path: &Path) -> Result<ModelConfig, StageError> {
+    /// From the content of the `config.json` at `path`, which only errors name.
+    pub fn from_raw(raw: Map<String, Value>, path: &Path) -> Result<ModelConfig, StageError> {
         let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
         let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let family = match model_type {

@@ -18,6 +18,8 @@
 //! | `Layer::output_norm` | `….output.LayerNorm` | the same |
 //! | `Encoder::relative_bias` | none | `encoder.relative_attention_bias.weight` |
 
+mod chosen;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;

@@ -1,14 +1,16 @@
-//! Writing a classifier as a Hugging Face model folder that `transformers` loads:
-//! `config.json` with label names, `model.safetensors`, and the tokenizer's files.
+//! Writing a model as a Hugging Face model folder that `transformers` loads: `config.json` (a
+//! classifier's with label names), `model.safetensors`, and the tokenizer's files.
 
 use std::path::Path;
 
+use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
 use super::config::{DECISION_THRESHOLD, Family, ModelConfig, Pooling};
-use super::parameters::{Parameter, transposed};
+use super::masked_lm::MaskedLm;
+use super::parameters::{Network, Parameter, transposed};
 use crate::error::StageError;
 
 /// Writes `model` to `folder`, which must exist. `labels` name the classes by index.
@@ -19,7 +21,38 @@ pub fn write(
     labels: &[String],
 ) -> Result<(), StageError> {
     write_config(folder, config, labels)?;
-    write_weights(&folder.join("model.safetensors"), model)
+    write_weights(&folder.join("model.safetensors"), model, Storage::F32)
+}
+
+/// How the weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    F32,
+    /// Half the size; what is read from it again is f32.
+    F16,
+}
+
+/// Writes a masked language model to `folder`, which must exist.
+pub fn write_masked_lm(
+    folder: &Path,
+    model: &MaskedLm,
+    config: &ModelConfig,
+    storage: Storage,
+) -> Result<(), StageError> {
+    let architecture = match config.family {
+        Family::Bert => "BertForMaskedLM",
+        Family::Roberta => "RobertaForMaskedLM",
+        Family::Mpnet => "MPNetForMaskedLM",
+    };
+    let mut raw = without_origin(config);
+    // What a classifier's config says of its labels and its head.
+    let of_head = ["id2label", "label2id", "problem_type", "pooling", DECISION_THRESHOLD];
+    of_head.iter().for_each(|key| drop(raw.remove(*key)));
+    raw.insert("architectures".to_owned(), json!([architecture]));
+    let dtype = if storage == Storage::F16 { "float16" } else { "float32" };
+    raw.insert("dtype".to_owned(), json!(dtype));
+    write_raw(folder, &raw)?;
+    write_weights(&folder.join("model.safetensors"), model, storage)
 }
 
 fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Result<(), StageError> {
@@ -28,11 +61,7 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
         Family::Roberta => "RobertaForSequenceClassification",
         Family::Mpnet => "MPNetForSequenceClassification",
     };
-    let mut raw = config.raw.clone();
-    // Where a checkpoint came from and who wrote it is not what this model is.
-    for key in ["_name_or_path", "transformers_version", "torch_dtype", "_num_labels"] {
-        raw.remove(key);
-    }
+    let mut raw = without_origin(config);
     let by_index: Map<String, Value> =
         labels.iter().enumerate().map(|(index, name)| (index.to_string(), json!(name))).collect();
     let by_name: Map<String, Value> =
@@ -51,29 +80,48 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     if let Some(threshold) = config.decision_threshold {
         raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold));
     }
+    write_raw(folder, &raw)
+}
+
+/// The config without where it came from and who wrote it, which is not what the model is.
+fn without_origin(config: &ModelConfig) -> Map<String, Value> {
+    let mut raw = config.raw.clone();
+    for key in ["_name_or_path", "transformers_version", "torch_dtype", "_num_labels"] {
+        raw.remove(key);
+    }
+    raw
+}
+
+fn write_raw(folder: &Path, raw: &Map<String, Value>) -> Result<(), StageError> {
     let path = folder.join("config.json");
-    let mut text = serde_json::to_string_pretty(&raw)
+    let mut text = serde_json::to_string_pretty(raw)
         .map_err(|source| StageError::Json { path: path.clone(), source })?;
     text.push('\n');
     std::fs::write(&path, text).map_err(StageError::io("writing", &path))
 }
 
-fn write_weights(path: &Path, model: &Classifier) -> Result<(), StageError> {
+fn write_weights(path: &Path, model: &impl Network, storage: Storage) -> Result<(), StageError> {
     let mut model = model.clone();
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, parameter) in model.parameters() {
         let (shape, values) = stored(&parameter, path)?;
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes = match storage {
+            Storage::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Storage::F16 => {
+                values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
+            }
+        };
         tensors.push((name, shape, bytes));
     }
     let unwritable = |problem: safetensors::SafeTensorError| StageError::File {
         path: path.to_owned(),
         problem: format!("writing failed: {problem}"),
     };
+    let dtype = if storage == Storage::F16 { Dtype::F16 } else { Dtype::F32 };
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| {
-            Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+            Ok((name.as_str(), TensorView::new(dtype, shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(unwritable)?;

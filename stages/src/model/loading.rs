@@ -1,6 +1,6 @@
-//! From a model folder, or from nothing, to a [`Classifier`]: takes every tensor that the
-//! network wants from the checkpoint, and accounts for each that is missing, misshapen or left
-//! over. Only a new classification head may be missing.
+//! From a model folder, or from nothing, to a [`Classifier`] or a [`MaskedLm`]: takes every tensor
+//! that the network wants from the checkpoint, and accounts for each that is missing, misshapen or
+//! left over. Only a head may be missing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
+use super::masked_lm::{self, MaskedLm};
 use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
 use crate::error::StageError;
@@ -66,27 +67,14 @@ pub fn load(
         Weights::Pretrained => Some(Checkpoint::open(folder)?),
         Weights::Random => None,
     };
-    let mut loader = Loader {
-        checkpoint: checkpoint.as_ref(),
-        head: match options.head {
-            HeadSource::CheckpointOrNew
-                if !has_head(checkpoint.as_ref(), config, options.classes) =>
-            {
-                HeadSource::New
-            }
-            head => head,
-        },
-        seed: options.seed,
-        standard_deviation: config
-            .raw
-            .get("initializer_range")
-            .and_then(serde_json::Value::as_f64)
-            .unwrap_or(0.02),
-        taken: BTreeSet::new(),
-        new: Vec::new(),
-        problems: Vec::new(),
-        failure: None,
+    let head = match options.head {
+        HeadSource::CheckpointOrNew if !has_head(checkpoint.as_ref(), config, options.classes) => {
+            HeadSource::New
+        }
+        head => head,
     };
+    let mut loader =
+        Loader::new(checkpoint.as_ref(), Wants::Classifier(head), options.seed, config);
     let model = Classifier::new(
         config,
         options.classes,
@@ -100,6 +88,100 @@ pub fn load(
     Ok(Loaded { model, new_parameters })
 }
 
+/// Builds the masked language model of `folder` on `device`. A checkpoint may lack the output
+/// layer, which then begins at random.
+pub fn load_masked_lm(
+    folder: &Path,
+    config: &ModelConfig,
+    options: &MaskedLmOptions,
+    device: &Device,
+) -> Result<(MaskedLm, Vec<String>), StageError> {
+    if config.raw.get("tie_word_embeddings").and_then(serde_json::Value::as_bool) == Some(false) {
+        let path = folder.join("config.json");
+        let problem = "`tie_word_embeddings` is false, only a tied output layer is known";
+        return Err(StageError::File { path, problem: problem.to_owned() });
+    }
+    let checkpoint = match options.weights {
+        Weights::Pretrained => Some(Checkpoint::open(folder)?),
+        Weights::Random => None,
+    };
+    let names = masked_lm::Names::of(config.family);
+    let dense = format!("{}.weight", names.dense);
+    let has_head = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.get(&dense).is_some());
+    let pooler = checkpoint.as_ref().is_some_and(|checkpoint| {
+        config.family == Family::Bert && checkpoint.get("pooler.dense.weight").is_some()
+    });
+    let wants = Wants::MaskedLm { has_head, pooler };
+    let mut loader = Loader::new(checkpoint.as_ref(), wants, options.seed, config);
+    let (rates, precision) = (options.rates, options.precision);
+    let model = MaskedLm::new(config, rates, precision, pooler, &mut loader, device);
+    let new_parameters = loader.finish(config.family, folder)?;
+    Ok((model, new_parameters))
+}
+
+/// How a masked language model is built.
+#[derive(Clone, Debug)]
+pub struct MaskedLmOptions {
+    pub rates: DropoutRates,
+    pub precision: Precision,
+    /// Of random initialisation.
+    pub seed: u64,
+    pub weights: Weights,
+}
+
+/// What a checkpoint is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wants {
+    Classifier(HeadSource),
+    /// Whether the checkpoint has the output layer; whether a pooler is taken along.
+    MaskedLm {
+        has_head: bool,
+        pooler: bool,
+    },
+}
+
+impl Wants {
+    /// Whether the tensor starts at random although there is a checkpoint.
+    fn is_new(self, name: &str) -> bool {
+        match self {
+            Wants::Classifier(head) => name.starts_with("classifier.") && head == HeadSource::New,
+            Wants::MaskedLm { has_head, .. } => !has_head && masked_lm::is_head(name),
+        }
+    }
+
+    /// Whether a checkpoint may lack the tensor.
+    fn may_lack(self, name: &str) -> bool {
+        // A BERT that was saved without its pooler gets a new one, as a part of a new head.
+        self == Wants::Classifier(HeadSource::New) && name.starts_with("pooler.")
+    }
+
+    /// Tensors that checkpoints hold and the network does not want: buffers, heads of other kinds,
+    /// the pooler where no head uses it, an old head that is being replaced.
+    fn ignores(self, name: &str, family: Family) -> bool {
+        if name == "embeddings.position_ids" || name == "embeddings.token_type_ids" {
+            return true;
+        }
+        let is_pretraining = name.starts_with("cls.") || name.starts_with("lm_head.");
+        let is_pooler = name.starts_with("pooler.");
+        let is_classifier = name.starts_with("classifier.");
+        match self {
+            Wants::Classifier(head) => {
+                is_pretraining
+                    || (is_pooler && family != Family::Bert)
+                    || (is_classifier && head == HeadSource::New)
+            }
+            // Its decoder is tied, and BERT's other task gone.
+            Wants::MaskedLm { .. } => {
+                is_classifier
+                    || is_pooler
+                    || name.starts_with("cls.seq_relationship.")
+                    || name.ends_with(".decoder.weight")
+                    || name.ends_with(".decoder.bias")
+            }
+        }
+    }
+}
+
 /// Whether the checkpoint's head fits, judged by its last layer.
 fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usize) -> bool {
     let name = last_weight(config.family);
@@ -109,7 +191,7 @@ fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usiz
 
 struct Loader<'a> {
     checkpoint: Option<&'a Checkpoint>,
-    head: HeadSource,
+    wants: Wants,
     seed: u64,
     standard_deviation: f64,
     taken: BTreeSet<String>,
@@ -121,16 +203,20 @@ struct Loader<'a> {
 impl ParameterSource for Loader<'_> {
     fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32> {
         let count = shape.iter().product();
-        let is_classifier = name.starts_with("classifier.");
         let Some(checkpoint) = self.checkpoint else {
             return self.random(name, count, start);
         };
-        if is_classifier && self.head == HeadSource::New {
+        if self.wants.is_new(name) {
             return self.random(name, count, start);
         }
-        let Some(tensor) = checkpoint.get(name) else {
-            // A BERT that was saved without its pooler gets a new one, as a part of a new head.
-            if name.starts_with("pooler.") && self.head == HeadSource::New {
+        let tensor = checkpoint.get(name).or_else(|| match name {
+            // Tied as well, and some hold only the other name.
+            "lm_head.bias" => checkpoint.get("lm_head.decoder.bias"),
+            "cls.predictions.bias" => checkpoint.get("cls.predictions.decoder.bias"),
+            _ => None,
+        });
+        let Some(tensor) = tensor else {
+            if self.wants.may_lack(name) {
                 return self.random(name, count, start);
             }
             self.problems.push(format!("`{name}` is missing"));
@@ -151,7 +237,26 @@ impl ParameterSource for Loader<'_> {
     }
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(
+        checkpoint: Option<&'a Checkpoint>,
+        wants: Wants,
+        seed: u64,
+        config: &ModelConfig,
+    ) -> Loader<'a> {
+        let range = config.raw.get("initializer_range").and_then(serde_json::Value::as_f64);
+        Loader {
+            checkpoint,
+            wants,
+            seed,
+            standard_deviation: range.unwrap_or(0.02),
+            taken: BTreeSet::new(),
+            new: Vec::new(),
+            problems: Vec::new(),
+            failure: None,
+        }
+    }
+
     fn random(&mut self, name: &str, count: usize, start: Start) -> Vec<f32> {
         self.new.push(name.to_owned());
         match start {
@@ -171,7 +276,7 @@ impl Loader<'_> {
             return Err(failure);
         }
         for name in self.checkpoint.into_iter().flat_map(Checkpoint::names) {
-            if !self.taken.contains(name) && !is_ignored(name, family, self.head) {
+            if !self.taken.contains(name) && !self.wants.ignores(name, family) {
                 self.problems.push(format!("`{name}` is left over"));
             }
         }
@@ -192,16 +297,4 @@ impl Loader<'_> {
         let path: PathBuf = folder.to_owned();
         Err(StageError::File { path, problem })
     }
-}
-
-/// Tensors that checkpoints hold and a classifier does not want.
-fn is_ignored(name: &str, family: Family, head: HeadSource) -> bool {
-    // Buffers; heads of pretraining; the pooler where the head does not use it; an old head that
-    // is being replaced.
-    name == "embeddings.position_ids"
-        || name == "embeddings.token_type_ids"
-        || name.starts_with("cls.")
-        || name.starts_with("lm_head.")
-        || (family != Family::Bert && name.starts_with("pooler."))
-        || (head == HeadSource::New && name.starts_with("classifier."))
 }

@@ -1,6 +1,7 @@
-//! The model that `finetune` and `predict` run: BERT, RoBERTa and MPNet classifiers in burn.
+//! The models that `finetune`, `predict` and `pretrain` run: BERT, RoBERTa and MPNet in burn, as
+//! classifiers and as masked language models.
 //!
-//! Read [`config`], [`encoder`] and [`classifier`] in this order for the network; [`checkpoint`]
+//! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the network; [`checkpoint`]
 //! and [`loading`] for where its parameters come from; [`folder`] for how it is saved.
 
 #[cfg(feature = "model")]
@@ -20,6 +21,8 @@ pub mod encoder;
 pub mod folder;
 #[cfg(feature = "model")]
 pub mod loading;
+#[cfg(feature = "model")]
+pub mod masked_lm;
 #[cfg(feature = "model")]
 pub mod noise;
 #[cfg(feature = "model")]

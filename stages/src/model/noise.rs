@@ -117,6 +117,17 @@ impl Mask {
         Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
     }
 
+    /// The mask of chosen tokens, each of them a row of its own: to every element what it has in
+    /// the whole. `positions` count through all tokens, `width` of them a row.
+    pub fn of_tokens(&self, positions: &[usize], width: usize, features: usize) -> Mask {
+        let key = |position: &usize| {
+            let (low, high) = self.row_keys[position / width];
+            // An element's address is added to the lower key.
+            (low.wrapping_add(((position % width) * features) as u32), high)
+        };
+        Mask { row_keys: positions.iter().map(key).collect(), rate: self.rate }
+    }
+
     /// Multiplies elements of a row, beginning at its element `start`.
     pub fn apply(&self, row: usize, start: usize, values: &mut [f32]) {
         multiply(values, start as u32, self.row_keys[row], self.rate);

@@ -33,6 +33,37 @@ pub enum Parameter<'a> {
     Table(&'a mut Tensor<2>),
 }
 
+/// A network as optimiser, checkpoints and writer see it: parameters under their names.
+pub trait Network: Clone {
+    /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the
+    /// same order every time.
+    fn parameters(&mut self) -> Vec<(String, Parameter<'_>)>;
+
+    /// How many numbers all parameters have together.
+    fn parameter_count(&mut self) -> usize {
+        let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
+            Parameter::Vector(tensor) => tensor.dims()[0],
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
+        };
+        self.parameters().into_iter().map(of).sum()
+    }
+
+    /// The same network outside of automatic differentiation, sharing the tensors: for
+    /// evaluation.
+    fn frozen(&self) -> Self {
+        let mut copy = self.clone();
+        for (_, parameter) in copy.parameters() {
+            match parameter {
+                Parameter::Vector(tensor) => *tensor = tensor.clone().inner(),
+                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+                    *tensor = tensor.clone().inner();
+                }
+            }
+        }
+        copy
+    }
+}
+
 /// `y = x W + b`.
 #[derive(Clone, Debug)]
 pub struct Linear {

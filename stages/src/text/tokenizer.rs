@@ -91,6 +91,13 @@ impl TextTokenizer {
         }
     }
 
+    /// The ids of texts, without special tokens around them, on all cores of the current rayon
+    /// pool. The result does not depend on the number of threads.
+    pub fn ids_of_all(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, StageError> {
+        let ids: Vec<_> = texts.par_iter().map(|text| self.ids(text)).collect();
+        ids.into_iter().collect()
+    }
+
     /// Encodes texts and pairs of texts on all cores of the current rayon pool, with special
     /// tokens and without truncation. The result does not depend on the number of threads.
     pub fn encode_batch(
@@ -120,6 +127,30 @@ impl TextTokenizer {
     /// The special tokens as they may be written out in a text.
     pub fn special_texts(&self) -> &[String] {
         &self.special_texts
+    }
+
+    /// Whether an id is a special token's: no part of a text, or what stands for one.
+    pub fn is_special(&self, id: u32) -> bool {
+        let SpecialIds { cls, sep, pad, unk, mask } = self.special;
+        [cls, sep, pad, unk, mask].contains(&Some(id))
+            || match &self.backend {
+                Backend::Tokenizers(tokenizer) => {
+                    let added = tokenizer.get_added_vocabulary();
+                    let text = added.simple_id_to_token(id);
+                    text.is_some_and(|text| added.is_special_token(&text))
+                }
+                Backend::Bertweet(_) => false,
+            }
+    }
+
+    /// Whether an id is that of a token which was added to the vocabulary as a whole.
+    pub fn is_added(&self, id: u32) -> bool {
+        match &self.backend {
+            Backend::Tokenizers(tokenizer) => {
+                tokenizer.get_added_vocabulary().simple_id_to_token(id).is_some()
+            }
+            Backend::Bertweet(_) => false,
+        }
     }
 
     /// Whether `tokenizer_config.json` says that tweets are normalised first.

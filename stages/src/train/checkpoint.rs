@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::objective::Objective;
 use super::optimizer::Moment;
 use super::step::Trainer;
 use crate::error::StageError;
-use crate::model::classifier::Classifier;
-use crate::model::parameters::{Parameter, leaf};
+use crate::model::parameters::{Network, Parameter, leaf};
 use crate::tensors::{TensorFile, TensorSpec, write_tensors};
 
 /// How far training is. Floating-point sums are kept as bits: nothing is lost in writing them.
@@ -41,11 +41,11 @@ pub struct Position {
 }
 
 /// Writes a checkpoint into `folder` and removes all but the last two.
-pub fn save(
+pub fn save<O: Objective>(
     folder: &Path,
-    trainer: &mut Trainer,
+    trainer: &mut Trainer<O>,
     position: &Position,
-    best: Option<&Classifier>,
+    best: Option<&O::Model>,
 ) -> Result<(), StageError> {
     let mut tensors = BTreeMap::new();
     values_of(&mut trainer.model, "parameter", folder, &mut tensors)?;
@@ -87,11 +87,11 @@ pub fn save(
 
 /// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
 /// none. Returns the position and the best model so far. `unread` is told of those that cannot.
-pub fn restore(
+pub fn restore<O: Objective>(
     folder: &Path,
-    trainer: &mut Trainer,
+    trainer: &mut Trainer<O>,
     mut unread: impl FnMut(StageError),
-) -> Result<Option<(Position, Option<Classifier>)>, StageError> {
+) -> Result<Option<(Position, Option<O::Model>)>, StageError> {
     for path in checkpoints(folder)?.iter().rev() {
         match restore_from(path, trainer) {
             Ok(restored) => return Ok(Some(restored)),
@@ -101,10 +101,10 @@ pub fn restore(
     Ok(None)
 }
 
-fn restore_from(
+fn restore_from<O: Objective>(
     path: &Path,
-    trainer: &mut Trainer,
-) -> Result<(Position, Option<Classifier>), StageError> {
+    trainer: &mut Trainer<O>,
+) -> Result<(Position, Option<O::Model>), StageError> {
     let file = TensorFile::open(path)?;
     let position_text = file.metadata("position").unwrap_or_default();
     let names = file.names();
@@ -190,7 +190,7 @@ fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
 }
 
 fn values_of(
-    model: &mut Classifier,
+    model: &mut impl Network,
     kind: &str,
     folder: &Path,
     into: &mut BTreeMap<String, Vec<f32>>,

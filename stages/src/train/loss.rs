@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::noise::Noise;
+use crate::train::objective::{Objective, Part};
 
 /// What the loss is made of. The default is plain cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,26 +28,49 @@ pub struct MicroBatch {
 }
 
 impl Loss {
-    /// How many passes through the network an example takes.
-    pub fn passes(&self) -> usize {
-        if self.r_drop > 0.0 { 2 } else { 1 }
-    }
-
     fn weight(&self, class: i32) -> f64 {
         let weight = usize::try_from(class).ok().and_then(|class| self.class_weights.get(class));
         weight.copied().unwrap_or(1.0)
     }
 
-    /// The sum of the weights of a batch's examples: what its loss is divided by.
-    pub fn total_weight(&self, parts: &[MicroBatch]) -> f64 {
+    /// What each logarithm of a probability is multiplied by: `[rows, classes]`.
+    fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> TensorData {
+        let mut values = Vec::with_capacity(micro.classes.len() * classes);
+        for gold in &micro.classes {
+            for class in 0..classes as i32 {
+                let spread = self.label_smoothing / classes as f64;
+                let own = if class == *gold { 1.0 - self.label_smoothing } else { 0.0 };
+                values.push(((own + spread) * self.weight(class) / total_weight) as f32);
+            }
+        }
+        TensorData::new(values, [micro.classes.len(), classes])
+    }
+}
+
+impl Part for MicroBatch {
+    fn rows(&self) -> usize {
+        self.batch.rows
+    }
+
+    fn first_row(&self) -> usize {
+        self.first_row
+    }
+}
+
+impl Objective for Loss {
+    type Model = Classifier;
+    type Part = MicroBatch;
+
+    fn passes(&self) -> usize {
+        if self.r_drop > 0.0 { 2 } else { 1 }
+    }
+
+    /// The sum of the weights of a batch's examples.
+    fn total_weight(&self, parts: &[MicroBatch]) -> f64 {
         let classes = parts.iter().flat_map(|part| &part.classes);
         classes.map(|class| self.weight(*class)).sum()
     }
 
-    /// The loss of `micro`, summed over its examples and divided by `total_weight` of the whole
-    /// batch (R-Drop's term by `batch_rows`), so that the losses of a batch's parts add up to
-    /// that of the batch. `noise` makes the randomness of a pass, by its number.
-    ///
     /// Cross-entropy is `torch.nn.functional.cross_entropy`'s with `weight` and
     /// `label_smoothing`. R-Drop's loss is the mean of the two passes' cross-entropies and
     /// `r_drop` times the mean of their Kullback-Leibler divergences in both directions.
@@ -54,7 +78,7 @@ impl Loss {
     /// # Shapes
     ///
     /// Result: `[1]`.
-    pub fn of(
+    fn of(
         &self,
         model: &Classifier,
         micro: &MicroBatch,
@@ -79,19 +103,6 @@ impl Loss {
         let divergence = ((first.clone().exp() - second.clone().exp()) * difference).sum();
         let agreement = divergence * (self.r_drop / (2.0 * batch_rows.max(1) as f64));
         (cross_entropy(first) + cross_entropy(second)) / 2.0 + agreement
-    }
-
-    /// What each logarithm of a probability is multiplied by: `[rows, classes]`.
-    fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> TensorData {
-        let mut values = Vec::with_capacity(micro.classes.len() * classes);
-        for gold in &micro.classes {
-            for class in 0..classes as i32 {
-                let spread = self.label_smoothing / classes as f64;
-                let own = if class == *gold { 1.0 - self.label_smoothing } else { 0.0 };
-                values.push(((own + spread) * self.weight(class) / total_weight) as f32);
-            }
-        }
-        TensorData::new(values, [micro.classes.len(), classes])
     }
 }
 

@@ -2,22 +2,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::loss::MicroBatch;
-use super::memory::ActivationBudget;
+use super::checkpoint::Position;
+use super::memory::{ActivationBudget, free_bytes};
+use super::objective::Objective;
 use super::order::{ModelShape, automatic_micro_batch};
 use super::step::Trainer;
 use crate::error::StageError;
-use crate::model::batch::Batch;
+use crate::event::Event;
+use crate::model::parameters::Network;
+use crate::stage::Context;
 
-/// Examples by row number.
-pub trait Rows {
+/// Examples by row number, as parts of a batch.
+pub trait Rows<Part> {
     /// How many tokens a row has.
     fn length(&self, row: usize) -> usize;
 
-    /// Rows padded to one width.
-    fn batch(&self, rows: &[usize]) -> Batch;
-
-    fn class(&self, row: usize) -> usize;
+    /// Rows padded to one width; `first_row` is the place of the first in the whole batch.
+    fn part(&self, rows: &[usize], first_row: usize) -> Part;
 }
 
 /// How batches are cut.
@@ -32,32 +33,68 @@ pub struct MicroBatches {
 }
 
 impl MicroBatches {
-    /// The pieces of a batch.
-    pub fn cut(&self, rows: &[usize], examples: &impl Rows) -> Vec<MicroBatch> {
-        let width = rows.iter().map(|row| examples.length(*row)).max().unwrap_or_default();
-        let size = self.size.unwrap_or_else(|| {
-            automatic_micro_batch(rows.len(), width, self.shape, self.passes, self.budget.bytes)
-        });
-        let pieces = rows.chunks(size.max(1)).enumerate();
-        let piece = |(index, rows): (usize, &[usize])| MicroBatch {
-            batch: examples.batch(rows),
-            classes: rows.iter().map(|row| examples.class(*row) as i32).collect(),
-            first_row: index * size,
+    /// As the pipeline says (`fixed` rows), as a checkpoint at `at` has it, or by the memory that
+    /// is free.
+    pub fn choose<O: Objective>(
+        context: &Context,
+        fixed: Option<usize>,
+        shape: ModelShape,
+        trainer: &mut Trainer<O>,
+        at: &Position,
+    ) -> MicroBatches {
+        let failures = memory_failures(context);
+        let budget = match at.activation_bytes {
+            0 => {
+                // Gradients and two moments, of which a checkpoint's are there already.
+                let fixed = 3 * 4 * trainer.model.parameter_count() as u64;
+                ActivationBudget::new(free_bytes(), fixed, failures)
+            }
+            bytes => {
+                let mut budget = ActivationBudget { bytes };
+                for _ in at.memory_failures..failures {
+                    budget.halve();
+                }
+                budget
+            }
         };
-        pieces.map(piece).collect()
+        if budget.is_reduced() && fixed.is_none() {
+            let mebibytes = budget.bytes >> 20;
+            let message =
+                format!("memory is short: micro-batches are cut to {mebibytes} MiB of activations");
+            context.emit(Event::Note { message });
+        }
+        MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget }
+    }
+
+    /// The pieces of a batch, which is made of groups of rows of similar length; no piece holds
+    /// rows of two groups.
+    pub fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut first_row = 0;
+        for rows in groups {
+            let width = rows.iter().map(|row| examples.length(*row)).max().unwrap_or_default();
+            let size = self.size.unwrap_or_else(|| {
+                automatic_micro_batch(rows.len(), width, self.shape, self.passes, self.budget.bytes)
+            });
+            for rows in rows.chunks(size.max(1)) {
+                parts.push(examples.part(rows, first_row));
+                first_row += rows.len();
+            }
+        }
+        parts
     }
 
     /// One optimiser step. When the device runs out of memory the budget is halved and the step
     /// begun again; `warn` is told. Returns the batch's loss.
-    pub fn step(
+    pub fn step<O: Objective>(
         &mut self,
-        trainer: &mut Trainer,
-        rows: &[usize],
-        examples: &impl Rows,
+        trainer: &mut Trainer<O>,
+        groups: &[Vec<usize>],
+        examples: &impl Rows<O::Part>,
         mut warn: impl FnMut(String),
     ) -> Result<f64, StageError> {
         loop {
-            let parts = self.cut(rows, examples);
+            let parts = self.cut(groups, examples);
             // Nothing is changed until the loss is here, so the step can be begun again.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (loss, gradients) = trainer.gradients(&parts);
@@ -78,7 +115,8 @@ impl MicroBatches {
             if !is_out_of_memory(message_of(&*panic)) {
                 resume_unwind(panic);
             }
-            let divisible = parts.len() < rows.len() && self.size.is_none();
+            let rows: usize = groups.iter().map(Vec::len).sum();
+            let divisible = parts.len() < rows && self.size.is_none();
             if !divisible || !self.budget.halve() {
                 let what = "enough memory on the device".to_owned();
                 let problem = message_of(&*panic).to_owned();
@@ -92,6 +130,13 @@ impl MicroBatches {
             ));
         }
     }
+}
+
+/// How often the engine has noted that this stage ran out of memory: a line each time.
+pub fn memory_failures(context: &Context) -> u32 {
+    let file = context.manifest.state.join(crate::manifest::OUT_OF_MEMORY);
+    let lines = std::fs::read_to_string(file).unwrap_or_default().lines().count();
+    u32::try_from(lines).unwrap_or(u32::MAX)
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -11,8 +11,7 @@ use rayon::prelude::*;
 
 use super::depth::Depth;
 use super::step::Gradient;
-use crate::model::classifier::Classifier;
-use crate::model::parameters::{Parameter, leaf};
+use crate::model::parameters::{Network, Parameter, leaf};
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +29,7 @@ pub struct AdamW {
     pub layers: usize,
 }
 
-/// First and second moments of every parameter, in the order of `Classifier::parameters`.
+/// First and second moments of every parameter, in the order of `Network::parameters`.
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
     /// Optimiser steps taken.
@@ -67,11 +66,11 @@ struct Scalars {
 
 impl AdamW {
     /// Updates every parameter that has a gradient. `gradients` are in the order of
-    /// `Classifier::parameters`. Returns the norm of all gradients before clipping, where it
+    /// `Network::parameters`. Returns the norm of all gradients before clipping, where it
     /// costs no wait for the device.
     pub fn step(
         &self,
-        model: &mut Classifier,
+        model: &mut impl Network,
         gradients: Vec<Option<Gradient>>,
         moments: &mut Moments,
         learning_rate: f64,
@@ -154,7 +153,8 @@ impl AdamW {
 
 /// Weight decay spares biases and layer norms, as transformers' `Trainer` does.
 fn decays(name: &str) -> bool {
-    !name.ends_with(".bias") && !name.contains("LayerNorm")
+    let is_norm = name.contains("LayerNorm") || name.contains("layer_norm");
+    !name.ends_with(".bias") && !is_norm
 }
 
 /// Elements that one task works on: small enough to share out, large enough to be worth it.

@@ -27,6 +27,41 @@ pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize
     grouped(&mut rows, lengths, batch_size)
 }
 
+/// The batches of one epoch of pretraining: as [`training_batches`], but each of as many rows as
+/// make at most `tokens` tokens, padding counted; a row that is longer is a batch by itself.
+pub fn token_batches(lengths: &[usize], tokens: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    Random::new(seed, "shuffle examples", epoch, 0).shuffle(&mut rows);
+    let mut batches = grouped_by_tokens(&mut rows, lengths, tokens);
+    Random::new(seed, "shuffle batches", epoch, 0).shuffle(&mut batches);
+    batches
+}
+
+/// The same for evaluation, in no random order.
+pub fn evaluation_token_batches(lengths: &[usize], tokens: usize) -> Vec<Vec<usize>> {
+    let mut rows: Vec<usize> = (0..lengths.len()).collect();
+    grouped_by_tokens(&mut rows, lengths, tokens)
+}
+
+fn grouped_by_tokens(rows: &mut [usize], lengths: &[usize], tokens: usize) -> Vec<Vec<usize>> {
+    let mean = lengths.iter().sum::<usize>() / lengths.len().max(1);
+    let window = (tokens / mean.max(1)).max(1) * WINDOW_BATCHES;
+    let mut batches = Vec::new();
+    for window in rows.chunks_mut(window) {
+        window.sort_by_key(|row| lengths[*row]);
+        let mut batch = Vec::new();
+        for row in window {
+            // The rows ascend in length, so this one's is the width.
+            if !batch.is_empty() && (batch.len() + 1) * lengths[*row] > tokens {
+                batches.push(std::mem::take(&mut batch));
+            }
+            batch.push(*row);
+        }
+        batches.push(batch);
+    }
+    batches
+}
+
 fn grouped(rows: &mut [usize], lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     for window in rows.chunks_mut(batch_size * WINDOW_BATCHES) {
         // A stable sort: equal lengths keep their shuffled order.
@@ -49,7 +84,7 @@ pub fn automatic_micro_batch(
     // size (inputs, projections, normalised states, masks), 4 of the intermediate size, and
     // 4 attention matrices a head.
     let per_token = 20 * shape.hidden + 4 * shape.intermediate + 4 * shape.heads * width;
-    let per_row = 4 * width * per_token * shape.layers * passes;
+    let per_row = 4 * width * (per_token * shape.layers + shape.head_floats) * passes;
     let fitting = budget_bytes / (per_row as u64).max(1);
     usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, rows.max(1))
 }
@@ -61,6 +96,8 @@ pub struct ModelShape {
     pub hidden: usize,
     pub intermediate: usize,
     pub heads: usize,
+    /// Floats that a token keeps beyond the layers, in an output layer over the vocabulary.
+    pub head_floats: usize,
 }
 
 #[cfg(test)]
@@ -99,8 +136,10 @@ mod tests {
 
     #[test]
     fn a_small_batch_is_not_split_and_a_huge_one_is() {
-        let large = ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16 };
-        let mini = ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12 };
+        let large =
+            ModelShape { layers: 24, hidden: 1024, intermediate: 4096, heads: 16, head_floats: 0 };
+        let mini =
+            ModelShape { layers: 6, hidden: 384, intermediate: 1536, heads: 12, head_floats: 0 };
         let of = |rows, width, shape| automatic_micro_batch(rows, width, shape, 1, 4 << 30);
         assert_eq!(of(32, 64, mini), 32);
         assert!(of(100, 256, large) < 10);

@@ -5,12 +5,12 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 
 use super::depth::Depth;
-use super::loss::{Loss, MicroBatch};
+use super::loss::Loss;
+use super::objective::{Objective, Part};
 use super::optimizer::{AdamW, Moments};
 use super::schedule::Schedule;
-use crate::model::classifier::Classifier;
 use crate::model::noise::Noise;
-use crate::model::parameters::Parameter;
+use crate::model::parameters::{Network, Parameter};
 
 /// The gradient of one parameter, outside of automatic differentiation.
 #[derive(Clone, Debug)]
@@ -62,20 +62,20 @@ fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
 }
 
 /// The loss of a batch and the gradient of every parameter (`None` where the loss does not
-/// depend on it or it is not trained), in the order of `Classifier::parameters`. `noise` makes
+/// depend on it or it is not trained), in the order of `Network::parameters`. `noise` makes
 /// the randomness of a pass over examples from the first row on, by the pass's number.
-pub fn gradients(
-    model: &mut Classifier,
-    parts: &[MicroBatch],
-    loss: &Loss,
+pub fn gradients<O: Objective>(
+    model: &mut O::Model,
+    parts: &[O::Part],
+    loss: &O,
     noise: impl Fn(usize, u64) -> Option<Noise>,
 ) -> (Tensor<1>, Vec<Option<Gradient>>) {
-    let batch_rows: usize = parts.iter().map(|part| part.batch.rows).sum();
+    let batch_rows: usize = parts.iter().map(Part::rows).sum();
     let total_weight = loss.total_weight(parts);
     let mut total: Option<Tensor<1>> = None;
     let mut sums: Vec<Option<Gradient>> = Vec::new();
     for part in parts {
-        let noise = |pass| noise(part.first_row, pass);
+        let noise = |pass| noise(part.first_row(), pass);
         let loss = loss.of(model, part, total_weight, batch_rows, &noise);
         let mut tape = loss.backward();
         let loss = loss.inner();
@@ -106,10 +106,10 @@ pub fn gradients(
 }
 
 /// What training changes, and the constants it goes by.
-pub struct Trainer {
-    pub model: Classifier,
+pub struct Trainer<O: Objective = Loss> {
+    pub model: O::Model,
     pub moments: Moments,
-    pub loss: Loss,
+    pub loss: O,
     pub optimizer: AdamW,
     pub schedule: Schedule,
     pub seed: u64,
@@ -119,7 +119,7 @@ pub struct Trainer {
     pub frozen: Option<Depth>,
 }
 
-impl Trainer {
+impl<O: Objective> Trainer<O> {
     /// Takes the parameters that are not trained out of automatic differentiation, so that
     /// nothing is computed for them on the way back. Once, after the model is complete.
     pub fn freeze(&mut self) {
@@ -138,7 +138,7 @@ impl Trainer {
     }
 
     /// The loss of a batch, on the device, and the gradients. Nothing is changed.
-    pub fn gradients(&mut self, parts: &[MicroBatch]) -> (Tensor<1>, Vec<Option<Gradient>>) {
+    pub fn gradients(&mut self, parts: &[O::Part]) -> (Tensor<1>, Vec<Option<Gradient>>) {
         let (seed, step, dropout) = (self.seed, self.moments.steps, self.dropout);
         let noise = |first_row, pass| dropout.then(|| Noise::new(seed, step, first_row, pass));
         gradients(&mut self.model, parts, &self.loss, noise)
@@ -151,7 +151,7 @@ impl Trainer {
     }
 
     /// One optimiser step over the parts of a batch. Returns the batch's loss, on the device.
-    pub fn step(&mut self, parts: &[MicroBatch]) -> Tensor<1> {
+    pub fn step(&mut self, parts: &[O::Part]) -> Tensor<1> {
         let (loss, gradients) = self.gradients(parts);
         self.apply(gradients);
         loss

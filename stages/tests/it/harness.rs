@@ -16,6 +16,7 @@ pub struct Run {
     params: BTreeMap<String, Value>,
     inputs: BTreeMap<String, PathBuf>,
     device: &'static str,
+    threads: usize,
 }
 
 /// What a run left behind.
@@ -30,7 +31,14 @@ impl Run {
     pub fn new(uses: &'static str) -> Run {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("out")).unwrap();
-        Run { folder, uses, params: BTreeMap::new(), inputs: BTreeMap::new(), device: "cpu" }
+        Run {
+            folder,
+            uses,
+            params: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            device: "cpu",
+            threads: 1,
+        }
     }
 
     pub fn param(mut self, name: &str, value: impl Into<Value>) -> Run {
@@ -53,6 +61,11 @@ impl Run {
     #[cfg(feature = "model")]
     pub fn device(mut self, device: &'static str) -> Run {
         self.device = device;
+        self
+    }
+
+    pub fn threads(mut self, threads: usize) -> Run {
+        self.threads = threads;
         self
     }
 
@@ -85,7 +98,7 @@ impl Run {
                 .collect(),
             state: self.folder.path().join("state"),
             device: self.device.to_owned(),
-            threads: 1,
+            threads: self.threads,
         };
         let lines = Lines::default();
         let events = Events::new(lines.clone());

@@ -10,12 +10,13 @@ use stages::model::ModelConfig;
 use stages::model::batch::Batch;
 use stages::model::folder;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
+use stages::model::parameters::Network;
 use stages::train::loss::{Loss, MicroBatch};
-use stages::train::step::{Gradient, gradients};
+use stages::train::step::gradients;
 
 use crate::reference::{
-    Expected, FAMILIES, assert_close, fixture, loaded, logits, options, ten_losses, trainer,
-    try_load, whole_batch,
+    Expected, FAMILIES, as_stored, assert_close, copy_of, fixture, loaded, logits, options,
+    ten_losses, trainer, try_load, whole_batch,
 };
 
 #[test]
@@ -51,18 +52,6 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
             assert_close(&format!("{family} gradient of {name}"), &found, &expected.1, 1e-3);
         }
     }
-}
-
-/// A gradient in the checkpoint's layout; zeros where the loss does not depend on it.
-fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32> {
-    let count = shape.iter().product();
-    let Some(gradient) = gradient else { return vec![0.0; count] };
-    let values = gradient.into_host();
-    let is_table = name.contains("embeddings.") || name.contains("relative_attention_bias");
-    if shape.len() < 2 || is_table {
-        return values;
-    }
-    stages::model::parameters::transposed(&values, shape[1], shape[0])
 }
 
 #[test]
@@ -122,16 +111,6 @@ fn half_precision_storage_is_widened() {
         let found = logits(&loaded(layout, &Device::flex()), &batch);
         assert_close(layout, &found, Expected::read(layout).floats("logits_right"), 1e-4);
     }
-}
-
-/// A copy of a fixture that a test may damage.
-fn copy_of(name: &str) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(fixture(name)).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    copy
 }
 
 fn edit_config(folder: &Path, key: &str, value: serde_json::Value) {

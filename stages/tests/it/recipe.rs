@@ -14,8 +14,10 @@ use stages::model::folder;
 use stages::model::loading::{HeadSource, load};
 use stages::model::noise::Noise;
 use stages::model::ops::Precision;
+use stages::model::parameters::Network;
 use stages::train::depth::Depth;
 use stages::train::loss::{Loss, balanced_weights};
+use stages::train::objective::Objective;
 use stages::train::step::Trainer;
 
 use crate::reference::{

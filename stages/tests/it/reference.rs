@@ -17,7 +17,7 @@ use stages::model::ops::Precision;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
-use stages::train::step::Trainer;
+use stages::train::step::{Gradient, Trainer};
 
 pub const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
 
@@ -141,4 +141,26 @@ pub fn trainer(family: &str) -> Trainer {
 pub fn ten_losses(trainer: &mut Trainer, expected: &Expected) -> Vec<f32> {
     let step = |_| trainer.step(&[whole_batch(expected)]).try_into_scalar::<f32>().unwrap();
     (0..10).map(step).collect()
+}
+
+/// A copy of a fixture that a test may damage.
+pub fn copy_of(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// A gradient in the checkpoint's layout; zeros where the loss does not depend on it.
+pub fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32> {
+    let count = shape.iter().product();
+    let Some(gradient) = gradient else { return vec![0.0; count] };
+    let values = gradient.into_host();
+    let is_table = name.contains("embeddings.") || name.contains("relative_attention_bias");
+    if shape.len() < 2 || is_table {
+        return values;
+    }
+    stages::model::parameters::transposed(&values, shape[1], shape[0])
 }

@@ -12,6 +12,7 @@ pub mod linear;
 pub mod norm;
 pub mod product;
 pub mod vector;
+pub mod vocabulary;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, BackendTypes, Flex};

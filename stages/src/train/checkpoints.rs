@@ -1,12 +1,12 @@
-//! When `finetune` saves a checkpoint.
+//! When a training saves a checkpoint.
 
 use std::time::{Duration, Instant};
 
 use crate::error::StageError;
 use crate::event::Event;
-use crate::model::classifier::Classifier;
 use crate::stage::Context;
 use crate::train::checkpoint::{self, Position};
+use crate::train::objective::Objective;
 use crate::train::step::Trainer;
 
 /// Saves a checkpoint every so often, and never spends more than a twentieth of the time on it.
@@ -24,7 +24,12 @@ impl<'a> Checkpoints<'a> {
         Checkpoints { context, pause: Duration::from_secs(seconds), last: Instant::now() }
     }
 
-    pub fn save_if_due(&mut self, trainer: &mut Trainer, at: &Position, best: Option<&Classifier>) {
+    pub fn save_if_due<O: Objective>(
+        &mut self,
+        trainer: &mut Trainer<O>,
+        at: &Position,
+        best: Option<&O::Model>,
+    ) {
         if self.last.elapsed() < self.pause {
             return;
         }
@@ -37,7 +42,12 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Saves one now, if it can be.
-    pub fn save(&self, trainer: &mut Trainer, at: &Position, best: Option<&Classifier>) {
+    pub fn save<O: Objective>(
+        &self,
+        trainer: &mut Trainer<O>,
+        at: &Position,
+        best: Option<&O::Model>,
+    ) {
         let folder = self.context.manifest.state.as_path();
         let saved = std::fs::create_dir_all(folder)
             .map_err(StageError::io("creating", folder))

@@ -1,0 +1,162 @@
+//! The output layer over a vocabulary and its cross-entropy in one: logits, softmax and the
+//! gradient with respect to the logits share one buffer.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::linear::column_sums;
+use super::product::{Matrix, product};
+use super::vector::{LANES, exp, sum_of, vectorised};
+use super::{Place, contiguous, place, tensor, values};
+
+/// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`, or `None` where the tensors are not on
+/// the CPU.
+///
+/// # Shapes
+///
+/// `[tokens, hidden]`, `[vocabulary, hidden]`, `[vocabulary]` and as many targets as tokens, each
+/// below the vocabulary's size, to `[1]`.
+pub fn cross_entropy(
+    states: &Tensor<2>,
+    table: &Tensor<2>,
+    bias: &Tensor<1>,
+    targets: &[u32],
+    scale: f64,
+) -> Option<Tensor<1>> {
+    match (place(states), place(table), place(bias)) {
+        (Place::Plain(states), Place::Plain(table), Place::Plain(bias)) => {
+            let (loss, _) = forward(&contiguous(&states), &table, &bias, targets, scale);
+            Some(Tensor::from_primitive::<Flex>(tensor(vec![loss], [1])))
+        }
+        (Place::Recorded(states), Place::Recorded(table), Place::Recorded(bias)) => {
+            let (states, states_node) = states.into_parts();
+            let (table, table_node) = table.into_parts();
+            let (bias, bias_node) = bias.into_parts();
+            let states = contiguous(&states);
+            let (loss, of_logits) = forward(&states, &table, &bias, targets, scale);
+            let loss = tensor(vec![loss], [1]);
+            let nodes = [states_node, table_node, bias_node];
+            let output =
+                match CrossEntropy.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+                    OpsKind::Tracked(prepared) => {
+                        let shape = [targets.len(), bias.shape().dims::<1>()[0]];
+                        prepared.finish((states, table, tensor(of_logits, shape)), loss)
+                    }
+                    OpsKind::UnTracked(prepared) => prepared.finish(loss),
+                };
+            Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
+        }
+        _ => None,
+    }
+}
+
+/// The loss, and its gradient with respect to the logits.
+fn forward(
+    states: &FlexTensor,
+    table: &FlexTensor,
+    bias: &FlexTensor,
+    targets: &[u32],
+    scale: f64,
+) -> (f32, Vec<f32>) {
+    let table = contiguous(table);
+    let [entries, hidden] = table.shape().dims::<2>();
+    let tokens = targets.len();
+    let mut logits = vec![0.0; tokens * entries];
+    let transposed = Matrix::rows(values(&table), hidden).transposed();
+    let out = (logits.as_mut_ptr(), entries);
+    let states = Matrix::rows(values(states), hidden);
+    // SAFETY: the slices have exactly these sizes.
+    unsafe {
+        product([tokens, hidden, entries], states, transposed, out, (0.0, 1.0), true);
+    }
+    let losses: Vec<f64> = logits
+        .par_chunks_mut(entries.max(1))
+        .zip(targets)
+        .map(|(logits, target)| {
+            f64::from(softmax(logits, values(bias), *target as usize, scale as f32)) * scale
+        })
+        .collect();
+    (losses.iter().sum::<f64>() as f32, logits)
+}
+
+vectorised! {
+    /// Turns logits without their bias into the gradient; returns `-ln p(target)`.
+    fn softmax(logits: &mut [f32], bias: &[f32], target: usize, scale: f32) -> f32 {
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for (logits, bias) in logits.chunks_mut(LANES).zip(bias.chunks(LANES)) {
+            for ((logit, bias), highest) in logits.iter_mut().zip(bias).zip(&mut highest) {
+                *logit += bias;
+                *highest = if *logit > *highest { *logit } else { *highest };
+            }
+        }
+        let highest = highest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let of_target = logits[target] - highest;
+        for logit in logits.iter_mut() {
+            *logit = exp(*logit - highest);
+        }
+        let sum = sum_of([&*logits], |[value]| value);
+        let factor = scale / sum;
+        for logit in logits.iter_mut() {
+            *logit *= factor;
+        }
+        logits[target] -= scale;
+        sum.ln() - of_target
+    }
+}
+
+#[derive(Debug)]
+struct CrossEntropy;
+
+impl Backward<Flex, 3> for CrossEntropy {
+    /// States, table and the gradient with respect to the logits.
+    type State = (FlexTensor, FlexTensor, FlexTensor);
+
+    fn backward(
+        self,
+        ops: Ops<(FlexTensor, FlexTensor, FlexTensor), 3>,
+        grads: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let (states, table, of_logits) = ops.state;
+        let table = contiguous(&table);
+        let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
+        let scale = values(&gradient)[0];
+        let [entries, hidden] = table.shape().dims::<2>();
+        let tokens = of_logits.shape().dims::<2>()[0];
+        let [states_node, table_node, bias_node] = ops.parents;
+        let of_logits = values(&of_logits);
+        if let Some(node) = states_node {
+            let mut result = vec![0.0; tokens * hidden];
+            let (left, right) =
+                (Matrix::rows(of_logits, entries), Matrix::rows(values(&table), hidden));
+            let out = (result.as_mut_ptr(), hidden);
+            // SAFETY: the slices have exactly these sizes.
+            unsafe {
+                product([tokens, entries, hidden], left, right, out, (0.0, scale), true);
+            }
+            grads.register::<Flex>(node.id, tensor(result, [tokens, hidden]));
+        }
+        if let Some(node) = table_node {
+            let mut result = vec![0.0; entries * hidden];
+            let left = Matrix::rows(of_logits, entries).transposed();
+            let right = Matrix::rows(values(&states), hidden);
+            let out = (result.as_mut_ptr(), hidden);
+            // SAFETY: the slices have exactly these sizes.
+            unsafe {
+                product([entries, tokens, hidden], left, right, out, (0.0, scale), true);
+            }
+            grads.register::<Flex>(node.id, tensor(result, [entries, hidden]));
+        }
+        if let Some(node) = bias_node {
+            let mut result = column_sums(of_logits, entries);
+            result.iter_mut().for_each(|value| *value *= scale);
+            grads.register::<Flex>(node.id, tensor(result, [entries]));
+        }
+    }
+}
