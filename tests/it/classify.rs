@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::Project;
+use crate::init::{folder, news};
 use crate::job::{ALL_RAN, project_of_epochs};
 
 fn trained() -> Project {
@@ -126,4 +127,30 @@ fn the_report_marks_the_tokens_that_spoke_for_a_mistake() {
     let plain = spans(&report(&["--no-weights"]));
     assert_eq!((plain.len(), text(&plain)), (1, text(&marked)));
     assert!(plain[0]["weight"].is_null());
+}
+
+#[test]
+fn a_csv_file_of_three_labels_becomes_a_fine_tuned_classifier_with_a_report() {
+    let project = folder();
+    project.write("news.csv", &news(","));
+    let model = format!("{}/models/small-roberta", env!("CARGO_MANIFEST_DIR"));
+    project.pipe(&["init", "--model", &model]).expect_code(0);
+    project.pipe(&["run", "--set", "finetune.epochs=2"]).expect_code(0);
+    let set = ["--set", "finetune.epochs=2"];
+    let texts = ["classify", "--json", "the goal of the year", "a new soup"];
+    let said = lines(&project.pipe(&[&texts[..], &set].concat()).expect_code(0).stdout);
+    for row in &said {
+        let probabilities = row["probabilities"].as_object().unwrap();
+        let names: Vec<&String> = probabilities.keys().collect();
+        assert_eq!(names, ["food", "sport", "tech"]);
+        let sum: f64 = probabilities.values().filter_map(Value::as_f64).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{row}");
+    }
+    project.pipe(&["report", "--json"]).expect_code(0);
+    project.pipe(&["report"]).expect_code(0);
+    let page = project.read("report.html");
+    // Curves of training, the matrix of three by three, and marks on tokens or none are there.
+    for part in ["valid_loss", "sport", "Confusion", "Reliability"] {
+        assert!(page.contains(part), "{part}");
+    }
 }

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use crate::harness::Project;
 
 /// An empty folder.
-fn folder() -> Project {
+pub fn folder() -> Project {
     let project = Project::new("");
     std::fs::remove_file(project.path("pipeline.yaml")).unwrap();
     project
 }
 
 /// Headlines of three categories, with a number for each.
-fn news(delimiter: &str) -> String {
+pub fn news(delimiter: &str) -> String {
     let mut text = ["nr", "headline", "category"].join(delimiter) + "\n";
     for row in 0..90 {
         let (word, category) = [("goal", "sport"), ("soup", "food"), ("chip", "tech")][row % 3];
