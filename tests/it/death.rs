@@ -44,7 +44,7 @@ fn a_process_killed_inside_of_a_stage_shows_in_its_status() {
     assert_eq!(finished["message"], "exit code 137 (a process in it was killed by signal 9?)");
 }
 
-/// A control group of 32 MiB, if this machine lets us make one.
+/// A control group of 64 MiB, more than any build of the engine has mapped, if this machine lets us make one.
 struct SmallGroup(PathBuf);
 
 impl SmallGroup {
@@ -57,9 +57,9 @@ impl SmallGroup {
         versions.into_iter().find_map(|(folder, limit, swap)| {
             let group = SmallGroup(Path::new("/sys/fs/cgroup").join(folder).join(&name));
             fs::create_dir(&group.0).ok()?;
-            fs::write(group.0.join(limit), "33554432").ok()?;
+            fs::write(group.0.join(limit), "67108864").ok()?;
             // Where there is no swap, there is nothing to limit.
-            let _ = fs::write(group.0.join(swap), if folder.is_empty() { "0" } else { "33554432" });
+            let _ = fs::write(group.0.join(swap), if folder.is_empty() { "0" } else { "67108864" });
             Some(group)
         })
     }
