@@ -58,7 +58,7 @@ pub fn binary() -> Finding {
     match model {
         true => Finding::new("pipe", State::Good, text),
         false => Finding::new("pipe", State::Note, text)
-            .hint("`finetune` and `predict` need a build with the default features"),
+            .hint("`pretrain`, `finetune` and `predict` need a build with the default features"),
     }
 }
 

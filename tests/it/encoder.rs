@@ -58,7 +58,8 @@ fn an_encoder_is_made_and_published_and_its_training_is_shown() {
     for name in ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"] {
         assert!(project.path("models/tweet-encoder").join(name).is_file(), "{name}");
     }
-    let shown = project.pipe(&["show", "models/tweet-encoder.metrics.jsonl"]).expect_code(0);
+    let shown = [&["show", "pretrain:metrics"][..], &TINY].concat();
+    let shown = project.pipe(&shown).expect_code(0);
     assert!(shown.stdout.contains("valid_perplexity"), "{}", shown.stdout);
     let arguments = [&["report"][..], &TINY].concat();
     project.pipe(&arguments).expect_code(0);

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For every stage, the files and folders of `stages/src` that can change its results.
-const SOURCES: [(&str, &[&str]); 8] = [
+const SOURCES: [(&str, &[&str]); 10] = [
     (
         "baseline",
         &[
@@ -29,6 +29,23 @@ const SOURCES: [(&str, &[&str]); 8] = [
         &["split", "example.rs", "labels.rs", "lines.rs", "output.rs", "random.rs", "random"],
     ),
     ("tokenize", &["tokenize", "text", "model/config.rs", "tensors.rs"]),
+    ("train-tokenizer", &["train_tokenizer", "corpus.rs", "lines.rs", "output.rs"]),
+    (
+        "pretrain",
+        &[
+            "pretrain",
+            "corpus.rs",
+            "lines.rs",
+            "model",
+            "output.rs",
+            "random",
+            "random.rs",
+            "tensors.rs",
+            "text",
+            "tokenize/file.rs",
+            "train",
+        ],
+    ),
     (
         "finetune",
         &[

@@ -98,7 +98,7 @@ impl Stage for Pretrain {
     }
 
     fn headline(&self) -> &'static [&'static str] {
-        &["train_loss", "valid_loss", "valid_perplexity", "train_seconds", "tokens_per_second"]
+        &["train_loss", "valid_loss", "valid_perplexity"]
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

@@ -26,33 +26,8 @@ const RATE: ParamKind = float(0.0, 0.99);
 /// The parameters that a new model's shape is made of.
 pub const SHAPE: [&str; 5] = ["layers", "hidden", "heads", "intermediate", "max_position"];
 
-const LAYERS: i64 = 4;
 const HIDDEN: i64 = 256;
 const HEADS: i64 = 4;
-const MAX_POSITION: i64 = 256;
-
-/// A new model's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    pub layers: i64,
-    pub hidden: i64,
-    pub heads: i64,
-    pub intermediate: i64,
-    pub max_position: i64,
-}
-
-/// The shape with its defaults.
-pub fn shape(params: &Params) -> Shape {
-    let of = |name: &str, default: i64| params.optional_int(name).unwrap_or(default);
-    let (hidden, heads) = width(params);
-    Shape {
-        layers: of("layers", LAYERS),
-        hidden,
-        heads,
-        intermediate: of("intermediate", 4 * hidden),
-        max_position: of("max_position", MAX_POSITION),
-    }
-}
 
 /// Hidden size and heads.
 pub fn width(params: &Params) -> (i64, i64) {

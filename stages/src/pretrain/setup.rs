@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::masking::{MaskRules, Vocabulary};
-use super::params::{self, Shape};
+use super::params;
 use super::texts::{MaskedLoss, Sequences};
 use crate::error::StageError;
 use crate::model::ModelConfig;
@@ -31,11 +31,36 @@ pub fn config<'a>(context: &Context<'a>) -> Result<(ModelConfig, &'a Path), Stag
     let Some(folder) = context.manifest.inputs.get("tokenizer") else {
         return Err(StageError::NoSuchInput { name: "tokenizer" });
     };
-    let shape = params::shape(context.params());
+    let shape = Shape::of(context.params());
     // A tokenizer's size is known once it is open, which needs a config.
     let unsized_config = new_config(shape, 0, folder)?;
     let size = TextTokenizer::open(folder, &unsized_config)?.vocab_size();
     Ok((new_config(shape, size, folder)?, folder))
+}
+
+/// A new model's shape.
+#[derive(Clone, Copy)]
+struct Shape {
+    layers: i64,
+    hidden: i64,
+    heads: i64,
+    intermediate: i64,
+    max_position: i64,
+}
+
+impl Shape {
+    /// As the parameters have it, with their defaults.
+    fn of(params: &Params) -> Shape {
+        let of = |name: &str, default: i64| params.optional_int(name).unwrap_or(default);
+        let (hidden, heads) = params::width(params);
+        Shape {
+            layers: of("layers", 4),
+            hidden,
+            heads,
+            intermediate: of("intermediate", 4 * hidden),
+            max_position: of("max_position", 256),
+        }
+    }
 }
 
 /// A RoBERTa's config of that shape.

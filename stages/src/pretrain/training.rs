@@ -32,6 +32,13 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let (mut model, new_parameters) =
         load_masked_lm(folder, &config, &options, &chosen.device.autodiff())?;
     say_what_begins(context, &texts, &plan, model.parameter_count());
+    if options.weights == Weights::Random
+        && context.optional_input("model").is_some()
+        && params.text("init") == "auto"
+    {
+        let message = "the model folder holds no weights: starting from random ones".to_owned();
+        context.emit(Event::Note { message });
+    }
     if options.weights == Weights::Pretrained && !new_parameters.is_empty() {
         let names = new_parameters.join(", ");
         context.emit(Event::Note { message: format!("new parameters: {names}") });

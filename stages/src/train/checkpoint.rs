@@ -85,13 +85,16 @@ pub fn save<O: Objective>(
     Ok(())
 }
 
+/// Where a training was, and its best model so far.
+pub type Restored<O> = (Position, Option<<O as Objective>::Model>);
+
 /// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
 /// none. Returns the position and the best model so far. `unread` is told of those that cannot.
 pub fn restore<O: Objective>(
     folder: &Path,
     trainer: &mut Trainer<O>,
     mut unread: impl FnMut(StageError),
-) -> Result<Option<(Position, Option<O::Model>)>, StageError> {
+) -> Result<Option<Restored<O>>, StageError> {
     for path in checkpoints(folder)?.iter().rev() {
         match restore_from(path, trainer) {
             Ok(restored) => return Ok(Some(restored)),
@@ -104,7 +107,7 @@ pub fn restore<O: Objective>(
 fn restore_from<O: Objective>(
     path: &Path,
     trainer: &mut Trainer<O>,
-) -> Result<(Position, Option<O::Model>), StageError> {
+) -> Result<Restored<O>, StageError> {
     let file = TensorFile::open(path)?;
     let position_text = file.metadata("position").unwrap_or_default();
     let names = file.names();

@@ -85,7 +85,7 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
 
 #[test]
 fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
-    for (family, cuts) in [("bert-mlm", vec![0..6]), ("roberta-mlm", vec![0..1, 1..4, 4..6])] {
+    for (family, ends) in [("bert-mlm", &[0, 6][..]), ("roberta-mlm", &[0, 1, 4, 6])] {
         let expected = Expected::read(family);
         let (model, _) = loaded(&fixture(family), 0.0, &Device::flex().autodiff());
         let schedule =
@@ -109,7 +109,8 @@ fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
             dropout: false,
             frozen: None,
         };
-        let parts: Vec<MaskedPart> = cuts.into_iter().map(|rows| part(&expected, rows)).collect();
+        let parts: Vec<MaskedPart> =
+            ends.windows(2).map(|ends| part(&expected, ends[0]..ends[1])).collect();
         let step = |_| trainer.step(&parts).try_into_scalar::<f32>().unwrap();
         let losses: Vec<f32> = (0..10).map(step).collect();
         assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 1e-3);
@@ -278,8 +279,8 @@ fn with_whole_words_all_tokens_of_a_word_are_predicted_or_none() {
         let places: Vec<usize> = found.iter().map(|(place, _)| *place).collect();
         tokens += before.len() - 2;
         chosen += places.len();
-        for place in 1..before.len() - 1 {
-            if before[place] >= 60 {
+        for (place, id) in before.iter().enumerate() {
+            if *id >= 60 {
                 longer += usize::from(places.contains(&place));
                 assert_eq!(places.contains(&place), places.contains(&(place - 1)), "row {row}");
             }
