@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::resources::ResourceError;
 use crate::cli::select::SelectError;
+use crate::executor::ExecutorError;
 use crate::file_error::FileError;
 use crate::init::InitError;
 use crate::pipeline::PipelineError;
@@ -66,6 +67,8 @@ pub enum Error {
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
     Show(#[from] ShowError),
@@ -121,7 +124,10 @@ impl Error {
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())
             }
-            Error::File(error) => error.hint().map(str::to_owned),
+            Error::Executor(ExecutorError::Slurm(error)) => error.hint(),
+            Error::Executor(ExecutorError::File(error)) | Error::File(error) => {
+                error.hint().map(str::to_owned)
+            }
             Error::Pipeline(_)
             | Error::Folder(_)
             | Error::Show(_)

@@ -55,6 +55,7 @@ impl Exit {
             | Error::NoRow { .. }
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
+            | Error::Executor(_)
             | Error::StoreInUse
             | Error::NoInputs { .. }
             | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod init;
+mod job;
 mod log;
 pub mod project;
 mod report;
@@ -139,6 +140,9 @@ enum Command {
     /// Run one built-in stage as its manifest says
     #[command(hide = true)]
     Stage { manifest: PathBuf },
+    /// Run one stage on a node of a cluster
+    #[command(hide = true)]
+    Job(job::JobOptions),
     /// End the stages' processes when the engine dies
     #[command(hide = true)]
     Guard,
@@ -198,6 +202,7 @@ impl Cli {
             Command::Completions(options) => shell::completions(&options, console),
             Command::Man(options) => shell::man(&options, console),
             Command::Stage { manifest } => Ok(stage::execute(&manifest)),
+            Command::Job(options) => job::execute(&options),
             Command::Guard => {
                 crate::executor::guard::watch(std::io::stdin());
                 Ok(Exit::Done)

@@ -28,7 +28,8 @@ pub struct RunOptions {
 
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
-    let project = Project::load(globals, &overrides)?;
+    let mut project = Project::load(globals, &overrides)?;
+    options.carry_out.choose_executors(&mut project.pipeline);
     let Selection { selected, forced, only, overwrite_published } =
         options.select.select(&project)?;
     let resources = options.carry_out.resources(&project, &selected)?;

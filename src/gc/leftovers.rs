@@ -61,6 +61,13 @@ pub fn find(
             add(state)?;
         }
     }
+    // A stage that was left to a scheduler by an engine that is gone.
+    for job in entries(&store.jobs_folder())? {
+        let finished = name(&job).parse::<Key>().is_ok_and(|key| kept.contains(&key));
+        if finished || newest(&job)? < since {
+            add(job)?;
+        }
+    }
     // A state that a longer run could go on from stays as long as a result of its family.
     let families: BTreeSet<String> = records
         .iter()

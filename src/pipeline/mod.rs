@@ -21,6 +21,7 @@ mod node;
 mod overrides;
 mod problem;
 mod publish;
+mod request;
 mod sets;
 mod stage;
 pub mod sweeps;
@@ -38,6 +39,7 @@ pub use document::{STAGE_KEYS, TOP_KEYS};
 pub use handling::Handling;
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
+pub use request::{ExecutorName, REQUEST_KEYS, Request};
 pub use sets::input_and_entry;
 
 use document::Document;
@@ -62,6 +64,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// How many there are of each counted thing, where the file says so.
     pub resources: BTreeMap<String, u32>,
+    /// Where stages run that do not say so themselves.
+    pub executor: Option<ExecutorName>,
     /// The names of the file's profiles, applied or not.
     pub profiles: Vec<String>,
 }
@@ -238,6 +242,14 @@ fn resolve(
         variables.fill(&mut node, Dollar::Pipeline, &mut problems);
         handling::counts(&node, "`resources`", 0, None, &mut problems)
     });
+    let executor = document.executor.take().and_then(|mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        request::executor(&node, "`executor`", None, &mut problems)
+    });
+    let asked = document.slurm.take().map_or_else(Request::default, |mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        request::defaults(&node, &mut problems)
+    });
     let before = problems.len();
     document.stages = matrix::expand(document.stages, &variables, &mut problems);
     if problems.len() > before {
@@ -254,7 +266,9 @@ fn resolve(
     for draft in &drafts {
         let inputs = inputs::resolve(draft, &outputs, root, registry, &mut problems);
         let publish = publish::resolve(draft, &outputs, root, absolute, &mut problems);
-        stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
+        let mut stage = stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems);
+        stage.handling.request = std::mem::take(&mut stage.handling.request).or(&asked);
+        stages.push(stage);
     }
     handling::check_names(&drafts, &resources, &mut problems);
     links::check(&drafts, &stages, root, &mut problems);
@@ -262,7 +276,7 @@ fn resolve(
         return Err(problems.into_error(file));
     }
     let (file, root) = (absolute.clone(), root.clone());
-    let pipeline = Pipeline { file, root, stages, resources, profiles };
+    let pipeline = Pipeline { file, root, stages, resources, executor, profiles };
     Ok(Resolved { pipeline, variables })
 }
 
