@@ -263,6 +263,16 @@ impl ExitStatus {
     pub fn is_success(&self) -> bool {
         *self == ExitStatus::Code(0)
     }
+
+    /// Whether it ended by a signal of those that a scheduler sends, a shell's last command too.
+    pub fn is_kill(&self) -> bool {
+        const KILLS: [i32; 2] = [libc::SIGTERM, libc::SIGKILL];
+        match self {
+            ExitStatus::Signal(signal) => KILLS.contains(signal),
+            ExitStatus::Code(code) => KILLS.contains(&(code - 128)),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for ExitStatus {

@@ -26,6 +26,7 @@ mod schema;
 mod select;
 mod server;
 mod show;
+mod slurm;
 mod source;
 mod staleness;
 mod store;

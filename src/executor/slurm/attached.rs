@@ -116,7 +116,8 @@ impl Process for Step {
         let log = std::fs::read_to_string(log).unwrap_or_default();
         if let Some(result) = result {
             let elsewhere = Some(result.elsewhere);
-            let end = end_of_step(&log).filter(|_| result.told && !stopped);
+            let killed = result.told || result.status.is_kill();
+            let end = end_of_step(&log).filter(|_| killed && !stopped);
             let status = end.map_or(result.status, ExitStatus::Scheduler);
             return Ok(Ended { status, elsewhere });
         }

@@ -697,7 +697,9 @@ impl Job {
         let folder = &self.submit.folder;
         if let Some(result) = folder.result() {
             let ended = Ended { status: result.status, elsewhere: Some(result.elsewhere) };
-            if !result.told || self.stopped.is_some() {
+            // The scheduler may have killed the process before it told us to end it.
+            let killed = result.told || ended.status.is_kill();
+            if !killed || self.stopped.is_some() {
                 return Verdict::Over(Ok(ended));
             }
             let since = *self.asks_why.get_or_insert_with(Instant::now);
@@ -709,6 +711,7 @@ impl Job {
                 Some((_, None)) if self.is_taken_up() => Verdict::Vanished,
                 // It may be queued again, and then the result goes. If nobody says so, it is over.
                 None if since.elapsed() < self.submit.late => Verdict::AsksWhy,
+                Some((_, None)) | None if !result.told => Verdict::Over(Ok(ended)),
                 Some((_, None)) | None => {
                     let status = ExitStatus::Scheduler(JobEnd::Told);
                     Verdict::Over(Ok(Ended { status, ..ended }))
