@@ -42,6 +42,8 @@ pub enum Error {
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
     #[error("stage `{stage}` cannot run: {problem}")]
     NoInputs { stage: String, problem: String },
+    #[error("stage `{stage}` is not what was submitted: the pipeline or a source has changed")]
+    ChangedSinceSubmitted { stage: String },
     #[error("a run is in progress in this store, and nothing is removed under it")]
     StoreInUse,
     #[error(transparent)]
@@ -114,6 +116,7 @@ impl Error {
             Error::StoreInTheWay { .. } => {
                 Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
             }
+            Error::ChangedSinceSubmitted { .. } => Some("submit again".to_owned()),
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),

@@ -57,6 +57,7 @@ impl Exit {
             Error::File(_)
             | Error::Executor(_)
             | Error::StoreInUse
+            | Error::ChangedSinceSubmitted { .. }
             | Error::NoInputs { .. }
             | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)

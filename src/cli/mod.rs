@@ -22,6 +22,7 @@ mod show;
 mod stage;
 mod stages;
 mod status;
+mod submit;
 mod sweep;
 mod verify;
 mod watch;

@@ -15,6 +15,7 @@ use crate::disk;
 use crate::file_error::FileError;
 use crate::gc::inventory::{StoredRecord, entries};
 use crate::key::Key;
+use crate::scratch::is_of_this_host;
 use crate::store::Store;
 
 /// A file or a folder that nobody needs.
@@ -66,6 +67,12 @@ pub fn find(
         let finished = name(&job).parse::<Key>().is_ok_and(|key| kept.contains(&key));
         if finished || newest(&job)? < since {
             add(job)?;
+        }
+    }
+    // Runs remove what is left of other runs of their machine only.
+    for folder in entries(&store.scratch_folder())? {
+        if !is_of_this_host(&folder) && newest(&folder)? < since {
+            add(folder)?;
         }
     }
     // A state that a longer run could go on from stays as long as a result of its family.

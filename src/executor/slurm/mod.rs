@@ -34,9 +34,12 @@ pub mod attached;
 mod clerk;
 pub mod detached;
 pub mod folder;
+pub mod graph;
 pub mod on_node;
 mod queue;
 mod request;
+
+pub use request::LATE_FILES;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -50,6 +50,10 @@ pub struct OnNode {
 
 /// Does it. `true`: the stage went well.
 pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
+    let wishes = channel();
+    // Before anything that takes time: a job with little time left is told so at once.
+    forward_signals(wishes.0.clone())
+        .map_err(FileError::at("listening for signals in", &what.path))?;
     let folder = JobFolder(folder_of(&what.path)?);
     let Some(job) = job(&folder)? else { return Ok(true) };
     // Should there be no locks here, `cache gc` keeps what is younger than its age anyway.
@@ -65,7 +69,7 @@ pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
     let started = Started { token: token(), host: node_name(), job: job_id() };
     folder.write_started(&started)?;
     folder.clear()?;
-    run(&folder, &job, &started, what.to_stdout, binary)
+    run(&folder, &job, &started, what.to_stdout, binary, wishes)
 }
 
 /// Why it is to end.
@@ -94,6 +98,7 @@ fn run(
     started: &Started,
     to_stdout: bool,
     binary: &Path,
+    wishes: (Sender<Wish>, Receiver<Wish>),
 ) -> Result<bool, ExecutorError> {
     let out = match to_stdout {
         true => None,
@@ -118,9 +123,7 @@ fn run(
         true => Line::Says(Event::Note { message: format!("runs on {}", started.host) }),
         false => Line::Began { began: started.clone() },
     });
-    let (wishes, wished) = (channel(), Wished::default());
-    forward_signals(wishes.0.clone())
-        .map_err(FileError::at("listening for signals in", &folder.0))?;
+    let wished = Wished::default();
     watch_over(folder.clone(), started.token.clone(), wishes.0.clone());
     let executor = Local::new(binary);
     let began = Instant::now();

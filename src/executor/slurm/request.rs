@@ -13,7 +13,7 @@ pub const NO_PROGRAM: i32 = 82;
 /// Network file systems remember for up to a minute that a file was not there.
 pub const LATE_FILES: Duration = Duration::from_secs(60);
 
-/// How many seconds before the end of its time a job is told so.
+/// How many seconds before the end of its time a job is told so; half its time, if that is less.
 const WARNED_SECONDS: u64 = 60;
 
 /// Of a batch job.
@@ -26,7 +26,9 @@ pub fn batch_options(request: &Request) -> Vec<String> {
     match request.requeue {
         Some(true) => {
             options.push("--requeue".to_owned());
-            options.push(format!("--signal=B:USR1@{WARNED_SECONDS}"));
+            let half = request.time.map(|time| minutes(time) * 30);
+            let warned = half.map_or(WARNED_SECONDS, |half| half.min(WARNED_SECONDS));
+            options.push(format!("--signal=B:USR1@{warned}"));
         }
         // What Slurm does by itself is the cluster's setting; ours is to say what happened.
         Some(false) | None => options.push("--no-requeue".to_owned()),
@@ -50,12 +52,14 @@ fn minutes(time: Duration) -> u64 {
     time.as_secs().div_ceil(60).max(1)
 }
 
-/// Runs `pipe job NAME PATH` on a node, as soon as both are to be seen there.
+/// Runs `pipe job NAME PATH` on a node, as soon as both are to be seen there. The warning that time
+/// is nearly up would end the shell.
 pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &str) -> String {
     let (binary, path) = (quoted(binary), quoted(path));
     let seconds = late.as_secs();
     format!(
         "#!/bin/sh\n\
+         trap '' USR1\n\
          n=0\n\
          until [ -e {path} ]; do\n\
          \x20 [ $n -ge {seconds} ] && exit {NO_FOLDER}\n\
@@ -68,7 +72,7 @@ pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &
 }
 
 /// As one word of a shell.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 

@@ -45,7 +45,8 @@ impl Cluster {
             return None;
         }
         let folder = TempDir::with_prefix("slurm-").unwrap();
-        let text = format!("cat >/dev/null; {SCRIPT} stop {0}; rm -rf {0}", folder.path().display());
+        let text =
+            format!("cat >/dev/null; {SCRIPT} stop {0}; rm -rf {0}", folder.path().display());
         let mut warden = Command::new("setsid");
         warden.args(["bash", "-c", &text]).stdin(Stdio::piped());
         let warden = warden.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -1,8 +1,8 @@
 //! Whatever ends a job is said as what it is.
 
 use super::Cluster;
-use crate::harness::{Project, Running, open_gate};
 use super::wait_for_file;
+use crate::harness::{Project, Running, open_gate};
 
 /// A stage that waits at a gate, and says that it has begun.
 fn gated(more: &str) -> Project {
@@ -116,7 +116,8 @@ fn preemption_is_told_as_that() {
     let mut running = cluster.start_run(&project, &[]);
     job_of(&mut running);
     wait_for_file(&project.path("begun"));
-    cluster.ask("sbatch", &["-p", "high", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "true"]);
+    cluster
+        .ask("sbatch", &["-p", "high", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "true"]);
     assert_eq!(message(running), "Slurm preempted it for another job");
 }
 

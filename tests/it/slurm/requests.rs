@@ -19,9 +19,15 @@ stages:
     );
     cluster.run(&project, &[]).expect_code(0);
     let job = project.read("job.txt");
-    for expected in
-        ["Partition=cpu", "TimeLimit=00:02:00", "CPUs/Task=2", "MinMemoryNode=500M", "Nice=7", "Comment=all", "Requeue=0"]
-    {
+    for expected in [
+        "Partition=cpu",
+        "TimeLimit=00:02:00",
+        "CPUs/Task=2",
+        "MinMemoryNode=500M",
+        "Nice=7",
+        "Comment=all",
+        "Requeue=0",
+    ] {
         assert!(job.contains(expected), "{expected}: {job}");
     }
     assert_eq!(job.lines().last(), Some("2"));
@@ -78,7 +84,8 @@ stages: {one: {run: 'true', outputs: [y]}}",
 #[test]
 fn without_slurm_a_stage_says_what_is_missing() {
     let project = Project::new("stages: {one: {run: 'true', outputs: [y]}}");
-    let ended = project.pipe_with(&["run", "--json", "--executor", "sbatch"], &[("PATH", "/nowhere")]);
+    let ended =
+        project.pipe_with(&["run", "--json", "--executor", "sbatch"], &[("PATH", "/nowhere")]);
     let failed = ended.expect_code(1).about("stage_finished", "one");
     let message = failed["message"].as_str().unwrap();
     assert!(message.starts_with("starting `sbatch`: "), "{message}");
