@@ -1,7 +1,7 @@
 //! The thread that looks after all batch jobs of a run: submits what is ready, tells each stage
 //! what its folder says, asks the scheduler about all jobs at once, and cancels.
 //!
-//! A look into the folders is cheap and often; `squeue` is asked half a second after a submission
+//! A look into the folders is cheap and often; `squeue` is asked a second after a submission
 //! and then less and less. Commands run on threads of their own, so that a controller that does
 //! not answer keeps nobody from hearing of a result.
 
@@ -128,7 +128,7 @@ const SBATCH_AT_ONCE: usize = 4;
 
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_secs(1);
-const FIRST_POLL: Duration = Duration::from_millis(500);
+const FIRST_POLL: Duration = Duration::from_secs(1);
 const LAST_POLL: Duration = Duration::from_secs(30);
 /// For how long a controller that is away is waited for when something is to be submitted.
 const AWAY: Duration = Duration::from_secs(30 * 60);

@@ -20,15 +20,21 @@
 //! # Several GPUs for one training
 //!
 //! A stage is one process on one node. What data-parallel training would need, from reading the
-//! sources of burn 0.22: `burn-collective` has `all_reduce` over the devices of one process, and
-//! between processes over web sockets with a coordinator that it calls global orchestrator; `burn-train` uses
-//! it in its learner, which this program does not. So within a node: a replica of the network and
-//! a share of each batch on every device, `all_reduce` of the gradients before the optimiser's step, the
-//! same step everywhere. That the batch is cut into pieces whose gradients are added up exists already
-//! (`micro_batch`); pieces would go to devices. The engine would hand several GPUs to one stage,
-//! which `resources: {gpu: N}` does. Across nodes a stage would be `--nodes=N` with one task each, the first
-//! node's address for the coordinator, and checkpoints by the first task only; and the order of the
-//! sums would have to be fixed, or results differ in their last bits from run to run.
+//! sources of burn 0.22.1; nothing of it has been built or run:
+//!
+//! - Within one process burn has it: `DistributedContext::init(devices, config)` (`burn-tensor`) starts
+//!   a thread that reduces gradients while the backward pass still runs; parameters opt in by
+//!   `Tensor::set_distributed`. The operation, `all_reduce` of `DistributedOps` (`burn-backend`), is
+//!   implemented in `burn-cubecl`, for CUDA by NCCL (`cubecl-cuda`). The trait's default is
+//!   `unimplemented!()`, and `burn-flex`, our CPU, has no other: a test on the CPU is not possible.
+//! - So for the GPUs of one node: a replica of the network and a thread for each device, and a batch's
+//!   pieces, which `micro_batch` cuts already, dealt to them. The reduction must be the weighted sum
+//!   that the pieces use now, not the mean. `resources: {gpu: N}` hands the GPUs to the stage as it is.
+//! - Across nodes it has nothing: both the server that collects gradients (`burn-backend`) and the map
+//!   of NCCL's identifiers (`cubecl-cuda`) are statics of the process. An identifier would have to
+//!   travel to the other tasks of a job with `--nodes=N`; checkpoints would be the first task's.
+//! - Sums of floats in another order are other bits: results would depend on the number of devices,
+//!   which therefore would have to enter the key.
 
 pub mod attached;
 mod clerk;

@@ -139,7 +139,12 @@ fn a_time_limit_is_told_as_that_and_a_wanted_further_turn_is_taken() {
 ",
     );
     again.fifo("gate");
-    let ended = cluster.run(&again, &[]).expect_code(0);
+    let mut turns = cluster.start_run(&again, &[]);
+    let job = job_of(&mut turns);
+    // Slurm would wait two minutes more.
+    cluster.wait_for("squeue", &["-h", "-o", "%T", "-j", &job], |said| said.trim() == "PENDING");
+    cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    let ended = turns.end().expect_code(0);
     assert_eq!(ended.summary()["ran"], 1);
     assert_eq!(again.take_log(), "run run");
     assert_eq!(message(running), "Slurm ended it: its time limit");

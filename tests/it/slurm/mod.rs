@@ -182,3 +182,39 @@ stages:
     project.pipe_with(&["run", "--force", "--executor", "local"], &slurm).expect_code(0);
     assert_eq!(project.read("where"), "here=\nthere=job\nhere=\nthere=\n");
 }
+
+/// What a training writes on one core is what it writes on two; and one that was queued again in its
+/// midst goes on from its checkpoint.
+#[cfg(feature = "model")]
+#[test]
+fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {
+    use crate::job::{ALL_RAN, project_of_epochs};
+    let Some(cluster) = Cluster::get() else { return };
+    let _turn = cluster.together();
+    let [here, inside, queued] = [1, 2, 3].map(|_| project_of_epochs(2));
+    let expected = here.expect_run(&[], ALL_RAN).digests();
+    assert_eq!(cluster.run_inside(&inside, &[]).expect_code(0).digests(), expected);
+    let pipeline = format!("slurm: {{requeue: true}}\n{}", queued.read("pipeline.yaml"));
+    queued.write("pipeline.yaml", &pipeline);
+    let slurm = cluster.configuration();
+    let environment = [("SLURM_CONF", slurm.as_str()), ("PIPE_CHECKPOINT_SECONDS", "0")];
+    let mut running = queued.start_with(&["--executor", "sbatch"], &environment);
+    let mut job = String::new();
+    // Its first epoch is over, so there are checkpoints.
+    while running.read_line() {
+        let line = running.seen.last().unwrap();
+        let message = line["said"]["message"].as_str().unwrap_or_default();
+        if line["stage"] == "finetune" && message.contains(" as job ") {
+            job = message.rsplit(' ').next().unwrap().to_owned();
+        }
+        if line["said"]["event"] == "metrics" && line["stage"] == "finetune" {
+            break;
+        }
+    }
+    cluster.ask("scontrol", &["requeue", &job]);
+    cluster.wait_for("squeue", &["-h", "-o", "%T", "-j", &job], |said| said.trim() == "PENDING");
+    cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    let ended = running.end().expect_code(0);
+    assert!(ended.stdout.contains("resumed at step "), "{}", ended.stdout);
+    assert_eq!(ended.digests(), expected);
+}
