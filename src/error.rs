@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::resources::ResourceError;
 use crate::cli::select::SelectError;
+use crate::executor::ExecutorError;
 use crate::file_error::FileError;
 use crate::init::InitError;
 use crate::pipeline::PipelineError;
@@ -42,6 +43,8 @@ pub enum Error {
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
     #[error("stage `{stage}` cannot run: {problem}")]
     NoInputs { stage: String, problem: String },
+    #[error("stage `{stage}` is not what was submitted: the pipeline or a source has changed")]
+    ChangedSinceSubmitted { stage: String },
     #[error("a run is in progress in this store, and nothing is removed under it")]
     StoreInUse,
     #[error(transparent)]
@@ -68,6 +71,8 @@ pub enum Error {
     Classify(Box<stages::StageError>),
     #[error(transparent)]
     Init(#[from] InitError),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -114,6 +119,7 @@ impl Error {
             Error::StoreInTheWay { .. } => {
                 Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
             }
+            Error::ChangedSinceSubmitted { .. } => Some("submit again".to_owned()),
             Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
@@ -125,7 +131,10 @@ impl Error {
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())
             }
-            Error::File(error) => error.hint().map(str::to_owned),
+            Error::Executor(ExecutorError::Slurm(error)) => error.hint(),
+            Error::Executor(ExecutorError::File(error)) | Error::File(error) => {
+                error.hint().map(str::to_owned)
+            }
             Error::Pipeline(_)
             | Error::Folder(_)
             | Error::Show(_)

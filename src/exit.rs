@@ -58,7 +58,9 @@ impl Exit {
             | Error::Remote(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
+            | Error::Executor(_)
             | Error::StoreInUse
+            | Error::ChangedSinceSubmitted { .. }
             | Error::NoInputs { .. }
             | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
             | Error::Show(_)

@@ -48,7 +48,7 @@
 //! | the built-in's name and version, or the command's text | the stage's own name, comments, key order in YAML |
 //! | parameters with their defaults filled in | where it runs: device, threads, jobs, host, time |
 //! | each input's name and digest | paths of inputs, modification times |
-//! | the declared output names | how it is run: frozen, always, retries, timeout, resources; console verbosity |
+//! | the declared output names | how it is run: frozen, always, retries, timeout, resources, executor; console verbosity |
 //! | declared environment variables (`env:`) of a command | the rest of the environment |
 //! | `salt:`, to disown results | |
 //!

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use stages::{ParamKind, Stage};
 
 use crate::pipeline::remotes::REMOTE_KEYS;
-use crate::pipeline::{STAGE_KEYS, TOP_KEYS};
+use crate::pipeline::{ExecutorName, STAGE_KEYS, TOP_KEYS};
 use crate::remote::settings::Trust;
 
 /// Where the schema says that it is from.
@@ -51,6 +51,19 @@ fn top_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             "other places that hold results, for `push`, `pull` and `run --remote`",
             json!({"type": ["object", "null"], "additionalProperties": remote()}),
         ),
+        "executor" => described("where stages run that do not say so themselves", executor()),
+        "slurm" => {
+            let mut properties = requested();
+            properties.insert("gpu".to_owned(), count());
+            described(
+                "what stages ask of Slurm unless they say otherwise",
+                json!({
+                    "type": ["object", "null"],
+                    "additionalProperties": false,
+                    "properties": properties,
+                }),
+            )
+        }
         "sweeps" => described(
             "named combinations of overrides, for `pipe sweep NAME`",
             json!({"type": ["object", "null"], "additionalProperties": sweep()}),
@@ -146,7 +159,15 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
         "timeout" => {
             described("how long one attempt may take: 90s, 30m, 2h 15m", json!({"type": "string"}))
         }
-        "resources" => described("what it holds while it runs: {gpu: 1}", counts()),
+        "resources" => {
+            let mut schema = counts();
+            schema["properties"] = requested().into();
+            described(
+                "what it holds while it runs, {gpu: 1}, and what it asks of Slurm: {memory: 8G}",
+                schema,
+            )
+        }
+        "executor" => described("where it runs", executor()),
         _ => json!(true),
     }
 }
@@ -241,8 +262,40 @@ fn source() -> Value {
 }
 
 fn counts() -> Value {
-    let count = or_variable(json!({"type": "integer", "minimum": 0}));
-    json!({"type": ["object", "null"], "additionalProperties": count})
+    json!({"type": ["object", "null"], "additionalProperties": count()})
+}
+
+fn count() -> Value {
+    or_variable(json!({"type": "integer", "minimum": 0}))
+}
+
+fn executor() -> Value {
+    or_variable(json!({"enum": ExecutorName::ALL.map(ExecutorName::name)}))
+}
+
+/// The keys of `resources` that are for a scheduler.
+fn requested() -> Map<String, Value> {
+    let text = |doc: &str| described(doc, json!({"type": "string"}));
+    let whole = || or_variable(json!({"type": "integer", "minimum": 1}));
+    let options = or_variable(json!({"type": "array", "items": {"type": "string"}}));
+    let named = [
+        ("cpus", described("--cpus-per-task", whole())),
+        ("memory", text("--mem: 8G, 500M")),
+        ("time", text("--time: 30m, 2h 15m")),
+        ("partition", text("--partition")),
+        ("account", described("--account", json!({"type": ["string", "integer"]}))),
+        (
+            "requeue",
+            described(
+                "queued again after preemption, a failed node or its time limit",
+                or_variable(json!({"type": "boolean"})),
+            ),
+        ),
+        ("array_limit", described("how many of an array run at once", whole())),
+        ("late_files", text("how long a file may take to be seen on another host: 60s")),
+        ("options", described("further options of sbatch and srun", options)),
+    ];
+    named.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 /// A folder, a bucket or a web server; secrets stand elsewhere.

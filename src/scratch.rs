@@ -88,10 +88,24 @@ fn make_own(all: &Path) -> Result<Own, FileError> {
     // While this is held nobody takes our folder, not locked yet, for a dead process's.
     let _guard = lock_folder(all)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let folder = all.join(format!("{}-{}", std::process::id(), now.as_nanos()));
+    let folder = all.join(format!("{}-{}{}", std::process::id(), now.as_nanos(), of_this_host()));
     disk::create_folder(&folder).map_err(FileError::at("making the folder", &folder))?;
     let lock = lock_folder(&folder)?;
     Ok(Own { folder, _lock: lock })
+}
+
+/// Ends the name of a scratch folder of this machine: on a file system that several share, a lock on
+/// a folder keeps out nobody on another machine.
+fn of_this_host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
+    format!("-{}", name.chars().map(plain).collect::<String>())
+}
+
+/// Whether such a folder may be removed here, if nobody holds it: it is of this machine, or of none.
+pub fn is_of_this_host(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    name.matches('-').count() < 2 || name.ends_with(&of_this_host())
 }
 
 fn lock_folder(folder: &Path) -> Result<File, FileError> {
@@ -105,7 +119,8 @@ fn remove_left_over(all: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(FileError::at("listing", all))?,
     };
-    let folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let folders: Vec<PathBuf> = folders.filter(|folder| is_of_this_host(folder)).collect();
     if folders.is_empty() {
         return Ok(());
     }

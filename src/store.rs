@@ -11,6 +11,7 @@
 //! cache/logs/<stage>/<key>.log     what the stage's process printed
 //! cache/state/<key>/               a stage's own checkpoints, until its record is written
 //! cache/continuations/…            states that longer runs go on from
+//! cache/jobs/<key>/                a stage that a scheduler runs, until its record is written
 //! cache/locks/<key>                locked while some process runs that key
 //! cache/listings/ab/<digest>      what was in a source folder that some stage read
 //! cache/quarantine/                damaged objects
@@ -105,6 +106,15 @@ impl Store {
 
     pub fn states_folder(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    pub fn jobs_folder(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    /// Where a stage that a scheduler runs has its folder: it outlives the engine.
+    pub fn job_folder(&self, key: Key) -> PathBuf {
+        self.jobs_folder().join(key.to_string())
     }
 
     pub fn notes_folder(&self) -> PathBuf {

@@ -13,9 +13,9 @@ use crate::cli::project::Project;
 use crate::cli::resources::{name_and_count, totals};
 use crate::console::Console;
 use crate::error::Error;
-use crate::executor::local::Local;
+use crate::executor::choice::{Executors, choose, places_elsewhere};
 use crate::file_error::FileError;
-use crate::pipeline::Overrides;
+use crate::pipeline::{ExecutorName, Overrides, Pipeline};
 use crate::plan::Plan;
 use crate::run::event::{RunEvent, Summary};
 use crate::run::prepare::Setting;
@@ -27,7 +27,12 @@ use crate::sweep::logged::LoggedSweep;
 /// Where stages run, and how.
 #[derive(Debug, Args)]
 pub struct CarryOutOptions {
-    /// How many stages run at once; otherwise as many as there are cores
+    /// Where stages run: `local`, `slurm` (`srun` inside an allocation, else `sbatch`), or one of
+    /// these two; otherwise as the pipeline says
+    #[arg(long, value_name = "WHERE", value_parser = executor)]
+    executor: Option<ExecutorName>,
+    /// How many stages run at once; otherwise as many as there are cores, in a Slurm allocation
+    /// as it has cores, and 1,000 batch jobs
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// How many there are of a counted thing that stages ask for under `resources`
@@ -70,6 +75,11 @@ impl CarryOutOptions {
         project.sources(!self.no_index, self.offline)
     }
 
+    /// Settles where each stage runs.
+    pub fn choose_executors(&self, pipeline: &mut Pipeline) {
+        choose(pipeline, self.executor);
+    }
+
     /// How many there are of each counted thing for these stages.
     pub fn resources(
         &self,
@@ -92,11 +102,20 @@ impl CarryOutOptions {
         let (sender, receiver) = channel();
         signals::forward(sender.clone()).map_err(Error::Signals)?;
         let binary = binary()?;
-        let executor = Local::new(&binary);
+        let executor = Executors::new(&binary, &project.store);
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let Wanted { keep_going, forced, overwrite_published, only, resources, sweep } = wanted;
         let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
-        let config = RunConfig { jobs, keep_going, forced, overwrite_published, only, resources };
+        let jobs_elsewhere = self.jobs.map_or_else(places_elsewhere, NonZeroUsize::get);
+        let config = RunConfig {
+            jobs,
+            jobs_elsewhere,
+            keep_going,
+            forced,
+            overwrite_published,
+            only,
+            resources,
+        };
         let remote = match self.offline {
             true => None,
             false => project.remote_of_run(self.remote.as_deref())?.map(Arc::new),
@@ -140,6 +159,11 @@ pub(super) fn binary() -> Result<PathBuf, Error> {
 /// What the user typed after `pipe`.
 fn typed() -> Vec<String> {
     std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+fn executor(text: &str) -> Result<ExecutorName, String> {
+    ExecutorName::find(text)
+        .ok_or_else(|| "expected `local`, `slurm`, `srun` or `sbatch`".to_owned())
 }
 
 pub(super) fn device(text: &str) -> Result<String, String> {

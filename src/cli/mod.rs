@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod init;
+mod job;
 mod linked;
 mod log;
 pub mod project;
@@ -25,6 +26,7 @@ mod show;
 mod stage;
 mod stages;
 mod status;
+mod submit;
 mod sweep;
 mod verify;
 mod watch;
@@ -150,6 +152,9 @@ enum Command {
     /// Run one built-in stage as its manifest says
     #[command(hide = true)]
     Stage { manifest: PathBuf },
+    /// Run one stage on a node of a cluster
+    #[command(hide = true)]
+    Job(job::JobOptions),
     /// End the stages' processes when the engine dies
     #[command(hide = true)]
     Guard,
@@ -213,6 +218,7 @@ impl Cli {
             Command::Completions(options) => shell::completions(&options, console),
             Command::Man(options) => shell::man(&options, console),
             Command::Stage { manifest } => Ok(stage::execute(&manifest)),
+            Command::Job(options) => job::execute(&options),
             Command::Guard => {
                 crate::executor::guard::watch(std::io::stdin());
                 Ok(Exit::Done)

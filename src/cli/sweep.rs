@@ -68,7 +68,8 @@ pub fn execute(
     let (combinations, keys) = (&asked.combinations, &asked.keys);
     let loaded = load_combinations(&file, &overrides, combinations, keys, &options.what)?;
     let (pipeline, rows) = combine(loaded, keys);
-    let project = Project::of(globals, pipeline)?;
+    let mut project = Project::of(globals, pipeline)?;
+    options.carry_out.choose_executors(&mut project.pipeline);
     check_metric(&asked, &rows, &project)?;
     let sources = options.carry_out.sources(&project);
     let selected = project.select(&[])?;

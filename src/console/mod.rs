@@ -14,6 +14,7 @@ mod remote_view;
 mod run_view;
 mod store_view;
 mod style;
+mod submit_view;
 mod summary;
 mod sweep_view;
 pub mod text;
@@ -35,6 +36,7 @@ use crate::check::Checked;
 use crate::compare::Verified;
 use crate::doctor::Finding;
 use crate::error::Error;
+use crate::executor::slurm::graph::SubmittedJob;
 use crate::gc::Report;
 use crate::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
@@ -101,6 +103,16 @@ impl Console {
     pub fn error_json(&self, error: &Error) {
         // If nobody can be told, there is nobody to tell that.
         let _ = self.data(&early_error::json(error));
+    }
+
+    /// What was put into a scheduler's queue.
+    pub fn submitted(
+        &self,
+        jobs: &[SubmittedJob],
+        logs: &std::path::Path,
+        json: bool,
+    ) -> io::Result<()> {
+        self.data(&if json { submit_view::json(jobs) } else { submit_view::text(jobs, logs) })
     }
 
     pub fn warning(&self, message: &str) {

@@ -5,7 +5,7 @@
 //! Each stage's process announces its group through a pipe before it becomes the stage; the
 //! engine strikes it off when it has ended. The pipe closing is the news of the engine's death.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -69,8 +69,8 @@ impl Drop for Guard {
 pub const SUBCOMMAND: &str = "guard";
 
 /// What a stage's process writes into the guard's pipe before it becomes the stage.
-pub fn announcement(group: i32) -> Message {
-    message(b'+', group)
+pub fn announcement(group: i32, ends_by_term: bool) -> Message {
+    message(if ends_by_term { b'~' } else { b'+' }, group)
 }
 
 fn message(sign: u8, group: i32) -> Message {
@@ -80,18 +80,19 @@ fn message(sign: u8, group: i32) -> Message {
 
 /// The guard's whole life: reads until the engine is gone, then ends what is left.
 pub fn watch(mut input: impl Read) {
-    let mut groups = BTreeSet::new();
+    let mut groups = BTreeMap::new();
     let mut message: Message = [0; 5];
     while input.read_exact(&mut message).is_ok() {
         let [sign, a, b, c, d] = message;
         let group = i32::from_le_bytes([a, b, c, d]);
         match sign {
-            b'+' => groups.insert(group),
+            b'+' => groups.insert(group, Signal::KILL),
+            b'~' => groups.insert(group, Signal::TERM),
             _ => groups.remove(&group),
         };
     }
-    for group in groups {
+    for (group, signal) in groups {
         // It may have ended meanwhile.
-        let _ = Pid::from_raw(group).map(|group| kill_process_group(group, Signal::KILL));
+        let _ = Pid::from_raw(group).map(|group| kill_process_group(group, signal));
     }
 }

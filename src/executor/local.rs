@@ -12,7 +12,7 @@ use stages::Event;
 use super::guard::Guard;
 use super::memory::OomKills;
 use super::spawn::{Streams, reap, spawn};
-use super::{Executor, ExitStatus, Process, Stop, Stopper, Task};
+use super::{Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task};
 use crate::disk;
 use crate::file_error::FileError;
 
@@ -40,7 +40,7 @@ impl Local {
 }
 
 impl Executor for Local {
-    fn start(&self, task: &Task) -> Result<Box<dyn Process>, FileError> {
+    fn start(&self, task: &Task) -> Result<Box<dyn Process>, ExecutorError> {
         let guard = self.guard()?;
         let log =
             disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
@@ -84,13 +84,13 @@ impl Process for LocalProcess {
 
     fn wait(
         mut self: Box<Self>,
-        on_event: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<ExitStatus, FileError> {
+        on_news: &mut (dyn FnMut(News) + Send),
+    ) -> Result<Ended, ExecutorError> {
         let waiting = |error| FileError::at("waiting for", Path::new("the stage's process"))(error);
         let (events, mut log) = (self.events.take(), &self.log);
         std::thread::scope(|scope| {
             if let Some(events) = events {
-                scope.spawn(move || deliver(events, on_event, &mut log));
+                scope.spawn(move || deliver(events, on_news, &mut log));
             }
             // It stays a zombie for now, which keeps its group's number from being given away.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -106,28 +106,29 @@ impl Process for LocalProcess {
             // What it left running would write on into outputs that are being collected.
             let _ = kill_process_group(self.group, Signal::KILL);
             self.guard.strike_off(self.group);
-            Ok(())
+            Ok::<_, FileError>(())
         })?;
         let status = reap(self.group).map_err(waiting)?;
         let (signal, code) = (status.terminating_signal(), status.exit_status());
         let killed = signal == Some(libc::SIGKILL) || code == Some(KILLED_IN_SHELL);
         if killed && OomKills::now().rose_since(self.oom_kills) {
-            return Ok(ExitStatus::OutOfMemory);
+            return Ok(ExitStatus::OutOfMemory.into());
         }
-        Ok(match signal {
+        let status = match signal {
             Some(signal) => ExitStatus::Signal(signal),
             None => ExitStatus::Code(code.unwrap_or(-1)),
-        })
+        };
+        Ok(status.into())
     }
 }
 
 /// Lines that are no events (a library that prints) go to the log.
-fn deliver(output: PipeReader, on_event: &mut (dyn FnMut(Event) + Send), log: &mut &File) {
+fn deliver(output: PipeReader, on_news: &mut (dyn FnMut(News) + Send), log: &mut &File) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-        match serde_json::from_slice(&line) {
-            Ok(event) => on_event(event),
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(event) => on_news(News::Says(event)),
             // The log is for people; a full disk shows elsewhere.
             Err(_) => drop(log.write_all(&line)),
         }

@@ -30,6 +30,7 @@ struct Plan {
     streams: [RawFd; 3],
     guard: RawFd,
     engine: libc::pid_t,
+    ends_by_term: bool,
     /// Written by the new process if it does not become the program.
     error: c_int,
 }
@@ -56,6 +57,7 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
         streams: [streams.input.as_raw_fd(), streams.output.as_raw_fd(), streams.error.as_raw_fd()],
         guard: guard.map_or(-1, |guard| guard.as_raw_fd()),
         engine: getpid().as_raw_nonzero().get(),
+        ends_by_term: task.ends_by_term,
         error: 0,
     };
     let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
@@ -133,10 +135,11 @@ unsafe fn prepare(plan: &Plan) -> bool {
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
-        if libc::setpgid(0, 0) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+        let death = if plan.ends_by_term { libc::SIGTERM } else { libc::SIGKILL };
+        if libc::setpgid(0, 0) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, death) != 0 {
             return false;
         }
-        let message = announcement(libc::getpid());
+        let message = announcement(libc::getpid(), plan.ends_by_term);
         if plan.guard >= 0 && libc::write(plan.guard, message.as_ptr().cast(), message.len()) < 0 {
             return false;
         }

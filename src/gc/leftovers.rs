@@ -15,6 +15,7 @@ use crate::disk;
 use crate::file_error::FileError;
 use crate::gc::inventory::{StoredRecord, entries};
 use crate::key::Key;
+use crate::scratch::is_of_this_host;
 use crate::store::Store;
 
 /// A file or a folder that nobody needs.
@@ -65,6 +66,19 @@ pub fn find(
     for partial in entries(&store.partial_folder())? {
         if newest(&partial)? < since {
             add(partial)?;
+        }
+    }
+    // A stage that was left to a scheduler by an engine that is gone.
+    for job in entries(&store.jobs_folder())? {
+        let finished = name(&job).parse::<Key>().is_ok_and(|key| kept.contains(&key));
+        if finished || newest(&job)? < since {
+            add(job)?;
+        }
+    }
+    // Runs remove what is left of other runs of their machine only.
+    for folder in entries(&store.scratch_folder())? {
+        if !is_of_this_host(&folder) && newest(&folder)? < since {
+            add(folder)?;
         }
     }
     // A state that a longer run could go on from stays as long as a result of its family.

@@ -10,9 +10,10 @@ use super::variants::family;
 use super::{RESERVED_STAGES, handling, names};
 
 /// The keys of a pipeline.
-pub const TOP_KEYS: [&str; 6] = ["vars", "profiles", "resources", "remotes", "stages", "sweeps"];
+pub const TOP_KEYS: [&str; 8] =
+    ["vars", "profiles", "resources", "remotes", "executor", "slurm", "stages", "sweeps"];
 /// The keys of a stage.
-pub const STAGE_KEYS: [&str; 15] = [
+pub const STAGE_KEYS: [&str; 16] = [
     "uses",
     "run",
     "inputs",
@@ -28,6 +29,7 @@ pub const STAGE_KEYS: [&str; 15] = [
     "retries",
     "timeout",
     "resources",
+    "executor",
 ];
 
 /// The file, with the kinds of its sections checked.
@@ -38,6 +40,10 @@ pub(super) struct Document {
     /// How many there are of each counted thing.
     pub(super) resources: Option<Node>,
     pub(super) remotes: Option<Node>,
+    /// Where stages run that do not say so themselves.
+    pub(super) executor: Option<Node>,
+    /// What stages ask of Slurm unless they say otherwise.
+    pub(super) slurm: Option<Node>,
     pub(super) stages: Vec<Draft>,
     pub(super) sweeps: Vec<Entry>,
 }
@@ -154,6 +160,8 @@ impl Document {
                 }
                 "resources" => document.resources = Some(value),
                 "remotes" => document.remotes = Some(value),
+                "executor" => document.executor = Some(value),
+                "slurm" => document.slurm = Some(value),
                 "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
                 "stages" => {
                     has_stages = true;

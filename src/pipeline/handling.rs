@@ -1,5 +1,5 @@
-//! How a stage is run: `frozen`, `always`, `retries`, `timeout`, `resources`. None of it enters a
-//! key, since none of it can change a result.
+//! How a stage is run: `frozen`, `always`, `retries`, `timeout`, `resources`, `executor`. None of it
+//! enters a key, since none of it can change a result.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,9 +9,11 @@ use serde_json::Value;
 use super::document::{Draft, check_name};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
+use super::request::{self, ExecutorName, REQUEST_KEYS, Request};
 
 /// The keys of a stage that are read here.
-pub(super) const KEYS: [&str; 5] = ["frozen", "always", "retries", "timeout", "resources"];
+pub(super) const KEYS: [&str; 6] =
+    ["frozen", "always", "retries", "timeout", "resources", "executor"];
 
 /// How a stage is run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,17 @@ pub struct Handling {
     pub timeout: Option<Duration>,
     /// How many of each counted thing (`gpu`) it holds while it runs.
     pub resources: BTreeMap<String, u32>,
+    /// Who starts its process; `None`: as the pipeline or the command line say.
+    pub executor: Option<ExecutorName>,
+    /// What it asks of a scheduler, if it goes to one.
+    pub request: Request,
+}
+
+impl Handling {
+    /// Whether a scheduler runs it, once that is settled.
+    pub fn is_elsewhere(&self) -> bool {
+        self.executor.is_some_and(|executor| executor != ExecutorName::Local)
+    }
 }
 
 /// More attempts than anybody means.
@@ -43,9 +56,17 @@ pub(super) fn resolve(draft: &Draft, problems: &mut Problems) -> Handling {
             "always" => truth(value).map(|value| handling.always = value),
             "retries" => whole(value, 0, MOST_RETRIES).map(|retries| handling.retries = retries),
             "timeout" => duration(value).map(|timeout| handling.timeout = Some(timeout)),
+            "executor" => {
+                let what = format!("`executor` of stage `{stage}`");
+                handling.executor = request::executor(value, &what, Some(stage), problems);
+                Some(())
+            }
             _ => {
                 let what = format!("`resources` of stage `{stage}`");
                 handling.resources = counts(value, &what, 1, Some(stage), problems);
+                for entry in requested(value) {
+                    handling.request.read(entry, &what, Some(stage), problems);
+                }
                 Some(())
             }
         };
@@ -69,7 +90,17 @@ pub(super) fn resolve(draft: &Draft, problems: &mut Problems) -> Handling {
     handling
 }
 
-/// A map from the names of counted things to how many. `stage` is for messages.
+/// What of `resources` is for a scheduler and counts nothing.
+fn requested(node: &Node) -> impl Iterator<Item = &Entry> {
+    let entries = match &node.content {
+        Content::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
+    entries.iter().filter(|entry| REQUEST_KEYS.contains(&entry.key.as_str()))
+}
+
+/// A map from the names of counted things to how many; within a stage, what is for a scheduler is
+/// passed over. `stage` is for messages.
 pub(super) fn counts(
     node: &Node,
     what: &str,
@@ -86,7 +117,9 @@ pub(super) fn counts(
         }
         return counts;
     };
-    for Entry { key, key_origin, value } in entries {
+    let is_counted =
+        |entry: &&Entry| stage.is_none() || !REQUEST_KEYS.contains(&entry.key.as_str());
+    for Entry { key, key_origin, value } in entries.iter().filter(is_counted) {
         check_name("resource", key, *key_origin, problems);
         match whole(value, least, MOST_UNITS) {
             Some(count) => drop(counts.insert(key.clone(), count)),
@@ -116,7 +149,10 @@ pub(super) fn check_names(
         let of_stage = draft.handling.iter().filter(|entry| entry.key == "resources");
         for resources in of_stage {
             let Content::Map(entries) = &resources.value.content else { continue };
-            for entry in entries.iter().filter(|entry| !declared.contains_key(&entry.key)) {
+            let is_unknown = |entry: &&Entry| {
+                !declared.contains_key(&entry.key) && !REQUEST_KEYS.contains(&entry.key.as_str())
+            };
+            for entry in entries.iter().filter(is_unknown) {
                 let (name, stage) = (&entry.key, &draft.name);
                 let message = format!(
                     "stage `{stage}` wants the resource `{name}`, which is not declared under `resources:`"
@@ -127,24 +163,24 @@ pub(super) fn check_names(
     }
 }
 
-fn truth(node: &Node) -> Option<bool> {
+pub(super) fn truth(node: &Node) -> Option<bool> {
     match node.content {
         Content::Scalar(Value::Bool(value)) => Some(value),
         _ => None,
     }
 }
 
-fn whole(node: &Node, least: u64, most: u64) -> Option<u32> {
+pub(super) fn whole(node: &Node, least: u64, most: u64) -> Option<u32> {
     let Content::Scalar(Value::Number(number)) = &node.content else { return None };
     let number = number.as_u64().filter(|number| (least..=most).contains(number))?;
     u32::try_from(number).ok()
 }
 
-fn duration(node: &Node) -> Option<Duration> {
+pub(super) fn duration(node: &Node) -> Option<Duration> {
     humantime::parse_duration(node.as_text()?).ok().filter(|duration| !duration.is_zero())
 }
 
-fn shown(node: &Node) -> String {
+pub(super) fn shown(node: &Node) -> String {
     match &node.content {
         Content::Scalar(Value::Null) => "nothing".to_owned(),
         Content::Scalar(value) => format!("`{}`", crate::reason::value_text(value)),

@@ -22,6 +22,7 @@ mod overrides;
 mod problem;
 mod publish;
 pub mod remotes;
+mod request;
 mod sets;
 mod stage;
 pub mod sweeps;
@@ -39,6 +40,7 @@ pub use document::{STAGE_KEYS, TOP_KEYS};
 pub use handling::Handling;
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
+pub use request::{ExecutorName, REQUEST_KEYS, Request};
 pub use sets::input_and_entry;
 
 use crate::remote::settings::Declared;
@@ -66,6 +68,8 @@ pub struct Pipeline {
     pub resources: BTreeMap<String, u32>,
     /// Other places that hold results, as the file declares them.
     pub remotes: BTreeMap<String, Declared>,
+    /// Where stages run that do not say so themselves.
+    pub executor: Option<ExecutorName>,
     /// The names of the file's profiles, applied or not.
     pub profiles: Vec<String>,
 }
@@ -256,6 +260,14 @@ fn resolve(
         variables.fill(&mut node, Dollar::Pipeline, &mut problems);
         remotes::of_project(&node, root, &mut problems)
     });
+    let executor = document.executor.take().and_then(|mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        request::executor(&node, "`executor`", None, &mut problems)
+    });
+    let asked = document.slurm.take().map_or_else(Request::default, |mut node| {
+        variables.fill(&mut node, Dollar::Pipeline, &mut problems);
+        request::defaults(&node, &mut problems)
+    });
     let before = problems.len();
     document.stages = matrix::expand(document.stages, &variables, &mut problems);
     if problems.len() > before {
@@ -272,7 +284,9 @@ fn resolve(
     for draft in &drafts {
         let inputs = inputs::resolve(draft, &outputs, root, registry, &mut problems);
         let publish = publish::resolve(draft, &outputs, root, absolute, &mut problems);
-        stages.push(stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems));
+        let mut stage = stage::resolve(draft, inputs, publish, &outputs, registry, &mut problems);
+        stage.handling.request = std::mem::take(&mut stage.handling.request).or(&asked);
+        stages.push(stage);
     }
     handling::check_names(&drafts, &resources, &mut problems);
     links::check(&drafts, &stages, root, &mut problems);
@@ -280,7 +294,7 @@ fn resolve(
         return Err(problems.into_error(file));
     }
     let (file, root) = (absolute.clone(), root.clone());
-    let pipeline = Pipeline { file, root, stages, resources, remotes, profiles };
+    let pipeline = Pipeline { file, root, stages, resources, remotes, executor, profiles };
     Ok(Resolved { pipeline, variables })
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use stages::Event;
 
 use crate::disk;
+use crate::executor::News;
 use crate::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::Resolved;
@@ -41,12 +42,14 @@ pub fn run_again(
     let mut heard = Heard::default();
     let began = Instant::now();
     let process = context.executor.start(&prepared.task)?;
-    let status = process.wait(&mut |event| {
-        heard.take(&event);
-        on_event(&event);
+    let ended = process.wait(&mut |news| {
+        if let News::Says(event) = news {
+            heard.take(&event);
+            on_event(&event);
+        }
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    check_status(status, heard.failed.take(), &log)?;
+    check_status(ended.status, heard.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
     untouched.check(context)?;
     check_outputs(stage, &prepared.outputs, &log)?;

@@ -43,6 +43,7 @@ impl Schedule<'_, '_> {
 
     pub(super) fn finished(&mut self, node: usize, result: Result<Box<Record>, StageFailure>) {
         self.running -= 1;
+        self.running_elsewhere -= usize::from(self.is_elsewhere(node));
         if let State::Running { key, held, .. } = self.take(node) {
             self.units.give_back(held);
             // The same key again: a hit now, or, if this failed, their turn.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::{Digest, kind_name};
-use crate::executor::ExitStatus;
+use crate::executor::{ExecutorError, ExitStatus};
 use crate::file_error::FileError;
 use crate::plan::PlanError;
 use crate::reason::Reason;
@@ -51,7 +51,18 @@ pub enum StageFailure {
     #[error("{message}")]
     Download { message: String, hint: Option<String> },
     #[error(transparent)]
+    Executor(ExecutorError),
+    #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl From<ExecutorError> for StageFailure {
+    fn from(error: ExecutorError) -> StageFailure {
+        match error {
+            ExecutorError::File(error) => StageFailure::File(error),
+            error @ ExecutorError::Slurm(_) => StageFailure::Executor(error),
+        }
+    }
 }
 
 /// Why a stage does not run whatever comes.
@@ -88,6 +99,10 @@ impl StageFailure {
             StageFailure::Process { status: ExitStatus::OutOfMemory, .. } => Some(
                 "fewer stages at once (`--jobs 1`) or smaller batches need less memory".to_owned(),
             ),
+            StageFailure::Process { status: ExitStatus::Scheduler(end), .. } => {
+                Some(end.hint().to_owned())
+            }
+            StageFailure::Executor(ExecutorError::Slurm(error)) => error.hint(),
             StageFailure::MayNotRun { fixed: Fixed::Frozen, .. } => {
                 Some("run it once without `frozen: true`".to_owned())
             }
@@ -107,6 +122,7 @@ impl StageFailure {
     pub fn may_pass(&self) -> bool {
         match self {
             StageFailure::Process { status: ExitStatus::Code(126 | 127), .. } => false,
+            StageFailure::Process { status: ExitStatus::Scheduler(end), .. } => end.may_pass(),
             StageFailure::Process { .. } | StageFailure::Timeout { .. } => true,
             _ => false,
         }

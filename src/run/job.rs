@@ -13,11 +13,12 @@ use stages::{Event, Kind};
 
 use crate::continuation::{self, Shorter};
 use crate::disk;
-use crate::executor::{Executor, ExitStatus, Stopper};
+use crate::executor::slurm;
+use crate::executor::{Ended, Executor, ExitStatus, News, Stopper};
 use crate::fault;
 use crate::file_error::FileError;
 use crate::listing;
-use crate::pipeline::Stage;
+use crate::pipeline::{ExecutorName, Stage};
 use crate::plan::{Place, Resolved};
 use crate::reason::origin;
 use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
@@ -25,7 +26,7 @@ use crate::run::deadline::within;
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::{Untouched, verify_inputs};
-use crate::run::prepare::{Setting, prepare};
+use crate::run::prepare::{Setting, prepare, prepared_before};
 use crate::run::shrink::may_shrink;
 use crate::scratch::Scratch;
 use crate::sources::Sources;
@@ -67,12 +68,23 @@ pub fn run_stage(
     let Job { stage, resolved, .. } = *job;
     let untouched = verify_inputs(resolved, context)?;
     let attempts = stage.handling.retries.saturating_add(1);
-    let state = context.setting.store.state_folder(resolved.key);
+    let store = context.setting.store;
+    let state = store.state_folder(resolved.key);
     let mut attempt = 1;
+    let executor = stage.handling.executor.unwrap_or(ExecutorName::Local);
+    let own_folder = context.executor.folder(executor, resolved.key);
+    if own_folder.is_none() {
+        // What an engine that is gone has left to a scheduler must not go on beside this.
+        slurm::give_up(store, resolved.key);
+    }
     loop {
-        let folder = context.scratch.path()?;
+        let folder = own_folder.clone().map_or_else(|| context.scratch.path(), Ok)?;
         let result = run_in(&folder, job, &untouched, context, on_start, on_event);
-        let Err(failure) = result else { return result };
+        let Err(failure) = result else {
+            // Nobody takes it up any more, and no run would remove it.
+            let _ = own_folder.map(|folder| disk::remove_folders(&folder));
+            return result;
+        };
         // What it has half written may be large. A stage that went well leaves links only; they
         // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
         // after others have been deleted.
@@ -94,6 +106,27 @@ pub fn run_stage(
     }
 }
 
+/// Whether a scheduler is at work on it, or was, in a folder that outlives engines. If not, there is
+/// no such folder when this returns.
+fn takes_up(folder: &Path, job: &Job, context: &JobContext) -> Result<bool, StageFailure> {
+    let executor = job.stage.handling.executor.unwrap_or(ExecutorName::Local);
+    let key = job.resolved.key;
+    if context.executor.folder(executor, key).is_none() {
+        return Ok(false);
+    }
+    if !job.fresh && context.executor.takes_up(executor, key)? {
+        return Ok(true);
+    }
+    slurm::give_up(context.setting.store, key);
+    let prepared = folder.parent().map_or(Ok(()), disk::create_folders);
+    match prepared.and_then(|()| disk::remove_folders(folder)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(FileError::at("making room at", folder)(error).into())
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Keeps the log of a failed attempt from being overwritten by the next one's: `ab12.1.log`.
 fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
     let aside = log.with_extension(format!("{attempt}.log"));
@@ -112,12 +145,20 @@ fn run_in(
     let Job { stage, resolved, fresh, environment } = *job;
     let store = context.setting.store;
     let state = store.state_folder(resolved.key);
-    if !fresh && let Some(shorter) = continuation::offer(&resolved.fields, &state, store)? {
+    let executor = stage.handling.executor.unwrap_or(ExecutorName::Local);
+    let taken_up = takes_up(folder, job, context)?;
+    if !fresh
+        && !taken_up
+        && let Some(shorter) = continuation::offer(&resolved.fields, &state, store)?
+    {
         let Shorter { parameter, value } = shorter;
         let message = format!("goes on from where the run with `{parameter}: {value}` ended");
         on_event(&Event::Note { message });
     }
-    let mut prepared = prepare(stage, resolved, folder, &context.setting)?;
+    let mut prepared = match taken_up {
+        true => prepared_before(stage, resolved, folder, &context.setting),
+        false => prepare(stage, resolved, folder, &context.setting)?,
+    };
     prepared.task.environment.extend_from_slice(environment);
     let log = prepared.task.log.clone();
     let mut heard = Heard::default();
@@ -126,16 +167,25 @@ fn run_in(
     let stopper = process.stopper();
     on_start(process.stopper());
     let limit = stage.handling.timeout;
-    let (status, timed_out) = {
+    let kept_here = limit.filter(|_| !context.executor.keeps_time(executor));
+    let (ended, timed_out) = {
         let wait = || {
-            process.wait(&mut |event| {
-                heard.take(&event);
-                on_event(&event);
+            process.wait(&mut |news| match news {
+                News::Says(event) => {
+                    heard.take(&event);
+                    on_event(&event);
+                }
+                News::BeganAnew => heard = Heard::default(),
             })
         };
-        within(limit, stopper, wait)
+        within(kept_here, stopper, wait)
     };
-    let (status, seconds) = (status?, began.elapsed().as_secs_f64());
+    let Ended { status, elsewhere } = ended?;
+    let timed_out = timed_out || status == ExitStatus::TimedOut;
+    let (seconds, machine) = match elsewhere {
+        Some(elsewhere) => (elsewhere.seconds, elsewhere.machine),
+        None => (began.elapsed().as_secs_f64(), machine()),
+    };
     if !status.is_success() && disk::is_full(folder) {
         // The stage may not even have been able to write so into its log.
         on_event(&Event::Warning {
@@ -164,7 +214,7 @@ fn run_in(
         history: heard.history,
         seconds,
         device: heard.device,
-        machine: machine(),
+        machine,
         threads: context.setting.threads,
         when: now_rfc3339(),
         pipe: env!("CARGO_PKG_VERSION").to_owned(),

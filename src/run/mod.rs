@@ -6,7 +6,7 @@
 //! through one channel. Nothing polls.
 
 pub mod again;
-mod deadline;
+pub mod deadline;
 mod ending;
 pub mod event;
 pub mod failure;
@@ -53,6 +53,8 @@ use crate::sources::Sources;
 #[derive(Clone, Debug)]
 pub struct RunConfig {
     pub jobs: usize,
+    /// The same of those that a scheduler runs.
+    pub jobs_elsewhere: usize,
     /// After a failure, go on with stages that do not depend on it.
     pub keep_going: bool,
     /// These run even if they are hits.

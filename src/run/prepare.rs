@@ -17,9 +17,9 @@ use stages::{Kind, Manifest, Params};
 
 use crate::digest::Content;
 use crate::disk;
-use crate::executor::Task;
+use crate::executor::{Task, Work};
 use crate::file_error::FileError;
-use crate::pipeline::{Action, Stage, input_and_entry};
+use crate::pipeline::{Action, ExecutorName, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;
 
@@ -52,6 +52,20 @@ pub fn prepare(
     prepare_with(stage, resolved, folder, log, state, setting)
 }
 
+/// As [`prepare`], for a folder that an earlier engine has prepared.
+pub fn prepared_before(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    setting: &Setting,
+) -> Prepared {
+    let log = setting.store.log_file(&stage.name, resolved.key);
+    let outputs = output_paths(stage, folder);
+    let inputs = input_paths(resolved, folder);
+    let task = task(stage, resolved, folder, log, (&inputs, &outputs), setting);
+    Prepared { task, outputs }
+}
+
 /// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
 pub fn prepare_with(
     stage: &Stage,
@@ -65,63 +79,96 @@ pub fn prepare_with(
     for made in [folder, &inputs_folder, &outputs_folder] {
         disk::create_folder(made).map_err(FileError::at("making the folder", made))?;
     }
-    let mut inputs = BTreeMap::new();
     for (key, place) in &resolved.places {
         let link = inputs_folder.join(key);
-        let (name, entry) = input_and_entry(key);
-        if entry.is_some() {
+        if input_and_entry(key).1.is_some() {
             make_parent(&link)?;
         }
         link_input(place, &link, setting.store)?;
-        inputs.insert(name.to_owned(), inputs_folder.join(name));
     }
-    let outputs: BTreeMap<String, PathBuf> = stage
-        .outputs
-        .iter()
-        .map(|output| (output.name.clone(), outputs_folder.join(&output.file)))
-        .collect();
+    let (inputs, outputs) = (input_paths(resolved, folder), output_paths(stage, folder));
     make_parent(&log)?;
-    let task = match &stage.action {
-        Action::Builtin { name, version } => {
-            disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
-            let manifest = Manifest {
-                stage: stage.name.clone(),
-                uses: name.clone(),
-                version: *version,
-                params: Params(stage.params.clone()),
-                inputs,
-                outputs: outputs.clone(),
-                state,
-                device: setting.device.to_owned(),
-                threads: setting.threads,
-            };
-            let file = folder.join("stage.json");
-            // Paths that are not UTF-8 cannot be written as JSON.
-            let text = serde_json::to_vec_pretty(&manifest).map_err(|error| FileError {
-                doing: "writing",
-                path: file.clone(),
-                source: error.into(),
-            })?;
-            disk::write_new(&file, &text).map_err(FileError::at("writing", &file))?;
-            Task {
-                program: setting.binary.to_owned(),
-                arguments: vec!["stage".into(), file.into()],
-                environment: Vec::new(),
-                working_folder: setting.project.to_owned(),
-                log,
-                output_is_events: true,
-            }
-        }
+    let task = task(stage, resolved, folder, log, (&inputs, &outputs), setting);
+    if let Action::Builtin { name, version } = &stage.action {
+        disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
+        let manifest = Manifest {
+            stage: stage.name.clone(),
+            uses: name.clone(),
+            version: *version,
+            params: Params(stage.params.clone()),
+            inputs,
+            outputs: outputs.clone(),
+            state,
+            device: setting.device.to_owned(),
+            threads: setting.threads,
+        };
+        let file = folder.join(MANIFEST);
+        // Paths that are not UTF-8 cannot be written as JSON.
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| FileError {
+            doing: "writing",
+            path: file.clone(),
+            source: error.into(),
+        })?;
+        disk::write_new(&file, &text).map_err(FileError::at("writing", &file))?;
+    }
+    Ok(Prepared { task, outputs })
+}
+
+/// In a built-in's folder.
+const MANIFEST: &str = "stage.json";
+
+/// The process of a stage whose folder is prepared.
+fn task(
+    stage: &Stage,
+    resolved: &Resolved,
+    folder: &Path,
+    log: PathBuf,
+    (inputs, outputs): (&BTreeMap<String, PathBuf>, &BTreeMap<String, PathBuf>),
+    setting: &Setting,
+) -> Task {
+    let handling = &stage.handling;
+    let work = Work {
+        stage: stage.name.clone(),
+        key: resolved.key,
+        folder: folder.to_owned(),
+        executor: handling.executor.unwrap_or(ExecutorName::Local),
+        request: handling.request.clone(),
+        limit: handling.timeout,
+        declared: stage.env.clone(),
+    };
+    let working_folder = setting.project.to_owned();
+    match &stage.action {
+        Action::Builtin { .. } => Task {
+            work,
+            program: setting.binary.to_owned(),
+            arguments: vec!["stage".into(), folder.join(MANIFEST).into()],
+            environment: Vec::new(),
+            working_folder,
+            log,
+            output_is_events: true,
+            ends_by_term: false,
+        },
         Action::Command { text } => Task {
+            work,
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), text.into()],
-            environment: environment(stage, &inputs, &outputs),
-            working_folder: setting.project.to_owned(),
+            environment: environment(stage, inputs, outputs),
+            working_folder,
             log,
             output_is_events: false,
+            ends_by_term: false,
         },
-    };
-    Ok(Prepared { task, outputs })
+    }
+}
+
+fn input_paths(resolved: &Resolved, folder: &Path) -> BTreeMap<String, PathBuf> {
+    let names = resolved.places.keys().map(|key| input_and_entry(key).0);
+    names.map(|name| (name.to_owned(), folder.join("in").join(name))).collect()
+}
+
+fn output_paths(stage: &Stage, folder: &Path) -> BTreeMap<String, PathBuf> {
+    let path = |file: &str| folder.join("out").join(file);
+    stage.outputs.iter().map(|output| (output.name.clone(), path(&output.file))).collect()
 }
 
 fn make_parent(path: &Path) -> Result<(), FileError> {

@@ -38,9 +38,13 @@ pub struct Schedule<'run, 'scope> {
     pub(super) stage_of: Vec<usize>,
     pub(super) node_of: BTreeMap<&'scope str, usize>,
     pub(super) ready: BTreeSet<usize>,
+    /// The same of those that a scheduler runs: it has places of its own.
+    pub(super) ready_elsewhere: BTreeSet<usize>,
     /// Nodes that may have got the last of their inputs.
     pub(super) unsettled: VecDeque<usize>,
     pub(super) running: usize,
+    /// How many of them a scheduler runs.
+    pub(super) running_elsewhere: usize,
     /// The counted things that stages hold while they run.
     pub(super) units: Units,
     /// Nodes that another process's lock holds up.
@@ -116,8 +120,10 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
             receiver: channel.1,
             report,
             ready: BTreeSet::new(),
+            ready_elsewhere: BTreeSet::new(),
             unsettled: VecDeque::new(),
             running: 0,
+            running_elsewhere: 0,
             locked_out: 0,
             keys: BTreeMap::new(),
             downloads: BTreeMap::new(),
@@ -235,6 +241,11 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         &self.ground.pipeline.stages[self.stage_of[node]]
     }
 
+    /// Whether a scheduler runs it.
+    pub(super) fn is_elsewhere(&self, node: usize) -> bool {
+        self.stage(node).handling.is_elsewhere()
+    }
+
     pub(super) fn take(&mut self, node: usize) -> State {
         std::mem::replace(&mut self.nodes[node].state, State::Waiting)
     }
@@ -294,7 +305,10 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
 
     pub(super) fn make_ready(&mut self, node: usize, ready: Box<Ready>) {
         self.nodes[node].state = State::Ready(ready);
-        self.ready.insert(node);
+        match self.is_elsewhere(node) {
+            true => self.ready_elsewhere.insert(node),
+            false => self.ready.insert(node),
+        };
     }
 
     fn fetch(&mut self, node: usize, input: Input) {

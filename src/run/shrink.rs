@@ -8,7 +8,7 @@ use stages::Params;
 use stages::manifest::OUT_OF_MEMORY;
 
 use crate::disk;
-use crate::executor::ExitStatus;
+use crate::executor::{ExitStatus, JobEnd};
 use crate::pipeline::Stage;
 use crate::run::failure::StageFailure;
 
@@ -36,6 +36,7 @@ pub fn may_shrink(stage: &Stage, failure: &StageFailure, state: &Path) -> bool {
 fn is_out_of_memory(failure: &StageFailure) -> bool {
     match failure {
         StageFailure::Process { status: ExitStatus::OutOfMemory, .. } => true,
+        StageFailure::Process { status: ExitStatus::Scheduler(JobEnd::OutOfMemory), .. } => true,
         // What Rust says when an allocation fails, before it aborts.
         StageFailure::Process { status: ExitStatus::Signal(libc::SIGABRT), .. } => {
             failure.last_lines().iter().any(|line| line.contains("memory allocation of"))

@@ -17,26 +17,41 @@ use crate::run::units::{Held, Taken};
 
 impl Schedule<'_, '_> {
     pub(super) fn start_ready(&mut self) {
-        while !self.stopping && self.running < self.config.jobs.max(1) {
-            let Some((node, queued)) = self.next_ready() else { return };
+        while !self.stopping
+            && let Some((node, queued)) = self.next_ready()
+        {
             if let State::Ready(ready) = self.take(node) {
                 self.start(node, *ready, queued);
             }
         }
     }
 
-    /// A stage that may start, those first that have waited for some resource; and whether it is
-    /// one of these.
+    /// A stage for which there is a place, those first that have waited for some resource; and
+    /// whether it is one of these.
     fn next_ready(&mut self) -> Option<(usize, bool)> {
+        let here = self.running - self.running_elsewhere < self.config.jobs.max(1);
+        let elsewhere = self.running_elsewhere < self.config.jobs_elsewhere.max(1);
+        if !here && !elsewhere {
+            return None;
+        }
         let (ground, stage_of) = (self.ground, &self.stage_of);
         let wanted = |node: usize, resource: &str| {
             let stage = &ground.pipeline.stages[stage_of[node]];
+            if !(if stage.handling.is_elsewhere() { elsewhere } else { here }) {
+                // More than there ever is: its turn comes when there is a place.
+                return u32::MAX;
+            }
             stage.handling.resources.get(resource).copied().unwrap_or(0)
         };
         if let Some(node) = self.units.next(&wanted) {
             return Some((node, true));
         }
-        Some((self.ready.pop_first()?, false))
+        let first_here = here.then(|| self.ready.first()).flatten();
+        let first_elsewhere = elsewhere.then(|| self.ready_elsewhere.first()).flatten();
+        let node = *first_here.into_iter().chain(first_elsewhere).min()?;
+        self.ready.remove(&node);
+        self.ready_elsewhere.remove(&node);
+        Some((node, false))
     }
 
     /// Takes the units that a stage holds while it runs. `None`: it waits for some, or has failed.
@@ -109,6 +124,7 @@ impl Schedule<'_, '_> {
         }
         self.keys.insert(key, Vec::new());
         self.running += 1;
+        self.running_elsewhere += usize::from(self.is_elsewhere(node));
         let fresh = reason == Reason::Forced;
         let environment = self.units.environment(&held, setting.device);
         self.nodes[node].state = State::Running { stopper: None, key, held };

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use pipe::executor::{Executor, ExitStatus, Process, Stop, Stopper, Task};
-use pipe::file_error::FileError;
+use pipe::executor::{
+    Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task,
+};
 use pipe::graph::Graph;
 use pipe::index::Index;
 use pipe::pipeline::{Overrides, Pipeline};
@@ -17,7 +18,6 @@ use pipe::run::prepare::Setting;
 use pipe::run::{Ground, RunConfig, run};
 use pipe::sources::Sources;
 use pipe::store::Store;
-use stages::Event;
 
 use crate::harness::Project;
 
@@ -104,7 +104,7 @@ enum How {
 }
 
 impl Executor for Scripted {
-    fn start(&self, _: &Task) -> Result<Box<dyn Process>, FileError> {
+    fn start(&self, _: &Task) -> Result<Box<dyn Process>, ExecutorError> {
         assert!(self.0 != How::PanicsAtTheStart, "a bug at the start");
         Ok(Box::new(Scripted(self.0)))
     }
@@ -115,9 +115,9 @@ impl Process for Scripted {
         Box::new(Scripted(self.0))
     }
 
-    fn wait(self: Box<Self>, _: &mut (dyn FnMut(Event) + Send)) -> Result<ExitStatus, FileError> {
+    fn wait(self: Box<Self>, _: &mut (dyn FnMut(News) + Send)) -> Result<Ended, ExecutorError> {
         assert!(self.0 != How::PanicsWhileWaiting, "a bug while it waited");
-        Ok(ExitStatus::OutOfMemory)
+        Ok(ExitStatus::OutOfMemory.into())
     }
 }
 
@@ -150,6 +150,7 @@ fn failure_of(how: How) -> (String, String) {
     };
     let config = RunConfig {
         jobs: 2,
+        jobs_elsewhere: 2,
         keep_going: false,
         forced: BTreeSet::new(),
         overwrite_published: false,

@@ -184,7 +184,7 @@ impl Project {
 }
 
 impl Ended {
-    fn of(output: Output) -> Ended {
+    pub fn of(output: Output) -> Ended {
         Ended {
             code: output.status.code(),
             signal: output.status.signal(),

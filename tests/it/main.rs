@@ -29,6 +29,7 @@ mod screen;
 mod select;
 mod server;
 mod show;
+mod slurm;
 mod source;
 mod staleness;
 mod store;

@@ -1,0 +1,237 @@
+//! The whole stale part of a pipeline as Slurm jobs at once, for `pipe run --submit`: the engine goes
+//! away, and Slurm's dependencies keep the order. Each job is `pipe run --only STAGE`: it computes its
+//! own key first and ends at once on a hit, so a rebuild ends where its results come out as before.
+//!
+//! Stages of one family and level go as an array. Where each of an array reads only from the one
+//! at the same place of another, it waits for that one (`aftercorr`), else for all (`afterok`).
+//!
+//! A job's name holds a digest of what the stage and all before it are. So what is queued already is
+//! not submitted again, and a job whose pipeline has changed meanwhile says so and computes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::disk;
+use crate::executor::ExecutorError;
+use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::queue::{self, Unanswered};
+use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM, batch_options, quoted};
+use crate::file_error::FileError;
+use crate::graph::Graph;
+use crate::key::KeyFields;
+use crate::pipeline::{Pipeline, Stage};
+use crate::plan::{Decision, Plan, PlanError, Resolution, resolve};
+use crate::sources::Sources;
+
+/// What a job runs, but for the stage's name and its definition, which follow.
+pub struct Command<'a> {
+    pub binary: &'a Path,
+    /// After `pipe`; all but `--defined` and `--only`.
+    pub arguments: &'a [String],
+    /// Of the store: where lists and logs go.
+    pub jobs: &'a Path,
+    pub logs: &'a Path,
+}
+
+/// Stages that were submitted together.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SubmittedJob {
+    /// Slurm's number.
+    pub job: String,
+    pub name: String,
+    pub stages: Vec<String>,
+    /// It was in the queue already.
+    pub queued_before: bool,
+    /// What it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// What every stage is, with all that it needs, as far as sources tell: the same whether its makers
+/// have run or not.
+pub fn definitions(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    selected: &BTreeSet<usize>,
+    sources: &Sources,
+) -> Result<BTreeMap<usize, Digest>, PlanError> {
+    let mut definitions: BTreeMap<usize, Digest> = BTreeMap::new();
+    for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
+        let stage = &pipeline.stages[index];
+        let known = match resolve(stage, &|_, _| None, sources)? {
+            Resolution::Known(resolved) => resolved.fields,
+            Resolution::Unknown { known, .. } => KeyFields::of(stage, known),
+        };
+        let mut text = known.canonical();
+        for (input, source) in &stage.inputs {
+            text.push_str(&format!("\n{input} {source}"));
+        }
+        for maker in graph.makers(index) {
+            text.push_str(&definitions.get(&maker).map(Digest::to_string).unwrap_or_default());
+        }
+        definitions.insert(index, Digest::of_bytes(text.as_bytes()));
+    }
+    Ok(definitions)
+}
+
+/// Submits what is not a hit. `told` hears of each job as it is submitted, so that nobody is lost
+/// sight of where a later one is refused.
+pub fn submit(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    definitions: &BTreeMap<usize, Digest>,
+    command: &Command,
+    told: &mut dyn FnMut(&SubmittedJob),
+) -> Result<(), ExecutorError> {
+    let mut groups: BTreeMap<(usize, String, Vec<String>), Vec<usize>> = BTreeMap::new();
+    for planned in &plan.stages {
+        if matches!(planned.decision, Decision::Hit(_)) {
+            continue;
+        }
+        let stage = &pipeline.stages[planned.stage];
+        let options = options(stage);
+        let alike = (graph.level(planned.stage), stage.family().to_owned(), options);
+        groups.entry(alike).or_default().push(planned.stage);
+    }
+    let queued = queue::squeue().map_err(error)?;
+    // By stage: its job, its place there, and how many there are.
+    let mut submitted: BTreeMap<usize, (String, usize, usize)> = BTreeMap::new();
+    for ((_, family, options), members) in groups {
+        let digests: String = members
+            .iter()
+            .filter_map(|member| definitions.get(member))
+            .map(Digest::to_string)
+            .collect();
+        let unique = format!("{} {digests}", command.jobs.display());
+        let family: String = family.chars().take(60).collect();
+        let name = format!("pipe-{family}-{}", Digest::of_bytes(unique.as_bytes()).short());
+        let after = dependency(&members, graph, &submitted);
+        let before = queued.iter().find(|((other, _), row)| *other == name && row.is_active());
+        let stages: Vec<String> =
+            members.iter().map(|index| pipeline.stages[*index].name.clone()).collect();
+        let job = match before {
+            Some((_, row)) => row.id.split('_').next().unwrap_or_default().to_owned(),
+            None => {
+                let defined: Vec<String> = members
+                    .iter()
+                    .map(|index| definitions.get(index).map(Digest::to_string).unwrap_or_default())
+                    .collect();
+                let mut all = vec![
+                    format!("--job-name={name}"),
+                    "--chdir=/".to_owned(),
+                    "--nodes=1".to_owned(),
+                    "--ntasks=1".to_owned(),
+                    "--kill-on-invalid-dep=yes".to_owned(),
+                ];
+                all.extend(after.iter().map(|after| format!("--dependency={after}")));
+                let limit = pipeline.stages[members[0]].handling.request.array_limit;
+                all.extend(array(&members, limit));
+                let log = if members.len() > 1 { "%x-%A_%a.log" } else { "%x-%j.log" };
+                let log = command.logs.join(log);
+                all.push(format!("--output={}", log.display()));
+                all.extend(options);
+                let text = script(command, &name, &stages, &defined, &pipeline.stages[members[0]])?;
+                queue::sbatch(&all, &text).map_err(error)?
+            }
+        };
+        for (place, member) in members.iter().enumerate() {
+            submitted.insert(*member, (job.clone(), place, members.len()));
+        }
+        told(&SubmittedJob { job, name, stages, queued_before: before.is_some(), after });
+    }
+    Ok(())
+}
+
+fn error(unanswered: Unanswered) -> ExecutorError {
+    match unanswered {
+        Unanswered::Away(said) => SlurmError::Unreachable { minutes: 0, said }.into(),
+        Unanswered::Final(error) => error.into(),
+    }
+}
+
+/// Those whose jobs differ in what they ask for are not an array.
+fn options(stage: &Stage) -> Vec<String> {
+    batch_options(&stage.handling.request)
+}
+
+fn array(members: &[usize], limit: Option<u32>) -> Option<String> {
+    let limit = limit.map(|limit| format!("%{limit}")).unwrap_or_default();
+    (members.len() > 1).then(|| format!("--array=0-{}{limit}", members.len() - 1))
+}
+
+/// What a group waits for, in Slurm's words.
+fn dependency(
+    members: &[usize],
+    graph: &Graph,
+    submitted: &BTreeMap<usize, (String, usize, usize)>,
+) -> Option<String> {
+    // By job: for each member the places that it reads from.
+    let mut jobs: BTreeMap<&str, (usize, Vec<BTreeSet<usize>>)> = BTreeMap::new();
+    for (at, member) in members.iter().enumerate() {
+        for maker in graph.makers(*member) {
+            let Some((job, place, size)) = submitted.get(&maker) else { continue };
+            let (_, places) =
+                jobs.entry(job).or_insert_with(|| (*size, vec![BTreeSet::new(); members.len()]));
+            places[at].insert(*place);
+        }
+    }
+    let one = |(job, (size, places)): (&str, (usize, Vec<BTreeSet<usize>>))| {
+        let corresponds = size > 1
+            && size == members.len()
+            && places.iter().enumerate().all(|(at, read)| read.iter().eq([&at]));
+        format!("{}:{job}", if corresponds { "aftercorr" } else { "afterok" })
+    };
+    let all: Vec<String> = jobs.into_iter().map(one).collect();
+    (!all.is_empty()).then(|| all.join(","))
+}
+
+/// What a job runs; of an array each place finds its stage in a list.
+fn script(
+    command: &Command,
+    name: &str,
+    stages: &[String],
+    defined: &[String],
+    first: &Stage,
+) -> Result<String, FileError> {
+    let making = |folder: &Path| FileError::at("making the folder", folder);
+    for folder in [command.jobs, command.logs] {
+        disk::create_folders(folder).map_err(making(folder))?;
+    }
+    let binary = quoted(command.binary);
+    let arguments: Vec<String> =
+        command.arguments.iter().map(|argument| quoted(Path::new(argument))).collect();
+    let arguments = arguments.join(" ");
+    let list: PathBuf = command.jobs.join(format!("{name}.list"));
+    let which = match (stages, defined) {
+        ([stage], [defined]) => format!("stage={}\ndefined={defined}", quoted(Path::new(stage))),
+        _ => {
+            let lines = defined.iter().zip(stages).map(|(it, stage)| format!("{it} {stage}\n"));
+            let lines: String = lines.collect();
+            crate::scratch::write_beside(&list, lines.as_bytes())?;
+            format!(
+                "line=$(sed -n \"$((SLURM_ARRAY_TASK_ID+1))p\" {})\n\
+                 stage=${{line#* }}\ndefined=${{line%% *}}",
+                quoted(&list)
+            )
+        }
+    };
+    // Asked for another turn, it takes it by itself; without, it ends as Slurm ends it.
+    let again = match first.handling.request.requeue {
+        Some(true) => {
+            "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}\n\
+             trap 'trap \"\" USR1; kill -TERM $pid; wait $pid; \
+             scontrol requeue \"${id:-$SLURM_JOB_ID}\" && sleep 120; exit 1' USR1\n"
+        }
+        Some(false) | None => "",
+    };
+    Ok(format!(
+        "#!/bin/sh\n[ -d {} ] || exit {NO_FOLDER}\n[ -x {binary} ] || exit {NO_PROGRAM}\n{which}\n\
+         {binary} {arguments} --defined \"$defined\" --only \"$stage\" & pid=$!\n{again}\
+         trap 'kill -TERM $pid' TERM\nwait $pid; code=$?\n\
+         # A signal that was passed on ends the waiting, not yet the process.\n\
+         while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done\nexit $code\n",
+        quoted(command.jobs)
+    ))
+}

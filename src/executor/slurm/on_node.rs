@@ -1,0 +1,350 @@
+//! `pipe job NAME PATH`, hidden: what a node does for a stage. It starts the stage's process as the
+//! executor [`crate::executor::local`] does, writes down what it says and how it ended, and hands
+//! the scheduler's signals on to it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use stages::Event;
+
+use crate::disk;
+use crate::executor::local::Local;
+use crate::executor::slurm::folder::{JobFile, JobFolder, JobResult, Line, Started};
+use crate::executor::{
+    Elsewhere, Ended, Executor, ExecutorError, ExitStatus, JobEnd, News, Stop, Stopper, Task, Work,
+};
+use crate::file_error::FileError;
+use crate::in_use::InUse;
+use crate::pipeline::{ExecutorName, Request};
+use crate::record::machine;
+use crate::run::deadline::within;
+use crate::store::Store;
+
+/// How often it looks whether the folder is still its own.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After this long an earlier start of the same job has seen that it is not.
+const TWO_HEARTBEATS: Duration = Duration::from_millis(2500);
+/// How long a process that was told to end may take for it.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long it waits for the scheduler to carry out its wish for another turn.
+const REQUEUED: Duration = Duration::from_secs(120);
+
+/// What a node was told to do.
+#[derive(Clone, Debug)]
+pub struct OnNode {
+    /// The submission's.
+    pub name: String,
+    /// A stage's folder, or a list of them.
+    pub path: PathBuf,
+    /// Events go to standard output, since the engine reads them there.
+    pub to_stdout: bool,
+}
+
+/// Does it. `true`: the stage went well.
+pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
+    let wishes = channel();
+    // Before anything that takes time: a job with little time left is told so at once.
+    forward_signals(wishes.0.clone())
+        .map_err(FileError::at("listening for signals in", &what.path))?;
+    let folder = JobFolder(folder_of(&what.path)?);
+    let Some(job) = job(&folder)? else { return Ok(true) };
+    // Should there be no locks here, `cache gc` keeps what is younger than its age anyway.
+    let _in_use = InUse::together(&Store::new(&job.store), &mut || ());
+    // Given up, and perhaps submitted anew under another name.
+    if folder.submission().is_none_or(|submission| submission.name != what.name) {
+        return Ok(true);
+    }
+    if folder.started().is_some() {
+        // This job again. Its earlier start may be alive, where its node only seemed to be dead.
+        std::thread::sleep(TWO_HEARTBEATS);
+    }
+    let started = Started { token: token(), host: node_name(), job: job_id() };
+    folder.write_started(&started)?;
+    folder.clear()?;
+    run(&folder, &job, &started, what.to_stdout, binary, wishes)
+}
+
+/// Why it is to end.
+enum Wish {
+    /// A signal of the scheduler's.
+    Told,
+    /// Its time is nearly up.
+    TimeIsUp,
+    Stop(Stop),
+    /// The folder is somebody else's.
+    Abandon,
+    Over,
+}
+
+/// What was wished, as far as the result has to know.
+#[derive(Default)]
+struct Wished {
+    told: AtomicBool,
+    time_is_up: AtomicBool,
+    abandoned: AtomicBool,
+}
+
+fn run(
+    folder: &JobFolder,
+    job: &JobFile,
+    started: &Started,
+    to_stdout: bool,
+    binary: &Path,
+    wishes: (Sender<Wish>, Receiver<Wish>),
+) -> Result<bool, ExecutorError> {
+    let out = match to_stdout {
+        true => None,
+        false => {
+            let file = folder.events_file();
+            Some(disk::append(&file).map_err(FileError::at("opening", &file))?)
+        }
+    };
+    let out = Mutex::new(out);
+    let say = |line: &Line| {
+        // Whole lines: the engine reads while we write.
+        let mut text = serde_json::to_vec(line).unwrap_or_default();
+        text.push(b'\n');
+        let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // If nobody can be told how it goes, the result still tells how it ended.
+        let _ = match out.as_mut() {
+            Some(file) => file.write_all(&text),
+            None => io::stdout().write_all(&text).and_then(|()| io::stdout().flush()),
+        };
+    };
+    say(&match to_stdout {
+        true => Line::Says(Event::Note { message: format!("runs on {}", started.host) }),
+        false => Line::Began { began: started.clone() },
+    });
+    let wished = Wished::default();
+    watch_over(folder.clone(), started.token.clone(), wishes.0.clone());
+    let executor = Local::new(binary);
+    let began = Instant::now();
+    let process = executor.start(&task(folder, job)?)?;
+    let (stopper, second_stopper) = (process.stopper(), process.stopper());
+    let limit = job.limit_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let (ended, timed_out) = std::thread::scope(|scope| {
+        let (sender, receiver) = wishes;
+        let wished = &wished;
+        scope.spawn(move || obey(&receiver, stopper, wished));
+        let waited = within(limit, second_stopper, || {
+            process.wait(&mut |news| {
+                if let News::Says(event) = news {
+                    say(&Line::Says(event));
+                }
+            })
+        });
+        let _ = sender.send(Wish::Over);
+        waited
+    });
+    let Ended { status, .. } = ended?;
+    let status = if timed_out { ExitStatus::TimedOut } else { status };
+    let seconds = began.elapsed().as_secs_f64();
+    if wished.abandoned.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let went_well = status.is_success();
+    let time_is_up = wished.time_is_up.load(Ordering::Relaxed) && !went_well;
+    if time_is_up && job.requeue && requeue(started) {
+        // The scheduler ends us now, and begins anew.
+        std::thread::sleep(REQUEUED);
+    }
+    let status = if time_is_up { ExitStatus::Scheduler(JobEnd::TimeLimit) } else { status };
+    let told = wished.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
+    let elsewhere = Elsewhere { seconds, machine: machine() };
+    if folder.started().as_ref() == Some(started) {
+        folder.write_result(&JobResult { status, elsewhere, told })?;
+    }
+    Ok(went_well)
+}
+
+/// Ends the process as it is wished, until it is over.
+fn obey(wishes: &Receiver<Wish>, stopper: Box<dyn Stopper>, wished: &Wished) {
+    let mut until: Option<Instant> = None;
+    loop {
+        let left = until.map_or(Duration::from_secs(3600), |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        let how = match wishes.recv_timeout(left) {
+            Ok(Wish::Over) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Wish::Told) => {
+                wished.told.store(true, Ordering::Relaxed);
+                Stop::Politely
+            }
+            Ok(Wish::TimeIsUp) => {
+                wished.time_is_up.store(true, Ordering::Relaxed);
+                Stop::Politely
+            }
+            Ok(Wish::Stop(how)) => how,
+            Ok(Wish::Abandon) => {
+                wished.abandoned.store(true, Ordering::Relaxed);
+                Stop::Now
+            }
+            Err(RecvTimeoutError::Timeout) if until.is_none() => continue,
+            Err(RecvTimeoutError::Timeout) => Stop::Now,
+        };
+        stopper.stop(how);
+        until = match how {
+            Stop::Politely => until.or(Some(Instant::now() + GRACE)),
+            Stop::Now => None,
+        };
+    }
+}
+
+fn forward_signals(wishes: Sender<Wish>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let wish = if signal == SIGUSR1 { Wish::TimeIsUp } else { Wish::Told };
+            if wishes.send(wish).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Looks, until the process is over, whether the folder is still this start's and whether the
+/// engine wants it to end.
+fn watch_over(folder: JobFolder, token: String, wishes: Sender<Wish>) {
+    std::thread::spawn(move || {
+        let (mut foreign, mut stopped) = (0, None);
+        loop {
+            std::thread::sleep(HEARTBEAT);
+            // What cannot be read may be read later: a server that is away takes nothing away.
+            let ours = folder
+                .try_started()
+                .map_or(true, |now| now.is_some_and(|started| started.token == token));
+            foreign = if ours { 0 } else { foreign + 1 };
+            let told = folder.told_to_stop();
+            let wish = match told {
+                // Not by one look: a file that is renamed over may be out of sight for a moment.
+                _ if foreign >= 2 => Wish::Abandon,
+                Some(how) if stopped != told => {
+                    stopped = Some(how);
+                    Wish::Stop(how)
+                }
+                _ => continue,
+            };
+            if wishes.send(wish).is_err() || foreign >= 2 {
+                return;
+            }
+        }
+    });
+}
+
+/// A stage's folder as it was said, or the one at this place of a list.
+fn folder_of(path: &Path) -> Result<PathBuf, FileError> {
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let text = fs::read_to_string(path).map_err(FileError::at("reading", path))?;
+    let index = std::env::var("SLURM_ARRAY_TASK_ID").ok().and_then(|text| text.parse().ok());
+    let line = index.and_then(|index: usize| text.lines().nth(index));
+    let line = line.ok_or_else(|| {
+        FileError::found(
+            "looking for this array's place in",
+            path,
+            "`SLURM_ARRAY_TASK_ID` is not one",
+        )
+    })?;
+    Ok(PathBuf::from(line))
+}
+
+/// What it is to start, as soon as that is to be seen. `None`: it was given up.
+fn job(folder: &JobFolder) -> Result<Option<JobFile>, FileError> {
+    let until = Instant::now() + super::request::LATE_FILES;
+    loop {
+        let file = folder.job_file();
+        match folder.job() {
+            Ok(Some(job)) => return Ok(Some(job)),
+            Ok(None) if !folder.0.exists() => return Ok(None),
+            Ok(None) if Instant::now() > until => {
+                return Err(FileError::found("reading", &file, "it is not there"));
+            }
+            Err(error) if Instant::now() > until => {
+                return Err(FileError::at("reading", &file)(error));
+            }
+            // Whoever lists a folder sees what is new in it.
+            _ => drop(fs::read_dir(&folder.0)),
+        }
+        std::thread::sleep(HEARTBEAT);
+    }
+}
+
+fn task(folder: &JobFolder, job: &JobFile) -> Result<Task, FileError> {
+    let mut environment: Vec<(String, std::ffi::OsString)> =
+        job.environment.iter().map(|(name, value)| (name.clone(), value.into())).collect();
+    let cores =
+        ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"].into_iter().find_map(std::env::var_os);
+    if let Some(cores) = cores.filter(|_| std::env::var_os(THREADS).is_none()) {
+        // Not every cluster keeps a job from the cores that are not its own.
+        environment.push((THREADS.to_owned(), cores));
+    }
+    // A variable that was not set when the key was computed is not set now.
+    let (program, arguments) = match job.unset.is_empty() {
+        true => (job.program.clone(), job.arguments.clone()),
+        false => {
+            let unset = job.unset.iter().flat_map(|name| ["-u".to_owned(), name.clone()]);
+            let rest = std::iter::once(job.program.clone()).chain(job.arguments.iter().cloned());
+            ("/usr/bin/env".to_owned(), unset.chain(rest).collect())
+        }
+    };
+    let damaged = || FileError::found("reading", &folder.job_file(), "its key is not one");
+    Ok(Task {
+        work: Work {
+            stage: job.stage.clone(),
+            key: job.key.parse().map_err(|_| damaged())?,
+            folder: folder.0.clone(),
+            executor: ExecutorName::Local,
+            request: Request::default(),
+            limit: None,
+            declared: Vec::new(),
+        },
+        program: program.into(),
+        arguments: arguments.into_iter().map(Into::into).collect(),
+        environment,
+        working_folder: job.working_folder.clone(),
+        log: job.log.clone(),
+        output_is_events: job.output_is_events,
+        ends_by_term: false,
+    })
+}
+
+/// By which the stages' pool of threads is told its size.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+/// As `scancel` and `scontrol` take it.
+fn job_id() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("SLURM_ARRAY_JOB_ID"), variable("SLURM_ARRAY_TASK_ID")) {
+        (Some(job), Some(index)) => Some(format!("{job}_{index}")),
+        _ => variable("SLURM_JOB_ID"),
+    }
+}
+
+/// Whether the scheduler has taken it.
+fn requeue(started: &Started) -> bool {
+    let Some(job) = &started.job else { return false };
+    let mut command = Command::new("scontrol");
+    command.args(["requeue", job]).stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// As the cluster calls it.
+fn node_name() -> String {
+    std::env::var("SLURMD_NODENAME")
+        .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+fn token() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), now.as_nanos())
+}

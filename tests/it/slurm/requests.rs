@@ -1,0 +1,92 @@
+//! What stages ask for, and what is said where they cannot have it.
+
+use super::Cluster;
+use crate::harness::Project;
+
+#[test]
+fn resources_reach_the_scheduler() {
+    let Some(cluster) = Cluster::get() else { return };
+    let _turn = cluster.together();
+    let project = Project::new(
+        "slurm: {partition: cpu, time: 10m, options: [--comment=all]}
+stages:
+  one:
+    run: scontrol show job -o $SLURM_JOB_ID > \"$OUT_y\"; nproc; echo $RAYON_NUM_THREADS >> \"$OUT_y\"
+    outputs: [y]
+    publish: {y: job.txt}
+    resources: {cpus: 2, memory: 500MB, time: 90s, options: [--nice=7]}
+",
+    );
+    cluster.run(&project, &[]).expect_code(0);
+    let job = project.read("job.txt");
+    for expected in [
+        "Partition=cpu",
+        "TimeLimit=00:02:00",
+        "CPUs/Task=2",
+        "MinMemoryNode=500M",
+        "Nice=7",
+        "Comment=all",
+        "Requeue=0",
+    ] {
+        assert!(job.contains(expected), "{expected}: {job}");
+    }
+    assert_eq!(job.lines().last(), Some("2"));
+}
+
+#[test]
+fn what_slurm_does_not_grant_is_told_in_its_words() {
+    let Some(cluster) = Cluster::get() else { return };
+    let _turn = cluster.together();
+    let project =
+        Project::new("stages: {one: {run: 'true', outputs: [y], resources: {partition: no}}}");
+    let ended = cluster.run(&project, &[]).expect_code(1);
+    let failed = ended.about("stage_finished", "one");
+    let message = failed["message"].as_str().unwrap();
+    assert!(message.starts_with("Slurm does not take the stage: "), "{message}");
+    assert!(message.contains("invalid partition"), "{message}");
+    assert!(failed["hint"].as_str().unwrap().contains("`resources` of the stage"));
+    let project = Project::new("stages: {one: {run: 'true', outputs: [y], resources: {cpus: 64}}}");
+    let ended = cluster.run_inside(&project, &[]).expect_code(1);
+    let message = ended.about("stage_finished", "one")["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("Slurm does not take the stage: "), "{message}");
+    // A batch job waits instead, and says for what; one that waits can be interrupted.
+    let mut running = cluster.start_run(&project, &[]);
+    assert!(running.read_until("stage_says"));
+    let said = running.seen.last().unwrap()["said"]["message"].as_str().unwrap().to_owned();
+    assert!(said.starts_with("waits as job ") && said.ends_with(": PartitionConfig"), "{said}");
+    running.signal(rustix::process::Signal::INT);
+    running.end().expect_code(130);
+}
+
+#[test]
+fn a_store_that_nodes_do_not_see_is_told_with_what_to_do() {
+    let Some(cluster) = Cluster::get() else { return };
+    let _turn = cluster.together();
+    let project = Project::new(
+        "slurm: {late_files: 1s}
+stages: {one: {run: 'true', outputs: [y]}}",
+    );
+    std::fs::create_dir(project.path("cache")).unwrap();
+    let pipe = env!("CARGO_BIN_EXE_pipe");
+    let script = format!("mount -t tmpfs none cache && exec {pipe} run --json --executor sbatch");
+    let mut command = cluster.command("unshare", &["-m", "sh", "-c", &script]);
+    let ended = crate::harness::Ended::of(command.current_dir(project.path("")).output().unwrap());
+    if ended.stdout.is_empty() {
+        eprintln!("skipped: no mount namespaces here: {}", ended.stderr);
+        return;
+    }
+    let failed = ended.expect_code(1).about("stage_finished", "one");
+    let message = failed["message"].as_str().unwrap();
+    assert!(message.starts_with("node `n") && message.contains("does not see"), "{message}");
+    assert!(failed["hint"].as_str().unwrap().contains("at the same path on all nodes"));
+}
+
+#[test]
+fn without_slurm_a_stage_says_what_is_missing() {
+    let project = Project::new("stages: {one: {run: 'true', outputs: [y]}}");
+    let ended =
+        project.pipe_with(&["run", "--json", "--executor", "sbatch"], &[("PATH", "/nowhere")]);
+    let failed = ended.expect_code(1).about("stage_finished", "one");
+    let message = failed["message"].as_str().unwrap();
+    assert!(message.starts_with("starting `sbatch`: "), "{message}");
+}
