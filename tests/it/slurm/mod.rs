@@ -191,7 +191,7 @@ fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {
     use crate::job::{ALL_RAN, project_of_epochs};
     let Some(cluster) = Cluster::get() else { return };
     let _turn = cluster.together();
-    let [here, inside, queued] = [1, 2, 3].map(|_| project_of_epochs(2));
+    let [here, inside, queued] = [1, 2, 3].map(|_| project_of_epochs(6));
     let expected = here.expect_run(&[], ALL_RAN).digests();
     assert_eq!(cluster.run_inside(&inside, &[]).expect_code(0).digests(), expected);
     let pipeline = format!("slurm: {{requeue: true}}\n{}", queued.read("pipeline.yaml"));

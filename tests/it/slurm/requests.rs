@@ -90,3 +90,38 @@ fn without_slurm_a_stage_says_what_is_missing() {
     let message = failed["message"].as_str().unwrap();
     assert!(message.starts_with("starting `sbatch`: "), "{message}");
 }
+
+#[test]
+fn a_request_that_makes_no_sense_is_refused_before_anything_runs() {
+    let project = Project::new(
+        "executor: slrum
+slurm: {partiton: cpu, memory: 8}
+stages:
+  a: {run: 'true', outputs: [y], executor: srnu, resources: {cpus: 0, options: [--array=3]}}
+",
+    );
+    let said = project.pipe(&["status"]).expect_code(2).stderr;
+    for expected in [
+        "`executor` is `slrum`, expected an executor",
+        "did you mean `slurm`?",
+        "unknown key `partiton` in `slurm`",
+        "`memory` in `slurm` is `8`, expected a size such as `8G` or `500M`, of one node",
+        "`executor` of stage `a` is `srnu`, expected an executor",
+        "`cpus` in `resources` of stage `a` is `0`, expected a whole number from 1 to 65536",
+        "`--array=3` in `resources` of stage `a` is for the engine to say",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn what_is_for_slurm_is_no_counted_thing_here_and_changes_no_key() {
+    let stage = "stages: {a: {run: 'echo 1 > \"$OUT_y\"', outputs: [y]";
+    let project = Project::new(&format!("{stage}}}}}"));
+    project.expect_run(&[], "a=ran");
+    let asks = "resources: {cpus: 64, memory: 900G, time: 2h, partition: p, requeue: true}";
+    let pipeline = format!("slurm: {{account: lab}}\n{stage}, executor: srun, {asks}}}}}");
+    project.write("pipeline.yaml", &pipeline);
+    project.expect_run(&["--executor", "local"], "a=hit");
+    project.expect_run(&["--executor", "local", "--force"], "a=ran");
+}

@@ -1,0 +1,117 @@
+//! What the folders say, and what the scheduler says of all jobs at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::job::{Job, Stand, Verdict};
+use super::{Clerk, FIRST_LOOK, FIRST_POLL, Heard, Order};
+use crate::disk;
+use crate::executor::slurm::folder::Tail;
+use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
+use crate::executor::{ExitStatus, JobEnd, News};
+
+const LAST_LOOK: Duration = Duration::from_secs(1);
+const LAST_POLL: Duration = Duration::from_secs(30);
+
+impl Clerk {
+    /// Reads what the folders say.
+    pub(super) fn look(&mut self) {
+        let began = Instant::now();
+        let mut news = false;
+        let numbers: Vec<u64> = self.jobs.keys().copied().collect();
+        let mut ask = false;
+        for number in numbers {
+            let Some(job) = self.jobs.get_mut(&number) else { continue };
+            let Stand::Submitted { taken_up, .. } = job.stand else { continue };
+            news |= job.hear();
+            if job.over.is_some() {
+                // Whoever lists a folder sees what is new in it, on a network file system too.
+                let _ = std::fs::read_dir(&job.submit.folder.0).map(Iterator::count);
+            }
+            match job.stands() {
+                Verdict::Goes => {}
+                Verdict::AsksWhy => ask = true,
+                Verdict::Over(end) => {
+                    // Events that were written before the result.
+                    job.hear();
+                    self.end(number, end);
+                    news = true;
+                }
+                Verdict::Vanished if taken_up => self.again(number),
+                Verdict::Vanished => {
+                    let said = "Slurm no longer knows the job".to_owned();
+                    self.end(number, Ok(ExitStatus::Scheduler(JobEnd::Lost { said }).into()));
+                }
+            }
+        }
+        if ask {
+            self.poll_pause = FIRST_POLL;
+            self.next_poll = self.next_poll.min(Instant::now() + FIRST_POLL);
+        }
+        // A look at many jobs over a network takes its time: at most a tenth of all.
+        let slower = self.look_pause.mul_f64(1.25).min(LAST_LOOK);
+        self.look_pause = if news { FIRST_LOOK } else { slower }.max(began.elapsed() * 10);
+    }
+
+    /// Submits again what an earlier engine had submitted and nobody knows any more.
+    pub(super) fn again(&mut self, number: u64) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        let _ = disk::remove_file(&job.submit.folder.events_file());
+        job.stand = Stand::Ready;
+        (job.tail, job.began, job.over) = (Tail::default(), false, None);
+        (job.id, job.asks_why) = (None, None);
+        // What is heard next is of another start.
+        let _ = job.submit.sender.send(Heard::News(News::BeganAnew));
+        let _ = disk::remove_file(&job.submit.folder.result_file());
+        self.gathering.push(number);
+        let now = Instant::now();
+        self.gathered = Some((self.gathered.map_or(now, |(first, _)| first), now));
+    }
+
+    /// Asks about all jobs, if it is time.
+    pub(super) fn poll(&mut self) {
+        let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
+        let now = Instant::now();
+        if self.polling || now < self.next_poll || !self.jobs.values().any(is_out) {
+            return;
+        }
+        self.polling = true;
+        let orders = self.office.orders.clone();
+        std::thread::spawn(move || {
+            let _ = orders.send(Order::Queue { asked: now, answer: queue::squeue() });
+        });
+    }
+
+    pub(super) fn heard_of(
+        &mut self,
+        asked: Instant,
+        answer: Result<BTreeMap<Name, Row>, Unanswered>,
+    ) {
+        self.polling = false;
+        self.next_poll = Instant::now() + self.poll_pause;
+        self.poll_pause = self.poll_pause.mul_f64(1.5).min(LAST_POLL);
+        let rows = match answer {
+            Ok(rows) => rows,
+            Err(Unanswered::Away(said)) => return self.controller_is_away(&said),
+            Err(Unanswered::Final(error)) => return self.controller_is_away(&error.to_string()),
+        };
+        self.controller_is_back();
+        for job in self.jobs.values_mut() {
+            let Stand::Submitted { name, since, .. } = &job.stand else { continue };
+            if *since > asked {
+                continue;
+            }
+            let row = rows.get(name);
+            let Some(row) = row else {
+                job.over.get_or_insert((Instant::now(), None));
+                continue;
+            };
+            job.is(row);
+            if job.stopped.is_some() && job.id.is_none() {
+                self.to_cancel.push(row.id.clone());
+            }
+            job.id = Some(row.id.clone());
+        }
+        self.look_pause = FIRST_LOOK;
+    }
+}
