@@ -193,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn chosen_tokens_have_the_mask_that_they_have_in_the_whole() {
+        let mask = Noise::new(1, 2, 0, 0).mask(Site::AttentionOutput { layer: 1 }, 3, 0.5).unwrap();
+        let values =
+            |mask: &Mask, dims| mask.states(dims, &Device::flex()).try_to_vec_as::<f32>().unwrap();
+        let whole = values(&mask, [3, 5, 8]);
+        let positions = [1, 7, 14];
+        let chosen = values(&mask.of_tokens(&positions, 5, 8), [3, 1, 8]);
+        let expected = positions.map(|position| &whole[position * 8..][..8]).concat();
+        assert_eq!(chosen, expected);
+    }
+
+    #[test]
     fn padding_to_another_width_leaves_the_mask_of_a_token_as_it_is() {
         let site = Site::AttentionProbabilities { layer: 0 };
         let mask = Noise::new(1, 2, 0, 0).mask(site, 1, 0.5).unwrap();

@@ -61,6 +61,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let mut micro = MicroBatches::choose(context, None, shape, &mut trainer, &at);
     at.activation_bytes = micro.budget.bytes;
     train(context, &texts, &plan, &mut trainer, &mut micro, &mut at)?;
+    if let Some(line) = at.metrics.last() {
+        context.emit(result_event(line));
+    }
 
     let mut metrics_file = OutputFile::create(context.output("metrics")?)?;
     at.metrics.iter().try_for_each(|line| metrics_file.write_line(line.as_bytes()))?;
@@ -98,6 +101,13 @@ fn metrics_event(line: &str, timing: &[(&str, f64)]) -> Event {
     let step = values.remove("step").map(|step| step as u64);
     values.extend(timing.iter().map(|(name, value)| ((*name).to_owned(), *value)));
     Event::Metrics { step, values }
+}
+
+/// The losses of the last line of `metrics.jsonl` as the stage's results.
+fn result_event(line: &str) -> Event {
+    let mut values: BTreeMap<String, f64> = serde_json::from_str(line).unwrap_or_default();
+    values.retain(|name, _| name.contains("loss") || name.contains("perplexity"));
+    Event::Metrics { step: None, values }
 }
 
 /// The step of the last evaluation.

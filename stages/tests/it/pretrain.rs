@@ -34,12 +34,14 @@ fn a_model_learns_from_random_weights_and_every_evaluation_is_written_down() {
     for row in &rows {
         let perplexity = row["valid_perplexity"].as_f64().unwrap();
         assert!((perplexity.ln() - row["valid_loss"].as_f64().unwrap()).abs() < 1e-9);
-        assert!(row["train_loss"].is_f64() && row["step"].is_u64());
+        let train_loss = row["train_loss"].as_f64().unwrap();
+        assert!((train_loss / perplexity.ln() - 1.0).abs() < 0.3, "{row}");
+        assert!(row["step"].is_u64());
         assert!(row.get("train_seconds").is_none(), "times are no part of an artifact");
     }
     assert_eq!(rows[5]["learning_rate"], 0.0);
     let told = done.events.iter().filter(|event| event["values"]["valid_loss"].is_f64());
-    assert_eq!(told.count(), 6);
+    assert_eq!(told.count(), 7, "after each epoch, and as the result");
     let config = done.json("model/config.json");
     assert_eq!(config["architectures"][0], "RobertaForMaskedLM");
     assert_eq!(config["max_position_embeddings"], 42);
