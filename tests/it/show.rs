@@ -135,7 +135,7 @@ fn control_characters_never_reach_the_terminal() {
 #[test]
 fn json_is_an_outline() {
     assert_eq!(see("{\"a\":[1,2.5],\"b\":\"x\"}"), "x: JSON, 21 B\na  [1, 2.5000]\nb  x\n");
-    assert_eq!(see("{\n  \"a\": 1\n}\n"), "x: JSON, 13 B\n{\n  \"a\": 1\n}\n");
+    assert_eq!(see("{\n  \"a\": 1\n}\n"), "x: JSON, 13 B\na  1\n");
     assert_eq!(data("{\"a\": 1}")["value"], json!({"a": 1}));
 }
 
