@@ -12,7 +12,7 @@
 //!   for only to explain an end without a result; nothing needs its accounting.
 //! - A submission is noted in the folder under a name that is used once, before it is made. An
 //!   engine that comes back, or was told that the submission failed when it did not, finds the
-//!   job by that name ([`clerk`]).
+//!   job by that name (`clerk`).
 //! - Who finds another name in the folder than its own, or no folder, stops: a job that was given
 //!   up, a copy on a node that the scheduler took for dead. So two never compute in one folder.
 //! - Nothing of this enters a key or, but for the machine's name and the seconds, a record.
