@@ -126,7 +126,7 @@ impl Error {
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
             Error::NoRow { .. } => Some(
-                "`pipe show ingest:test` shows ids; what has not run yet has no rows".to_owned(),
+                "`pipe show ingest:train` and `ingest:test` show ids; what has not run yet has no rows".to_owned(),
             ),
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())

@@ -24,6 +24,11 @@ impl Live {
         Live { area: MultiProgress::new(), stages: BTreeMap::new() }
     }
 
+    /// How many columns the terminal has.
+    pub fn width(&self) -> usize {
+        usize::from(console::Term::stderr().size().1)
+    }
+
     /// A new line, in place of the one that the stage may have already.
     pub fn start(&mut self, stage: &str) {
         self.end(stage);

@@ -194,10 +194,29 @@ impl RunView {
 
     fn line(&self, line: &str) {
         match &self.live {
-            Some(live) => live.line(line),
+            Some(live) => broken(line, live.width()).iter().for_each(|line| live.line(line)),
             None => talk(line),
         }
     }
+}
+
+/// A line as lines that fit on the terminal, broken between words; what goes on is moved in.
+fn broken(line: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    if console::measure_text_width(line) <= width || line.starts_with(' ') {
+        return vec![line.to_owned()];
+    }
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in line.split_inclusive(' ') {
+        let Some(last) = lines.last_mut() else { continue };
+        let wide = console::measure_text_width(format!("{last}{word}").trim_end());
+        if wide > width && !last.trim().is_empty() {
+            lines.push(format!("{INDENT}{word}"));
+        } else {
+            last.push_str(word);
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// A reader that has gone away does not end the run.
@@ -206,4 +225,19 @@ fn print_json(event: &RunEvent) {
     let line = serde_json::to_string(event).unwrap_or_default();
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::broken;
+
+    #[test]
+    fn a_long_line_breaks_between_words_and_color_takes_no_room() {
+        let line = "\u{1b}[1mfinetune\u{1b}[0m  epoch 1: train_loss 0.7, valid_loss 0.8";
+        let expected =
+            ["\u{1b}[1mfinetune\u{1b}[0m  epoch 1:", "    train_loss 0.7,", "    valid_loss 0.8"];
+        assert_eq!(broken(line, 20), expected);
+        assert_eq!(broken("short enough", 20), ["short enough"]);
+        assert_eq!(broken("averyveryverylongwordindeed", 8), ["averyveryverylongwordindeed"]);
+    }
 }
