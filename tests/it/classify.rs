@@ -135,8 +135,9 @@ fn a_csv_file_of_three_labels_becomes_a_fine_tuned_classifier_with_a_report() {
     project.write("news.csv", &news(","));
     let model = format!("{}/models/small-roberta", env!("CARGO_MANIFEST_DIR"));
     project.pipe(&["init", "--model", &model]).expect_code(0);
-    project.pipe(&["run", "--set", "finetune.epochs=2"]).expect_code(0);
-    let set = ["--set", "finetune.epochs=2"];
+    // This one has no weights.
+    let set = ["--set", "finetune.epochs=2", "--set", "finetune.init=auto"];
+    project.pipe(&[&["run"][..], &set].concat()).expect_code(0);
     let texts = ["classify", "--json", "the goal of the year", "a new soup"];
     let said = lines(&project.pipe(&[&texts[..], &set].concat()).expect_code(0).stdout);
     for row in &said {
