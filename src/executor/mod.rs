@@ -13,8 +13,8 @@
 //! # What another executor would need
 //!
 //! Three things, all of which `slurm` has: a folder that both sides see, a command that starts
-//! `pipe job FOLDER` there, and a way to ask what became of it. On paper, from reading their
-//! interfaces; neither has been built:
+//! `pipe job FOLDER` there, and a way to ask what became of it. On paper; neither has been built or
+//! tried:
 //!
 //! - **Kubernetes.** A `batch/v1` Job whose pod mounts the store (a `ReadWriteMany` volume) at the
 //!   same path and runs `pipe job FOLDER`. `metadata.name`, which a namespace has once, takes the
