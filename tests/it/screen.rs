@@ -17,6 +17,7 @@ struct Session {
 }
 
 const PIPELINE: &str = r#"vars: {seed: 1}
+remotes: {shelf: shelf}
 stages:
   ingest:
     inputs: {train: data/train.jsonl, test: data/test.jsonl}
@@ -141,7 +142,8 @@ fn looking_into_what_was_made() {
     session.pipe("cache ls").pipe("cache show count:lines").pipe("cache cat count:lines");
     session.pipe("cache show --record count:lines").pipe("cache du").pipe("cache verify");
     session.pipe("cache gc --dry-run").pipe("why-row sample_3").pipe("report").pipe("stages");
-    session.pipe("stages split");
+    session.pipe("stages split").pipe("push --remote shelf").pipe("push --remote shelf");
+    session.pipe("pull --dry-run --remote shelf").pipe("push --remote shelff");
     session.expect();
 }
 
@@ -197,6 +199,8 @@ fn every_command_explains_itself() {
         "stages",
         "doctor",
         "schema",
+        "push",
+        "pull",
         "completions",
         "man",
     ];
