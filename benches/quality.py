@@ -32,18 +32,23 @@ VARIANTS = {
     "mean": ["finetune.pooling=mean"],
     "r-drop": ["finetune.r_drop=1"],
     "layer-decay": ["finetune.layer_decay=0.8"],
+    # The bundled encoder and its shape from random weights, each at the rate that was the best on
+    # the first division; and `--model` after more pretraining on tweets (`--adapted`).
+    "bundled": ["model=models/tweet-encoder", "finetune.learning_rate=1e-4"],
+    "random": ["model=models/tweet-encoder", "finetune.init=random", "finetune.learning_rate=2e-4"],
+    "adapted": ["model=ADAPTED"],
 }
 PIPELINE = """
-vars: {{seed: 1, labels: [NOT_SARCASM, SARCASM]}}
+vars: {{seed: 1, model: {model}, labels: [NOT_SARCASM, SARCASM]}}
 stages:
   ingest:
     inputs: {{train: {train}, test: {valid}}}
     params: {{labels: "${{labels}}", remove: ["@USER"]}}
   tokenize:
-    inputs: {{train: ingest:train, valid: ingest:test, model: {model}}}
+    inputs: {{train: ingest:train, valid: ingest:test, model: "${{model}}"}}
     params: {{labels: "${{labels}}", context: 0}}
   finetune:
-    inputs: {{train: tokenize:train, valid: tokenize:valid, model: {model}}}
+    inputs: {{train: tokenize:train, valid: tokenize:valid, model: "${{model}}"}}
     params: {{epochs: 4, batch_size: 32, learning_rate: 5.0e-5, seed: "${{seed}}"}}
   predict:
     inputs: {{valid: tokenize:valid, model: finetune:model}}
@@ -78,7 +83,9 @@ def ours(options, seed, division, settings):
     (project / "pipeline.yaml").write_text(PIPELINE.format(
         train=part("train"), valid=part("valid"), model=json.dumps(options.model)))
     at = ["-C", project, "--cache", options.work / "cache"]
-    arguments = [word for setting in [f"seed={seed}", *settings] for word in ("--set", setting)]
+    places = {"model=models/tweet-encoder": f"model={ROOT / 'models/tweet-encoder'}", "model=ADAPTED": f"model={options.adapted}"}
+    settings = [f"seed={seed}", *(places.get(setting, setting) for setting in settings)]
+    arguments = [word for setting in settings for word in ("--set", setting)]
     subprocess.run([options.pipe, "run", *at, *arguments], check=True)
     cat = [options.pipe, "cache", "cat", "predict:valid", *at, *arguments]
     return subprocess.run(cat, check=True, capture_output=True, text=True).stdout
@@ -123,6 +130,11 @@ def f1(rows):
     hits = sum(gold and said for gold, said in rows)
     said, gold = sum(said for _, said in rows), sum(gold for gold, _ in rows)
     return 2 * hits / max(said + gold, 1)
+
+
+def macro_f1(rows):
+    """The mean of both labels' F1."""
+    return (f1(rows) + f1([(not gold, not said) for gold, said in rows])) / 2
 
 
 def accuracy(rows):
@@ -190,10 +202,11 @@ def spread(values):
 def table(title, runs, against):
     """Runs: name to {seed: rows of (gold, said)}."""
     print(f"\n{title}\n")
-    print(f"| | n | accuracy | F1 | accuracy − {against} | F1 − {against} | right alone | p |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"| | n | accuracy | F1 | macro F1 | accuracy − {against} | F1 − {against} | right alone | p |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, found in runs.items():
-        cells = [name, str(len(found)), spread([accuracy(it) for it in found.values()]), spread([f1(it) for it in found.values()])]
+        metrics = (accuracy, f1, macro_f1)
+        cells = [name, str(len(found)), *(spread([metric(it) for it in found.values()]) for metric in metrics)]
         seeds = [seed for seed in found if seed in runs[against]]
         if name != against and seeds:
             first, second = [runs[against][seed] for seed in seeds], [found[seed] for seed in seeds]
@@ -223,16 +236,17 @@ def report(options):
         results.setdefault(name, {})[int(seed)] = read(path)
     members = [results["base"][1], *results.pop("members", {}).values()]
     runs = {name: {seed: decided(rows) for seed, rows in found.items()} for name, found in results.items()}
-    names = ["base", *sorted(name for name in runs if name != "base")]
-    runs = {name: runs[name] for name in names}
-    for metric, name in ((accuracy, "accuracy"), (f1, "F1")):
+    against = options.against
+    wanted = [name for name in sorted(runs) if not options.only or name in options.only]
+    runs = {name: runs[name] for name in [against, *(name for name in wanted if name != against)]}
+    for metric, name in ((accuracy, "accuracy"), (f1, "F1")) if not options.only else ():
         runs[f"base, threshold for {name}"] = {seed: cross_fitted(rows, metric) for seed, rows in results["base"].items()}
-    table("All validation rows, five divisions of 500", runs, "base")
+    table("All validation rows, five divisions of 500", runs, against)
     clean = {seed: without_relatives(options, seed) for seed in SEEDS}
     kept = {name: {seed: [rows[i] for i in clean[seed]] for seed, rows in found.items()} for name, found in runs.items()}
     sizes = ", ".join(str(len(rows)) for rows in clean.values())
-    table(f"Only rows without a relative in the training part ({sizes})", kept, "base")
-    if len(members) > 1:
+    table(f"Only rows without a relative in the training part ({sizes})", kept, against)
+    if len(members) > 1 and not options.only:
         singles = [decided(rows) for rows in members]
         ensemble = decided(averaged(members))
         print(f"\nDivision 1, {len(members)} seeds: single {spread([accuracy(it) for it in singles])} accuracy, "
@@ -249,6 +263,9 @@ parser.add_argument("--python", default=sys.executable)
 parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
 parser.add_argument("--peer", default=str(ROOT.parent / "shared/tools/hf_finetune.py"))
 parser.add_argument("--model")
+parser.add_argument("--adapted", help="the model folder of the variant `adapted`")
+parser.add_argument("--against", default="base", help="of the report: what differences are from")
+parser.add_argument("--only", type=lambda text: text.split(","), help="of the report: these rows alone")
 parser.add_argument("--train", required=True, help="labelled examples, JSONL with label, response, context")
 parser.add_argument("--work", required=True, type=Path)
 parser.add_argument("--variants", default="base,peer,again,context-1,mean,members", type=lambda text: text.split(","),

@@ -293,6 +293,13 @@ fn requested() -> Map<String, Value> {
         ),
         ("array_limit", described("how many of an array run at once", whole())),
         ("late_files", text("how long a file may take to be seen on another host: 60s")),
+        (
+            "transfer",
+            described(
+                "how files get to a node: a file system that all share, or the run's remote",
+                json!({"enum": ["shared", "remote"]}),
+            ),
+        ),
         ("options", described("further options of sbatch and srun", options)),
     ];
     named.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()

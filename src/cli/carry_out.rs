@@ -15,8 +15,10 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::executor::choice::{Executors, choose, places_elsewhere};
 use crate::file_error::FileError;
-use crate::pipeline::{ExecutorName, Overrides, Pipeline};
+use crate::pipeline::{ExecutorName, Overrides, Pipeline, Transfer};
 use crate::plan::Plan;
+use crate::remote::RemoteError;
+use crate::remote::settings::Trust;
 use crate::run::event::{RunEvent, Summary};
 use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
@@ -102,7 +104,6 @@ impl CarryOutOptions {
         let (sender, receiver) = channel();
         signals::forward(sender.clone()).map_err(Error::Signals)?;
         let binary = binary()?;
-        let executor = Executors::new(&binary, &project.store);
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let Wanted { keep_going, forced, overwrite_published, only, resources, sweep } = wanted;
         let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
@@ -120,6 +121,12 @@ impl CarryOutOptions {
             true => None,
             false => project.remote_of_run(self.remote.as_deref())?.map(Arc::new),
         };
+        if travels(&project.pipeline) {
+            let what = "`slurm: {transfer: remote}` sends the files of stages";
+            let remote = remote.as_ref().ok_or(RemoteError::Needed { what })?;
+            remote.settings.check(|trust| trust == Trust::Both)?;
+        }
+        let executor = Executors::new(&binary, &project.store, remote.clone());
         let setting = Setting {
             binary: &binary,
             project: &project.pipeline.root,
@@ -149,6 +156,14 @@ impl CarryOutOptions {
         }
         Ok(summary)
     }
+}
+
+/// Whether the files of some stage go to a node by way of a remote.
+pub(super) fn travels(pipeline: &Pipeline) -> bool {
+    pipeline.stages.iter().any(|stage| {
+        stage.handling.executor == Some(ExecutorName::Sbatch)
+            && stage.handling.request.transfer == Some(Transfer::Remote)
+    })
 }
 
 /// This program, which runs the built-in stages.

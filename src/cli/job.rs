@@ -6,8 +6,13 @@ use clap::Args;
 
 use crate::cli::carry_out::binary;
 use crate::error::Error;
+use crate::executor::ExecutorError;
+use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::by_remote::{self, ByRemote};
 use crate::executor::slurm::on_node::{self, OnNode};
+use crate::executor::slurm::parcel::Spec;
 use crate::exit::Exit;
+use crate::pipeline::remotes::load_config;
 
 #[derive(Debug, Args)]
 pub struct JobOptions {
@@ -18,10 +23,20 @@ pub struct JobOptions {
     /// Events go to standard output
     #[arg(long)]
     to_stdout: bool,
+    /// The remote by way of which the stage travels; PATH is its parcel's name
+    #[arg(long, value_name = "REMOTE", conflicts_with = "to_stdout")]
+    from: Option<String>,
 }
 
 pub fn execute(options: &JobOptions) -> Result<Exit, Error> {
-    let JobOptions { name, path, to_stdout } = options;
+    let JobOptions { name, path, to_stdout, from } = options;
+    if let Some(from) = from {
+        let spec = Spec::parse(from).ok_or(SlurmError::NoSpec).map_err(ExecutorError::from)?;
+        let remote = spec.open(load_config()?)?;
+        let parcel = path.to_string_lossy();
+        by_remote::execute(&ByRemote { remote: &remote, name, parcel: &parcel }, &binary()?)?;
+        return Ok(Exit::Done);
+    }
     let what = OnNode { name: name.clone(), path: path.clone(), to_stdout: *to_stdout };
     Ok(if on_node::execute(&what, &binary()?)? { Exit::Done } else { Exit::Failed })
 }

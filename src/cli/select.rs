@@ -33,7 +33,8 @@ pub struct SelectOptions {
         value_name = "STAGE",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = NAMED
+        default_missing_value = NAMED,
+        conflicts_with = "submit"
     )]
     force: Vec<String>,
 }

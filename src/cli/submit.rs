@@ -1,34 +1,77 @@
-//! `pipe run --submit`: the whole stale part of the pipeline into Slurm's queue, and back to the
-//! prompt. And what the jobs do then that a plain run does not.
+//! `pipe run --submit` and `pipe sweep --submit`: all that is not up to date into Slurm's queue, and
+//! back to the prompt. And what the jobs do then that a plain run does not.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::cli::Globals;
-use crate::cli::carry_out::binary;
+use crate::cli::carry_out::{binary, travels};
 use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;
 use crate::error::Error;
+use crate::executor::ExecutorError;
 use crate::executor::slurm::graph::{Command, SubmittedJob, definitions, submit};
+use crate::executor::slurm::{LATE_FILES, SlurmError};
 use crate::exit::Exit;
 use crate::file_error::FileError;
-use crate::pipeline::Overrides;
+use crate::pipeline::{ExecutorName, Overrides, Pipeline};
 use crate::plan::Plan;
 use crate::sources::Sources;
 
-/// Submits what is not up to date.
+#[derive(Debug, Args)]
+pub struct SubmitOptions {
+    /// Put all that is not up to date into Slurm's queue at once, and return; the jobs keep their
+    /// order by themselves
+    #[arg(long, conflicts_with_all = ["dry_run", "keep_going", "only"])]
+    pub submit: bool,
+    /// In such a job: what the stage was when it was submitted
+    #[arg(long, hide = true, requires = "only")]
+    defined: Option<String>,
+}
+
+impl SubmitOptions {
+    /// The engine goes away: nothing is left to run here.
+    pub fn choose_executors(&self, pipeline: &mut Pipeline) {
+        for stage in pipeline.stages.iter_mut().filter(|_| self.submit) {
+            stage.handling.executor = Some(ExecutorName::Sbatch);
+        }
+    }
+
+    /// The plan, which of a submitted stage may still change: its makers have run, but on a network
+    /// file system their records may come into sight a little later.
+    pub fn plan_in_job(
+        &self,
+        plan: Plan,
+        only: Option<&BTreeSet<String>>,
+        project: &Project,
+        selected: &BTreeSet<usize>,
+        sources: &Sources,
+    ) -> Result<Plan, Error> {
+        let (Some(defined), Some(only)) = (&self.defined, only) else { return Ok(plan) };
+        let late = project.pipeline.stages.iter().find_map(|it| it.handling.request.late_files);
+        let late = late.unwrap_or(LATE_FILES);
+        check_in_job(defined, only, selected, project, sources, plan, late)
+    }
+}
+
+/// Submits what is not up to date. `words` are the command of the jobs and its arguments.
 pub fn execute(
     plan: &Plan,
     project: &Project,
-    (globals, overrides): (&Globals, &Overrides),
+    (globals, overrides, words): (&Globals, &Overrides, &[&str]),
     sources: &Sources,
     selected: &BTreeSet<usize>,
     (console, json): (&Console, bool),
 ) -> Result<Exit, Error> {
+    if travels(&project.pipeline) {
+        return Err(ExecutorError::from(SlurmError::SubmitShared).into());
+    }
     let defined = definitions(&project.pipeline, &project.graph, selected, sources)
         .map_err(|error| project.plan_error(error))?;
-    let arguments = arguments(project, globals, overrides)?;
+    let arguments = arguments(project, globals, overrides, words)?;
     let store = &project.store;
     let (binary, jobs, logs) =
         (binary()?, store.jobs_folder(), store.logs_folder().join("submitted"));
@@ -48,6 +91,7 @@ fn arguments(
     project: &Project,
     globals: &Globals,
     overrides: &Overrides,
+    words: &[&str],
 ) -> Result<Vec<String>, Error> {
     let text = |path: &std::path::Path| {
         path.to_str()
@@ -59,7 +103,8 @@ fn arguments(
     if globals.verbose {
         arguments.push("--verbose".to_owned());
     }
-    arguments.extend(["run", "--executor", "local", "--jobs", "1"].map(str::to_owned));
+    let local = ["--executor", "local", "--jobs", "1"];
+    arguments.extend(words.iter().chain(&local).map(|word| (*word).to_owned()));
     if let Some(profile) = &overrides.profile {
         arguments.extend(["--profile".to_owned(), profile.clone()]);
     }
@@ -69,9 +114,8 @@ fn arguments(
     Ok(arguments)
 }
 
-/// In a job: whether the stage is what was submitted. Its makers have run, so it may be planned; on
-/// a network file system their records may come into sight a little later.
-pub fn check_in_job(
+/// Whether the stage is what was submitted.
+fn check_in_job(
     defined: &str,
     only: &BTreeSet<String>,
     selected: &BTreeSet<usize>,

@@ -6,6 +6,8 @@ use clap::Args;
 
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
 use crate::cli::project::{Project, pipeline_file, use_store};
+use crate::cli::select::check_only;
+use crate::cli::submit::{self, SubmitOptions};
 use crate::cli::{Globals, OverrideOptions, key_and_value};
 use crate::console::Console;
 use crate::error::Error;
@@ -48,6 +50,11 @@ pub struct SweepOptions {
     /// Print the table as comma-separated values, with all metrics
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// In a submitted job: its stage
+    #[arg(long, hide = true)]
+    only: Vec<String>,
+    #[command(flatten)]
+    submit: SubmitOptions,
     #[command(flatten)]
     pub carry_out: CarryOutOptions,
 }
@@ -69,16 +76,29 @@ pub fn execute(
     let loaded = load_combinations(&file, &overrides, combinations, keys, &options.what)?;
     let (pipeline, rows) = combine(loaded, keys);
     let mut project = Project::of(globals, pipeline)?;
+    options.submit.choose_executors(&mut project.pipeline);
     options.carry_out.choose_executors(&mut project.pipeline);
     check_metric(&asked, &rows, &project)?;
     let sources = options.carry_out.sources(&project);
-    let selected = project.select(&[])?;
+    let selected = project.select(&options.only)?;
     let resources = options.carry_out.resources(&project, &selected)?;
     let _in_use = match options.dry_run {
         true => None,
         false => Some(use_store(&project.store, console)?),
     };
     let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
+    if options.submit.submit {
+        let what = options.what.iter().map(String::as_str);
+        let words: Vec<&str> = ["sweep"].into_iter().chain(what).collect();
+        let (who, view) = ((globals, &overrides, &words[..]), (console, options.carry_out.json));
+        return submit::execute(&plan, &project, who, &sources, &selected, view);
+    }
+    let only: Option<BTreeSet<String>> =
+        (!options.only.is_empty()).then(|| options.only.iter().cloned().collect());
+    let plan = options.submit.plan_in_job(plan, only.as_ref(), &project, &selected, &sources)?;
+    if let Some(only) = &only {
+        check_only(&plan, only, &project.pipeline, &project.graph)?;
+    }
     if options.dry_run {
         console.sweep_plan(&plan, &project.pipeline, &rows, options.carry_out.json)?;
         return Ok(Exit::Done);
@@ -88,14 +108,18 @@ pub fn execute(
         keep_going: !options.fail_fast,
         forced: BTreeSet::new(),
         overwrite_published: false,
-        only: None,
+        only,
         resources,
         sweep: Some(LoggedSweep::of(&asked, &rows, &project.pipeline)),
     };
+    let in_job = wanted.only.is_some();
     let on_screen = (console, &overrides);
     let mut report = |event: &RunEvent| seen.take(event);
     let summary =
         options.carry_out.carry_out(plan, wanted, &project, &sources, on_screen, &mut report)?;
+    if in_job {
+        return Ok(Exit::of_run(&summary));
+    }
     let table = tabulate(&asked, &seen, &rows, &project, console);
     console.sweep_table(&table, options.carry_out.json, options.csv)?;
     Ok(Exit::of_run(&summary))

@@ -1,7 +1,7 @@
 //! Which executor a stage goes to: what the command line says, or the stage, or the pipeline.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::executor::local::Local;
 use crate::executor::slurm::attached::Attached;
@@ -9,6 +9,7 @@ use crate::executor::slurm::detached::Detached;
 use crate::executor::{Executor, ExecutorError, Process, Task};
 use crate::key::Key;
 use crate::pipeline::{ExecutorName, Pipeline};
+use crate::remote::Remote;
 use crate::run::units::GPU;
 use crate::store::Store;
 
@@ -62,23 +63,26 @@ fn cores(text: &str) -> Option<usize> {
 pub struct Executors {
     binary: PathBuf,
     store: Store,
+    /// For stages whose files travel by way of it.
+    remote: Option<Arc<Remote>>,
     local: Local,
     detached: OnceLock<Detached>,
 }
 
 impl Executors {
     /// `binary` is this program.
-    pub fn new(binary: &Path, store: &Store) -> Executors {
+    pub fn new(binary: &Path, store: &Store, remote: Option<Arc<Remote>>) -> Executors {
         Executors {
             binary: binary.to_owned(),
             store: store.clone(),
+            remote,
             local: Local::new(binary),
             detached: OnceLock::new(),
         }
     }
 
     fn detached(&self) -> &Detached {
-        self.detached.get_or_init(|| Detached::new(&self.store, &self.binary))
+        self.detached.get_or_init(|| Detached::new(&self.store, &self.binary, self.remote.clone()))
     }
 }
 

@@ -40,7 +40,7 @@ pub use document::{STAGE_KEYS, TOP_KEYS};
 pub use handling::Handling;
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
-pub use request::{ExecutorName, REQUEST_KEYS, Request};
+pub use request::{ExecutorName, REQUEST_KEYS, Request, Transfer};
 pub use sets::input_and_entry;
 
 use crate::remote::settings::Declared;

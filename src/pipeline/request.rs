@@ -48,6 +48,16 @@ impl fmt::Display for ExecutorName {
     }
 }
 
+/// How the files of a stage get to its node and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transfer {
+    /// Both see the store, at the same path.
+    #[default]
+    Shared,
+    /// By way of the run's remote.
+    Remote,
+}
+
 /// What is asked of the scheduler. What is not said is left to its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -67,12 +77,14 @@ pub struct Request {
     pub array_limit: Option<u32>,
     /// How long a file that must be there may take to be seen.
     pub late_files: Option<Duration>,
+    /// How the files of a stage get to its node and back.
+    pub transfer: Option<Transfer>,
     /// Handed on as they are.
     pub options: Vec<String>,
 }
 
 /// The keys of `resources` that count nothing.
-pub const REQUEST_KEYS: [&str; 9] = [
+pub const REQUEST_KEYS: [&str; 10] = [
     "cpus",
     "memory",
     "time",
@@ -81,6 +93,7 @@ pub const REQUEST_KEYS: [&str; 9] = [
     "requeue",
     "array_limit",
     "late_files",
+    "transfer",
     "options",
 ];
 
@@ -119,6 +132,7 @@ impl Request {
             requeue: self.requeue.or(defaults.requeue),
             array_limit: self.array_limit.or(defaults.array_limit),
             late_files: self.late_files.or(defaults.late_files),
+            transfer: self.transfer.or(defaults.transfer),
             options,
         }
     }
@@ -148,6 +162,16 @@ impl Request {
             "late_files" => (
                 duration(value).map(|time| self.late_files = Some(time)),
                 "a duration such as `60s`".to_owned(),
+            ),
+            "transfer" => (
+                word(value)
+                    .and_then(|word| match word.as_str() {
+                        "shared" => Some(Transfer::Shared),
+                        "remote" => Some(Transfer::Remote),
+                        _ => None,
+                    })
+                    .map(|transfer| self.transfer = Some(transfer)),
+                "`shared` (a file system that the nodes share) or `remote`".to_owned(),
             ),
             "partition" => (
                 word(value).map(|name| self.partition = Some(name)),

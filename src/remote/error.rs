@@ -20,6 +20,13 @@ pub enum Trouble {
     Failed(String),
     #[error("`{name}` is damaged there")]
     Damaged { name: String },
+    #[error("`{name}` there is not signed with this side's secret")]
+    Unsigned { name: String },
+    #[error("`{name}` is not there")]
+    Absent { name: String },
+    /// What another machine said of it.
+    #[error("the node says: {0}")]
+    Refused(String),
     /// Moving it takes longer than a run may wait.
     #[error("it is slow: a result takes longer to come than to compute")]
     TooSlow,
@@ -37,7 +44,9 @@ impl Trouble {
         match self {
             Trouble::Silent(_) | Trouble::Denied(_) | Trouble::Failed(_) | Trouble::TooSlow => true,
             Trouble::ReadOnly | Trouble::Full(_) => true,
-            Trouble::Damaged { .. } | Trouble::DamagedHere(_) | Trouble::Here(_) => false,
+            Trouble::Damaged { .. } | Trouble::Unsigned { .. } => false,
+            Trouble::Absent { .. } | Trouble::Refused(_) => false,
+            Trouble::DamagedHere(_) | Trouble::Here(_) => false,
         }
     }
 }
@@ -59,6 +68,8 @@ pub enum RemoteError {
     NotTrusted { name: String, trust: &'static str },
     #[error("remote `{name}`: {trouble}")]
     Trouble { name: String, trouble: Trouble, without_credentials: bool },
+    #[error("{what} by way of a remote, and this run has none")]
+    Needed { what: &'static str },
     #[error(transparent)]
     Here(#[from] FileError),
 }
@@ -93,6 +104,11 @@ impl RemoteError {
                 Some("build it with `--features remotes`, which is on by default".to_owned())
             }
             RemoteError::Settings { .. } => None,
+            RemoteError::Needed { .. } => Some(
+                "name one that may be pulled from and pushed to, `--remote NAME`; or put the store on \
+                 a file system that all nodes share, and leave `transfer` out"
+                    .to_owned(),
+            ),
             RemoteError::NotTrusted { .. } => Some("`trust: both` allows both ways".to_owned()),
             RemoteError::Trouble { without_credentials: true, .. } => Some(
                 "no credentials were found: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \

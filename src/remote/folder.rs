@@ -138,11 +138,17 @@ impl Bucket for Folder {
         })
     }
 
+    fn remove(&self, name: &str) -> Result<(), Trouble> {
+        let (root, path) = (self.root.clone(), self.root.join(name));
+        self.call(move || disk::remove_file(&path).or_else(|error| not_there(error, &path, &root)))
+    }
+
     fn upload(
         &self,
         name: &str,
         file: &Path,
         digest: Digest,
+        _notes: &Path,
         meter: &Meter,
     ) -> Result<(), Trouble> {
         let (root, path, file) = (self.root.clone(), self.root.join(name), file.to_owned());

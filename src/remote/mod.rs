@@ -6,6 +6,7 @@
 //! objects/ab/<digest>.tree         a folder's listing, written after its files
 //! records/ab/<key>.json            what a run of that key produced, written last
 //! records/ab/<key>.<digest>.sig    the signature of the record with that digest
+//! jobs/<name>.json                 what travels to a node that does not see the store, and back
 //! tmp/                             of a folder: what is not written whole yet
 //! ```
 //!
@@ -23,6 +24,7 @@ mod folder;
 #[cfg(feature = "remotes")]
 mod object;
 pub mod parallel;
+mod parcels;
 mod partial;
 pub mod pull;
 pub mod push;
@@ -62,9 +64,19 @@ pub trait Bucket: Send + Sync {
     /// Writes a small object, over what is there.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble>;
 
-    /// Uploads a file if its bytes have this digest, whole or not at all.
-    fn upload(&self, name: &str, file: &Path, digest: Digest, meter: &Meter)
-    -> Result<(), Trouble>;
+    /// Removes a small object, if it is there.
+    fn remove(&self, name: &str) -> Result<(), Trouble>;
+
+    /// Uploads a file if its bytes have this digest, whole or not at all. `notes` is a folder for
+    /// what a later upload needs to know to go on where this one is broken off.
+    fn upload(
+        &self,
+        name: &str,
+        file: &Path,
+        digest: Digest,
+        notes: &Path,
+        meter: &Meter,
+    ) -> Result<(), Trouble>;
 }
 
 /// Takes the bytes of a download.

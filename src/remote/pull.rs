@@ -149,7 +149,7 @@ impl Remote {
     }
 
     /// One object into the store.
-    fn file(
+    pub(super) fn file(
         &self,
         file: TreeFile,
         store: &Store,

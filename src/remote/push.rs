@@ -67,7 +67,8 @@ impl Remote {
             meter(size)?;
             return Ok(false);
         }
-        self.bucket.upload(&name, &store.object(content), content.digest, meter)?;
+        let (file, notes) = (store.object(content), store.partial_folder());
+        self.bucket.upload(&name, &file, content.digest, &notes, meter)?;
         Ok(true)
     }
 

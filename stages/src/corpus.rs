@@ -10,13 +10,13 @@ use crate::lines::{LineReader, is_blank, json_problem, too_long_problem, utf8_pr
 use crate::params::{Default, ParamKind, ParamSpec};
 
 /// The parameter that says what kind of file it is.
-pub const FORMAT: ParamSpec = ParamSpec {
-    name: "format",
-    kind: ParamKind::Choice(&["auto", "text", "jsonl"]),
-    default: Default::Text("auto"),
-    doc: "a text a line, or JSON lines with a field `text`; `auto`: JSON lines where the first \
+pub const FORMAT: ParamSpec = ParamSpec::new(
+    "format",
+    ParamKind::Choice(&["auto", "text", "jsonl"]),
+    Default::Text("auto"),
+    "a text a line, or JSON lines with a field `text`; `auto`: JSON lines where the first \
           line is an object with that field",
-};
+);
 
 /// What the stages need of a JSON line.
 #[derive(Deserialize)]

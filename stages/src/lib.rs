@@ -50,6 +50,7 @@ pub mod tokenize;
 #[cfg(feature = "model")]
 pub mod train;
 pub mod train_tokenizer;
+mod training;
 
 use std::path::Path;
 

@@ -16,6 +16,17 @@ pub struct ParamSpec {
     pub doc: &'static str,
 }
 
+impl ParamSpec {
+    pub const fn new(
+        name: &'static str,
+        kind: ParamKind,
+        default: Default,
+        doc: &'static str,
+    ) -> ParamSpec {
+        ParamSpec { name, kind, default, doc }
+    }
+}
+
 /// The type and range of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ParamKind {
@@ -100,6 +111,14 @@ impl Default {
 }
 
 impl ParamKind {
+    pub const fn int(min: i64, max: i64) -> ParamKind {
+        ParamKind::Int { min, max }
+    }
+
+    pub const fn float(min: f64, max: f64) -> ParamKind {
+        ParamKind::Float { min, max }
+    }
+
     /// What is expected, in words: "a whole number from 1 to 100".
     pub fn expected(&self) -> String {
         let range = |min: f64, max: f64| match (min == f64::MIN, max == f64::MAX) {

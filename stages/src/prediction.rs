@@ -26,31 +26,31 @@ pub struct Prediction {
 }
 
 /// The output of a stage that predicts the examples of its input `test`.
-pub const PREDICTIONS: OutputSpec = OutputSpec {
-    name: "predictions",
-    file: "predictions.jsonl",
-    kind: Kind::File,
-    given: Some("test"),
-    doc: "label and probabilities of each example of `test`, in its order",
-};
+pub const PREDICTIONS: OutputSpec = OutputSpec::new(
+    "predictions",
+    "predictions.jsonl",
+    Kind::File,
+    "label and probabilities of each example of `test`, in its order",
+)
+.given("test");
 
 /// Beside [`PREDICTIONS`].
-pub const ANSWER: OutputSpec = OutputSpec {
-    name: "answer",
-    file: "answer.txt",
-    kind: Kind::File,
-    given: Some("test"),
-    doc: "a line `id,LABEL` for each example of `test`, in its order",
-};
+pub const ANSWER: OutputSpec = OutputSpec::new(
+    "answer",
+    "answer.txt",
+    Kind::File,
+    "a line `id,LABEL` for each example of `test`, in its order",
+)
+.given("test");
 
 /// The same as [`PREDICTIONS`] for the input `valid`.
-pub const VALID: OutputSpec = OutputSpec {
-    name: "valid",
-    file: "valid.jsonl",
-    kind: Kind::File,
-    given: Some("valid"),
-    doc: "label and probabilities of each example of `valid`",
-};
+pub const VALID: OutputSpec = OutputSpec::new(
+    "valid",
+    "valid.jsonl",
+    Kind::File,
+    "label and probabilities of each example of `valid`",
+)
+.given("valid");
 
 /// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
 const SUM_TOLERANCE: f64 = 1e-3;

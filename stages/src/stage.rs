@@ -82,6 +82,23 @@ pub struct InputSpec {
     pub doc: &'static str,
 }
 
+impl InputSpec {
+    /// One that has to be wired.
+    pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
+        InputSpec { name, required: true, kind, many: false, doc }
+    }
+
+    /// One that may be left out.
+    pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
+        InputSpec { name, required: false, kind, many: false, doc }
+    }
+
+    /// Any number of such, or none.
+    pub const fn many(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
+        InputSpec { name, required: false, kind, many: true, doc }
+    }
+}
+
 /// An output of a built-in stage.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputSpec {
@@ -92,6 +109,22 @@ pub struct OutputSpec {
     /// Exists only if this input is wired.
     pub given: Option<&'static str>,
     pub doc: &'static str,
+}
+
+impl OutputSpec {
+    pub const fn new(
+        name: &'static str,
+        file: &'static str,
+        kind: Kind,
+        doc: &'static str,
+    ) -> OutputSpec {
+        OutputSpec { name, file, kind, given: None, doc }
+    }
+
+    /// The same, where it exists only if this input is wired.
+    pub const fn given(self, input: &'static str) -> OutputSpec {
+        OutputSpec { given: Some(input), ..self }
+    }
 }
 
 /// Whether an artifact is one file or a folder of files.
@@ -117,6 +150,21 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Does the work of a stage on a pool of as many threads as the manifest says: also where the
+    /// process has a pool already, as a test's has.
+    pub fn in_pool(
+        &self,
+        work: impl FnOnce() -> Result<(), StageError> + Send,
+    ) -> Result<(), StageError> {
+        let threads = self.manifest.threads;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| StageError::Unavailable {
+            what: format!("a pool of {threads} threads"),
+            problem: error.to_string(),
+        })?;
+        pool.install(work)
+    }
+
     /// The checked parameters, defaults filled in.
     pub fn params(&self) -> &Params {
         &self.manifest.params

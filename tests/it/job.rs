@@ -14,20 +14,39 @@ fn project() -> Project {
     project_of_epochs(1)
 }
 
-/// A copy of what the default pipeline reads, with a training of that length.
+/// A copy of what the default pipeline reads, with a training of that length, and with a smaller
+/// model than it has, of random weights.
 pub fn project_of_epochs(epochs: u32) -> Project {
+    project_with(epochs, "models/small-roberta")
+}
+
+fn project_with(epochs: u32, model: &str) -> Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pipeline = fs::read_to_string(root.join("pipeline.yaml")).unwrap();
-    assert!(pipeline.contains("epochs: 6"));
-    let project = Project::new(&pipeline.replace("epochs: 6", &format!("epochs: {epochs}")));
-    for folder in ["data/sample", "models/small-roberta"] {
+    let replaced = ["epochs: 6", "models/tweet-encoder"];
+    assert!(replaced.iter().all(|text| pipeline.contains(text)));
+    let pipeline = pipeline.replace(replaced[0], &format!("epochs: {epochs}"));
+    let project = Project::new(&pipeline.replace(replaced[1], model));
+    for folder in ["data/sample", model] {
+        fs::create_dir_all(project.path(folder)).unwrap();
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap();
-            project.write(&format!("{folder}/{}", path.file_name().unwrap().display()), &text);
+            fs::copy(&path, project.path(folder).join(path.file_name().unwrap())).unwrap();
         }
     }
     project
+}
+
+#[test]
+fn the_default_pipeline_starts_from_the_bundled_encoder() {
+    let project = project_with(1, "models/tweet-encoder");
+    let weights = fs::metadata(project.path("models/tweet-encoder/model.safetensors")).unwrap();
+    assert!(weights.len() < 20_000_000, "{} bytes", weights.len());
+    let ended = project.expect_run(&[], ALL_RAN);
+    assert!(!ended.stdout.contains("random"), "{}", ended.stdout);
+    let new = "new parameters: classifier.dense.weight, classifier.dense.bias, \
+               classifier.out_proj.weight, classifier.out_proj.bias\"";
+    assert!(ended.stdout.contains(new), "{}", ended.stdout);
 }
 
 #[test]
@@ -104,6 +123,23 @@ fn a_training_killed_at_ten_random_steps_ends_with_the_bytes_of_one_left_alone()
         project.pipe(&["cache", "show", "--record", "finetune:model"]).expect_code(0).stdout;
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     assert_eq!(record["history"].as_array().unwrap().len(), 3, "the record has all epochs");
+}
+
+#[test]
+fn an_interrupted_training_loses_no_step_and_ends_with_the_bytes_of_one_left_alone() {
+    let unbroken = project_of_epochs(2).expect_run(&[], ALL_RAN).digests();
+    let project = project_of_epochs(2);
+    let mut running = project.start_with(&[], &[("PIPE_CHECKPOINT_SECONDS", "100000")]);
+    while !running.seen.last().is_some_and(|line| line.to_string().contains("train_loss")) {
+        assert!(running.read_line(), "no epoch ended");
+    }
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let reached = newest_checkpoint(&project);
+    let ended = project.run(&[]).expect_code(0);
+    assert!(reached > 0 && ended.stdout.contains(&format!("resumed at step {reached} of ")));
+    assert_eq!(ended.digests(), unbroken);
 }
 
 /// The step of the newest checkpoint of a training that is under way; 0 before the first.

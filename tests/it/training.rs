@@ -130,16 +130,32 @@ fn stage_process(project: &Project) -> Option<Pid> {
     Pid::from_raw(number)
 }
 
+/// How much of its memory is in use, in pages; no end of it once it is gone.
+fn pages(process: Pid) -> u64 {
+    let path = format!("/proc/{}/statm", process.as_raw_nonzero());
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(u64::MAX)
+}
+
 #[test]
 fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     let project = project_of_epochs(1);
-    let mut running = project.start(&["--set", BATCH]);
-    let is_training =
-        |event: &Value| event["stage"] == "finetune" && event["said"]["event"] == "progress";
-    while !is_training(running.seen.last().unwrap_or(&Value::Null)) {
+    // One step of a second or more, all the while taking memory: what it has had is kept for later
+    // ones, so it has to be stopped in the first.
+    let mut running = project.start(&["--threads", "1", "--set", "finetune.batch_size=256"]);
+    let mut until = |what: &str| loop {
+        let event = running.seen.last().unwrap_or(&Value::Null);
+        if event["stage"] == "finetune" && event["said"]["event"] == what {
+            break;
+        }
         assert!(running.read_line(), "it ended before it trained");
-    }
+    };
+    until("device");
     let process = stage_process(&project).unwrap();
+    until("note");
+    // By then it has looked how much there is.
+    let begun = pages(process);
+    while pages(process) < begun + (100 << 20) / 4096 {}
     let none = Rlimit { current: Some(1 << 20), maximum: None };
     prlimit(Some(process), Resource::As, none).unwrap();
     let ended = running.end().expect_code(0);

@@ -85,8 +85,17 @@ const SOURCES: [(&str, &[&str]); 10] = [
 
 /// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 8] =
-    ["error", "event", "manifest", "nearest", "params", "progress", "stage", "without_model"];
+const NEUTRAL: [&str; 9] = [
+    "error",
+    "event",
+    "manifest",
+    "nearest",
+    "params",
+    "progress",
+    "stage",
+    "training",
+    "without_model",
+];
 
 const UPDATE: &str = "PIPE_UPDATE_STAGE_VERSIONS";
 

@@ -2,25 +2,31 @@
 //! array. The engine may be on a login node, and may come back to its jobs after it was gone.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::clerk::{self, Heard, Order, Submit};
 use crate::executor::slurm::folder::{JobFile, JobFolder};
+use crate::executor::slurm::on_node::token;
+use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::request::{LATE_FILES, batch_options};
 use crate::executor::{
     Ended, Executor, ExecutorError, ExecutorName, News, Process, Stop, Stopper, Task,
 };
 use crate::key::Key;
+use crate::pipeline::Transfer;
 use crate::pipeline::variants::family;
+use crate::remote::Remote;
 use crate::store::Store;
 
 /// The executor `sbatch`.
 pub struct Detached {
     store: Store,
+    /// By way of which stages travel that say so.
+    remote: Option<Arc<Remote>>,
     orders: Mutex<Sender<Order>>,
     clerk: Option<JoinHandle<()>>,
     count: AtomicU64,
@@ -28,7 +34,7 @@ pub struct Detached {
 
 impl Detached {
     /// `binary` is this program, at a path that nodes see.
-    pub fn new(store: &Store, binary: &Path) -> Detached {
+    pub fn new(store: &Store, binary: &Path, remote: Option<Arc<Remote>>) -> Detached {
         let (sender, receiver) = channel();
         let office = clerk::Office {
             binary: binary.to_owned(),
@@ -38,10 +44,16 @@ impl Detached {
         let clerk = std::thread::spawn(move || clerk::work(office, &receiver));
         Detached {
             store: store.clone(),
+            remote,
             orders: Mutex::new(sender),
             clerk: Some(clerk),
             count: AtomicU64::new(0),
         }
+    }
+
+    fn parcel(&self, key: Key, name: Option<String>, folder: &JobFolder) -> Option<Arc<Parcel>> {
+        let remote = self.remote.as_ref()?;
+        Some(Arc::new(Parcel::new(name?, remote, &self.store, key, folder)))
     }
 
     fn orders(&self) -> Sender<Order> {
@@ -61,10 +73,19 @@ impl Executor for Detached {
         let folder = JobFolder(task.work.folder.clone());
         let late = task.work.request.late_files.unwrap_or(LATE_FILES);
         let taken_up = folder.submission();
-        if taken_up.is_none() {
-            folder.write_job(&JobFile::of(task, self.store.root(), late.as_secs_f64())?)?;
-        }
         let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let mut parcel = None;
+        if taken_up.is_none() {
+            let mut job = JobFile::of(task, self.store.root(), late.as_secs_f64())?;
+            if task.work.request.transfer == Some(Transfer::Remote) {
+                job.parcel = Some(format!("{}-{}-{number}", task.work.key, token()));
+            }
+            folder.write_job(&job)?;
+            parcel = self.parcel(task.work.key, job.parcel, &folder);
+            parcel.as_ref().map_or(Ok(()), |parcel| parcel.send())?;
+        } else if let Ok(Some(job)) = folder.job() {
+            parcel = self.parcel(task.work.key, job.parcel, &folder);
+        }
         let (sender, receiver) = channel();
         let submit = Submit {
             number,
@@ -74,6 +95,7 @@ impl Executor for Detached {
             array_limit: task.work.request.array_limit,
             late,
             taken_up,
+            parcel,
             sender,
         };
         let orders = self.orders();

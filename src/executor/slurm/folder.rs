@@ -47,6 +47,9 @@ pub struct JobFile {
     /// For how long it looks for files that must be there.
     pub late_seconds: f64,
     pub store: PathBuf,
+    /// Of the remote by way of which it travels, if it does.
+    #[serde(default)]
+    pub parcel: Option<String>,
 }
 
 /// `submission.json`
@@ -212,6 +215,7 @@ impl JobFile {
             requeue: request.requeue == Some(true),
             late_seconds,
             store: store.to_owned(),
+            parcel: None,
         })
     }
 }

@@ -15,6 +15,8 @@
 //!   job by that name (`clerk`).
 //! - Who finds another name in the folder than its own, or no folder, stops: a job that was given
 //!   up, a copy on a node that the scheduler took for dead. So two never compute in one folder.
+//! - Where the nodes do not see the store, folders and results travel by way of a remote (`parcel`,
+//!   `by_remote`).
 //! - Nothing of this enters a key or, but for the machine's name and the seconds, a record.
 //!
 //! # Several GPUs for one training
@@ -37,11 +39,13 @@
 //!   which therefore would have to enter the key.
 
 pub mod attached;
+pub mod by_remote;
 mod clerk;
 pub mod detached;
 pub mod folder;
 pub mod graph;
 pub mod on_node;
+pub mod parcel;
 mod queue;
 mod request;
 
@@ -76,6 +80,14 @@ pub enum SlurmError {
         path.display()
     )]
     NothingBack { node: String, path: PathBuf, seconds: u64 },
+    #[error("by way of remote `{remote}`: {problem}")]
+    ByRemote { remote: String, problem: String },
+    #[error("{} could not use the remote, or was not told how it is to be used", node_name(node))]
+    NoRemoteThere { node: String },
+    #[error("`--from` names no remote that this `pipe` understands")]
+    NoSpec,
+    #[error("`--submit` needs a file system that all nodes share, and `transfer` says `remote`")]
+    SubmitShared,
     #[error("the engine no longer watches over its Slurm jobs")]
     NoClerk,
 }
@@ -99,7 +111,8 @@ impl SlurmError {
             SlurmError::Unreachable { .. } => "`scontrol ping` says when it is back".to_owned(),
             SlurmError::NotShared { .. } => {
                 "the store, the project and `pipe` itself must be at the same path on all nodes, \
-                 on a file system that they share: `--cache DIR` puts the store elsewhere"
+                 on a file system that they share: `--cache DIR` puts the store elsewhere. Where \
+                 there is none, `slurm: {transfer: remote}` goes by way of a remote"
                     .to_owned()
             }
             SlurmError::NothingBack { .. } => {
@@ -107,6 +120,15 @@ impl SlurmError {
                  `slurm: {late_files: 5m}`"
                     .to_owned()
             }
+            SlurmError::ByRemote { .. } => "`pipe doctor` asks the remotes; then run again".to_owned(),
+            SlurmError::NoRemoteThere { .. } => {
+                "the node needs what the remote needs: credentials and the secret in the environment \
+                 that `sbatch` exports, or in the node's own `~/.config/pipe/config.yaml`, and a \
+                 way to the server"
+                    .to_owned()
+            }
+            SlurmError::NoSpec => "the engine and the node must have the same `pipe`".to_owned(),
+            SlurmError::SubmitShared => "run without `--submit`: the engine then stays".to_owned(),
             SlurmError::NoClerk => "please report it; what is recorded is intact".to_owned(),
         })
     }

@@ -50,6 +50,15 @@ pub struct OnNode {
 
 /// Does it. `true`: the stage went well.
 pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
+    execute_with(what, binary, &|| ())
+}
+
+/// As [`execute`]; `before_requeue` is done before the scheduler is asked for another turn.
+pub(super) fn execute_with(
+    what: &OnNode,
+    binary: &Path,
+    before_requeue: &dyn Fn(),
+) -> Result<bool, ExecutorError> {
     let wishes = channel();
     // Before anything that takes time: a job with little time left is told so at once.
     forward_signals(wishes.0.clone())
@@ -69,7 +78,8 @@ pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
     let started = Started { token: token(), host: node_name(), job: job_id() };
     folder.write_started(&started)?;
     folder.clear()?;
-    run(&folder, &job, &started, what.to_stdout, binary, wishes)
+    let setting = (what.to_stdout, binary, before_requeue);
+    run(&folder, &job, &started, setting, wishes)
 }
 
 /// Why it is to end.
@@ -96,8 +106,7 @@ fn run(
     folder: &JobFolder,
     job: &JobFile,
     started: &Started,
-    to_stdout: bool,
-    binary: &Path,
+    (to_stdout, binary, before_requeue): (bool, &Path, &dyn Fn()),
     wishes: (Sender<Wish>, Receiver<Wish>),
 ) -> Result<bool, ExecutorError> {
     let out = match to_stdout {
@@ -152,6 +161,9 @@ fn run(
     }
     let went_well = status.is_success();
     let time_is_up = wished.time_is_up.load(Ordering::Relaxed) && !went_well;
+    if time_is_up && job.requeue {
+        before_requeue();
+    }
     if time_is_up && job.requeue && requeue(started) {
         // The scheduler ends us now, and begins anew.
         std::thread::sleep(REQUEUED);
@@ -344,7 +356,8 @@ fn node_name() -> String {
         .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-fn token() -> String {
+/// Of this moment in this process.
+pub(super) fn token() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{}", std::process::id(), now.as_nanos())
 }

@@ -71,6 +71,21 @@ pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &
     )
 }
 
+/// Runs `pipe job --from SPEC NAME PARCEL` on a node that sees neither the store nor the project. Of an
+/// array each place has a parcel of its own.
+pub fn script_by_remote(binary: &Path, name: &str, parcels: &[String], spec: &str) -> String {
+    let (binary, spec) = (quoted(binary), quoted(Path::new(spec)));
+    format!(
+        "#!/bin/sh\n\
+         trap '' USR1\n\
+         [ -x {binary} ] || exit {NO_PROGRAM}\n\
+         parcel=$(sed -n \"$((${{SLURM_ARRAY_TASK_ID:-0}}+1))p\" <<'END'\n{}\nEND\n)\n\
+         exec {binary} {} --from {spec} {name} \"$parcel\"\n",
+        parcels.join("\n"),
+        super::SUBCOMMAND
+    )
+}
+
 /// As one word of a shell.
 pub fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))

@@ -32,6 +32,16 @@ impl Failure {
         }
     }
 
+    /// Whether it may be that the server no longer knows an upload in parts, or not these parts.
+    /// Servers have several answers for that, one of which is that access is denied.
+    pub(super) fn may_be_of_upload(&self) -> bool {
+        match self {
+            Failure::Store(Error::NotFound { .. } | Error::PermissionDenied { .. }) => true,
+            Failure::Store(error) => in_words(error).contains("InvalidPart"),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed a little later.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Failure::Store(Error::Generic { .. })) && !self.is_about_ranges()

@@ -7,8 +7,8 @@
 
 mod download;
 mod failure;
+mod upload;
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;
@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::http::HttpBuilder;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as Name;
 use object_store::{
-    BackoffConfig, ClientOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
-    RetryConfig,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 
 use download::next;
 use failure::{Failure, in_words, there};
+use upload::Source;
 
 use crate::digest::Digest;
 use crate::file_error::FileError;
@@ -54,13 +55,16 @@ const SLOWEST: u64 = 128 << 10;
 
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The same, for objects in parts; a web server has none, since it is only read.
+    in_parts: Option<Arc<dyn MultipartStore>>,
     /// There until this is dropped.
     runtime: Option<Runtime>,
     handle: Handle,
     prefix: String,
     timeout: Duration,
     parts: Arc<Semaphore>,
-    read_only: bool,
+    /// Tells the notes of uploads to this place from those to others.
+    place: Digest,
 }
 
 impl Objects {
@@ -83,7 +87,8 @@ impl Objects {
             .with_allow_http(true)
             .with_timeout_disabled()
             .with_connect_timeout(timeout);
-        let (store, prefix): (Arc<dyn ObjectStore>, String) = match &settings.place {
+        type Stores = (Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>);
+        let (stores, prefix): (Stores, String) = match &settings.place {
             Place::S3 { bucket, prefix } => {
                 let mut builder = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
@@ -102,25 +107,30 @@ impl Objects {
                     }
                 }
                 let store = builder.build().map_err(|error| wrong(in_words(&error)))?;
-                (Arc::new(store), prefix.clone())
+                let store = Arc::new(store);
+                ((Arc::clone(&store) as _, Some(store)), prefix.clone())
             }
             Place::Http { url } => {
                 let builder = HttpBuilder::new().with_url(url).with_client_options(client);
                 let store = builder.with_retry(retry).build();
-                (Arc::new(store.map_err(|error| wrong(in_words(&error)))?), String::new())
+                let store = Arc::new(store.map_err(|error| wrong(in_words(&error)))?);
+                ((store, None), String::new())
             }
             Place::Folder(_) => return Err(wrong("it is a folder".to_owned())),
         };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| wrong(error.to_string()))?;
+        let (store, in_parts) = stores;
+        let place = format!("{} {}", settings.endpoint.as_deref().unwrap_or(""), settings.place);
         Ok(Objects {
             store,
+            in_parts,
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
             prefix,
             timeout,
             parts: Arc::new(Semaphore::new(PARTS_AT_ONCE)),
-            read_only: matches!(settings.place, Place::Http { .. }),
+            place: Digest::of_bytes(place.as_bytes()),
         })
     }
 
@@ -187,7 +197,7 @@ impl Bucket for Objects {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
-        if self.read_only {
+        if self.in_parts.is_none() {
             return Err(Trouble::ReadOnly);
         }
         let (name, payload) = (self.name(name), PutPayload::from(bytes.to_vec()));
@@ -195,42 +205,37 @@ impl Bucket for Objects {
         put.map(drop).map_err(Failure::trouble)
     }
 
+    fn remove(&self, name: &str) -> Result<(), Trouble> {
+        let name = self.name(name);
+        there(self.wait(self.timeout, self.store.delete(&name))).map(drop)
+    }
+
     fn upload(
         &self,
         name: &str,
         file: &Path,
         digest: Digest,
+        notes: &Path,
         meter: &Meter,
     ) -> Result<(), Trouble> {
-        if self.read_only {
-            return Err(Trouble::ReadOnly);
-        }
+        let Some(in_parts) = &self.in_parts else { return Err(Trouble::ReadOnly) };
         let mut source = File::open(file).map_err(FileError::at("reading", file))?;
         let length = source.metadata().map_err(FileError::at("reading", file))?.len();
-        if length <= PART {
-            let _permit = match length {
-                0..SMALL => None,
-                _ => self.handle.block_on(self.parts.acquire()).ok(),
-            };
-            let bytes = read_part(&mut source, length, file)?;
-            if Digest::of_bytes(&bytes) != digest {
-                return Err(Trouble::DamagedHere(digest.short()));
-            }
-            self.write(name, &bytes)?;
-            return meter(length);
+        if length > PART {
+            let note = notes.join(format!("{digest}.to-{}", self.place.short()));
+            let source = Source { file: source, path: file, length, digest };
+            return self.upload_in_parts(in_parts, &self.name(name), source, note, meter);
         }
-        let path = self.name(name);
-        let begun = self.wait(self.timeout, self.store.put_multipart(&path));
-        let mut upload = begun.map_err(Failure::trouble)?;
-        let done = self.handle.block_on(async {
-            self.parts(upload.as_mut(), (&mut source, file, length), digest, meter).await?;
-            within(self.limit(length), upload.complete()).await.map_err(Failure::trouble)
-        });
-        if done.is_err() {
-            // What cannot be taken back is left to the bucket's own rules for such.
-            let _ = self.wait(self.timeout, upload.abort());
+        let _permit = match length {
+            0..SMALL => None,
+            _ => self.handle.block_on(self.parts.acquire()).ok(),
+        };
+        let bytes = read_part(&mut source, length, file)?;
+        if Digest::of_bytes(&bytes) != digest {
+            return Err(Trouble::DamagedHere(digest.short()));
         }
-        done.map(drop)
+        self.write(name, &bytes)?;
+        meter(length)
     }
 }
 
@@ -238,39 +243,6 @@ impl Objects {
     /// How long a request with so many bytes may take.
     fn limit(&self, bytes: u64) -> Duration {
         self.timeout + Duration::from_secs(bytes / SLOWEST)
-    }
-
-    async fn parts(
-        &self,
-        upload: &mut dyn MultipartUpload,
-        (source, file, length): (&mut File, &Path, u64),
-        digest: Digest,
-        meter: &Meter<'_>,
-    ) -> Result<(), Trouble> {
-        let part = PART.max(length.div_ceil(MOST_PARTS).next_multiple_of(1 << 20));
-        let (mut read, mut hasher) = (0, blake3::Hasher::new());
-        let mut under_way = VecDeque::new();
-        while read < length || !under_way.is_empty() {
-            while read < length && under_way.len() < PARTS_OF_ONE {
-                let Some(permit) = self.permit(under_way.is_empty()).await else { break };
-                let size = part.min(length - read);
-                let bytes = read_part(source, size, file)?;
-                hasher.update_rayon(&bytes);
-                read += size;
-                let (limit, sending) = (self.limit(size), upload.put_part(bytes.into()));
-                under_way.push_back(Task(tokio::spawn(async move {
-                    within(limit, sending).await?;
-                    drop(permit);
-                    Ok::<_, Failure>(size)
-                })));
-            }
-            let Some(first) = under_way.pop_front() else { return Err(Failure::lost().trouble()) };
-            meter(first.join().await.map_err(Failure::trouble)?)?;
-        }
-        match hasher.finalize().as_bytes() == digest.as_bytes() {
-            true => Ok(()),
-            false => Err(Trouble::DamagedHere(digest.short())),
-        }
     }
 
     /// Room for one more part. Who has none under way waits; who has some goes on with these, so

@@ -32,28 +32,27 @@ use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 /// The stage.
 pub struct Baseline;
 
-const fn examples(name: &'static str, required: bool, doc: &'static str) -> InputSpec {
-    InputSpec { name, required, kind: Kind::File, many: false, doc }
-}
-
 const INPUTS: &[InputSpec] = &[
-    examples("train", true, "labelled examples to train on, as `ingest` or `split` writes them"),
-    examples("valid", false, "examples to predict and to report on, for `score`"),
-    examples("test", false, "examples to predict; `answer` is about these"),
+    InputSpec::required(
+        "train",
+        Kind::File,
+        "labelled examples to train on, as `ingest` or `split` writes them",
+    ),
+    InputSpec::optional("valid", Kind::File, "examples to predict and to report on, for `score`"),
+    InputSpec::optional("test", Kind::File, "examples to predict; `answer` is about these"),
 ];
 
 const OUTPUTS: &[OutputSpec] = &[
     PREDICTIONS,
     ANSWER,
     VALID,
-    OutputSpec {
-        name: "metrics",
-        file: "metrics.json",
-        kind: Kind::File,
-        given: None,
-        doc: "accuracy, the number of features, how the training went, and of kind `ngram` the \
+    OutputSpec::new(
+        "metrics",
+        "metrics.json",
+        Kind::File,
+        "accuracy, the number of features, how the training went, and of kind `ngram` the \
               features that speak most for each label",
-    },
+    ),
 ];
 
 impl Stage for Baseline {

@@ -5,87 +5,87 @@ use crate::params::{Default, ParamKind, ParamSpec, Params};
 use crate::stage::CheckError;
 
 pub const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "kind",
-        kind: ParamKind::Choice(&["ngram", "embedding"]),
-        default: Default::Text("ngram"),
-        doc: "TF-IDF of n-grams with logistic regression, or averaged embeddings of hashed n-grams \
+    ParamSpec::new(
+        "kind",
+        ParamKind::Choice(&["ngram", "embedding"]),
+        Default::Text("ngram"),
+        "TF-IDF of n-grams with logistic regression, or averaged embeddings of hashed n-grams \
               with a linear layer",
-    },
-    ParamSpec {
-        name: "context",
-        kind: ParamKind::WordOrInt { words: &["all"], min: 0, max: i64::MAX },
-        default: Default::Int(0),
-        doc: "how many of the last turns of context are used; their features are others than those \
+    ),
+    ParamSpec::new(
+        "context",
+        ParamKind::WordOrInt { words: &["all"], min: 0, max: i64::MAX },
+        Default::Int(0),
+        "how many of the last turns of context are used; their features are others than those \
               of the response",
-    },
-    ParamSpec {
-        name: "word_ngrams",
-        kind: ParamKind::Int { min: 0, max: 10 },
-        default: Default::Int(2),
-        doc: "the most words of a feature; 0 for no words",
-    },
-    ParamSpec {
-        name: "char_ngrams",
-        kind: ParamKind::Int { min: 0, max: 20 },
-        default: Default::Int(5),
-        doc: "the most characters of a feature within a word; 0 for no characters",
-    },
-    ParamSpec {
-        name: "char_ngrams_min",
-        kind: ParamKind::Int { min: 1, max: 20 },
-        default: Default::Int(2),
-        doc: "the fewest characters of such a feature",
-    },
-    ParamSpec {
-        name: "min_rows",
-        kind: ParamKind::Int { min: 1, max: i64::MAX },
-        default: Default::Int(2),
-        doc: "of kind `ngram`: the fewest training examples that a feature occurs in",
-    },
-    ParamSpec {
-        name: "sublinear",
-        kind: ParamKind::Bool,
-        default: Default::Bool(true),
-        doc: "of kind `ngram`: whether a feature that occurs n times counts 1 + ln n, or n",
-    },
-    ParamSpec {
-        name: "c",
-        kind: ParamKind::Float { min: 1e-6, max: 1e6 },
-        default: Default::Float(1.0),
-        doc: "of kind `ngram`: the weight of the loss against the squared weights, as \
+    ),
+    ParamSpec::new(
+        "word_ngrams",
+        ParamKind::int(0, 10),
+        Default::Int(2),
+        "the most words of a feature; 0 for no words",
+    ),
+    ParamSpec::new(
+        "char_ngrams",
+        ParamKind::int(0, 20),
+        Default::Int(5),
+        "the most characters of a feature within a word; 0 for no characters",
+    ),
+    ParamSpec::new(
+        "char_ngrams_min",
+        ParamKind::int(1, 20),
+        Default::Int(2),
+        "the fewest characters of such a feature",
+    ),
+    ParamSpec::new(
+        "min_rows",
+        ParamKind::int(1, i64::MAX),
+        Default::Int(2),
+        "of kind `ngram`: the fewest training examples that a feature occurs in",
+    ),
+    ParamSpec::new(
+        "sublinear",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "of kind `ngram`: whether a feature that occurs n times counts 1 + ln n, or n",
+    ),
+    ParamSpec::new(
+        "c",
+        ParamKind::float(1e-6, 1e6),
+        Default::Float(1.0),
+        "of kind `ngram`: the weight of the loss against the squared weights, as \
               scikit-learn's `C`; smaller is smoother",
-    },
-    ParamSpec {
-        name: "dimension",
-        kind: ParamKind::Int { min: 1, max: 4096 },
-        default: Default::Int(50),
-        doc: "of kind `embedding`: numbers of a feature's vector",
-    },
-    ParamSpec {
-        name: "buckets",
-        kind: ParamKind::Int { min: 1, max: 1 << 30 },
-        default: Default::Int(1 << 20),
-        doc: "of kind `embedding`: into how many numbers features are hashed",
-    },
-    ParamSpec {
-        name: "epochs",
-        kind: ParamKind::Int { min: 1, max: 10_000 },
-        default: Default::Int(20),
-        doc: "of kind `embedding`: passes over the training examples",
-    },
-    ParamSpec {
-        name: "learning_rate",
-        kind: ParamKind::Float { min: 0.0, max: 100.0 },
-        default: Default::Float(0.5),
-        doc: "of kind `embedding`: at the start; it falls to 0 in a line",
-    },
-    ParamSpec {
-        name: "seed",
-        kind: ParamKind::Int { min: 0, max: i64::MAX },
-        default: Default::Int(42),
-        doc: "of kind `embedding`: of the first vectors and the order of examples",
-    },
+    ),
+    ParamSpec::new(
+        "dimension",
+        ParamKind::int(1, 4096),
+        Default::Int(50),
+        "of kind `embedding`: numbers of a feature's vector",
+    ),
+    ParamSpec::new(
+        "buckets",
+        ParamKind::int(1, 1 << 30),
+        Default::Int(1 << 20),
+        "of kind `embedding`: into how many numbers features are hashed",
+    ),
+    ParamSpec::new(
+        "epochs",
+        ParamKind::int(1, 10_000),
+        Default::Int(20),
+        "of kind `embedding`: passes over the training examples",
+    ),
+    ParamSpec::new(
+        "learning_rate",
+        ParamKind::float(0.0, 100.0),
+        Default::Float(0.5),
+        "of kind `embedding`: at the start; it falls to 0 in a line",
+    ),
+    ParamSpec::new(
+        "seed",
+        ParamKind::int(0, i64::MAX),
+        Default::Int(42),
+        "of kind `embedding`: of the first vectors and the order of examples",
+    ),
 ];
 
 pub fn check(params: &Params) -> Result<(), CheckError> {

@@ -24,61 +24,57 @@ use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 pub struct Ensemble;
 
 const INPUTS: &[InputSpec] = &[
-    InputSpec {
-        name: "predictions",
-        required: false,
-        kind: Kind::File,
-        many: true,
-        doc: "predictions of the members, as `predict` writes them: the same examples in the same \
+    InputSpec::many(
+        "predictions",
+        Kind::File,
+        "predictions of the members, as `predict` writes them: the same examples in the same \
               order; `answer` is about these",
-    },
-    InputSpec {
-        name: "valid",
-        required: false,
-        kind: Kind::File,
-        many: true,
-        doc: "the same members' predictions of the validation examples, for `score`",
-    },
+    ),
+    InputSpec::many(
+        "valid",
+        Kind::File,
+        "the same members' predictions of the validation examples, for `score`",
+    ),
 ];
 
 const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec {
-        name: "predictions",
-        file: "predictions.jsonl",
-        kind: Kind::File,
-        given: Some("predictions"),
-        doc: "label and mean probabilities of each example, in the order of the members",
-    },
-    OutputSpec {
-        name: "answer",
-        file: "answer.txt",
-        kind: Kind::File,
-        given: Some("predictions"),
-        doc: "a line `id,LABEL` for each example of `predictions`, in its order",
-    },
-    OutputSpec {
-        name: "valid",
-        file: "valid.jsonl",
-        kind: Kind::File,
-        given: Some("valid"),
-        doc: "label and mean probabilities of each example of `valid`",
-    },
+    OutputSpec::new(
+        "predictions",
+        "predictions.jsonl",
+        Kind::File,
+        "label and mean probabilities of each example, in the order of the members",
+    )
+    .given("predictions"),
+    OutputSpec::new(
+        "answer",
+        "answer.txt",
+        Kind::File,
+        "a line `id,LABEL` for each example of `predictions`, in its order",
+    )
+    .given("predictions"),
+    OutputSpec::new(
+        "valid",
+        "valid.jsonl",
+        Kind::File,
+        "label and mean probabilities of each example of `valid`",
+    )
+    .given("valid"),
 ];
 
 const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "method",
-        kind: ParamKind::Choice(&["mean", "vote"]),
-        default: Default::Text("mean"),
-        doc: "the label: of the highest mean probability, or of most members; of equals, the one \
+    ParamSpec::new(
+        "method",
+        ParamKind::Choice(&["mean", "vote"]),
+        Default::Text("mean"),
+        "the label: of the highest mean probability, or of most members; of equals, the one \
               of the higher mean probability, then the first in alphabetical order",
-    },
-    ParamSpec {
-        name: "weights",
-        kind: ParamKind::FloatMap { min: 0.0, max: f64::MAX },
-        default: Default::EmptyMap,
-        doc: "how much a member counts, by its name, for instance `seed=1: 2`; 1 where not given",
-    },
+    ),
+    ParamSpec::new(
+        "weights",
+        ParamKind::FloatMap { min: 0.0, max: f64::MAX },
+        Default::EmptyMap,
+        "how much a member counts, by its name, for instance `seed=1: 2`; 1 where not given",
+    ),
 ];
 
 impl Stage for Ensemble {

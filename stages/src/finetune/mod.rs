@@ -22,7 +22,7 @@ impl Stage for Finetune {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn summary(&self) -> &'static str {
@@ -31,47 +31,27 @@ impl Stage for Finetune {
 
     fn inputs(&self) -> &'static [InputSpec] {
         const INPUTS: &[InputSpec] = &[
-            InputSpec {
-                name: "model",
-                required: true,
-                kind: Kind::Folder,
-                many: false,
-                doc: "the encoder: a Hugging Face model folder",
-            },
-            InputSpec {
-                name: "train",
-                required: true,
-                kind: Kind::File,
-                many: false,
-                doc: "token file to train on",
-            },
-            InputSpec {
-                name: "valid",
-                required: false,
-                kind: Kind::File,
-                many: false,
-                doc: "token file to evaluate on after each epoch",
-            },
+            InputSpec::required("model", Kind::Folder, "the encoder: a Hugging Face model folder"),
+            InputSpec::required("train", Kind::File, "token file to train on"),
+            InputSpec::optional("valid", Kind::File, "token file to evaluate on after each epoch"),
         ];
         INPUTS
     }
 
     fn outputs(&self) -> &'static [OutputSpec] {
         const OUTPUTS: &[OutputSpec] = &[
-            OutputSpec {
-                name: "model",
-                file: "model",
-                kind: Kind::Folder,
-                given: None,
-                doc: "the classifier as a Hugging Face model folder",
-            },
-            OutputSpec {
-                name: "metrics",
-                file: "metrics.jsonl",
-                kind: Kind::File,
-                given: None,
-                doc: "losses and scores, a line for each epoch",
-            },
+            OutputSpec::new(
+                "model",
+                "model",
+                Kind::Folder,
+                "the classifier as a Hugging Face model folder",
+            ),
+            OutputSpec::new(
+                "metrics",
+                "metrics.jsonl",
+                Kind::File,
+                "losses and scores, a line for each epoch",
+            ),
         ];
         OUTPUTS
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::error::StageError;
 use crate::model::batch::Batch;
-use crate::model::checkpoint::has_weights;
 use crate::model::classifier::Classifier;
 use crate::model::config::{ModelConfig, Pooling};
 use crate::model::encoder::DropoutRates;
@@ -19,7 +18,7 @@ use crate::train::evaluation::{Evaluation, evaluate, probabilities};
 use crate::train::loss::{Loss, MicroBatch, balanced_weights};
 use crate::train::micro::Rows;
 use crate::train::optimizer::{AdamW, Moments};
-use crate::train::schedule::{Decay, Schedule};
+use crate::train::schedule::Schedule;
 use crate::train::step::Trainer;
 
 pub fn load_options(
@@ -28,21 +27,14 @@ pub fn load_options(
     classes: usize,
     folder: &Path,
 ) -> LoadOptions {
-    let rate = |name: &str, own: f64| params.optional_float(name).unwrap_or(own);
+    let head_rate = params.optional_float("classifier_dropout");
     LoadOptions {
         classes,
-        rates: DropoutRates {
-            hidden: rate("dropout", config.hidden_dropout),
-            attention: rate("attention_dropout", config.attention_dropout),
-        },
-        head_rate: rate("classifier_dropout", config.classifier_dropout),
+        rates: DropoutRates::of(params, config),
+        head_rate: head_rate.unwrap_or(config.classifier_dropout),
         precision: Precision::of(params),
         seed: params.int("seed").unsigned_abs(),
-        weights: match params.text("init") {
-            "random" => Weights::Random,
-            "auto" if !has_weights(folder) => Weights::Random,
-            _ => Weights::Pretrained,
-        },
+        weights: Weights::of(params, folder),
         head: if params.text("head") == "new" {
             HeadSource::New
         } else {
@@ -160,15 +152,10 @@ pub fn trainer(
             r_drop: params.float("r_drop"),
         },
         optimizer: AdamW {
-            beta1: params.float("adam_beta1"),
-            beta2: params.float("adam_beta2"),
-            epsilon: params.float("adam_epsilon"),
-            weight_decay: params.float("weight_decay"),
-            max_gradient_norm: params.float("max_grad_norm"),
             layer_decay: params.float("layer_decay"),
-            layers: config.num_hidden_layers,
+            ..AdamW::of(params, config.num_hidden_layers)
         },
-        schedule: schedule(params, examples.steps_per_epoch * epochs.unsigned_abs()),
+        schedule: Schedule::of(params, examples.steps_per_epoch * epochs.unsigned_abs()),
         seed: params.int("seed").unsigned_abs(),
         dropout: true,
         frozen: frozen(params, config)?,
@@ -205,16 +192,6 @@ fn frozen(params: &Params, config: &ModelConfig) -> Result<Option<Depth>, StageE
             let problem = format!("{layers} layers cannot be frozen, the model has {found}");
             Err(StageError::Param { name: "freeze", problem })
         }
-    }
-}
-
-fn schedule(params: &Params, total_steps: u64) -> Schedule {
-    Schedule {
-        peak: params.float("learning_rate"),
-        decay: if params.text("schedule") == "linear" { Decay::Linear } else { Decay::Constant },
-        // Rounded up, as transformers' `TrainingArguments.get_warmup_steps` does.
-        warmup_steps: (params.float("warmup_ratio") * total_steps as f64).ceil() as u64,
-        total_steps,
     }
 }
 

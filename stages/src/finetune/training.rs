@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::loading::{Weights, load};
+use crate::model::ops::Precision;
 use crate::model::parameters::Network;
 use crate::model::{device, folder};
 use crate::output::OutputFile;
@@ -34,6 +35,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
 
     let chosen = device::choose(&context.manifest.device)?;
     context.emit(Event::Device { name: chosen.name });
+    if let Some(message) = Precision::of(context.params()).advice(&chosen.device) {
+        context.emit(Event::Note { message });
+    }
     let options = load_options(params, &config, examples.labels.len(), base);
     if options.weights == Weights::Random && params.text("init") == "auto" {
         let message = "the model folder holds no weights: starting from random ones".to_owned();
@@ -146,7 +150,7 @@ fn train(
             checkpoints.save_if_due(trainer, at, best.as_ref());
         })?;
         let train_seconds = started.elapsed().as_secs_f64();
-        let evaluation = examples.evaluate(&trainer.model)?;
+        let evaluation = checkpoints.between_steps(|| examples.evaluate(&trainer.model))?;
         let row = EpochMetrics {
             epoch: at.epoch + 1,
             steps: at.steps,

@@ -37,119 +37,105 @@ pub use self::source::Format;
 pub struct Ingest;
 
 const INPUTS: &[InputSpec] = &[
-    InputSpec {
-        name: "train",
-        required: false,
-        kind: Kind::File,
-        many: false,
-        doc: "labelled texts to train and validate with",
-    },
-    InputSpec {
-        name: "test",
-        required: false,
-        kind: Kind::File,
-        many: false,
-        doc: "texts to predict, with or without labels",
-    },
+    InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
+    InputSpec::optional("test", Kind::File, "texts to predict, with or without labels"),
 ];
 
 const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec {
-        name: "train",
-        file: "train.jsonl",
-        kind: Kind::File,
-        given: Some("train"),
-        doc: "the training examples: `id`, `label`, `text`, `context`, `line`",
-    },
-    OutputSpec {
-        name: "test",
-        file: "test.jsonl",
-        kind: Kind::File,
-        given: Some("test"),
-        doc: "the test examples, in the order of the input",
-    },
-    OutputSpec {
-        name: "report",
-        file: "report.json",
-        kind: Kind::File,
-        given: None,
-        doc: "rows, labels, lengths and equal texts of each input",
-    },
-    OutputSpec {
-        name: "skipped",
-        file: "skipped.jsonl",
-        kind: Kind::File,
-        given: None,
-        doc: "what `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
-    },
+    OutputSpec::new(
+        "train",
+        "train.jsonl",
+        Kind::File,
+        "the training examples: `id`, `label`, `text`, `context`, `line`",
+    )
+    .given("train"),
+    OutputSpec::new(
+        "test",
+        "test.jsonl",
+        Kind::File,
+        "the test examples, in the order of the input",
+    )
+    .given("test"),
+    OutputSpec::new(
+        "report",
+        "report.json",
+        Kind::File,
+        "rows, labels, lengths and equal texts of each input",
+    ),
+    OutputSpec::new(
+        "skipped",
+        "skipped.jsonl",
+        Kind::File,
+        "what `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
+    ),
 ];
 
 const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "format",
-        kind: ParamKind::Choice(&["auto", "jsonl", "csv", "tsv"]),
-        default: Default::Text("auto"),
-        doc: "what the inputs are; `auto` looks at their content. CSV and TSV need a header; \
+    ParamSpec::new(
+        "format",
+        ParamKind::Choice(&["auto", "jsonl", "csv", "tsv"]),
+        Default::Text("auto"),
+        "what the inputs are; `auto` looks at their content. CSV and TSV need a header; \
               quotation marks mean something in CSV only",
-    },
-    ParamSpec {
-        name: "text_field",
-        kind: ParamKind::Text,
-        default: Default::Text("response"),
-        doc: "the field with the text to classify; every row must have it",
-    },
-    ParamSpec {
-        name: "label_field",
-        kind: ParamKind::Text,
-        default: Default::Text("label"),
-        doc: "the field with the label: a text, or a number, which is taken as text",
-    },
-    ParamSpec {
-        name: "id_field",
-        kind: ParamKind::Text,
-        default: Default::Text("id"),
-        doc: "the field with the row's id, unique within its input; a row without one is called \
+    ),
+    ParamSpec::new(
+        "text_field",
+        ParamKind::Text,
+        Default::Text("response"),
+        "the field with the text to classify; every row must have it",
+    ),
+    ParamSpec::new(
+        "label_field",
+        ParamKind::Text,
+        Default::Text("label"),
+        "the field with the label: a text, or a number, which is taken as text",
+    ),
+    ParamSpec::new(
+        "id_field",
+        ParamKind::Text,
+        Default::Text("id"),
+        "the field with the row's id, unique within its input; a row without one is called \
               `<input>_<line>`, for instance `train_17`",
-    },
-    ParamSpec {
-        name: "context_field",
-        kind: ParamKind::Text,
-        default: Default::Text("context"),
-        doc: "the field with the turns before the text, the oldest first: a list of texts, or \
+    ),
+    ParamSpec::new(
+        "context_field",
+        ParamKind::Text,
+        Default::Text("context"),
+        "the field with the turns before the text, the oldest first: a list of texts, or \
               one text; may be absent",
-    },
-    ParamSpec {
-        name: "context_separator",
-        kind: ParamKind::Text,
-        default: Default::Null,
-        doc: "splits a context that is one text into turns; without it such a text is one turn",
-    },
-    ParamSpec {
-        name: "labels",
-        kind: ParamKind::TextList,
-        default: Default::TextList(&[]),
-        doc: "the labels that may occur; with an empty list any may",
-    },
-    ParamSpec {
-        name: "remove",
-        kind: ParamKind::TextList,
-        default: Default::TextList(&[]),
-        doc: "strings that are taken out of text and context, in this order; white space around \
+    ),
+    ParamSpec::new(
+        "context_separator",
+        ParamKind::Text,
+        Default::Null,
+        "splits a context that is one text into turns; without it such a text is one turn",
+    ),
+    ParamSpec::new(
+        "labels",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "the labels that may occur; with an empty list any may",
+    ),
+    ParamSpec::new(
+        "remove",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "strings that are taken out of text and context, in this order; white space around \
               them stays",
-    },
-    ParamSpec {
-        name: "require_labels",
-        kind: ParamKind::Bool,
-        default: Default::Bool(true),
-        doc: "whether every row of `train` must have a label; rows of `test` never must",
-    },
-    ParamSpec {
-        name: "on_error",
-        kind: ParamKind::Choice(&["fail", "skip"]),
-        default: Default::Text("fail"),
-        doc: "what a malformed row does: it fails the stage, or it is left out and kept in the \
+    ),
+    ParamSpec::new(
+        "require_labels",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "whether every row of `train` must have a label; rows of `test` never must",
+    ),
+    ParamSpec::new(
+        "on_error",
+        ParamKind::Choice(&["fail", "skip"]),
+        Default::Text("fail"),
+        "what a malformed row does: it fails the stage, or it is left out and kept in the \
               output `skipped`",
-    },
+    ),
 ];
 
 impl Stage for Ingest {

@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 
+use super::memory;
 use crate::error::StageError;
 
 /// A device and how to call it in messages and records.
@@ -27,6 +28,7 @@ pub fn choose(wanted: &str) -> Result<ChosenDevice, StageError> {
 }
 
 fn cpu() -> ChosenDevice {
+    memory::keep_freed();
     let threads = rayon::current_num_threads();
     let plural = if threads == 1 { "thread" } else { "threads" };
     ChosenDevice { device: Device::flex(), name: format!("cpu ({threads} {plural})") }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, has_weights};
 use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
@@ -15,6 +15,7 @@ use super::masked_lm::{self, MaskedLm};
 use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
 use crate::error::StageError;
+use crate::params::Params;
 use crate::random::Random;
 
 /// What to build.
@@ -37,6 +38,17 @@ pub enum Weights {
     Pretrained,
     /// From `config.json` alone.
     Random,
+}
+
+impl Weights {
+    /// As a training stage's parameter `init` has it, of the model in this folder.
+    pub fn of(params: &Params, folder: &Path) -> Weights {
+        match params.text("init") {
+            "random" => Weights::Random,
+            "auto" if !has_weights(folder) => Weights::Random,
+            _ => Weights::Pretrained,
+        }
+    }
 }
 
 /// Where the head's values come from.

@@ -122,12 +122,9 @@ impl MaskedLm {
         let (weight, bias) = (self.norm_weight.clone(), Some(self.norm_bias.clone()));
         let states = burn::tensor::module::layer_norm(states, weight, bias, self.norm_eps);
         let words = self.encoder.words();
-        let fused = match self.precision {
-            Precision::F32 => {
-                cpu::vocabulary::cross_entropy(&states, words, &self.bias, targets.ids, scale)
-            }
-            Precision::Bf16 => None,
-        };
+        let (bias, precision) = (&self.bias, self.precision);
+        let fused =
+            cpu::vocabulary::cross_entropy(&states, words, bias, targets.ids, scale, precision);
         fused.unwrap_or_else(|| {
             let words = words.clone().transpose();
             let logits = ops::linear(states, &words, &self.bias, self.precision);

@@ -24,6 +24,8 @@ pub mod loading;
 #[cfg(feature = "model")]
 pub mod masked_lm;
 #[cfg(feature = "model")]
+mod memory;
+#[cfg(feature = "model")]
 pub mod noise;
 #[cfg(feature = "model")]
 pub mod ops;

@@ -1,7 +1,7 @@
 //! The network's operations, on whatever device the tensors live: on the CPU the fused ones of
 //! [`super::cpu`], elsewhere burn's own.
 
-use burn::tensor::{DType, Tensor, activation};
+use burn::tensor::{DType, Device, Tensor, activation};
 
 use super::cpu;
 use super::cpu::attention::Setting;
@@ -12,7 +12,8 @@ use crate::params::Params;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     F32,
-    /// Factors are rounded to bfloat16 first, as in PyTorch's autocast.
+    /// Factors are rounded to bfloat16 first, as in PyTorch's autocast; on the CPU all but those
+    /// of attention, which are small.
     Bf16,
 }
 
@@ -20,6 +21,13 @@ impl Precision {
     /// As a stage's parameter `precision` has it.
     pub fn of(params: &Params) -> Precision {
         if params.text("precision") == "bf16" { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// What to tell a person who asked for this precision on this device, if anything.
+    pub fn advice(self, device: &Device) -> Option<String> {
+        let in_vain =
+            self == Precision::Bf16 && *device == Device::flex() && !cpu::bfloat16::is_fast();
+        in_vain.then(|| "this CPU has no AVX-512 BF16: `precision: bf16` is no faster".to_owned())
     }
 
     /// A factor of a product.
@@ -50,11 +58,7 @@ pub fn linear<const D: usize>(
     bias: &Tensor<1>,
     precision: Precision,
 ) -> Tensor<D> {
-    let fused = match precision {
-        Precision::F32 => cpu::linear::linear(&input, weight, bias),
-        Precision::Bf16 => None,
-    };
-    fused.unwrap_or_else(|| {
+    cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let weight = precision.factor(weight.clone());
         let product = burn::tensor::module::linear(precision.factor(input), weight, None);
         let mut shape = [1; D];
@@ -117,12 +121,7 @@ pub fn attention(
     setting: Setting,
 ) -> Tensor<3> {
     let precision = setting.precision;
-    let fused = match precision {
-        Precision::F32 => {
-            cpu::attention::attention(&query, &key, &value, relative, setting.clone())
-        }
-        Precision::Bf16 => None,
-    };
+    let fused = cpu::attention::attention(&query, &key, &value, relative, setting.clone());
     fused.unwrap_or_else(|| {
         let [rows, queries, hidden] = query.dims();
         let keys = key.dims()[1];

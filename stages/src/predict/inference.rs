@@ -11,7 +11,7 @@ use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::ops::Precision;
-use crate::prediction::{Prediction, PredictionWriter};
+use crate::prediction::PredictionWriter;
 use crate::progress::Progress;
 use crate::stage::Context;
 use crate::tokenize::TokenFile;
@@ -24,14 +24,20 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let options = load_options(deciding.labels.len(), Precision::of(context.params()));
     let chosen = device::choose(&context.manifest.device)?;
     context.emit(Event::Device { name: chosen.name });
+    if let Some(message) = Precision::of(context.params()).advice(&chosen.device) {
+        context.emit(Event::Note { message });
+    }
     let model = load(folder, &config, &options, &chosen.device)?.model;
     for (input, output) in [("test", "predictions"), ("valid", "valid")] {
         let Some(path) = context.optional_input(input) else { continue };
         let tokens = TokenFile::open(path)?;
-        let rows = classify(context, &model, &tokens, &deciding)?;
+        let found = classify(context, &model, &tokens, deciding.labels.len())?;
         let answer = (input == "test").then(|| context.output("answer")).transpose()?;
         let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
-        rows.iter().try_for_each(|row| writer.write(row))?;
+        for (row, values) in found.chunks(deciding.labels.len()).enumerate() {
+            let gold = tokens.label(row).map(|class| tokens.label_names()[class].clone());
+            writer.write(&deciding.prediction(tokens.id(row).to_owned(), values, gold))?;
+        }
         writer.finish()?;
     }
     Ok(())
@@ -50,24 +56,20 @@ pub fn load_options(classes: usize, precision: Precision) -> LoadOptions {
     }
 }
 
+/// The probabilities of the classes, row after row in the input's order.
 fn classify(
     context: &Context,
     model: &Classifier,
     tokens: &TokenFile,
-    deciding: &Deciding,
-) -> Result<Vec<Prediction>, StageError> {
+    classes: usize,
+) -> Result<Vec<f32>, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
     let batch_size = context.params().count("batch_size");
     let mut progress = Progress::new(context, "example");
-    let found = probabilities(model, tokens, deciding.labels.len(), batch_size, |done| {
+    probabilities(model, tokens, classes, batch_size, |done| {
         progress.update_with(done as u64, total, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
             [("examples_per_second", done as f64 / seconds)]
         });
-    })?;
-    let rows = found.chunks(deciding.labels.len()).enumerate().map(|(row, values)| {
-        let gold = tokens.label(row).map(|class| tokens.label_names()[class].clone());
-        deciding.prediction(tokens.id(row).to_owned(), values, gold)
-    });
-    Ok(rows.collect())
+    })
 }

@@ -10,6 +10,7 @@ use crate::error::StageError;
 use crate::params::{Default, ParamKind, ParamSpec, Params};
 use crate::prediction::{ANSWER, PREDICTIONS, VALID};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::training::PRECISION;
 
 /// The stage.
 pub struct Predict;
@@ -20,7 +21,7 @@ impl Stage for Predict {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn summary(&self) -> &'static str {
@@ -29,27 +30,13 @@ impl Stage for Predict {
 
     fn inputs(&self) -> &'static [InputSpec] {
         const INPUTS: &[InputSpec] = &[
-            InputSpec {
-                name: "model",
-                required: true,
-                kind: Kind::Folder,
-                many: false,
-                doc: "a model folder with a classification head",
-            },
-            InputSpec {
-                name: "test",
-                required: false,
-                kind: Kind::File,
-                many: false,
-                doc: "token file to classify; `answer` is about this one",
-            },
-            InputSpec {
-                name: "valid",
-                required: false,
-                kind: Kind::File,
-                many: false,
-                doc: "token file to classify as well, for `score`",
-            },
+            InputSpec::required("model", Kind::Folder, "a model folder with a classification head"),
+            InputSpec::optional(
+                "test",
+                Kind::File,
+                "token file to classify; `answer` is about this one",
+            ),
+            InputSpec::optional("valid", Kind::File, "token file to classify as well, for `score`"),
         ];
         INPUTS
     }
@@ -61,32 +48,27 @@ impl Stage for Predict {
 
     fn params(&self) -> &'static [ParamSpec] {
         const PARAMS: &[ParamSpec] = &[
-            ParamSpec {
-                name: "batch_size",
-                kind: ParamKind::Int { min: 1, max: 1_000_000 },
-                default: Default::Int(32),
-                doc: "examples that go through the network at once",
-            },
-            ParamSpec {
-                name: "label_map",
-                kind: ParamKind::TextMap,
-                default: Default::EmptyMap,
-                doc: "the model's label names to those of the data, for instance \
+            ParamSpec::new(
+                "batch_size",
+                ParamKind::int(1, 1_000_000),
+                Default::Int(32),
+                "examples that go through the network at once",
+            ),
+            ParamSpec::new(
+                "label_map",
+                ParamKind::TextMap,
+                Default::EmptyMap,
+                "the model's label names to those of the data, for instance \
                       `irony: SARCASM`",
-            },
-            ParamSpec {
-                name: "threshold",
-                kind: ParamKind::WordOrFloat { words: &["auto", "none"], min: 0.0, max: 1.0 },
-                default: Default::Text("auto"),
-                doc: "for two labels: the last one is predicted if its probability is greater; \
+            ),
+            ParamSpec::new(
+                "threshold",
+                ParamKind::WordOrFloat { words: &["auto", "none"], min: 0.0, max: 1.0 },
+                Default::Text("auto"),
+                "for two labels: the last one is predicted if its probability is greater; \
                       `auto` is what the model folder carries, `none` the likelier label",
-            },
-            ParamSpec {
-                name: "precision",
-                kind: ParamKind::Choice(&["f32", "bf16"]),
-                default: Default::Text("f32"),
-                doc: "of the factors of matrix products; bf16 is for GPUs, and slow on the CPU",
-            },
+            ),
+            PRECISION,
         ];
         PARAMS
     }

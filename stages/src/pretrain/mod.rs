@@ -32,7 +32,7 @@ impl Stage for Pretrain {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn summary(&self) -> &'static str {
@@ -41,54 +41,44 @@ impl Stage for Pretrain {
 
     fn inputs(&self) -> &'static [InputSpec] {
         const INPUTS: &[InputSpec] = &[
-            InputSpec {
-                name: "model",
-                required: false,
-                kind: Kind::Folder,
-                many: false,
-                doc: "the encoder to go on from: a Hugging Face model folder",
-            },
-            InputSpec {
-                name: "tokenizer",
-                required: false,
-                kind: Kind::Folder,
-                many: false,
-                doc: "without `model`: a tokenizer's folder, for a new RoBERTa",
-            },
-            InputSpec {
-                name: "text",
-                required: true,
-                kind: Kind::File,
-                many: false,
-                doc: "texts: one a line, or JSON lines with a field `text`",
-            },
-            InputSpec {
-                name: "valid",
-                required: false,
-                kind: Kind::File,
-                many: false,
-                doc: "texts to evaluate on, in place of a share of `text`",
-            },
+            InputSpec::optional(
+                "model",
+                Kind::Folder,
+                "the encoder to go on from: a Hugging Face model folder",
+            ),
+            InputSpec::optional(
+                "tokenizer",
+                Kind::Folder,
+                "without `model`: a tokenizer's folder, for a new RoBERTa",
+            ),
+            InputSpec::required(
+                "text",
+                Kind::File,
+                "texts: one a line, or JSON lines with a field `text`",
+            ),
+            InputSpec::optional(
+                "valid",
+                Kind::File,
+                "texts to evaluate on, in place of a share of `text`",
+            ),
         ];
         INPUTS
     }
 
     fn outputs(&self) -> &'static [OutputSpec] {
         const OUTPUTS: &[OutputSpec] = &[
-            OutputSpec {
-                name: "model",
-                file: "model",
-                kind: Kind::Folder,
-                given: None,
-                doc: "encoder, output layer and tokenizer as a Hugging Face model folder",
-            },
-            OutputSpec {
-                name: "metrics",
-                file: "metrics.jsonl",
-                kind: Kind::File,
-                given: None,
-                doc: "losses and perplexity, a line for each evaluation",
-            },
+            OutputSpec::new(
+                "model",
+                "model",
+                Kind::Folder,
+                "encoder, output layer and tokenizer as a Hugging Face model folder",
+            ),
+            OutputSpec::new(
+                "metrics",
+                "metrics.jsonl",
+                Kind::File,
+                "losses and perplexity, a line for each evaluation",
+            ),
         ];
         OUTPUTS
     }

@@ -10,7 +10,6 @@ use super::params;
 use super::texts::{MaskedLoss, Sequences};
 use crate::error::StageError;
 use crate::model::ModelConfig;
-use crate::model::checkpoint::has_weights;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{MaskedLmOptions, Weights};
 use crate::model::masked_lm::MaskedLm;
@@ -20,7 +19,7 @@ use crate::stage::Context;
 use crate::text::TextTokenizer;
 use crate::train::optimizer::{AdamW, Moments};
 use crate::train::order::{ModelShape, token_batches};
-use crate::train::schedule::{Decay, Schedule};
+use crate::train::schedule::Schedule;
 use crate::train::step::Trainer;
 
 /// The config of the model to train, and the folder that holds its tokenizer.
@@ -91,19 +90,11 @@ fn new_config(shape: Shape, vocab_size: usize, folder: &Path) -> Result<ModelCon
 
 /// How the model is built.
 pub fn load_options(params: &Params, config: &ModelConfig, folder: &Path) -> MaskedLmOptions {
-    let rate = |name: &str, own: f64| params.optional_float(name).unwrap_or(own);
     MaskedLmOptions {
-        rates: DropoutRates {
-            hidden: rate("dropout", config.hidden_dropout),
-            attention: rate("attention_dropout", config.attention_dropout),
-        },
+        rates: DropoutRates::of(params, config),
         precision: Precision::of(params),
         seed: params.int("seed").unsigned_abs(),
-        weights: match params.text("init") {
-            "random" => Weights::Random,
-            "auto" if !has_weights(folder) => Weights::Random,
-            _ => Weights::Pretrained,
-        },
+        weights: Weights::of(params, folder),
     }
 }
 
@@ -204,25 +195,8 @@ pub fn trainer(
         model,
         moments: Moments::default(),
         loss: MaskedLoss,
-        optimizer: AdamW {
-            beta1: params.float("adam_beta1"),
-            beta2: params.float("adam_beta2"),
-            epsilon: params.float("adam_epsilon"),
-            weight_decay: params.float("weight_decay"),
-            max_gradient_norm: params.float("max_grad_norm"),
-            layer_decay: 1.0,
-            layers: config.num_hidden_layers,
-        },
-        schedule: Schedule {
-            peak: params.float("learning_rate"),
-            decay: match params.text("schedule") {
-                "linear" => Decay::Linear,
-                _ => Decay::Constant,
-            },
-            // Rounded up, as transformers' `TrainingArguments.get_warmup_steps` does.
-            warmup_steps: (params.float("warmup_ratio") * total_steps as f64).ceil() as u64,
-            total_steps,
-        },
+        optimizer: AdamW::of(params, config.num_hidden_layers),
+        schedule: Schedule::of(params, total_steps),
         seed: params.int("seed").unsigned_abs(),
         dropout: true,
         frozen: None,

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::model::device;
 use crate::model::folder::{Storage, write_masked_lm};
 use crate::model::loading::{Weights, load_masked_lm};
+use crate::model::ops::Precision;
 use crate::model::parameters::Network;
 use crate::output::OutputFile;
 use crate::progress::Progress;
@@ -28,6 +29,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let plan = Plan::new(params, &texts.train);
     let chosen = device::choose(&context.manifest.device)?;
     context.emit(Event::Device { name: chosen.name });
+    if let Some(message) = Precision::of(context.params()).advice(&chosen.device) {
+        context.emit(Event::Note { message });
+    }
     let options = load_options(params, &config, folder);
     let (mut model, new_parameters) =
         load_masked_lm(folder, &config, &options, &chosen.device.autodiff())?;
@@ -170,7 +174,9 @@ fn train(
                 None => at.batch == 0,
             };
             if is_due || is_last {
-                evaluate(context, texts, plan, trainer, at, (started, per_second))?;
+                let timing = (started, per_second);
+                let evaluate = || evaluate(context, texts, plan, trainer, at, timing);
+                checkpoints.between_steps(evaluate)?;
                 (started, tokens) = (Instant::now(), 0);
             }
             checkpoints.save_if_due(trainer, at, None);

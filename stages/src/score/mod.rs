@@ -29,66 +29,59 @@ use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 pub struct Score;
 
 const INPUTS: &[InputSpec] = &[
-    InputSpec {
-        name: "valid",
-        required: false,
-        kind: Kind::File,
-        many: false,
-        doc: "predictions for the validation examples, as `predict` writes them",
-    },
-    InputSpec {
-        name: "test",
-        required: false,
-        kind: Kind::File,
-        many: false,
-        doc: "predictions for the test examples; without true labels they are only counted",
-    },
-    InputSpec {
-        name: "against",
-        required: false,
-        kind: Kind::File,
-        many: false,
-        doc: "other predictions, of the same examples in the same order as `test` or `valid` \
+    InputSpec::optional(
+        "valid",
+        Kind::File,
+        "predictions for the validation examples, as `predict` writes them",
+    ),
+    InputSpec::optional(
+        "test",
+        Kind::File,
+        "predictions for the test examples; without true labels they are only counted",
+    ),
+    InputSpec::optional(
+        "against",
+        Kind::File,
+        "other predictions, of the same examples in the same order as `test` or `valid` \
               (whichever begins with the same id), to compare those with",
-    },
+    ),
 ];
 
-const OUTPUTS: &[OutputSpec] = &[OutputSpec {
-    name: "scores",
-    file: "scores.json",
-    kind: Kind::File,
-    given: None,
-    doc: "for each input accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
+const OUTPUTS: &[OutputSpec] = &[OutputSpec::new(
+    "scores",
+    "scores.json",
+    Kind::File,
+    "for each input accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
           AUC, average precision and calibration; and under `against` differences, their \
           intervals, and McNemar's test",
-}];
+)];
 
 const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "positive",
-        kind: ParamKind::Text,
-        default: Default::Null,
-        doc: "the label whose precision, recall and F1 are the headline; by default the last in \
+    ParamSpec::new(
+        "positive",
+        ParamKind::Text,
+        Default::Null,
+        "the label whose precision, recall and F1 are the headline; by default the last in \
               alphabetical order",
-    },
-    ParamSpec {
-        name: "bootstrap",
-        kind: ParamKind::Int { min: 0, max: 1_000_000 },
-        default: Default::Int(1000),
-        doc: "how many times the rows are drawn anew for the intervals; 0 for no intervals",
-    },
-    ParamSpec {
-        name: "confidence",
-        kind: ParamKind::Float { min: 0.0, max: 1.0 },
-        default: Default::Float(0.95),
-        doc: "how sure the intervals are, more than 0 and less than 1",
-    },
-    ParamSpec {
-        name: "seed",
-        kind: ParamKind::Int { min: 0, max: i64::MAX },
-        default: Default::Int(42),
-        doc: "which of the random draws for the intervals",
-    },
+    ),
+    ParamSpec::new(
+        "bootstrap",
+        ParamKind::int(0, 1_000_000),
+        Default::Int(1000),
+        "how many times the rows are drawn anew for the intervals; 0 for no intervals",
+    ),
+    ParamSpec::new(
+        "confidence",
+        ParamKind::float(0.0, 1.0),
+        Default::Float(0.95),
+        "how sure the intervals are, more than 0 and less than 1",
+    ),
+    ParamSpec::new(
+        "seed",
+        ParamKind::int(0, i64::MAX),
+        Default::Int(42),
+        "which of the random draws for the intervals",
+    ),
 ];
 
 impl Stage for Score {

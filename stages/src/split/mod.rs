@@ -25,84 +25,61 @@ use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 /// The stage.
 pub struct Split;
 
-const INPUTS: &[InputSpec] = &[InputSpec {
-    name: "examples",
-    required: true,
-    kind: Kind::File,
-    many: false,
-    doc: "examples as `ingest` writes them",
-}];
+const INPUTS: &[InputSpec] =
+    &[InputSpec::required("examples", Kind::File, "examples as `ingest` writes them")];
 
 const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec {
-        name: "train",
-        file: "train.jsonl",
-        kind: Kind::File,
-        given: None,
-        doc: "the examples to train with",
-    },
-    OutputSpec {
-        name: "valid",
-        file: "valid.jsonl",
-        kind: Kind::File,
-        given: None,
-        doc: "the examples to validate with",
-    },
-    OutputSpec {
-        name: "report",
-        file: "report.json",
-        kind: Kind::File,
-        given: None,
-        doc: "rows and labels of each part",
-    },
+    OutputSpec::new("train", "train.jsonl", Kind::File, "the examples to train with"),
+    OutputSpec::new("valid", "valid.jsonl", Kind::File, "the examples to validate with"),
+    OutputSpec::new("report", "report.json", Kind::File, "rows and labels of each part"),
 ];
 
 const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "share",
-        kind: ParamKind::Float { min: 0.0, max: 1.0 },
-        default: Default::Float(0.9),
-        doc: "the part of the rows to train with, more than 0 and less than 1; the number of \
+    ParamSpec::new(
+        "share",
+        ParamKind::float(0.0, 1.0),
+        Default::Float(0.9),
+        "the part of the rows to train with, more than 0 and less than 1; the number of \
               rows is rounded to the nearest. Without effect where `folds` is given",
-    },
-    ParamSpec {
-        name: "folds",
-        kind: ParamKind::Int { min: 0, max: 1000 },
-        default: Default::Int(0),
-        doc: "into how many folds of equal size the rows are divided; 0 for none: by `share`",
-    },
-    ParamSpec {
-        name: "fold",
-        kind: ParamKind::Int { min: 0, max: 999 },
-        default: Default::Int(0),
-        doc: "the fold to validate with, counted from 0; the others are to train with",
-    },
-    ParamSpec {
-        name: "stratify",
-        kind: ParamKind::Bool,
-        default: Default::Bool(false),
-        doc: "whether each label is divided in the same proportion, within one row",
-    },
-    ParamSpec {
-        name: "group_duplicates",
-        kind: ParamKind::Bool,
-        default: Default::Bool(true),
-        doc: "whether rows with the same text stay together, so that none is trained with and \
+    ),
+    ParamSpec::new(
+        "folds",
+        ParamKind::int(0, 1000),
+        Default::Int(0),
+        "into how many folds of equal size the rows are divided; 0 for none: by `share`",
+    ),
+    ParamSpec::new(
+        "fold",
+        ParamKind::int(0, 999),
+        Default::Int(0),
+        "the fold to validate with, counted from 0; the others are to train with",
+    ),
+    ParamSpec::new(
+        "stratify",
+        ParamKind::Bool,
+        Default::Bool(false),
+        "whether each label is divided in the same proportion, within one row",
+    ),
+    ParamSpec::new(
+        "group_duplicates",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "whether rows with the same text stay together, so that none is trained with and \
               validated with. Sizes are then as near as whole groups allow",
-    },
-    ParamSpec {
-        name: "group_conversations",
-        kind: ParamKind::Bool,
-        default: Default::Bool(false),
-        doc: "whether rows whose contexts open with the same turn stay together: of answers to \
+    ),
+    ParamSpec::new(
+        "group_conversations",
+        ParamKind::Bool,
+        Default::Bool(false),
+        "whether rows whose contexts open with the same turn stay together: of answers to \
               one tweet, none is validated with while another is trained with",
-    },
-    ParamSpec {
-        name: "seed",
-        kind: ParamKind::Int { min: 0, max: i64::MAX },
-        default: Default::Int(42),
-        doc: "which of the random divisions",
-    },
+    ),
+    ParamSpec::new(
+        "seed",
+        ParamKind::int(0, i64::MAX),
+        Default::Int(42),
+        "which of the random divisions",
+    ),
 ];
 
 /// More rows than this have no number of 32 bits.

@@ -50,20 +50,19 @@ impl Stage for Tokenize {
     }
 
     fn inputs(&self) -> &'static [InputSpec] {
-        const fn examples(name: &'static str, doc: &'static str) -> InputSpec {
-            InputSpec { name, required: false, kind: Kind::File, many: false, doc }
-        }
         const INPUTS: &[InputSpec] = &[
-            InputSpec {
-                name: "model",
-                required: true,
-                kind: Kind::Folder,
-                many: false,
-                doc: "the model's folder, for its tokenizer and `config.json`",
-            },
-            examples("train", "training examples, JSONL as `ingest` or `split` writes it"),
-            examples("valid", "validation examples"),
-            examples("test", "test examples"),
+            InputSpec::required(
+                "model",
+                Kind::Folder,
+                "the model's folder, for its tokenizer and `config.json`",
+            ),
+            InputSpec::optional(
+                "train",
+                Kind::File,
+                "training examples, JSONL as `ingest` or `split` writes it",
+            ),
+            InputSpec::optional("valid", Kind::File, "validation examples"),
+            InputSpec::optional("test", Kind::File, "test examples"),
         ];
         INPUTS
     }
@@ -71,19 +70,18 @@ impl Stage for Tokenize {
     fn outputs(&self) -> &'static [OutputSpec] {
         const fn tokens(name: &'static str, file: &'static str) -> OutputSpec {
             let doc = "token ids, offsets and labels";
-            OutputSpec { name, file, kind: Kind::File, given: Some(name), doc }
+            OutputSpec::new(name, file, Kind::File, doc).given(name)
         }
         const OUTPUTS: &[OutputSpec] = &[
             tokens("train", "train.safetensors"),
             tokens("valid", "valid.safetensors"),
             tokens("test", "test.safetensors"),
-            OutputSpec {
-                name: "report",
-                file: "report.json",
-                kind: Kind::File,
-                given: None,
-                doc: "lengths, truncation and unknown tokens of each input",
-            },
+            OutputSpec::new(
+                "report",
+                "report.json",
+                Kind::File,
+                "lengths, truncation and unknown tokens of each input",
+            ),
         ];
         OUTPUTS
     }
@@ -111,74 +109,68 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let threads = context.manifest.threads;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| StageError::Unavailable {
-            what: format!("a pool of {threads} threads"),
-            problem: error.to_string(),
-        })?;
-        pool.install(|| run(context))
+        context.in_pool(|| run(context))
     }
 }
 
 const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "context",
-        kind: ParamKind::WordOrInt { words: &["all"], min: 0, max: i64::MAX },
-        default: Default::Int(0),
-        doc: "how many of the last turns of context go with the response",
-    },
-    ParamSpec {
-        name: "context_mode",
-        kind: ParamKind::Choice(&["pair", "joined"]),
-        default: Default::Text("pair"),
-        doc: "context and response as two segments, or as one text",
-    },
-    ParamSpec {
-        name: "turn_separator",
-        kind: ParamKind::Text,
-        default: Default::Text(" "),
-        doc: "stands between turns; `sep` for the tokenizer's own separator token. Any other text \
+    ParamSpec::new(
+        "context",
+        ParamKind::WordOrInt { words: &["all"], min: 0, max: i64::MAX },
+        Default::Int(0),
+        "how many of the last turns of context go with the response",
+    ),
+    ParamSpec::new(
+        "context_mode",
+        ParamKind::Choice(&["pair", "joined"]),
+        Default::Text("pair"),
+        "context and response as two segments, or as one text",
+    ),
+    ParamSpec::new(
+        "turn_separator",
+        ParamKind::Text,
+        Default::Text(" "),
+        "stands between turns; `sep` for the tokenizer's own separator token. Any other text \
               is taken as it is, spaces included: ` / `, or a special token such as `</s>`",
-    },
-    ParamSpec {
-        name: "response",
-        kind: ParamKind::Choice(&["last", "first"]),
-        default: Default::Text("last"),
-        doc: "whether the response comes after its context or before it; turns keep their order",
-    },
-    ParamSpec {
-        name: "partial_turn",
-        kind: ParamKind::Bool,
-        default: Default::Bool(false),
-        doc: "when context is too long, turns are dropped whole, the oldest first; whether the \
+    ),
+    ParamSpec::new(
+        "response",
+        ParamKind::Choice(&["last", "first"]),
+        Default::Text("last"),
+        "whether the response comes after its context or before it; turns keep their order",
+    ),
+    ParamSpec::new(
+        "partial_turn",
+        ParamKind::Bool,
+        Default::Bool(false),
+        "when context is too long, turns are dropped whole, the oldest first; whether the \
               last one dropped keeps as much of its end as fits",
-    },
-    ParamSpec {
-        name: "max_length",
-        kind: ParamKind::WordOrInt { words: &["auto"], min: 3, max: i64::MAX },
-        default: Default::Text("auto"),
-        doc: "longest sequence in tokens, special tokens included; auto: the model's limit",
-    },
-    ParamSpec {
-        name: "truncate",
-        kind: ParamKind::Choice(&["right", "left"]),
-        default: Default::Text("right"),
-        doc: "the side that loses tokens of a text that does not fit by itself: the newest turn \
+    ),
+    ParamSpec::new(
+        "max_length",
+        ParamKind::WordOrInt { words: &["auto"], min: 3, max: i64::MAX },
+        Default::Text("auto"),
+        "longest sequence in tokens, special tokens included; auto: the model's limit",
+    ),
+    ParamSpec::new(
+        "truncate",
+        ParamKind::Choice(&["right", "left"]),
+        Default::Text("right"),
+        "the side that loses tokens of a text that does not fit by itself: the newest turn \
               without its older ones, or at last the response",
-    },
-    ParamSpec {
-        name: "labels",
-        kind: ParamKind::TextList,
-        default: Default::TextList(&[]),
-        doc: "label names in the order of their class index; empty: those of `train`, sorted",
-    },
-    ParamSpec {
-        name: "normalize_tweets",
-        kind: ParamKind::Bool,
-        default: Default::Bool(false),
-        doc: "normalise as for BERTweet: @USER, HTTPURL, emoji as words",
-    },
+    ),
+    ParamSpec::new(
+        "labels",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "label names in the order of their class index; empty: those of `train`, sorted",
+    ),
+    ParamSpec::new(
+        "normalize_tweets",
+        ParamKind::Bool,
+        Default::Bool(false),
+        "normalise as for BERTweet: @USER, HTTPURL, emoji as words",
+    ),
 ];
 
 /// One input of examples and where its tokens go.

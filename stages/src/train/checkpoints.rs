@@ -1,6 +1,11 @@
-//! When a training saves a checkpoint.
+//! When a training saves a checkpoint: every so often, and when it is told to end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use signal_hook::consts::SIGTERM;
+use signal_hook::{flag, low_level};
 
 use crate::error::StageError;
 use crate::event::Event;
@@ -10,10 +15,16 @@ use crate::train::objective::Objective;
 use crate::train::step::Trainer;
 
 /// Saves a checkpoint every so often, and never spends more than a twentieth of the time on it.
+///
+/// SIGTERM while a step is under way lets that step end, saves its checkpoint, and then ends the
+/// process as it would have without; a second one ends it at once.
 pub struct Checkpoints<'a> {
     context: &'a Context<'a>,
     pause: Duration,
     last: Instant,
+    told_to_end: Arc<AtomicBool>,
+    /// Whether SIGTERM ends the process without waiting for a step.
+    ends_at_once: Arc<AtomicBool>,
 }
 
 impl<'a> Checkpoints<'a> {
@@ -21,7 +32,31 @@ impl<'a> Checkpoints<'a> {
     pub fn new(context: &'a Context<'a>) -> Checkpoints<'a> {
         let wanted = std::env::var("PIPE_CHECKPOINT_SECONDS").ok();
         let seconds = wanted.and_then(|text| text.parse().ok()).unwrap_or(60);
-        Checkpoints { context, pause: Duration::from_secs(seconds), last: Instant::now() }
+        let (told_to_end, ends_at_once) = (Arc::default(), Arc::new(AtomicBool::new(true)));
+        // In this order, so that the second signal finds what the first has set. Where a handler
+        // cannot be had, the signal ends the process as it always does.
+        let registered = flag::register_conditional_default(SIGTERM, Arc::clone(&ends_at_once))
+            .and_then(|_| flag::register(SIGTERM, Arc::clone(&told_to_end)))
+            .and_then(|_| flag::register(SIGTERM, Arc::clone(&ends_at_once)));
+        let can_wait = registered.is_ok();
+        ends_at_once.store(!can_wait, Ordering::Relaxed);
+        let (pause, last) = (Duration::from_secs(seconds), Instant::now());
+        Checkpoints { context, pause, last, told_to_end, ends_at_once }
+    }
+
+    /// Does something long between steps, which SIGTERM ends at once.
+    pub fn between_steps<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.ends_at_once.swap(true, Ordering::SeqCst);
+        self.end_if_told();
+        let done = work();
+        self.ends_at_once.store(before, Ordering::SeqCst);
+        done
+    }
+
+    fn end_if_told(&self) {
+        if self.told_to_end.load(Ordering::SeqCst) {
+            let _ = low_level::emulate_default_handler(SIGTERM);
+        }
     }
 
     pub fn save_if_due<O: Objective>(
@@ -30,6 +65,12 @@ impl<'a> Checkpoints<'a> {
         at: &Position,
         best: Option<&O::Model>,
     ) {
+        if self.told_to_end.load(Ordering::SeqCst) {
+            let message = format!("told to end: a checkpoint of step {} is saved first", at.steps);
+            self.context.emit(Event::Note { message });
+            self.save(trainer, at, best);
+            self.end_if_told();
+        }
         if self.last.elapsed() < self.pause {
             return;
         }

@@ -1,5 +1,7 @@
 //! The learning rate over time.
 
+use crate::params::Params;
+
 /// The shape of the learning rate after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decay {
@@ -18,6 +20,20 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// As a training stage's parameters have it.
+    pub fn of(params: &Params, total_steps: u64) -> Schedule {
+        Schedule {
+            peak: params.float("learning_rate"),
+            decay: match params.text("schedule") {
+                "linear" => Decay::Linear,
+                _ => Decay::Constant,
+            },
+            // Rounded up, as transformers' `TrainingArguments.get_warmup_steps` does.
+            warmup_steps: (params.float("warmup_ratio") * total_steps as f64).ceil() as u64,
+            total_steps,
+        }
+    }
+
     /// The rate of step `step`, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup_steps {

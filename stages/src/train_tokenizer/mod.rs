@@ -33,24 +33,21 @@ impl Stage for TrainTokenizer {
     }
 
     fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[InputSpec {
-            name: "text",
-            required: true,
-            kind: Kind::File,
-            many: false,
-            doc: "texts: one a line, or JSON lines with a field `text`",
-        }];
+        const INPUTS: &[InputSpec] = &[InputSpec::required(
+            "text",
+            Kind::File,
+            "texts: one a line, or JSON lines with a field `text`",
+        )];
         INPUTS
     }
 
     fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[OutputSpec {
-            name: "tokenizer",
-            file: "tokenizer",
-            kind: Kind::Folder,
-            given: None,
-            doc: "RoBERTa's tokenizer files: tokenizer.json, vocab.json, merges.txt and its config",
-        }];
+        const OUTPUTS: &[OutputSpec] = &[OutputSpec::new(
+            "tokenizer",
+            "tokenizer",
+            Kind::Folder,
+            "RoBERTa's tokenizer files: tokenizer.json, vocab.json, merges.txt and its config",
+        )];
         OUTPUTS
     }
 
@@ -85,44 +82,38 @@ impl Stage for TrainTokenizer {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let threads = context.manifest.threads;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| StageError::Unavailable {
-            what: format!("a pool of {threads} threads"),
-            problem: error.to_string(),
-        })?;
-        pool.install(|| run(context))
+        context.in_pool(|| run(context))
     }
 }
 
 const PARAMS: &[ParamSpec] = &[
     corpus::FORMAT,
-    ParamSpec {
-        name: "vocab_size",
-        kind: ParamKind::Int { min: 261, max: 10_000_000 },
-        default: Default::Int(12_000),
-        doc: "tokens at most, special ones included; fewer where the texts do not hold so many \
+    ParamSpec::new(
+        "vocab_size",
+        ParamKind::int(261, 10_000_000),
+        Default::Int(12_000),
+        "tokens at most, special ones included; fewer where the texts do not hold so many \
               pairs",
-    },
-    ParamSpec {
-        name: "min_frequency",
-        kind: ParamKind::Int { min: 1, max: i64::MAX },
-        default: Default::Int(2),
-        doc: "how often a pair must occur to become a token",
-    },
-    ParamSpec {
-        name: "keep",
-        kind: ParamKind::TextList,
-        default: Default::TextList(&["@USER", "<URL>"]),
-        doc: "texts that are one token each, whatever is around them",
-    },
-    ParamSpec {
-        name: "add_prefix_space",
-        kind: ParamKind::Bool,
-        default: Default::Bool(true),
-        doc: "whether the first word of a text is the same token as within it; RoBERTa's own \
+    ),
+    ParamSpec::new(
+        "min_frequency",
+        ParamKind::int(1, i64::MAX),
+        Default::Int(2),
+        "how often a pair must occur to become a token",
+    ),
+    ParamSpec::new(
+        "keep",
+        ParamKind::TextList,
+        Default::TextList(&["@USER", "<URL>"]),
+        "texts that are one token each, whatever is around them",
+    ),
+    ParamSpec::new(
+        "add_prefix_space",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "whether the first word of a text is the same token as within it; RoBERTa's own \
               tokenizer tells them apart",
-    },
+    ),
 ];
 
 fn run(context: &Context) -> Result<(), StageError> {

@@ -71,6 +71,22 @@ fn the_bytes_are_the_same_at_any_number_of_threads_and_others_for_another_seed()
 }
 
 #[test]
+fn products_in_bf16_learn_nearly_as_those_in_f32_at_any_number_of_threads() {
+    let tokenizer = tokenizer(400).run();
+    let losses = |threads: usize, precision: &str| -> Vec<f64> {
+        let run = pretrain(&tokenizer).param("precision", precision).param("steps", 20);
+        let rows = in_pool(threads, run.param("evaluate_every", 5)).rows("metrics");
+        rows.iter().map(|row| row["valid_loss"].as_f64().unwrap()).collect()
+    };
+    let (exact, rounded) = (losses(2, "f32"), losses(2, "bf16"));
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert!((exact - rounded).abs() < 0.01 * exact, "{rounded} instead of {exact}");
+    }
+    assert_ne!(exact, rounded, "nothing was rounded");
+    assert_eq!(rounded, losses(3, "bf16"));
+}
+
+#[test]
 fn held_out_texts_are_evaluated_alike_whatever_the_batches() {
     let tokenizer = tokenizer(400).run();
     // At a rate of 0 the model stays as it was.

@@ -167,3 +167,25 @@ fn products_in_bf16_score_and_learn_nearly_as_those_in_f32() {
         assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 3e-2);
     }
 }
+
+#[test]
+fn training_in_bf16_gives_the_same_bits_at_any_number_of_threads() {
+    let expected = Expected::read("roberta");
+    let folder = fixture("roberta");
+    let config = ModelConfig::read(&folder).unwrap();
+    let mut options = options(HeadSource::Checkpoint);
+    options.precision = Precision::Bf16;
+    let losses = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut trainer = trainer("roberta");
+            let device = Device::flex().autodiff();
+            trainer.model = load(&folder, &config, &options, &device).unwrap().model;
+            trainer.dropout = true;
+            ten_losses(&mut trainer, &expected)
+        })
+    };
+    let one = losses(1);
+    assert_eq!(one, losses(2), "two threads");
+    assert_eq!(one, losses(3), "three threads");
+}

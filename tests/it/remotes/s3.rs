@@ -203,13 +203,15 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
     assert_eq!(ended.outcomes(), "a=hit b=ran");
 }
 
-/// A gate before the server, which kills it after so many bytes in one direction.
-fn killing_gate(server: &Arc<Server>, after: usize, of_answers: bool) -> u16 {
+/// A gate before the server, which kills it after so many bytes in one direction; its port, and
+/// how many bytes have passed in that direction.
+fn killing_gate(server: &Arc<Server>, after: usize, of_answers: bool) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     // The gate outlives the test, the server does not.
     let (server_port, server) = (server.port, Arc::downgrade(server));
     let passed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&passed);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let client = stream.unwrap();
@@ -236,7 +238,7 @@ fn killing_gate(server: &Arc<Server>, after: usize, of_answers: bool) -> u16 {
             }
         }
     });
-    port
+    (port, counted)
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream, mut passed: impl FnMut(usize)) {
@@ -257,16 +259,43 @@ const LARGE: &str = "stages: {a: {run: 'seq 5000000 > $OUT_x', outputs: [x]}}";
 fn a_server_killed_in_the_midst_of_a_push_leaves_nothing_half_and_the_next_one_completes_it() {
     let Some(server) = Server::start() else { return };
     let server = Arc::new(server);
-    let gate = killing_gate(&server, 20_000_000, false);
+    // More than the four parts that travel at once: the first is there, and the last under way.
+    let (gate, passed) = killing_gate(&server, 36_000_000, false);
     let project = project_at(gate, LARGE);
     pipe(&project, &["run"]).expect_code(0);
     let ended = pipe(&project, &["push"]).expect_code(1);
     assert!(ended.stderr.contains("hint: what has moved stays"), "{}", ended.stderr);
     let whole = |name: &String| name.starts_with("objects/") || name.starts_with("records/");
     assert!(!files_below(&server.root()).iter().any(whole));
+    let notes = project.stored("partial");
+    let lines = fs::read_to_string(&notes[0]).unwrap().lines().count();
+    assert!(notes.len() == 1 && lines > 1, "{lines} lines: a part or more had arrived");
+    server.restart();
+    // What is there does not go again.
+    let before = passed.load(Ordering::SeqCst);
+    assert_eq!(push(&project), "a=pushed");
+    let again = passed.load(Ordering::SeqCst) - before;
+    assert!(again < 39_000_000 - (lines - 1) * 8_000_000, "{again} bytes, {lines} lines");
+    assert!(project.stored("partial").is_empty());
+    assert_eq!(pull(&project_at(gate, LARGE)), "a=pulled");
+}
+
+#[test]
+fn an_upload_whose_beginning_the_server_has_thrown_away_begins_anew() {
+    let Some(server) = Server::start() else { return };
+    let server = Arc::new(server);
+    let project = project_at(killing_gate(&server, 20_000_000, false).0, LARGE);
+    pipe(&project, &["run"]).expect_code(0);
+    pipe(&project, &["push"]).expect_code(1);
+    for entry in fs::read_dir(server.folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::remove_file(path).unwrap();
+        }
+    }
     server.restart();
     assert_eq!(push(&project), "a=pushed");
-    assert_eq!(pull(&project_at(gate, LARGE)), "a=pulled");
+    assert_eq!(pull(&project_at(server.port, LARGE)), "a=pulled");
 }
 
 #[test]
@@ -277,7 +306,7 @@ fn a_server_killed_in_the_midst_of_a_pull_leaves_a_beginning_that_the_next_one_g
     pipe(&here, &RUN).expect_code(0);
 
     // The pull.
-    let gate = killing_gate(&server, 25_000_000, true);
+    let (gate, _) = killing_gate(&server, 25_000_000, true);
     let there = project_at(gate, LARGE);
     pipe(&there, &["pull"]).expect_code(1);
     assert!(there.stored("records").is_empty() && there.stored("objects").is_empty());
@@ -290,7 +319,7 @@ fn a_server_killed_in_the_midst_of_a_pull_leaves_a_beginning_that_the_next_one_g
     there.pipe(&["cache", "verify"]).expect_code(0);
 
     // A run goes on without it.
-    let gate = killing_gate(&server, 25_000_000, true);
+    let (gate, _) = killing_gate(&server, 25_000_000, true);
     let there = project_at(gate, LARGE);
     let ended = pipe(&there, &RUN).expect_code(0);
     assert_eq!(ended.outcomes(), "a=ran");

@@ -5,6 +5,7 @@ mod ends;
 mod requests;
 mod returns;
 mod submitted;
+mod travels;
 
 use std::path::Path;
 

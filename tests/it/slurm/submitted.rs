@@ -128,3 +128,30 @@ fn what_can_never_start_is_cancelled() {
     assert_eq!(state.trim(), "CANCELLED");
     assert_eq!(project.take_log(), "");
 }
+
+#[test]
+fn a_sweep_goes_into_the_queue_as_arrays_and_is_then_only_tabulated() {
+    let Some(cluster) = Cluster::get() else { return };
+    let _turn = cluster.together();
+    let project = Project::new(
+        "vars: {n: 1}
+stages:
+  first: {run: 'echo first >> ran.log; echo 1 > \"$OUT_y\"', outputs: [y]}
+  each: {run: 'echo each >> ran.log; echo ${n} > \"$OUT_y\"', inputs: {x: 'first:y'}, outputs: [y]}
+",
+    );
+    let environment = [("SLURM_CONF", cluster.configuration())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let sweep = ["sweep", "n=1,2,3,4", "--json"];
+    let submitted = project.pipe_with(&[&sweep[..], &["--submit"]].concat(), &environment);
+    let submitted = submitted.expect_code(0);
+    let sizes: Vec<usize> =
+        submitted.events().iter().map(|line| line["stages"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [1, 4], "a job, and an array that waits for it");
+    cluster.wait_for_all(&submitted);
+    let logs = project.stored("logs/submitted");
+    let said: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
+    assert_eq!(project.take_log(), "each each each each first", "{said}");
+    project.pipe(&sweep).expect_code(0);
+    assert_eq!(project.take_log(), "");
+}

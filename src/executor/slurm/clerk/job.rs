@@ -142,6 +142,9 @@ impl Job {
                 let path = std::env::current_exe().unwrap_or_default();
                 return Verdict::Over(Err(SlurmError::NotShared { node, path }));
             }
+            Some(1..) if self.submit.parcel.is_some() && explained.is_none() => {
+                return Verdict::Over(Err(SlurmError::NoRemoteThere { node }));
+            }
             _ => {}
         }
         let late = if explained.is_some() { EXPLAINED } else { self.submit.late };

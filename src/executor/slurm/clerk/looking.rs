@@ -23,6 +23,16 @@ impl Clerk {
         for number in numbers {
             let Some(job) = self.jobs.get_mut(&number) else { continue };
             let Stand::Submitted { taken_up, .. } = job.stand else { continue };
+            if let Some(parcel) = &job.submit.parcel {
+                parcel.ask(job.over.is_some());
+                if let Some(error) = parcel.failed() {
+                    self.end(number, Err(error));
+                    continue;
+                }
+                if job.over.is_some() && parcel.may_come() {
+                    continue;
+                }
+            }
             news |= job.hear();
             if job.over.is_some() {
                 // Whoever lists a folder sees what is new in it, on a network file system too.

@@ -11,6 +11,7 @@ mod submitting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use self::submitting::{GATHER, Group, SBATCH_AT_ONCE};
 use crate::disk;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission, Tail};
+use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
 use crate::executor::{Ended, ExitStatus, News, Stop};
 
@@ -59,6 +61,8 @@ pub struct Submit {
     pub late: Duration,
     /// What an engine that is gone has submitted.
     pub taken_up: Option<Submission>,
+    /// Where the nodes do not see the folder.
+    pub parcel: Option<Arc<Parcel>>,
     pub sender: Sender<Heard>,
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::job::{Job, Stand};
@@ -11,8 +12,9 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission};
+use crate::executor::slurm::parcel::{Parcel, Spec};
 use crate::executor::slurm::queue::{self, Unanswered};
-use crate::executor::slurm::request::script;
+use crate::executor::slurm::request::{script, script_by_remote};
 
 /// Stages that are submitted together.
 pub struct Group {
@@ -23,6 +25,8 @@ pub struct Group {
     pub(super) options: Vec<String>,
     pub(super) array_limit: Option<u32>,
     pub(super) late: Duration,
+    /// By way of a remote: the parcel of each place, and what nodes need to know of the remote.
+    pub(super) parcels: Option<(Vec<String>, Spec)>,
     /// Not before then.
     pub(super) due: Instant,
     /// It could not be submitted since then.
@@ -52,11 +56,12 @@ impl Clerk {
         let mut groups: BTreeMap<_, Vec<u64>> = BTreeMap::new();
         for number in std::mem::take(&mut self.gathering) {
             let Some(Job { submit, .. }) = self.jobs.get(&number) else { continue };
-            let Submit { family, options, array_limit, late, .. } = submit;
-            let alike = (family.clone(), options.clone(), *array_limit, *late);
+            let Submit { family, options, array_limit, late, parcel, .. } = submit;
+            let travels = parcel.is_some();
+            let alike = (family.clone(), options.clone(), *array_limit, *late, travels);
             groups.entry(alike).or_default().push(number);
         }
-        for ((family, options, array_limit, late), numbers) in groups {
+        for ((family, options, array_limit, late, _), numbers) in groups {
             for numbers in numbers.chunks(LARGEST_ARRAY) {
                 let alike = (family.clone(), options.clone(), array_limit, late);
                 self.note_and_queue(numbers.to_vec(), alike);
@@ -76,6 +81,11 @@ impl Clerk {
             .iter()
             .filter_map(|number| Some(self.jobs.get(number)?.submit.folder.clone()))
             .collect();
+        let parcels: Vec<&Arc<Parcel>> =
+            numbers.iter().filter_map(|it| self.jobs.get(it)?.submit.parcel.as_ref()).collect();
+        let parcels = parcels.first().map(|first| {
+            (parcels.iter().map(|parcel| parcel.name.clone()).collect(), first.spec())
+        });
         let is_array = folders.len() > 1;
         let path = match folders.as_slice() {
             [one] => one.0.clone(),
@@ -106,6 +116,7 @@ impl Clerk {
             options,
             array_limit,
             late,
+            parcels,
             due,
             refused_since: None,
             in_doubt: false,
@@ -146,7 +157,13 @@ impl Clerk {
                 options.push(format!("--array=0-{}{limit}", group.numbers.len() - 1));
             }
             options.extend(group.options.iter().cloned());
-            let text = script(&self.office.binary, &group.name, &group.path, group.late, "");
+            let binary = &self.office.binary;
+            let text = match &group.parcels {
+                Some((parcels, spec)) => {
+                    script_by_remote(binary, &group.name, parcels, &spec.to_text())
+                }
+                None => script(binary, &group.name, &group.path, group.late, ""),
+            };
             let orders = self.office.orders.clone();
             self.submitting += 1;
             std::thread::spawn(move || {

@@ -9,18 +9,20 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::product::{Matrix, product};
-use super::{Place, contiguous, place, tensor, values};
+use super::product::{Matrix, product_in};
+use super::{Place, SharedPointer, contiguous, place, tensor, values, written};
+use crate::model::ops::Precision;
 
 /// `[…, in]` to `[…, out]`, or `None` where the tensors are not on the CPU.
 pub fn linear<const D: usize>(
     input: &Tensor<D>,
     weight: &Tensor<2>,
     bias: &Tensor<1>,
+    precision: Precision,
 ) -> Option<Tensor<D>> {
     match (place(input), place(weight), place(bias)) {
         (Place::Plain(input), Place::Plain(weight), Place::Plain(bias)) => {
-            let output = forward(&contiguous(&input), &weight, &bias);
+            let output = forward(&contiguous(&input), &weight, &bias, precision);
             Some(Tensor::from_primitive::<Flex>(output))
         }
         (Place::Recorded(input), Place::Recorded(weight), Place::Recorded(bias)) => {
@@ -28,10 +30,10 @@ pub fn linear<const D: usize>(
             let (weight, weight_node) = weight.into_parts();
             let (bias, bias_node) = bias.into_parts();
             let input = contiguous(&input);
-            let output = forward(&input, &weight, &bias);
+            let output = forward(&input, &weight, &bias, precision);
             let nodes = [input_node, weight_node, bias_node];
             let output = match Linear.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-                OpsKind::Tracked(prepared) => prepared.finish((input, weight), output),
+                OpsKind::Tracked(prepared) => prepared.finish((input, weight, precision), output),
                 OpsKind::UnTracked(prepared) => prepared.finish(output),
             };
             Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
@@ -40,26 +42,31 @@ pub fn linear<const D: usize>(
     }
 }
 
-fn forward(input: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) -> FlexTensor {
+fn forward(
+    input: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    precision: Precision,
+) -> FlexTensor {
     let weight = contiguous(weight);
     let mut shape = input.shape();
     let [inputs, outputs] = weight.shape().dims::<2>();
     let rows = values(input).len() / inputs.max(1);
-    let mut output = Vec::with_capacity(rows * outputs);
-    for _ in 0..rows {
-        output.extend_from_slice(values(bias));
-    }
-    // SAFETY: the slices have exactly these sizes.
-    unsafe {
-        product(
-            [rows, inputs, outputs],
-            Matrix::rows(values(input), inputs),
-            Matrix::rows(values(&weight), outputs),
-            (output.as_mut_ptr(), outputs),
-            (1.0, 1.0),
-            true,
-        );
-    }
+    let bias = values(bias);
+    let (left, right) =
+        (Matrix::rows(values(input), inputs), Matrix::rows(values(&weight), outputs));
+    // SAFETY: the slices have exactly these sizes; every row is written, by one task.
+    let output = unsafe {
+        written(rows * outputs, |out| {
+            let shared = SharedPointer::of(out);
+            (0..rows).into_par_iter().with_min_len(ROWS).for_each(|row| {
+                let to = shared.at(row * outputs);
+                std::ptr::copy_nonoverlapping(bias.as_ptr(), to, outputs);
+            });
+            let sizes = [rows, inputs, outputs];
+            product_in(precision, sizes, left, right, (out, outputs), (1.0, 1.0));
+        })
+    };
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     FlexTensor::from_data(TensorData::new(output, shape))
@@ -69,15 +76,15 @@ fn forward(input: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) -> FlexTe
 struct Linear;
 
 impl Backward<Flex, 3> for Linear {
-    type State = (FlexTensor, FlexTensor);
+    type State = (FlexTensor, FlexTensor, Precision);
 
     fn backward(
         self,
-        ops: Ops<(FlexTensor, FlexTensor), 3>,
+        ops: Ops<(FlexTensor, FlexTensor, Precision), 3>,
         grads: &mut Gradients,
         _: &mut Checkpointer,
     ) {
-        let (input, weight) = ops.state;
+        let (input, weight, precision) = ops.state;
         let weight = contiguous(&weight);
         let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
         let [inputs, outputs] = weight.shape().dims::<2>();
@@ -85,24 +92,28 @@ impl Backward<Flex, 3> for Linear {
         let [input_node, weight_node, bias_node] = ops.parents;
         let of_output = Matrix::rows(values(&gradient), outputs);
         if let Some(node) = input_node {
-            let mut result = vec![0.0; rows * inputs];
             let transposed = Matrix::rows(values(&weight), outputs).transposed();
-            let out = (result.as_mut_ptr(), inputs);
+            let sizes = [rows, outputs, inputs];
             // SAFETY: the slices have exactly these sizes.
-            unsafe {
-                product([rows, outputs, inputs], of_output, transposed, out, (0.0, 1.0), true);
-            }
+            let result = unsafe {
+                written(rows * inputs, |out| {
+                    let out = (out, inputs);
+                    product_in(precision, sizes, of_output, transposed, out, (0.0, 1.0));
+                })
+            };
             let result = FlexTensor::from_data(TensorData::new(result, input.shape()));
             grads.register::<Flex>(node.id, result);
         }
         if let Some(node) = weight_node {
-            let mut result = vec![0.0; inputs * outputs];
             let transposed = Matrix::rows(values(&input), inputs).transposed();
-            let out = (result.as_mut_ptr(), outputs);
+            let sizes = [inputs, rows, outputs];
             // SAFETY: the slices have exactly these sizes.
-            unsafe {
-                product([inputs, rows, outputs], transposed, of_output, out, (0.0, 1.0), true);
-            }
+            let result = unsafe {
+                written(inputs * outputs, |out| {
+                    let out = (out, outputs);
+                    product_in(precision, sizes, transposed, of_output, out, (0.0, 1.0));
+                })
+            };
             grads.register::<Flex>(node.id, tensor(result, [inputs, outputs]));
         }
         if let Some(node) = bias_node {

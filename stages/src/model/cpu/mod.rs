@@ -7,6 +7,7 @@
 //! that depends on shapes alone, never on the number of threads.
 
 pub mod attention;
+pub mod bfloat16;
 pub mod gelu;
 pub mod linear;
 pub mod norm;
@@ -50,6 +51,19 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
+/// A vector whose elements `write` writes, which spares setting them to 0 before.
+///
+/// # Safety
+///
+/// `write` must write all `count` elements from the address that it is given.
+pub unsafe fn written(count: usize, write: impl FnOnce(*mut f32)) -> Vec<f32> {
+    let mut values = Vec::with_capacity(count);
+    write(values.as_mut_ptr());
+    // SAFETY: the capacity is there, and the caller has written the elements.
+    unsafe { values.set_len(count) };
+    values
+}
+
 /// The values in row-major order; copied only if they lie in another order.
 pub fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
@@ -64,20 +78,25 @@ pub fn values(tensor: &FlexTensor) -> &[f32] {
 
 /// A pointer that tasks share while each writes to elements of its own.
 #[derive(Clone, Copy)]
-pub struct SharedPointer(*mut f32);
+pub struct SharedPointer<T = f32>(*mut T);
 
 // SAFETY: every user of `SharedPointer` states why its tasks write disjoint elements.
-unsafe impl Send for SharedPointer {}
+unsafe impl<T: Send> Send for SharedPointer<T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedPointer {}
+unsafe impl<T: Send> Sync for SharedPointer<T> {}
 
-impl SharedPointer {
-    pub fn new(values: &mut [f32]) -> SharedPointer {
+impl<T: Copy> SharedPointer<T> {
+    pub fn new(values: &mut [T]) -> SharedPointer<T> {
         SharedPointer(values.as_mut_ptr())
     }
 
+    /// Of memory that begins at `first`.
+    pub fn of(first: *mut T) -> SharedPointer<T> {
+        SharedPointer(first)
+    }
+
     /// The address of element `index`.
-    pub fn at(self, index: usize) -> *mut f32 {
+    pub fn at(self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
     }
 }

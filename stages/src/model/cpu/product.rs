@@ -1,6 +1,9 @@
-//! Matrix products on slices, by the `gemm` crate.
+//! Matrix products on slices: in f32 by the `gemm` crate, in bfloat16 by [`super::bfloat16`].
 
 use gemm::{Parallelism, gemm};
+
+use super::bfloat16;
+use crate::model::ops::Precision;
 
 /// A matrix somewhere in memory: element (row, column) lies at `row · row_stride + column ·
 /// column_stride`.
@@ -21,6 +24,38 @@ impl Matrix {
     pub fn transposed(self) -> Matrix {
         let Matrix { data, row_stride, column_stride } = self;
         Matrix { data, row_stride: column_stride, column_stride: row_stride }
+    }
+
+    /// The address of an element.
+    pub fn at(&self, row: usize, column: usize) -> *const f32 {
+        self.data.wrapping_add(row * self.row_stride + column * self.column_stride)
+    }
+}
+
+// SAFETY: whoever reads through the pointer states why it may.
+unsafe impl Send for Matrix {}
+// SAFETY: as above.
+unsafe impl Sync for Matrix {}
+
+/// [`product`] over all cores, in this precision.
+///
+/// # Safety
+///
+/// As there. Each factor has unit stride along its rows or along its columns.
+pub unsafe fn product_in(
+    precision: Precision,
+    sizes: [usize; 3],
+    left: Matrix,
+    right: Matrix,
+    out: (*mut f32, usize),
+    factors: (f32, f32),
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match precision {
+            Precision::F32 => product(sizes, left, right, out, factors, true),
+            Precision::Bf16 => bfloat16::product(sizes, left, right, out, factors),
+        }
     }
 }
 

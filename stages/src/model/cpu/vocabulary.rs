@@ -11,9 +11,10 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::linear::column_sums;
-use super::product::{Matrix, product};
+use super::product::{Matrix, product_in};
 use super::vector::{LANES, exp, sum_of, vectorised};
-use super::{Place, contiguous, place, tensor, values};
+use super::{Place, contiguous, place, tensor, values, written};
+use crate::model::ops::Precision;
 
 /// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`, or `None` where the tensors are not on
 /// the CPU.
@@ -28,10 +29,11 @@ pub fn cross_entropy(
     bias: &Tensor<1>,
     targets: &[u32],
     scale: f64,
+    precision: Precision,
 ) -> Option<Tensor<1>> {
     match (place(states), place(table), place(bias)) {
         (Place::Plain(states), Place::Plain(table), Place::Plain(bias)) => {
-            let (loss, _) = forward(&contiguous(&states), &table, &bias, targets, scale);
+            let (loss, _) = forward(&contiguous(&states), &table, &bias, targets, scale, precision);
             Some(Tensor::from_primitive::<Flex>(tensor(vec![loss], [1])))
         }
         (Place::Recorded(states), Place::Recorded(table), Place::Recorded(bias)) => {
@@ -39,14 +41,15 @@ pub fn cross_entropy(
             let (table, table_node) = table.into_parts();
             let (bias, bias_node) = bias.into_parts();
             let states = contiguous(&states);
-            let (loss, of_logits) = forward(&states, &table, &bias, targets, scale);
+            let (loss, of_logits) = forward(&states, &table, &bias, targets, scale, precision);
             let loss = tensor(vec![loss], [1]);
             let nodes = [states_node, table_node, bias_node];
             let output =
                 match CrossEntropy.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
                     OpsKind::Tracked(prepared) => {
                         let shape = [targets.len(), bias.shape().dims::<1>()[0]];
-                        prepared.finish((states, table, tensor(of_logits, shape)), loss)
+                        let of_logits = tensor(of_logits, shape);
+                        prepared.finish((states, table, of_logits, precision), loss)
                     }
                     OpsKind::UnTracked(prepared) => prepared.finish(loss),
                 };
@@ -63,18 +66,20 @@ fn forward(
     bias: &FlexTensor,
     targets: &[u32],
     scale: f64,
+    precision: Precision,
 ) -> (f32, Vec<f32>) {
     let table = contiguous(table);
     let [entries, hidden] = table.shape().dims::<2>();
     let tokens = targets.len();
-    let mut logits = vec![0.0; tokens * entries];
     let transposed = Matrix::rows(values(&table), hidden).transposed();
-    let out = (logits.as_mut_ptr(), entries);
     let states = Matrix::rows(values(states), hidden);
+    let sizes = [tokens, hidden, entries];
     // SAFETY: the slices have exactly these sizes.
-    unsafe {
-        product([tokens, hidden, entries], states, transposed, out, (0.0, 1.0), true);
-    }
+    let mut logits = unsafe {
+        written(tokens * entries, |out| {
+            product_in(precision, sizes, states, transposed, (out, entries), (0.0, 1.0));
+        })
+    };
     let losses: Vec<f64> = logits
         .par_chunks_mut(entries.max(1))
         .zip(targets)
@@ -110,20 +115,17 @@ vectorised! {
     }
 }
 
+/// States, table, the gradient with respect to the logits.
+type State = (FlexTensor, FlexTensor, FlexTensor, Precision);
+
 #[derive(Debug)]
 struct CrossEntropy;
 
 impl Backward<Flex, 3> for CrossEntropy {
-    /// States, table and the gradient with respect to the logits.
-    type State = (FlexTensor, FlexTensor, FlexTensor);
+    type State = State;
 
-    fn backward(
-        self,
-        ops: Ops<(FlexTensor, FlexTensor, FlexTensor), 3>,
-        grads: &mut Gradients,
-        _: &mut Checkpointer,
-    ) {
-        let (states, table, of_logits) = ops.state;
+    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (states, table, of_logits, precision) = ops.state;
         let table = contiguous(&table);
         let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
         let scale = values(&gradient)[0];
@@ -132,25 +134,27 @@ impl Backward<Flex, 3> for CrossEntropy {
         let [states_node, table_node, bias_node] = ops.parents;
         let of_logits = values(&of_logits);
         if let Some(node) = states_node {
-            let mut result = vec![0.0; tokens * hidden];
             let (left, right) =
                 (Matrix::rows(of_logits, entries), Matrix::rows(values(&table), hidden));
-            let out = (result.as_mut_ptr(), hidden);
+            let sizes = [tokens, entries, hidden];
             // SAFETY: the slices have exactly these sizes.
-            unsafe {
-                product([tokens, entries, hidden], left, right, out, (0.0, scale), true);
-            }
+            let result = unsafe {
+                written(tokens * hidden, |out| {
+                    product_in(precision, sizes, left, right, (out, hidden), (0.0, scale));
+                })
+            };
             grads.register::<Flex>(node.id, tensor(result, [tokens, hidden]));
         }
         if let Some(node) = table_node {
-            let mut result = vec![0.0; entries * hidden];
             let left = Matrix::rows(of_logits, entries).transposed();
             let right = Matrix::rows(values(&states), hidden);
-            let out = (result.as_mut_ptr(), hidden);
+            let sizes = [entries, tokens, hidden];
             // SAFETY: the slices have exactly these sizes.
-            unsafe {
-                product([entries, tokens, hidden], left, right, out, (0.0, scale), true);
-            }
+            let result = unsafe {
+                written(entries * hidden, |out| {
+                    product_in(precision, sizes, left, right, (out, hidden), (0.0, scale));
+                })
+            };
             grads.register::<Flex>(node.id, tensor(result, [entries, hidden]));
         }
         if let Some(node) = bias_node {

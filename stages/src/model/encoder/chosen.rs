@@ -5,9 +5,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::{Encoder, Layer, Pass};
 use crate::model::batch::Batch;
-use crate::model::cpu::attention::Setting;
-use crate::model::noise::{Noise, Site};
-use crate::model::ops;
+use crate::model::noise::Noise;
 
 impl Encoder {
     /// The states of the tokens at `positions`, counted through the batch row by row.
@@ -37,31 +35,13 @@ impl Layer {
     /// `[rows, width, hidden]` to `[positions, hidden]`.
     fn forward_chosen(&self, states: Tensor<3>, positions: &[usize], pass: &Pass) -> Tensor<2> {
         let [rows, width, hidden] = states.dims();
-        let (layer, precision) = (self.index, pass.precision);
-        let query = self.query.forward(states.clone(), precision);
-        let key = self.key.forward(states.clone(), precision);
-        let value = self.value.forward(states.clone(), precision);
-        let site = Site::AttentionProbabilities { layer };
-        let setting = Setting {
-            heads: pass.heads,
-            padding: pass.padding.clone(),
-            mask: pass.mask(site, rows, pass.rates.attention),
-            precision,
-        };
-        let attended = ops::attention(query, key, value, pass.relative.as_ref(), setting);
         let alone =
             |states: Tensor<3>| chosen(states, positions).reshape([positions.len(), 1, hidden]);
-        let (attended, states) = (alone(attended), alone(states));
-        let mask = |site| {
+        let attended = alone(self.attend(states.clone(), states.clone(), pass));
+        let output = self.transform(attended, alone(states), pass, |site| {
             let mask = pass.mask(site, rows, pass.rates.hidden);
             mask.map(|mask| mask.of_tokens(positions, width, hidden))
-        };
-        let attended = self.attention_output.forward(attended, precision);
-        let mask_here = mask(Site::AttentionOutput { layer });
-        let attended = self.attention_norm.after(attended, states, mask_here);
-        let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
-        let output = self.output.forward(wide, precision);
-        let output = self.output_norm.after(output, attended, mask(Site::FeedForward { layer }));
+        });
         output.reshape([positions.len(), hidden]) // from [positions, 1, hidden]
     }
 }

@@ -1,0 +1,162 @@
+"""The other side of `benches/speed.py`: what PyTorch, ONNX Runtime and the Python `tokenizers` do.
+
+`speed.py` calls this with the Python that has them, `speed_peers.py WHAT KEY=VALUE…`, so that the
+bench itself needs none of them. Each prints one JSON object as its last line.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def texts(file):
+    rows = [json.loads(line) for line in open(file, encoding="utf-8") if line.strip()]
+    return [row["response"].replace("@USER", "") for row in rows]
+
+
+def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=0, heads=0):
+    """A model folder with a head of two classes: of `source`, or random weights of these sizes."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(int(seed))
+    names = labels.split(",")
+    maps = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    config = AutoConfig.from_pretrained(source, num_labels=len(names), **maps)
+    if int(layers):
+        config.num_hidden_layers, config.hidden_size = int(layers), int(hidden)
+        config.intermediate_size, config.num_attention_heads = 4 * int(hidden), int(heads)
+        model = AutoModelForSequenceClassification.from_config(config)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(source, config=config)
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(source).save_pretrained(out)
+    return {}
+
+
+def split(model, file, train, valid, seed):
+    """The peer script's own split of `file`, written out; and how many tokens it trains on."""
+    import torch
+    from transformers import AutoTokenizer
+
+    lines = [line for line in open(file, encoding="utf-8") if line.strip()]
+    order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(int(seed))).tolist()
+    cut = int(0.9 * len(lines))
+    for path, rows in ((train, order[:cut]), (valid, order[cut:])):
+        Path(path).write_text("".join(lines[row] for row in rows), encoding="utf-8")
+    ids = AutoTokenizer.from_pretrained(model)(texts(train), truncation=True, max_length=512)["input_ids"]
+    return {"tokens": sum(map(len, ids)), "rows": cut}
+
+
+def batches(ids, size):
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def padded(batch, ids):
+    import numpy
+
+    width = max(len(ids[row]) for row in batch)
+    input_ids = numpy.zeros((len(batch), width), dtype=numpy.int64)
+    mask = numpy.zeros((len(batch), width), dtype=numpy.int64)
+    for index, row in enumerate(batch):
+        input_ids[index, : len(ids[row])] = ids[row]
+        mask[index, : len(ids[row])] = 1
+    return input_ids, mask
+
+
+def predict(runtime, model, file, out, onnx="", batch=32):
+    """Class probabilities of every text, batches of similar length, as `predict` does it."""
+    began = time.perf_counter()
+    import numpy
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    tokenizer.no_padding()
+    ids = [row.ids for row in tokenizer.encode_batch(texts(file))]
+    if runtime == "torch":
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        network = AutoModelForSequenceClassification.from_pretrained(model).eval()
+
+        def logits(input_ids, mask):
+            with torch.inference_mode():
+                tensors = torch.from_numpy(input_ids), torch.from_numpy(mask)
+                return network(input_ids=tensors[0], attention_mask=tensors[1]).logits.numpy()
+    else:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = os.cpu_count()
+        session = onnxruntime.InferenceSession(onnx, settings, providers=["CPUExecutionProvider"])
+
+        def logits(input_ids, mask):
+            return session.run(None, {"input_ids": input_ids, "attention_mask": mask})[0]
+
+    loaded = time.perf_counter()
+    probabilities = [None] * len(ids)
+    for rows in batches(ids, int(batch)):
+        values = numpy.exp(logits(*padded(rows, ids)).astype(numpy.float64))
+        for row, value in zip(rows, values / values.sum(1, keepdims=True)):
+            probabilities[row] = value.tolist()
+    ended = time.perf_counter()
+    Path(out).write_text(json.dumps(probabilities))
+    return {"seconds": ended - loaded, "load_seconds": loaded - began, "tokens": sum(map(len, ids))}
+
+
+def export(model, out):
+    """The model as ONNX, by PyTorch's exporter."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    network = AutoModelForSequenceClassification.from_pretrained(model, attn_implementation="eager").eval()
+
+    class Logits(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, input_ids, attention_mask):
+            return self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+
+    example = torch.ones(2, 7, dtype=torch.long)
+    names = {"input_names": ["input_ids", "attention_mask"], "output_names": ["logits"]}
+    axes = {name: {0: "rows", 1: "width"} for name in names["input_names"]}
+    with torch.no_grad():
+        torch.onnx.export(Logits(), (example, example), out, dynamic_axes=axes, opset_version=17, dynamo=False, **names)
+    return {}
+
+
+def tokenize(model, file):
+    """Reading and one batch call for 100,000 texts at a time, nothing written."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(512)
+    began = time.perf_counter()
+    found = texts(file)
+    tokens = 0
+    for start in range(0, len(found), 100_000):
+        tokens += sum(len(row.ids) for row in tokenizer.encode_batch(found[start : start + 100_000]))
+    return {"seconds": time.perf_counter() - began, "tokens": tokens}
+
+
+def versions():
+    found = {"python": sys.version.split()[0]}
+    for name in ("torch", "transformers", "tokenizers", "onnxruntime"):
+        try:
+            found[name] = __import__(name).__version__
+        except ImportError:
+            found[name] = None
+    if found["torch"]:
+        found["cuda"] = __import__("torch").cuda.is_available()
+    return found
+
+
+if __name__ == "__main__":
+    what = {name: globals()[name] for name in ("prepare", "split", "predict", "export", "tokenize", "versions")}
+    print(json.dumps(what[sys.argv[1]](**dict(pair.split("=", 1) for pair in sys.argv[2:]))))

@@ -1,0 +1,122 @@
+//! Files that travel by way of a remote without being results: those of a stage that runs where the
+//! store is not to be seen. Their bytes are objects like all others; a note says which there are.
+//!
+//! ```text
+//! jobs/<name>.json        the note: {"body": …, "signature": …}
+//! ```
+//!
+//! With a shared secret a note counts only if it is signed with it, for this name; what it names
+//! counts if it has its digest.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Content, Digest};
+use crate::file_error::FileError;
+use crate::key::Key;
+use crate::remote::parallel::{OBJECTS, each};
+use crate::remote::{Remote, Trouble, object_name, sign};
+use crate::scratch::Scratch;
+use crate::store::Store;
+use crate::tree::{Tree, TreeFile, files_below};
+
+/// Notes are read whole; none is larger.
+const MOST_NOTE: u64 = 64 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    body: String,
+    signature: Option<String>,
+}
+
+impl Remote {
+    /// Uploads the files below a folder, links as what they lead to; what is there already is not
+    /// sent. The answer names them.
+    pub fn send_files(&self, folder: &Path, store: &Store) -> Result<Tree, Trouble> {
+        let mut found = Vec::new();
+        for file in files_below(folder)? {
+            let digest = Digest::of_file(&file.path)?;
+            let bytes = std::fs::metadata(&file.path);
+            let bytes = bytes.map_err(FileError::at("reading", &file.path))?.len();
+            found.push((file.relative, file.path, TreeFile { digest, bytes }));
+        }
+        each(&found, OBJECTS, |(_, path, file)| -> Result<(), Trouble> {
+            let name = object_name(store, Content::file(file.digest));
+            match self.bucket.size(&name)? == Some(file.bytes) {
+                true => Ok(()),
+                false => {
+                    let notes = store.partial_folder();
+                    self.bucket.upload(&name, path, file.digest, &notes, &|_| Ok(()))
+                }
+            }
+        })?;
+        Ok(Tree(found.into_iter().map(|(relative, _, file)| (relative, file)).collect()))
+    }
+
+    /// Downloads the files of a tree into the store, as far as they are not there.
+    pub fn fetch_files(
+        &self,
+        tree: &Tree,
+        store: &Store,
+        scratch: &Scratch,
+    ) -> Result<(), Trouble> {
+        let mut missing: Vec<TreeFile> = tree.0.values().copied().collect();
+        missing.sort_by_key(|file| file.digest);
+        missing.dedup();
+        missing.retain(|file| {
+            let content = Content::file(file.digest);
+            !store.holds(&crate::record::Artifact { content, bytes: file.bytes })
+        });
+        each(&missing, OBJECTS, |file| self.file(*file, store, scratch, &|_| Ok(())))
+    }
+
+    /// Writes a note of a job of this key.
+    pub fn write_note<T: Serialize>(&self, name: &str, key: Key, note: &T) -> Result<(), Trouble> {
+        let failed = |error: serde_json::Error| Trouble::Failed(error.to_string());
+        let body = serde_json::to_string(note).map_err(failed)?;
+        let secret = self.settings.secret.as_ref();
+        let signature = secret.map(|secret| sign::sign(secret, key, &signed(name, &body)));
+        let text = serde_json::to_vec(&Envelope { body, signature }).map_err(failed)?;
+        self.bucket.write(&file_of(name), &text)
+    }
+
+    /// A note; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Damaged`] where it is no such note, and [`Trouble::Denied`] where it is not signed as
+    /// it should be.
+    pub fn read_note<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        key: Key,
+    ) -> Result<Option<T>, Trouble> {
+        let file = file_of(name);
+        let Some(bytes) = self.bucket.read(&file, MOST_NOTE)? else { return Ok(None) };
+        let damaged = || Trouble::Damaged { name: file.clone() };
+        let envelope: Envelope = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+        if let Some(secret) = &self.settings.secret {
+            let signature = envelope.signature.as_deref().unwrap_or_default();
+            let body = signed(name, &envelope.body);
+            if !sign::is_signed(secret, key, &body, signature.as_bytes()) {
+                return Err(Trouble::Unsigned { name: file });
+            }
+        }
+        serde_json::from_str(&envelope.body).map(Some).map_err(|_| damaged())
+    }
+
+    /// Removes a note, if there is one.
+    pub fn remove_note(&self, name: &str) -> Result<(), Trouble> {
+        self.bucket.remove(&file_of(name))
+    }
+}
+
+fn file_of(name: &str) -> String {
+    format!("jobs/{name}.json")
+}
+
+fn signed(name: &str, body: &str) -> Vec<u8> {
+    format!("job {name}\n{body}").into_bytes()
+}

@@ -1,0 +1,164 @@
+//! One layer: self-attention and what follows it.
+
+use burn::tensor::{Device, Tensor};
+
+use super::DropoutRates;
+use super::norm::LayerNorm;
+use crate::model::config::{Family, ModelConfig};
+use crate::model::cpu::attention::Setting;
+use crate::model::noise::{Mask, Noise, Site};
+use crate::model::ops::{self, Precision};
+use crate::model::parameters::{Linear, Parameter, ParameterSource};
+
+/// What all layers of one forward pass share.
+pub(super) struct Pass<'a> {
+    /// Added to the scores of each key, `[rows, width]`; absent where there is no padding.
+    pub(super) padding: Option<Vec<f32>>,
+    /// Added to the scores of each pair, `[1, heads, width, width]`: MPNet's.
+    pub(super) relative: Option<Tensor<4>>,
+    pub(super) heads: usize,
+    pub(super) rates: DropoutRates,
+    pub(super) precision: Precision,
+    pub(super) noise: Option<&'a Noise>,
+}
+
+impl Pass<'_> {
+    pub(super) fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
+        self.noise.and_then(|noise| noise.mask(site, rows, rate))
+    }
+}
+
+/// The names of one layer's tensors.
+pub(super) struct LayerNames {
+    query: String,
+    key: String,
+    value: String,
+    attention_output: String,
+    attention_norm: String,
+    intermediate: String,
+    output: String,
+    output_norm: String,
+}
+
+impl LayerNames {
+    pub(super) fn new(family: Family, index: usize) -> LayerNames {
+        let of = |part: &str| format!("encoder.layer.{index}.{part}");
+        let mpnet = family == Family::Mpnet;
+        let either = |bert: &str, other: &str| of(if mpnet { other } else { bert });
+        LayerNames {
+            query: either("attention.self.query", "attention.attn.q"),
+            key: either("attention.self.key", "attention.attn.k"),
+            value: either("attention.self.value", "attention.attn.v"),
+            attention_output: either("attention.output.dense", "attention.attn.o"),
+            attention_norm: either("attention.output.LayerNorm", "attention.LayerNorm"),
+            intermediate: of("intermediate.dense"),
+            output: of("output.dense"),
+            output_norm: of("output.LayerNorm"),
+        }
+    }
+}
+
+/// Self-attention and a feed-forward network, each with residual and layer norm after it.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    index: usize,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Layer {
+    pub(super) fn new(
+        config: &ModelConfig,
+        index: usize,
+        source: &mut dyn ParameterSource,
+        device: &Device,
+    ) -> Layer {
+        let names = LayerNames::new(config.family, index);
+        let (hidden, wide, eps) =
+            (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let square = [hidden, hidden];
+        Layer {
+            index,
+            query: Linear::new(source, &names.query, square, device),
+            key: Linear::new(source, &names.key, square, device),
+            value: Linear::new(source, &names.value, square, device),
+            attention_output: Linear::new(source, &names.attention_output, square, device),
+            attention_norm: LayerNorm::new(source, &names.attention_norm, hidden, eps, device),
+            intermediate: Linear::new(source, &names.intermediate, [hidden, wide], device),
+            output: Linear::new(source, &names.output, [wide, hidden], device),
+            output_norm: LayerNorm::new(source, &names.output_norm, hidden, eps, device),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend
+    /// to all.
+    pub(super) fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
+        let [rows, width, _] = states.dims();
+        let asking = if queries == width {
+            states.clone()
+        } else {
+            states.clone().slice([0..rows, 0..queries])
+        };
+        let attended = self.attend(asking.clone(), states, pass);
+        self.transform(attended, asking, pass, |site| pass.mask(site, rows, pass.rates.hidden))
+    }
+
+    /// # Shapes
+    ///
+    /// `[rows, queries, hidden]` and `[rows, width, hidden]` to `[rows, queries, hidden]`.
+    pub(super) fn attend(&self, asking: Tensor<3>, states: Tensor<3>, pass: &Pass) -> Tensor<3> {
+        let ([rows, ..], precision) = (states.dims(), pass.precision);
+        let query = self.query.forward(asking, precision);
+        let key = self.key.forward(states.clone(), precision);
+        let value = self.value.forward(states, precision);
+        let site = Site::AttentionProbabilities { layer: self.index };
+        let setting = Setting {
+            heads: pass.heads,
+            padding: pass.padding.clone(),
+            mask: pass.mask(site, rows, pass.rates.attention),
+            precision,
+        };
+        ops::attention(query, key, value, pass.relative.as_ref(), setting)
+    }
+
+    /// What follows the attention, which each token goes through by itself: any `[…, hidden]` to
+    /// the same shape. `mask` has the dropout of a site.
+    pub(super) fn transform(
+        &self,
+        attended: Tensor<3>,
+        residual: Tensor<3>,
+        pass: &Pass,
+        mask: impl Fn(Site) -> Option<Mask>,
+    ) -> Tensor<3> {
+        let (layer, precision) = (self.index, pass.precision);
+        let attended = self.attention_output.forward(attended, precision);
+        let attended_mask = mask(Site::AttentionOutput { layer });
+        let attended = self.attention_norm.after(attended, residual, attended_mask);
+        let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
+        let output = self.output.forward(wide, precision);
+        self.output_norm.after(output, attended, mask(Site::FeedForward { layer }))
+    }
+
+    pub(super) fn collect<'a>(
+        &'a mut self,
+        names: &LayerNames,
+        into: &mut Vec<(String, Parameter<'a>)>,
+    ) {
+        self.query.collect(&names.query, into);
+        self.key.collect(&names.key, into);
+        self.value.collect(&names.value, into);
+        self.attention_output.collect(&names.attention_output, into);
+        self.attention_norm.collect(&names.attention_norm, into);
+        self.intermediate.collect(&names.intermediate, into);
+        self.output.collect(&names.output, into);
+        self.output_norm.collect(&names.output_norm, into);
+    }
+}

@@ -1,0 +1,52 @@
+//! Layer norm, by itself and over a residual.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::model::noise::Mask;
+use crate::model::ops;
+use crate::model::parameters::{Parameter, ParameterSource, Start, vector};
+
+/// Normalises the last axis to mean 0 and variance 1 (biased), then scales and shifts.
+/// Ba et al. 2016.
+#[derive(Clone, Debug)]
+pub(super) struct LayerNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(super) fn new(
+        source: &mut dyn ParameterSource,
+        name: &str,
+        size: usize,
+        eps: f64,
+        device: &Device,
+    ) -> LayerNorm {
+        LayerNorm {
+            weight: vector(source, &format!("{name}.weight"), size, Start::Ones, device),
+            bias: vector(source, &format!("{name}.bias"), size, Start::Zeros, device),
+            eps,
+        }
+    }
+
+    /// Of the sum of a residual and what a branch adds to it, after dropout.
+    pub(super) fn after(
+        &self,
+        branch: Tensor<3>,
+        residual: Tensor<3>,
+        mask: Option<Mask>,
+    ) -> Tensor<3> {
+        ops::add_norm(branch, residual, mask, &self.weight, &self.bias, self.eps)
+    }
+
+    pub(super) fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
+        burn::tensor::module::layer_norm(input, weight, bias, self.eps)
+    }
+
+    pub(super) fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
+        into.push((format!("{name}.weight"), Parameter::Vector(&mut self.weight)));
+        into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
+    }
+}
