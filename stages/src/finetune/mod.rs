@@ -22,7 +22,7 @@ impl Stage for Finetune {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn summary(&self) -> &'static str {
@@ -118,7 +118,7 @@ impl Stage for Finetune {
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        training::run(context)
+        context.in_pool(|| training::run(context))
     }
 
     #[cfg(not(feature = "model"))]

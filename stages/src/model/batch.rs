@@ -51,6 +51,15 @@ impl Batch {
         self.mask.iter().filter(|real| **real).count()
     }
 
+    /// The ids that occur, padding's too: each once, ascending.
+    pub fn words(&self) -> Vec<usize> {
+        let mut words: Vec<usize> =
+            self.ids.iter().filter_map(|id| usize::try_from(*id).ok()).collect();
+        words.sort_unstable();
+        words.dedup();
+        words
+    }
+
     /// What each position counts in a mean over its row's real tokens, `[rows, width]`.
     pub fn shares(&self) -> Vec<f32> {
         let mut shares = Vec::with_capacity(self.mask.len());

@@ -152,4 +152,6 @@ impl Encoder {
     }
 }
 
+/// The end of the name of the table of words.
+pub const WORDS: &str = "embeddings.word_embeddings.weight";
 const RELATIVE_BIAS: &str = "encoder.relative_attention_bias.weight";

@@ -47,6 +47,29 @@ impl Precision {
     }
 }
 
+/// Whether the values lie in this process's memory.
+pub fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
+    !matches!(cpu::place(tensor), cpu::Place::Elsewhere)
+}
+
+/// `left + right` of the same shape, outside of automatic differentiation; on the CPU in the memory of
+/// `left`, if that is nobody else's.
+pub fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
+    // Nothing may hold on to `left` when its memory is written to.
+    match cpu::place(&right) {
+        cpu::Place::Plain(right) => cpu::sum(left, &right),
+        _ => left + right,
+    }
+}
+
+/// [`sum`] of tables on the CPU of which `right` is 0 outside of these rows.
+pub fn sum_of_rows(left: Tensor<2>, right: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
+    match cpu::place(right) {
+        cpu::Place::Plain(right) => cpu::sum_of_rows(left, &right, rows),
+        _ => left + right.clone(),
+    }
+}
+
 /// `y = x W + b`.
 ///
 /// # Shapes

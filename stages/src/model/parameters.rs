@@ -48,6 +48,14 @@ pub trait Network: Clone {
         self.parameters().into_iter().map(of).sum()
     }
 
+    /// Whether the parameters lie in this process's memory.
+    fn is_on_host(&mut self) -> bool {
+        self.parameters().into_iter().next().is_some_and(|(_, parameter)| match parameter {
+            Parameter::Vector(tensor) => ops::is_on_host(tensor),
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => ops::is_on_host(tensor),
+        })
+    }
+
     /// The same network outside of automatic differentiation, sharing the tensors: for
     /// evaluation.
     fn frozen(&self) -> Self {
@@ -61,6 +69,27 @@ pub trait Network: Clone {
             }
         }
         copy
+    }
+
+    /// The same network with parameters of its own in automatic differentiation, sharing their
+    /// values: what two threads do with the two does not meet.
+    fn apart(&self) -> Self {
+        let mut copy = self.clone();
+        for (_, parameter) in copy.parameters() {
+            match parameter {
+                Parameter::Vector(tensor) => *tensor = apart(tensor),
+                Parameter::Weight(tensor) | Parameter::Table(tensor) => *tensor = apart(tensor),
+            }
+        }
+        copy
+    }
+}
+
+fn apart<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    if tensor.is_require_grad() {
+        leaf(Tensor::from_inner(tensor.clone().inner()))
+    } else {
+        tensor.clone()
     }
 }
 

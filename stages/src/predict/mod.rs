@@ -21,7 +21,7 @@ impl Stage for Predict {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn summary(&self) -> &'static str {
@@ -83,7 +83,7 @@ impl Stage for Predict {
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        inference::run(context)
+        context.in_pool(|| inference::run(context))
     }
 
     #[cfg(not(feature = "model"))]

@@ -32,7 +32,7 @@ impl Stage for Pretrain {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn summary(&self) -> &'static str {
@@ -124,7 +124,7 @@ impl Stage for Pretrain {
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        training::run(context)
+        context.in_pool(|| training::run(context))
     }
 
     #[cfg(not(feature = "model"))]

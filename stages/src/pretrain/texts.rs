@@ -159,6 +159,11 @@ impl Part for MaskedPart {
     fn first_row(&self) -> usize {
         self.first_row
     }
+
+    /// The output layer shares the table.
+    fn words(&self) -> Option<Vec<usize>> {
+        None
+    }
 }
 
 /// Mean cross-entropy of the tokens to predict.

@@ -55,7 +55,7 @@ pub fn save<O: Objective>(
     for (index, moment) in trainer.moments.of.iter().enumerate() {
         let (first, second) = match moment {
             Moment::None => continue,
-            Moment::Host { first, second } => (first.clone(), second.clone()),
+            Moment::Host { first, second, .. } => (first.clone(), second.clone()),
             Moment::Device(both) => (read(both.0.clone(), folder)?, read(both.1.clone(), folder)?),
         };
         tensors.insert(format!("first.{index}"), first);
@@ -143,7 +143,7 @@ fn restore_from<O: Objective>(
                 };
                 Moment::Device(Box::new((tensor(first), tensor(second))))
             }
-            _ => Moment::Host { first, second },
+            _ => Moment::Host { first, second, rows: Vec::new() },
         });
     }
     let best = match position.best_bits {

@@ -55,6 +55,10 @@ impl Part for MicroBatch {
     fn first_row(&self) -> usize {
         self.first_row
     }
+
+    fn words(&self) -> Option<Vec<usize>> {
+        Some(self.batch.words())
+    }
 }
 
 impl Objective for Loss {

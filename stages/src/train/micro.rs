@@ -30,6 +30,8 @@ pub struct MicroBatches {
     /// Passes through the network that each example takes.
     pub passes: usize,
     pub budget: ActivationBudget,
+    /// How many parts are computed side by side, which together are a piece: 2 on the CPU.
+    pub lanes: usize,
 }
 
 impl MicroBatches {
@@ -63,11 +65,12 @@ impl MicroBatches {
                 format!("memory is short: micro-batches are cut to {mebibytes} MiB of activations");
             context.emit(Event::Note { message });
         }
-        MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget }
+        let lanes = if trainer.model.is_on_host() { 2 } else { 1 };
+        MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget, lanes }
     }
 
-    /// The pieces of a batch, which is made of groups of rows of similar length; no piece holds
-    /// rows of two groups.
+    /// The parts of a batch, which is made of groups of rows of similar length; no part holds rows of
+    /// two groups. As many consecutive ones as there are lanes have at most a piece's rows.
     pub fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut first_row = 0;
@@ -76,12 +79,19 @@ impl MicroBatches {
             let size = self.size.unwrap_or_else(|| {
                 automatic_micro_batch(rows.len(), width, self.shape, self.passes, self.budget.bytes)
             });
-            for rows in rows.chunks(size.max(1)) {
-                parts.push(examples.part(rows, first_row));
-                first_row += rows.len();
+            for piece in rows.chunks(size.max(1)) {
+                for rows in piece.chunks(piece.len().div_ceil(self.lanes_of(size))) {
+                    parts.push(examples.part(rows, first_row));
+                    first_row += rows.len();
+                }
             }
         }
         parts
+    }
+
+    /// How many lanes there are for pieces of so many rows: one row is not cut.
+    fn lanes_of(&self, size: usize) -> usize {
+        self.lanes.min(size).max(1)
     }
 
     /// One optimiser step. When the device runs out of memory the budget is halved and the step
@@ -95,9 +105,10 @@ impl MicroBatches {
     ) -> Result<f64, StageError> {
         loop {
             let parts = self.cut(groups, examples);
+            let lanes = if self.size == Some(1) { 1 } else { self.lanes };
             // Nothing is changed until the loss is here, so the step can be begun again.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let (loss, gradients) = trainer.gradients(&parts);
+                let (loss, gradients) = trainer.gradients(&parts, lanes);
                 (loss.try_into_scalar::<f32>(), gradients)
             }));
             let panic = match attempt {

@@ -7,10 +7,10 @@ use crate::model::noise::Noise;
 use crate::model::parameters::Network;
 
 /// The loss of a kind of model on a kind of batch.
-pub trait Objective {
-    type Model: Network;
+pub trait Objective: Sync {
+    type Model: Network + Send + Sync;
     /// A part of a batch that goes through the network at once.
-    type Part: Part;
+    type Part: Part + Sync;
 
     /// How many passes through the network an example takes.
     fn passes(&self) -> usize {
@@ -44,4 +44,7 @@ pub trait Part {
 
     /// Its first example's place in the whole batch.
     fn first_row(&self) -> usize;
+
+    /// The entries of the table of words, ascending, that the loss depends on; `None`: on all.
+    fn words(&self) -> Option<Vec<usize>>;
 }

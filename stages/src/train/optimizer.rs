@@ -1,13 +1,12 @@
 //! AdamW as PyTorch computes it (Loshchilov & Hutter 2019; `torch.optim.AdamW`), with the
 //! gradient norm clipped as `torch.nn.utils.clip_grad_norm_` does.
 //!
-//! On the CPU one pass over all cores reads each gradient and updates parameter and moments in
-//! place. Sums over a tensor go chunk by chunk in a fixed order, so that the number of threads
+//! Sums over a tensor go chunk by chunk in a fixed order, so that the number of threads
 //! changes no bit.
 
-use burn::backend::Flex;
+mod host;
+
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 use super::depth::Depth;
 use super::step::Gradient;
@@ -60,11 +59,17 @@ pub enum Moment {
     Host {
         first: Vec<f32>,
         second: Vec<f32>,
+        /// Of a table whose rows have a gradient now and then: in which rows the moments are not all 0.
+        /// Empty where that is not known.
+        rows: Vec<bool>,
     },
     /// Flattened, on another device: first and second.
     Device(Box<(Tensor<1>, Tensor<1>)>),
     None,
 }
+
+/// The values of a gradient, and of a table the rows that are not all 0 ([`Gradient::into_host`]).
+type HostGradient = (Vec<f32>, Option<Vec<usize>>);
 
 /// The scalars of one step, the same for every element.
 #[derive(Clone, Copy)]
@@ -78,6 +83,8 @@ struct Scalars {
     rate: f32,
     /// `1 / sqrt(1 - beta2^t)`
     second_scale: f32,
+    /// What gradients are multiplied by first, on the CPU.
+    clip: f32,
 }
 
 impl AdamW {
@@ -105,26 +112,42 @@ impl AdamW {
                 keep: (1.0 - learning_rate * weight_decay) as f32,
                 rate: (learning_rate / (1.0 - self.beta1.powi(t))) as f32,
                 second_scale: (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32,
+                clip: 1.0,
             }
         };
         let on_host = gradients.iter().flatten().next().is_some_and(Gradient::is_on_host);
         let parameters = model.parameters();
         if on_host {
-            let gradients: Vec<Option<Vec<f32>>> =
+            let gradients: Vec<Option<HostGradient>> =
                 gradients.into_iter().map(|gradient| gradient.map(Gradient::into_host)).collect();
-            let norm = gradients.iter().flatten().map(|values| sum_of_squares(values)).sum::<f64>();
-            let norm = norm.sqrt();
+            let sums = parameters.iter().zip(&gradients).map(|((_, parameter), gradient)| {
+                match (parameter, gradient) {
+                    (Parameter::Table(tensor), Some((values, Some(rows)))) => {
+                        let width = tensor.dims()[1];
+                        let row =
+                            |row: &usize| host::sum_of_squares(&values[row * width..][..width]);
+                        rows.iter().map(row).sum()
+                    }
+                    (_, Some((values, _))) => host::sum_of_squares(values),
+                    (_, None) => 0.0,
+                }
+            });
+            let norm = sums.sum::<f64>().sqrt();
             let clip = self.clip_factor(norm);
             for (index, (name, parameter)) in parameters.into_iter().enumerate() {
-                let Some(gradient) = &gradients[index] else { continue };
+                let Some((gradient, rows)) = &gradients[index] else { continue };
                 let moment = &mut moments.of[index];
-                let scalars = scalars(&name);
-                match parameter {
-                    Parameter::Vector(tensor) => {
-                        update_on_host(tensor, gradient, moment, clip, scalars);
+                let scalars = Scalars { clip, ..scalars(&name) };
+                match (parameter, rows) {
+                    (Parameter::Vector(tensor), _) => {
+                        host::update(tensor, gradient, moment, scalars);
                     }
-                    Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                        update_on_host(tensor, gradient, moment, clip, scalars);
+                    // Decay changes every row.
+                    (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
+                        host::update_rows(tensor, (gradient, rows), moment, scalars);
+                    }
+                    (Parameter::Weight(tensor) | Parameter::Table(tensor), _) => {
+                        host::update(tensor, gradient, moment, scalars);
                     }
                 }
             }
@@ -171,68 +194,6 @@ impl AdamW {
 fn decays(name: &str) -> bool {
     let is_norm = name.contains("LayerNorm") || name.contains("layer_norm");
     !name.ends_with(".bias") && !is_norm
-}
-
-/// Elements that one task works on: small enough to share out, large enough to be worth it.
-const CHUNK: usize = 1 << 15;
-
-/// Sums each chunk in f64, then the chunks in order, whatever the number of threads.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let chunks: Vec<f64> = values
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            // Eight lanes, so that the compiler can use vector instructions.
-            let mut lanes = [0.0f64; 8];
-            let (blocks, rest) = chunk.as_chunks::<8>();
-            for block in blocks {
-                for (lane, value) in lanes.iter_mut().zip(block) {
-                    *lane += f64::from(*value) * f64::from(*value);
-                }
-            }
-            let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
-            lanes.iter().sum::<f64>() + rest
-        })
-        .collect();
-    chunks.iter().sum()
-}
-
-fn update_on_host<const D: usize>(
-    parameter: &mut Tensor<D>,
-    gradient: &[f32],
-    moment: &mut Moment,
-    clip: f32,
-    scalars: Scalars,
-) {
-    if !matches!(moment, Moment::Host { .. }) {
-        let zeros = || vec![0.0; gradient.len()];
-        *moment = Moment::Host { first: zeros(), second: zeros() };
-    }
-    let Moment::Host { first, second } = moment else { return };
-    let shape = parameter.dims();
-    // Taking the tensor out leaves its storage with one owner, so that it is updated in place.
-    let empty = Tensor::<D>::zeros([0; D], &parameter.device().inner());
-    let taken = std::mem::replace(parameter, empty).inner();
-    let Ok(mut values) = taken.try_into_primitive::<Flex>() else {
-        unreachable!("gradients on the host belong to parameters on the host")
-    };
-    values
-        .storage_mut::<f32>()
-        .par_chunks_mut(CHUNK)
-        .zip(gradient.par_chunks(CHUNK))
-        .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
-        .for_each(|((values, gradient), (first, second))| {
-            for (((value, gradient), first), second) in
-                values.iter_mut().zip(gradient).zip(first).zip(second)
-            {
-                let gradient = gradient * clip;
-                *first = scalars.beta1 * *first + (1.0 - scalars.beta1) * gradient;
-                *second = scalars.beta2 * *second + (1.0 - scalars.beta2) * gradient * gradient;
-                let denominator = second.sqrt() * scalars.second_scale + scalars.epsilon;
-                *value = *value * scalars.keep - scalars.rate * *first / denominator;
-            }
-        });
-    debug_assert_eq!(shape.iter().product::<usize>(), gradient.len());
-    *parameter = leaf(Tensor::from_inner(Tensor::<D>::from_primitive::<Flex>(values)));
 }
 
 fn update_on_device<const D: usize>(

@@ -62,7 +62,7 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
         let (mut model, new) = loaded(&fixture(family), 0.0, &device);
         assert!(new.is_empty(), "{new:?}");
         let parts = [part(&expected, 0..6)];
-        let (loss, found) = gradients(&mut model, &parts, &MaskedLoss, |_, _| None);
+        let (loss, found) = gradients(&mut model, &parts, 1, &MaskedLoss, |_, _| None);
         let loss = loss.try_into_vec_as::<f32>().unwrap();
         assert_close(&format!("{family} loss"), &loss, expected.floats("loss"), 1e-4);
         let names: Vec<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
@@ -111,7 +111,7 @@ fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
         };
         let parts: Vec<MaskedPart> =
             ends.windows(2).map(|ends| part(&expected, ends[0]..ends[1])).collect();
-        let step = |_| trainer.step(&parts).try_into_scalar::<f32>().unwrap();
+        let step = |_| trainer.step(&parts, 1).try_into_scalar::<f32>().unwrap();
         let losses: Vec<f32> = (0..10).map(step).collect();
         assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 1e-3);
     }

@@ -38,7 +38,7 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
         let expected = Expected::read(family);
         let mut model = loaded(family, &Device::flex().autodiff());
         let part = whole_batch(&expected);
-        let (loss, found) = gradients(&mut model, &[part], &Loss::default(), |_, _| None);
+        let (loss, found) = gradients(&mut model, &[part], 1, &Loss::default(), |_, _| None);
         let loss = loss.try_into_vec_as::<f32>().unwrap();
         assert_close(&format!("{family} loss"), &loss, expected.floats("loss"), 1e-4);
         let names: Vec<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
@@ -83,12 +83,14 @@ fn micro_batches_lose_what_the_whole_batch_loses() {
             first_row: rows.start,
         }
     };
-    let (mut one, mut many) = (trainer("roberta"), trainer("roberta"));
-    for step in 0..10 {
-        let whole = one.step(&[part(0..6)]).try_into_scalar::<f32>().unwrap();
-        let parts = [part(0..1), part(1..5), part(5..6)];
-        let sum = many.step(&parts).try_into_scalar::<f32>().unwrap();
-        assert!((whole - sum).abs() < 1e-5, "step {step}: {whole} and {sum}");
+    for lanes in [1, 2] {
+        let (mut one, mut many) = (trainer("roberta"), trainer("roberta"));
+        for step in 0..10 {
+            let whole = one.step(&[part(0..6)], 1).try_into_scalar::<f32>().unwrap();
+            let parts = [part(0..1), part(1..5), part(5..6)];
+            let sum = many.step(&parts, lanes).try_into_scalar::<f32>().unwrap();
+            assert!((whole - sum).abs() < 1e-5, "step {step}, {lanes} lanes: {whole} and {sum}");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::product::{Matrix, product};
+use super::product::{Matrix, Target, exact};
 use super::vector::{exp, sum_of, vectorised};
 use super::{Place, SharedPointer, contiguous, place, tensor, values};
 use crate::model::noise::Mask;
@@ -144,8 +144,8 @@ fn forward(
         let key = sizes.head(key, row, head, keys).transposed();
         // SAFETY: each head lies within its tensor, and `scores` belongs to this task.
         unsafe {
-            let out = (scores.as_mut_ptr(), keys);
-            product([queries, size, keys], query, key, out, (0.0, sizes.scale()), false);
+            let target = Target::rows(scores.as_mut_ptr(), keys).scaled(sizes.scale());
+            small([queries, size, keys], query, key, target);
         }
         let padding = setting.padding.as_ref().map(|all| &all[row * keys..(row + 1) * keys]);
         for (index, scores) in scores.chunks_mut(keys).enumerate() {
@@ -170,11 +170,21 @@ fn forward(
         let (weights, value) = (Matrix::rows(weights, keys), sizes.head(value, row, head, keys));
         // SAFETY: this task alone writes the columns of its head in the rows of its example.
         unsafe {
-            let out = (shared.at(sizes.start(row, head, queries)), hidden);
-            product([queries, keys, size], weights, value, out, (0.0, 1.0), false);
+            let target = Target::rows(shared.at(sizes.start(row, head, queries)), hidden);
+            small([queries, keys, size], weights, value, target);
         }
     });
     (tensor(output, [rows, queries, hidden]), tensor(probabilities, [rows, heads, queries, keys]))
+}
+
+/// A product of one head, which one task computes: always in f32.
+///
+/// # Safety
+///
+/// As [`exact`].
+unsafe fn small(sizes: [usize; 3], left: Matrix, right: Matrix, target: Target) {
+    // SAFETY: as the caller promises.
+    unsafe { exact(sizes, left, right, target, false) };
 }
 
 fn add(scores: &mut [f32], other: &[f32]) {
@@ -274,10 +284,10 @@ fn backward(
         // SAFETY: each head lies within its tensor; this task alone writes the columns of its
         // head in the rows of its example, and its own temporary matrices.
         unsafe {
-            let out = (to_value.at(sizes.start(row, head, keys)), hidden);
-            product([keys, queries, size], transposed, of_output, out, (0.0, 1.0), false);
-            let out = (of_probabilities.as_mut_ptr(), keys);
-            product([queries, size, keys], of_output, values_of_head, out, (0.0, 1.0), false);
+            let target = Target::rows(to_value.at(sizes.start(row, head, keys)), hidden);
+            small([keys, queries, size], transposed, of_output, target);
+            let target = Target::rows(of_probabilities.as_mut_ptr(), keys);
+            small([queries, size, keys], of_output, values_of_head, target);
         }
         if let Some(mask) = &setting.mask {
             mask.apply_to_scores(row, head, queries, &mut of_probabilities);
@@ -288,13 +298,13 @@ fn backward(
         let of_scores = Matrix::rows(&of_probabilities, keys);
         let (key, query) =
             (sizes.head(key, row, head, keys), sizes.head(query, row, head, queries));
-        let factors = (0.0, sizes.scale());
+        let scaled = |out| Target::rows(out, hidden).scaled(sizes.scale());
         // SAFETY: as above.
         unsafe {
-            let out = (to_query.at(sizes.start(row, head, queries)), hidden);
-            product([queries, keys, size], of_scores, key, out, factors, false);
-            let out = (to_key.at(sizes.start(row, head, keys)), hidden);
-            product([keys, queries, size], of_scores.transposed(), query, out, factors, false);
+            let target = scaled(to_query.at(sizes.start(row, head, queries)));
+            small([queries, keys, size], of_scores, key, target);
+            let target = scaled(to_key.at(sizes.start(row, head, keys)));
+            small([keys, queries, size], of_scores.transposed(), query, target);
             if with_relative {
                 let to = to_scores.at(task * sizes.scores());
                 std::ptr::copy_nonoverlapping(of_probabilities.as_ptr(), to, sizes.scores());

@@ -1,67 +1,72 @@
 //! Matrix products whose factors are rounded to bfloat16 (to nearest, ties to even) and whose sums
-//! are f32: by AVX-512's own instructions where the processor has them, else by f32 products of the
-//! rounded factors, which take as long as any. Either way the order of a sum depends on shapes
-//! alone; between the two the last bits may differ.
-
-#[cfg(target_arch = "x86_64")]
-mod avx512;
+//! are f32: by AVX-512's own instruction where the processor is fast at it, else by f32 products of the
+//! rounded factors. Either way the order of a sum depends on shapes alone; between the two the last
+//! bits may differ.
 
 use half::bf16;
 use rayon::prelude::*;
 
-use super::product::{self, Matrix};
+#[cfg(target_arch = "x86_64")]
+use super::panels;
+use super::product::{self, Matrix, Target};
 
-/// Whether this processor multiplies bfloat16 faster than f32.
+/// Whether this processor multiplies bfloat16 faster than f32. AMD's (from Zen 4 on) take as long for an
+/// instruction with twice the products; Intel's take four times as long for it, and have AMX for such
+/// products instead, which is not used here.
 pub fn is_fast() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        is_x86_feature_detected!("avx512bf16")
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
+        // The vendor's name, in three registers.
+        let name = std::arch::x86_64::__cpuid(0);
+        let is_amd =
+            [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).concat() == *b"AuthenticAMD";
+        is_amd && panels::is_supported() && is_x86_feature_detected!("avx512bf16")
     }
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
-/// As [`product::product`] over all cores, of rounded factors.
+/// As [`product::product`], of rounded factors.
 ///
 /// # Safety
 ///
-/// As there. Each factor has unit stride along its rows or along its columns.
+/// As there.
 pub unsafe fn product(
     sizes: [usize; 3],
     left: Matrix,
     right: Matrix,
-    out: (*mut f32, usize),
-    factors: (f32, f32),
+    target: Target,
+    spread: bool,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if is_fast() {
-        // SAFETY: the processor has the instructions; the rest is as the caller promises.
-        unsafe { avx512::product(sizes, left, right, out, factors) };
-        return;
+    // SAFETY: as the caller promises; the processor has the instructions.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if is_fast() {
+            return panels::product::<panels::pairs::Pairs>(sizes, left, right, target, spread);
+        } else if panels::is_supported() {
+            return panels::product::<panels::rounded::Rounded>(sizes, left, right, target, spread);
+        }
+        by_rounding(sizes, left, right, target, spread);
     }
-    // SAFETY: as the caller promises.
-    unsafe { by_f32(sizes, left, right, out, factors) };
 }
 
+/// [`product`] on any processor.
+///
 /// # Safety
 ///
-/// As [`product`].
-unsafe fn by_f32(
+/// As there.
+unsafe fn by_rounding(
     [m, k, n]: [usize; 3],
     left: Matrix,
     right: Matrix,
-    out: (*mut f32, usize),
-    factors: (f32, f32),
+    target: Target,
+    spread: bool,
 ) {
     // SAFETY: as the caller promises.
     let (left, right) = unsafe { (rounded(left, m, k), rounded(right, k, n)) };
     let (left, right) = (Matrix::rows(&left, k), Matrix::rows(&right, n));
     // SAFETY: as the caller promises; the rounded factors have exactly these sizes.
-    unsafe { product::product([m, k, n], left, right, out, factors, true) };
+    unsafe { product::exact([m, k, n], left, right, target, spread) };
 }
 
 /// A factor `[rows, columns]`, row-major, of values that bfloat16 has.
@@ -122,35 +127,64 @@ mod tests {
         }
     }
 
-    type Way = unsafe fn([usize; 3], Matrix, Matrix, (*mut f32, usize), (f32, f32));
+    type Way = unsafe fn([usize; 3], Matrix, Matrix, Target, bool);
+
+    /// All ways of computing such products that this processor has.
+    fn ways() -> Vec<Way> {
+        let mut ways: Vec<Way> = vec![product, by_rounding];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if panels::is_supported() {
+                ways.push(panels::product::<panels::rounded::Rounded>);
+            }
+            if panels::is_supported() && is_x86_feature_detected!("avx512bf16") {
+                ways.push(panels::product::<panels::pairs::Pairs>);
+            }
+        }
+        ways
+    }
 
     fn result(way: Way, [m, k, n]: [usize; 3], left: Matrix, right: Matrix) -> Vec<f32> {
-        let mut out = numbers("out", m * n);
-        // SAFETY: all three have these sizes.
-        unsafe { way([m, k, n], left, right, (out.as_mut_ptr(), n), (1.0, 0.5)) };
+        let (mut out, bias) = (numbers("out", m * n), numbers("bias", n));
+        let target = Target::rows(out.as_mut_ptr(), n).scaled(0.5).plus(&bias);
+        // SAFETY: all have these sizes.
+        unsafe { way([m, k, n], left, right, target, true) };
         out
     }
 
+    /// The largest distance from the sums in f64.
+    fn error(found: &[f32], [m, k, n]: [usize; 3], left: Matrix, right: Matrix) -> f64 {
+        let bias = numbers("bias", n);
+        let mut largest = 0.0f64;
+        for (index, found) in found.iter().enumerate().take(m * n) {
+            let (row, column) = (index / n, index % n);
+            // SAFETY: these elements are within the factors.
+            let term =
+                |at| unsafe { f64::from(*left.at(row, at)) * f64::from(*right.at(at, column)) };
+            let expected = f64::from(bias[column]) + 0.5 * (0..k).map(term).sum::<f64>();
+            largest = largest.max((expected - f64::from(*found)).abs());
+        }
+        largest
+    }
+
     #[test]
-    fn products_are_those_of_the_rounded_factors() {
+    fn products_are_those_of_the_factors() {
+        for_all_layouts(|sizes, left, right, name| {
+            let error = error(&result(product::exact, sizes, left, right), sizes, left, right);
+            assert!(error < 5e-5, "{name}: {error}");
+        });
+    }
+
+    #[test]
+    fn products_in_bfloat16_are_those_of_the_rounded_factors() {
         for_all_layouts(|[m, k, n], left, right, name| {
             // SAFETY: both have these sizes.
             let (exact_left, exact_right) = unsafe { (rounded(left, m, k), rounded(right, k, n)) };
-            let before = numbers("out", m * n);
-            for way in [product as Way, by_f32 as Way] {
+            let exact = (Matrix::rows(&exact_left, k), Matrix::rows(&exact_right, n));
+            for (number, way) in ways().into_iter().enumerate() {
                 let found = result(way, [m, k, n], left, right);
-                for (index, found) in found.iter().enumerate() {
-                    let (row, column) = (index / n, index % n);
-                    let sum: f64 = (0..k)
-                        .map(|at| {
-                            f64::from(exact_left[row * k + at])
-                                * f64::from(exact_right[at * n + column])
-                        })
-                        .sum();
-                    let expected = f64::from(before[index]) + 0.5 * sum;
-                    let error = (expected - f64::from(*found)).abs();
-                    assert!(error < 5e-5, "{name}: {found} at {index}, not {expected}");
-                }
+                let error = error(&found, [m, k, n], exact.0, exact.1);
+                assert!(error < 5e-5, "{name}, way {number}: {error}");
             }
         });
     }
@@ -160,9 +194,11 @@ mod tests {
         let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (one, three) = (with(1), with(3));
         for_all_layouts(|sizes, left, right, name| {
-            let alone = one.install(|| result(product, sizes, left, right));
-            let shared = three.install(|| result(product, sizes, left, right));
-            assert_eq!(alone, shared, "{name}");
+            for way in ways().into_iter().chain([product::exact as Way]) {
+                let alone = one.install(|| result(way, sizes, left, right));
+                let shared = three.install(|| result(way, sizes, left, right));
+                assert_eq!(alone, shared, "{name}");
+            }
         });
     }
 
@@ -174,13 +210,29 @@ mod tests {
             (1.0 + bits, 1.0),
             (1.0 + 3.0 * bits, 1.0 + 4.0 * bits),
             (1.0 + bits * 1.01, 1.0 + 2.0 * bits),
+            (-1.0 - bits, -1.0),
+            (f32::INFINITY, f32::INFINITY),
         ] {
-            let (left, right) = ([value], [1.0]);
-            let mut out = [0.0];
-            let (left, right) = (Matrix::rows(&left, 1), Matrix::rows(&right, 1));
-            // SAFETY: all three have one element.
-            unsafe { product([1, 1, 1], left, right, (out.as_mut_ptr(), 1), (0.0, 1.0)) };
-            assert_eq!(out, [expected], "{value}");
+            for way in ways() {
+                assert_eq!(by_one(way, value), expected, "{value}");
+            }
         }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so() {
+        for bits in [0x7fff_ffff, 0xffff_ffff, 0x7fc0_0000] {
+            for way in ways() {
+                assert!(by_one(way, f32::from_bits(bits)).is_nan(), "{bits:x}");
+            }
+        }
+    }
+
+    fn by_one(way: Way, value: f32) -> f32 {
+        let (left, right, mut out) = ([value], [1.0], [0.0]);
+        let (left, right) = (Matrix::rows(&left, 1), Matrix::rows(&right, 1));
+        // SAFETY: all three have one element.
+        unsafe { way([1, 1, 1], left, right, Target::rows(out.as_mut_ptr(), 1), true) };
+        out[0]
     }
 }

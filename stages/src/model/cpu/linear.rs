@@ -1,4 +1,4 @@
-//! `y = x W + b` over all tokens at once: the bias is laid out first and the product added to it.
+//! `y = x W + b` over all tokens at once.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -9,8 +9,8 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::product::{Matrix, product_in};
-use super::{Place, SharedPointer, contiguous, place, tensor, values, written};
+use super::product::{Matrix, Target, product};
+use super::{Place, contiguous, place, tensor, values, written};
 use crate::model::ops::Precision;
 
 /// `[…, in]` to `[…, out]`, or `None` where the tensors are not on the CPU.
@@ -58,13 +58,8 @@ fn forward(
     // SAFETY: the slices have exactly these sizes; every row is written, by one task.
     let output = unsafe {
         written(rows * outputs, |out| {
-            let shared = SharedPointer::of(out);
-            (0..rows).into_par_iter().with_min_len(ROWS).for_each(|row| {
-                let to = shared.at(row * outputs);
-                std::ptr::copy_nonoverlapping(bias.as_ptr(), to, outputs);
-            });
-            let sizes = [rows, inputs, outputs];
-            product_in(precision, sizes, left, right, (out, outputs), (1.0, 1.0));
+            let target = Target::rows(out, outputs).plus(bias);
+            product(precision, [rows, inputs, outputs], left, right, target, true);
         })
     };
     let last = shape.num_dims() - 1;
@@ -97,8 +92,8 @@ impl Backward<Flex, 3> for Linear {
             // SAFETY: the slices have exactly these sizes.
             let result = unsafe {
                 written(rows * inputs, |out| {
-                    let out = (out, inputs);
-                    product_in(precision, sizes, of_output, transposed, out, (0.0, 1.0));
+                    let target = Target::rows(out, inputs);
+                    product(precision, sizes, of_output, transposed, target, true);
                 })
             };
             let result = FlexTensor::from_data(TensorData::new(result, input.shape()));
@@ -110,8 +105,8 @@ impl Backward<Flex, 3> for Linear {
             // SAFETY: the slices have exactly these sizes.
             let result = unsafe {
                 written(inputs * outputs, |out| {
-                    let out = (out, outputs);
-                    product_in(precision, sizes, transposed, of_output, out, (0.0, 1.0));
+                    let target = Target::rows(out, outputs);
+                    product(precision, sizes, transposed, of_output, target, true);
                 })
             };
             grads.register::<Flex>(node.id, tensor(result, [inputs, outputs]));

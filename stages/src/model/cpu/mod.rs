@@ -11,6 +11,8 @@ pub mod bfloat16;
 pub mod gelu;
 pub mod linear;
 pub mod norm;
+#[cfg(target_arch = "x86_64")]
+pub mod panels;
 pub mod product;
 pub mod vector;
 pub mod vocabulary;
@@ -18,6 +20,7 @@ pub mod vocabulary;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, BackendTypes, Flex};
 use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 
 /// A tensor on the Flex backend that takes part in automatic differentiation.
 pub type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
@@ -74,6 +77,45 @@ pub fn values(tensor: &FlexTensor) -> &[f32] {
     tensor
         .as_slice::<f32>()
         .unwrap_or_else(|| unreachable!("the network's tensors on the CPU are contiguous f32 here"))
+}
+
+/// Elements that one task works on, where each stands for itself: small enough to share out, large
+/// enough to be worth it.
+pub const CHUNK: usize = 1 << 15;
+
+/// `left + right` of the same shape, in the memory of `left` if that is nobody else's.
+pub fn sum<const D: usize>(left: Tensor<D>, right: &FlexTensor) -> Tensor<D> {
+    let (mut left, right) = (plain(left), contiguous(right));
+    let sums = left.storage_mut::<f32>().par_chunks_mut(CHUNK);
+    sums.zip(values(&right).par_chunks(CHUNK)).for_each(|(sums, more)| add(sums, more));
+    Tensor::from_primitive::<Flex>(left)
+}
+
+/// [`sum`] of tables of which `right` is 0 outside of these rows.
+pub fn sum_of_rows(left: Tensor<2>, right: &FlexTensor, rows: &[usize]) -> Tensor<2> {
+    let width = left.dims()[1];
+    let (mut left, right) = (plain(left), contiguous(right));
+    let (sums, more) = (left.storage_mut::<f32>(), values(&right));
+    for row in rows {
+        let cells = row * width..(row + 1) * width;
+        add(&mut sums[cells.clone()], &more[cells]);
+    }
+    Tensor::from_primitive::<Flex>(left)
+}
+
+fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    let Ok(tensor) = tensor.try_into_primitive::<Flex>() else {
+        unreachable!(
+            "`place` has found the tensors on the CPU, outside of automatic differentiation"
+        )
+    };
+    contiguous(&tensor)
+}
+
+fn add(sums: &mut [f32], more: &[f32]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
+    }
 }
 
 /// A pointer that tasks share while each writes to elements of its own.

@@ -178,17 +178,24 @@ impl Backward<Flex, 4> for AddNorm {
             .collect();
         let (of_weight, of_bias) = partial.into_iter().unzip();
         let [branch, residual, weight_node, bias_node] = ops.parents;
+        let of_sum = tensor(of_sum, shape);
         if let Some(node) = branch {
-            let mut of_branch = of_sum.clone();
-            if let Some(mask) = &mask {
-                of_branch.par_chunks_mut(hidden.max(1)).enumerate().for_each(|(place, cells)| {
-                    mask.apply(place / tokens, (place % tokens) * hidden, cells);
-                });
-            }
-            grads.register::<Flex>(node.id, tensor(of_branch, shape));
+            let of_branch = match &mask {
+                Some(mask) => {
+                    let mut of_branch = values(&of_sum).to_vec();
+                    of_branch.par_chunks_mut(hidden.max(1)).enumerate().for_each(
+                        |(place, cells)| {
+                            mask.apply(place / tokens, (place % tokens) * hidden, cells);
+                        },
+                    );
+                    tensor(of_branch, shape)
+                }
+                None => of_sum.clone(),
+            };
+            grads.register::<Flex>(node.id, of_branch);
         }
         if let Some(node) = residual {
-            grads.register::<Flex>(node.id, tensor(of_sum, shape));
+            grads.register::<Flex>(node.id, of_sum);
         }
         if let Some(node) = weight_node {
             grads.register::<Flex>(node.id, tensor(in_order(of_weight, hidden), [hidden]));

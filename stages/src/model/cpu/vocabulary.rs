@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::linear::column_sums;
-use super::product::{Matrix, product_in};
+use super::product::{Matrix, Target, product};
 use super::vector::{LANES, exp, sum_of, vectorised};
 use super::{Place, contiguous, place, tensor, values, written};
 use crate::model::ops::Precision;
@@ -77,7 +77,7 @@ fn forward(
     // SAFETY: the slices have exactly these sizes.
     let mut logits = unsafe {
         written(tokens * entries, |out| {
-            product_in(precision, sizes, states, transposed, (out, entries), (0.0, 1.0));
+            product(precision, sizes, states, transposed, Target::rows(out, entries), true);
         })
     };
     let losses: Vec<f64> = logits
@@ -140,7 +140,8 @@ impl Backward<Flex, 3> for CrossEntropy {
             // SAFETY: the slices have exactly these sizes.
             let result = unsafe {
                 written(tokens * hidden, |out| {
-                    product_in(precision, sizes, left, right, (out, hidden), (0.0, scale));
+                    let target = Target::rows(out, hidden).scaled(scale);
+                    product(precision, sizes, left, right, target, true);
                 })
             };
             grads.register::<Flex>(node.id, tensor(result, [tokens, hidden]));
@@ -152,7 +153,8 @@ impl Backward<Flex, 3> for CrossEntropy {
             // SAFETY: the slices have exactly these sizes.
             let result = unsafe {
                 written(entries * hidden, |out| {
-                    product_in(precision, sizes, left, right, (out, hidden), (0.0, scale));
+                    let target = Target::rows(out, hidden).scaled(scale);
+                    product(precision, sizes, left, right, target, true);
                 })
             };
             grads.register::<Flex>(node.id, tensor(result, [entries, hidden]));

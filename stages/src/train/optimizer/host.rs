@@ -1,0 +1,217 @@
+//! AdamW on the CPU: one pass over all cores reads each gradient and updates parameter and moments in
+//! place.
+
+use burn::backend::Flex;
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use super::{Moment, Scalars};
+use crate::model::cpu::CHUNK;
+use crate::model::cpu::vector::vectorised;
+use crate::model::parameters::leaf;
+
+/// Sums each chunk in f64, then the chunks in order, whatever the number of threads.
+pub(super) fn sum_of_squares(values: &[f32]) -> f64 {
+    if values.len() <= CHUNK {
+        return chunk_of_squares(values);
+    }
+    let chunks: Vec<f64> = values.par_chunks(CHUNK).map(chunk_of_squares).collect();
+    chunks.iter().sum()
+}
+
+vectorised! {
+    fn chunk_of_squares(chunk: &[f32]) -> f64 {
+        // Eight lanes, so that the compiler can use vector instructions.
+        let mut lanes = [0.0f64; 8];
+        let (blocks, rest) = chunk.as_chunks::<8>();
+        for block in blocks {
+            for (lane, value) in lanes.iter_mut().zip(block) {
+                *lane += f64::from(*value) * f64::from(*value);
+            }
+        }
+        let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+        lanes.iter().sum::<f64>() + rest
+    }
+}
+
+/// Updates a parameter and its moments in place.
+pub(super) fn update<const D: usize>(
+    parameter: &mut Tensor<D>,
+    gradient: &[f32],
+    moment: &mut Moment,
+    scalars: Scalars,
+) {
+    let (first, second, rows) = moment.on_host(gradient.len());
+    // Every row may have moments now.
+    rows.clear();
+    in_place(parameter, |values| {
+        values
+            .par_chunks_mut(CHUNK)
+            .zip(gradient.par_chunks(CHUNK))
+            .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
+            .for_each(|((values, gradient), (first, second))| {
+                update_values(values, gradient, first, second, scalars);
+            });
+    });
+}
+
+/// The same where only some rows have a gradient, and nothing decays: a row that never had one stays
+/// as it is, to the bit, and is not looked at.
+pub(super) fn update_rows(
+    parameter: &mut Tensor<2>,
+    (gradient, with_gradient): (&[f32], &[usize]),
+    moment: &mut Moment,
+    scalars: Scalars,
+) {
+    let [entries, width] = parameter.dims();
+    let (first, second, rows) = moment.on_host(gradient.len());
+    if rows.len() != entries {
+        let all_zero = |row: usize| {
+            let cells = row * width..(row + 1) * width;
+            [&first[cells.clone()], &second[cells]].into_iter().flatten().all(|it| *it == 0.0)
+        };
+        *rows = (0..entries).into_par_iter().map(|row| !all_zero(row)).collect();
+    }
+    with_gradient.iter().for_each(|row| rows[*row] = true);
+    let task = (CHUNK / width.max(1)).max(1);
+    let cells = (task * width).max(1);
+    in_place(parameter, |values| {
+        values
+            .par_chunks_mut(cells)
+            .zip(gradient.par_chunks(cells))
+            .zip(first.par_chunks_mut(cells).zip(second.par_chunks_mut(cells)))
+            .zip(rows.par_chunks(task))
+            .for_each(|(((values, gradient), (first, second)), rows)| {
+                for (row, _) in rows.iter().enumerate().filter(|(_, has_moments)| **has_moments) {
+                    let cells = row * width..(row + 1) * width;
+                    let (values, gradient) = (&mut values[cells.clone()], &gradient[cells.clone()]);
+                    let (first, second) = (&mut first[cells.clone()], &mut second[cells]);
+                    update_values(values, gradient, first, second, scalars);
+                }
+            });
+    });
+}
+
+impl Moment {
+    /// Both moments and the rows that have any, for a parameter of so many elements.
+    fn on_host(&mut self, count: usize) -> (&mut Vec<f32>, &mut Vec<f32>, &mut Vec<bool>) {
+        if !matches!(self, Moment::Host { .. }) {
+            let zeros = || vec![0.0; count];
+            *self = Moment::Host { first: zeros(), second: zeros(), rows: Vec::new() };
+        }
+        match self {
+            Moment::Host { first, second, rows } => (first, second, rows),
+            _ => unreachable!("it was made so above"),
+        }
+    }
+}
+
+/// Changes the values of a parameter on the CPU, without a copy.
+fn in_place<const D: usize>(parameter: &mut Tensor<D>, change: impl FnOnce(&mut [f32])) {
+    // Taking the tensor out leaves its storage with one owner, so that it is updated in place.
+    let empty = Tensor::<D>::zeros([0; D], &parameter.device().inner());
+    let taken = std::mem::replace(parameter, empty).inner();
+    let Ok(mut values) = taken.try_into_primitive::<Flex>() else {
+        unreachable!("gradients on the host belong to parameters on the host")
+    };
+    change(values.storage_mut::<f32>());
+    *parameter = leaf(Tensor::from_inner(Tensor::<D>::from_primitive::<Flex>(values)));
+}
+
+vectorised! {
+    fn update_values(
+        values: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        scalars: Scalars,
+    ) {
+        for (((value, gradient), first), second) in
+            values.iter_mut().zip(gradient).zip(first).zip(second)
+        {
+            let gradient = gradient * scalars.clip;
+            *first = scalars.beta1 * *first + (1.0 - scalars.beta1) * gradient;
+            *second = scalars.beta2 * *second + (1.0 - scalars.beta2) * gradient * gradient;
+            let denominator = second.sqrt() * scalars.second_scale + scalars.epsilon;
+            *value = *value * scalars.keep - scalars.rate * *first / denominator;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::super::{AdamW, Moments};
+    use super::*;
+    use crate::model::parameters::{Network, Parameter};
+    use crate::random::Random;
+    use crate::train::step::Gradient;
+
+    /// A table alone.
+    #[derive(Clone)]
+    struct Words(Tensor<2>);
+
+    impl Network for Words {
+        fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
+            vec![("embeddings.word_embeddings.weight".to_owned(), Parameter::Table(&mut self.0))]
+        }
+    }
+
+    const SIZES: [usize; 2] = [700, 96];
+
+    fn numbers(name: &str) -> Vec<f32> {
+        let mut values = vec![0.0; SIZES[0] * SIZES[1]];
+        Random::new(7, name, 0, 0).fill_uniform(&mut values);
+        values
+    }
+
+    /// The table's bits after ten steps in each of which a few rows have a gradient.
+    fn trained(optimizer: AdamW, by_rows: bool, resumed_at: Option<u64>) -> Vec<u32> {
+        let device = Device::flex();
+        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, SIZES), &device);
+        let mut model = Words(tensor(numbers("words")));
+        let mut moments = Moments::default();
+        for step in 0..10 {
+            if resumed_at == Some(step)
+                && let Moment::Host { rows, .. } = &mut moments.of[0]
+            {
+                rows.clear();
+            }
+            let rows: Vec<usize> = (0..SIZES[0]).filter(|row| row % 97 == step as usize).collect();
+            let mut values = numbers(&step.to_string());
+            for (row, values) in values.chunks_mut(SIZES[1]).enumerate() {
+                if !rows.contains(&row) {
+                    values.fill(0.0);
+                }
+            }
+            let gradient = match by_rows {
+                true => Gradient::Table { whole: tensor(values), rows },
+                false => Gradient::Matrix(tensor(values)),
+            };
+            optimizer.step(&mut model, vec![Some(gradient)], &mut moments, 0.01);
+        }
+        let values = model.0.try_to_vec_as::<f32>().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn rows_without_a_gradient_are_left_out_without_changing_a_bit() {
+        let plain = AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_gradient_norm: 0.0,
+            layer_decay: 1.0,
+            layers: 2,
+        };
+        let decaying = AdamW { weight_decay: 0.01, ..plain };
+        for optimizer in [plain, decaying] {
+            let whole = trained(optimizer, false, None);
+            assert_ne!(whole, numbers("words").into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            assert_eq!(trained(optimizer, true, None), whole);
+            assert_eq!(trained(optimizer, true, Some(5)), whole);
+        }
+    }
+}
