@@ -63,5 +63,5 @@ pub const PRECISION: ParamSpec = ParamSpec::new(
     "precision",
     ParamKind::Choice(&["f32", "bf16"]),
     Default::Text("f32"),
-    "of the factors of matrix products; all else is f32; bf16 is no faster without AVX-512 BF16",
+    "of the factors of matrix products; all else is f32; on a CPU bf16 is faster on few (AMD from Zen 4 on)",
 );

@@ -94,7 +94,10 @@ fn say_what_begins(context: &Context, texts: &Texts, plan: &Plan, parameters: us
     );
     context.emit(Event::Note { message });
     if texts.train.cut > 0 {
-        let message = format!("{} texts are too long and lose their end", texts.train.cut);
+        let message = match texts.train.cut {
+            1 => "1 text is too long and loses its end".to_owned(),
+            cut => format!("{cut} texts are too long and lose their end"),
+        };
         context.emit(Event::Warning { message });
     }
 }

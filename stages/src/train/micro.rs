@@ -160,3 +160,58 @@ fn is_out_of_memory(message: &str) -> bool {
     let message = message.to_lowercase();
     ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| message.contains(words))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Examples;
+
+    /// A part is its first row's place and its rows.
+    impl Rows<(usize, Vec<usize>)> for Examples {
+        fn length(&self, _: usize) -> usize {
+            10
+        }
+
+        fn part(&self, rows: &[usize], first_row: usize) -> (usize, Vec<usize>) {
+            (first_row, rows.to_vec())
+        }
+    }
+
+    #[track_caller]
+    fn expect_parts(size: Option<usize>, lanes: usize, groups: &[usize], expected: &[usize]) {
+        let shape =
+            ModelShape { layers: 2, hidden: 64, intermediate: 256, heads: 2, head_floats: 0 };
+        let budget = ActivationBudget { bytes: 1 << 30 };
+        let micro = MicroBatches { size, shape, passes: 1, budget, lanes };
+        let mut next = 0..;
+        let groups: Vec<Vec<usize>> =
+            groups.iter().map(|rows| next.by_ref().take(*rows).collect()).collect();
+        let parts = micro.cut(&groups, &Examples);
+        let sizes: Vec<usize> = parts.iter().map(|(_, rows)| rows.len()).collect();
+        assert_eq!(sizes, expected);
+        for (first_row, rows) in &parts {
+            assert_eq!(rows[0], *first_row, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_halves_for_two_lanes_and_left_whole_for_one() {
+        expect_parts(None, 2, &[32], &[16, 16]);
+        expect_parts(None, 2, &[5], &[3, 2]);
+        expect_parts(None, 1, &[32], &[32]);
+        expect_parts(None, 2, &[1], &[1]);
+    }
+
+    #[test]
+    fn what_is_computed_at_once_is_no_more_than_a_micro_batch() {
+        expect_parts(Some(4), 2, &[10], &[2, 2, 2, 2, 1, 1]);
+        expect_parts(Some(4), 1, &[10], &[4, 4, 2]);
+        expect_parts(Some(1), 2, &[3], &[1, 1, 1]);
+    }
+
+    #[test]
+    fn no_part_has_rows_of_two_groups() {
+        expect_parts(Some(8), 2, &[6, 3], &[3, 3, 2, 1]);
+    }
+}

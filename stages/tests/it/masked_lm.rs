@@ -8,6 +8,7 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 use stages::model::ModelConfig;
 use stages::model::batch::Batch;
+use stages::model::cpu::as_elsewhere;
 use stages::model::encoder::DropoutRates;
 use stages::model::folder::{Storage, write_masked_lm};
 use stages::model::loading::{MaskedLmOptions, Weights, load_masked_lm};
@@ -56,6 +57,15 @@ fn part(expected: &Expected, rows: std::ops::Range<usize>) -> MaskedPart {
 
 #[test]
 fn loss_and_every_gradient_equal_those_of_transformers() {
+    gradients_equal_those_of_transformers();
+}
+
+#[test]
+fn burns_own_operations_give_the_same_gradients() {
+    as_elsewhere(gradients_equal_those_of_transformers);
+}
+
+fn gradients_equal_those_of_transformers() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let device = Device::flex().autodiff();

@@ -8,6 +8,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use stages::model::ModelConfig;
 use stages::model::batch::Batch;
+use stages::model::cpu::as_elsewhere;
 use stages::model::folder;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::parameters::Network;
@@ -34,6 +35,38 @@ fn logits_equal_those_of_transformers_with_padding_on_either_side() {
 
 #[test]
 fn loss_and_every_gradient_equal_those_of_transformers() {
+    gradients_equal_those_of_transformers();
+}
+
+/// On a GPU burn's own operations stand in for those that the CPU has fused.
+#[test]
+fn burns_own_operations_give_the_same_logits_losses_and_gradients() {
+    as_elsewhere(|| {
+        gradients_equal_those_of_transformers();
+        losses_equal_those_of_pytorch();
+    });
+    for family in FAMILIES {
+        let batch = Expected::read(family).batch("left");
+        let model = loaded(family, &Device::flex());
+        let found = as_elsewhere(|| logits(&model, &batch));
+        assert_close(family, &found, &logits(&model, &batch), 1e-5);
+    }
+}
+
+#[test]
+fn dropout_drops_the_same_on_every_device() {
+    let losses = |family: &str| {
+        let mut trainer = trainer(family);
+        trainer.dropout = true;
+        ten_losses(&mut trainer, &Expected::read(family))
+    };
+    for family in FAMILIES {
+        let (here, elsewhere) = (losses(family), as_elsewhere(|| losses(family)));
+        assert_close(family, &elsewhere, &here, 1e-4);
+    }
+}
+
+fn gradients_equal_those_of_transformers() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let mut model = loaded(family, &Device::flex().autodiff());
@@ -56,6 +89,10 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
 
 #[test]
 fn ten_training_steps_lose_what_they_lose_in_pytorch() {
+    losses_equal_those_of_pytorch();
+}
+
+fn losses_equal_those_of_pytorch() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let mut trainer = trainer(family);

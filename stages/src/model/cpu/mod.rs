@@ -17,6 +17,8 @@ pub mod product;
 pub mod vector;
 pub mod vocabulary;
 
+use std::cell::Cell;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, BackendTypes, Flex};
 use burn::tensor::{Tensor, TensorData};
@@ -34,8 +36,24 @@ pub enum Place {
     Elsewhere,
 }
 
+thread_local! {
+    static ELSEWHERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does some work on this thread as on a device that has none of these operations, so that what is
+/// computed there can be checked on the CPU.
+pub fn as_elsewhere<R>(work: impl FnOnce() -> R) -> R {
+    ELSEWHERE.set(true);
+    let result = work();
+    ELSEWHERE.set(false);
+    result
+}
+
 /// Finds out where a tensor lives; the result shares its storage.
 pub fn place<const D: usize>(tensor: &Tensor<D>) -> Place {
+    if ELSEWHERE.get() {
+        return Place::Elsewhere;
+    }
     if tensor.is_autodiff() {
         match tensor.clone().try_into_primitive::<Autodiff<Flex>>() {
             Ok(tracked) => Place::Recorded(tracked),
