@@ -13,13 +13,14 @@
 //! # What another executor would need
 //!
 //! Three things, all of which `slurm` has: a folder that both sides see, a command that starts
-//! `pipe job FOLDER` there, and a way to ask what became of it. On paper; neither has been built or
-//! tried:
+//! `pipe job FOLDER` there, and a way to ask what became of it. On paper, from the reference of `batch/v1`
+//! and the comments in `remote_execution.proto`; neither has been built or tried:
 //!
 //! - **Kubernetes.** A `batch/v1` Job whose pod mounts the store (a `ReadWriteMany` volume) at the
 //!   same path and runs `pipe job FOLDER`. `metadata.name`, which a namespace has once, takes the
 //!   job's name, so that the API server itself refuses to take a submission twice. `backoffLimit: 0` and
-//!   `restartPolicy: Never`, since retries are the engine's; `activeDeadlineSeconds` for `time`;
+//!   `restartPolicy: Never`, since retries are the engine's; the pod's `activeDeadlineSeconds` for `time`
+//!   (it counts from the pod's start on a node, the Job's own includes the waiting);
 //!   `resources.limits` for `cpus`, `memory` and `nvidia.com/gpu`. An array is a Job with
 //!   `completionMode: Indexed`: the index is in `JOB_COMPLETION_INDEX`, `parallelism` is the limit.
 //!   One `list` with a label selector stands for `squeue`; a container's `terminated.reason`
@@ -30,7 +31,9 @@
 //!   in its content-addressed storage by SHA-256 or BLAKE3 (`DigestFunction.BLAKE3`) as a Merkle tree of
 //!   `Directory` messages, where we have one listing for each folder: an adapter would upload objects
 //!   as they are and write such messages for the `in` folder. `Execute` streams operations, so
-//!   nothing polls; `WaitExecution` takes an operation up again after the engine's death. Nothing in
+//!   nothing polls; `WaitExecution` takes an operation up again after the engine's death, and where the
+//!   server no longer knows it the action is sent anew. A server may run one action several times side
+//!   by side, which costs time and nothing else, since results go by content. Nothing in
 //!   it carries progress but `stdout_stream_name`, nor checkpoints: `state` would be an output of
 //!   one action and an input of the next, or a long training starts over whenever its worker goes.
 //!
