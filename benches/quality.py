@@ -111,7 +111,7 @@ def train(options):
         if name == "members":
             runs += [(name, seed, seed, 1) for seed in SEEDS if seed != 1]
         else:
-            runs += [(name, division, division + 10 * (name == "again"), division) for division in SEEDS]
+            runs += [(name, division, division + 10 * (name == "again"), division) for division in SEEDS[: options.divisions]]
     for name, number, seed, division in runs:
         result = options.work / "results" / f"{name}-{number}.jsonl"
         if result.exists():
@@ -119,7 +119,10 @@ def train(options):
         if name == "peer" and not Path(options.peer).exists():
             print(f"skipped: there is no peer script at {options.peer}")
             continue
-        text = peer(options, seed) if name == "peer" else ours(options, seed, division, VARIANTS.get(name, []))
+        settings = VARIANTS.get(name, [])
+        if name in options.also:
+            settings = [f"model={Path(options.also[name]).resolve()}", "finetune.learning_rate=1e-4"]
+        text = peer(options, seed) if name == "peer" else ours(options, seed, division, settings)
         result.write_text(text)
 
 
@@ -234,7 +237,7 @@ def report(options):
     for path in sorted((options.work / "results").glob("*-*.jsonl")):
         name, _, seed = path.stem.rpartition("-")
         results.setdefault(name, {})[int(seed)] = read(path)
-    members = [results["base"][1], *results.pop("members", {}).values()]
+    members = [results.get("base", {}).get(1), *results.pop("members", {}).values()]
     runs = {name: {seed: decided(rows) for seed, rows in found.items()} for name, found in results.items()}
     against = options.against
     wanted = [name for name in sorted(runs) if not options.only or name in options.only]
@@ -264,6 +267,9 @@ parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
 parser.add_argument("--peer", default=str(ROOT.parent / "shared/tools/hf_finetune.py"))
 parser.add_argument("--model")
 parser.add_argument("--adapted", help="the model folder of the variant `adapted`")
+parser.add_argument("--also", default={}, type=lambda text: dict(pair.split("=", 1) for pair in text.split(",")),
+                    help="further variants, NAME=DIR,…: model folders, fine-tuned as `bundled` is")
+parser.add_argument("--divisions", type=int, default=5, help="how many of the five are trained on")
 parser.add_argument("--against", default="base", help="of the report: what differences are from")
 parser.add_argument("--only", type=lambda text: text.split(","), help="of the report: these rows alone")
 parser.add_argument("--train", required=True, help="labelled examples, JSONL with label, response, context")
@@ -273,4 +279,5 @@ parser.add_argument("--variants", default="base,peer,again,context-1,mean,member
                          "members (as base, with other seeds on the first division)")
 options = parser.parse_args()
 options.work = options.work.resolve()
+options.variants += [name for name in options.also if name not in options.variants]
 report(options) if options.what == "report" else train(options)
