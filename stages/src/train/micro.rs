@@ -80,18 +80,13 @@ impl MicroBatches {
                 automatic_micro_batch(rows.len(), width, self.shape, self.passes, self.budget.bytes)
             });
             for piece in rows.chunks(size.max(1)) {
-                for rows in piece.chunks(piece.len().div_ceil(self.lanes_of(size))) {
+                for rows in piece.chunks(piece.len().div_ceil(self.lanes)) {
                     parts.push(examples.part(rows, first_row));
                     first_row += rows.len();
                 }
             }
         }
         parts
-    }
-
-    /// How many lanes there are for pieces of so many rows: one row is not cut.
-    fn lanes_of(&self, size: usize) -> usize {
-        self.lanes.min(size).max(1)
     }
 
     /// One optimiser step. When the device runs out of memory the budget is halved and the step
