@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pipe::cli::Cli;
+use pipe::cli::exit::Exit;
 use pipe::console::usage_error_json;
-use pipe::exit::Exit;
 
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe::digest::Digest;
-use pipe::graph::Graph;
-use pipe::index::Index;
-use pipe::key::{Key, KeyFields};
+use pipe::files::digest::Digest;
+use pipe::files::tree::Tree;
 use pipe::pipeline::{Location, Overrides, Pipeline, PipelineError};
-use pipe::record::Record;
-use pipe::tree::Tree;
+use pipe::plan::graph::Graph;
+use pipe::store::index::Index;
+use pipe::store::key::{Key, KeyFields};
+use pipe::store::record::Record;
 use stages::{Event, Manifest};
 
 /// A target's name and what it does.

@@ -9,18 +9,18 @@ use std::fs::File;
 use clap::{Args, Subcommand};
 use stages::Kind;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::show::{self, ShowOptions};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::console::text::{age, bytes, table};
-use crate::digest::Content;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
-use crate::record::Record;
-use crate::show::text::fit;
+use crate::files::digest::Content;
+use crate::files::file_error::FileError;
 use crate::store::Store;
+use crate::store::record::Record;
+use crate::text::figures::{age, bytes, table};
+use crate::text::text::fit;
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {

@@ -9,22 +9,22 @@ use std::sync::mpsc::channel;
 
 use clap::Args;
 
+use crate::cli::error::Error;
 use crate::cli::project::Project;
 use crate::cli::resources::{name_and_count, totals};
 use crate::console::Console;
-use crate::error::Error;
 use crate::executor::choice::{Executors, choose, places_elsewhere};
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
+use crate::pipeline::remote_settings::Trust;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline, Transfer};
 use crate::plan::Plan;
+use crate::plan::sources::Sources;
 use crate::remote::RemoteError;
-use crate::remote::settings::Trust;
+use crate::results::run_log::RunLog;
+use crate::results::sweep::logged::LoggedSweep;
 use crate::run::event::{RunEvent, Summary};
 use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
-use crate::run_log::RunLog;
-use crate::sources::Sources;
-use crate::sweep::logged::LoggedSweep;
 
 /// Where stages run, and how.
 #[derive(Debug, Args)]

@@ -6,17 +6,17 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use stages::classify::TextClassifier;
-use stages::ingest::texts::{Text, TextFormat, read_texts};
-use stages::prediction::Prediction;
+use stages::builtin::ingest::texts::{Text, TextFormat, read_texts};
+use stages::builtin::predict::text_classifier::TextClassifier;
+use stages::data::prediction::Prediction;
 
 use self::settings::{Settings, settings};
 use crate::cli::carry_out::device;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 
 #[derive(Debug, Args)]
 pub struct ClassifyOptions {

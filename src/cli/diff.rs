@@ -2,14 +2,14 @@
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, locate};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::reason::origin;
-use crate::run_diff::diff;
-use crate::run_log::find;
+use crate::plan::reason::origin;
+use crate::results::run_diff::diff;
+use crate::results::run_log::find;
 
 #[derive(Debug, Args)]
 pub struct DiffOptions {

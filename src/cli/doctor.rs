@@ -2,14 +2,14 @@
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, locate, pipeline_file};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::console::text::count;
-use crate::doctor::{self, Finding, State};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::maintenance::doctor::{self, Finding, State};
 use crate::pipeline::remotes::load_config;
+use crate::text::figures::count;
 
 #[derive(Debug, Args)]
 pub struct DoctorOptions {

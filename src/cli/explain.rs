@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub struct ExplainOptions {

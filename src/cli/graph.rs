@@ -2,12 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::graph::{Format, render};
+use crate::plan::graph::{Format, render};
 
 #[derive(Debug, Args)]
 pub struct GraphOptions {

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
+use crate::files::scratch;
 use crate::init::InitError;
 use crate::init::guess::{self, Told};
 use crate::init::survey::Survey;
 use crate::init::template::{self, Wanted};
 use crate::pipeline::PIPELINE_FILE;
-use crate::scratch;
 
 #[derive(Debug, Args)]
 pub struct InitOptions {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::carry_out::binary;
-use crate::error::Error;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::by_remote::{self, ByRemote};
 use crate::executor::slurm::on_node::{self, OnNode};
 use crate::executor::slurm::parcel::Spec;
-use crate::exit::Exit;
 use crate::pipeline::remotes::load_config;
 
 #[derive(Debug, Args)]

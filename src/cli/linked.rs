@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::cli::cache::check_intact;
-use crate::digest::Content;
-use crate::error::Error;
-use crate::file_error::FileError;
+use crate::cli::error::Error;
+use crate::files::digest::Content;
+use crate::files::file_error::FileError;
 use crate::run::prepare::link_artifact;
 use crate::store::Store;
 

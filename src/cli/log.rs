@@ -3,11 +3,11 @@
 use clap::Args;
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::locate;
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::run_log::{RunLogError, ids, read};
+use crate::results::run_log::{RunLogError, ids, read};
 
 #[derive(Debug, Args)]
 pub struct LogOptions {

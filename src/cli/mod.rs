@@ -6,6 +6,9 @@ mod carry_out;
 mod classify;
 mod diff;
 mod doctor;
+pub mod early_error;
+pub mod error;
+pub mod exit;
 mod explain;
 mod graph;
 mod init;
@@ -30,16 +33,17 @@ mod submit;
 mod sweep;
 mod verify;
 mod watch;
+pub mod watching;
 mod why_row;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::console::{Console, When};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 use crate::pipeline::Overrides;
 
 /// A declarative build tool for fine-tuned text classifiers.

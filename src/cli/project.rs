@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
 use crate::console::Console;
-use crate::console::text::age;
-use crate::error::Error;
-use crate::file_error::FileError;
-use crate::graph::Graph;
-use crate::in_use::InUse;
-use crate::index::Index;
-use crate::pipeline::variants::{family, label, matches};
+use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage, find_pipeline_file, input_and_entry};
+use crate::plan::graph::Graph;
+use crate::plan::sources::Sources;
 use crate::plan::{Decision, Plan, PlanError, plan};
-use crate::record::{Artifact, Record};
-use crate::sources::Sources;
 use crate::store::Store;
-use crate::suggest::nearest;
+use crate::store::in_use::InUse;
+use crate::store::index::Index;
+use crate::store::record::{Artifact, Record};
+use crate::text::figures::age;
+use crate::text::suggest::nearest;
+use crate::text::variants::{family, label, matches};
 
 /// A loaded project.
 pub struct Project {

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::files::scratch::Scratch;
+use crate::pipeline::remote_settings::Trust;
+use crate::plan::sources::Sources;
 use crate::plan::{Decision, Resolution, decide, resolve};
-use crate::record::Artifact;
 use crate::remote::Remote;
 use crate::remote::carried::{Carried, Outcome, pull};
-use crate::remote::settings::Trust;
-use crate::scratch::Scratch;
-use crate::sources::Sources;
+use crate::store::record::Artifact;
 
 #[derive(Debug, Args)]
 pub struct PullOptions {

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::pipeline::remote_settings::Trust;
 use crate::plan::Decision;
-use crate::record::Record;
 use crate::remote::carried::{Carried, Outcome, push};
-use crate::remote::settings::Trust;
+use crate::store::record::Record;
 
 #[derive(Debug, Args)]
 pub struct PushOptions {

@@ -1,9 +1,9 @@
 //! Which remote a command is about: `--remote NAME`, the user's default, or the only one.
 
+use crate::cli::error::Error;
 use crate::cli::project::Project;
-use crate::error::Error;
+use crate::pipeline::remote_settings::{Config, Trust};
 use crate::pipeline::remotes::load_config;
-use crate::remote::settings::{Config, Trust};
 use crate::remote::{Remote, RemoteError};
 
 impl Project {

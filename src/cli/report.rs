@@ -9,19 +9,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{locate, pipeline_file};
 use crate::console::Console;
-use crate::console::text::{bytes, count};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
+use crate::files::scratch::write_beside;
 use crate::pipeline::{Overrides, Pipeline};
-use crate::reason::origin;
+use crate::plan::reason::origin;
 use crate::report::{Subject, page::page, report};
-use crate::run_diff::diff;
-use crate::run_log::{LoggedRun, RunLogError, find, ids, read};
-use crate::scratch::write_beside;
+use crate::results::run_diff::diff;
+use crate::results::run_log::{LoggedRun, RunLogError, find, ids, read};
 use crate::store::Store;
+use crate::text::figures::{bytes, count};
 
 #[derive(Debug, Args)]
 pub struct ReportOptions {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pipeline::Pipeline;
 use crate::run::units::{GPU, VISIBLE_DEVICES};
-use crate::suggest::nearest;
+use crate::text::suggest::nearest;
 
 /// Why the stages cannot have what they want.
 #[derive(Debug, thiserror::Error)]

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::index::Index;
+use crate::files::scratch::Scratch;
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
-use crate::restore::{Rebuild, Restored, is_possible, restore};
-use crate::run_log::{LoggedOutput, LoggedRun, find};
-use crate::scratch::Scratch;
+use crate::results::restore::{Rebuild, Restored, is_possible, restore};
+use crate::results::run_log::{LoggedOutput, LoggedRun, find};
+use crate::store::index::Index;
 
 #[derive(Debug, Args)]
 pub struct RestoreOptions {

@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
 
 #[derive(Debug, Args)]
 pub struct RunOptions {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use crate::cli::error::Error;
 use crate::cli::project::Project;
-use crate::error::Error;
-use crate::graph::Graph;
 use crate::pipeline::Pipeline;
+use crate::plan::graph::Graph;
 use crate::plan::{Decision, Plan};
 
 /// How the user names stages.

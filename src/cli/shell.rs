@@ -7,13 +7,13 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::console::Console;
-use crate::disk;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::file_error::FileError;
-use crate::schema::schema;
-use crate::scratch;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch;
+use crate::pipeline::schema::schema;
 
 #[derive(Debug, Args)]
 pub struct CompletionsOptions {

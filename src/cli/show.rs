@@ -1,18 +1,18 @@
 //! `pipe show STAGE:OUTPUT`: an artifact in readable form.
 
 use clap::Args;
-use stages::model::ModelConfig;
+use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::linked::LinkedArtifact;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::console::text::WIDTH;
-use crate::error::Error;
-use crate::exit::Exit;
 use crate::pipeline::Stage;
-use crate::show::{self, show, show_tokens};
+use crate::results::show::{self, show, show_tokens};
+use crate::text::figures::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stages::{Event, Events};
 
-use crate::exit::Exit;
+use crate::cli::exit::Exit;
 
 /// Runs the stage; whatever it has to say goes to standard output as events.
 pub fn execute(manifest: &Path) -> Exit {

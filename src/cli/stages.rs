@@ -5,13 +5,13 @@ use std::fmt::Write;
 use clap::Args;
 use stages::Stage;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::console::Console;
-use crate::console::text::{table, wrapped};
-use crate::digest::kind_name;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::reason::value_text;
-use crate::suggest::nearest;
+use crate::files::digest::kind_name;
+use crate::text::figures::{table, wrapped};
+use crate::text::suggest::nearest;
+use crate::text::values::value_text;
 
 #[derive(Debug, Args)]
 pub struct StagesOptions {

@@ -8,18 +8,18 @@ use clap::Args;
 
 use crate::cli::Globals;
 use crate::cli::carry_out::{binary, travels};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;
-use crate::error::Error;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::graph::{Command, SubmittedJob, definitions, submit};
 use crate::executor::slurm::{LATE_FILES, SlurmError};
-use crate::exit::Exit;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline};
 use crate::plan::Plan;
-use crate::sources::Sources;
+use crate::plan::sources::Sources;
 
 #[derive(Debug, Args)]
 pub struct SubmitOptions {

@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, pipeline_file, use_store};
 use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::cli::{Globals, OverrideOptions, key_and_value};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
 use crate::pipeline::Overrides;
 use crate::pipeline::sweeps::{Sweep, load_combinations, read, typed_axis};
+use crate::results::sweep::combine::{Row, combine};
+use crate::results::sweep::logged::LoggedSweep;
+use crate::results::sweep::results::Seen;
+use crate::results::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
+use crate::results::sweep::{Asked, SweepError, ask, named};
 use crate::run::event::RunEvent;
-use crate::sweep::combine::{Row, combine};
-use crate::sweep::logged::LoggedSweep;
-use crate::sweep::results::Seen;
-use crate::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
-use crate::sweep::{Asked, SweepError, ask, named};
 
 #[derive(Debug, Args)]
 pub struct SweepOptions {

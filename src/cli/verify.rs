@@ -9,22 +9,22 @@ use clap::Args;
 
 use crate::cli::cache::check_intact;
 use crate::cli::carry_out::{binary, device};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
-use crate::compare::{Files, Verified, files_at, files_in};
 use crate::console::Console;
-use crate::error::Error;
 use crate::executor::local::Local;
-use crate::exit::Exit;
+use crate::files::scratch::Scratch;
 use crate::pipeline::Stage;
+use crate::plan::sources::Sources;
 use crate::plan::{Decision, Resolution, Resolved, resolve};
-use crate::record::Record;
+use crate::results::compare::{Files, Verified, files_at, files_in};
 use crate::run::again::run_again;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::job::JobContext;
 use crate::run::prepare::Setting;
-use crate::scratch::Scratch;
-use crate::sources::Sources;
+use crate::store::record::Record;
 
 #[derive(Debug, Args)]
 pub struct VerifyOptions {

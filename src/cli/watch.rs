@@ -8,13 +8,13 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::pipeline_file;
 use crate::cli::run::{self, RunOptions};
+use crate::cli::watching::Snapshot;
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
 use crate::pipeline::Pipeline;
-use crate::watching::Snapshot;
 
 /// How often the files are looked at. A change is acted upon when a second look finds no further
 /// one: editors write in several steps.

@@ -2,12 +2,12 @@
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::why_row::{Ground, why_row};
+use crate::results::why_row::{Ground, why_row};
 
 #[derive(Debug, Args)]
 pub struct WhyRowOptions {

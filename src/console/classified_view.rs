@@ -1,12 +1,12 @@
 //! Texts and their labels: a line each.
 
 use serde_json::json;
-use stages::ingest::texts::Text;
-use stages::prediction::Prediction;
+use stages::builtin::ingest::texts::Text;
+use stages::data::prediction::Prediction;
 
 use crate::console::style::{Palette, paint};
-use crate::console::text::WIDTH;
-use crate::show::text::{columns, fit, printable};
+use crate::text::figures::WIDTH;
+use crate::text::text::{columns, fit, printable};
 
 /// The label, its probability, and as much of the text as the line holds.
 pub fn text(rows: &[(Text, Prediction)], palette: &Palette) -> String {

@@ -1,8 +1,8 @@
 //! What `pipe doctor` found, a line or two each.
 
 use crate::console::style::{Palette, paint};
-use crate::console::text::wrapped;
-use crate::doctor::{Finding, State};
+use crate::maintenance::doctor::{Finding, State};
+use crate::text::figures::wrapped;
 
 /// How far the texts are moved in: past the sign and the longest name.
 const INDENT: usize = 15;
@@ -16,7 +16,7 @@ pub fn text(findings: &[Finding], palette: &Palette) -> String {
             State::Bad => paint(palette.bad, "✗"),
         };
         // The first line begins with sign and name, in the room that it was moved in by.
-        let body = wrapped(&crate::show::text::printable(&finding.text), INDENT);
+        let body = wrapped(&crate::text::text::printable(&finding.text), INDENT);
         text.push_str(&format!(
             "{sign} {:width$}{}",
             finding.what,

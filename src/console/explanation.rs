@@ -5,15 +5,16 @@ use std::fmt::Write;
 
 use crate::console::plan_view::sentence;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{age, bytes, figures, grouped, seconds};
-use crate::continuation;
-use crate::folder_change::FolderChange;
 use crate::pipeline::{Stage, input_and_entry};
+use crate::plan::folder_change::FolderChange;
+use crate::plan::reason::{Change, Reason, origin};
 use crate::plan::{Decision, Frozen, PlannedStage};
-use crate::reason::{Change, Reason, origin, value_text};
-use crate::record::Record;
-use crate::show::text::printable;
+use crate::run::continuation;
 use crate::store::Store;
+use crate::store::record::Record;
+use crate::text::figures::{age, bytes, figures, grouped, seconds};
+use crate::text::text::printable;
+use crate::text::values::value_text;
 
 /// Of a set with more entries than this the first ones are shown.
 const ENTRIES: usize = 8;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::console::plan_view::stage_sentence;
-use crate::console::text::{grouped, seconds};
 use crate::pipeline::Pipeline;
-use crate::pipeline::variants::{family, label};
 use crate::plan::{Decision, Plan, PlannedStage};
+use crate::text::figures::{grouped, seconds};
+use crate::text::variants::{family, label};
 
 /// A line of a plan: a stage, or a stage's variants.
 pub struct PlanLine {
@@ -16,9 +16,6 @@ pub struct PlanLine {
     /// What it took the last time, all together.
     pub cost: String,
 }
-
-/// A list of names is cut short where it has this many variants of a stage.
-const MANY_NAMES: usize = 3;
 
 /// The lines of a plan; a stage with `fold_from` variants or more has one, where the first stands.
 pub fn lines(plan: &Plan, pipeline: &Pipeline, fold_from: usize) -> Vec<PlanLine> {
@@ -85,24 +82,4 @@ fn of_family(family: &str, members: &[&PlannedStage]) -> PlanLine {
         sentence: format!("{} variants: {}", grouped(members.len() as u64), parts.join(", ")),
         cost: if cost.is_empty() { String::new() } else { seconds(cost.iter().sum()) },
     }
-}
-
-/// Names, with `train@… (12)` for many variants of a stage, where the first of them stands.
-pub fn folded(names: &[&str]) -> Vec<String> {
-    let mut families: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in names.iter().filter(|name| label(name).is_some()) {
-        *families.entry(family(name)).or_default() += 1;
-    }
-    let mut folded = Vec::new();
-    for name in names {
-        match families.get_mut(family(name)).filter(|_| label(name).is_some()) {
-            Some(0) => {}
-            Some(count) if *count >= MANY_NAMES => {
-                folded.push(format!("{}@… ({})", family(name), grouped(*count as u64)));
-                *count = 0;
-            }
-            _ => folded.push((*name).to_owned()),
-        }
-    }
-    folded
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::console::text::{figure, grouped, seconds};
-use crate::show::text::printable;
+use crate::text::figures::{figure, grouped, seconds};
+use crate::text::text::printable;
 
 pub struct Live {
     area: MultiProgress,

@@ -4,15 +4,16 @@ use std::fmt::Write;
 
 use crate::console::explanation::describe_change;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{age, count, figure, figures, names, seconds, table, wrapped};
-use crate::restore::{Rebuild, Restored, RestoredOutput, is_possible};
+use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
+use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
+use crate::results::run_log::LoggedRun;
 use crate::run::event::Outcome;
-use crate::run_diff::{MetricChange, RunDiff, StageDiff};
-use crate::run_log::LoggedRun;
-use crate::show::text::{fit, printable};
-use stages::score::compare::Comparison;
+use crate::text::figures::{age, count, figure, figures, seconds, table, wrapped};
+use crate::text::text::{fit, printable};
+use crate::text::variants::names;
+use stages::builtin::score::compare::Comparison;
 
-use super::text::WIDTH;
+use crate::text::figures::WIDTH;
 
 /// `runs` newest first; `older` ones are not shown.
 pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {

@@ -4,7 +4,6 @@
 #[cfg(feature = "model")]
 mod classified_view;
 mod doctor_view;
-mod early_error;
 mod explanation;
 mod families;
 mod live;
@@ -17,7 +16,6 @@ mod style;
 mod submit_view;
 mod summary;
 mod sweep_view;
-pub mod text;
 mod verify_view;
 mod why_row_view;
 
@@ -30,26 +28,28 @@ pub use style::When;
 use style::{Palette, paint};
 
 #[cfg(feature = "model")]
-use stages::{ingest::texts::Text, prediction::Prediction};
+use stages::builtin::ingest::texts::Text;
+#[cfg(feature = "model")]
+use stages::data::prediction::Prediction;
 
-use crate::check::Checked;
-use crate::compare::Verified;
-use crate::doctor::Finding;
-use crate::error::Error;
+use crate::cli::error::Error;
 use crate::executor::slurm::graph::SubmittedJob;
-use crate::gc::Report;
-use crate::gc::usage::Usage;
+use crate::maintenance::check::Checked;
+use crate::maintenance::doctor::Finding;
+use crate::maintenance::gc::Report;
+use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, PipelineError, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::remote::carried::Carried;
-use crate::restore::RestoredOutput;
-use crate::run_diff::RunDiff;
-use crate::run_log::LoggedRun;
+use crate::results::compare::Verified;
+use crate::results::restore::RestoredOutput;
+use crate::results::run_diff::RunDiff;
+use crate::results::run_log::LoggedRun;
+use crate::results::sweep::combine::Row;
+use crate::results::sweep::table::{self, Table};
+use crate::results::why_row::WhyRow;
 use crate::store::Store;
-use crate::sweep::combine::Row;
-use crate::sweep::table::{self, Table};
-use crate::why_row::WhyRow;
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ impl Console {
     /// As [`Console::error`], for a program.
     pub fn error_json(&self, error: &Error) {
         // If nobody can be told, there is nobody to tell that.
-        let _ = self.data(&early_error::json(error));
+        let _ = self.data(&crate::cli::early_error::json(error));
     }
 
     /// What was put into a scheduler's queue.
@@ -326,7 +326,7 @@ impl Console {
 
 /// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
 pub fn usage_error_json(message: &str) {
-    let _ = io::stdout().lock().write_all(early_error::usage_json(message).as_bytes());
+    let _ = io::stdout().lock().write_all(crate::cli::early_error::usage_json(message).as_bytes());
 }
 
 fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {

@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use crate::console::families::lines;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{WIDTH, count, names, seconds};
-use crate::key::Key;
 use crate::pipeline::{Pipeline, Stage};
+use crate::plan::reason::Reason;
 use crate::plan::{Decision, Frozen, Plan, PlannedStage};
-use crate::reason::Reason;
-use crate::show::text::{columns, fit};
+use crate::store::key::Key;
+use crate::text::figures::{WIDTH, count, seconds};
+use crate::text::text::{columns, fit};
+use crate::text::variants::names;
 
 /// One line of JSON.
 #[derive(Serialize)]
@@ -181,7 +182,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         .iter()
         .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
-    crate::console::text::wrapped(
+    crate::text::figures::wrapped(
         &format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)),
         0,
     )

@@ -1,8 +1,8 @@
 //! What was pushed to a remote or pulled from one: a line a stage, and a sum.
 
-use crate::console::text::{self, bytes, count, wrapped};
 use crate::remote::carried::{Carried, Outcome};
-use crate::show::text::{fit, printable};
+use crate::text::figures::{self, bytes, count, wrapped};
+use crate::text::text::{fit, printable};
 
 /// The name of a variant may be long.
 const NAME_WIDTH: usize = 40;
@@ -24,7 +24,7 @@ pub fn table(carried: &[Carried], remote: &str) -> String {
         };
         vec![fit(&printable(&carried.stage), NAME_WIDTH), outcome]
     };
-    text::table(carried.iter().map(row).collect())
+    figures::table(carried.iter().map(row).collect())
 }
 
 pub fn sum(carried: &[Carried], remote: &str) -> String {

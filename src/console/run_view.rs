@@ -10,10 +10,10 @@ use stages::Event;
 use crate::console::style::{Palette, paint};
 use crate::console::summary::Tally;
 use crate::console::talk;
-use crate::console::text::{count, figures, seconds};
-use crate::publish::Published;
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
-use crate::show::text::printable;
+use crate::run::publish::Published;
+use crate::text::figures::{count, figures, seconds};
+use crate::text::text::printable;
 
 use super::live::Live;
 
@@ -177,7 +177,7 @@ impl RunView {
             self.line(&format!("  {} {line}", paint(self.palette.dim, "|")));
         }
         if let Some(log) = log {
-            let shown = crate::reason::shown_path(log);
+            let shown = crate::plan::reason::shown_path(log);
             self.line(&format!("  {} {shown}", paint(self.palette.dim, "log:")));
         }
     }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use crate::check::{Checked, Finding};
 use crate::console::style::{Palette, paint};
-use crate::console::text::{bytes, count, table};
-use crate::digest::kind_name;
-use crate::gc::Report;
-use crate::gc::usage::Usage;
-use crate::reason::shown_path;
-use crate::show::text::printable;
+use crate::files::digest::kind_name;
+use crate::maintenance::check::{Checked, Finding};
+use crate::maintenance::gc::Report;
+use crate::maintenance::gc::usage::Usage;
+use crate::plan::reason::shown_path;
+use crate::text::figures::{bytes, count, table};
+use crate::text::text::printable;
 
 pub fn collection(report: &Report, dry_run: bool) -> String {
     let mut text = String::new();

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::console::text::count;
 use crate::executor::slurm::graph::SubmittedJob;
+use crate::text::figures::count;
 
 pub fn json(jobs: &[SubmittedJob]) -> String {
     let line = |job: &SubmittedJob| {
@@ -33,7 +33,7 @@ pub fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
     text.push_str(&format!(
         "submitted {}; logs in {}\n",
         count(new, "job"),
-        crate::reason::shown_path(logs)
+        crate::plan::reason::shown_path(logs)
     ));
     text
 }
@@ -42,7 +42,7 @@ fn stages(job: &SubmittedJob) -> String {
     match job.stages.as_slice() {
         [one] => one.clone(),
         [first, ..] => {
-            let family = crate::pipeline::variants::family(first);
+            let family = crate::text::variants::family(first);
             format!("{family} ({} variants)", job.stages.len())
         }
         [] => String::new(),

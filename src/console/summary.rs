@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::console::plan_view::frozen_in_words;
-use crate::console::text::{count, figures, names, seconds, wrapped};
-use crate::pipeline::variants::label;
-use crate::publish::Published;
 use crate::run::event::{Outcome, RemoteTraffic, RunEvent, Summary};
+use crate::run::publish::Published;
+use crate::text::figures::{count, figures, seconds, wrapped};
+use crate::text::variants::label;
+use crate::text::variants::names;
 
 /// What the summary needs of a run's events.
 #[derive(Default)]

@@ -6,17 +6,18 @@ use serde_json::Value;
 
 use crate::console::plan_view;
 use crate::console::style::{Palette, paint};
-use crate::console::text::{WIDTH, count, figure, grouped, names, table, wrapped};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
-use crate::pipeline::variants::family;
 use crate::plan::Plan;
-use crate::reason::value_text;
-use crate::show::text::{columns, fit, printable};
-use crate::sweep::combine::Row;
-use crate::sweep::results::Came;
-use crate::sweep::short_names;
-use crate::sweep::table::{Figure, Table, TableRow};
+use crate::results::sweep::combine::Row;
+use crate::results::sweep::results::Came;
+use crate::results::sweep::short_names;
+use crate::results::sweep::table::{Figure, Table, TableRow};
+use crate::text::figures::{WIDTH, count, figure, grouped, table, wrapped};
+use crate::text::text::{columns, fit, printable};
+use crate::text::values::value_text;
+use crate::text::variants::family;
+use crate::text::variants::names;
 
 /// A value is cut to this many columns, in a table that is too wide down to the second figure.
 const VALUE_WIDTH: usize = 20;

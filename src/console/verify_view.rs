@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
 use crate::console::style::{Palette, paint};
-use crate::console::text::{count, figure, grouped, names, seconds, table};
-use crate::show::text::{fit, printable};
+use crate::results::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
+use crate::text::figures::{count, figure, grouped, seconds, table};
+use crate::text::text::{fit, printable};
+use crate::text::variants::names;
 
 /// How many tensors of a file are listed.
 const SHOWN: usize = 10;

@@ -1,9 +1,9 @@
 //! One answer traced back, as text.
 
 use crate::console::style::{Palette, paint};
-use crate::console::text::{count, wrapped};
-use crate::show::text::printable;
-use crate::why_row::{Said, WhyRow};
+use crate::results::why_row::{Said, WhyRow};
+use crate::text::figures::{count, wrapped};
+use crate::text::text::printable;
 
 /// Where the texts begin, after the names of the lines.
 const INDENT: usize = 10;

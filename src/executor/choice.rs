@@ -7,11 +7,11 @@ use crate::executor::local::Local;
 use crate::executor::slurm::attached::Attached;
 use crate::executor::slurm::detached::Detached;
 use crate::executor::{Executor, ExecutorError, Process, Task};
-use crate::key::Key;
 use crate::pipeline::{ExecutorName, Pipeline};
 use crate::remote::Remote;
 use crate::run::units::GPU;
 use crate::store::Store;
+use crate::store::key::Key;
 
 /// Settles for every stage where it runs. `local` on the command line is for all stages; another
 /// executor leaves those here that say `local` themselves.

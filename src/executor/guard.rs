@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 
 /// The engine's end of the pipe.
 pub struct Guard {

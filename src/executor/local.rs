@@ -13,8 +13,8 @@ use super::guard::Guard;
 use super::memory::OomKills;
 use super::spawn::{Streams, reap, spawn};
 use super::{Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task};
-use crate::disk;
-use crate::file_error::FileError;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 
 /// The executor `local`.
 pub struct Local {

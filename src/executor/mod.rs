@@ -40,6 +40,7 @@
 //! What several GPUs for one training would need is said in [`slurm`].
 
 pub mod choice;
+pub mod deadline;
 pub mod guard;
 pub mod local;
 mod memory;
@@ -55,9 +56,9 @@ use serde::{Deserialize, Serialize};
 use stages::Event;
 
 use crate::executor::slurm::SlurmError;
-use crate::file_error::FileError;
-use crate::key::Key;
+use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Request};
+use crate::store::key::Key;
 
 /// One process to start.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::InitError;
 use super::survey::{Field, MOST_LABELS, Survey};
-use crate::suggest::nearest;
+use crate::text::suggest::nearest;
 
 const TEXT_NAMES: [&str; 17] = [
     "text",

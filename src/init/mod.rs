@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use stages::StageError;
 
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 
 /// Why no pipeline could be written.
 #[derive(Debug, thiserror::Error)]

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use csv::ReaderBuilder;
 use serde_json::Value;
-use stages::ingest::Format;
-use stages::lines::LineReader;
+use stages::builtin::ingest::Format;
+use stages::data::lines::LineReader;
 
 use super::InitError;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 
 /// So many rows show what a field is.
 const SAMPLED_ROWS: u64 = 20_000;
@@ -19,7 +19,7 @@ const SAMPLED_ROWS: u64 = 20_000;
 /// More different values than this are no labels.
 pub const MOST_LABELS: usize = 200;
 
-/// As [`stages::lines::BYTE_ORDER_MARK`], decoded.
+/// As [`stages::data::lines::BYTE_ORDER_MARK`], decoded.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A file of examples.

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use super::guess::Fields;
 use super::survey::Survey;
-use crate::console::text::{count, wrapped};
+use crate::text::figures::{count, wrapped};
 
 /// What is put into the pipeline.
 pub struct Wanted<'a> {
@@ -146,7 +146,7 @@ pub fn about(wanted: &Wanted) -> String {
 
 /// A name that fits into a line of comment.
 fn printable(text: &str) -> String {
-    crate::show::text::printable(text)
+    crate::text::text::printable(text)
 }
 
 /// A text as a YAML scalar that is read as just that text, on one line.

@@ -6,8 +6,8 @@ use serde_yaml::Value as Yaml;
 use super::marks::{self, Mark, Origin, Span};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
-use super::variants::family;
 use super::{RESERVED_STAGES, handling, names};
+use crate::text::variants::family;
 
 /// The keys of a pipeline.
 pub const TOP_KEYS: [&str; 8] =
@@ -236,7 +236,7 @@ impl Document {
                     let problem = problems.at(key_origin, message).stage(&draft.name);
                     problem.nearest_or_all(&key, &STAGE_KEYS);
                     // The commonest slip: a parameter beside `params` rather than in it.
-                    if crate::suggest::nearest(&key, STAGE_KEYS).is_none() {
+                    if crate::text::suggest::nearest(&key, STAGE_KEYS).is_none() {
                         problem.note("parameters stand under `params:`".to_owned());
                     }
                 }

@@ -183,7 +183,7 @@ pub(super) fn duration(node: &Node) -> Option<Duration> {
 pub(super) fn shown(node: &Node) -> String {
     match &node.content {
         Content::Scalar(Value::Null) => "nothing".to_owned(),
-        Content::Scalar(value) => format!("`{}`", crate::reason::value_text(value)),
+        Content::Scalar(value) => format!("`{}`", crate::text::values::value_text(value)),
         _ => node.what().to_owned(),
     }
 }

@@ -12,8 +12,8 @@ use super::node::{Content, Node};
 use super::problem::Problems;
 use super::sets;
 use super::stage::Outputs;
-use super::variants::{MARK, family, matches};
 use super::{Input, Output};
+use crate::text::variants::{MARK, family, matches};
 
 /// The inputs of a stage; those that are wrong are reported and left out.
 pub(super) fn resolve(

@@ -8,7 +8,7 @@ use super::names;
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::variants::{MARK, value_label};
+use crate::text::variants::{MARK, value_label};
 
 /// More variants of one stage than this are a slip of the pen.
 const MAX_VARIANTS: usize = 10_000;

@@ -21,13 +21,14 @@ mod node;
 mod overrides;
 mod problem;
 mod publish;
+pub mod remote_settings;
 pub mod remotes;
 mod request;
+pub mod schema;
 mod sets;
 mod stage;
 pub mod sweeps;
 mod variables;
-pub mod variants;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +44,7 @@ pub use problem::{Location, PipelineError, Problem};
 pub use request::{ExecutorName, REQUEST_KEYS, Request, Transfer};
 pub use sets::input_and_entry;
 
-use crate::remote::settings::Declared;
+use crate::pipeline::remote_settings::Declared;
 use document::Document;
 use problem::Problems;
 use sweeps::Assignment;
@@ -306,6 +307,6 @@ impl Stage {
 
     /// The name without the label of a variant.
     pub fn family(&self) -> &str {
-        variants::family(&self.name)
+        crate::text::variants::family(&self.name)
     }
 }

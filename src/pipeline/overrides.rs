@@ -9,7 +9,7 @@ use super::marks::{Mark, Origin};
 use super::node::{Entry, Node};
 use super::problem::Problems;
 use super::sweeps::Assignment;
-use super::variants::{MARK, matches};
+use crate::text::variants::{MARK, matches};
 
 /// What is laid over one variant, `train@seed=1.epochs`, and has to wait until there are variants.
 pub(super) struct ForVariant {

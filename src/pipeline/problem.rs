@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use super::Overrides;
 use super::marks::{Origin, Span};
 use super::node::Node;
-use super::variants::family;
-use crate::show::text::{columns, printable};
+use crate::text::text::{columns, printable};
+use crate::text::variants::family;
 use serde::Serialize;
 
 /// Why there is no pipeline to run.
@@ -94,7 +94,7 @@ impl Problem {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> &mut Problem {
-        if let Some(near) = crate::suggest::nearest(name, known) {
+        if let Some(near) = crate::text::suggest::nearest(name, known) {
             self.help = Some(format!("did you mean `{near}`?"));
         }
         self

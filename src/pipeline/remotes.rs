@@ -13,7 +13,7 @@ use super::marks::{self, Mark, Origin, Span};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::{Overrides, PipelineError};
-use crate::remote::settings::{
+use crate::pipeline::remote_settings::{
     Config, Declared, Place, SECRET_VARIABLE, Secret, Trust, config_file,
 };
 

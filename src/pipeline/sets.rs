@@ -12,7 +12,7 @@ use super::Input;
 use super::inputs::Reader;
 use super::node::{Content, Node};
 use super::problem::Problems;
-use super::variants::{is_pattern, label, matches};
+use crate::text::variants::{is_pattern, label, matches};
 
 /// Between the name of a set and that of its entry.
 const MARK: char = '/';
@@ -133,7 +133,8 @@ fn variants(
     let stages = || reader.outputs.iter().filter(|(name, _)| matches(pattern, name));
     if stages().next().is_none() {
         let families = reader.outputs.keys().filter(|name| label(name).is_some());
-        let mut families: Vec<&str> = families.map(|name| super::variants::family(name)).collect();
+        let mut families: Vec<&str> =
+            families.map(|name| crate::text::variants::family(name)).collect();
         families.dedup();
         let known: Vec<String> = families.iter().map(|family| format!("{family}@*")).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use stages::Params;
-use stages::params::ParamError;
+use stages::stage::params::ParamError;
 
 use super::document::{Draft, check_name, entry};
 use super::names::{self, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::variants::family;
 use super::{Action, Input, Output, Stage, handling};
+use crate::text::variants::family;
 
 /// The outputs of every stage, by its name.
 pub(super) type Outputs = BTreeMap<String, Vec<Output>>;

@@ -26,8 +26,8 @@ use super::node::{Content, Entry, Node};
 use super::overrides;
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::variants::matches;
 use super::{Overrides, Pipeline, PipelineError, Place, Resolved, resolve};
+use crate::text::variants::matches;
 
 /// More combinations than this are a slip of the pen.
 pub const MAX_COMBINATIONS: usize = 10_000;

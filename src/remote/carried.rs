@@ -4,13 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::key::Key;
-use crate::record::Record;
+use crate::files::scratch::Scratch;
 use crate::remote::parallel::{RESULTS, each};
 use crate::remote::pull::{Moved, Offer};
 use crate::remote::{Meter, Remote, RemoteError};
-use crate::scratch::Scratch;
 use crate::store::Store;
+use crate::store::key::Key;
+use crate::store::record::Record;
 
 /// One stage's result.
 #[derive(Clone, Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 
 /// Why one call did not do what it should.
 #[derive(Debug, thiserror::Error)]

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use crate::digest::Digest;
-use crate::disk;
+use crate::files::digest::Digest;
+use crate::files::disk;
+use crate::files::scratch::rename_into;
 use crate::remote::{Bucket, Meter, Taker, Trouble};
-use crate::scratch::rename_into;
 
 /// Read and written at once.
 const PIECE: usize = 1 << 20;
@@ -239,5 +239,5 @@ fn trouble(error: &io::Error, path: &Path) -> Trouble {
 
 fn here(path: &Path) -> impl Fn(io::Error) -> Trouble + use<> {
     let path = path.to_owned();
-    move |error| crate::file_error::FileError::at("reading", &path)(error).into()
+    move |error| crate::files::file_error::FileError::at("reading", &path)(error).into()
 }

@@ -28,19 +28,18 @@ mod parcels;
 mod partial;
 pub mod pull;
 pub mod push;
-pub mod settings;
 mod sign;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::digest::{Content, Digest};
-use crate::key::Key;
+use crate::files::digest::{Content, Digest};
 use crate::store::Store;
+use crate::store::key::Key;
 
+use crate::pipeline::remote_settings::{Place, Settings};
 pub use error::{RemoteError, Trouble};
-use settings::{Place, Settings};
 
 /// How bytes move to and from one remote. Names are relative, with `/` between their parts. Every
 /// call ends: one that brings nothing for the remote's time-out fails with [`Trouble::Silent`].

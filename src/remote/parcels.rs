@@ -13,14 +13,14 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Content, Digest};
-use crate::file_error::FileError;
-use crate::key::Key;
+use crate::files::digest::{Content, Digest};
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::files::tree::{Tree, TreeFile, files_below};
 use crate::remote::parallel::{OBJECTS, each};
 use crate::remote::{Remote, Trouble, object_name, sign};
-use crate::scratch::Scratch;
 use crate::store::Store;
-use crate::tree::{Tree, TreeFile, files_below};
+use crate::store::key::Key;
 
 /// Notes are read whole; none is larger.
 const MOST_NOTE: u64 = 64 << 20;
@@ -67,7 +67,7 @@ impl Remote {
         missing.dedup();
         missing.retain(|file| {
             let content = Content::file(file.digest);
-            !store.holds(&crate::record::Artifact { content, bytes: file.bytes })
+            !store.holds(&crate::store::record::Artifact { content, bytes: file.bytes })
         });
         each(&missing, OBJECTS, |file| self.file(*file, store, scratch, &|_| Ok(())))
     }

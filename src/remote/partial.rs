@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
-use crate::disk;
-use crate::file_error::FileError;
-use crate::lock::is_still_at;
+use crate::files::digest::Digest;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::lock::is_still_at;
+use crate::files::scratch::Scratch;
 use crate::remote::{Taker, Trouble};
-use crate::scratch::Scratch;
 
 pub struct Partial<'a> {
     pub path: PathBuf,

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use stages::Kind;
 
-use crate::digest::{Content, Digest};
-use crate::disk;
-use crate::file_error::FileError;
-use crate::key::Key;
-use crate::pipeline::variants::family;
-use crate::record::{Artifact, Record};
+use crate::files::digest::{Content, Digest};
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch::{Scratch, rename_into};
+use crate::files::tree::{Tree, TreeFile};
 use crate::remote::parallel::{OBJECTS, each};
 use crate::remote::partial::Partial;
 use crate::remote::{Meter, Remote, Trouble, object_name, record_name, sign};
-use crate::scratch::{Scratch, rename_into};
 use crate::store::Store;
-use crate::tree::{Tree, TreeFile};
+use crate::store::key::Key;
+use crate::store::record::{Artifact, Record};
+use crate::text::variants::family;
 
 /// Records and listings are read whole; none is larger.
 const MOST_RECORD: u64 = 64 << 20;

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use stages::Kind;
 
-use crate::digest::Content;
-use crate::file_error::FileError;
-use crate::record::Record;
+use crate::files::digest::Content;
+use crate::files::file_error::FileError;
 use crate::remote::parallel::{OBJECTS, each};
 use crate::remote::pull::{Moved, Offer};
 use crate::remote::{Meter, Remote, Trouble, object_name, record_name, sign};
 use crate::store::Store;
+use crate::store::record::Record;
 
 impl Remote {
     /// Uploads a result of the store. With `overwrite` also what is there already.

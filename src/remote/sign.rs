@@ -3,9 +3,9 @@
 
 use std::str::FromStr;
 
-use crate::digest::Digest;
-use crate::key::Key;
-use crate::remote::settings::Secret;
+use crate::files::digest::Digest;
+use crate::pipeline::remote_settings::Secret;
+use crate::store::key::Key;
 
 /// Says what the derived key is for, so that it fits nothing else.
 const CONTEXT: &str = "pipe 2026-11 remote: signature of a record";

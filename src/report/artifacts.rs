@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stages::Kind;
-use stages::example::Example;
-use stages::prediction::Prediction;
+use stages::data::example::Example;
+use stages::data::prediction::Prediction;
 
-use crate::digest::{Content, Digest};
+use crate::files::digest::{Content, Digest};
 use crate::pipeline::{Input, Pipeline};
-use crate::record::{Artifact, MetricsRow, Record};
 use crate::store::Store;
+use crate::store::record::{Artifact, MetricsRow, Record};
 
 /// The records of one run, and where the bytes that they name are.
 pub struct Artifacts<'a> {

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use stages::prediction::Prediction;
+use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::Artifacts;
 use crate::report::data::{Column, ComparedRow, Comparison, Difference, Flips, Run, State};
 use crate::report::evaluations::listed;
 use crate::report::means::means;
+use crate::results::run_diff::RunDiff;
+use crate::results::run_log::LoggedRun;
+use crate::results::sweep::logged::{LoggedCombination, LoggedSweep};
+use crate::results::sweep::table::usual_metric;
 use crate::run::event::Outcome;
-use crate::run_diff::RunDiff;
-use crate::run_log::LoggedRun;
-use crate::sweep::logged::{LoggedCombination, LoggedSweep};
-use crate::sweep::table::usual_metric;
 
 /// Columns of figures.
 const MOST_FIGURES: usize = 12;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::record::MetricsRow;
+use crate::results::run_diff::RunDiff;
+use crate::results::sweep::table::Figure as SweptFigure;
 use crate::run::event::Outcome;
-use crate::run_diff::RunDiff;
-use crate::sweep::table::Figure as SweptFigure;
+use crate::store::record::MetricsRow;
 
 /// Everything.
 #[derive(Debug, Serialize)]

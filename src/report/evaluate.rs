@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stages::prediction::Prediction;
-use stages::score::threshold::{Objective, Scored, best_threshold, is_positive};
+use stages::builtin::score::threshold::{Objective, Scored, best_threshold, is_positive};
+use stages::data::prediction::Prediction;
 
 use crate::report::data::{Bin, Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
 
@@ -212,7 +212,7 @@ fn reliability(labelled: &[(&Prediction, &str)]) -> Vec<Bin> {
 
 #[cfg(test)]
 mod tests {
-    use stages::prediction::Prediction;
+    use stages::data::prediction::Prediction;
 
     use super::evaluate;
 

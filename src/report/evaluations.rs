@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use stages::prediction::Prediction;
+use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::{Artifacts, Unreadable};
 use crate::report::data::{Evaluation, Example, Figure, Said, Span, Wrong};
@@ -229,7 +229,10 @@ pub fn listed(
     Wrong { rows, examples: wrong.iter().map(|said| example(said, &texts)).collect() }
 }
 
-fn example(said: &[&Prediction], texts: &BTreeMap<String, stages::example::Example>) -> Example {
+fn example(
+    said: &[&Prediction],
+    texts: &BTreeMap<String, stages::data::example::Example>,
+) -> Example {
     let first = said.first();
     let id = first.map(|row| row.id.clone()).unwrap_or_default();
     let text = texts.get(&id);

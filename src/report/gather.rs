@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::key::ActionField;
-use crate::pipeline::variants::{family, label};
 use crate::pipeline::{Input, Pipeline};
-use crate::reason::origin;
-use crate::record::Record;
+use crate::plan::reason::origin;
 use crate::report::artifacts::Artifacts;
 use crate::report::data;
 use crate::report::evaluations::evaluations;
-use crate::run_log::{LoggedRun, LoggedStage};
+use crate::results::run_log::{LoggedRun, LoggedStage};
 use crate::store::Store;
+use crate::store::key::ActionField;
+use crate::store::record::Record;
+use crate::text::variants::{family, label};
 
 /// Stages that train are shown up to this number.
 const MOST_TRAININGS: usize = 8;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::report::data::{Column, Comparison, Means, MeansRow, State};
-use crate::sweep::table::Figure;
+use crate::results::sweep::table::Figure;
 
 /// Groups the rows that are done by all settings but those of `over`; `None` where no two rows come
 /// together so. With `over` empty it is every key that ends in `seed`.

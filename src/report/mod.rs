@@ -27,8 +27,8 @@ mod sections;
 use crate::pipeline::Pipeline;
 use crate::report::artifacts::Artifacts;
 use crate::report::data::Report;
-use crate::run_diff::RunDiff;
-use crate::run_log::LoggedRun;
+use crate::results::run_diff::RunDiff;
+use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 
 /// A run to report on, and the pipeline's file as it is now with the run's overrides, if it can be

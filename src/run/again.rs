@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use stages::Event;
 
-use crate::disk;
 use crate::executor::News;
-use crate::file_error::FileError;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::Resolved;
 use crate::run::failure::StageFailure;

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use crate::intact::Damaged;
 use crate::pipeline::Input;
-use crate::pipeline::variants::family;
 use crate::plan::Frozen;
-use crate::publish::{Published, publish};
-use crate::reason::Reason;
-use crate::record::Record;
+use crate::plan::reason::Reason;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::failure::{Fixed, StageFailure};
 use crate::run::node::State;
+use crate::run::publish::{Published, publish};
 use crate::run::schedule::Schedule;
+use crate::store::intact::Damaged;
+use crate::store::record::Record;
+use crate::text::variants::family;
 
 impl Schedule<'_, '_> {
     pub(super) fn hit(&mut self, node: usize, record: Box<Record>) {

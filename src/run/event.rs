@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stages::Event;
 
-use crate::key::Key;
-use crate::publish::Published;
-use crate::reason::Reason;
-use crate::record::{Artifact, Record};
+use crate::plan::reason::Reason;
+use crate::run::publish::Published;
+use crate::store::key::Key;
+use crate::store::record::{Artifact, Record};
 
 /// One line.
 #[derive(Clone, Debug, Serialize)]

@@ -6,12 +6,12 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::digest::{Digest, kind_name};
 use crate::executor::{ExecutorError, ExitStatus};
-use crate::file_error::FileError;
+use crate::files::digest::{Digest, kind_name};
+use crate::files::file_error::FileError;
 use crate::plan::PlanError;
-use crate::reason::Reason;
-use crate::source::SourceError;
+use crate::plan::reason::Reason;
+use crate::sources::SourceError;
 use stages::Kind;
 
 /// The end of a stage that gives no record.

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use crate::digest::Content;
+use crate::files::digest::Content;
+use crate::files::stamp::{Stamp, file_clock_ns};
 use crate::plan::{Place, Resolved};
 use crate::run::failure::StageFailure;
 use crate::run::job::JobContext;
-use crate::stamp::{Stamp, file_clock_ns};
 use crate::store::Store;
 
 /// What the objects among the inputs looked like before a stage started.

@@ -11,25 +11,25 @@ use std::time::Instant;
 
 use stages::{Event, Kind};
 
-use crate::continuation::{self, Shorter};
-use crate::disk;
+use crate::executor::deadline::within;
 use crate::executor::slurm;
 use crate::executor::{Ended, Executor, ExitStatus, News, Stopper};
-use crate::fault;
-use crate::file_error::FileError;
-use crate::listing;
+use crate::files::disk;
+use crate::files::fault;
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
 use crate::pipeline::{ExecutorName, Stage};
+use crate::plan::listing;
+use crate::plan::reason::origin;
+use crate::plan::sources::Sources;
 use crate::plan::{Place, Resolved};
-use crate::reason::origin;
-use crate::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
-use crate::run::deadline::within;
+use crate::run::continuation::{self, Shorter};
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::{Untouched, verify_inputs};
 use crate::run::prepare::{Setting, prepare, prepared_before};
 use crate::run::shrink::may_shrink;
-use crate::scratch::Scratch;
-use crate::sources::Sources;
+use crate::store::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
 
 /// What a job shares with the rest of the run.
 pub struct JobContext<'a> {

@@ -6,7 +6,7 @@
 //! through one channel. Nothing polls.
 
 pub mod again;
-pub mod deadline;
+pub mod continuation;
 mod ending;
 pub mod event;
 pub mod failure;
@@ -15,6 +15,7 @@ mod inputs;
 pub mod job;
 mod node;
 pub mod prepare;
+pub mod publish;
 mod remote;
 mod schedule;
 mod sharing;
@@ -31,13 +32,13 @@ use std::sync::mpsc::{Receiver, Sender};
 use stages::Event;
 
 use crate::executor::{Executor, Stopper};
-use crate::file_error::FileError;
-use crate::graph::Graph;
-use crate::key::Key;
-use crate::lock::{Lock, remove_free_locks};
+use crate::files::file_error::FileError;
+use crate::files::lock::{Lock, remove_free_locks};
+use crate::files::scratch::Scratch;
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
-use crate::record::Record;
+use crate::plan::graph::Graph;
+use crate::plan::sources::Sources;
 use crate::remote::Remote;
 use crate::run::event::{Retry, RunEvent, Summary};
 use crate::run::failure::{FetchError, StageFailure};
@@ -46,8 +47,8 @@ use crate::run::prepare::Setting;
 use crate::run::remote::Session;
 use crate::run::schedule::Schedule;
 use crate::run::units::Unit;
-use crate::scratch::Scratch;
-use crate::sources::Sources;
+use crate::store::key::Key;
+use crate::store::record::Record;
 
 /// What the user asked for.
 #[derive(Clone, Debug)]

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::executor::Stopper;
-use crate::key::Key;
-use crate::lock::Lock;
+use crate::files::lock::Lock;
+use crate::plan::reason::Reason;
 use crate::plan::{Frozen, Resolved};
-use crate::reason::Reason;
-use crate::record::Record;
 use crate::run::event::Outcome;
 use crate::run::failure::Fixed;
 use crate::run::units::Held;
+use crate::store::key::Key;
+use crate::store::record::Record;
 
 /// One selected stage.
 pub struct Node {

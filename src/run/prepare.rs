@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stages::{Kind, Manifest, Params};
 
-use crate::digest::Content;
-use crate::disk;
 use crate::executor::{Task, Work};
-use crate::file_error::FileError;
+use crate::files::digest::Content;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 use crate::pipeline::{Action, ExecutorName, Stage, input_and_entry};
 use crate::plan::{Place, Resolved};
 use crate::store::Store;

@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use stages::Event;
 
-use crate::console::text::bytes;
-use crate::file_error::FileError;
-use crate::key::Key;
-use crate::record::Record;
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
 use crate::remote::pull::Offer;
 use crate::remote::{Remote, Trouble};
 use crate::run::Message;
 use crate::run::guarded::guarded;
-use crate::scratch::Scratch;
 use crate::store::Store;
+use crate::store::key::Key;
+use crate::store::record::Record;
+use crate::text::figures::bytes;
 
 /// How many keys are asked for at once, and how many results uploaded.
 const ASKED_AT_ONCE: usize = 8;

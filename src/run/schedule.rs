@@ -7,12 +7,10 @@ use std::thread::Scope;
 use std::time::Instant;
 
 use crate::executor::Stop;
-use crate::key::Key;
-use crate::lock::Lock;
+use crate::files::lock::Lock;
 use crate::pipeline::{Input, Stage, input_and_entry};
+use crate::plan::reason::Reason;
 use crate::plan::{Decision, Plan, PlannedStage, Resolution, Resolved, decide, resolve};
-use crate::reason::Reason;
-use crate::record::Artifact;
 use crate::run::event::{RunEvent, Summary};
 use crate::run::failure::{FetchError, Fixed, StageFailure};
 use crate::run::guarded::guarded;
@@ -21,7 +19,9 @@ use crate::run::node::{Node, Ready, State};
 use crate::run::remote::Session;
 use crate::run::units::Units;
 use crate::run::{Ground, Message, RunConfig};
-use crate::source::Progress;
+use crate::sources::Progress;
+use crate::store::key::Key;
+use crate::store::record::Artifact;
 use stages::Event;
 
 pub struct Schedule<'run, 'scope> {

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use crate::key::Key;
-use crate::record::Record;
 use crate::run::event::{RemoteTraffic, RunEvent};
 use crate::run::node::{Ready, State};
 use crate::run::remote::patience;
 use crate::run::schedule::Schedule;
+use crate::store::key::Key;
+use crate::store::record::Record;
 
 impl Schedule<'_, '_> {
     /// Asks the remote for a stage that would run, unless it has been asked or is not to be.

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use stages::Params;
-use stages::manifest::OUT_OF_MEMORY;
+use stages::stage::manifest::OUT_OF_MEMORY;
 
-use crate::disk;
 use crate::executor::{ExitStatus, JobEnd};
+use crate::files::disk;
 use crate::pipeline::Stage;
 use crate::run::failure::StageFailure;
 

@@ -3,9 +3,9 @@
 
 use std::path::PathBuf;
 
-use crate::lock::Lock;
+use crate::files::lock::Lock;
+use crate::plan::reason::Reason;
 use crate::plan::{Decision, decide};
-use crate::reason::Reason;
 use crate::run::Message;
 use crate::run::event::RunEvent;
 use crate::run::failure::StageFailure;

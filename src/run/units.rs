@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use crate::file_error::FileError;
-use crate::lock::Lock;
+use crate::files::file_error::FileError;
+use crate::files::lock::Lock;
 use crate::run::Message;
 
 /// The resource whose units are the GPUs that CUDA counts from 0.

@@ -58,10 +58,10 @@ fn the_corpus_reaches_behind_the_check_sums() {
     let record = fs::read_to_string(seeds.join("record/some")).unwrap();
     let key = serde_json::from_str::<serde_json::Value>(&record).unwrap()["key"].clone();
     let body = record.strip_suffix('}').unwrap();
-    let check = pipe::digest::Digest::of_bytes(body.as_bytes());
+    let check = pipe::files::digest::Digest::of_bytes(body.as_bytes());
     let record = format!("{body},\"check\":\"{check}\"}}\n");
     let key = key.as_str().unwrap().parse().unwrap();
-    assert!(pipe::record::Record::parse(&record, key).is_some(), "a field is new: add it");
+    assert!(pipe::store::record::Record::parse(&record, key).is_some(), "a field is new: add it");
     let tree = fs::read_to_string(seeds.join("tree/some")).unwrap();
-    assert!(pipe::tree::Tree::parse(&tree).is_some());
+    assert!(pipe::files::tree::Tree::parse(&tree).is_some());
 }

@@ -9,15 +9,15 @@ use std::sync::mpsc::channel;
 use pipe::executor::{
     Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task,
 };
-use pipe::graph::Graph;
-use pipe::index::Index;
 use pipe::pipeline::{Overrides, Pipeline};
+use pipe::plan::graph::Graph;
 use pipe::plan::plan;
+use pipe::plan::sources::Sources;
 use pipe::run::event::RunEvent;
 use pipe::run::prepare::Setting;
 use pipe::run::{Ground, RunConfig, run};
-use pipe::sources::Sources;
 use pipe::store::Store;
+use pipe::store::index::Index;
 
 use crate::harness::Project;
 

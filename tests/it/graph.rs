@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use pipe::graph::{Format, Graph, render};
 use pipe::pipeline::Pipeline;
+use pipe::plan::graph::{Format, Graph, render};
 
 use crate::pipeline::load;
 

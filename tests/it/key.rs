@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pipe::digest::{Content, Digest};
-use pipe::key::{Key, KeyFields};
+use pipe::files::digest::{Content, Digest};
 use pipe::pipeline::{Action, Handling, Input, Output, Overrides, Pipeline, Stage};
+use pipe::store::key::{Key, KeyFields};
 use serde_json::{Value, json};
 
 use crate::harness::Project;

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use pipe::pipeline::{Overrides, Pipeline, PipelineError};
-use stages::params::{ParamSpec, Params};
 use stages::stage::CheckError;
+use stages::stage::params::{ParamSpec, Params};
 use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
 
 use crate::harness::Project;

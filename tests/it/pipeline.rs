@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use pipe::pipeline::{Action, Input, Overrides, Pipeline, PipelineError, Problem};
 use serde_json::json;
-use stages::params::{Default as ParamDefault, ParamKind, ParamSpec, Params};
 use stages::stage::CheckError;
+use stages::stage::params::{Default as ParamDefault, ParamKind, ParamSpec, Params};
 use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
 
 /// A folder with a pipeline in it, and a file and a folder to read.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pipe::show::{ShowError, ShowOptions, show};
+use pipe::results::show::{ShowError, ShowOptions, show};
 use serde_json::{Value, json};
 
 struct Corner {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pipe::pipeline::Input;
-use pipe::source::{Downloads, HubSettings, Located, SourceError};
+use pipe::sources::{Downloads, HubSettings, Located, SourceError};
 
 use crate::server::{Answer, Request, Server};
 

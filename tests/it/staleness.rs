@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use pipe::record::Record;
+use pipe::store::record::Record;
 
 use crate::harness::Project;
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
-use stages::tensors::{TensorSpec, write_tensors};
+use stages::data::tensors::{TensorSpec, write_tensors};
 
 use crate::harness::Project;
 

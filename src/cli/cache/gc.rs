@@ -5,21 +5,21 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::gc::inventory::Inventory;
-use crate::gc::usage::usage;
-use crate::gc::{Keep, collect};
-use crate::in_use::InUse;
-use crate::key::Key;
+use crate::files::scratch::Scratch;
+use crate::maintenance::gc::inventory::Inventory;
+use crate::maintenance::gc::usage::usage;
+use crate::maintenance::gc::{Keep, collect};
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
-use crate::run_log::{LoggedRun, ids, read};
-use crate::scratch::Scratch;
+use crate::results::run_log::{LoggedRun, ids, read};
 use crate::store::Store;
+use crate::store::in_use::InUse;
+use crate::store::key::Key;
 
 /// Remove results that nothing needs
 ///

@@ -2,15 +2,15 @@
 
 use clap::Args;
 
-use crate::check::{check, repair};
 use crate::cli::Globals;
 use crate::cli::cache::gc::alone;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::project::{locate, use_store};
 use crate::console::Console;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::gc::inventory::Inventory;
-use crate::scratch::Scratch;
+use crate::files::scratch::Scratch;
+use crate::maintenance::check::{check, repair};
+use crate::maintenance::gc::inventory::Inventory;
 
 #[derive(Debug, Args)]
 pub struct VerifyOptions {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use stages::Params;
 
 use crate::cli::Globals;
+use crate::cli::error::Error;
 use crate::cli::linked::LinkedArtifact;
 use crate::cli::project::{Project, pipeline_file};
 use crate::console::Console;
-use crate::error::Error;
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::PlanError;
 

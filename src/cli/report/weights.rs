@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use stages::Params;
-use stages::classify::{TextClassifier, TokenWeight};
-use stages::ingest::texts::Text;
+use stages::builtin::ingest::texts::Text;
+use stages::builtin::predict::text_classifier::{TextClassifier, TokenWeight};
 
 use crate::cli::linked::LinkedArtifact;
-use crate::record::Record;
 use crate::report::data::{Example, Run, Span};
-use crate::run_log::LoggedRun;
+use crate::results::run_log::LoggedRun;
 use crate::store::Store;
+use crate::store::record::Record;
 
 /// So many examples of each file of predictions are looked at: a pass through the network for each
 /// token of each.
@@ -114,7 +114,7 @@ fn marked(text: &str, weights: &[TokenWeight]) -> Vec<Span> {
 
 #[cfg(test)]
 mod tests {
-    use stages::classify::TokenWeight;
+    use stages::builtin::predict::text_classifier::TokenWeight;
 
     use super::marked;
 

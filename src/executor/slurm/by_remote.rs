@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::digest::Content;
-use crate::disk;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::on_node::{self, OnNode};
 use crate::executor::slurm::parcel::{Homeward, Outward, copy_files, link_files, note, tree};
-use crate::file_error::FileError;
-use crate::key::Key;
+use crate::files::digest::Content;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::files::tree::Tree;
 use crate::remote::{Remote, Trouble};
-use crate::scratch::Scratch;
 use crate::store::Store;
-use crate::tree::Tree;
+use crate::store::key::Key;
 
 /// What the node was told.
 pub struct ByRemote<'a> {
@@ -188,7 +188,11 @@ fn rename_in(file: &Path, known_as: &[(String, String)]) -> Result<(), FileError
     let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
     let renamed =
         known_as.iter().fold(text.clone(), |text, (here, there)| text.replace(here, there));
-    if renamed == text { Ok(()) } else { crate::scratch::write_beside(file, renamed.as_bytes()) }
+    if renamed == text {
+        Ok(())
+    } else {
+        crate::files::scratch::write_beside(file, renamed.as_bytes())
+    }
 }
 
 /// Every text that is a path below one of the first folders becomes that below the second.

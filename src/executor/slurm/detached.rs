@@ -16,11 +16,11 @@ use crate::executor::slurm::request::{LATE_FILES, batch_options};
 use crate::executor::{
     Ended, Executor, ExecutorError, ExecutorName, News, Process, Stop, Stopper, Task,
 };
-use crate::key::Key;
 use crate::pipeline::Transfer;
-use crate::pipeline::variants::family;
 use crate::remote::Remote;
 use crate::store::Store;
+use crate::store::key::Key;
+use crate::text::variants::family;
 
 /// The executor `sbatch`.
 pub struct Detached {

@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stages::Event;
 
-use crate::disk;
 use crate::executor::{Elsewhere, ExitStatus, Stop, Task, Work};
-use crate::file_error::FileError;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 
 /// The folder of one stage.
 #[derive(Clone, Debug)]
@@ -235,7 +235,7 @@ fn write<T: Serialize>(file: &Path, value: &T) -> Result<(), FileError> {
         path: file.to_owned(),
         source: error.into(),
     })?;
-    crate::scratch::write_beside(file, &text)
+    crate::files::scratch::write_beside(file, &text)
 }
 
 /// The new lines of a file that another host writes.

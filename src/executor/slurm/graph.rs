@@ -11,18 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
-use crate::disk;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM, batch_options, quoted};
-use crate::file_error::FileError;
-use crate::graph::Graph;
-use crate::key::KeyFields;
+use crate::files::digest::Digest;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 use crate::pipeline::{Pipeline, Stage};
+use crate::plan::graph::Graph;
+use crate::plan::sources::Sources;
 use crate::plan::{Decision, Plan, PlanError, Resolution, resolve};
-use crate::sources::Sources;
+use crate::store::key::KeyFields;
 
 /// What a job runs, but for the stage's name and its definition, which follow.
 pub struct Command<'a> {
@@ -209,7 +209,7 @@ fn script(
         _ => {
             let lines = defined.iter().zip(stages).map(|(it, stage)| format!("{it} {stage}\n"));
             let lines: String = lines.collect();
-            crate::scratch::write_beside(&list, lines.as_bytes())?;
+            crate::files::scratch::write_beside(&list, lines.as_bytes())?;
             format!(
                 "line=$(sed -n \"$((SLURM_ARRAY_TASK_ID+1))p\" {})\n\
                  stage=${{line#* }}\ndefined=${{line%% *}}",

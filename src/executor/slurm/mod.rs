@@ -54,10 +54,10 @@ pub use request::LATE_FILES;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::disk;
 use crate::executor::slurm::folder::JobFolder;
-use crate::key::Key;
+use crate::files::disk;
 use crate::store::Store;
+use crate::store::key::Key;
 
 /// The hidden subcommand that nodes run.
 pub const SUBCOMMAND: &str = "job";

@@ -15,18 +15,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use stages::Event;
 
-use crate::disk;
+use crate::executor::deadline::within;
 use crate::executor::local::Local;
 use crate::executor::slurm::folder::{JobFile, JobFolder, JobResult, Line, Started};
 use crate::executor::{
     Elsewhere, Ended, Executor, ExecutorError, ExitStatus, JobEnd, News, Stop, Stopper, Task, Work,
 };
-use crate::file_error::FileError;
-use crate::in_use::InUse;
+use crate::files::disk;
+use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Request};
-use crate::record::machine;
-use crate::run::deadline::within;
 use crate::store::Store;
+use crate::store::in_use::InUse;
+use crate::store::record::machine;
 
 /// How often it looks whether the folder is still its own.
 const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Content;
-use crate::disk;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, JobResult};
-use crate::file_error::FileError;
-use crate::key::Key;
-use crate::remote::settings::{Config, Declared, Place, Settings};
+use crate::files::digest::Content;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::files::tree::Tree;
+use crate::pipeline::remote_settings::{Config, Declared, Place, Settings};
 use crate::remote::{Remote, RemoteError, Trouble};
-use crate::scratch::Scratch;
 use crate::store::Store;
-use crate::tree::Tree;
+use crate::store::key::Key;
 
 const FIRST_ASK: Duration = Duration::from_millis(300);
 const LAST_ASK: Duration = Duration::from_secs(10);
@@ -160,7 +160,7 @@ pub(super) fn copy_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), 
         }
         let object = store.object(Content::file(file.digest));
         let bytes = std::fs::read(&object).map_err(FileError::at("reading", &object))?;
-        crate::scratch::write_beside(&path, &bytes)?;
+        crate::files::scratch::write_beside(&path, &bytes)?;
     }
     Ok(())
 }
@@ -286,10 +286,10 @@ impl Parcel {
             std::fs::read(store.object(Content::file(file.digest))).ok()
         };
         if let Some(log) = take("log") {
-            crate::scratch::write_beside(&job.log, &log)?;
+            crate::files::scratch::write_beside(&job.log, &log)?;
         }
         if let Some(events) = take("events.jsonl") {
-            crate::scratch::write_beside(&self.folder.events_file(), &events)?;
+            crate::files::scratch::write_beside(&self.folder.events_file(), &events)?;
         }
         files.0.retain(|relative, _| relative.starts_with("out/"));
         self.folder.clear()?;

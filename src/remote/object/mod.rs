@@ -31,9 +31,9 @@ use download::next;
 use failure::{Failure, in_words, there};
 use upload::Source;
 
-use crate::digest::Digest;
-use crate::file_error::FileError;
-use crate::remote::settings::{Place, Settings};
+use crate::files::digest::Digest;
+use crate::files::file_error::FileError;
+use crate::pipeline::remote_settings::{Place, Settings};
 use crate::remote::{Bucket, Meter, RemoteError, Taker, Trouble};
 
 /// The bytes of a part; S3 wants 5 MiB at least.

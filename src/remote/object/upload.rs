@@ -13,10 +13,10 @@ use object_store::path::Path as Name;
 use serde::{Deserialize, Serialize};
 
 use super::{MOST_PARTS, Objects, PART, PARTS_OF_ONE, Task, read_part, within};
-use crate::digest::Digest;
-use crate::disk;
-use crate::file_error::FileError;
-use crate::lock::is_still_at;
+use crate::files::digest::Digest;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::lock::is_still_at;
 use crate::remote::object::failure::Failure;
 use crate::remote::{Meter, Trouble};
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::graph::Graph;
+use crate::plan::graph::Graph;
 use crate::report::charts::{Caption, Drawing, Figures, Ids, framed, label, rectangle, told};
 use crate::report::html::{Html, px, tag};
-use crate::show::text::{fit, printable};
+use crate::text::text::{fit, printable};
 
 /// A box.
 pub struct Node {

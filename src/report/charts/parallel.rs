@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::console::text::figure;
-use crate::reason::value_text;
 use crate::report::charts::{
     Caption, Drawing, Figures, Ids, framed, label, line, path_through, told,
 };
 use crate::report::data::{Column, Comparison, State};
 use crate::report::html::{Html, tag};
-use crate::show::text::{fit, printable};
+use crate::text::figures::figure;
+use crate::text::text::{fit, printable};
+use crate::text::values::value_text;
 
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 268.0;

@@ -1,13 +1,13 @@
 //! Whether probabilities mean what they say: of the rows predicted with a confidence of about 0.8,
 //! are 80 % right? Dots on the diagonal say yes. Below, how many rows there are.
 
-use crate::console::text::{figure, grouped};
 use crate::report::charts::{
     BOTTOM, Caption, Drawing, Figures, HEIGHT, Ids, Plot, RIGHT, Scale, TOP, WIDTH, circle, framed,
     line, rectangle, told,
 };
 use crate::report::data::Bin;
 use crate::report::html::{Html, tag};
+use crate::text::figures::{figure, grouped};
 
 pub fn reliability(ids: &mut Ids, bins: &[Bin], error: Option<f64>) -> Html {
     let lowest = bins.iter().map(|bin| bin.confidence).fold(1.0, f64::min);

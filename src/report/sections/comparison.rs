@@ -1,14 +1,14 @@
 //! Runs or combinations side by side: a table that can be sorted, and parallel coordinates.
 
-use crate::console::text::seconds;
-use crate::reason::value_text;
 use crate::report::charts::Ids;
 use crate::report::charts::parallel::{cell, parallel};
 use crate::report::data::{ComparedRow, Comparison, Means, MeansRow, State};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::state_words;
 use crate::report::sections::{badge, paragraph, scrolling};
-use crate::sweep::table::Figure;
+use crate::results::sweep::table::Figure;
+use crate::text::figures::seconds;
+use crate::text::values::value_text;
 
 pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
     let mut all = Html::from(paragraph("quiet", &lead(compared)));

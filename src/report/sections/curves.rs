@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::console::text::figure;
 use crate::report::charts::lines::{Lines, Series, lines};
 use crate::report::charts::{Caption, Figures, Ids};
 use crate::report::data::{Curve, Curves};
 use crate::report::html::{Html, tag};
 use crate::report::sections::figure_words;
 use crate::report::sections::training::{MOST_LINES, is_clock};
+use crate::text::figures::figure;
 
 /// Drawings of one stage.
 const MOST_PANELS: usize = 4;

@@ -1,15 +1,15 @@
 //! Two runs: what of the keys differs, the figures that changed, and the labelled examples that
 //! changed sides, with McNemar's test.
 
-use stages::score::compare::Comparison;
+use stages::builtin::score::compare::Comparison;
 
-use crate::console::text::{figure, grouped};
 use crate::report::data::Difference;
 use crate::report::html::{Html, tag};
 use crate::report::sections::examples::examples;
 use crate::report::sections::overview::code;
 use crate::report::sections::{figure_words, paragraph, scrolling};
-use crate::run_diff::{MetricChange, StageDiff};
+use crate::results::run_diff::{MetricChange, StageDiff};
+use crate::text::figures::{figure, grouped};
 
 pub fn difference(found: &Difference) -> Html {
     let mut all =

@@ -1,7 +1,6 @@
 //! How good predictions are: figures with intervals, the confusion matrix, precision and recall,
 //! reliability, and what another threshold would do.
 
-use crate::console::text::{figure, grouped};
 use crate::report::charts::interval::interval;
 use crate::report::charts::lines::{Lines, Mark, Series, bands, lines};
 use crate::report::charts::reliability::reliability;
@@ -9,6 +8,7 @@ use crate::report::charts::{Caption, Figures, Ids};
 use crate::report::data::{Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::{figure_words, notes, paragraph, scrolling};
+use crate::text::figures::{figure, grouped};
 
 /// From how many labels on the matrix is not shown.
 const MOST_LABELS: usize = 24;

@@ -1,10 +1,10 @@
 //! Examples with what was said of them, in the conversations that they come from. Their texts are
 //! spans, which may carry a weight.
 
-use crate::console::text::grouped;
 use crate::report::data::{Example, Said, Span, Wrong};
 use crate::report::html::{Html, tag};
 use crate::report::sections::paragraph;
+use crate::text::figures::grouped;
 
 /// The weights of spans are shown in so many shades on either side.
 const SHADES: f64 = 4.0;

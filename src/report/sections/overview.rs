@@ -1,10 +1,10 @@
 //! What one wants to know first: which run, how it went, its best figures, and what failed.
 
-use crate::console::text::{bytes, count, seconds};
 use crate::report::data::{Evaluation, Report, Run, Stage, State};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{badge, figure_words, paragraph, terms, time_words};
 use crate::run::event::Outcome;
+use crate::text::figures::{bytes, count, seconds};
 
 /// Figures on top of the page.
 const MOST_TILES: usize = 4;

@@ -3,9 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::console::text::{bytes, figure, grouped, seconds};
-use crate::pipeline::variants::{family, label};
-use crate::reason::value_text;
 use crate::report::charts::graph::{Node, graph};
 use crate::report::charts::interval::bar;
 use crate::report::charts::{Figures, Ids};
@@ -14,6 +11,9 @@ use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::code;
 use crate::report::sections::{badge, outcome_words, scrolling, terms, time_words};
 use crate::run::event::Outcome;
+use crate::text::figures::{bytes, figure, grouped, seconds};
+use crate::text::values::value_text;
+use crate::text::variants::{family, label};
 
 /// From how many variants a stage is one box of the graph.
 const MANY: usize = 4;

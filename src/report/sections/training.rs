@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::console::text::figure;
-use crate::record::MetricsRow;
 use crate::report::charts::lines::{Band, Lines, Series, lines};
 use crate::report::charts::{Caption, Figures, Ids};
 use crate::report::data::Training;
 use crate::report::html::{Html, tag};
 use crate::report::sections::figure_words;
+use crate::store::record::MetricsRow;
+use crate::text::figures::figure;
 
 /// Lines in one drawing.
 pub const MOST_LINES: usize = 6;

@@ -16,7 +16,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::error::StageError;
+use crate::stage::error::StageError;
 
 /// All tensors that a model folder holds.
 pub struct Checkpoint {

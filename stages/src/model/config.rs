@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::error::StageError;
+use crate::stage::error::StageError;
 
 /// Which of the three architectures a checkpoint has. BERTweet and all Twitter-RoBERTa models
 /// are [`Family::Roberta`].

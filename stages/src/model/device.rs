@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use super::memory;
-use crate::error::StageError;
+use crate::stage::error::StageError;
 
 /// A device and how to call it in messages and records.
 pub struct ChosenDevice {

@@ -31,7 +31,7 @@ use super::noise::Noise;
 use super::ops::Precision;
 use super::parameters::{Parameter, ParameterSource, table};
 use super::relative::relative_buckets;
-use crate::params::Params;
+use crate::stage::params::Params;
 use embeddings::Embeddings;
 use layer::{Layer, LayerNames, Pass};
 

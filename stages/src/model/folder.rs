@@ -11,7 +11,7 @@ use super::classifier::Classifier;
 use super::config::{DECISION_THRESHOLD, Family, ModelConfig, Pooling};
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
-use crate::error::StageError;
+use crate::stage::error::StageError;
 
 /// Writes `model` to `folder`, which must exist. `labels` name the classes by index.
 pub fn write(

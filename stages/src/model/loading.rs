@@ -14,9 +14,9 @@ use super::encoder::DropoutRates;
 use super::masked_lm::{self, MaskedLm};
 use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
-use crate::error::StageError;
-use crate::params::Params;
-use crate::random::Random;
+use crate::data::random::Random;
+use crate::stage::error::StageError;
+use crate::stage::params::Params;
 
 /// What to build.
 #[derive(Clone, Debug)]

@@ -33,5 +33,3 @@ pub mod ops;
 pub mod parameters;
 #[cfg(feature = "model")]
 mod relative;
-
-pub use config::{Family, ModelConfig};

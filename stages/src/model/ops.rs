@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, activation};
 use super::cpu;
 use super::cpu::attention::Setting;
 use super::noise::Mask;
-use crate::params::Params;
+use crate::stage::params::Params;
 
 /// Of the matrix products; parameters, sums, norms, softmax and the optimiser are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use tokenizers::{AddedToken, ModelWrapper, Tokenizer, decoders};
 
 use super::bertweet::Bertweet;
 use super::special::SpecialTokens;
-use crate::error::StageError;
-use crate::model::Family;
+use crate::model::config::Family;
+use crate::stage::error::StageError;
 
 /// Every file that a tokenizer of the hub may consist of.
 const FILES: [&str; 8] = [

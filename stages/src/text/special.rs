@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use crate::error::StageError;
-use crate::model::Family;
+use crate::model::config::Family;
+use crate::stage::error::StageError;
 
 /// The roles that a special token can have, as the files name them.
 const ROLES: [&str; 7] =

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::layout::{Layout, Sequence};
 use super::open::{Backend, open};
-use crate::error::StageError;
-use crate::model::ModelConfig;
+use crate::model::config::ModelConfig;
+use crate::stage::error::StageError;
 
 /// The tokenizer of a model folder.
 pub struct TextTokenizer {

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::objective::Objective;
 use super::optimizer::Moment;
 use super::step::Trainer;
-use crate::error::StageError;
+use crate::data::tensors::{TensorFile, TensorSpec, write_tensors};
 use crate::model::parameters::{Network, Parameter, leaf};
-use crate::tensors::{TensorFile, TensorSpec, write_tensors};
+use crate::stage::error::StageError;
 
 /// How far training is. Floating-point sums are kept as bits: nothing is lost in writing them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

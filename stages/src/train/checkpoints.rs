@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::SIGTERM;
 use signal_hook::{flag, low_level};
 
-use crate::error::StageError;
-use crate::event::Event;
 use crate::stage::Context;
+use crate::stage::error::StageError;
+use crate::stage::event::Event;
 use crate::train::checkpoint::{self, Position};
 use crate::train::objective::Objective;
 use crate::train::step::Trainer;

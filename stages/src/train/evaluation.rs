@@ -4,11 +4,11 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::order::evaluation_batches;
-use crate::error::StageError;
+use crate::builtin::tokenize::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;
-use crate::tokenize::TokenFile;
+use crate::stage::error::StageError;
 
 /// Figures over examples (not means over batches). Precision, recall and F1 are of the last
 /// class where there are two, else macro averages.

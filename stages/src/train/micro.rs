@@ -7,10 +7,10 @@ use super::memory::{ActivationBudget, free_bytes};
 use super::objective::Objective;
 use super::order::{ModelShape, automatic_micro_batch};
 use super::step::Trainer;
-use crate::error::StageError;
-use crate::event::Event;
 use crate::model::parameters::Network;
 use crate::stage::Context;
+use crate::stage::error::StageError;
+use crate::stage::event::Event;
 
 /// Examples by row number, as parts of a batch.
 pub trait Rows<Part> {
@@ -140,7 +140,7 @@ impl MicroBatches {
 
 /// How often the engine has noted that this stage ran out of memory: a line each time.
 pub fn memory_failures(context: &Context) -> u32 {
-    let file = context.manifest.state.join(crate::manifest::OUT_OF_MEMORY);
+    let file = context.manifest.state.join(crate::stage::manifest::OUT_OF_MEMORY);
     let lines = std::fs::read_to_string(file).unwrap_or_default().lines().count();
     u32::try_from(lines).unwrap_or(u32::MAX)
 }

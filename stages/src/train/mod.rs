@@ -3,15 +3,28 @@
 //! One step of the mathematics is [`step::Trainer::step`]; everything random in it is addressed
 //! by seed and step, so it can be repeated from any point.
 
+#[cfg(feature = "model")]
 pub mod checkpoint;
+#[cfg(feature = "model")]
 pub mod checkpoints;
+#[cfg(feature = "model")]
 pub mod depth;
+#[cfg(feature = "model")]
 pub mod evaluation;
+#[cfg(feature = "model")]
 pub mod loss;
+#[cfg(feature = "model")]
 pub mod memory;
+#[cfg(feature = "model")]
 pub mod micro;
+#[cfg(feature = "model")]
 pub mod objective;
+#[cfg(feature = "model")]
 pub mod optimizer;
+#[cfg(feature = "model")]
 pub mod order;
+pub(crate) mod params;
+#[cfg(feature = "model")]
 pub mod schedule;
+#[cfg(feature = "model")]
 pub mod step;

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use super::depth::Depth;
 use super::step::Gradient;
 use crate::model::parameters::{Network, Parameter, leaf};
-use crate::params::Params;
+use crate::stage::params::Params;
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Which examples make up which batch. Batches hold sequences of similar length, so that
 //! padding to a batch's own longest costs little; the order of batches stays random.
 
-use crate::random::Random;
+use crate::data::random::Random;
 
 /// Batches within this many are sorted by length together.
 const WINDOW_BATCHES: usize = 50;

@@ -1,6 +1,6 @@
 //! The learning rate over time.
 
-use crate::params::Params;
+use crate::stage::params::Params;
 
 /// The shape of the learning rate after warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use stages::baseline::embedding::{Embedding, Features, Training};
-use stages::baseline::lbfgs::{Limits, minimize};
-use stages::baseline::tfidf::{Analyzer, Settings, Vectorizer};
-use stages::random::Random;
+use stages::builtin::baseline::embedding::{Embedding, Features, Training};
+use stages::builtin::baseline::lbfgs::{Limits, minimize};
+use stages::builtin::baseline::tfidf::{Analyzer, Settings, Vectorizer};
+use stages::data::random::Random;
 
 use crate::harness::{Done, Run};
 

@@ -6,8 +6,10 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use stages::model::ModelConfig;
+use stages::builtin::pretrain::{MaskRules, MaskedLoss, MaskedPart, Vocabulary, WordPart};
+use stages::data::random::Random;
 use stages::model::batch::Batch;
+use stages::model::config::ModelConfig;
 use stages::model::cpu::as_elsewhere;
 use stages::model::encoder::DropoutRates;
 use stages::model::folder::{Storage, write_masked_lm};
@@ -16,8 +18,6 @@ use stages::model::masked_lm::{MaskedLm, Targets};
 use stages::model::noise::Noise;
 use stages::model::ops::Precision;
 use stages::model::parameters::Network;
-use stages::pretrain::{MaskRules, MaskedLoss, MaskedPart, Vocabulary, WordPart};
-use stages::random::Random;
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
 use stages::train::step::{Trainer, gradients};

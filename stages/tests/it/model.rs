@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use stages::model::ModelConfig;
 use stages::model::batch::Batch;
+use stages::model::config::ModelConfig;
 use stages::model::cpu::as_elsewhere;
 use stages::model::folder;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};

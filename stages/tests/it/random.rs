@@ -1,7 +1,7 @@
 //! The random numbers that all stages share.
 
-use stages::random::Random;
-use stages::random::normal::{ln, normal_quantile};
+use stages::data::random::Random;
+use stages::data::random::normal::{ln, normal_quantile};
 
 fn words(mut random: Random, number: usize) -> Vec<u32> {
     (0..number).map(|_| random.next_u32()).collect()

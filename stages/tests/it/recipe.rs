@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use stages::model::ModelConfig;
 use stages::model::classifier::Classifier;
+use stages::model::config::ModelConfig;
 use stages::model::config::Pooling;
 use stages::model::encoder::DropoutRates;
 use stages::model::folder;

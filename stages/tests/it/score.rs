@@ -132,7 +132,7 @@ fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resample
 
 #[test]
 fn the_test_of_mcnemar_is_that_of_scipy() {
-    use stages::score::compare::{Cells, Settings, compare};
+    use stages::builtin::score::compare::{Cells, Settings, compare};
     let settings = Settings { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
     for case in expected()["mcnemar"].as_array().unwrap() {
         let count = |place: usize| case[place].as_u64().unwrap();

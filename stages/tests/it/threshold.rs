@@ -1,7 +1,9 @@
 //! The decision threshold against every candidate tried one by one.
 
-use stages::random::Random;
-use stages::score::threshold::{Objective, Scored, Threshold, best_threshold, is_positive};
+use stages::builtin::score::threshold::{
+    Objective, Scored, Threshold, best_threshold, is_positive,
+};
+use stages::data::random::Random;
 
 const OBJECTIVES: [Objective; 2] = [Objective::F1, Objective::Accuracy];
 

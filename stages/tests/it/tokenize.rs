@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stages::tokenize::{TokenFile, Tokenize};
+use stages::builtin::tokenize::{TokenFile, Tokenize};
 use stages::{Context, Events, Manifest, Params, Stage, StageError};
 use tempfile::TempDir;
 
@@ -264,7 +264,7 @@ fn wiring_no_examples_or_a_label_twice_is_refused() {
 /// The tokens of one row, as the vocabulary writes them.
 fn tokens_of(bench: Bench) -> String {
     let bench = bench.run();
-    let config = stages::model::ModelConfig::read(bench.model()).unwrap();
+    let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
     let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
     let ids: Vec<u32> = bench.tokens("test").ids(0).iter().map(|id| *id as u32).collect();
     let texts: Vec<String> = ids.iter().map(|id| tokenizer.token_text(*id).unwrap()).collect();
@@ -332,7 +332,7 @@ fn sep_between_turns_is_the_separator_of_any_tokenizer() {
     let bertweet = || Bench::new("bertweet", &["vocab.txt", "bpe.codes"]);
     let mpnet = || Bench::new("mpnet", &["vocab.txt"]);
     for bench in [Bench::roberta(), bertweet(), mpnet()] {
-        let config = stages::model::ModelConfig::read(bench.model()).unwrap();
+        let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
         let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
         let sep = tokenizer.special_ids().sep.unwrap();
         let ids = |text: &str| tokenizer.ids(text).unwrap();

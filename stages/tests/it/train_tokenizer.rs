@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use stages::model::{Family, ModelConfig};
+use stages::model::config::{Family, ModelConfig};
 use stages::text::TextTokenizer;
 
 use crate::harness::{Done, Run};

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pipe::record::Record;
-use pipe::stamp::{Stamp, file_clock_ns};
+use pipe::files::stamp::{Stamp, file_clock_ns};
 use pipe::store::Store;
+use pipe::store::record::Record;
 
 use crate::faults::in_memory;
 use crate::harness::{Ended, Project};

@@ -136,7 +136,7 @@ fn an_input_that_is_damaged_in_the_remote_is_refused_by_name() {
     let _turn = cluster.together();
     let lab = TempDir::new().unwrap();
     let project = project(&lab, STAGES);
-    let name = pipe::digest::Digest::of_bytes(TRAIN.as_bytes()).to_string();
+    let name = pipe::files::digest::Digest::of_bytes(TRAIN.as_bytes()).to_string();
     let object = lab.path().join("objects").join(&name[..2]).join(&name);
     std::fs::create_dir_all(object.parent().unwrap()).unwrap();
     std::fs::write(&object, TRAIN.replace("\"b\"", "\"B\"")).unwrap();

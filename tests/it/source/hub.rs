@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pipe::pipeline::Input;
-use pipe::source::{HubSettings, Located, SourceError};
+use pipe::sources::{HubSettings, Located, SourceError};
 
 use super::{names, nowhere, place};
 use crate::server::{Answer, Request, Server};

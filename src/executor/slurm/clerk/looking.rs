@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::job::{Job, Stand, Verdict};
 use super::{Clerk, FIRST_LOOK, FIRST_POLL, Heard, Order};
-use crate::disk;
 use crate::executor::slurm::folder::Tail;
 use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
 use crate::executor::{ExitStatus, JobEnd, News};
+use crate::files::disk;
 
 const LAST_LOOK: Duration = Duration::from_secs(1);
 const LAST_POLL: Duration = Duration::from_secs(30);

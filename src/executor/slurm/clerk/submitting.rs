@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::job::{Job, Stand};
 use super::{Clerk, LARGEST_ARRAY, Order, Submit};
-use crate::digest::Digest;
-use crate::disk;
 use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission};
 use crate::executor::slurm::parcel::{Parcel, Spec};
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{script, script_by_remote};
+use crate::files::digest::Digest;
+use crate::files::disk;
 
 /// Stages that are submitted together.
 pub struct Group {
@@ -94,7 +94,7 @@ impl Clerk {
         let mut noted = Ok(());
         if is_array {
             let lines: String = folders.iter().map(|it| format!("{}\n", it.0.display())).collect();
-            noted = crate::scratch::write_beside(&path, lines.as_bytes());
+            noted = crate::files::scratch::write_beside(&path, lines.as_bytes());
             self.lists.insert(path.clone(), folders.len());
         }
         for (index, folder) in (0..).zip(&folders) {

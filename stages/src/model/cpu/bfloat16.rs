@@ -88,7 +88,7 @@ unsafe fn rounded(of: Matrix, rows: usize, columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use crate::data::random::Random;
 
     fn numbers(name: &str, count: usize) -> Vec<f32> {
         let mut values = vec![0.0; count];

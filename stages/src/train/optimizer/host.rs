@@ -144,8 +144,8 @@ mod tests {
 
     use super::super::{AdamW, Moments};
     use super::*;
+    use crate::data::random::Random;
     use crate::model::parameters::{Network, Parameter};
-    use crate::random::Random;
     use crate::train::step::Gradient;
 
     /// A table alone.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
-use stages::model::ModelConfig;
-use stages::tensors::{TensorFile, TensorSpec, write_tensors};
+use stages::builtin::tokenize::TokenFile;
+use stages::data::tensors::{TensorFile, TensorSpec, write_tensors};
+use stages::model::config::ModelConfig;
 use stages::text::{TextTokenizer, tokenizer_files};
-use stages::tokenize::TokenFile;
 use tempfile::TempDir;
 
 use super::{Bench, fixtures, row, turn_row};

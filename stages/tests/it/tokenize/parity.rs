@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Deserialize;
 use serde_json::Value;
-use stages::model::ModelConfig;
+use stages::model::config::ModelConfig;
 use stages::text::{Sequence, TextTokenizer, TweetNormalizer};
 
 use super::{Bench, fixtures, row, turn_row};

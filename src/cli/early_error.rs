@@ -1,0 +1,68 @@
+//! An error that ends the program, as one JSON object for whoever asked for `--json`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::error::Error;
+use crate::pipeline::{Location, PipelineError, Problem};
+
+/// One line.
+#[derive(Serialize)]
+struct EarlyError<'a> {
+    event: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The pipeline that it is about, and where in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// All that is wrong with the pipeline; the first one is told above.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [Problem],
+}
+
+pub fn json(error: &Error) -> String {
+    let (message, hint, none): (_, _, &[Problem]) = (error.to_string(), error.hint(), &[]);
+    let plain =
+        |file, line| EarlyError { event: "error", message, hint, file, line, problems: none };
+    line(&match error {
+        Error::Pipeline(PipelineError::Invalid { file, problems }) => {
+            let first = problems.first();
+            let at = first.and_then(|problem| match problem.location {
+                Location::File { line, .. } => Some(line),
+                Location::Argument { .. } => None,
+            });
+            EarlyError {
+                message: first.map(|problem| problem.message.clone()).unwrap_or_default(),
+                hint: first.and_then(|problem| problem.help.clone()),
+                problems,
+                ..plain(Some(file), at)
+            }
+        }
+        Error::Pipeline(PipelineError::Read { file, .. }) => plain(Some(file), None),
+        Error::Plan { file, error } => plain(Some(file), Some(error.line())),
+        _ => plain(None, None),
+    })
+}
+
+/// Wrong usage, in the words of the parser of the command line.
+pub fn usage_json(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    line(&EarlyError {
+        event: "error",
+        message: first.strip_prefix("error: ").unwrap_or(first).to_owned(),
+        hint: lines.find_map(|line| line.strip_prefix("tip: ")).map(str::to_owned),
+        file: None,
+        line: None,
+        problems: &[],
+    })
+}
+
+fn line(error: &EarlyError) -> String {
+    // Texts and numbers always serialize.
+    serde_json::to_string(error).unwrap_or_default() + "\n"
+}

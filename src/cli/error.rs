@@ -1,0 +1,145 @@
+//! Whatever ends the program early, apart from stages that fail.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cli::resources::ResourceError;
+use crate::cli::select::SelectError;
+use crate::executor::ExecutorError;
+use crate::files::file_error::FileError;
+use crate::init::InitError;
+use crate::pipeline::PipelineError;
+use crate::plan::PlanError;
+use crate::remote::RemoteError;
+use crate::results::run_log::RunLogError;
+use crate::results::show::ShowError;
+use crate::results::sweep::SweepError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("there is no `pipeline.yaml` in `{}` or in a folder above it", folder.display())]
+    NoPipeline { folder: PathBuf },
+    #[error("there is no stage `{name}`")]
+    UnknownStage { name: String, nearest: Option<String> },
+    /// One stage is wanted, and these are all variants of it.
+    #[error("`{name}` are {count} variants of a stage")]
+    ManyVariants { name: String, count: usize, first: String },
+    #[error("stage `{stage}` has no output `{output}`")]
+    UnknownOutput { stage: String, output: String, known: Vec<String> },
+    #[error("there is no built-in stage `{name}`")]
+    UnknownBuiltin { name: String, nearest: Option<String> },
+    /// Neither `stage:output` nor a prefix of one key or digest.
+    #[error("`{name}` names {problem}")]
+    NoArtifact { name: String, problem: &'static str },
+    #[error("`{artifact}` holds no file `{file}`")]
+    NoSuchFile { artifact: String, file: String, known: Vec<String> },
+    #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
+    NotMade { artifact: String, stage: String },
+    #[error("stage `{stage}` (line {line}): {problem}")]
+    StoreInTheWay { stage: String, line: usize, problem: String },
+    #[error("run `{run}` did not publish `{}`", path.display())]
+    NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error("stage `{stage}` cannot run: {problem}")]
+    NoInputs { stage: String, problem: String },
+    #[error("stage `{stage}` is not what was submitted: the pipeline or a source has changed")]
+    ChangedSinceSubmitted { stage: String },
+    #[error("a run is in progress in this store, and nothing is removed under it")]
+    StoreInUse,
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
+    RunLog(#[from] RunLogError),
+    #[error("changing to the folder of `-C`: {0}")]
+    Folder(FileError),
+    #[error("{error}")]
+    Plan { file: PathBuf, error: Box<PlanError> },
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Resources(#[from] ResourceError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// No artifact of the pipeline holds it.
+    #[error("no result of this pipeline has an example `{id}`")]
+    NoRow { id: String },
+    /// No stage reads a model that could classify.
+    #[error("there is no model to classify with")]
+    NoModel,
+    #[error("classifying: {0}")]
+    Classify(Box<stages::StageError>),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Show(#[from] ShowError),
+    #[error("writing to standard output: {0}")]
+    Output(#[from] io::Error),
+    #[error("listening for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let did_you_mean =
+            |name: &Option<String>| name.as_ref().map(|name| format!("did you mean `{name}`?"));
+        match self {
+            Error::NoPipeline { .. } => Some(
+                "change to the project's folder, or name it with `-C DIR` or `-f FILE`".to_owned(),
+            ),
+            Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
+                did_you_mean(nearest)
+            }
+            Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
+            Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
+            Error::NoSuchFile { known, .. } if known.is_empty() => {
+                Some("it is no folder, but a file itself".to_owned())
+            }
+            Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
+            Error::Plan { error, .. } => error.hint(),
+            Error::Select(error) => Some(error.hint()),
+            Error::Resources(error) => Some(error.hint()),
+            Error::Sweep(error) => error.hint(),
+            Error::NotPublished { known, .. } if known.is_empty() => {
+                Some("it published nothing".to_owned())
+            }
+            Error::NotPublished { known, .. } => {
+                let known: Vec<String> =
+                    known.iter().map(|path| path.display().to_string()).collect();
+                Some(format!("it published {}", known.join(", ")))
+            }
+            Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::StoreInTheWay { .. } => {
+                Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
+            }
+            Error::ChangedSinceSubmitted { .. } => Some("submit again".to_owned()),
+            Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
+            Error::Remote(error) => error.hint(),
+            Error::RunLog(error) => error.hint(),
+            Error::Init(error) => error.hint(),
+            Error::Classify(error) => error.hint(),
+            Error::NoRow { .. } => Some(
+                "`pipe show ingest:train` and `ingest:test` show ids; what has not run yet has no rows".to_owned(),
+            ),
+            Error::NoModel => {
+                Some("name one with `--model`: a folder, or `stage:output`".to_owned())
+            }
+            Error::Executor(ExecutorError::Slurm(error)) => error.hint(),
+            Error::Executor(ExecutorError::File(error)) | Error::File(error) => {
+                error.hint().map(str::to_owned)
+            }
+            Error::Pipeline(_)
+            | Error::Folder(_)
+            | Error::Show(_)
+            | Error::Output(_)
+            | Error::Signals(_) => None,
+        }
+    }
+}

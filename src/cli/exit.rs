@@ -1,0 +1,84 @@
+//! The exit status, decided here and nowhere else.
+
+use std::process::ExitCode;
+
+use crate::cli::error::Error;
+use crate::remote::RemoteError;
+use crate::results::run_log::RunLogError;
+use crate::run::event::Summary;
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    /// A stage failed, or the machine did (a full disk, a missing permission).
+    Failed,
+    /// A wrong pipeline, or wrong usage.
+    Wrong,
+    Interrupted,
+}
+
+impl Exit {
+    pub fn of_run(summary: &Summary) -> Exit {
+        if summary.interrupted {
+            Exit::Interrupted
+        } else if summary.failed > 0 || summary.not_published > 0 {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+
+    pub fn of_error(error: &Error) -> Exit {
+        match error {
+            Error::Remote(RemoteError::Trouble { .. } | RemoteError::Here(_)) => Exit::Failed,
+            Error::Pipeline(_)
+            | Error::NoPipeline { .. }
+            | Error::UnknownStage { .. }
+            | Error::ManyVariants { .. }
+            | Error::UnknownOutput { .. }
+            | Error::UnknownBuiltin { .. }
+            | Error::NoArtifact { .. }
+            | Error::NoSuchFile { .. }
+            | Error::NotPublished { .. }
+            | Error::StoreInTheWay { .. }
+            | Error::RunLog(
+                RunLogError::Empty
+                | RunLogError::Unknown { .. }
+                | RunLogError::TooFew { .. }
+                | RunLogError::Ambiguous { .. },
+            )
+            | Error::Folder(_)
+            | Error::Plan { .. }
+            | Error::Select(_)
+            | Error::Sweep(_)
+            | Error::Init(_)
+            | Error::NoModel
+            | Error::NoRow { .. }
+            | Error::Remote(_)
+            | Error::Resources(_) => Exit::Wrong,
+            Error::File(_)
+            | Error::Executor(_)
+            | Error::StoreInUse
+            | Error::ChangedSinceSubmitted { .. }
+            | Error::NoInputs { .. }
+            | Error::RunLog(RunLogError::Damaged { .. } | RunLogError::File(_))
+            | Error::Show(_)
+            | Error::Classify(_)
+            | Error::Output(_)
+            | Error::Signals(_)
+            | Error::NotMade { .. } => Exit::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Wrong => 2,
+            Exit::Interrupted => 130,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Every call by which the engine changes the disk, as in `std::fs`, each with a point at which
+//! tests can kill the engine or make the call fail ([`crate::files::fault`]). A test keeps the rest of
+//! the engine from going past it.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
+use rustix::io::Errno;
+
+use crate::files::fault::{self, Needs, around};
+
+/// Whether there is no room for a block or two.
+pub fn is_full(path: &Path) -> bool {
+    let disk = rustix::fs::statvfs(path);
+    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 16 * 1024)
+}
+
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    around("mkdir", path, Needs::Space, || fs::create_dir(path))
+}
+
+/// With all folders above it; one that is there is fine.
+pub fn create_folders(path: &Path) -> io::Result<()> {
+    if !fault::is_armed() {
+        return fs::create_dir_all(path);
+    }
+    match create_folder(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), create_folders)?;
+            create_folder(path)
+        }
+        Err(_) if path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Opens a file to write it from its beginning.
+pub fn create_file(path: &Path) -> io::Result<File> {
+    around("create", path, Needs::Space, || File::create(path))
+}
+
+/// Fails if something is there.
+pub fn create_new_file(path: &Path) -> io::Result<File> {
+    around("create", path, Needs::Space, || File::create_new(path))
+}
+
+/// A file whose name alone matters: a lock.
+pub fn touch(path: &Path) -> io::Result<File> {
+    let open = || File::options().create(true).truncate(false).write(true).open(path);
+    if fault::is_armed() && path.exists() {
+        return open();
+    }
+    around("create", path, Needs::Space, open)
+}
+
+/// Opens a file to write on from its end, and makes it with its folder if it is not there.
+pub fn append(path: &Path) -> io::Result<File> {
+    let open = || {
+        around("create", path, Needs::Space, || {
+            File::options().create(true).append(true).read(true).open(path)
+        })
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), create_folders)?;
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Empties an open file.
+pub fn truncate(file: &File, path: &Path) -> io::Result<()> {
+    around("truncate", path, Needs::Nothing, || file.set_len(0))
+}
+
+pub fn write_all(mut file: &File, bytes: &[u8], path: &Path) -> io::Result<()> {
+    if !fault::is_armed() {
+        return file.write_all(bytes);
+    }
+    // Killed in its midst, a write leaves half of it.
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    around("write", path, Needs::Space, || file.write_all(first))?;
+    around("write", path, Needs::Space, || file.write_all(second))
+}
+
+/// A new file with these bytes.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_all(&create_new_file(path)?, bytes, path)
+}
+
+/// The bytes of an open file to another, by reflink where the file system has them.
+pub fn copy_bytes(mut from: &File, mut to: &File, path: &Path) -> io::Result<()> {
+    around("copy", path, Needs::Space, || io::copy(&mut from, &mut to)).map(drop)
+}
+
+/// Lets one file have the bytes of another without copying them (a reflink); fails where the file
+/// system cannot.
+pub fn share_bytes(from: &File, to: &File, path: &Path) -> io::Result<()> {
+    around("ficlone", path, Needs::Space, || {
+        rustix::fs::ioctl_ficlone(to, from).map_err(Into::into)
+    })
+}
+
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    around("copy", to, Needs::Space, || fs::copy(from, to)).map(drop)
+}
+
+/// To the disk, so that it survives a power cut.
+pub fn flush(file: &File, path: &Path) -> io::Result<()> {
+    around("fsync", path, Needs::Space, || file.sync_all())
+}
+
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    around("rename", to, Needs::Space, || fs::rename(from, to))
+}
+
+/// Fails if something is at `to`.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    around("rename", to, Needs::Space, || {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can tell by itself.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+                if to.symlink_metadata().is_err() =>
+            {
+                fs::rename(from, to)
+            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            other => other.map_err(Into::into),
+        }
+    })
+}
+
+/// Two names change places at once.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    around("exchange", other, Needs::Space, || {
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(Into::into)
+    })
+}
+
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    around("symlink", link, Needs::Space, || std::os::unix::fs::symlink(target, link))
+}
+
+pub fn hard_link(file: &Path, link: &Path) -> io::Result<()> {
+    around("link", link, Needs::Space, || fs::hard_link(file, link))
+}
+
+pub fn set_permissions(path: &Path, permissions: Permissions) -> io::Result<()> {
+    around("chmod", path, Needs::Nothing, || fs::set_permissions(path, permissions))
+}
+
+pub fn set_modified(file: &File, time: SystemTime, path: &Path) -> io::Result<()> {
+    around("utimens", path, Needs::Nothing, || file.set_modified(time))
+}
+
+pub fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+    around("setxattr", path, Needs::Space, || {
+        setxattr(path, name, value, XattrFlags::empty()).map_err(Into::into)
+    })
+}
+
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    around("unlink", path, Needs::Nothing, || fs::remove_file(path))
+}
+
+/// An empty one.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    around("rmdir", path, Needs::Nothing, || fs::remove_dir(path))
+}
+
+/// A folder with all that is in it.
+pub fn remove_folders(path: &Path) -> io::Result<()> {
+    if !fault::is_armed() || path.is_symlink() {
+        return fs::remove_dir_all(path);
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => remove_folders(&entry.path())?,
+            false => remove_file(&entry.path())?,
+        }
+    }
+    remove_folder(path)
+}

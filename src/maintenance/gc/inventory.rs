@@ -1,0 +1,152 @@
+//! All that lies in the store, read once: records, objects with their sizes, and which objects a
+//! record reaches. Whatever cannot be read for another reason than damage is an error: what is not
+//! known must not be removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
+use stages::Kind;
+
+use crate::files::digest::{Content, Digest};
+use crate::files::file_error::FileError;
+use crate::files::tree::Tree;
+use crate::store::Store;
+use crate::store::key::Key;
+use crate::store::record::{Artifact, Record, is_whole};
+
+/// What the store holds.
+pub struct Inventory {
+    /// Newest first.
+    pub records: Vec<StoredRecord>,
+    pub damaged_records: Vec<PathBuf>,
+    /// Every object with its bytes.
+    pub objects: BTreeMap<Content, u64>,
+    trees: BTreeMap<Digest, Tree>,
+}
+
+/// A record and when it was written.
+pub struct StoredRecord {
+    pub record: Record,
+    pub file: PathBuf,
+    pub written: SystemTime,
+}
+
+impl Inventory {
+    pub fn read(store: &Store) -> Result<Inventory, FileError> {
+        let mut records = Vec::new();
+        let mut damaged_records = Vec::new();
+        for (key, file) in record_files(store)? {
+            match read_record(&file, key)? {
+                Some(record) => records.push(record),
+                None => damaged_records.push(file),
+            }
+        }
+        records.sort_by(|a, b| (b.written, a.record.key).cmp(&(a.written, b.record.key)));
+        let objects = object_files(store)?;
+        let folders = objects.keys().filter(|content| content.kind == Kind::Folder);
+        let folders: Vec<Content> = folders.copied().collect();
+        let read = |content: Content| {
+            let object = store.object(content);
+            let bytes = fs::read(&object).map_err(FileError::at("reading", &object))?;
+            let whole = Digest::of_bytes(&bytes) == content.digest;
+            let text = str::from_utf8(&bytes).ok().filter(|_| whole);
+            Ok(text.and_then(Tree::parse).map(|tree| (content.digest, tree)))
+        };
+        let trees: Result<Vec<_>, FileError> = folders.into_par_iter().map(read).collect();
+        let trees = trees?.into_iter().flatten().collect();
+        Ok(Inventory { records, damaged_records, objects, trees })
+    }
+
+    /// The objects of an artifact: the file, or the listing and the files it names. One that is not
+    /// there is named all the same.
+    pub fn reached(&self, artifact: &Artifact) -> Vec<Content> {
+        let mut reached = vec![artifact.content];
+        if artifact.content.kind == Kind::Folder
+            && let Some(tree) = self.trees.get(&artifact.content.digest)
+        {
+            reached.extend(tree.0.values().map(|file| Content::file(file.digest)));
+        }
+        reached
+    }
+
+    /// The objects of all outputs of a record.
+    pub fn reached_by(&self, record: &Record) -> BTreeSet<Content> {
+        record.outputs.values().flat_map(|artifact| self.reached(artifact)).collect()
+    }
+
+    /// The bytes of an object; 0 if it is not there.
+    pub fn bytes(&self, content: Content) -> u64 {
+        self.objects.get(&content).copied().unwrap_or(0)
+    }
+}
+
+/// The files of all records, by key.
+pub fn record_files(store: &Store) -> Result<Vec<(Key, PathBuf)>, FileError> {
+    let mut files = Vec::new();
+    for folder in entries(&store.records_folder())? {
+        for file in entries(&folder)? {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let key = name.strip_suffix(".json").and_then(|key| key.parse().ok());
+            files.extend(key.map(|key| (key, file.clone())));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Every object with its bytes.
+pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> {
+    let mut objects = BTreeMap::new();
+    for folder in entries(&store.objects_folder())? {
+        for file in entries(&folder)? {
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let content = match name.strip_suffix(".tree") {
+                Some(digest) => digest.parse().map(Content::folder),
+                None => name.parse().map(Content::file),
+            };
+            let Ok(content) = content else { continue };
+            let metadata = fs::metadata(&file).map_err(FileError::at("reading", &file))?;
+            objects.insert(content, metadata.size());
+        }
+    }
+    Ok(objects)
+}
+
+/// `None` if it is damaged.
+fn read_record(file: &Path, key: Key) -> Result<Option<StoredRecord>, FileError> {
+    let bytes = fs::read(file).map_err(FileError::at("reading", file))?;
+    let Ok(text) = str::from_utf8(&bytes) else { return Ok(None) };
+    let Some(record) = Record::parse(text, key) else {
+        if is_whole(text) {
+            let problem = "it is of another version of `pipe`, so what it names is not known";
+            return Err(FileError::found("reading", file, problem));
+        }
+        return Ok(None);
+    };
+    let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
+    let modified = modified.map_err(FileError::at("reading", file))?;
+    // A copied store has new times; one whose clock went back, old ones.
+    let written = humantime::parse_rfc3339(&record.when).unwrap_or(UNIX_EPOCH).max(modified);
+    Ok(Some(StoredRecord { record, file: file.to_owned(), written }))
+}
+
+/// What lies in a folder, sorted; nothing if it is not there, or is none.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let listed = match fs::read_dir(folder) {
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            return Ok(Vec::new());
+        }
+        other => other.map_err(FileError::at("listing", folder))?,
+    };
+    let paths: io::Result<Vec<PathBuf>> = listed.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(FileError::at("listing", folder))?;
+    paths.sort_unstable();
+    Ok(paths)
+}

@@ -1,0 +1,71 @@
+//! Which files of a folder differ between two listings, so that a reason can name them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::files::tree::Tree;
+
+/// The files of a folder that are not as they were. Each list is sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FolderChange {
+    pub changed: Vec<String>,
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Further files that differ, not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+/// More names than this help nobody.
+const LISTED: usize = 100;
+
+impl FolderChange {
+    pub fn between(from: &Tree, to: &Tree) -> FolderChange {
+        let mut change = FolderChange::default();
+        let paths: BTreeSet<&String> = from.0.keys().chain(to.0.keys()).collect();
+        let mut listed = 0;
+        for path in paths {
+            let list = match (from.0.get(path), to.0.get(path)) {
+                (Some(from), Some(to)) if from == to => continue,
+                (Some(_), Some(_)) => &mut change.changed,
+                (None, _) => &mut change.added,
+                (_, None) => &mut change.removed,
+            };
+            if listed < LISTED {
+                list.push(path.clone());
+                listed += 1;
+            } else {
+                change.more += 1;
+            }
+        }
+        change
+    }
+
+    fn len(&self) -> usize {
+        self.changed.len() + self.added.len() + self.removed.len() + self.more
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// `config.json (and 2 more)`, `b.txt added`.
+impl fmt::Display for FolderChange {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let first = |list: &[String]| list.first().map(|path| crate::text::text::printable(path));
+        if let Some(path) = first(&self.changed) {
+            write!(f, "{path}")?;
+        } else if let Some(path) = first(&self.added) {
+            write!(f, "{path} added")?;
+        } else if let Some(path) = first(&self.removed) {
+            write!(f, "{path} removed")?;
+        }
+        match self.len() {
+            0 | 1 => Ok(()),
+            all => write!(f, " (and {} more)", all - 1),
+        }
+    }
+}

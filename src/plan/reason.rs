@@ -1,0 +1,319 @@
+//! Why a stage has to run, as data: a sentence for people, JSON for programs. A stage is compared
+//! with the nearest of its earlier records, the one from which the fewest fields differ.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::files::digest::{Content, Digest};
+use crate::files::tree::Tree;
+use crate::pipeline::{Input, Stage};
+use crate::plan::folder_change::FolderChange;
+use crate::store::Store;
+use crate::store::key::{ActionField, Key, KeyFields};
+use crate::store::record::Record;
+use crate::text::values::{shorten, value_text};
+
+/// Why a stage runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    NeverRan,
+    /// These fields of the key differ from the nearest earlier record.
+    Changed {
+        changes: Vec<Change>,
+        since: String,
+        key: Key,
+    },
+    /// There is a record, but an object that it names is gone.
+    ObjectMissing {
+        output: String,
+        content: Content,
+    },
+    /// An object was read and has other bytes than its digest says.
+    ObjectDamaged {
+        output: String,
+        digest: Digest,
+    },
+    Forced,
+    /// `always: true`
+    Always,
+}
+
+/// One field of the key that differs. `None` is where there is no such field.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "field", rename_all = "snake_case")]
+pub enum Change {
+    Builtin {
+        from: String,
+        to: String,
+    },
+    Version {
+        builtin: String,
+        from: u32,
+        to: u32,
+    },
+    Command {
+        from: String,
+        to: String,
+    },
+    Param {
+        name: String,
+        from: Option<Value>,
+        to: Option<Value>,
+    },
+    Input {
+        name: String,
+        from: Option<Content>,
+        to: Option<Content>,
+        origin: Option<String>,
+        /// Of a folder, where both listings are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files: Option<FolderChange>,
+    },
+    Output {
+        name: String,
+        declared: bool,
+    },
+    Env {
+        name: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    Salt {
+        from: Option<String>,
+        to: Option<String>,
+    },
+}
+
+/// How many earlier records of a stage are looked at.
+const NEAREST_OF: usize = 64;
+
+impl Reason {
+    /// Why a stage without a record runs.
+    pub fn of_new_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Reason {
+        nearest(stage, fields, &store.history_of(stage, NEAREST_OF))
+    }
+
+    /// Names the files that differ in folders, as far as `listing` knows what was in them.
+    pub fn name_files(&mut self, listing: &dyn Fn(Content) -> Option<Tree>) {
+        let Reason::Changed { changes, .. } = self else { return };
+        for change in changes {
+            if let Change::Input { from: Some(from), to: Some(to), files, .. } = change
+                && let (Some(from), Some(to)) = (listing(*from), listing(*to))
+            {
+                *files = Some(FolderChange::between(&from, &to));
+            }
+        }
+    }
+}
+
+impl Reason {
+    /// Why a stage runs whatever its unknown inputs turn out to be; `fields` lacks those. `None`:
+    /// they may be what they were in an earlier record.
+    pub fn of_partial_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Option<Reason> {
+        let records = store.history_of(stage, NEAREST_OF);
+        let compared = records.iter().map(|record| {
+            let mut changes = changes(stage, &record.fields, fields);
+            // An input that is not known yet looks removed; it may turn out to be the same.
+            changes.retain(|change| match change {
+                Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
+                _ => true,
+            });
+            // But one that there was not at all, such as a new entry of a set, is a change.
+            let unknown =
+                stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
+            for (name, input) in
+                unknown.filter(|(name, _)| !record.fields.inputs.contains_key(*name))
+            {
+                let (name, origin) = (name.clone(), Some(origin(input)));
+                changes.push(Change::Input { name, from: None, to: None, origin, files: None });
+            }
+            (changes, record)
+        });
+        match compared.min_by_key(|(changes, _)| changes.len()) {
+            None => Some(Reason::NeverRan),
+            Some((changes, _)) if changes.is_empty() => None,
+            Some((changes, record)) => {
+                Some(Reason::Changed { changes, since: record.when.clone(), key: record.key })
+            }
+        }
+    }
+}
+
+/// The comparison with the nearest of `records`, which are sorted newest first.
+fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
+    let compared = records.iter().map(|record| (changes(stage, &record.fields, fields), record));
+    match compared.min_by_key(|(changes, _)| changes.len()) {
+        // The same fields, but the record under that key is gone or damaged: as if it never ran.
+        None => Reason::NeverRan,
+        Some((changes, record)) => {
+            Reason::Changed { changes, since: record.when.clone(), key: record.key }
+        }
+    }
+}
+
+/// The fields that differ between an earlier run's key and now, in the order of the key table.
+pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
+    changes_between(from, to, &|name| stage.inputs.get(name).map(origin))
+}
+
+/// As [`changes`], for two earlier runs; `origin` says where an input comes from, if that is known.
+pub fn changes_between(
+    from: &KeyFields,
+    to: &KeyFields,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    changes.extend(action_change(&from.action, &to.action));
+    for name in names(from.params.keys(), to.params.keys()) {
+        let (from, to) = (from.params.get(name).cloned(), to.params.get(name).cloned());
+        if from != to {
+            changes.push(Change::Param { name: name.clone(), from, to });
+        }
+    }
+    for name in names(from.inputs.keys(), to.inputs.keys()) {
+        let (from, to) = (from.inputs.get(name).copied(), to.inputs.get(name).copied());
+        if from != to {
+            let origin = origin(name);
+            changes.push(Change::Input { name: name.clone(), from, to, origin, files: None });
+        }
+    }
+    for name in from.outputs.symmetric_difference(&to.outputs) {
+        let declared = to.outputs.contains(name);
+        changes.push(Change::Output { name: name.clone(), declared });
+    }
+    for name in names(from.env.keys(), to.env.keys()) {
+        let (old, new) = (from.env.get(name), to.env.get(name));
+        if old != new {
+            let (from, to) = (old.cloned().flatten(), new.cloned().flatten());
+            changes.push(Change::Env { name: name.clone(), from, to });
+        }
+    }
+    if from.salt != to.salt {
+        changes.push(Change::Salt { from: from.salt.clone(), to: to.salt.clone() });
+    }
+    changes
+}
+
+fn names<'a>(
+    from: impl Iterator<Item = &'a String>,
+    to: impl Iterator<Item = &'a String>,
+) -> BTreeSet<&'a String> {
+    from.chain(to).collect()
+}
+
+fn action_change(from: &ActionField, to: &ActionField) -> Option<Change> {
+    use ActionField::{Builtin, Command};
+    match (from, to) {
+        _ if from == to => None,
+        (Builtin { name, version: from }, Builtin { name: new, version: to }) if name == new => {
+            Some(Change::Version { builtin: name.clone(), from: *from, to: *to })
+        }
+        (Command { text: from }, Command { text: to }) => {
+            Some(Change::Command { from: from.clone(), to: to.clone() })
+        }
+        _ => Some(Change::Builtin { from: action_name(from), to: action_name(to) }),
+    }
+}
+
+fn action_name(action: &ActionField) -> String {
+    action.builtin().unwrap_or("a command").to_owned()
+}
+
+/// Where an input comes from, briefly: a path is told from where the user stands.
+pub fn origin(input: &Input) -> String {
+    match input {
+        Input::Path(path) => shown_path(path),
+        other => other.to_string(),
+    }
+}
+
+/// A path relative to the current folder, if it is below that.
+pub fn shown_path(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Reason::NeverRan => f.write_str("never ran"),
+            Reason::Changed { changes, .. } if changes.is_empty() => {
+                f.write_str("its record is gone or damaged")
+            }
+            Reason::Changed { changes, .. } => {
+                for (index, change) in changes.iter().enumerate() {
+                    write!(f, "{}{change}", if index > 0 { ", " } else { "" })?;
+                }
+                Ok(())
+            }
+            Reason::ObjectMissing { output, content } => {
+                write!(
+                    f,
+                    "output `{output}` ({}) is missing from the store",
+                    content.digest.short()
+                )
+            }
+            Reason::ObjectDamaged { output, digest } => {
+                write!(f, "output `{output}` was damaged in the store ({})", digest.short())
+            }
+            Reason::Forced => f.write_str("forced"),
+            Reason::Always => f.write_str("always"),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Change::Builtin { from, to } => write!(f, "runs {to}, before {from}"),
+            Change::Version { builtin, from, to } => {
+                write!(f, "`{builtin}` version {from} → {to}")
+            }
+            Change::Command { .. } => f.write_str("command changed"),
+            Change::Param { name, from, to } => added_or_changed(
+                f,
+                name,
+                from.as_ref().map(value_text),
+                to.as_ref().map(value_text),
+            ),
+            Change::Input { name, files: Some(files), .. } => {
+                write!(f, "input `{name}` changed: {files}")
+            }
+            Change::Input { name, from, to, origin, .. } => {
+                let what = match (from, to) {
+                    (None, _) => "added",
+                    (_, None) => "removed",
+                    _ => "changed",
+                };
+                write!(f, "input `{name}` {what}")?;
+                origin.as_ref().map_or(Ok(()), |origin| write!(f, " ({origin})"))
+            }
+            Change::Output { name, declared: true } => write!(f, "output `{name}` added"),
+            Change::Output { name, declared: false } => write!(f, "output `{name}` removed"),
+            Change::Env { name, from, to } => {
+                added_or_changed(f, &format!("${name}"), from.clone(), to.clone())
+            }
+            Change::Salt { from, to } => added_or_changed(f, "salt", from.clone(), to.clone()),
+        }
+    }
+}
+
+fn added_or_changed(
+    f: &mut fmt::Formatter,
+    name: &str,
+    from: Option<String>,
+    to: Option<String>,
+) -> fmt::Result {
+    match (from.as_deref().map(shorten), to.as_deref().map(shorten)) {
+        (Some(from), Some(to)) => write!(f, "{name} {from} → {to}"),
+        (None, Some(to)) => write!(f, "{name} added ({to})"),
+        (Some(from), None) => write!(f, "{name} removed (was {from})"),
+        (None, None) => write!(f, "{name} changed"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Puts back what an earlier run had published: all of it or, if something is gone from the store
+//! or a file there was edited, nothing. All copies lie ready before the first one is put in place.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::results::run_log::LoggedOutput;
+use crate::run::publish::{AtTarget, copy_out, look, put_in_place};
+use crate::store::Store;
+use crate::store::index::Index;
+
+/// What became of one published output.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RestoredOutput {
+    pub path: PathBuf,
+    /// `stage:output`.
+    pub artifact: String,
+    pub result: Restored,
+    /// Of one that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restored {
+    /// It was there already.
+    Unchanged,
+    Written,
+    /// The user's own edits are there, and stay.
+    Edited,
+    /// The store has it no longer.
+    Gone,
+    /// Nothing stands against it, but against others.
+    Held,
+}
+
+/// Whether an output that is gone can be made again, and by which command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebuild {
+    By(String),
+    /// If what it needs comes out as it did then.
+    PerhapsBy(String),
+    /// The pipeline makes other bytes now.
+    PipelineChanged,
+}
+
+/// Brings all `outputs` back to their paths below `root`, or none.
+pub fn restore(
+    outputs: &[LoggedOutput],
+    root: &Path,
+    overwrite: bool,
+    store: &Store,
+    index: &Index,
+    scratch: &Scratch,
+) -> Result<Vec<RestoredOutput>, FileError> {
+    let mut restored = Vec::new();
+    for output in outputs {
+        let at_target = look(output.artifact.content, &root.join(&output.path), store, index)?;
+        let result = match at_target {
+            AtTarget::Wanted => Restored::Unchanged,
+            _ if !store.holds(&output.artifact) => Restored::Gone,
+            AtTarget::Edited if !overwrite => Restored::Edited,
+            AtTarget::Edited | AtTarget::Replaceable => Restored::Held,
+        };
+        restored.push(RestoredOutput {
+            path: output.path.clone(),
+            artifact: format!("{}:{}", output.stage, output.output),
+            result,
+            rebuild: None,
+        });
+    }
+    if !is_possible(&restored) {
+        return Ok(restored);
+    }
+    let mut copies = Vec::new();
+    for (place, output) in outputs.iter().enumerate() {
+        if restored[place].result == Restored::Held {
+            match copy_out(output.artifact.content, store, scratch)? {
+                Ok(copy) => copies.push((place, copy)),
+                Err(_) => restored[place].result = Restored::Gone,
+            }
+        }
+    }
+    if is_possible(&restored) {
+        for (place, copy) in copies {
+            put_in_place(copy, &root.join(&outputs[place].path), store, scratch)?;
+            restored[place].result = Restored::Written;
+        }
+    }
+    Ok(restored)
+}
+
+/// Whether nothing stands against restoring them.
+pub fn is_possible(outputs: &[RestoredOutput]) -> bool {
+    !outputs.iter().any(|output| matches!(output.result, Restored::Edited | Restored::Gone))
+}

@@ -1,0 +1,152 @@
+//! Two runs of the log compared, stage by stage: what of the key differs, and by how much the
+//! metrics do. Parameters and inputs come from the records, so they are unknown where `cache gc`
+//! has removed one; metrics stand in the log itself. Predictions with true labels are compared row
+//! by row: how many changed sides, and whether that is more than chance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use stages::builtin::score::compare::{Comparison, Settings, compare_files};
+
+use crate::plan::reason::{Change, changes_between};
+use crate::results::run_log::{LoggedRun, LoggedStage};
+use crate::run::event::Outcome;
+use crate::store::Store;
+use crate::store::key::Key;
+use crate::store::record::Record;
+
+/// What differs between two runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunDiff {
+    pub from: String,
+    pub to: String,
+    /// In the order of the second run; stages that only the first had come last.
+    pub stages: Vec<StageDiff>,
+}
+
+/// What differs in one stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageDiff {
+    pub stage: String,
+    /// `None` where the run had no such stage.
+    pub from: Option<Side>,
+    pub to: Option<Side>,
+    /// Of the key's fields.
+    pub changes: Vec<Change>,
+    /// The keys differ, but a record is gone, so that nobody knows in what.
+    pub changes_unknown: bool,
+    /// Those that differ.
+    pub metrics: Vec<MetricChange>,
+    /// By output, predictions of the same labelled examples that differ: the second run's
+    /// against the first's.
+    pub predictions: BTreeMap<String, Comparison>,
+}
+
+/// A stage in one of the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Side {
+    pub outcome: Outcome,
+    pub key: Option<Key>,
+    /// What the stage took in that run.
+    pub seconds: f64,
+}
+
+/// A final figure that differs. `None` where a run had none of that name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MetricChange {
+    pub name: String,
+    pub from: Option<f64>,
+    pub to: Option<f64>,
+    /// The second less the first.
+    pub delta: Option<f64>,
+}
+
+/// `origin` says where an input of a stage comes from, if that is known.
+pub fn diff(
+    from: &LoggedRun,
+    to: &LoggedRun,
+    store: &Store,
+    origin: &dyn Fn(&str, &str) -> Option<String>,
+) -> RunDiff {
+    let gone = from.stages.iter().filter(|stage| to.stage(&stage.stage).is_none());
+    let names = to.stages.iter().chain(gone).map(|stage| stage.stage.as_str());
+    let stages = names.map(|name| {
+        stage_diff(name, from.stage(name), to.stage(name), store, &|input| origin(name, input))
+    });
+    RunDiff { from: from.id.clone(), to: to.id.clone(), stages: stages.collect() }
+}
+
+fn stage_diff(
+    name: &str,
+    from: Option<&LoggedStage>,
+    to: Option<&LoggedStage>,
+    store: &Store,
+    origin: &dyn Fn(&str) -> Option<String>,
+) -> StageDiff {
+    let key = |side: Option<&LoggedStage>| side.and_then(|side| side.key);
+    let (mut changes, mut changes_unknown) = (Vec::new(), false);
+    let mut predictions = BTreeMap::new();
+    if let (Some(old), Some(new)) = (key(from), key(to))
+        && old != new
+    {
+        match (store.record(old), store.record(new)) {
+            (Some(old), Some(new)) => {
+                changes = changes_between(&old.fields, &new.fields, origin);
+                predictions = compare_predictions(&old, &new, store);
+            }
+            _ => changes_unknown = true,
+        }
+    }
+    let side = |stage: &LoggedStage| Side {
+        outcome: stage.outcome,
+        key: stage.key,
+        seconds: stage.seconds,
+    };
+    let none = BTreeMap::new();
+    let metrics = |side: Option<&'_ LoggedStage>| match side {
+        Some(side) => side.metrics.clone(),
+        None => none.clone(),
+    };
+    StageDiff {
+        stage: name.to_owned(),
+        from: from.map(side),
+        to: to.map(side),
+        changes,
+        changes_unknown,
+        metrics: metric_changes(&metrics(from), &metrics(to)),
+        predictions,
+    }
+}
+
+/// Predictions without true labels, of other examples, or no longer in the store are left out.
+fn compare_predictions(from: &Record, to: &Record, store: &Store) -> BTreeMap<String, Comparison> {
+    let Some(name) = to.fields.action.builtin() else { return BTreeMap::new() };
+    let settings = Settings { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
+    let compared = stages::predictions_of(name).iter().filter_map(|output| {
+        let (from, to) = (from.outputs.get(*output)?.content, to.outputs.get(*output)?.content);
+        let found = compare_files(&store.object(to), &store.object(from), &settings);
+        Some(((*output).to_owned(), found.ok().filter(|_| from != to)?))
+    });
+    compared.collect()
+}
+
+fn metric_changes(from: &BTreeMap<String, f64>, to: &BTreeMap<String, f64>) -> Vec<MetricChange> {
+    let names: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let changes = names.into_iter().map(|name| {
+        let (from, to) = (from.get(name).copied(), to.get(name).copied());
+        let delta = from.zip(to).map(|(from, to)| to - from);
+        MetricChange { name: name.clone(), from, to, delta }
+    });
+    changes.filter(|change| change.from != change.to).collect()
+}
+
+impl StageDiff {
+    /// Whether there is nothing to tell.
+    pub fn is_same(&self) -> bool {
+        let keys = self.from.map(|from| from.key) == self.to.map(|to| to.key);
+        // A stage that failed or was skipped has no key, and so did not come to the same.
+        let results = [self.from, self.to].iter().flatten().all(|side| side.key.is_some());
+        keys && results && self.metrics.is_empty()
+    }
+}

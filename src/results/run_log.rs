@@ -1,0 +1,383 @@
+//! The log of runs: one small file for each run in which something ran, failed or was published,
+//! written at its end by rename and with a check sum. A run that had nothing to do leaves none,
+//! nor does one that was killed. `pipe log`, `diff` and `restore` read it, `cache gc` keeps what
+//! its newer entries used.
+//!
+//! An id is the time at which the run began, to the millisecond, in UTC: `261123-154712-483`. Ids
+//! sort as the runs did. People name a run by the beginning of its id, by its last three digits, or
+//! by `last`, `last~1` and so on.
+
+mod pick;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::pipeline::{Overrides, Pipeline};
+use crate::results::sweep::logged::LoggedSweep;
+use crate::run::event::{Outcome, RunEvent, StageFinished};
+use crate::run::publish::Published;
+use crate::store::Store;
+use crate::store::key::Key;
+use crate::store::record::{Artifact, is_whole, with_check};
+use pick::pick;
+
+/// One run, in `cache/runs/<id>.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoggedRun {
+    pub id: String,
+    /// When it began, RFC 3339 in UTC.
+    pub when: String,
+    pub seconds: f64,
+    /// What was typed after `pipe`.
+    pub command: Vec<String>,
+    pub profile: Option<String>,
+    pub set: Vec<(String, String)>,
+    /// In the order of the pipeline.
+    pub stages: Vec<LoggedStage>,
+    /// What the run left at paths of the tree.
+    pub published: Vec<LoggedOutput>,
+    pub interrupted: bool,
+    /// The version of `pipe`.
+    pub pipe: String,
+    /// The combinations, if it was a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<LoggedSweep>,
+}
+
+/// How one stage of a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoggedStage {
+    pub stage: String,
+    pub outcome: Outcome,
+    /// In this run; nearly nothing for a hit.
+    pub seconds: f64,
+    pub key: Option<Key>,
+    /// Why it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The final figures, which are in the record too, but stay known here when that is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// Why it failed or was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Of a failed process's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_lines: Vec<String>,
+}
+
+/// One published output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoggedOutput {
+    /// Relative to the folder of the pipeline.
+    pub path: PathBuf,
+    pub stage: String,
+    pub output: String,
+    pub key: Key,
+    pub artifact: Artifact,
+}
+
+/// Why a run cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RunLogError {
+    #[error("no run is in the log yet")]
+    Empty,
+    #[error("there is no run `{name}` in the log")]
+    Unknown { name: String },
+    #[error("the log has {runs} runs, so there is no `{name}`")]
+    TooFew { name: String, runs: usize },
+    #[error("`{name}` is the beginning of several runs: {}", ids.join(", "))]
+    Ambiguous { name: String, ids: Vec<String> },
+    #[error("the log of run `{id}` is damaged or of another version of `pipe`")]
+    Damaged { id: String },
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl RunLogError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            RunLogError::Empty => Some("`pipe run` writes it".to_owned()),
+            RunLogError::Unknown { .. } | RunLogError::TooFew { .. } => {
+                Some("`pipe log` lists the runs".to_owned())
+            }
+            RunLogError::Ambiguous { .. } => Some("give more of it".to_owned()),
+            RunLogError::Damaged { .. } => {
+                Some("`pipe cache verify --repair` removes it".to_owned())
+            }
+            RunLogError::File(error) => error.hint().map(str::to_owned),
+        }
+    }
+}
+
+/// Collects a run's events for the log.
+pub struct RunLog<'a> {
+    pipeline: &'a Pipeline,
+    began: SystemTime,
+    run: LoggedRun,
+    /// By stage: a stage that was repaired has ended twice, and the second time counts.
+    ended: BTreeMap<String, usize>,
+    /// By stage, why it was started.
+    reasons: BTreeMap<String, String>,
+    /// The stages that publish, and what they have made.
+    publishing: BTreeSet<&'a str>,
+    outputs: BTreeMap<String, BTreeMap<String, Artifact>>,
+    left_edited: BTreeSet<(String, String)>,
+    eventful: bool,
+}
+
+impl<'a> RunLog<'a> {
+    /// To be made when the run begins. `command` is what the user typed after `pipe`.
+    pub fn new(
+        pipeline: &'a Pipeline,
+        command: Vec<String>,
+        overrides: &Overrides,
+        sweep: Option<LoggedSweep>,
+    ) -> RunLog<'a> {
+        let began = SystemTime::now();
+        let run = LoggedRun {
+            id: String::new(),
+            when: humantime::format_rfc3339_millis(began).to_string(),
+            seconds: 0.0,
+            command,
+            profile: overrides.profile.clone(),
+            set: overrides.set.clone(),
+            stages: Vec::new(),
+            published: Vec::new(),
+            interrupted: false,
+            pipe: env!("CARGO_PKG_VERSION").to_owned(),
+            sweep,
+        };
+        let publishing = pipeline.stages.iter().filter(|stage| !stage.publish.is_empty());
+        RunLog {
+            pipeline,
+            began,
+            run,
+            ended: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            publishing: publishing.map(|stage| stage.name.as_str()).collect(),
+            outputs: BTreeMap::new(),
+            left_edited: BTreeSet::new(),
+            eventful: false,
+        }
+    }
+
+    pub fn take(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::StageStarted { stage, reason, .. } => {
+                self.reasons.insert(stage.clone(), reason.to_string());
+            }
+            RunEvent::StageFinished(finished) => {
+                self.eventful |= finished.outcome != Outcome::Hit;
+                self.stage_ended(finished);
+            }
+            RunEvent::Published { stage, output, result, .. } => {
+                self.eventful |= *result == Published::Written;
+                if matches!(result, Published::KeptEdited | Published::KeptForeign) {
+                    self.left_edited.insert((stage.clone(), output.clone()));
+                }
+            }
+            RunEvent::RunFinished(summary) => {
+                self.run.seconds = summary.seconds;
+                self.run.interrupted = summary.interrupted;
+            }
+            _ => {}
+        }
+    }
+
+    fn stage_ended(&mut self, finished: &StageFinished) {
+        let stage = LoggedStage {
+            stage: finished.stage.clone(),
+            outcome: finished.outcome,
+            seconds: finished.seconds,
+            key: finished.key,
+            reason: self.reasons.get(&finished.stage).cloned(),
+            metrics: finished.metrics.clone(),
+            message: finished.message.clone(),
+            hint: finished.hint.clone(),
+            last_lines: finished.last_lines.clone(),
+        };
+        if self.publishing.contains(finished.stage.as_str()) && !finished.outputs.is_empty() {
+            self.outputs.insert(finished.stage.clone(), finished.outputs.clone());
+        }
+        match self.ended.get(&finished.stage) {
+            Some(place) => self.run.stages[*place] = stage,
+            None => {
+                self.ended.insert(finished.stage.clone(), self.run.stages.len());
+                self.run.stages.push(stage);
+            }
+        }
+    }
+
+    /// Writes the run's file, if the run did anything, and says its id.
+    pub fn write(mut self, store: &Store) -> Result<Option<String>, FileError> {
+        if !self.eventful {
+            return Ok(None);
+        }
+        self.run.published = self.published();
+        // As the file has them: stages that run side by side end in any order.
+        let stages = self.pipeline.stages.iter().enumerate();
+        let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
+        self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
+        let scratch = Scratch::new(&store.scratch_folder())?;
+        let mut began = self.began;
+        loop {
+            self.run.id = id_of(began);
+            let temporary = scratch.path()?;
+            let text = with_check(&self.run);
+            disk::write_new(&temporary, text.as_bytes())
+                .map_err(FileError::at("writing", &temporary))?;
+            let file = store.run_file(&self.run.id);
+            let place = || disk::rename_to_new(&temporary, &file);
+            let placed = match place() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let made = file.parent().map_or(Ok(()), disk::create_folders);
+                    made.and_then(|()| place())
+                }
+                // A file system that cannot tell: then one of two in the same millisecond is lost.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    disk::rename(&temporary, &file)
+                }
+                other => other,
+            };
+            match placed {
+                Ok(()) => return Ok(Some(self.run.id)),
+                // Another run began in this millisecond.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    began += Duration::from_millis(1);
+                }
+                Err(error) => return Err(FileError::at("writing", &file)(error)),
+            }
+        }
+    }
+
+    fn published(&self) -> Vec<LoggedOutput> {
+        let mut published = Vec::new();
+        for stage in &self.pipeline.stages {
+            let Some(outputs) = self.outputs.get(&stage.name) else { continue };
+            let key = self.ended.get(&stage.name).and_then(|place| self.run.stages[*place].key);
+            let Some(key) = key else { continue };
+            for (output, path) in &stage.publish {
+                let left = self.left_edited.contains(&(stage.name.clone(), output.clone()));
+                if let Some(artifact) = outputs.get(output).filter(|_| !left) {
+                    published.push(LoggedOutput {
+                        path: path.clone(),
+                        stage: stage.name.clone(),
+                        output: output.clone(),
+                        key,
+                        artifact: *artifact,
+                    });
+                }
+            }
+        }
+        published
+    }
+}
+
+/// `261123-154712-483`.
+fn id_of(began: SystemTime) -> String {
+    let text = humantime::format_rfc3339_millis(began).to_string();
+    let digits: String = text.chars().filter(char::is_ascii_digit).skip(2).collect();
+    format!("{}-{}-{}", &digits[..6], &digits[6..12], &digits[12..])
+}
+
+impl LoggedRun {
+    /// When it began.
+    pub fn began(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339(&self.when).ok()
+    }
+
+    pub fn stage(&self, name: &str) -> Option<&LoggedStage> {
+        self.stages.iter().find(|stage| stage.stage == name)
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.stages.iter().any(|stage| stage.outcome == Outcome::Failed)
+    }
+
+    /// Reads the text of the file of the run of this id; `None` if it is damaged.
+    pub fn parse(text: &str, id: &str) -> Option<LoggedRun> {
+        is_whole(text).then_some(())?;
+        let run: LoggedRun = serde_json::from_str(text).ok()?;
+        (run.id == id).then_some(run)
+    }
+}
+
+/// The ids of all runs, oldest first.
+pub fn ids(store: &Store) -> Result<Vec<String>, FileError> {
+    let folder = store.runs_folder();
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(FileError::at("listing", &folder))?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(FileError::at("listing", &folder))?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+pub fn read(store: &Store, id: &str) -> Result<LoggedRun, RunLogError> {
+    let file = store.run_file(id);
+    let bytes = fs::read(&file).map_err(FileError::at("reading", &file))?;
+    let run = str::from_utf8(&bytes).ok().and_then(|text| LoggedRun::parse(text, id));
+    run.ok_or_else(|| RunLogError::Damaged { id: id.to_owned() })
+}
+
+/// The run that a person means.
+pub fn find(store: &Store, name: &str) -> Result<LoggedRun, RunLogError> {
+    let ids = ids(store)?;
+    if ids.is_empty() {
+        return Err(RunLogError::Empty);
+    }
+    read(store, pick(&ids, name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use crate::pipeline::{Overrides, Pipeline};
+    use crate::results::run_log::{LoggedRun, RunLog, id_of, ids};
+    use crate::store::Store;
+
+    #[test]
+    fn two_runs_of_one_millisecond_get_two_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pipeline.yaml");
+        std::fs::write(&file, "stages: {a: {run: 'true', outputs: [x]}}\n").unwrap();
+        let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
+        let store = Store::new(&folder.path().join("cache"));
+        for _ in 0..3 {
+            let mut log = RunLog::new(&pipeline, Vec::new(), &Overrides::default(), None);
+            log.began = UNIX_EPOCH + Duration::from_millis(1_795_448_832_999);
+            log.eventful = true;
+            log.write(&store).unwrap().unwrap();
+        }
+        let expected = ["261123-154712-999", "261123-154713-000", "261123-154713-001"];
+        assert_eq!(ids(&store).unwrap(), expected);
+        let text = std::fs::read_to_string(store.run_file(expected[2])).unwrap();
+        assert!(LoggedRun::parse(&text, expected[2]).is_some());
+        assert!(LoggedRun::parse(&text, expected[1]).is_none());
+    }
+
+    #[test]
+    fn ids_sort_as_the_runs_did() {
+        let at = |ms: u64| id_of(UNIX_EPOCH + Duration::from_millis(ms));
+        assert_eq!(at(1_795_448_832_483), "261123-154712-483");
+        let times = [1_795_448_832_483, 1_795_448_832_484, 1_795_448_833_000, 1_895_448_832_483];
+        assert!(times.map(at).is_sorted());
+    }
+}

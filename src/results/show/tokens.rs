@@ -1,0 +1,92 @@
+//! Token files as text with its token boundaries.
+
+use std::path::Path;
+
+use serde_json::json;
+use stages::StageError;
+use stages::builtin::tokenize::TokenFile;
+use stages::text::TextTokenizer;
+
+use super::ShowOptions;
+use crate::text::text::{fit, grouped, printable};
+
+/// The first rows of a token file: id, label, and the tokens between bars. Without the tokenizer
+/// they are numbers.
+pub fn show_tokens(
+    path: &Path,
+    tokenizer: Option<&TextTokenizer>,
+    options: &ShowOptions,
+) -> Result<String, StageError> {
+    let file = TokenFile::open(path)?;
+    let shown = file.rows().min(options.rows);
+    let label = |row: usize| file.label(row).map(|class| file.label_names()[class].as_str());
+    let pieces = |row: usize| -> Vec<String> {
+        file.ids(row).iter().map(|id| piece(*id, tokenizer)).collect()
+    };
+    if options.json {
+        let row = |row: usize| {
+            json!({
+                "id": file.id(row),
+                "label": label(row),
+                "ids": file.ids(row),
+                "tokens": tokenizer.map(|_| pieces(row)),
+            })
+        };
+        let rows: Vec<_> = (0..shown).map(row).collect();
+        let all = json!({
+            "kind": "tokens",
+            "rows": file.rows(),
+            "tokens": file.tokens(),
+            "max_length": file.max_length(),
+            "first": rows,
+        });
+        return Ok(all.to_string() + "\n");
+    }
+    let (rows, tokens) = (grouped(file.rows() as u64), grouped(file.tokens() as u64));
+    let mut text = format!(
+        "token file, {rows} rows, {tokens} tokens, the longest row has {} of at most {}\n",
+        file.longest(),
+        file.max_length()
+    );
+    for row in 0..shown {
+        let head = match label(row) {
+            Some(label) => format!("{}, {label}", file.id(row)),
+            None => file.id(row).to_owned(),
+        };
+        text.push_str(&fit(&format!("{} ({})", printable(&head), file.length(row)), options.width));
+        text.push('\n');
+        for line in folded(&pieces(row), options.width - 2) {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    if file.rows() > shown {
+        text.push_str(&format!("… {} more rows\n", grouped((file.rows() - shown) as u64)));
+    }
+    Ok(text)
+}
+
+/// A token as text: the marks that vocabularies have for a space are one.
+fn piece(id: i32, tokenizer: Option<&TextTokenizer>) -> String {
+    let text = u32::try_from(id).ok().and_then(|id| tokenizer?.token_text(id));
+    match text {
+        Some(text) => printable(&text.replace(['Ġ', '▁'], " ")),
+        None => id.to_string(),
+    }
+}
+
+/// The tokens between bars, in lines that break at bars.
+fn folded(pieces: &[String], width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for (index, piece) in pieces.iter().enumerate() {
+        let bar = if index > 0 { "|" } else { "" };
+        let piece = fit(&format!("{bar}{piece}"), width);
+        let last = lines.last().map_or(0, |line| crate::text::text::columns(line));
+        if last > 0 && last + crate::text::text::columns(&piece) > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(&piece);
+        }
+    }
+    lines
+}

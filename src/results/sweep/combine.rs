@@ -1,0 +1,181 @@
+//! Many pipelines as one: stages with equal definitions are one stage, the others are variants,
+//! named after the values that set them apart: `finetune@learning_rate=1e-5`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use crate::pipeline::sweeps::Loaded;
+use crate::pipeline::{Input, Pipeline, Stage};
+use crate::plan::graph::Graph;
+use crate::results::sweep::short_names;
+use crate::text::variants::{label, value_label};
+
+/// A stage's name is no longer, so that it can be a file's.
+const MAX_NAME: usize = 200;
+
+/// One combination.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What each key of the sweep comes to; `None` where it means nothing.
+    pub values: Vec<Option<Value>>,
+    /// A stage of the file, and which stage of the combined pipeline it is.
+    pub stages: BTreeMap<String, usize>,
+}
+
+/// The label of a variant with the usual value of every key.
+const USUAL: &str = "usual";
+
+/// The pipelines of all combinations in one, and what they are in it. Nothing in it is published:
+/// each combination would overwrite what the one before has published.
+pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
+    let mut stages: Vec<Stage> = Vec::new();
+    // What is equal in all but its name in the file and its line has one place in `stages`.
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut rows: Vec<Row> = Vec::with_capacity(loaded.len());
+    let mut frame = Pipeline::default();
+    for Loaded { mut pipeline, values } in loaded {
+        let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
+        let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
+        let own = std::mem::take(&mut pipeline.stages);
+        let mut own: Vec<Option<Stage>> = own.into_iter().map(Some).collect();
+        frame = pipeline;
+        for index in order {
+            let Some(mut stage) = own[index].take() else { continue };
+            stage.publish.clear();
+            // Until the places have names, an artifact's stage is called by its place.
+            for input in stage.inputs.values_mut() {
+                if let Input::Artifact { stage, .. } = input
+                    && let Some(place) = of_row.get(stage)
+                {
+                    *stage = place.to_string();
+                }
+            }
+            let name = stage.name.clone();
+            let definition = format!("{stage:?}");
+            let place = *places.entry(definition).or_insert_with(|| {
+                stages.push(stage);
+                stages.len() - 1
+            });
+            of_row.insert(name, place);
+        }
+        rows.push(Row { values, stages: of_row });
+    }
+    let names = names(&stages, &rows, keys);
+    for stage in &mut stages {
+        for input in stage.inputs.values_mut() {
+            if let Input::Artifact { stage, .. } = input
+                && let Some(name) = stage.parse().ok().and_then(|place: usize| names.get(place))
+            {
+                stage.clone_from(name);
+            }
+        }
+    }
+    for (stage, name) in stages.iter_mut().zip(names) {
+        stage.name = name;
+    }
+    (Pipeline { stages, ..frame }, rows)
+}
+
+/// The name of each place.
+fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
+    // The combinations of each place, by the stage of the file.
+    let mut users: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    for (row, Row { stages, .. }) in rows.iter().enumerate() {
+        for (name, place) in stages {
+            users.entry(name).or_default().entry(*place).or_default().push(row);
+        }
+    }
+    let mut names: Vec<String> = stages.iter().map(|stage| stage.name.clone()).collect();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for (name, places) in users {
+        if places.len() == 1 {
+            taken.insert(name.to_owned());
+            continue;
+        }
+        let axes = telling(&places, rows, keys.len());
+        let axis_keys: Vec<String> = axes.iter().map(|axis| keys[*axis].clone()).collect();
+        let labels = short_names(&axis_keys);
+        let usual = usual(&axes, &places, rows);
+        for (place, users) in places {
+            let values = &rows[users[0]].values;
+            let part = |(axis, (label, usual)): (&usize, (&String, &Option<String>))| {
+                let text = values[*axis].as_ref().map(value_label)?;
+                (usual.as_ref() != Some(&text)).then(|| format!("{label}={text}"))
+            };
+            let mut parts: Vec<String> =
+                axes.iter().zip(labels.iter().zip(&usual)).filter_map(part).collect();
+            if parts.is_empty() {
+                parts.push(USUAL.to_owned());
+            }
+            let separator = if label(name).is_some() { ',' } else { '@' };
+            let mut full = format!("{name}{separator}{}", parts.join(","));
+            if full.len() > MAX_NAME {
+                full.truncate(MAX_NAME / 2);
+                full = format!("{full}variant-{place}");
+            }
+            // Values that differ may look the same as a part of a name.
+            while !taken.insert(full.clone()) {
+                full = format!("{full}-{place}");
+            }
+            names[place] = full;
+        }
+    }
+    names
+}
+
+/// For each key the value that most places have: it is left out of the names, unless the places
+/// are all combinations of the values, where every value is of interest.
+fn usual(
+    axes: &[usize],
+    places: &BTreeMap<usize, Vec<usize>>,
+    rows: &[Row],
+) -> Vec<Option<String>> {
+    let mut counts: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); axes.len()];
+    for users in places.values() {
+        for (axis, counts) in axes.iter().zip(&mut counts) {
+            let value = rows[users[0]].values[*axis].as_ref().map(value_label);
+            *counts.entry(value.unwrap_or_default()).or_default() += 1;
+        }
+    }
+    let product = counts.iter().map(BTreeMap::len).try_fold(1usize, usize::checked_mul);
+    let most = |counts: BTreeMap<String, usize>| {
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    };
+    match product == Some(places.len()) {
+        true => vec![None; axes.len()],
+        false => counts.into_iter().map(most).collect(),
+    }
+}
+
+/// The keys whose values tell the places of a stage apart: as few as do, the first ones first.
+fn telling(places: &BTreeMap<usize, Vec<usize>>, rows: &[Row], keys: usize) -> Vec<usize> {
+    // A number for each value of a key is quicker to compare.
+    let place_of: BTreeMap<usize, usize> =
+        places.iter().flat_map(|(place, users)| users.iter().map(|row| (*row, *place))).collect();
+    let mut numbers: Vec<Vec<usize>> = Vec::with_capacity(keys);
+    for key in 0..keys {
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let number = |row: &usize| {
+            let text = rows[*row].values[key].as_ref().map(Value::to_string).unwrap_or_default();
+            let next = known.len();
+            *known.entry(text).or_insert(next)
+        };
+        numbers.push(place_of.keys().map(number).collect());
+    }
+    let tells = |axes: &[usize]| {
+        let mut seen: HashMap<Vec<usize>, usize> = HashMap::new();
+        place_of.values().enumerate().all(|(at, place)| {
+            let values = axes.iter().map(|axis| numbers[*axis][at]).collect();
+            *seen.entry(values).or_insert(*place) == *place
+        })
+    };
+    let mut axes: Vec<usize> = (0..keys).collect();
+    for axis in (0..keys).rev() {
+        let fewer: Vec<usize> = axes.iter().copied().filter(|other| *other != axis).collect();
+        if tells(&fewer) {
+            axes = fewer;
+        }
+    }
+    axes
+}

@@ -1,0 +1,273 @@
+//! The table at the end of a sweep: combinations in the order of a metric, with means where some
+//! keys (seeds) are taken together; as JSON and CSV. `console` draws it.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::results::sweep::results::{Came, Finished};
+use crate::store::key::Key;
+use crate::text::suggest::nearest;
+use crate::text::values::value_text;
+
+/// A sorted table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The keys that are columns.
+    pub keys: Vec<String>,
+    /// `stage.metric`, by which it is sorted, if it is.
+    pub metric: Option<String>,
+    /// The keys over which means are taken.
+    pub over: Vec<String>,
+    pub rows: Vec<TableRow>,
+}
+
+/// One combination, or several that differ in the keys of [`Table::over`] alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableRow {
+    /// By [`Table::keys`].
+    pub values: Vec<Option<Value>>,
+    pub came: Came,
+    /// How many combinations are done, of how many.
+    pub done: usize,
+    pub runs: usize,
+    /// The stage that failed, and why.
+    pub problem: Option<(String, String)>,
+    pub metrics: BTreeMap<String, Figure>,
+    pub seconds: f64,
+    /// A stage of the file, and what it is called in the sweep; none where rows are taken together.
+    pub stages: BTreeMap<String, String>,
+    /// A stage of the file, and the key of its result.
+    pub keys: BTreeMap<String, Key>,
+}
+
+/// A mean over combinations, and how far they scatter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    pub mean: f64,
+    /// The sample standard deviation (with n - 1); `None` of a single value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<f64>,
+}
+
+impl Figure {
+    /// Of at least one value. The mean of equal values is that value to the bit.
+    pub fn of(values: &[f64]) -> Figure {
+        let count = values.len() as f64;
+        let first = values.first().copied().unwrap_or(f64::NAN);
+        let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+        Figure { mean, deviation }
+    }
+}
+
+/// All metrics that some combination has, `stage.metric`.
+pub fn metrics_of(rows: &[Finished]) -> BTreeSet<&str> {
+    rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect()
+}
+
+/// The metric that is meant: in full, or its last part where no other ends so. The error is the
+/// nearest that there is.
+pub fn find_metric<'m>(asked: &str, known: &BTreeSet<&'m str>) -> Result<&'m str, Option<&'m str>> {
+    let ends = |metric: &&str| metric.rsplit('.').next() == Some(asked);
+    if let Some(same) = known.get(asked) {
+        return Ok(same);
+    }
+    let meant: Vec<&str> = known.iter().copied().filter(ends).collect();
+    match meant[..] {
+        [one] => Ok(one),
+        _ => Err(nearest(asked, known.iter().copied())),
+    }
+}
+
+/// The metric of a table that was not told one: the first that a built-in wants to be seen,
+/// from the last stage that has such.
+pub fn usual_metric<'m>(known: &BTreeSet<&'m str>, stages: &[&str]) -> Option<&'m str> {
+    let headline: Vec<&str> = stages::all().iter().flat_map(|it| it.headline()).copied().collect();
+    let of = |stage: &&str| {
+        let wanted = headline.iter().map(|name| format!("{stage}.{name}"));
+        wanted.filter_map(|name| known.get(name.as_str()).copied()).next()
+    };
+    let last_part = |metric: &&&str| metric.rsplit('.').next() == Some("valid_f1");
+    known.iter().find(last_part).copied().or_else(|| stages.iter().rev().find_map(of))
+}
+
+/// Sorts the combinations by a metric, the best first, those without it last; the keys of `over`
+/// are taken together.
+pub fn table(
+    rows: &[Finished],
+    keys: &[String],
+    metric: Option<&str>,
+    ascending: bool,
+    over: &[String],
+) -> Table {
+    let kept: Vec<usize> = (0..keys.len()).filter(|key| !over.contains(&keys[*key])).collect();
+    let mut groups: Vec<(String, Vec<&Finished>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        // Alone unless means are wanted: two combinations may come to the same values.
+        let own = if over.is_empty() { index.to_string() } else { String::new() };
+        let values: Vec<&Option<Value>> = kept.iter().map(|key| &row.values[*key]).collect();
+        let name = format!("{own}{values:?}");
+        let place = *places.entry(name.clone()).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((name, Vec::new()));
+        }
+        groups[place].1.push(row);
+    }
+    let mut rows: Vec<TableRow> =
+        groups.iter().map(|(_, members)| of_group(members, &kept)).collect();
+    if let Some(metric) = metric {
+        let mean = |row: &TableRow| row.metrics.get(metric).map(|figure| figure.mean);
+        rows.sort_by(|one, two| match (mean(one), mean(two)) {
+            (Some(one), Some(two)) if ascending => one.total_cmp(&two),
+            (Some(one), Some(two)) => two.total_cmp(&one),
+            (one, two) => two.is_some().cmp(&one.is_some()),
+        });
+    }
+    rows.sort_by(|one, two| match (one.done, two.done) {
+        (0, 0) => one.came.cmp(&two.came),
+        (0, _) => Ordering::Greater,
+        (_, 0) => Ordering::Less,
+        _ => Ordering::Equal,
+    });
+    let keys = kept.iter().map(|key| keys[*key].clone()).collect();
+    Table { keys, metric: metric.map(str::to_owned), over: over.to_vec(), rows }
+}
+
+fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
+    let done: Vec<&&Finished> = members.iter().filter(|row| row.came == Came::Done).collect();
+    // Where none is done, what is known of the others is better than nothing.
+    let counted: Vec<&Finished> = match done.is_empty() {
+        true => members.to_vec(),
+        false => done.iter().map(|row| **row).collect(),
+    };
+    let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (name, value) in counted.iter().flat_map(|row| &row.metrics) {
+        figures.entry(name.clone()).or_default().push(*value);
+    }
+    let first = members[0];
+    let single = members.len() == 1;
+    TableRow {
+        values: kept.iter().map(|key| first.values[*key].clone()).collect(),
+        came: members.iter().map(|row| row.came).max().unwrap_or(Came::Unfinished),
+        done: done.len(),
+        runs: members.len(),
+        problem: members.iter().find_map(|row| row.problem.clone()),
+        metrics: figures.into_iter().map(|(name, of)| (name, Figure::of(&of))).collect(),
+        seconds: members.iter().map(|row| row.seconds).sum(),
+        stages: if single { first.stages.clone() } else { BTreeMap::new() },
+        keys: if single { first.keys.clone() } else { BTreeMap::new() },
+    }
+}
+
+/// One line of JSON a row.
+pub fn json(table: &Table) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        event: &'static str,
+        rank: usize,
+        outcome: Came,
+        runs: usize,
+        done: usize,
+        values: BTreeMap<&'a str, &'a Option<Value>>,
+        metrics: BTreeMap<&'a str, f64>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        deviations: BTreeMap<&'a str, f64>,
+        seconds: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failed_stage: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        stages: &'a BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        keys: &'a BTreeMap<String, Key>,
+    }
+    let mut text = String::new();
+    for (index, row) in table.rows.iter().enumerate() {
+        let deviation =
+            |(name, figure): (&'_ String, &Figure)| Some((name.clone(), figure.deviation?));
+        let deviations: BTreeMap<String, f64> = row.metrics.iter().filter_map(deviation).collect();
+        let line = Line {
+            event: "combination",
+            rank: index + 1,
+            outcome: row.came,
+            runs: row.runs,
+            done: row.done,
+            values: table.keys.iter().map(String::as_str).zip(&row.values).collect(),
+            metrics: row.metrics.iter().map(|(name, it)| (name.as_str(), it.mean)).collect(),
+            deviations: deviations.iter().map(|(name, it)| (name.as_str(), *it)).collect(),
+            seconds: row.seconds,
+            failed_stage: row.problem.as_ref().map(|(stage, _)| stage.as_str()),
+            message: row.problem.as_ref().map(|(_, message)| message.as_str()),
+            stages: &row.stages,
+            keys: &row.keys,
+        };
+        // Names and finite numbers always serialize.
+        text += &(serde_json::to_string(&line).unwrap_or_default() + "\n");
+    }
+    text
+}
+
+/// Comma-separated values by RFC 4180, one line a row: keys, outcome, seconds, every metric.
+pub fn csv(table: &Table) -> String {
+    let metrics: BTreeSet<&String> = table.rows.iter().flat_map(|row| row.metrics.keys()).collect();
+    let means = !table.over.is_empty();
+    let mut header: Vec<String> = table.keys.clone();
+    header.extend(["outcome".to_owned(), "seconds".to_owned()]);
+    if means {
+        header.extend(["runs".to_owned(), "done".to_owned()]);
+    }
+    for metric in &metrics {
+        header.push((*metric).clone());
+        if means {
+            header.push(format!("{metric} deviation"));
+        }
+    }
+    let mut text = csv_line(&header);
+    for row in &table.rows {
+        let value = |value: &Option<Value>| value.as_ref().map(value_text).unwrap_or_default();
+        let mut cells: Vec<String> = row.values.iter().map(value).collect();
+        let outcome = serde_json::to_value(row.came).unwrap_or_default();
+        cells.extend([value_text(&outcome), format!("{:.3}", row.seconds)]);
+        if means {
+            cells.extend([row.runs.to_string(), row.done.to_string()]);
+        }
+        for metric in &metrics {
+            let figure = row.metrics.get(*metric);
+            cells.push(figure.map(|figure| figure.mean.to_string()).unwrap_or_default());
+            if means {
+                let deviation = figure.and_then(|figure| figure.deviation);
+                cells.push(deviation.map(|value| value.to_string()).unwrap_or_default());
+            }
+        }
+        text += &csv_line(&cells);
+    }
+    text
+}
+
+fn csv_line(cells: &[String]) -> String {
+    let quoted = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.clone(),
+    };
+    cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::results::sweep::table::Figure;
+
+    #[test]
+    fn the_scatter_is_that_of_a_sample() {
+        let figure = Figure::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        assert_eq!(figure.mean, 5.0);
+        assert!((figure.deviation.unwrap() - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Figure::of(&[0.1]), Figure { mean: 0.1, deviation: None });
+        assert_eq!(Figure::of(&[0.1, 0.1, 0.1]), Figure { mean: 0.1, deviation: Some(0.0) });
+    }
+}

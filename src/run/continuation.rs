@@ -1,0 +1,151 @@
+//! Going on from a shorter run. A built-in may say that a run with a larger value of one
+//! parameter (`epochs`) is the prolongation of one with a smaller value
+//! ([`stages::Continuation`]). The state that such a run ends with is kept beside the store's
+//! records, and the longer run begins with it. It is only ever a head start: without it, or with
+//! a damaged one, the stage computes the same bytes from the beginning.
+//!
+//! ```text
+//! cache/continuations/<family>/<value>/    the state of the run with that value
+//! ```
+//!
+//! A family is the key of a stage without that parameter.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use stages::{Continuation, Params};
+
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::pipeline::Stage;
+use crate::plan::reason::{Change, Reason};
+use crate::store::Store;
+use crate::store::key::{Key, KeyFields};
+
+/// States that are kept of one family: those of the longest runs.
+const KEPT: usize = 2;
+
+/// A shorter run that a stage goes on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shorter {
+    pub parameter: &'static str,
+    pub value: i64,
+}
+
+/// What runs that differ in nothing but the length have in common.
+struct Family {
+    key: Key,
+    parameter: &'static str,
+    value: i64,
+}
+
+impl Family {
+    /// `None` where a stage with these fields is not the prolongation of any.
+    fn of(fields: &KeyFields) -> Option<Family> {
+        let Continuation::By(parameter) = continuation(fields) else { return None };
+        let mut common = fields.clone();
+        let value = common.params.remove(parameter)?.as_i64()?;
+        Some(Family { key: common.key(), parameter, value })
+    }
+
+    fn folder(&self, store: &Store) -> PathBuf {
+        store.continuations_folder().join(self.key.to_string())
+    }
+
+    /// The values of the states that are there, ascending.
+    fn values(&self, store: &Store) -> Vec<i64> {
+        let entries = fs::read_dir(self.folder(store)).into_iter().flatten().flatten();
+        let mut values: Vec<i64> =
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        values.sort_unstable();
+        values
+    }
+
+    fn longest_shorter(&self, store: &Store) -> Option<i64> {
+        self.values(store).into_iter().rfind(|value| *value < self.value)
+    }
+}
+
+fn continuation(fields: &KeyFields) -> Continuation {
+    match fields.action.builtin().and_then(stages::find) {
+        Some(builtin) => builtin.continuation(&Params(fields.params.clone())),
+        None => Continuation::None,
+    }
+}
+
+/// Lays the state of the longest shorter run into the state folder of a stage that is about to
+/// start, unless it has a state of its own.
+pub fn offer(
+    fields: &KeyFields,
+    state: &Path,
+    store: &Store,
+) -> Result<Option<Shorter>, FileError> {
+    let Some(family) = Family::of(fields) else { return Ok(None) };
+    let begun = fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_some());
+    let Some(value) = family.longest_shorter(store).filter(|_| !begun) else { return Ok(None) };
+    let from = family.folder(store).join(value.to_string());
+    let lay = || -> io::Result<()> {
+        disk::create_folders(state)?;
+        for entry in fs::read_dir(&from)? {
+            let entry = entry?;
+            let (file, copy) = (entry.path(), state.join(entry.file_name()));
+            // A stage replaces the files of its state and never writes into them, so that two
+            // can have the same one.
+            if disk::hard_link(&file, &copy).is_err() {
+                disk::copy(&file, &copy)?;
+            }
+        }
+        Ok(())
+    };
+    lay().map_err(FileError::at("going on from", &from))?;
+    Ok(Some(Shorter { parameter: family.parameter, value }))
+}
+
+/// After a stage has been recorded: keeps its state for longer runs, or removes it.
+pub fn settle(fields: &KeyFields, state: &Path, store: &Store) {
+    // What is left costs space only, and what is not kept costs time only.
+    if let Some(family) = Family::of(fields) {
+        let folder = family.folder(store);
+        let place = folder.join(family.value.to_string());
+        let _ = disk::create_folders(&folder);
+        let _ = disk::remove_folders(&place);
+        let _ = disk::rename(state, &place);
+        let values = family.values(store);
+        for value in values.iter().rev().skip(KEPT) {
+            let _ = disk::remove_folders(&folder.join(value.to_string()));
+        }
+    }
+    let _ = disk::remove_folders(state);
+}
+
+/// The families that records with these fields belong to, as the names of their folders.
+pub fn family_name(fields: &KeyFields) -> Option<String> {
+    Family::of(fields).map(|family| family.key.to_string())
+}
+
+/// For a stage that runs because only its length has changed: whether it goes on from the
+/// shorter run, or why not.
+pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> {
+    let Reason::Changed { changes, key, .. } = reason else { return None };
+    let [Change::Param { name, from: Some(from), to: Some(to) }] = &changes[..] else {
+        return None;
+    };
+    let (from, to) = (from.as_i64()?, to.as_i64()?);
+    let mut fields = store.record(*key)?.fields;
+    fields.params.clone_from(&stage.params);
+    match continuation(&fields) {
+        Continuation::None => None,
+        Continuation::Not { parameter, why } if parameter == name && from < to => {
+            Some(format!("starts from the beginning and not from `{name}: {from}`: {why}"))
+        }
+        Continuation::By(parameter) if parameter == name => {
+            let shorter = Family::of(&fields)?.longest_shorter(store);
+            Some(match shorter {
+                Some(value) => format!("goes on from where the run with `{name}: {value}` ended"),
+                None => "starts from the beginning: no state of a shorter run is kept".to_owned(),
+            })
+        }
+        Continuation::Not { .. } | Continuation::By(_) => None,
+    }
+}

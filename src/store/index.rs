@@ -1,0 +1,182 @@
+//! The digests of source files, remembered by path, size, times and inode, so that a second run
+//! reads none of them. One compact file, `cache/index`, read whole and rewritten by rename only
+//! if something changed. Losing it costs time, never correctness.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+use stages::Kind;
+
+use crate::files::digest::{Content, Digest};
+use crate::files::file_error::FileError;
+use crate::files::scratch::Scratch;
+use crate::files::stamp::{Stamp, file_clock_ns};
+use crate::files::tree::{Tree, TreeFile, files_below};
+
+/// The remembered digests, and those learned in this process.
+pub struct Index {
+    file: PathBuf,
+    known: HashMap<PathBuf, (Stamp, Digest)>,
+    learned: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
+    files_read: AtomicU64,
+    /// The folders that were looked at, for who asks what is in them.
+    trees: Mutex<HashMap<Digest, Arc<Tree>>>,
+}
+
+/// A source file or folder as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub content: Content,
+    pub bytes: u64,
+}
+
+impl Index {
+    /// Reads `cache/index`. One that is absent, damaged or, by `--no-index`, distrusted is empty.
+    pub fn load(file: &Path, trusted: bool) -> Index {
+        let known = trusted.then(|| fs::read(file).ok().and_then(|bytes| decode(&bytes)));
+        Index {
+            file: file.to_owned(),
+            known: known.flatten().unwrap_or_default(),
+            learned: Mutex::default(),
+            files_read: AtomicU64::new(0),
+            trees: Mutex::default(),
+        }
+    }
+
+    /// How many files had to be read so far.
+    pub fn files_read(&self) -> u64 {
+        self.files_read.load(Ordering::Relaxed)
+    }
+
+    /// The content of a file or folder.
+    pub fn source(&self, path: &Path) -> Result<Source, FileError> {
+        let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
+        if metadata.is_file() {
+            let file = self.file_digest(path)?;
+            return Ok(Source { content: Content::file(file.digest), bytes: file.bytes });
+        }
+        if !metadata.is_dir() {
+            return Err(FileError::found("reading", path, "it is neither a file nor a folder"));
+        }
+        let files = files_below(path)?;
+        let digested: Result<_, FileError> = files
+            .into_par_iter()
+            .map(|file| Ok((file.relative, self.file_digest(&file.path)?)))
+            .collect();
+        let tree = Tree(digested?);
+        let source = Source { content: tree.content(), bytes: tree.bytes() };
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.insert(source.content.digest, Arc::new(tree));
+        Ok(source)
+    }
+
+    /// What is in a folder that [`Index::source`] has looked at.
+    pub fn tree(&self, folder: Content) -> Option<Arc<Tree>> {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.get(&folder.digest).filter(|_| folder.kind == Kind::Folder).cloned()
+    }
+
+    fn file_digest(&self, path: &Path) -> Result<TreeFile, FileError> {
+        let stat = || fs::metadata(path).map(|metadata| Stamp::of(&metadata));
+        let before = stat().map_err(FileError::at("reading", path))?;
+        let same = |(stamp, digest): &(Stamp, Digest)| (*stamp == before).then_some(*digest);
+        let mut known = self.known.get(path).and_then(same);
+        if known.is_none() {
+            known = self.learned().get(path).and_then(same);
+        }
+        if let Some(digest) = known {
+            return Ok(TreeFile { digest, bytes: before.size });
+        }
+        let began_ns = file_clock_ns();
+        let digest = Digest::of_file(path)?;
+        self.files_read.fetch_add(1, Ordering::Relaxed);
+        let after = stat().map_err(FileError::at("reading", path))?;
+        if before != after {
+            return Err(FileError::found("hashing", path, "it changed while it was read"));
+        }
+        if before.is_settled(began_ns) {
+            self.learned().insert(path.to_owned(), (before, digest));
+        }
+        Ok(TreeFile { digest, bytes: before.size })
+    }
+
+    fn learned(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Digest)>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was learned, if anything. Entries of files that are gone are dropped.
+    pub fn save(&self, scratch: &Scratch) -> Result<(), FileError> {
+        let learned = self.learned();
+        if learned.is_empty() {
+            return Ok(());
+        }
+        let mut entries: Vec<_> = learned.iter().collect();
+        let old = self.known.iter().filter(|(path, _)| !learned.contains_key(*path));
+        entries.extend(old.filter(|(path, _)| path.symlink_metadata().is_ok()));
+        entries.sort_unstable_by_key(|(path, _)| path.as_path());
+        scratch.write(&self.file, &encode(&entries), false)
+    }
+}
+
+/// Whether a path is there at all, told apart from one that cannot be looked at.
+pub fn exists(path: &Path) -> Result<bool, FileError> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::at("reading", path)(error)),
+    }
+}
+
+/// Header, then entries (stamp, digest, length of the path, path), then BLAKE3 of all before.
+const HEADER: &[u8; 8] = b"pipeidx1";
+
+fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
+    let mut bytes = HEADER.to_vec();
+    for (path, (stamp, digest)) in entries {
+        let path = path.as_os_str().as_encoded_bytes();
+        bytes.extend(stamp.size.to_le_bytes());
+        bytes.extend(stamp.modified_ns.to_le_bytes());
+        bytes.extend(stamp.changed_ns.to_le_bytes());
+        bytes.extend(stamp.inode.to_le_bytes());
+        bytes.extend(stamp.device.to_le_bytes());
+        bytes.extend(digest.as_bytes());
+        bytes.extend((path.len() as u32).to_le_bytes());
+        bytes.extend(path);
+    }
+    let check = Digest::of_bytes(&bytes);
+    bytes.extend(check.as_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Digest)>> {
+    let (body, check) = bytes.split_last_chunk::<32>()?;
+    (Digest::of_bytes(body).as_bytes() == check).then_some(())?;
+    let mut rest = body.strip_prefix(HEADER)?;
+    // An entry is about 150 bytes; the count only sizes the table.
+    let mut entries = HashMap::with_capacity(rest.len() / 128);
+    while !rest.is_empty() {
+        let mut number = || {
+            let (head, tail) = rest.split_first_chunk::<8>()?;
+            rest = tail;
+            Some(*head)
+        };
+        let stamp = Stamp {
+            size: u64::from_le_bytes(number()?),
+            modified_ns: i64::from_le_bytes(number()?),
+            changed_ns: i64::from_le_bytes(number()?),
+            inode: u64::from_le_bytes(number()?),
+            device: u64::from_le_bytes(number()?),
+        };
+        let (digest, tail) = rest.split_first_chunk::<32>()?;
+        let (length, tail) = tail.split_first_chunk::<4>()?;
+        let (path, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        rest = tail;
+        let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
+        entries.insert(PathBuf::from(path), (stamp, Digest::from_bytes(*digest)));
+    }
+    Some(entries)
+}

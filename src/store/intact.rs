@@ -1,0 +1,68 @@
+//! Whether objects still hold what their digests say, and moving away those that do not.
+
+use std::io;
+
+use rayon::prelude::*;
+use stages::Kind;
+
+use crate::files::digest::{Content, Digest};
+use crate::files::file_error::FileError;
+use crate::files::scratch::{Scratch, rename_into};
+use crate::store::Store;
+
+/// An object whose bytes are not those that its name promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged(pub Digest);
+
+impl Store {
+    /// Whether all bytes of an artifact are what its digest says. Nothing is moved.
+    pub fn is_intact(&self, content: Content) -> bool {
+        self.damage(content).is_none()
+    }
+
+    /// The files of an artifact: itself, or those of its listing; `None` if that is damaged.
+    pub fn files_of(&self, content: Content) -> Option<Vec<Content>> {
+        match content.kind {
+            Kind::File => Some(vec![content]),
+            Kind::Folder => {
+                let tree = self.tree(content)?;
+                Some(tree.0.values().map(|file| Content::file(file.digest)).collect())
+            }
+        }
+    }
+
+    /// Reads an artifact in full. A damaged object is moved out of the way, so that from now on
+    /// it counts as missing.
+    pub fn verify(
+        &self,
+        content: Content,
+        scratch: &Scratch,
+    ) -> Result<Result<(), Damaged>, FileError> {
+        let Some(damaged) = self.damage(content) else { return Ok(Ok(())) };
+        self.quarantine(damaged, scratch)?;
+        Ok(Err(Damaged(damaged.digest)))
+    }
+
+    /// An object of an artifact whose bytes are not what its digest says, if there is one.
+    fn damage(&self, content: Content) -> Option<Content> {
+        let Some(files) = self.files_of(content) else { return Some(content) };
+        files.into_par_iter().find_any(|file| {
+            let found = Digest::of_file(&self.object(*file));
+            found.ok() != Some(file.digest)
+        })
+    }
+
+    pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
+        let object = self.object(content);
+        let unique = scratch.path()?;
+        let name =
+            format!("{}-{}", content.digest, unique.file_name().unwrap_or_default().display());
+        let target = self.quarantine_folder().join(name);
+        match rename_into(&object, &target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::at("moving to quarantine", &object)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}

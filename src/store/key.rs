@@ -1,0 +1,215 @@
+//! The key of a stage: a plain struct of everything that can change its result, written in a
+//! canonical form and hashed. Anything that can change a result is a field; nothing else is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files::digest::{Content, Digest, NotADigest};
+use crate::pipeline::{Action, Stage};
+
+/// BLAKE3 of [`KeyFields`] in canonical form.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Digest);
+
+/// What enters a key. See the table in the crate's documentation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyFields {
+    pub action: ActionField,
+    /// With the defaults of a built-in filled in. Which parameters there are counts, not only
+    /// their values.
+    pub params: BTreeMap<String, Value>,
+    pub inputs: BTreeMap<String, Content>,
+    /// The names of the declared outputs.
+    pub outputs: BTreeSet<String>,
+    /// The declared environment variables; `None` where one is not set.
+    pub env: BTreeMap<String, Option<String>>,
+    pub salt: Option<String>,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionField {
+    Builtin { name: String, version: u32 },
+    Command { text: String },
+}
+
+impl ActionField {
+    /// The name of the built-in, if it is one.
+    pub fn builtin(&self) -> Option<&str> {
+        match self {
+            ActionField::Builtin { name, .. } => Some(name),
+            ActionField::Command { .. } => None,
+        }
+    }
+}
+
+impl KeyFields {
+    /// The fields of a stage whose inputs hold `inputs`. The environment is this process's.
+    pub fn of(stage: &Stage, inputs: BTreeMap<String, Content>) -> KeyFields {
+        let action = match &stage.action {
+            Action::Builtin { name, version } => {
+                ActionField::Builtin { name: name.clone(), version: *version }
+            }
+            Action::Command { text } => ActionField::Command { text: text.clone() },
+        };
+        KeyFields {
+            action,
+            params: stage.params.clone(),
+            inputs,
+            outputs: stage.outputs.iter().map(|output| output.name.clone()).collect(),
+            env: stage.env.iter().map(|name| (name.clone(), variable(name))).collect(),
+            salt: stage.salt.clone(),
+        }
+    }
+
+    /// The hash of [`KeyFields::canonical`].
+    pub fn key(&self) -> Key {
+        Key(Digest::of_bytes(self.canonical().as_bytes()))
+    }
+
+    /// JSON without spaces, every object's keys sorted. The first line says what it is, so that
+    /// a later format has other keys.
+    pub fn canonical(&self) -> String {
+        let KeyFields { action, params, inputs, outputs, env, salt } = self;
+        let mut text = String::with_capacity(512);
+        text.push_str("pipe key 1\n{\"action\":");
+        match action {
+            ActionField::Builtin { name, version } => {
+                text.push_str("{\"builtin\":{\"name\":");
+                write_text(name, &mut text);
+                text.push_str(",\"version\":");
+                text.push_str(&version.to_string());
+            }
+            ActionField::Command { text: command } => {
+                text.push_str("{\"command\":{\"text\":");
+                write_text(command, &mut text);
+            }
+        }
+        text.push_str("}},\"env\":");
+        write_map(env.iter(), &mut text, write_optional);
+        text.push_str(",\"inputs\":");
+        write_map(inputs.iter(), &mut text, |content, text| write_text(&content.to_string(), text));
+        text.push_str(",\"outputs\":[");
+        for (index, output) in outputs.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            write_text(output, &mut text);
+        }
+        text.push_str("],\"params\":");
+        write_map(params.iter(), &mut text, write_canonical);
+        text.push_str(",\"salt\":");
+        write_optional(salt, &mut text);
+        text.push('}');
+        text
+    }
+}
+
+/// As JSON writes it.
+fn write_text(value: &str, text: &mut String) {
+    // A string always serializes.
+    text.push_str(&serde_json::to_string(value).unwrap_or_default());
+}
+
+fn write_optional(value: &Option<String>, text: &mut String) {
+    match value {
+        Some(value) => write_text(value, text),
+        None => text.push_str("null"),
+    }
+}
+
+/// An object. `entries` come sorted by name.
+fn write_map<'a, V: 'a>(
+    entries: impl Iterator<Item = (&'a String, &'a V)>,
+    text: &mut String,
+    write: impl Fn(&V, &mut String),
+) {
+    text.push('{');
+    for (index, (name, value)) in entries.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_text(name, text);
+        text.push(':');
+        write(value, text);
+    }
+    text.push('}');
+}
+
+/// `serde_json` sorts the keys of an object unless some crate of the build turns on
+/// `preserve_order`; keys must not depend on that.
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            write_map(sorted.into_iter(), text, write_canonical);
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+/// The value of an environment variable; bytes that are not UTF-8 are written as escapes, so
+/// that two values never look the same.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    Some(
+        value
+            .into_string()
+            .unwrap_or_else(|bytes| format!("bytes {}", bytes.as_encoded_bytes().escape_ascii())),
+    )
+}
+
+impl Key {
+    /// The first ten hexadecimal digits, for the eye.
+    pub fn short(&self) -> String {
+        self.0.short()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Key {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Key, NotADigest> {
+        text.parse().map(Key)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,136 @@
+//! Numbers, sizes, durations and tables as people read them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::text::text::{columns, fit, printable};
+
+/// The width that all text keeps to.
+pub const WIDTH: usize = 80;
+
+/// `0.4 s`, `12 s`, `6 min 50 s`, `2 h 5 min`.
+pub fn seconds(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match whole {
+        0..10 if seconds < 0.095 => format!("{:.0} ms", seconds * 1000.0),
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+pub use crate::text::text::bytes_in_words as bytes;
+/// How long ago something was: `3 min`, `5 h`, `12 days`; the text itself if it is no time.
+pub fn age(rfc3339: &str) -> String {
+    let Ok(then) = humantime::parse_rfc3339(rfc3339) else { return rfc3339.to_owned() };
+    let since = SystemTime::now().duration_since(then).unwrap_or(Duration::ZERO).as_secs();
+    match since {
+        0..60 => format!("{since} s"),
+        60..3600 => format!("{} min", since / 60),
+        3600..172_800 => format!("{} h", since / 3600),
+        _ => format!("{} days", since / 86_400),
+    }
+}
+
+/// `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A figure of a metric: whole numbers as such, else four digits that count.
+pub fn figure(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 {
+        let sign = if value < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(size as u64));
+    }
+    match size {
+        1000.0..1e15 => {
+            format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped(size.round() as u64))
+        }
+        100.0.. => format!("{value:.1}"),
+        0.001.. => {
+            let text = format!("{value:.4}");
+            // What rounds up to a whole number loses its point as well.
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => format!("{value:.2e}"),
+    }
+}
+
+/// `accuracy 0.7778, f1 0.7861`: what the built-in stages call their headline and nothing else
+/// where there is some of it, else all up to a number.
+pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
+    let text = |(name, value): (&String, &f64)| format!("{} {}", printable(name), figure(*value));
+    let headline = stages::all().iter().flat_map(|stage| stage.headline());
+    let mut texts: Vec<String> = Vec::new();
+    for found in headline.filter_map(|name| values.get_key_value(*name)).map(text) {
+        if !texts.contains(&found) {
+            texts.push(found);
+        }
+    }
+    if !texts.is_empty() {
+        return texts.join(", ");
+    }
+    texts.extend(values.iter().take(at_most).map(text));
+    let more = values.len().saturating_sub(at_most);
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    texts.join(", ") + &rest
+}
+
+/// `1 stage`, `3 stages`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number as u64))
+}
+
+/// Rows in columns as wide as their content, the last one cut at the width of the page.
+pub fn table(rows: Vec<Vec<String>>) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(columns(cell));
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width.saturating_sub(columns(cell)) + 2));
+        }
+        text.push_str(fit(line.trim_end(), WIDTH).as_str());
+        text.push('\n');
+    }
+    text
+}
+
+/// A paragraph within the width of the page, each line moved in by `indent`.
+pub fn wrapped(paragraph: &str, indent: usize) -> String {
+    let mut text = String::new();
+    let mut line = String::new();
+    for word in paragraph.split_whitespace() {
+        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > WIDTH {
+            text.push_str(&format!("{:indent$}{line}\n", ""));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if !line.is_empty() {
+        text.push_str(&format!("{:indent$}{line}\n", ""));
+    }
+    text
+}

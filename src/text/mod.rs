@@ -1,0 +1,7 @@
+//! Wording: counts, seconds, wrapped lines, folded names, the nearest name to a typo.
+
+pub mod figures;
+pub mod suggest;
+pub mod text;
+pub mod values;
+pub mod variants;

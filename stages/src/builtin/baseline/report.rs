@@ -1,0 +1,101 @@
+//! `metrics.json`, and the metrics of the record.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::examples::Classes;
+use super::logistic::Logistic;
+use crate::data::prediction::Prediction;
+
+/// Features that are listed for each label.
+const LISTED: usize = 25;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub kind: &'static str,
+    pub labels: Vec<String>,
+    pub features: usize,
+    pub train: Option<Quality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<Quality>,
+    /// What training made small: of `ngram` the loss with its penalty, of `embedding` the mean
+    /// loss of the last epoch.
+    pub loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub converged: Option<bool>,
+    /// For each label the features with the greatest weights for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strongest: Option<BTreeMap<String, Vec<(String, f64)>>>,
+}
+
+/// How good predictions are, of the rows with a true label.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quality {
+    pub labelled: usize,
+    pub accuracy: f64,
+    /// Of the last label if there are two, else the mean over all labels.
+    pub f1: f64,
+}
+
+impl Quality {
+    pub fn of(rows: &[Prediction], classes: &Classes) -> Quality {
+        let labelled = rows.iter().filter_map(|row| Some((row.gold.as_ref()?, &row.label)));
+        let labelled: Vec<(&String, &String)> = labelled.collect();
+        let correct = labelled.iter().filter(|(gold, found)| gold == found).count();
+        let f1 = |label: &String| {
+            let both = labelled.iter().filter(|(gold, found)| *gold == label && *found == label);
+            let (gold, found) = (
+                |it: &&(&String, &String)| it.0 == label,
+                |it: &&(&String, &String)| it.1 == label,
+            );
+            let whole =
+                labelled.iter().filter(gold).count() + labelled.iter().filter(found).count();
+            2.0 * both.count() as f64 / whole.max(1) as f64
+        };
+        let of_f1 = if classes.names.len() == 2 { &classes.names[1..] } else { &classes.names[..] };
+        Quality {
+            labelled: labelled.len(),
+            accuracy: correct as f64 / labelled.len().max(1) as f64,
+            f1: of_f1.iter().map(f1).sum::<f64>() / of_f1.len() as f64,
+        }
+    }
+}
+
+impl Report {
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut values = BTreeMap::new();
+        values.insert("features".to_owned(), self.features as f64);
+        values.insert("loss".to_owned(), self.loss);
+        let parts = [("train", &self.train), ("valid", &self.valid)];
+        for (name, quality) in parts {
+            let Some(quality) = quality.as_ref().filter(|it| it.labelled > 0) else { continue };
+            values.insert(format!("{name}_accuracy"), quality.accuracy);
+            values.insert(format!("{name}_f1"), quality.f1);
+        }
+        values.extend(self.iterations.map(|it| ("iterations".to_owned(), it as f64)));
+        values
+    }
+}
+
+/// The features with the greatest weights for each label, the greatest first.
+pub fn strongest(
+    model: &Logistic,
+    labels: &[String],
+    names: &[String],
+) -> BTreeMap<String, Vec<(String, f64)>> {
+    let of_class = |class: usize| -> Vec<(String, f64)> {
+        let weights: Vec<f64> = match model.weights.as_slice() {
+            [only] if class == 0 => only.iter().map(|weight| -weight).collect(),
+            [only] => only.clone(),
+            many => many[class].clone(),
+        };
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+        let listed = order.into_iter().filter(|&it| weights[it] > 0.0).take(LISTED);
+        listed.map(|it| (names[it].clone(), weights[it])).collect()
+    };
+    labels.iter().enumerate().map(|(class, label)| (label.clone(), of_class(class))).collect()
+}

@@ -1,0 +1,137 @@
+//! The members of an ensemble: files of predictions, read side by side a row at a time, so that
+//! memory does not grow with the rows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::data::lines::LineReader;
+use crate::data::prediction::Prediction;
+use crate::stage::error::StageError;
+
+/// The files of a folder, in the order of their names.
+pub struct Members {
+    folder: PathBuf,
+    names: Vec<String>,
+    files: Vec<LineReader>,
+    /// The labels of the first row; all rows of all members have these.
+    labels: Vec<String>,
+    rows: u64,
+}
+
+impl Members {
+    /// Opens every file of a folder. A member is called as its file, without an ending `.jsonl`.
+    ///
+    /// # Errors
+    /// The folder or a file of it can't be read, or it holds none.
+    pub fn open(folder: &Path) -> Result<Members, StageError> {
+        let reading = |error| StageError::io("reading", folder)(error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).map_err(reading)? {
+            let name = entry.map_err(reading)?.file_name();
+            let path = folder.join(&name);
+            let Some(name) = name.to_str() else {
+                let problem = "the file's name is not UTF-8".to_owned();
+                return Err(StageError::File { path, problem });
+            };
+            if path.is_dir() {
+                let problem = "expected a file of predictions, found a folder".to_owned();
+                return Err(StageError::File { path, problem });
+            }
+            found.push((name.strip_suffix(".jsonl").unwrap_or(name).to_owned(), path));
+        }
+        found.sort();
+        if found.is_empty() {
+            let problem = "holds no file of predictions".to_owned();
+            return Err(StageError::File { path: folder.to_owned(), problem });
+        }
+        let files =
+            found.iter().map(|(_, path)| LineReader::open(path)).collect::<Result<_, _>>()?;
+        let names = found.into_iter().map(|(name, _)| name).collect();
+        let folder = folder.to_owned();
+        Ok(Members { folder, names, files, labels: Vec::new(), rows: 0 })
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many bytes of all files are read, and how many there are.
+    pub fn bytes(&self) -> (u64, u64) {
+        let bytes = self.files.iter().map(LineReader::bytes);
+        bytes.fold((0, 0), |(done, total), (read, all)| (done + read, total + all))
+    }
+
+    /// The next row of every member; `None` after the last.
+    ///
+    /// # Errors
+    /// Names the file and the line: a malformed row, one without probabilities, and one whose
+    /// id, labels or true label are not those of the first member.
+    pub fn next_row(&mut self) -> Result<Option<Vec<Prediction>>, StageError> {
+        let first_name = &self.names[0];
+        let mut row: Vec<Prediction> = Vec::with_capacity(self.files.len());
+        let mut ended = false;
+        for (place, file) in self.files.iter_mut().enumerate() {
+            let Some(prediction) = file.next_json::<Prediction>()? else {
+                if place > 0 && !ended {
+                    let problem = format!("ends here, `{first_name}` has more rows");
+                    return Err(file.error(problem));
+                }
+                ended = true;
+                continue;
+            };
+            if ended {
+                let problem = format!("one row more than `{first_name}` has");
+                return Err(file.error(problem));
+            }
+            let known = (!self.labels.is_empty()).then_some(self.labels.as_slice());
+            check(&prediction, row.first(), known, first_name)
+                .map_err(|problem| file.error(problem))?;
+            if self.labels.is_empty() {
+                self.labels = prediction.probabilities.keys().cloned().collect();
+            }
+            row.push(prediction);
+        }
+        if ended && self.rows == 0 {
+            let problem = "its files hold no predictions".to_owned();
+            return Err(StageError::File { path: self.folder.clone(), problem });
+        }
+        self.rows += 1;
+        Ok((!ended).then_some(row))
+    }
+}
+
+fn check(
+    found: &Prediction,
+    first: Option<&Prediction>,
+    labels: Option<&[String]>,
+    first_name: &str,
+) -> Result<(), String> {
+    found.check()?;
+    if found.probabilities.is_empty() {
+        return Err("no probabilities to combine".to_owned());
+    }
+    if let Some(labels) = labels
+        && !found.probabilities.keys().eq(labels)
+    {
+        let own: Vec<&str> = found.probabilities.keys().map(String::as_str).collect();
+        return Err(format!(
+            "the labels are {}; in the first row of `{first_name}` they are {}",
+            own.join(", "),
+            labels.join(", ")
+        ));
+    }
+    let Some(first) = first else { return Ok(()) };
+    if found.id != first.id {
+        return Err(format!(
+            "the id is `{}`, in `{first_name}` it is `{}`: members need the same examples in the \
+             same order",
+            found.id, first.id
+        ));
+    }
+    match (&found.gold, &first.gold) {
+        (Some(found), Some(wanted)) if found != wanted => {
+            Err(format!("the true label is `{found}`, in `{first_name}` it is `{wanted}`"))
+        }
+        _ => Ok(()),
+    }
+}

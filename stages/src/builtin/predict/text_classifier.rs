@@ -1,0 +1,172 @@
+//! A finished model that stays loaded, and texts through it: what `pipe classify` and
+//! `pipe why-row` use. The same tokens, batches and decisions as in `tokenize` and `predict`.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::builtin::ingest::texts::Text;
+use crate::builtin::predict::deciding::Deciding;
+use crate::builtin::predict::inference::load_options;
+use crate::builtin::tokenize::{Composer, Row, composer};
+use crate::data::prediction::Prediction;
+use crate::model::batch::Batch;
+use crate::model::classifier::Classifier;
+use crate::model::config::ModelConfig;
+use crate::model::device;
+use crate::model::loading::load;
+use crate::model::ops::Precision;
+use crate::stage::error::StageError;
+use crate::stage::params::Params;
+use crate::text::{Sequence, TextTokenizer};
+use crate::train::evaluation::batch_probabilities;
+use crate::train::order::evaluation_batches;
+
+/// A model folder, ready to classify.
+pub struct TextClassifier {
+    tokenizer: TextTokenizer,
+    composer: Composer,
+    model: Classifier,
+    deciding: Deciding,
+    pad_id: u32,
+    /// Whether the model looks at token types.
+    types: bool,
+    batch_size: usize,
+    /// What it runs on, in words.
+    pub device: String,
+}
+
+/// A token as the vocabulary writes it, and what it contributes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenWeight {
+    pub token: String,
+    /// Of a probability: from -1 to 1.
+    pub weight: f64,
+}
+
+impl TextClassifier {
+    /// Loads a folder; `tokenize` and `predict` are the parameters of the stages of that name.
+    pub fn open(
+        folder: &Path,
+        tokenize: &Params,
+        predict: &Params,
+        device: &str,
+    ) -> Result<TextClassifier, StageError> {
+        let config = ModelConfig::read(folder)?;
+        let tokenizer = TextTokenizer::open(folder, &config)?;
+        let composer = composer(tokenize, &config, &tokenizer)?;
+        let deciding = Deciding::new(folder, &config, predict)?;
+        let chosen = device::choose(device)?;
+        let options = load_options(deciding.labels.len(), Precision::of(predict));
+        let model = load(folder, &config, &options, &chosen.device)?.model;
+        Ok(TextClassifier {
+            tokenizer,
+            composer,
+            model,
+            deciding,
+            pad_id: config.pad_token_id as u32,
+            types: config.type_vocab_size > 1,
+            batch_size: predict.count("batch_size"),
+            device: chosen.name,
+        })
+    }
+
+    /// A prediction for each text, in their order. Texts without an id have an empty one.
+    pub fn classify(&self, texts: &[Text]) -> Result<Vec<Prediction>, StageError> {
+        let sequences = texts.iter().map(|text| self.sequence(text));
+        let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
+        let probabilities = self.probabilities(&sequences)?;
+        let each = texts.iter().zip(probabilities.chunks(self.deciding.labels.len()));
+        let each = each.map(|(text, values)| {
+            self.deciding.prediction(text.id.clone().unwrap_or_default(), values, None)
+        });
+        Ok(each.collect())
+    }
+
+    /// The tokens of a text, special ones among them, as they are written in the vocabulary.
+    pub fn tokens(&self, text: &Text) -> Result<Vec<String>, StageError> {
+        let ids = self.sequence(text)?.ids;
+        let written = |id: &u32| self.tokenizer.token_text(*id).unwrap_or_default();
+        Ok(ids.iter().map(written).collect())
+    }
+
+    /// How much each token of the text itself speaks for the predicted label: the probability of
+    /// that label with all tokens, less that without this one (leave-one-out).
+    pub fn weights(&self, text: &Text) -> Result<Vec<TokenWeight>, StageError> {
+        let whole = self.sequence(text)?;
+        let places = self.places_of_text(&whole, text)?;
+        let without = |at: &usize| {
+            let mut sequence = whole.clone();
+            sequence.ids.remove(*at);
+            sequence.types.remove(*at);
+            sequence
+        };
+        let mut sequences = vec![whole.clone()];
+        sequences.extend(places.iter().map(without));
+        let probabilities = self.probabilities(&sequences)?;
+        let mut rows = probabilities.chunks(self.deciding.labels.len());
+        let values = rows.next().unwrap_or_default();
+        let label = self.deciding.prediction(String::new(), values, None).label;
+        let labels = self.deciding.labels.iter();
+        let class = labels.clone().position(|known| *known == label).unwrap_or(0);
+        let weights = places.iter().zip(rows).map(|(at, row)| TokenWeight {
+            token: self.tokenizer.token_text(whole.ids[*at]).unwrap_or_default(),
+            weight: f64::from(values[class]) - f64::from(row[class]),
+        });
+        Ok(weights.collect())
+    }
+
+    /// Where in a sequence the tokens of the text are, without its context and special tokens.
+    fn places_of_text(&self, sequence: &Sequence, text: &Text) -> Result<Vec<usize>, StageError> {
+        let special = self.special_ids();
+        let ids = sequence.ids.iter().enumerate();
+        let mut places: Vec<usize> =
+            ids.filter(|(_, id)| !special.contains(id)).map(|(at, _)| at).collect();
+        let alone = Text { context: Vec::new(), ..text.clone() };
+        let own = self.sequence(&alone)?.ids.iter().filter(|id| !special.contains(id)).count();
+        let others = places.len().saturating_sub(own);
+        if self.composer.response_first {
+            places.truncate(own);
+        } else {
+            places.drain(..others);
+        }
+        Ok(places)
+    }
+
+    fn special_ids(&self) -> Vec<u32> {
+        let special = self.tokenizer.special_ids();
+        [special.cls, special.sep, special.pad].into_iter().flatten().collect()
+    }
+
+    fn sequence(&self, text: &Text) -> Result<Sequence, StageError> {
+        let row = Row {
+            id: Cow::Borrowed(""),
+            label: None,
+            text: Cow::Borrowed(&text.text),
+            context: text.context.clone(),
+        };
+        Ok(self.composer.compose(&self.tokenizer, &row)?.sequence)
+    }
+
+    /// Row-major `[sequences, classes]`.
+    fn probabilities(&self, sequences: &[Sequence]) -> Result<Vec<f32>, StageError> {
+        let classes = self.deciding.labels.len();
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
+        let ids: Vec<Vec<i32>> = sequences
+            .iter()
+            .map(|sequence| sequence.ids.iter().map(|id| *id as i32).collect())
+            .collect();
+        let mut result = vec![0.0; sequences.len() * classes];
+        for rows in evaluation_batches(&lengths, self.batch_size) {
+            let of_row = |row: &usize| {
+                let types = self.types.then_some(sequences[*row].types.as_slice());
+                (ids[*row].as_slice(), types)
+            };
+            let batch = Batch::new(rows.iter().map(of_row), self.pad_id);
+            let values = batch_probabilities(&self.model, &batch)?;
+            for (row, values) in rows.iter().zip(values.chunks(classes)) {
+                result[row * classes..(row + 1) * classes].copy_from_slice(values);
+            }
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,54 @@
+//! How well held-out texts are predicted, their masks the same at every evaluation; and what is
+//! written down of it.
+
+use serde::Serialize;
+
+use super::texts::Masked;
+use crate::model::masked_lm::{MaskedLm, Targets};
+use crate::model::parameters::Network;
+use crate::stage::error::StageError;
+use crate::train::micro::Rows;
+use crate::train::order::evaluation_token_batches;
+
+/// Mean cross-entropy of the masked tokens.
+pub fn loss(model: &MaskedLm, texts: &Masked, batch_tokens: usize) -> Result<f64, StageError> {
+    let model = model.frozen();
+    let (mut sum, mut count) = (0.0, 0);
+    for rows in evaluation_token_batches(texts.sequences.lengths(), batch_tokens) {
+        let part = texts.part(&rows, 0);
+        let targets = Targets { positions: &part.positions, ids: &part.targets };
+        let loss = model.loss(&part.batch, targets, 1.0, None);
+        let loss = loss.try_into_scalar::<f32>().map_err(|error| StageError::Unavailable {
+            what: "the result of the device".to_owned(),
+            problem: error.to_string(),
+        })?;
+        sum += f64::from(loss);
+        count += part.targets.len();
+    }
+    Ok(sum / count.max(1) as f64)
+}
+
+/// A line of `metrics.jsonl`. How long it took is not in it, since equal runs make equal bytes; it
+/// is in the stage's record.
+#[derive(Serialize)]
+pub struct Row {
+    pub step: u64,
+    pub learning_rate: f64,
+    /// Mean over the steps since the row before.
+    pub train_loss: f64,
+    #[serde(flatten)]
+    pub valid: Option<ValidRow>,
+}
+
+#[derive(Serialize)]
+pub struct ValidRow {
+    pub valid_loss: f64,
+    /// e to the power of the loss: among how many tokens the model is undecided.
+    pub valid_perplexity: f64,
+}
+
+impl ValidRow {
+    pub fn of(loss: f64) -> ValidRow {
+        ValidRow { valid_loss: loss, valid_perplexity: loss.exp() }
+    }
+}

@@ -1,0 +1,192 @@
+//! The texts as token ids, in memory: those to train on and those that are held out.
+
+use std::path::Path;
+
+use super::masking::{MaskRules, Vocabulary};
+use crate::data::corpus::for_each_text;
+use crate::data::random::Random;
+use crate::model::batch::Batch;
+use crate::model::masked_lm::{MaskedLm, Targets};
+use crate::model::noise::Noise;
+use crate::stage::Context;
+use crate::stage::error::StageError;
+use crate::stage::progress::Progress;
+use crate::text::TextTokenizer;
+use crate::train::micro::Rows;
+use crate::train::objective::{Objective, Part};
+
+/// Texts that are tokenized at once.
+const BATCH: usize = 1 << 14;
+
+/// Sequences one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Sequences {
+    ids: Vec<i32>,
+    lengths: Vec<usize>,
+    /// Where each begins.
+    starts: Vec<usize>,
+    /// How many lost their end.
+    pub cut: usize,
+}
+
+impl Sequences {
+    /// Tokenizes a file, no sequence longer than `max_length`. What has nothing to predict is left
+    /// out.
+    pub fn read(
+        context: &Context,
+        path: &Path,
+        tokenizer: &TextTokenizer,
+        vocabulary: &Vocabulary,
+        max_length: usize,
+    ) -> Result<Sequences, StageError> {
+        let mut sequences = Sequences::default();
+        let mut batch: Vec<String> = Vec::new();
+        let mut progress = Progress::new(context, "text");
+        let room = max_length.saturating_sub(tokenizer.layout().single_specials());
+        let mut tokenize = |batch: &mut Vec<String>| {
+            for mut ids in tokenizer.ids_of_all(batch)? {
+                if ids.len() > room {
+                    ids.truncate(room);
+                    sequences.cut += 1;
+                }
+                let sequence = tokenizer.layout().single(&ids);
+                let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
+                if vocabulary.has_ordinary(&ids) {
+                    sequences.push(&ids);
+                }
+            }
+            progress.update_unknown(sequences.len() as u64);
+            batch.clear();
+            Ok::<(), StageError>(())
+        };
+        for_each_text(path, context.params().text("format"), |text| {
+            batch.push(text.to_owned());
+            if batch.len() == BATCH { tokenize(&mut batch) } else { Ok(()) }
+        })?;
+        tokenize(&mut batch)?;
+        Ok(sequences)
+    }
+
+    fn push(&mut self, ids: &[i32]) {
+        self.starts.push(self.ids.len());
+        self.lengths.push(ids.len());
+        self.ids.extend_from_slice(ids);
+    }
+
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    fn row(&self, row: usize) -> &[i32] {
+        &self.ids[self.starts[row]..][..self.lengths[row]]
+    }
+
+    /// Takes a share of the sequences out, chosen by the seed, and at least one; both stay in
+    /// their order.
+    pub fn hold_out(self, share: f64, seed: u64) -> (Sequences, Sequences) {
+        let mut rows: Vec<usize> = (0..self.len()).collect();
+        Random::new(seed, "hold out texts", 0, 0).shuffle(&mut rows);
+        let count = ((share * self.len() as f64).round() as usize).max(1).min(self.len());
+        let mut is_held_out = vec![false; self.len()];
+        rows[..count].iter().for_each(|row| is_held_out[*row] = true);
+        let (mut kept, mut held_out) = (Sequences::default(), Sequences::default());
+        for (row, is_held_out) in is_held_out.iter().enumerate() {
+            if *is_held_out { &mut held_out } else { &mut kept }.push(self.row(row));
+        }
+        kept.cut = self.cut;
+        (kept, held_out)
+    }
+}
+
+/// Sequences with the masks of one epoch.
+pub struct Masked<'a> {
+    pub sequences: &'a Sequences,
+    pub rules: MaskRules,
+    pub vocabulary: &'a Vocabulary,
+    pub pad: u32,
+    pub seed: u64,
+    /// What the masks are for.
+    pub purpose: &'static str,
+    pub epoch: u64,
+}
+
+impl Rows<MaskedPart> for Masked<'_> {
+    fn length(&self, row: usize) -> usize {
+        self.sequences.lengths[row]
+    }
+
+    fn part(&self, rows: &[usize], first_row: usize) -> MaskedPart {
+        let mut found = Vec::new();
+        let masked: Vec<Vec<i32>> = rows
+            .iter()
+            .map(|row| {
+                let mut ids = self.sequences.row(*row).to_vec();
+                let mut random = Random::new(self.seed, self.purpose, self.epoch, *row as u64);
+                found.push(self.rules.mask(&mut ids, self.vocabulary, &mut random));
+                ids
+            })
+            .collect();
+        let batch = Batch::new(masked.iter().map(|ids| (ids.as_slice(), None)), self.pad);
+        let (mut positions, mut targets) = (Vec::new(), Vec::new());
+        for (row, found) in found.into_iter().enumerate() {
+            for (place, truth) in found {
+                positions.push(row * batch.width + place);
+                targets.push(truth);
+            }
+        }
+        MaskedPart { batch, positions, targets, first_row }
+    }
+}
+
+/// A part of a batch, and what to predict in it.
+pub struct MaskedPart {
+    pub batch: Batch,
+    /// Places of the tokens to predict, counted through the batch row by row.
+    pub positions: Vec<usize>,
+    pub targets: Vec<u32>,
+    pub first_row: usize,
+}
+
+impl Part for MaskedPart {
+    fn rows(&self) -> usize {
+        self.batch.rows
+    }
+
+    fn first_row(&self) -> usize {
+        self.first_row
+    }
+
+    /// The output layer shares the table.
+    fn words(&self) -> Option<Vec<usize>> {
+        None
+    }
+}
+
+/// Mean cross-entropy of the tokens to predict.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskedLoss;
+
+impl Objective for MaskedLoss {
+    type Model = MaskedLm;
+    type Part = MaskedPart;
+
+    fn total_weight(&self, parts: &[MaskedPart]) -> f64 {
+        parts.iter().map(|part| part.targets.len()).sum::<usize>().max(1) as f64
+    }
+
+    fn of(
+        &self,
+        model: &MaskedLm,
+        part: &MaskedPart,
+        total_weight: f64,
+        _: usize,
+        noise: &dyn Fn(u64) -> Option<Noise>,
+    ) -> burn::tensor::Tensor<1> {
+        let targets = Targets { positions: &part.positions, ids: &part.targets };
+        model.loss(&part.batch, targets, 1.0 / total_weight, noise(0).as_ref())
+    }
+}

@@ -1,0 +1,222 @@
+//! Whether one file of predictions is better than another of the same examples, or only luckier:
+//! differences of figures with paired bootstrap intervals, and McNemar's test. `score` calls this
+//! for its input `against`.
+//!
+//! Both files say something of the same rows, so rows are drawn as pairs: what is hard for one
+//! is often hard for the other, and an interval of the difference is narrower than the intervals
+//! of the two figures suggest. As in `bootstrap` counts are drawn, not rows: those of
+//! the cells (true label, predicted by one, predicted by the other).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::bootstrap::{draw, percentiles, running_sums};
+use super::counts::Margins;
+use super::mcnemar::{McNemar, mcnemar};
+use crate::data::labels::LabelTable;
+use crate::data::lines::LineReader;
+use crate::data::nearest::list_names;
+use crate::data::prediction::Prediction;
+use crate::data::random::Random;
+use crate::stage::error::StageError;
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The label of F1; by default the last in alphabetical order of both files.
+    pub positive: Option<String>,
+    /// How many times the rows are drawn anew; 0 for no intervals.
+    pub replicates: usize,
+    /// How much of the distribution an interval holds, more than 0 and less than 1.
+    pub confidence: f64,
+    pub seed: u64,
+}
+
+/// What comes of it. Differences are of this file minus the other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Rows with a true label: all figures are of these.
+    pub rows: u64,
+    /// The label of F1.
+    pub positive: String,
+    pub accuracy: Difference,
+    pub f1: Difference,
+    pub macro_f1: Difference,
+    /// Rows on which this file is right and the other is not.
+    pub only_this_right: u64,
+    pub only_other_right: u64,
+    pub mcnemar: McNemar,
+    pub confidence: f64,
+    pub replicates: usize,
+}
+
+/// A figure of both.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    pub this: f64,
+    pub other: f64,
+    pub difference: f64,
+    /// Of the difference; absent without replicates.
+    pub interval: Option<[f64; 2]>,
+    /// Twice the smaller share of replicates, each counted with one more, in which the
+    /// difference is not above 0, or not below (A. Davison and D. Hinkley, "Bootstrap Methods and
+    /// their Application", 1997, 4.2.3); at most 1.
+    pub p: Option<f64>,
+}
+
+/// Rows by (true label, label of this file, label of the other).
+pub type Cells = BTreeMap<(u16, u16, u16), u64>;
+
+/// Compares two files of predictions of the same examples in the same order. Rows without a true
+/// label in either file are passed over.
+///
+/// # Errors
+/// Names the file and the line: malformed predictions; other ids, or another order; true labels
+/// that differ. Names a file without any true label, and a positive label that neither knows.
+pub fn compare_files(
+    this: &Path,
+    other: &Path,
+    settings: &Settings,
+) -> Result<Comparison, StageError> {
+    let (labels, cells) = read_pairs(this, other)?;
+    let known = || labels.iter().map(|(name, _)| name);
+    let positive = match &settings.positive {
+        None => known().last().unwrap_or_default(),
+        Some(label) if labels.get(label).is_some() => label,
+        Some(label) => {
+            let known = list_names(label, known());
+            let problem = format!("no prediction knows the label `{label}`; there are {known}");
+            return Err(StageError::Param { name: "positive", problem });
+        }
+    };
+    let (names, place) = labels.alphabetical(positive);
+    let cells: Cells = cells
+        .into_iter()
+        .map(|((gold, a, b), count)| {
+            let place = |number: u16| place[usize::from(number)];
+            ((place(gold), place(a), place(b)), count)
+        })
+        .collect();
+    let positive_place = names.partition_point(|name| *name < positive);
+    Ok(compare(&cells, names.len(), (positive, positive_place), settings))
+}
+
+/// Compares counts of labels in `0..labels`. Replicate `n` depends on the seed and `n` only.
+pub fn compare(
+    cells: &Cells,
+    labels: usize,
+    (positive, number): (&str, usize),
+    settings: &Settings,
+) -> Comparison {
+    let keys: Vec<(u16, u16, u16)> = cells.keys().copied().collect();
+    let figures = |counts: &[u64]| -> [[f64; 2]; 3] {
+        let of = |label: fn(&(u16, u16, u16)) -> u16| {
+            let cells = keys.iter().map(|key| (key.0, label(key))).zip(counts.iter().copied());
+            let margins = Margins::new(labels, cells);
+            [margins.accuracy(), margins.figures(number).f1, margins.macro_average().f1]
+        };
+        let (this, other) = (of(|key| key.1), of(|key| key.2));
+        [0, 1, 2].map(|figure| [this[figure], other[figure]])
+    };
+    let observed: Vec<u64> = cells.values().copied().collect();
+    let before = running_sums(&observed);
+    let rows = before[observed.len()];
+    let mut drawn = vec![0; observed.len()];
+    let mut replicates: [Vec<f64>; 3] = Default::default();
+    for replicate in 0..settings.replicates {
+        let mut random = Random::new(settings.seed, "compare", replicate as u64, 0);
+        draw(&mut random, rows, &before, &mut drawn);
+        for (values, [this, other]) in replicates.iter_mut().zip(figures(&drawn)) {
+            values.push(this - other);
+        }
+    }
+    let [accuracy, f1, macro_f1] = figures(&observed);
+    let [of_accuracy, of_f1, of_macro_f1] = replicates;
+    let count = |wanted: fn(bool, bool) -> bool| -> u64 {
+        let wanted = cells.iter().filter(|((gold, a, b), _)| wanted(a == gold, b == gold));
+        wanted.map(|(_, count)| count).sum()
+    };
+    let (only_this, only_other) = (count(|a, b| a && !b), count(|a, b| b && !a));
+    Comparison {
+        rows,
+        positive: positive.to_owned(),
+        accuracy: difference(accuracy, of_accuracy, settings.confidence),
+        f1: difference(f1, of_f1, settings.confidence),
+        macro_f1: difference(macro_f1, of_macro_f1, settings.confidence),
+        only_this_right: only_this,
+        only_other_right: only_other,
+        mcnemar: mcnemar(only_this, only_other),
+        confidence: settings.confidence,
+        replicates: settings.replicates,
+    }
+}
+
+fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) -> Difference {
+    let share = |beyond: fn(f64) -> bool| {
+        let count = replicates.iter().filter(|value| beyond(**value)).count();
+        (count + 1) as f64 / (replicates.len() + 1) as f64
+    };
+    let some = !replicates.is_empty();
+    let p = some.then(|| (2.0 * share(|it| it <= 0.0).min(share(|it| it >= 0.0))).min(1.0));
+    let interval = some.then(|| percentiles(replicates, confidence));
+    Difference { this, other, difference: this - other, interval, p }
+}
+
+/// Reads both files side by side; labels are numbered as they are met.
+fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageError> {
+    let (mut lines, mut other_lines) = (LineReader::open(this)?, LineReader::open(other)?);
+    let (mut labels, mut cells) = (LabelTable::default(), Cells::new());
+    loop {
+        let (row, other_row) =
+            (lines.next_json::<Prediction>()?, other_lines.next_json::<Prediction>()?);
+        let (row, other_row) = match (row, other_row) {
+            (Some(row), Some(other_row)) => (row, other_row),
+            (None, None) => break,
+            (Some(_), None) => {
+                let problem = format!("ends here, {} has more rows", this.display());
+                return Err(other_lines.error(problem));
+            }
+            (None, Some(_)) => {
+                let problem = format!("one row more than {} has", this.display());
+                return Err(other_lines.error(problem));
+            }
+        };
+        row.check().map_err(|problem| lines.error(problem))?;
+        let mut add = || -> Result<(), String> {
+            other_row.check()?;
+            if row.id != other_row.id {
+                return Err(format!(
+                    "the id is `{}`, in {} it is `{}`: only predictions of the same examples in \
+                     the same order can be compared",
+                    other_row.id,
+                    this.display(),
+                    row.id
+                ));
+            }
+            if let (Some(gold), Some(other_gold)) = (&row.gold, &other_row.gold)
+                && gold != other_gold
+            {
+                return Err(format!(
+                    "the true label is `{other_gold}`, in {} it is `{gold}`",
+                    this.display()
+                ));
+            }
+            for label in row.probabilities.keys().chain(other_row.probabilities.keys()) {
+                labels.number(label)?;
+            }
+            let key = (labels.number(&row.label)?, labels.number(&other_row.label)?);
+            if let Some(gold) = row.gold.as_ref().or(other_row.gold.as_ref()) {
+                *cells.entry((labels.number(gold)?, key.0, key.1)).or_default() += 1;
+            }
+            Ok(())
+        };
+        add().map_err(|problem| other_lines.error(problem))?;
+    }
+    if cells.is_empty() {
+        let problem = "no true label in it, nor in what it is compared with".to_owned();
+        return Err(StageError::File { path: this.to_owned(), problem });
+    }
+    Ok((labels, cells))
+}

@@ -1,0 +1,207 @@
+//! Which part each row goes to: by share or by fold, over whole groups of rows that belong together.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::data::example::TextKey;
+use crate::data::random::Random;
+
+/// Rows that stay together: a range of the order that [`Groups`] holds.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    start: u32,
+    rows: u32,
+}
+
+/// Which rows stay together: those that one and the same text or opening turn joins, directly or
+/// by way of other rows (a union of sets by their first rows).
+#[derive(Default)]
+pub struct Together {
+    /// Of every row, the first one of its group. Empty as long as each row is one by itself.
+    firsts: Vec<u32>,
+}
+
+impl Together {
+    /// Joins rows with equal keys. There must be as many keys each time.
+    pub fn join<K: Ord>(&mut self, rows: usize, key: impl Fn(usize) -> K) {
+        if self.firsts.is_empty() {
+            self.firsts = (0..rows as u32).collect();
+        }
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        order.sort_unstable_by_key(|&row| (key(row as usize), row));
+        for pair in order.windows(2) {
+            if key(pair[0] as usize) == key(pair[1] as usize) {
+                let (a, b) = (self.first(pair[0]), self.first(pair[1]));
+                self.firsts[a.max(b) as usize] = a.min(b);
+            }
+        }
+        // A row comes after the first of its group, so that one's own first is already known.
+        for row in 0..rows {
+            self.firsts[row] = self.firsts[self.firsts[row] as usize];
+        }
+    }
+
+    /// The first row of a row's group. Shortens the way for the next one (path halving).
+    fn first(&mut self, mut row: u32) -> u32 {
+        while self.firsts[row as usize] != row {
+            let next = self.firsts[self.firsts[row as usize] as usize];
+            self.firsts[row as usize] = next;
+            row = next;
+        }
+        row
+    }
+}
+
+/// The rows in groups, and the groups in strata.
+pub struct Groups {
+    /// Row numbers, group after group.
+    order: Vec<u32>,
+    /// Stratum after stratum.
+    strata: Vec<Vec<Group>>,
+}
+
+impl Groups {
+    /// Groups the rows that `together` puts together, and the groups by the label of their first
+    /// row (or all in one stratum). `keys` are in the order of the rows.
+    pub fn new(keys: &[TextKey], together: Together, by_label: bool) -> Groups {
+        let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+        let firsts = together.firsts;
+        let first = |row: u32| firsts.get(row as usize).copied().unwrap_or(row);
+        if !firsts.is_empty() {
+            order.sort_unstable_by_key(|&row| (first(row), row));
+        }
+        let mut groups = Vec::new();
+        let mut start = 0;
+        for rows in order.chunk_by(|&a, &b| first(a) == first(b)) {
+            groups.push(Group { start, rows: rows.len() as u32 });
+            start += rows.len() as u32;
+        }
+        // In the order of their first rows; so where all differ it makes no difference whether
+        // rows are grouped.
+        groups.sort_unstable_by_key(|group| order[group.start as usize]);
+        let mut strata = vec![Vec::new()];
+        for group in groups {
+            let label = keys[order[group.start as usize] as usize].label();
+            let stratum = if by_label { usize::from(label) } else { 0 };
+            if strata.len() <= stratum {
+                strata.resize(stratum + 1, Vec::new());
+            }
+            strata[stratum].push(group);
+        }
+        strata.retain(|groups| !groups.is_empty());
+        Groups { order, strata }
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.strata.iter().map(Vec::len).sum()
+    }
+
+    /// Assigns `true` to the rows of the training part, whose size is `share` of all, rounded to
+    /// the nearest whole number (a half upwards) and neither nothing nor all. With strata, each
+    /// has its part of that: its share of its own rows, rounded down or up so that the parts sum
+    /// to the whole (largest remainders first).
+    ///
+    /// Within a stratum the groups are shuffled and taken in turn while they fit. So the part is
+    /// exact if groups are single rows, else it is short by less than any group left out, unless
+    /// the smallest of these takes it nearer.
+    pub fn by_share(mut self, share: f64, seed: u64) -> Vec<bool> {
+        let rows = self.order.len() as u64;
+        let target = ((share * rows as f64 + 0.5).floor() as u64).clamp(1, rows.max(2) - 1);
+        let sizes: Vec<u64> = self.strata.iter().map(|groups| row_count(groups)).collect();
+        let targets = apportion(&sizes, target);
+        let mut assigned = vec![false; self.order.len()];
+        let (mut taken_groups, mut left_over) = (0, Vec::new());
+        for (stratum, (groups, target)) in self.strata.iter_mut().zip(targets).enumerate() {
+            Random::new(seed, "split", stratum as u64, 0).shuffle(groups);
+            let mut room = target;
+            let mut rest = Vec::new();
+            for &group in groups.iter() {
+                if u64::from(group.rows) <= room {
+                    room -= u64::from(group.rows);
+                    taken_groups += 1;
+                    mark(&self.order, group, &mut assigned);
+                } else {
+                    rest.push(group);
+                }
+            }
+            let smallest = (0..rest.len()).min_by_key(|&index| rest[index].rows);
+            if let Some(index) = smallest.filter(|&it| u64::from(rest[it].rows) < 2 * room) {
+                taken_groups += 1;
+                mark(&self.order, rest.swap_remove(index), &mut assigned);
+            }
+            left_over.extend(rest);
+        }
+        // Few and large groups may leave one part without any.
+        if taken_groups == 0
+            && let Some(group) = left_over.iter().min_by_key(|group| group.rows)
+        {
+            mark(&self.order, *group, &mut assigned);
+        }
+        if left_over.is_empty() {
+            let all = self.strata.iter().flatten();
+            if let Some(group) = all.min_by_key(|group| group.rows) {
+                for &row in rows_of(&self.order, *group) {
+                    assigned[row as usize] = false;
+                }
+            }
+        }
+        assigned
+    }
+
+    /// Assigns each row one of `folds` parts. The groups of each stratum are shuffled and go, one
+    /// after the other, to the fold that has fewest rows of the stratum (then fewest in all, then
+    /// the first): sizes differ by at most one group, within each stratum and, where groups are
+    /// single rows, in all.
+    pub fn by_fold(mut self, folds: u16, seed: u64) -> Vec<u16> {
+        let mut assigned = vec![0; self.order.len()];
+        let mut sizes = vec![0_u64; usize::from(folds)];
+        for (stratum, groups) in self.strata.iter_mut().enumerate() {
+            Random::new(seed, "split", stratum as u64, 0).shuffle(groups);
+            let mut smallest: BinaryHeap<_> = sizes
+                .iter()
+                .zip(0..folds)
+                .map(|(&size, fold)| Reverse((0_u64, size, fold)))
+                .collect();
+            for &group in groups.iter() {
+                let Some(Reverse((in_stratum, size, fold))) = smallest.pop() else { break };
+                let rows = u64::from(group.rows);
+                smallest.push(Reverse((in_stratum + rows, size + rows, fold)));
+                sizes[usize::from(fold)] += rows;
+                for &row in rows_of(&self.order, group) {
+                    assigned[row as usize] = fold;
+                }
+            }
+        }
+        assigned
+    }
+}
+
+fn row_count(groups: &[Group]) -> u64 {
+    groups.iter().map(|group| u64::from(group.rows)).sum()
+}
+
+fn rows_of(order: &[u32], group: Group) -> &[u32] {
+    &order[group.start as usize..][..group.rows as usize]
+}
+
+fn mark(order: &[u32], group: Group, assigned: &mut [bool]) {
+    for &row in rows_of(order, group) {
+        assigned[row as usize] = true;
+    }
+}
+
+/// Divides `target` in proportion to `sizes` (Hamilton's method): each part is its exact share
+/// rounded down or up.
+fn apportion(sizes: &[u64], target: u64) -> Vec<u64> {
+    let total = u128::from(sizes.iter().sum::<u64>().max(1));
+    let exact = |size: u64| u128::from(size) * u128::from(target);
+    let mut parts: Vec<u64> = sizes.iter().map(|&size| (exact(size) / total) as u64).collect();
+    let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
+    by_remainder.sort_by_key(|&index| Reverse(exact(sizes[index]) % total));
+    let missing = target - parts.iter().sum::<u64>();
+    for &index in by_remainder.iter().take(missing as usize) {
+        parts[index] += 1;
+    }
+    parts
+}

@@ -1,0 +1,301 @@
+//! The token file, format `pipe-tokens-1`: what `tokenize` writes, `finetune` and `predict` map
+//! into memory.
+//!
+//! | tensor | type and shape | what |
+//! |---|---|---|
+//! | `ids` | I32 [tokens] | all sequences one after the other, special tokens included |
+//! | `offsets` | I64 [rows + 1] | where each sequence begins in `ids` |
+//! | `types` | U8 [tokens] | token types; absent where all are 0 |
+//! | `labels` | I32 [rows] | class index, -1 for none |
+//! | `id_bytes` | U8 [bytes] | the examples' ids in UTF-8, one after the other |
+//! | `id_offsets` | I64 [rows + 1] | where each id begins in `id_bytes` |
+//!
+//! The metadata says `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest` and
+//! `max_length`. Rows are in the order of the input.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::data::tensors::{Element, Handle, Spool, TensorFile, write_tensors};
+use crate::stage::error::StageError;
+use crate::text::Sequence;
+
+const FORMAT: &str = "pipe-tokens-1";
+
+/// Writes a token file row by row. What the rows take lies in temporary files, so that memory
+/// does not grow with them.
+pub struct TokenWriter {
+    ids: Spool<i32>,
+    offsets: Spool<i64>,
+    types: Spool<u8>,
+    labels: Spool<i32>,
+    id_bytes: Spool<u8>,
+    id_offsets: Spool<i64>,
+    longest: usize,
+    has_types: bool,
+}
+
+/// What a token file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Label names by class index.
+    pub label_names: Vec<String>,
+    /// The id that batches are padded with.
+    pub pad_id: u32,
+    /// Every id is below it.
+    pub vocab_size: usize,
+    /// No sequence was allowed more tokens.
+    pub max_length: usize,
+}
+
+impl TokenWriter {
+    /// A writer whose temporary files lie in `folder`.
+    pub fn new(folder: &Path) -> Result<TokenWriter, StageError> {
+        let mut writer = TokenWriter {
+            ids: Spool::new(folder)?,
+            offsets: Spool::new(folder)?,
+            types: Spool::new(folder)?,
+            labels: Spool::new(folder)?,
+            id_bytes: Spool::new(folder)?,
+            id_offsets: Spool::new(folder)?,
+            longest: 0,
+            has_types: false,
+        };
+        writer.offsets.extend(&[0])?;
+        writer.id_offsets.extend(&[0])?;
+        Ok(writer)
+    }
+
+    /// Appends a row.
+    pub fn push(
+        &mut self,
+        sequence: &Sequence,
+        label: Option<usize>,
+        id: &str,
+    ) -> Result<(), StageError> {
+        // Ids are below the model's vocabulary size, labels few: both fit.
+        let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
+        self.ids.extend(&ids)?;
+        self.offsets.extend(&[self.ids.len() as i64])?;
+        self.types.extend(&sequence.types)?;
+        self.has_types |= sequence.types.iter().any(|kind| *kind > 0);
+        self.labels.extend(&[label.map_or(-1, |label| label as i32)])?;
+        self.id_bytes.extend(id.as_bytes())?;
+        self.id_offsets.extend(&[self.id_bytes.len() as i64])?;
+        self.longest = self.longest.max(ids.len());
+        Ok(())
+    }
+
+    /// Writes the file.
+    pub fn finish(mut self, path: &Path, info: &TokenInfo) -> Result<(), StageError> {
+        let label_names = serde_json::to_string(&info.label_names)
+            .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
+        let metadata: BTreeMap<String, String> = [
+            ("format", FORMAT.to_owned()),
+            ("label_names", label_names),
+            ("longest", self.longest.to_string()),
+            ("max_length", info.max_length.to_string()),
+            ("pad_id", info.pad_id.to_string()),
+            ("vocab_size", info.vocab_size.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        let mut specs = vec![
+            self.ids.spec("ids"),
+            self.offsets.spec("offsets"),
+            self.labels.spec("labels"),
+            self.id_bytes.spec("id_bytes"),
+            self.id_offsets.spec("id_offsets"),
+        ];
+        if self.has_types {
+            specs.push(self.types.spec("types"));
+        }
+        write_tensors(path, &metadata, specs, |spec, out| match spec.name.as_str() {
+            "ids" => self.ids.copy_to(out),
+            "offsets" => self.offsets.copy_to(out),
+            "types" => self.types.copy_to(out),
+            "labels" => self.labels.copy_to(out),
+            "id_bytes" => self.id_bytes.copy_to(out),
+            _ => self.id_offsets.copy_to(out),
+        })
+    }
+}
+
+/// A token file in memory. All of it is checked when it is opened; the accessors panic only for
+/// a row that is out of range.
+pub struct TokenFile {
+    file: TensorFile,
+    ids: Handle<i32>,
+    offsets: Handle<i64>,
+    types: Option<Handle<u8>>,
+    labels: Handle<i32>,
+    id_bytes: Handle<u8>,
+    id_offsets: Handle<i64>,
+    rows: usize,
+    longest: usize,
+    info: TokenInfo,
+}
+
+impl TokenFile {
+    /// Maps a token file and checks it.
+    ///
+    /// # Errors
+    /// Another format, a missing tensor or entry, offsets that do not ascend or leave their
+    /// tensor, ids out of the vocabulary, labels without a name, example ids that are no UTF-8.
+    pub fn open(path: &Path) -> Result<TokenFile, StageError> {
+        let file = TensorFile::open(path)?;
+        let entry = |key: &str| {
+            let problem = || file.problem(format!("metadata `{key}` is missing"));
+            file.metadata(key).ok_or_else(problem)
+        };
+        let format = file.metadata("format").unwrap_or("unknown");
+        if format != FORMAT {
+            let problem = format!("format is `{format}`, expected `{FORMAT}`: no token file");
+            return Err(file.problem(problem));
+        }
+        let number = |key: &str| {
+            let text = entry(key)?;
+            let problem = |_| file.problem(format!("metadata `{key}` is `{text}`, no number"));
+            text.parse::<usize>().map_err(problem)
+        };
+        let label_names = serde_json::from_str(entry("label_names")?)
+            .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
+        let pad_id = u32::try_from(number("pad_id")?)
+            .map_err(|_| file.problem("metadata `pad_id` is out of range".to_owned()))?;
+        let info = TokenInfo {
+            label_names,
+            pad_id,
+            vocab_size: number("vocab_size")?,
+            max_length: number("max_length")?,
+        };
+        let labels = file.handle::<i32>("labels", None)?;
+        let rows = file.slice(&labels).len();
+        let ids = file.handle::<i32>("ids", None)?;
+        let tokens = file.slice(&ids).len();
+        let types = match file.info("types") {
+            Some(_) => Some(file.handle::<u8>("types", Some(&[tokens]))?),
+            None => None,
+        };
+        let tokens = TokenFile {
+            offsets: file.handle("offsets", Some(&[rows + 1]))?,
+            id_offsets: file.handle("id_offsets", Some(&[rows + 1]))?,
+            id_bytes: file.handle("id_bytes", None)?,
+            longest: number("longest")?,
+            file,
+            ids,
+            types,
+            labels,
+            rows,
+            info,
+        };
+        tokens.check()?;
+        Ok(tokens)
+    }
+
+    fn check(&self) -> Result<(), StageError> {
+        let problem = |problem: &str| Err(self.file.problem(problem.to_owned()));
+        if !is_partition(self.all(&self.offsets), self.all(&self.ids).len()) {
+            return problem("tensor `offsets` does not divide `ids` into sequences");
+        }
+        if !is_partition(self.all(&self.id_offsets), self.all(&self.id_bytes).len()) {
+            return problem("tensor `id_offsets` does not divide `id_bytes` into ids");
+        }
+        let vocabulary = 0..i64::try_from(self.info.vocab_size).unwrap_or(i64::MAX);
+        if !self.all(&self.ids).iter().all(|id| vocabulary.contains(&i64::from(*id))) {
+            return problem("tensor `ids` has ids that the vocabulary has not");
+        }
+        let classes = self.info.label_names.len();
+        let named = |label: &i32| usize::try_from(*label).map_or(*label == -1, |l| l < classes);
+        if !self.all(&self.labels).iter().all(named) {
+            return problem("tensor `labels` has labels without a name");
+        }
+        let longest = self.all(&self.offsets).windows(2).map(|pair| pair[1] - pair[0]).max();
+        if longest.unwrap_or(0) != self.longest as i64 {
+            return problem("metadata `longest` is not the longest sequence's length");
+        }
+        let id_bytes = self.all(&self.id_bytes);
+        let bounds = self.all(&self.id_offsets).windows(2);
+        let mut ids = bounds.map(|pair| &id_bytes[pair[0] as usize..pair[1] as usize]);
+        if !ids.all(|id| std::str::from_utf8(id).is_ok()) {
+            return problem("tensor `id_bytes` has ids that are no UTF-8");
+        }
+        Ok(())
+    }
+
+    fn all<T: Element>(&self, handle: &Handle<T>) -> &[T] {
+        self.file.slice(handle)
+    }
+
+    fn part<T: Element>(&self, handle: &Handle<T>, offsets: &Handle<i64>, row: usize) -> &[T] {
+        let offsets = self.all(offsets);
+        &self.all(handle)[offsets[row] as usize..offsets[row + 1] as usize]
+    }
+
+    /// How many examples there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many tokens all examples have together.
+    pub fn tokens(&self) -> usize {
+        self.all(&self.ids).len()
+    }
+
+    /// The token ids of an example, special tokens included.
+    pub fn ids(&self, row: usize) -> &[i32] {
+        self.part(&self.ids, &self.offsets, row)
+    }
+
+    /// How many tokens an example has.
+    pub fn length(&self, row: usize) -> usize {
+        self.ids(row).len()
+    }
+
+    /// The token types of an example; `None` where all of the file are 0.
+    pub fn types(&self, row: usize) -> Option<&[u8]> {
+        self.types.as_ref().map(|types| self.part(types, &self.offsets, row))
+    }
+
+    /// The class of an example, if it has one.
+    pub fn label(&self, row: usize) -> Option<usize> {
+        usize::try_from(self.all(&self.labels)[row]).ok()
+    }
+
+    /// The example's id as the input has it.
+    pub fn id(&self, row: usize) -> &str {
+        // Checked when the file was opened.
+        std::str::from_utf8(self.part(&self.id_bytes, &self.id_offsets, row)).unwrap_or_default()
+    }
+
+    /// Label names by class index.
+    pub fn label_names(&self) -> &[String] {
+        &self.info.label_names
+    }
+
+    /// The id that batches are padded with.
+    pub fn pad_id(&self) -> u32 {
+        self.info.pad_id
+    }
+
+    /// Every id is below it.
+    pub fn vocab_size(&self) -> usize {
+        self.info.vocab_size
+    }
+
+    /// The longest example in tokens.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// What examples were truncated to.
+    pub fn max_length(&self) -> usize {
+        self.info.max_length
+    }
+}
+
+/// Whether offsets ascend from 0 to `length`.
+fn is_partition(offsets: &[i64], length: usize) -> bool {
+    offsets.first() == Some(&0)
+        && offsets.last().and_then(|last| usize::try_from(*last).ok()) == Some(length)
+        && offsets.is_sorted()
+}

@@ -1,0 +1,59 @@
+//! The tokenizer's folder, as `transformers` expects RoBERTa's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokenizers::{Model, Tokenizer};
+
+use super::learn::Settings;
+use crate::stage::error::StageError;
+use crate::stage::output::write_json;
+
+/// RoBERTa's roles and the tokens that play them.
+const ROLES: [(&str, &str); 7] = [
+    ("bos_token", "<s>"),
+    ("cls_token", "<s>"),
+    ("eos_token", "</s>"),
+    ("mask_token", "<mask>"),
+    ("pad_token", "<pad>"),
+    ("sep_token", "</s>"),
+    ("unk_token", "<unk>"),
+];
+
+/// Writes all files into a folder, which must exist.
+pub fn write(folder: &Path, tokenizer: &Tokenizer, settings: &Settings) -> Result<(), StageError> {
+    let unwritten = |error: tokenizers::Error| StageError::File {
+        path: folder.to_owned(),
+        problem: format!("writing the tokenizer failed: {error}"),
+    };
+    tokenizer.save(folder.join("tokenizer.json"), true).map_err(unwritten)?;
+    tokenizer.get_model().save(folder, None).map_err(unwritten)?;
+    let roles: BTreeMap<&str, Value> =
+        ROLES.iter().map(|(role, text)| (*role, json!(text))).collect();
+    let mut special = roles.clone();
+    let mask = json!({
+        "content": "<mask>", "lstrip": true, "normalized": false, "rstrip": false,
+        "single_word": false,
+    });
+    special.insert("mask_token", mask);
+    write_json(&folder.join("special_tokens_map.json"), &special)?;
+    let mut config = roles;
+    // By the number, as a text: these are read in any order.
+    let mut added = BTreeMap::new();
+    for token in settings.added_tokens() {
+        let id = tokenizer.token_to_id(&token.content).unwrap_or_default();
+        let flags = json!({
+            "content": token.content, "lstrip": token.lstrip, "normalized": token.normalized,
+            "rstrip": token.rstrip, "single_word": token.single_word, "special": token.special,
+        });
+        added.insert(id.to_string(), flags);
+    }
+    config.insert("added_tokens_decoder", json!(added));
+    config.insert("add_prefix_space", json!(settings.add_prefix_space));
+    config.insert("clean_up_tokenization_spaces", json!(false));
+    config.insert("errors", json!("replace"));
+    config.insert("tokenizer_class", json!("RobertaTokenizer"));
+    config.insert("trim_offsets", json!(true));
+    write_json(&folder.join("tokenizer_config.json"), &config)
+}

@@ -1,0 +1,10 @@
+//! What stages read and write: rows, labels, token tensors, lines, and randomness by address.
+
+pub mod corpus;
+pub mod example;
+pub mod labels;
+pub mod lines;
+pub mod nearest;
+pub mod prediction;
+pub mod random;
+pub mod tensors;
