@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use pipe::cli::Cli;
 use pipe::cli::exit::Exit;
-use pipe::console::usage_error_json;
 
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-            usage_error_json(&error.to_string());
+            pipe::cli::print_usage_error(&error.to_string());
         }
         error.exit()
     });
@@ -18,10 +17,7 @@ fn main() -> ExitCode {
     match cli.execute(&console) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            if wants_json {
-                console.error_json(&error);
-            }
-            console.error(&error);
+            error.print(&console, wants_json);
             Exit::of_error(&error).into()
         }
     }

@@ -11,13 +11,13 @@ use stages::Kind;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::linked::check_intact;
 use crate::cli::project::Project;
 use crate::cli::show::{self, ShowOptions};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::files::digest::Content;
 use crate::files::file_error::FileError;
-use crate::store::Store;
 use crate::store::record::Record;
 use crate::text::figures::{age, bytes, table};
 use crate::text::text::fit;
@@ -98,15 +98,6 @@ pub fn execute(
         }
     }
     Ok(Exit::Done)
-}
-
-/// Damaged bytes are not shown as if they were the result.
-pub(super) fn check_intact(store: &Store, content: Content) -> Result<(), Error> {
-    if store.is_intact(content) {
-        return Ok(());
-    }
-    let what = "it is damaged; `pipe cache verify --repair` puts it out of the way";
-    Err(FileError::found("reading", &store.object(content), what).into())
 }
 
 /// `finetune:model/config.json` as an artifact and a file in it.

@@ -6,8 +6,8 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::texts::{Text, TextFormat, read_texts};
-use stages::builtin::predict::text_classifier::TextClassifier;
 use stages::data::prediction::Prediction;
 
 use self::settings::{Settings, settings};

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::error::Error;
+use crate::console::Console;
 use crate::pipeline::{Location, PipelineError, Problem};
 
 /// One line.
@@ -24,7 +25,25 @@ struct EarlyError<'a> {
     problems: &'a [Problem],
 }
 
-pub fn json(error: &Error) -> String {
+impl Error {
+    /// Prints the error and its hint; as one JSON object on standard output as well, if that is
+    /// wanted.
+    pub fn print(&self, console: &Console, as_json: bool) {
+        if as_json {
+            // If nobody can be told, there is nobody to tell that.
+            let _ = console.data(&json(self));
+        }
+        match self {
+            // Each of its problems says `error:` itself, and points at its line.
+            Error::Pipeline(invalid @ PipelineError::Invalid { .. }) => {
+                console.problems(&invalid.to_string());
+            }
+            _ => console.error(&self.to_string(), self.hint().as_deref()),
+        }
+    }
+}
+
+fn json(error: &Error) -> String {
     let (message, hint, none): (_, _, &[Problem]) = (error.to_string(), error.hint(), &[]);
     let plain =
         |file, line| EarlyError { event: "error", message, hint, file, line, problems: none };

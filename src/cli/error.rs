@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cli::resources::ResourceError;
-use crate::cli::select::SelectError;
 use crate::executor::ExecutorError;
 use crate::files::file_error::FileError;
 use crate::init::InitError;
@@ -140,6 +139,33 @@ impl Error {
             | Error::Show(_)
             | Error::Output(_)
             | Error::Signals(_) => None,
+        }
+    }
+}
+
+/// Why a run cannot be about these stages.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    #[error("nothing between `--downstream {from}` and {to}: the one does not lead to the other")]
+    NothingBetween { from: String, to: String },
+    #[error("`--force={stage}`: that stage is not part of this run")]
+    NotSelected { stage: String },
+    #[error("stage `{stage}` is frozen, so it cannot be forced to run")]
+    Frozen { stage: String },
+    #[error("`--only {stage}` reads from `{maker}`, which is not up to date: {why}")]
+    NotUpToDate { stage: String, maker: String, why: String, first: Vec<String> },
+}
+
+impl SelectError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SelectError::NothingBetween { .. } => "`pipe graph` draws what reads from what".into(),
+            SelectError::NotSelected { stage } => format!("name `{stage}` as well"),
+            SelectError::Frozen { .. } => "take `frozen: true` out of the pipeline".into(),
+            SelectError::NotUpToDate { first, .. } => {
+                format!("first `pipe run {}`, or leave `--only` out", first.join(" "))
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::cli::cache::check_intact;
 use crate::cli::error::Error;
 use crate::files::digest::Content;
 use crate::files::file_error::FileError;
@@ -31,4 +30,13 @@ impl LinkedArtifact {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Damaged bytes are not shown as if they were the result.
+pub(super) fn check_intact(store: &Store, content: Content) -> Result<(), Error> {
+    if store.is_intact(content) {
+        return Ok(());
+    }
+    let what = "it is damaged; `pipe cache verify --repair` puts it out of the way";
+    Err(FileError::found("reading", &store.object(content), what).into())
 }

@@ -46,6 +46,13 @@ use crate::console::{Console, When};
 use crate::files::file_error::FileError;
 use crate::pipeline::Overrides;
 
+/// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
+pub fn print_usage_error(message: &str) {
+    let console = Console::new(When::Never, false, false);
+    // If nobody can be told, there is nobody to tell that.
+    let _ = console.data(&early_error::usage_json(message));
+}
+
 /// A declarative build tool for fine-tuned text classifiers.
 ///
 /// One YAML file declares the stages; `pipe run` runs those whose result is not in the store

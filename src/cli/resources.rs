@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::pipeline::GPU;
 use crate::pipeline::Pipeline;
-use crate::run::units::{GPU, VISIBLE_DEVICES};
+use crate::run::units::VISIBLE_DEVICES;
 use crate::text::suggest::nearest;
 
 /// Why the stages cannot have what they want.

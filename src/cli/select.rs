@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use crate::cli::error::Error;
+use crate::cli::error::{Error, SelectError};
 use crate::cli::project::Project;
 use crate::pipeline::Pipeline;
 use crate::plan::graph::Graph;
+use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan};
 
 /// How the user names stages.
@@ -48,33 +49,6 @@ pub struct Selection {
     pub forced: BTreeSet<String>,
     pub only: Option<BTreeSet<String>>,
     pub overwrite_published: bool,
-}
-
-/// Why a run cannot be about these stages.
-#[derive(Debug, thiserror::Error)]
-pub enum SelectError {
-    #[error("nothing between `--downstream {from}` and {to}: the one does not lead to the other")]
-    NothingBetween { from: String, to: String },
-    #[error("`--force={stage}`: that stage is not part of this run")]
-    NotSelected { stage: String },
-    #[error("stage `{stage}` is frozen, so it cannot be forced to run")]
-    Frozen { stage: String },
-    #[error("`--only {stage}` reads from `{maker}`, which is not up to date: {why}")]
-    NotUpToDate { stage: String, maker: String, why: String, first: Vec<String> },
-}
-
-impl SelectError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            SelectError::NothingBetween { .. } => "`pipe graph` draws what reads from what".into(),
-            SelectError::NotSelected { stage } => format!("name `{stage}` as well"),
-            SelectError::Frozen { .. } => "take `frozen: true` out of the pipeline".into(),
-            SelectError::NotUpToDate { first, .. } => {
-                format!("first `pipe run {}`, or leave `--only` out", first.join(" "))
-            }
-        }
-    }
 }
 
 impl SelectOptions {
@@ -177,7 +151,7 @@ pub fn check_only(
     Err(SelectError::NotUpToDate {
         stage: stage.clone(),
         maker: name(planned.stage).to_owned(),
-        why: crate::console::sentence(planned),
+        why: stage_sentence(planned),
         first: read.iter().map(|(_, planned)| name(planned.stage).to_owned()).collect(),
     })
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
-use crate::cli::cache::check_intact;
 use crate::cli::carry_out::{binary, device};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::linked::check_intact;
 use crate::cli::project::{Project, use_store};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;

@@ -34,10 +34,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
             Ok(Exit::Interrupted) => return Ok(Exit::Interrupted),
             Ok(_) => {}
             Err(error) => {
-                if options.carry_out.json {
-                    console.error_json(&error);
-                }
-                console.error(&error);
+                error.print(console, options.carry_out.json);
             }
         }
         console.note("watching for changes; Ctrl-C ends it");

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::console::plan_view::sentence;
 use crate::console::style::{Palette, paint};
 use crate::pipeline::{Stage, input_and_entry};
 use crate::plan::folder_change::FolderChange;
 use crate::plan::reason::{Change, Reason, origin};
+use crate::plan::sentence::sentence;
 use crate::plan::{Decision, Frozen, PlannedStage};
 use crate::run::continuation;
 use crate::store::Store;

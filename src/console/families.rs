@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::console::plan_view::stage_sentence;
 use crate::pipeline::Pipeline;
+use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan, PlannedStage};
 use crate::text::figures::{grouped, seconds};
 use crate::text::variants::{family, label};

@@ -22,7 +22,6 @@ mod why_row_view;
 use std::io::{self, IsTerminal, Write};
 
 pub use live::Progress;
-pub use plan_view::stage_sentence as sentence;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
@@ -32,14 +31,13 @@ use stages::builtin::ingest::texts::Text;
 #[cfg(feature = "model")]
 use stages::data::prediction::Prediction;
 
-use crate::cli::error::Error;
 use crate::executor::slurm::graph::SubmittedJob;
 use crate::maintenance::check::Checked;
 use crate::maintenance::doctor::Finding;
 use crate::maintenance::gc::Report;
 use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
-use crate::pipeline::{Pipeline, PipelineError, Stage};
+use crate::pipeline::{Pipeline, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::remote::carried::Carried;
 use crate::results::compare::Verified;
@@ -87,22 +85,17 @@ impl Console {
         ignore_gone_reader(copied.and_then(|()| out.flush()))
     }
 
-    /// Says why the program ends.
-    pub fn error(&self, error: &Error) {
-        if let Error::Pipeline(invalid @ PipelineError::Invalid { .. }) = error {
-            // Each of its problems says `error:` itself, and points at its line.
-            return talk(&invalid.to_string());
-        }
-        talk(&format!("{} {error}", paint(self.err.bad, "error:")));
-        if let Some(hint) = error.hint() {
+    /// Says why the program ends, and what to do about it.
+    pub fn error(&self, message: &str, hint: Option<&str>) {
+        talk(&format!("{} {message}", paint(self.err.bad, "error:")));
+        if let Some(hint) = hint {
             talk(&format!("{} {hint}", paint(self.err.dim, "hint:")));
         }
     }
 
-    /// As [`Console::error`], for a program.
-    pub fn error_json(&self, error: &Error) {
-        // If nobody can be told, there is nobody to tell that.
-        let _ = self.data(&crate::cli::early_error::json(error));
+    /// Prints a message that marks its own parts, such as the problems of a pipeline file.
+    pub fn problems(&self, text: &str) {
+        talk(text);
     }
 
     /// What was put into a scheduler's queue.
@@ -322,11 +315,6 @@ impl Console {
         let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
         RunView::new(self.err, self.quiet, self.verbose, live, json)
     }
-}
-
-/// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
-pub fn usage_error_json(message: &str) {
-    let _ = io::stdout().lock().write_all(crate::cli::early_error::usage_json(message).as_bytes());
 }
 
 fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {

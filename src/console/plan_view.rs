@@ -8,7 +8,8 @@ use crate::console::families::lines;
 use crate::console::style::{Palette, paint};
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::reason::Reason;
-use crate::plan::{Decision, Frozen, Plan, PlannedStage};
+use crate::plan::sentence::stage_sentence;
+use crate::plan::{Decision, Plan, PlannedStage};
 use crate::store::key::Key;
 use crate::text::figures::{WIDTH, count, seconds};
 use crate::text::text::{columns, fit};
@@ -86,31 +87,6 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
     };
     // Names, numbers and reasons always serialize.
     serde_json::to_string(&line).unwrap_or_default() + "\n"
-}
-
-/// What a stage comes to, in words.
-pub fn stage_sentence(planned: &PlannedStage) -> String {
-    match &planned.frozen {
-        Some(Frozen { differs: Some(reason) }) => format!("frozen, though {reason}"),
-        Some(Frozen { differs: None }) => "frozen".to_owned(),
-        None => sentence(&planned.decision),
-    }
-}
-
-/// The same of one that is not frozen.
-pub fn sentence(decision: &Decision) -> String {
-    match decision {
-        Decision::Hit(_) => "up to date".to_owned(),
-        Decision::Run { reason, .. } => reason.to_string(),
-        Decision::Wait(wait) => {
-            let for_whom: Vec<&str> =
-                wait.stages.iter().chain(&wait.downloads).map(String::as_str).collect();
-            match &wait.certain {
-                Some(reason) => format!("after {}: {reason}", names(&for_whom)),
-                None => format!("waits for {}, may be cut off", names(&for_whom)),
-            }
-        }
-    }
 }
 
 /// The plan as a table. Of a stage with `fold_from` variants or more there is one line.

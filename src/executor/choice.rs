@@ -7,9 +7,9 @@ use crate::executor::local::Local;
 use crate::executor::slurm::attached::Attached;
 use crate::executor::slurm::detached::Detached;
 use crate::executor::{Executor, ExecutorError, Process, Task};
+use crate::pipeline::GPU;
 use crate::pipeline::{ExecutorName, Pipeline};
 use crate::remote::Remote;
-use crate::run::units::GPU;
 use crate::store::Store;
 use crate::store::key::Key;
 

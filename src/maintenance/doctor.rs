@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::maintenance::gc::inventory::{entries, object_files};
-use crate::pipeline::remote_settings::{Config, Place};
+use crate::pipeline::remote_settings::{Config, RemotePlace};
 use crate::remote::Remote;
 use crate::sources::HubSettings;
 use crate::store::Store;
@@ -192,7 +192,7 @@ pub fn remote(config: &Config, name: &str, offline: bool) -> Finding {
     };
     let (place, trust) = (settings.place.to_string(), settings.trust.name());
     let signed = if settings.secret.is_some() { ", signed" } else { "" };
-    if offline && !matches!(settings.place, Place::Folder(_)) {
+    if offline && !matches!(settings.place, RemotePlace::Folder(_)) {
         return finding(State::Note, format!("{place} is not asked: offline"));
     }
     let looked = Remote::open(settings)

@@ -11,6 +11,9 @@ use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::request::{self, ExecutorName, REQUEST_KEYS, Request};
 
+/// The resource whose units are the GPUs that CUDA counts from 0.
+pub const GPU: &str = "gpu";
+
 /// The keys of a stage that are read here.
 pub(super) const KEYS: [&str; 6] =
     ["frozen", "always", "retries", "timeout", "resources", "executor"];

@@ -38,7 +38,7 @@ use serde_json::Value;
 use stages::Kind;
 
 pub use document::{STAGE_KEYS, TOP_KEYS};
-pub use handling::Handling;
+pub use handling::{GPU, Handling};
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
 pub use request::{ExecutorName, REQUEST_KEYS, Request, Transfer};
@@ -189,7 +189,7 @@ impl Pipeline {
         overrides: &Overrides,
         registry: &[&dyn stages::Stage],
     ) -> Result<Pipeline, PipelineError> {
-        let place = Place::of(file)?;
+        let place = FileText::of(file)?;
         let mut problems = Problems::new(&place.text, overrides, &[]);
         let document = Document::read(&place.text, &mut problems);
         Ok(resolve(document, &[], overrides, &place, registry, problems)?.pipeline)
@@ -211,20 +211,20 @@ impl Pipeline {
 }
 
 /// A file's text, and where it lies.
-struct Place {
+struct FileText {
     file: PathBuf,
     absolute: PathBuf,
     root: PathBuf,
     text: String,
 }
 
-impl Place {
-    fn of(file: &Path) -> Result<Place, PipelineError> {
+impl FileText {
+    fn of(file: &Path) -> Result<FileText, PipelineError> {
         let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
         let absolute = std::path::absolute(file).map_err(unreadable)?;
         let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Place { file: file.to_owned(), absolute, root, text })
+        Ok(FileText { file: file.to_owned(), absolute, root, text })
     }
 }
 
@@ -239,11 +239,11 @@ fn resolve(
     mut document: Document,
     combination: &[Assignment],
     overrides: &Overrides,
-    place: &Place,
+    place: &FileText,
     registry: &[&dyn stages::Stage],
     mut problems: Problems,
 ) -> Result<Resolved, PipelineError> {
-    let Place { file, absolute, root, .. } = place;
+    let FileText { file, absolute, root, .. } = place;
     let profiles = document.profiles.iter().map(|profile| profile.name.clone()).collect();
     let for_variants =
         overrides::apply(&mut document, combination, overrides, registry, &mut problems);

@@ -8,19 +8,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::remote::{RemoteError, Trouble};
-use crate::text::suggest::nearest;
-
 /// The variable with the secret that signs records, where no file says it.
 pub const SECRET_VARIABLE: &str = "PIPE_REMOTE_SECRET";
-
-/// How long nothing may come before a remote is given up, where it does not say.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One remote as it was written; what is not said is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declared {
-    pub place: Option<Place>,
+    pub place: Option<RemotePlace>,
     pub endpoint: Option<String>,
     pub region: Option<String>,
     pub trust: Option<Trust>,
@@ -42,7 +36,7 @@ pub struct Config {
 
 /// Where a remote is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RemotePlace {
     Folder(PathBuf),
     S3 {
         bucket: String,
@@ -68,44 +62,30 @@ pub enum Trust {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
-/// A remote with everything filled in.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub name: String,
-    pub place: Place,
-    pub endpoint: Option<String>,
-    pub region: Option<String>,
-    pub trust: Trust,
-    pub timeout: Duration,
-    /// Key, secret, token.
-    pub credentials: Option<(Secret, Secret, Option<Secret>)>,
-    pub secret: Option<Secret>,
-}
-
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("(secret)")
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RemotePlace {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Place::Folder(folder) => write!(out, "{}", folder.display()),
-            Place::S3 { bucket, prefix } if prefix.is_empty() => write!(out, "s3://{bucket}"),
-            Place::S3 { bucket, prefix } => write!(out, "s3://{bucket}/{prefix}"),
-            Place::Http { url } => out.write_str(url),
+            RemotePlace::Folder(folder) => write!(out, "{}", folder.display()),
+            RemotePlace::S3 { bucket, prefix } if prefix.is_empty() => write!(out, "s3://{bucket}"),
+            RemotePlace::S3 { bucket, prefix } => write!(out, "s3://{bucket}/{prefix}"),
+            RemotePlace::Http { url } => out.write_str(url),
         }
     }
 }
 
-impl Place {
+impl RemotePlace {
     /// Reads a `url:`. A folder is a path, from `root` on if it is relative, or `file:…`.
     ///
     /// # Errors
     ///
     /// What is wrong with it, to follow "it".
-    pub fn parse(url: &str, root: Option<&Path>) -> Result<Place, &'static str> {
+    pub fn parse(url: &str, root: Option<&Path>) -> Result<RemotePlace, &'static str> {
         if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             if bucket.is_empty() || bucket.contains('@') {
@@ -115,14 +95,14 @@ impl Place {
             if prefix.split('/').any(|part| matches!(part, "." | "..")) {
                 return Err("has a `.` or `..` in its prefix");
             }
-            return Ok(Place::S3 { bucket: bucket.to_owned(), prefix });
+            return Ok(RemotePlace::S3 { bucket: bucket.to_owned(), prefix });
         }
         if url.starts_with("http://") || url.starts_with("https://") {
             let rest = url.split_once("://").map_or("", |(_, rest)| rest);
             if rest.split('/').next().is_none_or(str::is_empty) {
                 return Err("names no server");
             }
-            return Ok(Place::Http { url: url.trim_end_matches('/').to_owned() });
+            return Ok(RemotePlace::Http { url: url.trim_end_matches('/').to_owned() });
         }
         let path = url.strip_prefix("file://").or(url.strip_prefix("file:")).unwrap_or(url);
         if path.is_empty() {
@@ -134,11 +114,11 @@ impl Place {
         if let Some(below) = path.strip_prefix("~/") {
             let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
             let home = home.ok_or("begins with `~`, and HOME is not set")?;
-            return Ok(Place::Folder(PathBuf::from(home).join(below)));
+            return Ok(RemotePlace::Folder(PathBuf::from(home).join(below)));
         }
         match (Path::new(path).is_absolute(), root) {
-            (true, _) => Ok(Place::Folder(PathBuf::from(path))),
-            (false, Some(root)) => Ok(Place::Folder(root.join(path))),
+            (true, _) => Ok(RemotePlace::Folder(PathBuf::from(path))),
+            (false, Some(root)) => Ok(RemotePlace::Folder(root.join(path))),
             (false, None) => Err("is a relative path, and this file belongs to no project"),
         }
     }
@@ -205,87 +185,5 @@ impl Config {
             self.remotes.insert(name, both);
         }
         Config { default: above.default.or(self.default), ..self }
-    }
-
-    /// The remote that is meant: the one named, else the default, else the only one.
-    pub fn pick(&self, named: Option<&str>) -> Result<Settings, RemoteError> {
-        let known = || self.remotes.keys().cloned().collect::<Vec<_>>();
-        let only = match self.remotes.len() {
-            1 => self.remotes.keys().next().map(String::as_str),
-            _ => None,
-        };
-        let name = named.or(self.default.as_deref()).or(only);
-        let name = name.ok_or_else(|| RemoteError::NotNamed { known: known() })?;
-        let Some(declared) = self.remotes.get(name) else {
-            let near = nearest(name, self.remotes.keys().map(String::as_str)).map(str::to_owned);
-            return Err(RemoteError::Unknown {
-                name: name.to_owned(),
-                nearest: near,
-                known: known(),
-            });
-        };
-        fill(name, declared, |variable| std::env::var(variable).ok())
-    }
-}
-
-/// Fills in what is not said, from the environment and by default.
-fn fill(
-    name: &str,
-    declared: &Declared,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Settings, RemoteError> {
-    let declared = declared.clone();
-    let name = name.to_owned();
-    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let secret_in = |name: &str| variable(name).map(Secret);
-    let Some(place) = declared.place else { return Err(RemoteError::NoUrl { name }) };
-    let wrong =
-        |problem: &str| RemoteError::Settings { name: name.clone(), problem: problem.to_owned() };
-    let credentials = match (declared.access_key_id, declared.secret_access_key) {
-        (Some(key), Some(secret)) => Some((key, secret, declared.session_token)),
-        (None, None) => secret_in("AWS_ACCESS_KEY_ID")
-            .zip(secret_in("AWS_SECRET_ACCESS_KEY"))
-            .map(|(key, secret)| (key, secret, secret_in("AWS_SESSION_TOKEN"))),
-        _ => {
-            return Err(wrong(
-                "`access_key_id` and `secret_access_key` go together, and one is missing",
-            ));
-        }
-    };
-    let trust = match (&place, declared.trust) {
-        (Place::Http { .. }, None) => Trust::Pull,
-        (Place::Http { .. }, Some(trust)) if trust.pushes() => {
-            return Err(wrong("it is a web server, which can only be read: `trust: pull`"));
-        }
-        (_, trust) => trust.unwrap_or(Trust::Both),
-    };
-    Ok(Settings {
-        place,
-        endpoint: declared.endpoint,
-        region: declared.region,
-        trust,
-        timeout: declared.timeout.unwrap_or(PATIENCE),
-        credentials,
-        secret: declared.secret.or_else(|| secret_in(SECRET_VARIABLE)),
-        name,
-    })
-}
-
-impl Settings {
-    /// Refuses what `trust:` does not allow.
-    pub fn check(&self, allowed: fn(Trust) -> bool) -> Result<(), RemoteError> {
-        match allowed(self.trust) {
-            true => Ok(()),
-            false => {
-                Err(RemoteError::NotTrusted { name: self.name.clone(), trust: self.trust.name() })
-            }
-        }
-    }
-
-    /// A call's trouble as the end of a command.
-    pub fn error(&self, trouble: Trouble) -> RemoteError {
-        let is_s3 = matches!(self.place, Place::S3 { .. });
-        let without_credentials = is_s3 && self.credentials.is_none() && trouble.is_of_remote();
-        RemoteError::Trouble { name: self.name.clone(), trouble, without_credentials }
     }
 }

@@ -14,7 +14,7 @@ use super::node::{Content, Entry, Node};
 use super::problem::Problems;
 use super::{Overrides, PipelineError};
 use crate::pipeline::remote_settings::{
-    Config, Declared, Place, SECRET_VARIABLE, Secret, Trust, config_file,
+    Config, Declared, RemotePlace, SECRET_VARIABLE, Secret, Trust, config_file,
 };
 
 /// The keys of a remote in the project.
@@ -180,7 +180,7 @@ fn read_entry(
     let secret = Some(Secret(text.to_owned()));
     match key.as_str() {
         "url" => remote.place = place(value, name, root, problems),
-        "endpoint" if Place::has_password(text) => refuse_password(value, name, problems),
+        "endpoint" if RemotePlace::has_password(text) => refuse_password(value, name, problems),
         "endpoint" if !text.starts_with("http://") && !text.starts_with("https://") => {
             let message = format!("`endpoint` of remote `{name}` is no address");
             problems.with(value, message).help("it begins with `https://`".to_owned());
@@ -210,13 +210,18 @@ fn read_entry(
     }
 }
 
-fn place(value: &Node, name: &str, root: Option<&Path>, problems: &mut Problems) -> Option<Place> {
+fn place(
+    value: &Node,
+    name: &str,
+    root: Option<&Path>,
+    problems: &mut Problems,
+) -> Option<RemotePlace> {
     let url = value.as_text().unwrap_or_default();
-    if Place::has_password(url) {
+    if RemotePlace::has_password(url) {
         refuse_password(value, name, problems);
         return None;
     }
-    match Place::parse(url, root) {
+    match RemotePlace::parse(url, root) {
         Ok(place) => Some(place),
         Err(problem) => {
             problems.with(value, format!("the URL of remote `{name}` {problem}"));

@@ -26,7 +26,7 @@ use super::node::{Content, Entry, Node};
 use super::overrides;
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::{Overrides, Pipeline, PipelineError, Place, Resolved, resolve};
+use super::{FileText, Overrides, Pipeline, PipelineError, Resolved, resolve};
 use crate::text::variants::matches;
 
 /// More combinations than this are a slip of the pen.
@@ -140,7 +140,7 @@ fn assign(combination: &mut Combination, value: Assignment) {
 ///
 /// As [`Pipeline::load`], as far as the sweeps are concerned.
 pub fn read(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
-    let place = Place::of(file)?;
+    let place = FileText::of(file)?;
     let registry = stages::all();
     let mut problems = Problems::new(&place.text, overrides, &[]);
     let mut document = Document::read(&place.text, &mut problems);
@@ -166,7 +166,7 @@ pub fn load_combinations(
     keys: &[String],
     arguments: &[String],
 ) -> Result<Vec<Loaded>, PipelineError> {
-    let place = Place::of(file)?;
+    let place = FileText::of(file)?;
     let registry = stages::all();
     let mut problems = Problems::new(&place.text, overrides, arguments);
     let document = Document::read(&place.text, &mut problems);

@@ -1,21 +1,12 @@
 //! The earlier records of a stage, for [`crate::plan::reason`] and for what a stage may take. Variants
-//! of one stage share their history: a new value is compared with the values before. What they
-//! share is read once per process; with 1,000 variants it would be read 1,000 times.
+//! of one stage share their history: a new value is compared with the values before.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::pipeline::Stage;
 use crate::store::Store;
 use crate::store::record::Record;
 use crate::text::variants::family;
-
-/// How many of a family's records are kept in memory.
-const KEPT: usize = 64;
-
-/// What has been read, by the name before `@`.
-#[derive(Debug, Default)]
-pub struct Families(Mutex<BTreeMap<String, Arc<Vec<Record>>>>);
 
 impl Store {
     /// The records that hold a stage's own results, newest first: variants share their history,
@@ -34,12 +25,6 @@ impl Store {
         if family == stage.name {
             return Arc::new(self.records_of_stage(family, limit));
         }
-        let mut known = self.families.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(records) = known.get(family) {
-            return records.clone();
-        }
-        let records = Arc::new(self.records_of_stage(family, KEPT));
-        known.insert(family.to_owned(), records.clone());
-        records
+        self.records_of_family(family)
     }
 }

@@ -5,8 +5,10 @@
 pub mod folder_change;
 pub mod graph;
 pub mod history;
+mod key_of;
 pub mod listing;
 pub mod reason;
+pub mod sentence;
 pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};

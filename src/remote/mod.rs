@@ -28,6 +28,7 @@ mod parcels;
 mod partial;
 pub mod pull;
 pub mod push;
+pub mod settings;
 mod sign;
 
 use std::collections::BTreeSet;
@@ -38,7 +39,8 @@ use crate::files::digest::{Content, Digest};
 use crate::store::Store;
 use crate::store::key::Key;
 
-use crate::pipeline::remote_settings::{Place, Settings};
+use crate::pipeline::remote_settings::RemotePlace;
+use crate::remote::settings::RemoteSettings;
 pub use error::{RemoteError, Trouble};
 
 /// How bytes move to and from one remote. Names are relative, with `/` between their parts. Every
@@ -90,7 +92,7 @@ pub type Meter<'a> = dyn Fn(u64) -> Result<(), Trouble> + Sync + 'a;
 
 /// A remote that can be asked.
 pub struct Remote {
-    pub settings: Settings,
+    pub settings: RemoteSettings,
     bucket: Box<dyn Bucket>,
     /// Objects whose bytes turned out to be wrong: uploaded again though something is there.
     damaged: Mutex<BTreeSet<String>>,
@@ -98,13 +100,15 @@ pub struct Remote {
 
 impl Remote {
     /// Nothing is asked yet.
-    pub fn open(settings: Settings) -> Result<Remote, RemoteError> {
+    pub fn open(settings: RemoteSettings) -> Result<Remote, RemoteError> {
         let bucket: Box<dyn Bucket> = match &settings.place {
-            Place::Folder(folder) => Box::new(folder::Folder::new(folder, settings.timeout)),
+            RemotePlace::Folder(folder) => Box::new(folder::Folder::new(folder, settings.timeout)),
             #[cfg(feature = "remotes")]
-            Place::S3 { .. } | Place::Http { .. } => Box::new(object::Objects::open(&settings)?),
+            RemotePlace::S3 { .. } | RemotePlace::Http { .. } => {
+                Box::new(object::Objects::open(&settings)?)
+            }
             #[cfg(not(feature = "remotes"))]
-            Place::S3 { .. } | Place::Http { .. } => {
+            RemotePlace::S3 { .. } | RemotePlace::Http { .. } => {
                 return Err(RemoteError::NotBuiltIn { name: settings.name });
             }
         };

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stages::builtin::tokenize::TokenFile;
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
+use stages::data::token_file::TokenFile;
 use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 

@@ -12,10 +12,9 @@ use std::sync::mpsc::Sender;
 
 use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
+use crate::pipeline::GPU;
 use crate::run::Message;
 
-/// The resource whose units are the GPUs that CUDA counts from 0.
-pub const GPU: &str = "gpu";
 /// The variable by which CUDA is told which GPUs there are.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::digest::{Content, Digest, NotADigest};
-use crate::pipeline::{Action, Stage};
 
 /// BLAKE3 of [`KeyFields`] in canonical form.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,24 +48,6 @@ impl ActionField {
 }
 
 impl KeyFields {
-    /// The fields of a stage whose inputs hold `inputs`. The environment is this process's.
-    pub fn of(stage: &Stage, inputs: BTreeMap<String, Content>) -> KeyFields {
-        let action = match &stage.action {
-            Action::Builtin { name, version } => {
-                ActionField::Builtin { name: name.clone(), version: *version }
-            }
-            Action::Command { text } => ActionField::Command { text: text.clone() },
-        };
-        KeyFields {
-            action,
-            params: stage.params.clone(),
-            inputs,
-            outputs: stage.outputs.iter().map(|output| output.name.clone()).collect(),
-            env: stage.env.iter().map(|name| (name.clone(), variable(name))).collect(),
-            salt: stage.salt.clone(),
-        }
-    }
-
     /// The hash of [`KeyFields::canonical`].
     pub fn key(&self) -> Key {
         Key(Digest::of_bytes(self.canonical().as_bytes()))
@@ -161,17 +142,6 @@ fn write_canonical(value: &Value, text: &mut String) {
         }
         scalar => text.push_str(&scalar.to_string()),
     }
-}
-
-/// The value of an environment variable; bytes that are not UTF-8 are written as escapes, so
-/// that two values never look the same.
-fn variable(name: &str) -> Option<String> {
-    let value = std::env::var_os(name)?;
-    Some(
-        value
-            .into_string()
-            .unwrap_or_else(|bytes| format!("bytes {}", bytes.as_encoded_bytes().escape_ascii())),
-    )
 }
 
 impl Key {

@@ -22,6 +22,7 @@
 //! cache/tmp/                       what is not finished
 //! ```
 
+mod families;
 pub mod in_use;
 pub mod index;
 pub mod intact;
@@ -43,7 +44,7 @@ use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
-use crate::plan::history::Families;
+use crate::store::families::Families;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, Record};
 
@@ -51,7 +52,7 @@ use crate::store::record::{Artifact, Record};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    pub(crate) families: Arc<Families>,
+    families: Arc<Families>,
 }
 
 impl Store {
@@ -227,6 +228,13 @@ impl Store {
         mark()
             .and_then(|file| disk::set_modified(&file, std::time::SystemTime::now(), &marker))
             .map_err(FileError::at("writing", &marker))
+    }
+
+    /// The newest records of a stage and its variants, newest first; read once per process.
+    pub fn records_of_family(&self, family: &str) -> Arc<Vec<Record>> {
+        /// How many of them are kept in memory.
+        const KEPT: usize = 64;
+        self.families.records(family, || self.records_of_stage(family, KEPT))
     }
 
     /// The records that a stage of this name has had, newest first, at most `limit`.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use stages::Params;
+use stages::builtin::classify::{TextClassifier, TokenWeight};
 use stages::builtin::ingest::texts::Text;
-use stages::builtin::predict::text_classifier::{TextClassifier, TokenWeight};
 
 use crate::cli::linked::LinkedArtifact;
 use crate::report::data::{Example, Run, Span};
@@ -114,7 +114,7 @@ fn marked(text: &str, weights: &[TokenWeight]) -> Vec<Span> {
 
 #[cfg(test)]
 mod tests {
-    use stages::builtin::predict::text_classifier::TokenWeight;
+    use stages::builtin::classify::TokenWeight;
 
     use super::marked;
 

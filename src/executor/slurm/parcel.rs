@@ -24,7 +24,8 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
-use crate::pipeline::remote_settings::{Config, Declared, Place, Settings};
+use crate::pipeline::remote_settings::{Config, Declared, RemotePlace};
+use crate::remote::settings::RemoteSettings;
 use crate::remote::{Remote, RemoteError, Trouble};
 use crate::store::Store;
 use crate::store::key::Key;
@@ -70,7 +71,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    pub fn of(settings: &Settings) -> Spec {
+    pub fn of(settings: &RemoteSettings) -> Spec {
         Spec {
             name: settings.name.clone(),
             url: settings.place.to_string(),
@@ -92,10 +93,11 @@ impl Spec {
 
     /// The remote, with what the user's own file on this machine adds.
     pub fn open(&self, own: Config) -> Result<Remote, RemoteError> {
-        let place = Place::parse(&self.url, None).map_err(|problem| RemoteError::Settings {
-            name: self.name.clone(),
-            problem: format!("its `url` {problem}"),
-        })?;
+        let place =
+            RemotePlace::parse(&self.url, None).map_err(|problem| RemoteError::Settings {
+                name: self.name.clone(),
+                problem: format!("its `url` {problem}"),
+            })?;
         let declared = Declared {
             place: Some(place),
             endpoint: self.endpoint.clone(),

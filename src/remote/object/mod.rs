@@ -33,7 +33,8 @@ use upload::Source;
 
 use crate::files::digest::Digest;
 use crate::files::file_error::FileError;
-use crate::pipeline::remote_settings::{Place, Settings};
+use crate::pipeline::remote_settings::RemotePlace;
+use crate::remote::settings::RemoteSettings;
 use crate::remote::{Bucket, Meter, RemoteError, Taker, Trouble};
 
 /// The bytes of a part; S3 wants 5 MiB at least.
@@ -68,9 +69,9 @@ pub struct Objects {
 }
 
 impl Objects {
-    pub fn open(settings: &Settings) -> Result<Objects, RemoteError> {
+    pub fn open(settings: &RemoteSettings) -> Result<Objects, RemoteError> {
         let wrong =
-            |problem: String| RemoteError::Settings { name: settings.name.clone(), problem };
+            |problem: String| RemoteError::RemoteSettings { name: settings.name.clone(), problem };
         // There may be one already; it is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let timeout = settings.timeout;
@@ -89,7 +90,7 @@ impl Objects {
             .with_connect_timeout(timeout);
         type Stores = (Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>);
         let (stores, prefix): (Stores, String) = match &settings.place {
-            Place::S3 { bucket, prefix } => {
+            RemotePlace::S3 { bucket, prefix } => {
                 let mut builder = AmazonS3Builder::from_env()
                     .with_bucket_name(bucket)
                     .with_client_options(client)
@@ -110,13 +111,13 @@ impl Objects {
                 let store = Arc::new(store);
                 ((Arc::clone(&store) as _, Some(store)), prefix.clone())
             }
-            Place::Http { url } => {
+            RemotePlace::Http { url } => {
                 let builder = HttpBuilder::new().with_url(url).with_client_options(client);
                 let store = builder.with_retry(retry).build();
                 let store = Arc::new(store.map_err(|error| wrong(in_words(&error)))?);
                 ((store, None), String::new())
             }
-            Place::Folder(_) => return Err(wrong("it is a folder".to_owned())),
+            RemotePlace::Folder(_) => return Err(wrong("it is a folder".to_owned())),
         };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| wrong(error.to_string()))?;

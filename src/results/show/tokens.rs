@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use stages::StageError;
-use stages::builtin::tokenize::TokenFile;
+use stages::data::token_file::TokenFile;
 use stages::text::TextTokenizer;
 
 use super::ShowOptions;

@@ -1,6 +1,8 @@
 //! The built-in stages, a folder each.
 
 pub mod baseline;
+#[cfg(feature = "model")]
+pub mod classify;
 pub mod ensemble;
 pub mod finetune;
 pub mod ingest;

@@ -8,3 +8,4 @@ pub mod nearest;
 pub mod prediction;
 pub mod random;
 pub mod tensors;
+pub mod token_file;

@@ -2,14 +2,9 @@
 //! Read off the tokenizer once; then sequences are put together from plain ids, so that the
 //! truncation can be ours.
 
-use tokenizers::tokenizer::{Encoding, Token, Tokenizer};
+use crate::data::token_file::Sequence;
 
-/// The ids of a sequence with its special tokens, and the token type of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sequence {
-    pub ids: Vec<u32>,
-    pub types: Vec<u8>,
-}
+use tokenizers::tokenizer::{Encoding, Token, Tokenizer};
 
 /// The special tokens around one text and around two, in order, each with its token type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,11 +108,4 @@ fn fill(slots: &[Slot], first: &[u32], second: &[u32]) -> Sequence {
         }
     }
     sequence
-}
-
-impl Sequence {
-    fn push(&mut self, ids: &[u32], kind: u8) {
-        self.ids.extend_from_slice(ids);
-        self.types.resize(self.ids.len(), kind);
-    }
 }

@@ -13,7 +13,7 @@ mod tokenizer;
 mod tweet_words;
 mod tweets;
 
-pub use layout::{Layout, Sequence};
+pub use layout::Layout;
 pub use open::tokenizer_files;
 pub use tokenizer::{SpecialIds, TextTokenizer};
 pub use tweets::TweetNormalizer;

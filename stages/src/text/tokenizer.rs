@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::layout::{Layout, Sequence};
+use super::layout::Layout;
 use super::open::{Backend, open};
+use crate::data::token_file::Sequence;
 use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 

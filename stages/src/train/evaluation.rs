@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::order::evaluation_batches;
-use crate::builtin::tokenize::TokenFile;
+use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;

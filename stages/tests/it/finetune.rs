@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use stages::builtin::tokenize::{TokenInfo, TokenWriter};
-use stages::text::Sequence;
+use stages::data::token_file::Sequence;
+use stages::data::token_file::{TokenInfo, TokenWriter};
 use tempfile::TempDir;
 
 use crate::harness::{Done, Run};

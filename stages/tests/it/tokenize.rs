@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stages::builtin::tokenize::{TokenFile, Tokenize};
+use stages::builtin::tokenize::Tokenize;
+use stages::data::token_file::TokenFile;
 use stages::{Context, Events, Manifest, Params, Stage, StageError};
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::builtin::tokenize::TokenFile;
+use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::{ModelConfig, Pooling};

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::deciding::Deciding;
-use crate::builtin::tokenize::TokenFile;
 use crate::data::prediction::PredictionWriter;
+use crate::data::token_file::TokenFile;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::device;

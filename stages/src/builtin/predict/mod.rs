@@ -5,8 +5,6 @@
 pub mod deciding;
 #[cfg(feature = "model")]
 pub mod inference;
-#[cfg(feature = "model")]
-pub mod text_classifier;
 
 use crate::data::prediction::{ANSWER, PREDICTIONS, VALID};
 use crate::stage::error::StageError;

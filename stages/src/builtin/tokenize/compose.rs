@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use super::rows::Row;
+use crate::data::token_file::Sequence;
 use crate::stage::error::StageError;
-use crate::text::{Sequence, TextTokenizer, TweetNormalizer};
+use crate::text::{TextTokenizer, TweetNormalizer};
 
 /// The settings, as the stage's parameters give them.
 pub struct Composer {

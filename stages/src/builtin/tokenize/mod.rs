@@ -2,7 +2,6 @@
 //! them. Between `split` and `finetune` or `predict`.
 
 mod compose;
-mod file;
 mod labels;
 mod report;
 mod rows;
@@ -14,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 pub(crate) use compose::Composer;
-pub use file::{TokenFile, TokenInfo, TokenWriter};
 pub(crate) use rows::Row;
 
+use crate::data::token_file::{TokenInfo, TokenWriter};
 use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;

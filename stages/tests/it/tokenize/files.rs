@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
-use stages::builtin::tokenize::TokenFile;
 use stages::data::tensors::{TensorFile, TensorSpec, write_tensors};
+use stages::data::token_file::TokenFile;
 use stages::model::config::ModelConfig;
 use stages::text::{TextTokenizer, tokenizer_files};
 use tempfile::TempDir;

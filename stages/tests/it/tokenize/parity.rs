@@ -5,8 +5,9 @@ use std::fs;
 
 use serde::Deserialize;
 use serde_json::Value;
+use stages::data::token_file::Sequence;
 use stages::model::config::ModelConfig;
-use stages::text::{Sequence, TextTokenizer, TweetNormalizer};
+use stages::text::{TextTokenizer, TweetNormalizer};
 
 use super::{Bench, fixtures, row, turn_row};
 

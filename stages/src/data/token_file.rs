@@ -18,9 +18,22 @@ use std::path::Path;
 
 use crate::data::tensors::{Element, Handle, Spool, TensorFile, write_tensors};
 use crate::stage::error::StageError;
-use crate::text::Sequence;
 
 const FORMAT: &str = "pipe-tokens-1";
+
+/// The ids of a sequence with its special tokens, and the token type of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequence {
+    pub ids: Vec<u32>,
+    pub types: Vec<u8>,
+}
+
+impl Sequence {
+    pub(crate) fn push(&mut self, ids: &[u32], kind: u8) {
+        self.ids.extend_from_slice(ids);
+        self.types.resize(self.ids.len(), kind);
+    }
+}
 
 /// Writes a token file row by row. What the rows take lies in temporary files, so that memory
 /// does not grow with them.

@@ -9,6 +9,7 @@ use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
 use crate::builtin::tokenize::{Composer, Row, composer};
 use crate::data::prediction::Prediction;
+use crate::data::token_file::Sequence;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
@@ -17,7 +18,7 @@ use crate::model::loading::load;
 use crate::model::ops::Precision;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
-use crate::text::{Sequence, TextTokenizer};
+use crate::text::TextTokenizer;
 use crate::train::evaluation::batch_probabilities;
 use crate::train::order::evaluation_batches;
 
