@@ -71,7 +71,7 @@ pub struct Objects {
 impl Objects {
     pub fn open(settings: &RemoteSettings) -> Result<Objects, RemoteError> {
         let wrong =
-            |problem: String| RemoteError::RemoteSettings { name: settings.name.clone(), problem };
+            |problem: String| RemoteError::Settings { name: settings.name.clone(), problem };
         // There may be one already; it is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let timeout = settings.timeout;
