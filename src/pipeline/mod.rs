@@ -32,6 +32,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Index;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -73,6 +74,19 @@ pub struct Pipeline {
     pub executor: Option<ExecutorName>,
     /// The names of the file's profiles, applied or not.
     pub profiles: Vec<String>,
+}
+
+/// The position of a stage in [`Pipeline::stages`], which is the order of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageIndex(pub usize);
+
+impl Index<StageIndex> for Pipeline {
+    type Output = Stage;
+
+    /// Panics if the index is that of another, longer pipeline.
+    fn index(&self, index: StageIndex) -> &Stage {
+        &self.stages[index.0]
+    }
 }
 
 /// One stage with everything filled in.
