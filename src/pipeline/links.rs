@@ -8,27 +8,28 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::document::{Draft, entry};
-use super::node::{Content, Entry, Node};
+use super::model::{Input, Pipeline, Stage, StageIndex};
 use super::problem::Problems;
-use super::{Input, Stage};
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
 /// `drafts` and `stages` are the same stages in the same order.
-pub(super) fn check(drafts: &[Draft], stages: &[Stage], root: &Path, problems: &mut Problems) {
-    report_cycles(drafts, stages, problems);
-    let claims = report_equal_claims(drafts, stages, problems);
-    report_hidden_edges(drafts, stages, root, &claims, problems);
+pub(super) fn check(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
+    report_cycles(drafts, pipeline, problems);
+    let claims = report_equal_claims(drafts, &pipeline.stages, problems);
+    report_hidden_edges(drafts, pipeline, &claims, problems);
 }
 
-fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
-    let index: BTreeMap<&str, usize> =
-        stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
-    let mut graph = DiGraph::<(), ()>::with_capacity(stages.len(), stages.len());
-    for _ in stages {
+fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
+    let by_name: BTreeMap<&str, StageIndex> =
+        pipeline.indices().map(|index| (pipeline[index].name.as_str(), index)).collect();
+    let stages = pipeline.stages.len();
+    let mut graph = DiGraph::<(), ()>::with_capacity(stages, stages);
+    for _ in pipeline.indices() {
         graph.add_node(());
     }
-    for (reader, stage) in stages.iter().enumerate() {
-        for maker in makers(stage, &index) {
-            graph.add_edge(NodeIndex::new(maker), NodeIndex::new(reader), ());
+    for reader in pipeline.indices() {
+        for maker in makers(&pipeline[reader], &by_name) {
+            graph.add_edge(NodeIndex::new(maker.0), NodeIndex::new(reader.0), ());
         }
     }
     for mut group in kosaraju_scc(&graph) {
@@ -51,11 +52,12 @@ fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
         };
         let Some(start) = (0..cycle.len()).min_by_key(|at| cycle[*at]) else { continue };
         let around = cycle.iter().cycle().skip(start).take(cycle.len() + 1);
-        let names: Vec<&str> = around.map(|node| stages[node.index()].name.as_str()).collect();
+        let name = |node: &NodeIndex| pipeline[StageIndex(node.index())].name.as_str();
+        let names: Vec<&str> = around.map(name).collect();
         let draft = &drafts[cycle[start].index()];
         let message = match names.as_slice() {
             [one, _] => format!("stage `{one}` reads its own output"),
-            _ => format!("stages feed each other in a circle: {}", names.join(" → ")),
+            _ => format!("the stages form a cycle: {}", names.join(" → ")),
         };
         problems.at(draft.origin, message).stage(&draft.name);
     }
@@ -64,10 +66,10 @@ fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
 /// The indices of the stages whose outputs a stage reads.
 fn makers<'a>(
     stage: &'a Stage,
-    index: &'a BTreeMap<&str, usize>,
-) -> impl Iterator<Item = usize> + 'a {
+    by_name: &'a BTreeMap<&str, StageIndex>,
+) -> impl Iterator<Item = StageIndex> + 'a {
     stage.inputs.values().filter_map(|input| match input {
-        Input::Artifact { stage, .. } => index.get(stage.as_str()).copied(),
+        Input::Artifact { stage, .. } => by_name.get(stage.as_str()).copied(),
         Input::Path(_) | Input::Url { .. } | Input::Hub { .. } => None,
     })
 }
@@ -121,20 +123,20 @@ fn report_equal_claims<'a>(
 /// the reader would run on whatever the last run left there.
 fn report_hidden_edges(
     drafts: &[Draft],
-    stages: &[Stage],
-    root: &Path,
+    pipeline: &Pipeline,
     claims: &Claims,
     problems: &mut Problems,
 ) {
-    for (draft, stage) in drafts.iter().zip(stages) {
+    let root = pipeline.root.as_path();
+    for (draft, stage) in drafts.iter().zip(&pipeline.stages) {
         for given in &draft.inputs {
             let name = &given.key;
             // What is missing counts as well: before the first run nothing is published.
             let paths: Vec<PathBuf> = match (stage.inputs.get(name), &given.value.content) {
                 (Some(Input::Path(path)), _) => vec![path.clone()],
                 (Some(_), _) => continue,
-                (None, Content::List(items)) => {
-                    let texts = items.iter().filter_map(Node::as_text);
+                (None, YamlValue::List(items)) => {
+                    let texts = items.iter().filter_map(YamlNode::as_text);
                     texts.map(|text| root.join(text).components().collect()).collect()
                 }
                 (None, _) => {
@@ -166,7 +168,7 @@ fn report_hidden_edges(
 fn report_published_inside(
     draft: &Draft,
     name: &str,
-    given: &Entry,
+    given: &YamlEntry,
     paths: &[PathBuf],
     root: &Path,
     claims: &Claims,

@@ -2,12 +2,12 @@
 //! the values that `${item}` or `${matrix.name}` stand for. `${variant}` is the variant's label,
 //! so that `train@${variant}:model` is what the same variant of another stage made.
 
-use super::document::{Draft, check_name};
+use super::document::Draft;
 use super::marks::Origin;
-use super::names;
-use super::node::{Content, Entry, Node};
+use super::names::{ITEM, MATRIX, RULE, check_name};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::{MARK, value_label};
 
 /// More variants of one stage than this are a slip of the pen.
@@ -16,16 +16,14 @@ const MAX_VARIANTS: usize = 10_000;
 /// A stage's name with its label is no longer, so that it can be a file's.
 const MAX_NAME: usize = 200;
 
-/// The names of the variables that a variant has of its own.
-pub(super) const ITEM: &str = "item";
-pub(super) const MATRIX: &str = "matrix";
+/// The name of the variable that holds the label of a variant.
 const VARIANT: &str = "variant";
 
 /// A value that variants take, and how it stands in their names.
 #[derive(Clone)]
 struct Choice {
     label: String,
-    value: Node,
+    value: YamlNode,
 }
 
 /// Replaces every stage with `foreach` or `matrix` by its variants, in the order written.
@@ -70,7 +68,7 @@ pub(super) fn expand(
 fn variant(
     draft: &Draft,
     label: String,
-    mut locals: Vec<(String, Node)>,
+    mut locals: Vec<(String, YamlNode)>,
     problems: &mut Problems,
 ) -> Option<Draft> {
     let name = format!("{}{MARK}{label}", draft.name);
@@ -80,13 +78,13 @@ fn variant(
         problem.help("give the values short names: `{short: a long value, …}`".to_owned());
         return None;
     }
-    locals.push((VARIANT.to_owned(), Node::scalar(label.into(), draft.origin)));
+    locals.push((VARIANT.to_owned(), YamlNode::scalar(label.into(), draft.origin)));
     Some(Draft { name, locals, ..draft.clone() })
 }
 
 /// Every combination of the axes, the last one varying fastest.
 fn product(
-    matrix: Node,
+    matrix: YamlNode,
     draft: &Draft,
     variables: &Variables,
     problems: &mut Problems,
@@ -94,8 +92,8 @@ fn product(
     let stage = &draft.name;
     let (origin, what) = (matrix.origin, matrix.what());
     let axes = match matrix.content {
-        Content::Map(axes) if !axes.is_empty() => axes,
-        Content::Map(_) => {
+        YamlValue::Map(axes) if !axes.is_empty() => axes,
+        YamlValue::Map(_) => {
             problems.at(origin, format!("`matrix` of stage `{stage}` is empty")).stage(stage);
             return Vec::new();
         }
@@ -107,7 +105,7 @@ fn product(
         }
     };
     let mut rows: Vec<Vec<(String, Choice)>> = vec![Vec::new()];
-    for Entry { key: axis, key_origin, value } in axes {
+    for YamlEntry { key: axis, key_origin, value } in axes {
         check_name("matrix's axis", &axis, key_origin, problems);
         let what = format!("`{axis}` in `matrix` of stage `{stage}`");
         let choices = choices(value, &what, draft, variables, problems);
@@ -132,7 +130,7 @@ fn product(
 
 /// The values of `foreach` or of one axis: a list, or a map from a short name to the value.
 fn choices(
-    mut node: Node,
+    mut node: YamlNode,
     what: &str,
     draft: &Draft,
     variables: &Variables,
@@ -141,13 +139,13 @@ fn choices(
     let stage = &draft.name;
     variables.fill(&mut node, Dollar::Pipeline, problems);
     let mut choices: Vec<Choice> = Vec::new();
-    let given: Vec<(Option<(String, Origin)>, Node)> = match &node.content {
-        Content::List(items) => items.iter().map(|item| (None, item.clone())).collect(),
-        Content::Map(entries) => entries
+    let given: Vec<(Option<(String, Origin)>, YamlNode)> = match &node.content {
+        YamlValue::List(items) => items.iter().map(|item| (None, item.clone())).collect(),
+        YamlValue::Map(entries) => entries
             .iter()
             .map(|entry| (Some((entry.key.clone(), entry.key_origin)), entry.value.clone()))
             .collect(),
-        Content::Scalar(_) => {
+        YamlValue::Scalar(_) => {
             let message = format!("{what} must be a list, not {}", node.what());
             let problem = problems.with(&node, message).stage(stage);
             problem.help("write `[1, 2, 3]`, or a map from names to values".to_owned());
@@ -159,7 +157,7 @@ fn choices(
     }
     for (name, value) in given {
         let scalar = match &value.content {
-            Content::Scalar(scalar) if !scalar.is_null() => scalar.clone(),
+            YamlValue::Scalar(scalar) if !scalar.is_null() => scalar.clone(),
             _ => {
                 let message = format!("a value of {what} is {}", value.what());
                 let problem = problems.with(&value, message).stage(stage);
@@ -172,7 +170,7 @@ fn choices(
                 problems
                     .at(*origin, format!("`{name}` cannot be part of a stage's name"))
                     .stage(stage)
-                    .help(format!("use {}", names::RULE));
+                    .help(format!("use {}", RULE));
                 continue;
             }
             Some((name, _)) => name.clone(),

@@ -1,5 +1,12 @@
 //! What names may look like, and the environment variables that they become for a command.
 
+use super::marks::Origin;
+use super::problem::Problems;
+
+/// The names of the variables that a variant has of its own.
+pub(super) const ITEM: &str = "item";
+pub(super) const MATRIX: &str = "matrix";
+
 /// The rule of [`is_name`], in words.
 pub(super) const RULE: &str =
     "letters, digits, `_` and `-`, not beginning with `-`, at most 100 of them";
@@ -10,6 +17,15 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.len() <= 100
         && !name.starts_with('-')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// Refuses names that could not be typed as `stage:output` or used as a folder's name.
+pub(super) fn check_name(what: &str, name: &str, origin: Origin, problems: &mut Problems) {
+    if !is_name(name) {
+        problems
+            .at(origin, format!("`{name}` cannot be the name of a {what}"))
+            .help(format!("use {}", RULE));
+    }
 }
 
 /// Whether an environment variable may be called that, by POSIX.

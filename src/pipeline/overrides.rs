@@ -3,19 +3,33 @@
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
 
-use super::Overrides;
 use super::document::{Document, Draft, Profile, entry};
 use super::marks::{Mark, Origin};
-use super::node::{Entry, Node};
+use super::model::Overrides;
+use super::positions;
 use super::problem::Problems;
-use super::sweeps::Assignment;
+use super::yaml::{YamlEntry, YamlNode};
 use crate::text::variants::{MARK, matches};
+
+/// A key as `--set` takes it, and its value.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub key: String,
+    pub(super) origin: Origin,
+    pub(super) value: YamlNode,
+}
+
+impl Assignment {
+    pub fn value(&self) -> Value {
+        self.value.to_json()
+    }
+}
 
 /// What is laid over one variant, `train@seed=1.epochs`, and has to wait until there are variants.
 pub(super) struct ForVariant {
     key: String,
     origin: Origin,
-    value: Node,
+    value: YamlNode,
     /// By the chosen profile, or by `--set`; otherwise the names are checked only.
     applies: bool,
 }
@@ -41,7 +55,7 @@ pub(super) fn apply(
     }
     for Profile { name, overrides: entries } in profiles {
         let chosen = overrides.profile.as_deref() == Some(name.as_str());
-        for Entry { key, key_origin, value } in entries {
+        for YamlEntry { key, key_origin, value } in entries {
             if key.contains(MARK) {
                 for_variants.push(ForVariant { key, origin: key_origin, value, applies: chosen });
                 continue;
@@ -95,10 +109,10 @@ pub(super) fn typed(
     value: &str,
     origin: Origin,
     problems: Option<&mut Problems>,
-) -> Node {
+) -> YamlNode {
     let for_input = matches!(split(key)[..], [_, "inputs", _]);
     if for_input && !value.trim_start().starts_with(['{', '[']) {
-        return Node::scalar(Value::String(value.to_owned()), origin);
+        return YamlNode::scalar(Value::String(value.to_owned()), origin);
     }
     parse(value, origin, problems)
 }
@@ -227,7 +241,7 @@ fn known_inputs<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option
     Some(draft.builtin(registry)?.inputs().iter().map(|spec| spec.name).collect())
 }
 
-fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node) {
+fn put(document: &mut Document, target: Target, key_origin: Origin, value: YamlNode) {
     let (entries, key) = match target {
         Target::Variable { name } => (&mut document.vars, name),
         Target::Param { stage, name } => (&mut document.stages[stage].params, name),
@@ -238,15 +252,15 @@ fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node)
             entry.key_origin = key_origin;
             entry.value = value;
         }
-        None => entries.push(Entry { key, key_origin, value }),
+        None => entries.push(YamlEntry { key, key_origin, value }),
     }
 }
 
 /// The value of a `--set`: a YAML scalar, `[list]` or `{map}`. Whatever else YAML might see in it
 /// (a comment, a map from `a: b`, nothing) is a plain text, as it was typed.
-fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
+fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> YamlNode {
     let trimmed = text.trim();
-    let plain = Node::scalar(Value::String(text.to_owned()), origin);
+    let plain = YamlNode::scalar(Value::String(text.to_owned()), origin);
     let bracketed = trimmed.starts_with(['[', '{']);
     let quoted = trimmed.starts_with(['"', '\'']);
     let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
@@ -265,10 +279,10 @@ fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
         Yaml::Sequence(_) | Yaml::Mapping(_) if !bracketed => plain,
         Yaml::Tagged(_) => plain,
         _ => match problems {
-            Some(problems) => Node::build(yaml, Mark::leaf(origin), problems),
+            Some(problems) => positions::join(yaml, Mark::leaf(origin), problems),
             None => {
                 let overrides = Overrides::default();
-                Node::build(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
+                positions::join(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
             }
         },
     }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Overrides;
+use serde::Serialize;
+
 use super::marks::{Origin, Span};
-use super::node::Node;
+use super::model::Overrides;
+use super::yaml::YamlNode;
 use crate::text::text::{columns, printable};
 use crate::text::variants::family;
-use serde::Serialize;
 
 /// Why there is no pipeline to run.
 #[derive(Debug, thiserror::Error, Serialize)]
@@ -22,7 +23,7 @@ pub enum PipelineError {
         #[serde(serialize_with = "io_error_as_text")]
         source: io::Error,
     },
-    #[error("{}", Report { file, problems })]
+    #[error("{}", Rendered { file, problems })]
     Invalid {
         file: PathBuf,
         /// Never empty; sorted by line, what came from the command line first.
@@ -137,7 +138,7 @@ impl<'a> Problems<'a> {
     }
 
     /// As [`Problems::at`], about a value; notes which variables went into it.
-    pub(super) fn with(&mut self, node: &Node, message: String) -> &mut Problem {
+    pub(super) fn with(&mut self, node: &YamlNode, message: String) -> &mut Problem {
         let notes: Vec<String> = node
             .via
             .iter()
@@ -209,12 +210,12 @@ impl<'a> Problems<'a> {
 }
 
 /// All problems of a file as rustc would show them, without colours.
-struct Report<'a> {
+struct Rendered<'a> {
     file: &'a Path,
     problems: &'a [Problem],
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Rendered<'_> {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {

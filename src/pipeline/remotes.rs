@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
 
-use super::document::check_name;
 use super::marks::{self, Mark, Origin, Span};
-use super::node::{Content, Entry, Node};
-use super::problem::Problems;
-use super::{Overrides, PipelineError};
-use crate::pipeline::remote_settings::{
+use super::model::Overrides;
+use super::names::check_name;
+use super::positions;
+use super::problem::{PipelineError, Problems};
+use super::remote_settings::{
     Config, Declared, RemotePlace, SECRET_VARIABLE, Secret, Trust, config_file,
 };
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
 /// The keys of a remote in the project.
 pub const REMOTE_KEYS: [&str; 5] = ["url", "endpoint", "region", "trust", "timeout"];
@@ -25,8 +26,8 @@ const SECRET_KEYS: [&str; 4] = ["access_key_id", "secret_access_key", "session_t
 const CONFIG_KEYS: [&str; 2] = ["remote", "remotes"];
 
 /// What the project declares. `root` is where relative folders start.
-pub(super) fn of_project(
-    node: &Node,
+pub(super) fn project_remotes(
+    node: &YamlNode,
     root: &Path,
     problems: &mut Problems,
 ) -> BTreeMap<String, Declared> {
@@ -56,7 +57,7 @@ fn read_config(file: &Path) -> Result<Config, PipelineError> {
     let start = Origin::File(Span { line: 1, column: 1, width: 0 });
     match serde_yaml::from_str::<Yaml>(&text) {
         Ok(yaml) => {
-            let root = Node::build(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
+            let root = positions::join(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
             config_of(&root, &mut config, &mut problems);
         }
         Err(_) if !duplicates.is_empty() => {}
@@ -70,14 +71,14 @@ fn read_config(file: &Path) -> Result<Config, PipelineError> {
     if problems.is_empty() { Ok(config) } else { Err(problems.into_error(file)) }
 }
 
-fn config_of(root: &Node, config: &mut Config, problems: &mut Problems) {
-    let Content::Map(entries) = &root.content else {
+fn config_of(root: &YamlNode, config: &mut Config, problems: &mut Problems) {
+    let YamlValue::Map(entries) = &root.content else {
         if !root.is_null() {
             problems.at(root.origin, format!("the file must be a map, not {}", root.what()));
         }
         return;
     };
-    for Entry { key, key_origin, value } in entries {
+    for YamlEntry { key, key_origin, value } in entries {
         match key.as_str() {
             "remotes" => config.remotes = remotes(value, None, problems),
             "remote" => match value.as_text() {
@@ -97,12 +98,12 @@ fn config_of(root: &Node, config: &mut Config, problems: &mut Problems) {
 
 /// Of the project if there is a `root`, else of the user's own file.
 fn remotes(
-    node: &Node,
+    node: &YamlNode,
     root: Option<&Path>,
     problems: &mut Problems,
 ) -> BTreeMap<String, Declared> {
     let mut declared = BTreeMap::new();
-    let Content::Map(entries) = &node.content else {
+    let YamlValue::Map(entries) = &node.content else {
         if !node.is_null() {
             let message = format!("`remotes` must be a map, not {}", node.what());
             problems
@@ -111,13 +112,13 @@ fn remotes(
         }
         return declared;
     };
-    for Entry { key: name, key_origin, value } in entries {
+    for YamlEntry { key: name, key_origin, value } in entries {
         check_name("remote", name, *key_origin, problems);
         let remote = match &value.content {
-            Content::Scalar(Value::String(_)) => {
+            YamlValue::Scalar(Value::String(_)) => {
                 Declared { place: place(value, name, root, problems), ..Declared::default() }
             }
-            Content::Map(entries) => {
+            YamlValue::Map(entries) => {
                 let (mut remote, before) = (Declared::default(), problems.len());
                 for entry in entries {
                     read_entry(&mut remote, name, entry, root, problems);
@@ -145,11 +146,11 @@ fn remotes(
 fn read_entry(
     remote: &mut Declared,
     name: &str,
-    entry: &Entry,
+    entry: &YamlEntry,
     root: Option<&Path>,
     problems: &mut Problems,
 ) {
-    let Entry { key, key_origin, value } = entry;
+    let YamlEntry { key, key_origin, value } = entry;
     let is_secret = SECRET_KEYS.contains(&key.as_str());
     if is_secret && root.is_some() {
         let message = format!("`{key}` of remote `{name}` must not stand in the project");
@@ -211,7 +212,7 @@ fn read_entry(
 }
 
 fn place(
-    value: &Node,
+    value: &YamlNode,
     name: &str,
     root: Option<&Path>,
     problems: &mut Problems,
@@ -230,7 +231,7 @@ fn place(
     }
 }
 
-fn refuse_password(value: &Node, name: &str, problems: &mut Problems) {
+fn refuse_password(value: &YamlNode, name: &str, problems: &mut Problems) {
     let message = format!("the address of remote `{name}` has a user's name in it");
     problems
         .at(value.origin, message)

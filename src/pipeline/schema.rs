@@ -6,9 +6,10 @@
 use serde_json::{Map, Value, json};
 use stages::{ParamKind, Stage};
 
-use crate::pipeline::remote_settings::Trust;
-use crate::pipeline::remotes::REMOTE_KEYS;
-use crate::pipeline::{ExecutorName, STAGE_KEYS, TOP_KEYS};
+use super::document::{STAGE_KEYS, TOP_KEYS};
+use super::remote_settings::Trust;
+use super::remotes::REMOTE_KEYS;
+use super::request::ExecutorName;
 
 /// Where the schema says that it is from.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";

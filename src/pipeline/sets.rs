@@ -1,6 +1,6 @@
 //! Inputs that are sets: `[a:x, b:y]`, or all variants of a stage, `finetune@*:model`.
 //!
-//! In [`Stage::inputs`](super::Stage::inputs) each entry of a set is an input of its own, called
+//! In [`Stage::inputs`](super::model::Stage::inputs) each entry of a set is an input of its own, called
 //! `models/seed=1`: so it is hashed, watched, explained and repaired as any other. A stage finds
 //! them as a folder `models` with an entry `seed=1`. No other input has `/` in its name.
 
@@ -8,23 +8,11 @@ use std::collections::BTreeMap;
 
 use stages::InputSpec;
 
-use super::Input;
-use super::inputs::Reader;
-use super::node::{Content, Node};
+use super::model::{Input, SET_MARK};
 use super::problem::Problems;
+use super::reader::InputReader;
+use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::{is_pattern, label, matches};
-
-/// Between the name of a set and that of its entry.
-const MARK: char = '/';
-
-/// The input that a key of [`Stage::inputs`](super::Stage::inputs) belongs to, and which entry of
-/// a set it is.
-pub fn input_and_entry(key: &str) -> (&str, Option<&str>) {
-    match key.split_once(MARK) {
-        Some((input, entry)) => (input, Some(entry)),
-        None => (key, None),
-    }
-}
 
 /// What an input of the pipeline file stands for.
 pub(super) enum Wired {
@@ -46,15 +34,21 @@ impl Wired {
                 inputs.insert(name.to_owned(), input);
             }
             Wired::Set(entries) => inputs.extend(
-                entries.into_iter().map(|(entry, input)| (format!("{name}{MARK}{entry}"), input)),
+                entries
+                    .into_iter()
+                    .map(|(entry, input)| (format!("{name}{SET_MARK}{entry}"), input)),
             ),
         }
     }
 }
 
 /// Reads an input: a list and a pattern are sets. What is wrong is reported.
-pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Option<Wired> {
-    let Content::List(items) = &node.content else {
+pub(super) fn read(
+    reader: &InputReader,
+    node: &YamlNode,
+    problems: &mut Problems,
+) -> Option<Wired> {
+    let YamlValue::List(items) = &node.content else {
         return match pattern(node) {
             Some((stages, output)) => {
                 let found = variants(reader, stages, output, node, problems)?;
@@ -93,10 +87,10 @@ pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Opt
 
 /// A set where a set is wanted, a single one where that is.
 pub(super) fn fit(
-    reader: &Reader,
+    reader: &InputReader,
     wired: Wired,
     spec: Option<&InputSpec>,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems,
 ) -> Option<Wired> {
     match (wired, spec) {
@@ -117,17 +111,17 @@ pub(super) fn fit(
 }
 
 /// `finetune@*:model` as its two parts.
-fn pattern(node: &Node) -> Option<(&str, &str)> {
+fn pattern(node: &YamlNode) -> Option<(&str, &str)> {
     let (stages, output) = node.as_text()?.split_once(':')?;
     is_pattern(stages).then_some((stages, output))
 }
 
 /// The variants that a pattern means, by their names.
 fn variants(
-    reader: &Reader,
+    reader: &InputReader,
     pattern: &str,
     output: &str,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems,
 ) -> Option<Vec<(String, Input)>> {
     let stages = || reader.outputs.iter().filter(|(name, _)| matches(pattern, name));

@@ -17,17 +17,14 @@
 
 use std::path::Path;
 
-use rayon::prelude::*;
-use serde_json::Value;
-
-use super::document::Document;
+use super::document::{Document, FileText};
 use super::marks::Origin;
-use super::node::{Content, Entry, Node};
-use super::overrides;
-use super::problem::Problems;
+use super::model::Overrides;
+use super::names::check_name;
+use super::overrides::{self, Assignment};
+use super::problem::{PipelineError, Problems};
 use super::variables::{Dollar, Variables};
-use super::{FileText, Overrides, Pipeline, PipelineError, Resolved, resolve};
-use crate::text::variants::matches;
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
 /// More combinations than this are a slip of the pen.
 pub const MAX_COMBINATIONS: usize = 10_000;
@@ -50,33 +47,11 @@ pub struct Sweep {
 /// What one combination lays over the pipeline, in the order written.
 pub type Combination = Vec<Assignment>;
 
-/// A key as `--set` takes it, and its value.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    pub key: String,
-    pub(super) origin: Origin,
-    pub(super) value: Node,
-}
-
 /// A key and the values that it takes in turn.
 #[derive(Clone, Debug)]
 pub struct Axis {
     pub key: String,
     pub values: Vec<Assignment>,
-}
-
-/// The pipeline of one combination.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    pub pipeline: Pipeline,
-    /// What each key of the sweep comes to, from wherever it was set; `None` where it means nothing.
-    pub values: Vec<Option<Value>>,
-}
-
-impl Assignment {
-    pub fn value(&self) -> Value {
-        self.value.to_json()
-    }
 }
 
 /// An axis as typed, `finetune.epochs=2,4`; commas in brackets or quotes part nothing. `index` is
@@ -139,91 +114,42 @@ fn assign(combination: &mut Combination, value: Assignment) {
 /// # Errors
 ///
 /// As [`Pipeline::load`], as far as the sweeps are concerned.
-pub fn read(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
-    let place = FileText::of(file)?;
+pub fn load_sweeps(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
+    let source = FileText::read(file)?;
     let registry = stages::all();
-    let mut problems = Problems::new(&place.text, overrides, &[]);
-    let mut document = Document::read(&place.text, &mut problems);
+    let mut problems = Problems::new(&source.text, overrides, &[]);
+    let mut document = Document::read(&source.text, &mut problems);
     overrides::apply(&mut document, &[], overrides, registry, &mut problems);
-    let variables = Variables::resolve(document.vars.clone(), &mut problems);
-    let sweeps = sweeps_of(&document, &variables, registry, &mut problems);
+    let variables = Variables::evaluate(document.vars.clone(), &mut problems);
+    let sweeps = read_sweeps(&document, &variables, registry, &mut problems);
     if !problems.is_empty() {
         return Err(problems.into_error(file));
     }
     Ok(sweeps)
 }
 
-/// A pipeline for each combination, with the values that `keys` have in it. `arguments` are what
-/// the axes of [`typed_axis`] were typed as.
-///
-/// # Errors
-///
-/// As [`Pipeline::load`], of the first combination that is wrong.
-pub fn load_combinations(
-    file: &Path,
-    overrides: &Overrides,
-    combinations: &[Combination],
-    keys: &[String],
-    arguments: &[String],
-) -> Result<Vec<Loaded>, PipelineError> {
-    let place = FileText::of(file)?;
-    let registry = stages::all();
-    let mut problems = Problems::new(&place.text, overrides, arguments);
-    let document = Document::read(&place.text, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.into_error(file));
-    }
-    let load = |combination: &Combination| {
-        let problems = Problems::new(&place.text, overrides, arguments);
-        let document = document.clone();
-        let loaded = resolve(document, combination, overrides, &place, registry, problems)?;
-        let values = keys.iter().map(|key| effective(key, &loaded)).collect();
-        Ok(Loaded { pipeline: loaded.pipeline, values })
-    };
-    // Of several that are wrong always the same one is reported.
-    let loaded: Vec<Result<_, PipelineError>> = combinations.par_iter().map(load).collect();
-    loaded.into_iter().collect()
-}
-
-/// What a key comes to in a pipeline, from wherever it was set.
-fn effective(key: &str, loaded: &Resolved) -> Option<Value> {
-    let of_stage = |name: &str| {
-        let mut stages = loaded.pipeline.stages.iter();
-        stages.find(|stage| matches(name, &stage.name))
-    };
-    match overrides::split(key)[..] {
-        [variable] => loaded.variables.get(variable).map(Node::to_json),
-        [stage, "inputs", input] => {
-            let input = of_stage(stage)?.inputs.get(input)?;
-            Some(input.to_string().into())
-        }
-        [stage, parameter] => of_stage(stage)?.params.get(parameter).cloned(),
-        _ => None,
-    }
-}
-
 /// Reads and checks all sweeps.
-pub(super) fn sweeps_of(
+pub(super) fn read_sweeps(
     document: &Document,
     variables: &Variables,
     registry: &[&dyn stages::Stage],
     problems: &mut Problems,
 ) -> Vec<Sweep> {
-    let mut reader = Reader { document, variables, registry, problems };
+    let mut reader = SweepReader { document, variables, registry, problems };
     document.sweeps.iter().map(|sweep| reader.sweep(sweep)).collect()
 }
 
-struct Reader<'a, 'p, 't> {
+struct SweepReader<'a, 'p, 't> {
     document: &'a Document,
     variables: &'a Variables,
     registry: &'a [&'a dyn stages::Stage],
     problems: &'p mut Problems<'t>,
 }
 
-impl Reader<'_, '_, '_> {
-    fn sweep(&mut self, given: &Entry) -> Sweep {
+impl SweepReader<'_, '_, '_> {
+    fn sweep(&mut self, given: &YamlEntry) -> Sweep {
         let name = &given.key;
-        super::document::check_name("sweep", name, given.key_origin, self.problems);
+        check_name("sweep", name, given.key_origin, self.problems);
         let mut sweep = Sweep {
             name: name.clone(),
             line: given.key_origin.line(),
@@ -276,10 +202,10 @@ impl Reader<'_, '_, '_> {
         sweep
     }
 
-    fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+    fn entries<'n>(&mut self, node: &'n YamlNode, what: &str) -> &'n [YamlEntry] {
         match &node.content {
-            Content::Map(entries) if !entries.is_empty() => return entries,
-            Content::Map(_) => self.problems.at(node.origin, format!("{what} is empty")),
+            YamlValue::Map(entries) if !entries.is_empty() => return entries,
+            YamlValue::Map(_) => self.problems.at(node.origin, format!("{what} is empty")),
             _ => {
                 let message = format!("{what} must be a map, not {}", node.what());
                 self.problems.at(node.origin, message)
@@ -290,14 +216,14 @@ impl Reader<'_, '_, '_> {
     }
 
     /// The items of a list, which may be that of a variable.
-    fn list(&mut self, node: &Node, what: &str) -> Vec<Node> {
+    fn list(&mut self, node: &YamlNode, what: &str) -> Vec<YamlNode> {
         let mut node = node.clone();
         if node.as_text().is_some() {
             self.variables.fill(&mut node, Dollar::Pipeline, self.problems);
         }
         match node.content {
-            Content::List(items) if !items.is_empty() => items,
-            Content::List(_) => {
+            YamlValue::List(items) if !items.is_empty() => items,
+            YamlValue::List(_) => {
                 self.problems.at(node.origin, format!("{what} is an empty list"));
                 Vec::new()
             }
@@ -310,7 +236,7 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    fn axis(&mut self, given: &Entry, what: &str) -> Option<Axis> {
+    fn axis(&mut self, given: &YamlEntry, what: &str) -> Option<Axis> {
         self.check_key(&given.key, given.key_origin)?;
         let items = self.list(&given.value, &format!("`{}` in {what}", given.key));
         let mut values: Vec<Assignment> = Vec::new();
@@ -326,9 +252,9 @@ impl Reader<'_, '_, '_> {
         Some(Axis { key: given.key.clone(), values })
     }
 
-    fn assignments(&mut self, node: &Node, what: &str) -> Combination {
+    fn assignments(&mut self, node: &YamlNode, what: &str) -> Combination {
         let mut combination = Vec::new();
-        for Entry { key, key_origin, value } in self.entries(node, what) {
+        for YamlEntry { key, key_origin, value } in self.entries(node, what) {
             if self.check_key(key, *key_origin).is_some() {
                 let (key, origin, value) = (key.clone(), *key_origin, value.clone());
                 combination.push(Assignment { key, origin, value });
@@ -341,7 +267,7 @@ impl Reader<'_, '_, '_> {
         overrides::check(self.document, key, origin, self.registry, self.problems)
     }
 
-    fn metric(&mut self, node: &Node, what: &str) -> Option<String> {
+    fn metric(&mut self, node: &YamlNode, what: &str) -> Option<String> {
         let help = "write `stage.metric`, such as `score.valid_f1`";
         let Some(text) = node.as_text() else {
             let message = format!("`metric` of {what} must be a text, not {}", node.what());
@@ -359,7 +285,7 @@ impl Reader<'_, '_, '_> {
         Some(text.to_owned())
     }
 
-    fn ascending(&mut self, node: &Node, what: &str) -> bool {
+    fn ascending(&mut self, node: &YamlNode, what: &str) -> bool {
         match node.as_text() {
             Some("ascending") => true,
             Some("descending") => false,
@@ -374,10 +300,10 @@ impl Reader<'_, '_, '_> {
     }
 
     /// The keys over which means are taken: one, or a list.
-    fn over(&mut self, node: &Node, sweep: &Sweep, what: &str) -> Vec<String> {
+    fn over(&mut self, node: &YamlNode, sweep: &Sweep, what: &str) -> Vec<String> {
         let one = [node.clone()];
-        let items: &[Node] = match &node.content {
-            Content::List(items) => items,
+        let items: &[YamlNode] = match &node.content {
+            YamlValue::List(items) => items,
             _ => &one,
         };
         let mut keys = Vec::new();

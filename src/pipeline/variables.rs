@@ -10,12 +10,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::document::check_name;
 use super::marks::Origin;
-use super::matrix::{ITEM, MATRIX};
-use super::names;
-use super::node::{Content, Entry, Node, Via};
+use super::names::{ITEM, MATRIX, check_name, is_name, is_reserved_variable};
 use super::problem::Problems;
+use super::yaml::{Via, YamlEntry, YamlNode, YamlValue};
 
 /// A value may not grow beyond this many characters and items by interpolation.
 const MAX_SIZE: usize = 1 << 20;
@@ -26,7 +24,7 @@ pub(super) struct Variables(BTreeMap<String, Variable>);
 
 #[derive(Clone, Debug)]
 struct Variable {
-    value: Node,
+    value: YamlNode,
     /// Characters and items, to keep doubling variables from filling the memory.
     size: usize,
 }
@@ -43,17 +41,17 @@ pub(super) enum Dollar<'a> {
 
 impl Variables {
     /// Fills the variables into each other, whatever their order in the file.
-    pub(super) fn resolve(vars: Vec<Entry>, problems: &mut Problems) -> Variables {
-        let mut waiting: BTreeMap<String, (Entry, Vec<String>)> = BTreeMap::new();
+    pub(super) fn evaluate(vars: Vec<YamlEntry>, problems: &mut Problems) -> Variables {
+        let mut waiting: BTreeMap<String, (YamlEntry, Vec<String>)> = BTreeMap::new();
         for entry in vars {
             check_name("variable", &entry.key, entry.key_origin, problems);
-            if names::is_reserved_variable(&entry.key) {
+            if is_reserved_variable(&entry.key) {
                 let message = format!("a variable cannot be called `{}`", entry.key);
                 problems.at(entry.key_origin, message).help(
                     "`IN_`, `OUT_` and `PARAM_` begin the names that a command is given".to_owned(),
                 );
             }
-            if let Content::Map(_) = entry.value.content {
+            if let YamlValue::Map(_) = entry.value.content {
                 let message =
                     format!("variable `{}` must be a scalar or a list, not a map", entry.key);
                 problems.with(&entry.value, message);
@@ -95,19 +93,19 @@ impl Variables {
         report_cycle(&waiting, problems);
         // Those that cannot be had are known all the same: one mistake, one message.
         for (name, (entry, _)) in waiting {
-            let value = Node::scalar(Value::Null, entry.value.origin);
+            let value = YamlNode::scalar(Value::Null, entry.value.origin);
             variables.0.insert(name, Variable { value, size: 0 });
         }
         variables
     }
 
     /// The value of a variable.
-    pub(super) fn get(&self, name: &str) -> Option<&Node> {
+    pub(super) fn get(&self, name: &str) -> Option<&YamlNode> {
         self.0.get(name).map(|variable| &variable.value)
     }
 
     /// With the variables that a variant has of its own; those hide others of their name.
-    pub(super) fn with(&self, locals: &[(String, Node)]) -> Variables {
+    pub(super) fn with(&self, locals: &[(String, YamlNode)]) -> Variables {
         let mut variables = self.clone();
         for (name, value) in locals {
             let (value, size) = (value.clone(), size(value));
@@ -117,20 +115,20 @@ impl Variables {
     }
 
     /// Replaces `${name}` in every text of a value.
-    pub(super) fn fill(&self, node: &mut Node, dollar: Dollar, problems: &mut Problems) {
+    pub(super) fn fill(&self, node: &mut YamlNode, dollar: Dollar, problems: &mut Problems) {
         let mut room = MAX_SIZE;
         self.fill_within(node, dollar, &mut room, problems);
     }
 
     fn fill_within(
         &self,
-        node: &mut Node,
+        node: &mut YamlNode,
         dollar: Dollar,
         room: &mut usize,
         problems: &mut Problems,
     ) {
         match &mut node.content {
-            Content::List(items) => {
+            YamlValue::List(items) => {
                 for item in items {
                     self.fill_within(item, dollar, room, problems);
                     for via in item.via.clone() {
@@ -140,30 +138,30 @@ impl Variables {
                     }
                 }
             }
-            Content::Map(entries) => {
+            YamlValue::Map(entries) => {
                 for entry in entries {
                     self.fill_within(&mut entry.value, dollar, room, problems);
                 }
             }
-            Content::Scalar(Value::String(text)) if text.contains('$') => {
+            YamlValue::Scalar(Value::String(text)) if text.contains('$') => {
                 let text = text.clone();
                 if let Some((content, via)) = self.filled(node, &text, dollar, room, problems) {
                     node.content = content;
                     node.via = via;
                 }
             }
-            Content::Scalar(_) => {}
+            YamlValue::Scalar(_) => {}
         }
     }
 
     fn filled(
         &self,
-        node: &Node,
+        node: &YamlNode,
         text: &str,
         dollar: Dollar,
         room: &mut usize,
         problems: &mut Problems,
-    ) -> Option<(Content, Vec<Via>)> {
+    ) -> Option<(YamlValue, Vec<Via>)> {
         let pieces = match pieces(text, dollar) {
             Ok(pieces) => pieces,
             Err(found) => {
@@ -228,8 +226,8 @@ impl Variables {
                 return Some((variable.value.content.clone(), via));
             }
             match &variable.value.content {
-                Content::Scalar(Value::String(text)) => filled.push_str(text),
-                Content::Scalar(value) if !value.is_null() => filled.push_str(&value.to_string()),
+                YamlValue::Scalar(Value::String(text)) => filled.push_str(text),
+                YamlValue::Scalar(value) if !value.is_null() => filled.push_str(&value.to_string()),
                 _ => {
                     let what = variable.value.what();
                     let message = format!("variable `{name}` is {what}, it cannot stand in a text");
@@ -238,7 +236,7 @@ impl Variables {
                 }
             }
         }
-        Some((Content::Scalar(Value::String(filled)), via))
+        Some((YamlValue::Scalar(Value::String(filled)), via))
     }
 }
 
@@ -278,14 +276,14 @@ fn pieces<'t>(text: &'t str, dollar: Dollar) -> Result<Vec<Piece<'t>>, &'t str> 
 }
 
 fn is_ours(name: &str, dollar: Dollar) -> bool {
-    let left_to_shell = matches!(dollar, Dollar::Shell { .. }) && names::is_reserved_variable(name);
+    let left_to_shell = matches!(dollar, Dollar::Shell { .. }) && is_reserved_variable(name);
     let axis = name.strip_prefix(MATRIX).and_then(|rest| rest.strip_prefix('.'));
-    names::is_name(axis.unwrap_or(name)) && !left_to_shell
+    is_name(axis.unwrap_or(name)) && !left_to_shell
 }
 
-fn used_names(node: &Node) -> Vec<String> {
+fn used_names(node: &YamlNode) -> Vec<String> {
     match &node.content {
-        Content::Scalar(Value::String(text)) => {
+        YamlValue::Scalar(Value::String(text)) => {
             let pieces = pieces(text, Dollar::Pipeline).unwrap_or_default();
             let name = |piece: Piece| match piece {
                 Piece::Variable(name) => Some(name.to_owned()),
@@ -293,25 +291,25 @@ fn used_names(node: &Node) -> Vec<String> {
             };
             pieces.into_iter().filter_map(name).collect()
         }
-        Content::Scalar(_) => Vec::new(),
-        Content::List(items) => items.iter().flat_map(used_names).collect(),
-        Content::Map(entries) => {
+        YamlValue::Scalar(_) => Vec::new(),
+        YamlValue::List(items) => items.iter().flat_map(used_names).collect(),
+        YamlValue::Map(entries) => {
             entries.iter().flat_map(|entry| used_names(&entry.value)).collect()
         }
     }
 }
 
-fn size(node: &Node) -> usize {
+fn size(node: &YamlNode) -> usize {
     1 + match &node.content {
-        Content::Scalar(Value::String(text)) => text.len(),
-        Content::Scalar(_) => 0,
-        Content::List(items) => items.iter().map(size).sum(),
-        Content::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
+        YamlValue::Scalar(Value::String(text)) => text.len(),
+        YamlValue::Scalar(_) => 0,
+        YamlValue::List(items) => items.iter().map(size).sum(),
+        YamlValue::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
     }
 }
 
 /// Names one cycle among variables that wait for each other.
-fn report_cycle(waiting: &BTreeMap<String, (Entry, Vec<String>)>, problems: &mut Problems) {
+fn report_cycle(waiting: &BTreeMap<String, (YamlEntry, Vec<String>)>, problems: &mut Problems) {
     let Some(first) = waiting.keys().next() else { return };
     let mut path = vec![first.as_str()];
     loop {

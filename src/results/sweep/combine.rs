@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::pipeline::sweeps::Loaded;
-use crate::pipeline::{Input, Pipeline, Stage};
+use crate::pipeline::{Input, LoadedCombination, Pipeline, Stage};
 use crate::plan::graph::Graph;
 use crate::results::sweep::short_names;
 use crate::text::variants::{label, value_label};
@@ -28,13 +27,13 @@ const USUAL: &str = "usual";
 
 /// The pipelines of all combinations in one, and what they are in it. Nothing in it is published:
 /// each combination would overwrite what the one before has published.
-pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
+pub fn combine(loaded: Vec<LoadedCombination>, keys: &[String]) -> (Pipeline, Vec<Row>) {
     let mut stages: Vec<Stage> = Vec::new();
     // What is equal in all but its name in the file and its line has one place in `stages`.
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<Row> = Vec::with_capacity(loaded.len());
     let mut frame = Pipeline::default();
-    for Loaded { mut pipeline, values } in loaded {
+    for LoadedCombination { mut pipeline, values } in loaded {
         let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
         let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
         let own = std::mem::take(&mut pipeline.stages);

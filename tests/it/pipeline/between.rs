@@ -18,7 +18,7 @@ fn a_cycle_is_named_as_a_whole() {
         stage("c", "b"),
         stage("d", "c")
     );
-    assert_eq!(refusal(&yaml).0, "stages feed each other in a circle: a → b → c → a");
+    assert_eq!(refusal(&yaml).0, "the stages form a cycle: a → b → c → a");
     let own = format!("stages:\n{}", stage("a", "a"));
     assert_eq!(refusal(&own).0, "stage `a` reads its own output");
 }

@@ -41,15 +41,6 @@ fn an_input_is_a_path_an_artifact_a_url_or_a_model() {
 }
 
 #[test]
-fn the_keys_that_replace_a_source_are_known() {
-    let pipeline = load(
-        "stages:\n  a: {run: x, inputs: {m: hub:o/n}}\n  b: {run: x, inputs: {k: hub:o/n, d: data.txt}}\n",
-    );
-    let source = pipeline.stages[0].inputs["m"].clone();
-    assert_eq!(pipeline.keys_of(&source), ["a.inputs.m", "b.inputs.k"]);
-}
-
-#[test]
 fn wrong_references_are_refused_with_the_nearest() {
     let (message, help) = input_refusal("mdae:out");
     assert_eq!(message, "input `a` of stage `s` is `mdae:out`: there is no stage `mdae`");

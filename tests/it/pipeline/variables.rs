@@ -18,7 +18,7 @@ fn variables_use_each_other_in_any_order() {
 }
 
 #[test]
-fn variables_in_a_circle_are_refused() {
+fn a_cycle_of_variables_is_refused() {
     let (message, _) =
         refusal("vars: {a: '${b}', b: '${c}', c: '${b}'}\nstages: {s: {run: 'true'}}");
     assert_eq!(message, "variables use each other: b → c → b");

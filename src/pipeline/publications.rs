@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::document::Draft;
-use super::node::Node;
+use super::outputs::Outputs;
 use super::problem::Problems;
-use super::stage::Outputs;
+use super::yaml::YamlNode;
 
 /// The `publish` section of a stage, with clean paths relative to the root.
-pub(super) fn resolve(
+pub(super) fn read_publications(
     draft: &Draft,
     outputs: &Outputs,
     root: &Path,
@@ -43,7 +43,7 @@ pub(super) fn resolve(
     publish
 }
 
-fn target(node: &Node, root: &Path, pipeline_file: &Path) -> Result<PathBuf, String> {
+fn target(node: &YamlNode, root: &Path, pipeline_file: &Path) -> Result<PathBuf, String> {
     let Some(text) = node.as_text().filter(|text| !text.is_empty() && !text.contains('\0')) else {
         return Err(format!("is published to {}, not to a path", node.what()));
     };
