@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::console::style::{Palette, paint};
 use crate::results::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
-use crate::text::figures::{count, figure, grouped, seconds, table};
-use crate::text::text::{fit, printable};
+use crate::text::figures::{count, figure, grouped, seconds};
+use crate::text::terminal::{fit, printable, table};
 use crate::text::variants::names;
 
 /// How many tensors of a file are listed.

@@ -4,7 +4,8 @@ use std::path::{Component, Path};
 
 use super::guess::Fields;
 use super::survey::Survey;
-use crate::text::figures::{count, wrapped};
+use crate::text::figures::count;
+use crate::text::terminal::wrapped;
 
 /// What is put into the pipeline.
 pub struct Wanted<'a> {
@@ -146,7 +147,7 @@ pub fn about(wanted: &Wanted) -> String {
 
 /// A name that fits into a line of comment.
 fn printable(text: &str) -> String {
-    crate::text::text::printable(text)
+    crate::text::terminal::printable(text)
 }
 
 /// A text as a YAML scalar that is read as just that text, on one line.

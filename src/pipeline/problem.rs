@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::marks::{Origin, Span};
 use super::model::Overrides;
 use super::yaml::YamlNode;
-use crate::text::text::{columns, printable};
+use crate::text::terminal::{columns, printable};
 use crate::text::variants::family;
 
 /// Why there is no pipeline to run.

@@ -2,6 +2,6 @@
 
 pub mod figures;
 pub mod suggest;
-pub mod text;
+pub mod terminal;
 pub mod values;
 pub mod variants;

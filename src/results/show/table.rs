@@ -1,7 +1,7 @@
 //! A table that fits a terminal: narrow columns keep their width, wide ones share what is left,
 //! and cells that are cut end in `…`.
 
-use crate::text::text::{columns, fit};
+use crate::text::terminal::{columns, fit};
 
 const GAP: usize = 2;
 /// A column that is cut keeps at least this.

@@ -8,7 +8,8 @@ use stages::data::token_file::TokenFile;
 use stages::text::TextTokenizer;
 
 use super::ShowOptions;
-use crate::text::text::{fit, grouped, printable};
+use crate::text::figures::grouped;
+use crate::text::terminal::{fit, printable};
 
 /// The first rows of a token file: id, label, and the tokens between bars. Without the tokenizer
 /// they are numbers.
@@ -80,8 +81,8 @@ fn folded(pieces: &[String], width: usize) -> Vec<String> {
     for (index, piece) in pieces.iter().enumerate() {
         let bar = if index > 0 { "|" } else { "" };
         let piece = fit(&format!("{bar}{piece}"), width);
-        let last = lines.last().map_or(0, |line| crate::text::text::columns(line));
-        if last > 0 && last + crate::text::text::columns(&piece) > width {
+        let last = lines.last().map_or(0, |line| crate::text::terminal::columns(line));
+        if last > 0 && last + crate::text::terminal::columns(&piece) > width {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {

@@ -2,6 +2,9 @@
 
 use unicode_width::UnicodeWidthChar;
 
+/// The width that all text keeps to.
+pub const WIDTH: usize = 80;
+
 /// A text in which every control character is written as an escape, so that what somebody
 /// tweeted cannot move the cursor or change the title of a terminal. The marks that turn the
 /// direction of text around are escaped too: they can make a line read as something else.
@@ -46,53 +49,55 @@ pub fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// `1234567` as `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
+/// Rows in columns as wide as their content, the last one cut at the width of the page.
+pub fn table(rows: Vec<Vec<String>>) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(columns(cell));
         }
-        grouped.push(digit);
     }
-    grouped
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width.saturating_sub(columns(cell)) + 2));
+        }
+        text.push_str(fit(line.trim_end(), WIDTH).as_str());
+        text.push('\n');
+    }
+    text
 }
 
-/// A size for the eye: `812 B`, `3.9 MB` (powers of 1,000).
-pub fn bytes_in_words(bytes: u64) -> String {
-    let mut size = bytes as f64;
-    let mut unit = "B";
-    for larger in ["kB", "MB", "GB", "TB"] {
-        // 999.95 would be written as 1000.0.
-        if size < 999.95 {
-            break;
+/// A paragraph within the width of the page, each line moved in by `indent`.
+pub fn wrapped(paragraph: &str, indent: usize) -> String {
+    let mut text = String::new();
+    let mut line = String::new();
+    for word in paragraph.split_whitespace() {
+        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > WIDTH {
+            text.push_str(&format!("{:indent$}{line}\n", ""));
+            line.clear();
         }
-        size /= 1000.0;
-        unit = larger;
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
     }
-    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+    if !line.is_empty() {
+        text.push_str(&format!("{:indent$}{line}\n", ""));
+    }
+    text
 }
 
 fn turns_direction(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A number as a person reads it: whole ones as such, else four digits that count.
-pub fn number(value: f64) -> String {
-    let size = value.abs();
-    if value.fract() == 0.0 && size < 1e15 {
-        format!("{value}")
-    } else if size >= 0.001 {
-        format!("{value:.4}")
-    } else {
-        format!("{value:.2e}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::text::text::{bytes_in_words, columns, fit, grouped, printable};
+    use crate::text::terminal::{columns, fit, printable};
 
     #[test]
     fn control_characters_are_shown_not_obeyed() {
@@ -115,12 +120,5 @@ mod tests {
         assert_eq!(fit("abcdef", 4), "abc…");
         assert_eq!(fit("日本語", 4), "日…");
         assert_eq!(fit("abcd", 4), "abcd");
-    }
-
-    #[test]
-    fn numbers_and_sizes_read_well() {
-        assert_eq!([0, 999, 1_000, 124_645_632].map(grouped).join(" "), "0 999 1,000 124,645,632");
-        let sizes = [0, 999, 1_000, 3_876_480, 999_960, u64::MAX].map(bytes_in_words);
-        assert_eq!(sizes.join(" | "), "0 B | 999 B | 1.0 kB | 3.9 MB | 1.0 MB | 18446744.1 TB");
     }
 }
