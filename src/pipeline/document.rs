@@ -1,5 +1,5 @@
-//! The shape of the file: which keys there are at each level and what kind of value each has.
-//! What comes out still holds variables, and knows where everything was written.
+//! The shape of the file: the keys of each level and the kind of value that each takes. A
+//! [`Document`] still holds variables, and knows where every value was written.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::problem::{PipelineError, Problems};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::family;
 
-/// The keys of a pipeline.
+/// The keys at the top of the file.
 pub const TOP_KEYS: [&str; 8] =
     ["vars", "profiles", "resources", "remotes", "executor", "slurm", "stages", "sweeps"];
 /// The keys of a stage.
@@ -39,20 +39,20 @@ pub const STAGE_KEYS: [&str; 16] = [
 pub(super) const HANDLING_KEYS: [&str; 6] =
     ["frozen", "always", "retries", "timeout", "resources", "executor"];
 
-/// `hub:…` and URLs are inputs of their own kind, so no stage can have these names.
+/// Names that no stage may have: as prefixes of an input, `hub:…` and URLs mean something else.
 const RESERVED_STAGES: [&str; 3] = ["hub", "http", "https"];
 
-/// The file, with the kinds of its sections checked.
+/// The file, split into sections of the right kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {
     pub(super) vars: Vec<YamlEntry>,
     pub(super) profiles: Vec<Profile>,
-    /// How many there are of each counted thing.
+    /// How many units of each resource there are.
     pub(super) resources: Option<YamlNode>,
     pub(super) remotes: Option<YamlNode>,
-    /// Where stages run that do not say so themselves.
+    /// The executor of stages that name none.
     pub(super) executor: Option<YamlNode>,
-    /// What stages ask of Slurm unless they say otherwise.
+    /// Default requests to Slurm.
     pub(super) slurm: Option<YamlNode>,
     pub(super) stages: Vec<Draft>,
     pub(super) sweeps: Vec<YamlEntry>,
@@ -64,7 +64,7 @@ pub(super) struct Profile {
     pub(super) overrides: Vec<YamlEntry>,
 }
 
-/// A stage as it was written. Sections that are absent are empty.
+/// A stage as written. An absent section is empty.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) name: String,
@@ -77,16 +77,16 @@ pub(super) struct Draft {
     pub(super) publish: Vec<YamlEntry>,
     pub(super) env: Option<YamlNode>,
     pub(super) salt: Option<YamlNode>,
-    /// What [`handling`] reads: `frozen`, `always` and so on.
+    /// The entries under [`HANDLING_KEYS`].
     pub(super) handling: Vec<YamlEntry>,
     pub(super) foreach: Option<YamlNode>,
     pub(super) matrix: Option<YamlNode>,
-    /// The variables that it has of its own, as a variant.
+    /// The variables that exist only in this variant.
     pub(super) locals: Vec<(String, YamlNode)>,
 }
 
 impl Draft {
-    /// The built-in that it names; `None` for a command, or where there is none of that name.
+    /// The built-in that the stage names; `None` for a command or an unknown built-in.
     pub(super) fn builtin<'r>(
         &self,
         registry: &[&'r dyn stages::Stage],
@@ -99,19 +99,19 @@ impl Draft {
     }
 }
 
-/// The entry of that key.
+/// The entry with the given key.
 pub(super) fn entry<'a>(entries: &'a [YamlEntry], key: &str) -> Option<&'a YamlEntry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
-/// From this size on, in bytes, a text is read by two threads.
+/// From this size in bytes, two threads read the file: one the values, one the positions.
 const WORTH_A_THREAD: usize = 16 * 1024;
 
 impl Document {
-    /// Reads the text of a pipeline. What is wrong goes to `problems`; what is right is returned,
-    /// so that the rest of the file can be checked in the same go.
+    /// Reads the text of a pipeline. Reports mistakes to `problems` and returns the rest, so that
+    /// one pass reports as many mistakes as possible.
     pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
-        // The positions take nearly as long as the values.
+        // Reading positions takes nearly as long as reading values.
         let ((mark, duplicates), values) = match text.len() {
             0..WORTH_A_THREAD => (marks::read(text), serde_yaml::from_str::<Yaml>(text)),
             _ => rayon::join(|| marks::read(text), || serde_yaml::from_str::<Yaml>(text)),
@@ -126,7 +126,7 @@ impl Document {
                 Ok(()) => yaml,
                 Err(error) => return Document::refused(&error, problems),
             },
-            // `serde_yaml` stops at a duplicate, which has been reported better.
+            // `serde_yaml` stops at a duplicate key, which has been reported with its line.
             Err(_) if !duplicates.is_empty() => return Document::default(),
             Err(error) => return Document::refused(&error, problems),
         };
@@ -139,7 +139,7 @@ impl Document {
         let location = error.location();
         let (line, column) = location.map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
         let message = error.to_string();
-        // The location is shown in its own way.
+        // The location is shown separately.
         let message = message.split(" at line ").next().unwrap_or_default();
         problems.at(
             Origin::File(Span { line, column, width: 1 }),
@@ -201,7 +201,7 @@ impl Document {
             problems
                 .at(origin, format!("a stage cannot be called `{name}`"))
                 .stage(&name)
-                .help(format!("`{name}:…` as an input means something else; choose another name"));
+                .help(format!("as an input, `{name}:…` means something else; choose another name"));
         }
         let mut draft = Draft {
             name,
@@ -220,7 +220,7 @@ impl Document {
             locals: Vec::new(),
         };
         if !matches!(value.content, YamlValue::Map(_)) && !value.is_null() {
-            // One mistake, one message: it shall not be called a stage without `run` as well.
+            // Otherwise the stage would also be reported as one without `run`.
             draft.run = Some(YamlNode::scalar(String::new().into(), value.origin));
         }
         for YamlEntry { key, key_origin, value } in
@@ -245,7 +245,7 @@ impl Document {
                     let message = format!("unknown key `{key}` of stage `{}`", draft.name);
                     let problem = problems.at(key_origin, message).stage(&draft.name);
                     problem.nearest_or_all(&key, &STAGE_KEYS);
-                    // The commonest slip: a parameter beside `params` rather than in it.
+                    // Most likely a parameter that belongs under `params`.
                     if crate::text::suggest::nearest(&key, STAGE_KEYS).is_none() {
                         problem.note("parameters stand under `params:`".to_owned());
                     }
@@ -256,7 +256,7 @@ impl Document {
     }
 }
 
-/// The entries of a map; nothing at all is an empty map.
+/// The entries of a map; null counts as an empty map.
 fn map(node: YamlNode, what: &str, problems: &mut Problems) -> Vec<YamlEntry> {
     let message = format!("{what} must be a map, not {}", node.what());
     let empty = node.is_null();
@@ -274,13 +274,13 @@ fn text(node: YamlNode, what: &str, problems: &mut Problems) -> Option<YamlNode>
     if node.as_text().is_none_or(|text| text.trim().is_empty()) {
         let found = if node.as_text().is_some() { "an empty one" } else { node.what() };
         problems.at(node.origin, format!("{what} must be a text, not {found}"));
-        // Still there, so that the stage is not called one without `run`.
+        // Otherwise the stage would also be reported as one without `run`.
         return Some(YamlNode::scalar(String::new().into(), node.origin));
     }
     Some(node)
 }
 
-/// A file's text, and where it lies.
+/// The text of a pipeline file, and its paths.
 pub(super) struct FileText {
     pub(super) file: PathBuf,
     pub(super) absolute: PathBuf,

@@ -1,5 +1,5 @@
-//! How a stage is run: `frozen`, `always`, `retries`, `timeout`, `resources`, `executor`. None of it
-//! enters a key, since none of it can change a result.
+//! Reads how a stage runs: `frozen`, `always`, `retries`, `timeout`, `resources`, `executor`. None
+//! of it enters a key, since none of it can change a result.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use super::request::REQUEST_KEYS;
 use super::scalars::{duration, shown, truth, whole};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// More attempts than anybody means.
+/// Upper bound on `retries`: more is surely a typo.
 const MOST_RETRIES: u64 = 1000;
-/// So are more than this of a thing: each is a lock file while it is used.
+/// Upper bound on the units of a resource: each unit in use is a lock file.
 const MOST_UNITS: u64 = 4096;
 
-/// The handling of a stage. What is wrong is reported, and left at its default.
+/// Reads how a stage runs. A setting with a mistake is reported and keeps its default.
 pub(super) fn read_handling(draft: &Draft, problems: &mut Problems) -> Handling {
     let mut handling = Handling::default();
     for YamlEntry { key, key_origin, value } in &draft.handling {
@@ -54,14 +54,16 @@ pub(super) fn read_handling(draft: &Draft, problems: &mut Problems) -> Handling 
         if handling.frozen && handling.always {
             let message = format!("stage `{stage}` is both `frozen` and `always`");
             let problem = problems.at(*key_origin, message).stage(stage);
-            problem.help("keep one: it never runs, or it runs each time".to_owned());
+            problem.help(
+                "keep one: `frozen` never runs the stage, `always` runs it every time".to_owned(),
+            );
             handling.always = false;
         }
     }
     handling
 }
 
-/// What of `resources` is for a scheduler and counts nothing.
+/// The entries of `resources` that are requests to a scheduler, not counts.
 fn requested(node: &YamlNode) -> impl Iterator<Item = &YamlEntry> {
     let entries = match &node.content {
         YamlValue::Map(entries) => entries.as_slice(),
@@ -70,8 +72,7 @@ fn requested(node: &YamlNode) -> impl Iterator<Item = &YamlEntry> {
     entries.iter().filter(|entry| REQUEST_KEYS.contains(&entry.key.as_str()))
 }
 
-/// A map from the names of counted things to how many; within a stage, what is for a scheduler is
-/// passed over. `stage` is for messages.
+/// Reads a map from resources to counts. Within a `stage`, skips the requests to a scheduler.
 pub(super) fn read_counts(
     node: &YamlNode,
     what: &str,
@@ -106,7 +107,7 @@ pub(super) fn read_counts(
     counts
 }
 
-/// Names that the top of the file does not declare, if it declares any: most likely a typo.
+/// Reports resources that the file does not declare under `resources:`, unless it declares none.
 pub(super) fn check_resource_names(
     drafts: &[Draft],
     declared: &BTreeMap<String, u32>,

@@ -1,5 +1,5 @@
-//! Where each input of a stage comes from: a path, another stage's output, a URL with its digest,
-//! a model of the hub. Every reference is followed as far as it can be without a network.
+//! The section `inputs` of a stage, checked against the inputs that a built-in takes. References
+//! are checked as far as possible without a network.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::problem::Problems;
 use super::reader::InputReader;
 use super::sets;
 
-/// The inputs of a stage; those that are wrong are reported and left out.
+/// Reads the inputs of a stage. Mistakes are reported, and those inputs left out.
 pub(super) fn read_inputs(
     draft: &Draft,
     outputs: &Outputs,

@@ -1,5 +1,5 @@
-//! What only shows when all stages are looked at together: cycles, paths claimed twice, and
-//! files that one stage publishes and another reads behind the graph's back.
+//! Checks across all stages: cycles, paths that two outputs are published to, and files that one
+//! stage publishes and another reads as a plain path, without an edge in the graph.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::model::{Input, Pipeline, Stage, StageIndex};
 use super::problem::Problems;
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// `drafts` and `stages` are the same stages in the same order.
+/// Checks all stages together. `drafts` are the stages of the pipeline, in the same order.
 pub(super) fn check(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
     report_cycles(drafts, pipeline, problems);
     let claims = report_equal_claims(drafts, &pipeline.stages, problems);
@@ -38,7 +38,7 @@ fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems)
         if group.len() == 1 && !graph.contains_edge(first, first) {
             continue;
         }
-        // From each stage on to the first reader in the same group, until one comes again.
+        // Walk from each stage to its first reader in the group until a stage comes up again.
         let mut path = vec![first];
         let cycle = loop {
             let readers = graph.neighbors(path[path.len() - 1]);
@@ -63,7 +63,7 @@ fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems)
     }
 }
 
-/// The indices of the stages whose outputs a stage reads.
+/// The stages whose outputs `stage` reads.
 fn makers<'a>(
     stage: &'a Stage,
     by_name: &'a BTreeMap<&str, StageIndex>,
@@ -74,10 +74,10 @@ fn makers<'a>(
     })
 }
 
-/// A published path, and who publishes it.
+/// From a published path to the stage and output that it is published from.
 type Claims<'a> = BTreeMap<&'a Path, (&'a Draft, &'a str)>;
 
-/// Refuses two outputs at one path, or one inside the other.
+/// Refuses two outputs that are published to the same path, or one inside the other.
 fn report_equal_claims<'a>(
     drafts: &'a [Draft],
     stages: &'a [Stage],
@@ -105,9 +105,9 @@ fn report_equal_claims<'a>(
     for (path, (first_draft, first), (draft, output)) in refused {
         let Some(given) = entry(&draft.publish, output) else { continue };
         let other = entry(&first_draft.publish, first).map(|other| other.value.origin);
-        let other = other.map(|origin| problems.place(origin)).unwrap_or_default();
+        let other = other.map(|origin| problems.describe(origin)).unwrap_or_default();
         let message = format!(
-            "output `{output}` of stage `{}` is published to `{}`, which is claimed already",
+            "output `{output}` of stage `{}` is published to `{}`, which is already claimed",
             draft.name,
             path.display()
         );
@@ -119,8 +119,8 @@ fn report_equal_claims<'a>(
     claims
 }
 
-/// Refuses an input that is a file another stage publishes: no edge is inferred from paths, so
-/// the reader would run on whatever the last run left there.
+/// Refuses an input that is a file another stage publishes. No edge is inferred from paths, so
+/// the reading stage would use whatever the last run left there.
 fn report_hidden_edges(
     drafts: &[Draft],
     pipeline: &Pipeline,
@@ -131,7 +131,7 @@ fn report_hidden_edges(
     for (draft, stage) in drafts.iter().zip(&pipeline.stages) {
         for given in &draft.inputs {
             let name = &given.key;
-            // What is missing counts as well: before the first run nothing is published.
+            // Include paths that do not exist: before the first run nothing is published.
             let paths: Vec<PathBuf> = match (stage.inputs.get(name), &given.value.content) {
                 (Some(Input::Path(path)), _) => vec![path.clone()],
                 (Some(_), _) => continue,
@@ -153,7 +153,7 @@ fn report_hidden_edges(
                 continue;
             };
             let message = format!(
-                "input `{name}` of stage `{}` is what stage `{}` publishes",
+                "input `{name}` of stage `{}` is a file that stage `{}` publishes",
                 draft.name, maker.name
             );
             problems
@@ -164,7 +164,7 @@ fn report_hidden_edges(
     }
 }
 
-/// Refuses an input folder into which something is published: it would change in every run.
+/// Refuses an input folder that an output is published into: each run would change it.
 fn report_published_inside(
     draft: &Draft,
     name: &str,
@@ -187,5 +187,5 @@ fn report_published_inside(
         .with(&given.value, message)
         .stage(&draft.name)
         .note(format!("it is published to `{}`", target.display()))
-        .help("publish it elsewhere, or name the files that are read one by one".to_owned());
+        .help("publish it elsewhere, or list the files that the stage reads".to_owned());
 }

@@ -1,6 +1,6 @@
-//! `foreach` and `matrix`: one stage of the file becomes several, its variants, which differ in
-//! the values that `${item}` or `${matrix.name}` stand for. `${variant}` is the variant's label,
-//! so that `train@${variant}:model` is what the same variant of another stage made.
+//! Expands `foreach` and `matrix`: one stage of the file becomes several variants, which differ in
+//! the value of `${item}` or `${matrix.name}`. `${variant}` is the label of the variant, so that
+//! `train@${variant}:model` refers to the same variant of another stage.
 
 use super::document::Draft;
 use super::marks::Origin;
@@ -10,23 +10,23 @@ use super::variables::{Dollar, Variables};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::{MARK, value_label};
 
-/// More variants of one stage than this are a slip of the pen.
+/// Upper bound on the variants of a stage: more is surely a mistake.
 const MAX_VARIANTS: usize = 10_000;
 
-/// A stage's name with its label is no longer, so that it can be a file's.
+/// Upper bound on a name with its label, in bytes, so that it can name a file.
 const MAX_NAME: usize = 200;
 
-/// The name of the variable that holds the label of a variant.
+/// The variable that holds the label of the variant.
 const VARIANT: &str = "variant";
 
-/// A value that variants take, and how it stands in their names.
+/// A value that variants take, and its label in their names.
 #[derive(Clone)]
 struct Choice {
     label: String,
     value: YamlNode,
 }
 
-/// Replaces every stage with `foreach` or `matrix` by its variants, in the order written.
+/// Replaces every stage that has `foreach` or `matrix` by its variants, in the order written.
 pub(super) fn expand(
     drafts: Vec<Draft>,
     variables: &Variables,
@@ -40,7 +40,7 @@ pub(super) fn expand(
             (Some(foreach), Some(_)) => {
                 let message = format!("stage `{}` has both `foreach` and `matrix`", draft.name);
                 let problem = problems.at(foreach.origin, message).stage(&draft.name);
-                problem.help("`matrix` alone can say both".to_owned());
+                problem.help("write both as axes of one `matrix`".to_owned());
             }
             (Some(foreach), None) => {
                 let what = format!("`foreach` of stage `{}`", draft.name);
@@ -82,7 +82,7 @@ fn variant(
     Some(Draft { name, locals, ..draft.clone() })
 }
 
-/// Every combination of the axes, the last one varying fastest.
+/// Every combination of the axes; the last axis varies fastest.
 fn product(
     matrix: YamlNode,
     draft: &Draft,
@@ -128,7 +128,7 @@ fn product(
     rows
 }
 
-/// The values of `foreach` or of one axis: a list, or a map from a short name to the value.
+/// Reads the values of `foreach` or of one axis: a list, or a map from short names to values.
 fn choices(
     mut node: YamlNode,
     what: &str,
@@ -197,7 +197,7 @@ fn choices(
     choices
 }
 
-/// As [`value_label`] makes them.
+/// Whether a name could be a label that [`value_label`] makes.
 fn is_label(name: &str) -> bool {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._+-".contains(character);
     !name.is_empty() && name.len() <= 100 && name.chars().all(fits)

@@ -1,5 +1,4 @@
-//! The data of a checked pipeline: what the rest of the engine works with. It holds no YAML and no
-//! variables.
+//! The data of a checked pipeline, which the rest of the engine works with: no YAML, no variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,59 +13,61 @@ use super::remote_settings::Declared;
 use super::request::{ExecutorName, Request};
 use crate::text::variants;
 
-/// The resource whose units are the GPUs that CUDA counts from 0.
+/// The resource whose units are GPUs, numbered from 0 as CUDA does.
 pub const GPU: &str = "gpu";
 
 /// A checked pipeline.
 #[derive(Default, Clone, Debug)]
 pub struct Pipeline {
-    /// The YAML file.
+    /// The YAML file, absolute.
     pub file: PathBuf,
-    /// The project: the folder of the YAML file, absolute. Relative paths start here.
+    /// The project folder, absolute: the folder of the YAML file. Relative paths start here.
     pub root: PathBuf,
     /// In the order of the file.
     pub stages: Vec<Stage>,
-    /// How many there are of each counted thing, where the file says so.
+    /// How many units of each resource there are, as declared under `resources:`.
     pub resources: BTreeMap<String, u32>,
-    /// Other places that hold results, as the file declares them.
+    /// The remotes that the file declares.
     pub remotes: BTreeMap<String, Declared>,
-    /// Where stages run that do not say so themselves.
+    /// The executor of stages that name none.
     pub executor: Option<ExecutorName>,
-    /// The names of the file's profiles, applied or not.
+    /// The names of all profiles in the file, whether applied or not.
     pub profiles: Vec<String>,
 }
 
-/// The position of a stage in [`Pipeline::stages`], which is the order of the file.
+/// A position in [`Pipeline::stages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageIndex(pub usize);
 
 impl Index<StageIndex> for Pipeline {
     type Output = Stage;
 
-    /// Panics if the index is that of another, longer pipeline.
+    /// # Panics
+    ///
+    /// If the index comes from a longer pipeline.
     fn index(&self, index: StageIndex) -> &Stage {
         &self.stages[index.0]
     }
 }
 
-/// One stage with everything filled in.
+/// One stage, with variables, defaults and overrides applied.
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub name: String,
-    /// Where the YAML file declares it, counted from 1.
+    /// The line of its declaration in the YAML file, from 1.
     pub line: usize,
     pub action: Action,
-    /// An entry of a set is called `set/entry`, see [`input_and_entry`].
+    /// By name. An entry of a set is named `set/entry`, see [`input_and_entry`].
     pub inputs: BTreeMap<String, Input>,
-    /// For a built-in complete and canonical, for a command as given.
+    /// For a built-in: all parameters, in canonical form. For a command: as written.
     pub params: BTreeMap<String, Value>,
     pub outputs: Vec<Output>,
-    /// Output name to a path relative to the root.
+    /// From the name of an output to a path relative to the root.
     pub publish: BTreeMap<String, PathBuf>,
-    /// Names of environment variables that a command declares.
+    /// The environment variables that a command declares under `env:`.
     pub env: Vec<String>,
     pub salt: Option<String>,
-    /// How it is run; nothing of it enters the key.
+    /// How it runs. Nothing in here enters the key.
     pub handling: Handling,
 }
 
@@ -77,14 +78,14 @@ pub enum Action {
         name: String,
         version: u32,
     },
-    /// Given to `sh -c`, in the project's folder.
+    /// Run by `sh -c` in the project folder.
     Command {
         text: String,
     },
 }
 
 impl Action {
-    /// The name of the built-in, if it is one.
+    /// The name of the built-in; `None` for a command.
     pub fn builtin(&self) -> Option<&str> {
         match self {
             Action::Builtin { name, .. } => Some(name),
@@ -96,28 +97,28 @@ impl Action {
 /// Where an input comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A file or folder; absolute (relative ones are joined to the root when resolved).
+    /// The absolute path of a file or folder.
     Path(PathBuf),
-    /// Downloaded once. Verified against its BLAKE3 digest (hexadecimal); a URL without one names
-    /// a Git commit in its path, which pins its content as well.
+    /// A file, downloaded once. Its content is pinned by a hexadecimal BLAKE3 digest, or else by a
+    /// Git commit in the path of the URL.
     Url { url: String, blake3: Option<String> },
-    /// A model of the Hugging Face hub.
+    /// A model on the Hugging Face hub.
     Hub { repository: String, revision: String },
     /// An artifact of another stage.
     Artifact { stage: String, output: String },
 }
 
-/// An output that a stage makes.
+/// An output of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub name: String,
     /// The file or folder name inside the stage's output folder.
     pub file: String,
-    /// `None` for a command: whatever it wrote.
+    /// `None` for a command, which may write either.
     pub kind: Option<Kind>,
 }
 
-/// What is laid over the file: first the profile, then each `--set` in turn.
+/// Overrides of the file: first the profile, then each `--set` in turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// A key (`variable`, `stage.parameter`, `stage.inputs.name`) and its value as typed.
@@ -126,7 +127,7 @@ pub struct Overrides {
     pub profile: Option<String>,
 }
 
-/// As an input is written in YAML; a URL without its digest.
+/// Formats an input as YAML spells it, except that a URL has no digest.
 impl fmt::Display for Input {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -139,60 +140,59 @@ impl fmt::Display for Input {
 }
 
 impl Pipeline {
-    /// The positions of all stages, in the order of the file.
+    /// The positions of all stages.
     pub fn indices(&self) -> impl Iterator<Item = StageIndex> + use<> {
         (0..self.stages.len()).map(StageIndex)
     }
 
-    /// The stage of that name.
+    /// The stage named `name`.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 }
 
 impl Stage {
-    /// The output of that name.
+    /// The output named `name`.
     pub fn output(&self, name: &str) -> Option<&Output> {
         self.outputs.iter().find(|output| output.name == name)
     }
 
-    /// The name without the label of a variant.
+    /// The name without the label that marks a variant.
     pub fn family(&self) -> &str {
         variants::family(&self.name)
     }
 }
 
-/// How a stage is run.
+/// How a stage runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handling {
-    /// It never runs; its newest record counts as its result.
+    /// The stage never runs; its newest record counts as its result.
     pub frozen: bool,
-    /// It runs each time, whatever its key says.
+    /// The stage runs every time, whatever its key.
     pub always: bool,
-    /// How often a failed process is started anew.
+    /// How often a failed process is started again.
     pub retries: u32,
     /// How long one attempt may take.
     pub timeout: Option<Duration>,
-    /// How many of each counted thing (`gpu`) it holds while it runs.
+    /// How many units of each resource (`gpu`) the stage holds while it runs.
     pub resources: BTreeMap<String, u32>,
-    /// Who starts its process; `None`: as the pipeline or the command line say.
+    /// The executor of the stage; `None` leaves the choice to the pipeline or the command line.
     pub executor: Option<ExecutorName>,
-    /// What it asks of a scheduler, if it goes to one.
+    /// What the stage asks of a scheduler, if one runs it.
     pub request: Request,
 }
 
 impl Handling {
-    /// Whether a scheduler runs it, once that is settled.
+    /// Whether a scheduler runs the stage. Meaningful once the executor has been chosen.
     pub fn is_elsewhere(&self) -> bool {
         self.executor.is_some_and(|executor| executor != ExecutorName::Local)
     }
 }
 
-/// Between the name of a set and that of its entry.
+/// Separates the name of a set from the name of its entry.
 pub(super) const SET_MARK: char = '/';
 
-/// The input that a key of [`Stage::inputs`](Stage::inputs) belongs to, and which entry of
-/// a set it is.
+/// Splits a key of [`Stage::inputs`] into the name of the input and, for a set, that of the entry.
 pub fn input_and_entry(key: &str) -> (&str, Option<&str>) {
     match key.split_once(SET_MARK) {
         Some((input, entry)) => (input, Some(entry)),

@@ -1,4 +1,4 @@
-//! What each stage makes: the outputs of a built-in, or those that a command declares.
+//! The outputs of every stage: those of a built-in, or those that a command declares.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::names::check_name;
 use super::problem::Problems;
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// The outputs of every stage, by its name.
+/// The outputs of every stage, by the name of the stage.
 pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
 
-/// What every stage makes: what the built-in says, or what the command declares.
+/// The outputs of every stage. A built-in has an optional output only if the input for it is there.
 pub(super) fn declared_outputs(
     drafts: &[Draft],
     registry: &[&dyn stages::Stage],

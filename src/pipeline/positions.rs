@@ -1,4 +1,4 @@
-//! Joins the values that `serde_yaml` reads with the positions that `saphyr-parser` gives.
+//! Joins the values that `serde_yaml` reads with the positions that `marks` reads.
 
 use serde_json::{Number, Value};
 use serde_yaml::Value as Yaml;
@@ -7,8 +7,8 @@ use super::marks::{Mark, MarkKind};
 use super::problem::Problems;
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// Joins what `serde_yaml` read with the positions of `marks`. Where the passes part (an
-/// alias, a merged key) the nearest known position stands in.
+/// Joins a value with its positions. Where the two differ (an alias, a merged key), the nearest
+/// known position is used.
 pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode {
     let origin = mark.origin;
     let content = match value {
@@ -47,7 +47,7 @@ pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode
                         .help("write a name before the colon".to_owned());
                     continue;
                 };
-                // Both passes keep the file's order, so the next mark is nearly always it.
+                // Both passes keep the order of the file, so this is nearly always the next mark.
                 let found = match marks.get(cursor) {
                     Some(next) if next.key == key => Some(cursor),
                     _ => marks.iter().position(|known| known.key == key),
@@ -67,8 +67,8 @@ pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode
         }
         Yaml::Tagged(tagged) => {
             problems
-                .at(origin, format!("the tag `{}` means nothing here", tagged.tag))
-                .help("leave it out; put a text that begins with `!` in quotes".to_owned());
+                .at(origin, format!("the tag `{}` is not supported", tagged.tag))
+                .help("remove it, or put a text that begins with `!` in quotes".to_owned());
             YamlValue::Scalar(Value::Null)
         }
     };
@@ -85,7 +85,7 @@ fn json_number(number: &serde_yaml::Number) -> Option<Number> {
     Number::from_f64(number.as_f64()?)
 }
 
-/// A key as text; `2020:` and `true:` are texts as well when they stand before a colon.
+/// A key as text. A number or boolean before a colon (`2020:`, `true:`) is a text as well.
 fn key_text(key: &Yaml) -> Option<String> {
     match key {
         Yaml::String(text) => Some(text.clone()),

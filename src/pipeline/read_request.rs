@@ -1,5 +1,5 @@
-//! Where a stage runs and what it asks of a cluster's scheduler: `executor` and, beside the counted
-//! things, the keys of `resources` that Slurm understands. None of it enters a key.
+//! Reads `executor`, the section `slurm`, and the keys of `resources` that are requests to a
+//! scheduler.
 
 use serde_json::Value;
 
@@ -8,11 +8,12 @@ use super::request::{ExecutorName, REQUEST_KEYS, Request, Transfer};
 use super::scalars::{duration, shown, truth, whole};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// More than this many cores of one machine nobody has.
+/// Upper bound on `cpus`: no machine has more cores.
 const MOST_CPUS: u64 = 65_536;
+/// Upper bound on `array_limit`: more is surely a typo.
 const MOST_AT_ONCE: u64 = 1_000_000;
 
-/// Options of `sbatch` that would break what the engine relies on.
+/// Options of `sbatch` that the engine sets itself.
 const OURS: [&str; 12] = [
     "--array",
     "--output",
@@ -28,7 +29,7 @@ const OURS: [&str; 12] = [
     "--chdir",
 ];
 
-/// Reads one of [`REQUEST_KEYS`]. `what` and `stage` are for messages.
+/// Reads the entry of a key in [`REQUEST_KEYS`] into `request`. `what` and `stage` are for messages.
 pub(super) fn read_request_key(
     request: &mut Request,
     entry: &YamlEntry,
@@ -44,7 +45,7 @@ pub(super) fn read_request_key(
         ),
         "memory" => (
             memory(value).map(|memory| request.memory = Some(memory)),
-            "a size such as `8G` or `500M`, of one node".to_owned(),
+            "the memory of one node, such as `8G` or `500M`".to_owned(),
         ),
         "time" => (
             duration(value).map(|time| request.time = Some(time)),
@@ -90,17 +91,18 @@ pub(super) fn read_request_key(
     }
     let own = request.options.iter().find(|option| is_ours(option));
     if let Some(option) = own.filter(|_| key == "options") {
-        let message = format!("`{option}` in {what} is for the engine to say");
+        let message = format!("`{option}` in {what} is set by the engine itself");
         problems.at(value.origin, message).stage = stage.map(str::to_owned);
     }
 }
 
+/// Whether the engine sets this option itself, in its long or short form.
 fn is_ours(option: &str) -> bool {
     let name = option.split(['=', ' ']).next().unwrap_or_default();
     OURS.contains(&name) || ["-a", "-o", "-e", "-J", "-N", "-n", "-d", "-W", "-D"].contains(&name)
 }
 
-/// The executor that a node names; what is wrong is reported.
+/// Reads the name of an executor. Reports an unknown one.
 pub(super) fn read_executor(
     node: &YamlNode,
     what: &str,
@@ -118,7 +120,7 @@ pub(super) fn read_executor(
     found
 }
 
-/// The section `slurm` at the top of the file.
+/// Reads the section `slurm` at the top of the file: default requests of all stages.
 pub(super) fn read_slurm_defaults(node: &YamlNode, problems: &mut Problems) -> Request {
     let mut request = Request::default();
     let YamlValue::Map(entries) = &node.content else {
@@ -149,8 +151,8 @@ pub(super) fn read_slurm_defaults(node: &YamlNode, problems: &mut Problems) -> R
     request
 }
 
-/// `8G`, `8GB` and `8GiB` are all what Slurm calls `8G`; a plain number is in megabytes there, and
-/// not what people mean.
+/// Reads a size: `8G`, `8GB` and `8GiB` are all `8G` for Slurm. A plain number is refused, since
+/// Slurm would take it as megabytes.
 fn memory(node: &YamlNode) -> Option<String> {
     let text = node.as_text()?.trim();
     let digits = text.find(|char: char| !char.is_ascii_digit())?;
@@ -162,6 +164,7 @@ fn memory(node: &YamlNode) -> Option<String> {
         .then(|| format!("{number}{letter}"))
 }
 
+/// Reads a name or a word that is safe as an argument.
 fn word(node: &YamlNode) -> Option<String> {
     let text = match &node.content {
         YamlValue::Scalar(Value::Number(number)) => number.to_string(),
@@ -177,7 +180,7 @@ fn options(node: &YamlNode) -> Option<Vec<String>> {
     items.iter().map(option).collect()
 }
 
-/// One argument. A newline would end a line of what the scheduler is told.
+/// Whether a text is a single option. A newline would end its line in the batch script.
 fn is_option(text: &str) -> bool {
     text.starts_with('-') && text.len() > 1 && !text.contains(char::is_control)
 }

@@ -1,5 +1,4 @@
-//! Reads one value of `inputs:`: a path, another stage's output, a URL with its digest, a model of
-//! the hub.
+//! Reads the value of one input: a path, another stage's output, a URL, or a model on the hub.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,7 +12,7 @@ use super::problem::Problems;
 use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::{MARK, family, matches};
 
-/// One input, and what its value may refer to.
+/// Reads one input of a stage, which may refer to `outputs` and to paths below `root`.
 pub(super) struct InputReader<'a> {
     pub(super) stage: &'a str,
     pub(super) name: &'a str,
@@ -26,7 +25,7 @@ impl InputReader<'_> {
         format!("input `{}` of stage `{}`", self.name, self.stage)
     }
 
-    /// A single input.
+    /// Reads a single input, not a set. Reports a mistake and returns `None`.
     pub(super) fn read(&self, node: &YamlNode, problems: &mut Problems) -> Option<Input> {
         if let YamlValue::Map(_) = node.content {
             return self.url(node, problems);
@@ -39,7 +38,7 @@ impl InputReader<'_> {
             return None;
         };
         if text.is_empty() || text.contains('\0') {
-            problems.with(node, format!("{} is no path", self.what())).stage(self.stage);
+            problems.with(node, format!("{} is not a path", self.what())).stage(self.stage);
             return None;
         }
         if let Some(model) = text.strip_prefix("hub:") {
@@ -141,7 +140,7 @@ impl InputReader<'_> {
             };
             let problem = problems.with(node, message).stage(self.stage);
             if text.starts_with('~') {
-                problem.help("`~` means nothing here; write the whole path".to_owned());
+                problem.help("`~` is not expanded; write the whole path".to_owned());
             } else if relative {
                 problem.help(format!("relative paths start at `{}`", self.root.display()));
             }
@@ -157,7 +156,7 @@ impl InputReader<'_> {
         let revision_fits = revision.split('/').all(is_hub_name) && revision.len() <= 200;
         if !owner_and_name || !revision_fits {
             let wrong = if owner_and_name { revision } else { repository };
-            let message = format!("{}: `{wrong}` cannot be on the hub", self.what());
+            let message = format!("{}: `{wrong}` is not a valid name on the hub", self.what());
             let problem = problems.with(node, message).stage(self.stage);
             problem.help("write `hub:owner/name` or `hub:owner/name@revision`".to_owned());
             return None;
@@ -183,7 +182,7 @@ impl InputReader<'_> {
                 problems.with(node, message).stage(self.stage).help(help.to_owned());
             }
             let value = &found?.value;
-            // Digits alone are read as a number, which no longer shows how they were written.
+            // YAML reads digits alone as a number and drops leading zeros.
             let text = value.as_text();
             if text.is_none() {
                 let message = format!("`{key}` of {} is {}", self.what(), value.what());
@@ -199,7 +198,7 @@ impl InputReader<'_> {
         if address.is_none_or(|rest| rest.is_empty() || rest.starts_with('/'))
             || url.chars().any(|character| character.is_whitespace() || character.is_control())
         {
-            let message = format!("`url` of {} is no http or https address", self.what());
+            let message = format!("`url` of {} is not an http or https address", self.what());
             problems.with(url_node, message).stage(self.stage).help(help.to_owned());
             complete = false;
         }
@@ -213,7 +212,7 @@ impl InputReader<'_> {
         complete.then_some(Input::Url { url, blake3: Some(blake3) })
     }
 
-    /// A folder where the built-in reads a file, or the other way round.
+    /// Refuses a folder where the built-in reads a file, and a file where it reads a folder.
     pub(super) fn check_kind(
         &self,
         input: &Input,
@@ -247,7 +246,7 @@ impl InputReader<'_> {
     }
 }
 
-/// Whether a part of the address is a whole Git commit, as in
+/// Whether a part of the path is a full Git commit, as in
 /// `https://raw.githubusercontent.com/OWNER/NAME/COMMIT/FILE`.
 fn names_commit(url: &str) -> bool {
     let path = url.split(['?', '#']).next().unwrap_or(url);
@@ -255,13 +254,13 @@ fn names_commit(url: &str) -> bool {
         .any(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A part of a repository's name or of a revision, which also becomes a folder's name.
+/// Whether a part of a repository or revision is valid. It also becomes the name of a folder.
 fn is_hub_name(part: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !part.is_empty() && !part.starts_with('.') && !part.starts_with('-') && part.bytes().all(fits)
 }
 
-/// Whether a relative path climbs out of the folder that it starts in.
+/// Whether a relative path leads out of the folder that it starts in.
 pub(super) fn leaves(path: &Path) -> bool {
     let mut depth = 0i64;
     path.components().any(|part| {
@@ -274,7 +273,7 @@ pub(super) fn leaves(path: &Path) -> bool {
     })
 }
 
-/// A path without `.` in it. `..` stays: what it means depends on symbolic links.
+/// The path without `.` components. `..` stays, since its meaning depends on symbolic links.
 fn normal(path: &Path) -> PathBuf {
     path.components().collect()
 }

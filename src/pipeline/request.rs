@@ -1,19 +1,19 @@
-//! What a stage asks of a cluster's scheduler, and which executor starts it. None of it enters a
-//! key.
+//! Which executor starts a stage, and what the stage asks of a cluster's scheduler. None of it
+//! enters a key.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Who starts a stage's process.
+/// What starts the process of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExecutorName {
-    /// The engine itself, on its own machine.
+    /// The engine, on its own machine.
     Local,
     /// Slurm: `Srun` inside an allocation, else `Sbatch`.
     Slurm,
-    /// A step of the allocation that the engine is in.
+    /// A step of the allocation that the engine runs in.
     Srun,
-    /// A batch job of its own.
+    /// A batch job for each stage.
     Sbatch,
 }
 
@@ -30,7 +30,7 @@ impl ExecutorName {
         }
     }
 
-    /// The one of that name.
+    /// The executor named `name`.
     pub fn find(name: &str) -> Option<ExecutorName> {
         ExecutorName::ALL.into_iter().find(|executor| executor.name() == name)
     }
@@ -42,20 +42,20 @@ impl fmt::Display for ExecutorName {
     }
 }
 
-/// How the files of a stage get to its node and back.
+/// How the files of a stage reach its node and return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transfer {
-    /// Both see the store, at the same path.
+    /// The node sees the store at the same path.
     #[default]
     Shared,
-    /// By way of the run's remote.
+    /// Through the remote of the run.
     Remote,
 }
 
-/// What is asked of the scheduler. What is not said is left to its defaults.
+/// A request to the scheduler. `None` leaves a setting to the scheduler.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `--gres=gpu:N`; the counted `gpu` of a stage that goes there.
+    /// `--gres=gpu:N`, from the resource `gpu` of the stage.
     pub gpus: Option<u32>,
     /// `--cpus-per-task`
     pub cpus: Option<u32>,
@@ -65,19 +65,19 @@ pub struct Request {
     pub time: Option<Duration>,
     pub partition: Option<String>,
     pub account: Option<String>,
-    /// Whether it is queued again when it is preempted, its node fails or its time is up.
+    /// Whether the job is queued again after preemption, a failed node or its time limit.
     pub requeue: Option<bool>,
-    /// How many of an array run at once: `--array=0-N%k`.
+    /// How many tasks of an array run at once: `--array=0-N%k`.
     pub array_limit: Option<u32>,
-    /// How long a file that must be there may take to be seen.
+    /// How long to wait until a shared file system shows a file that was written on a node.
     pub late_files: Option<Duration>,
-    /// How the files of a stage get to its node and back.
+    /// How the files of a stage reach its node and return.
     pub transfer: Option<Transfer>,
-    /// Handed on as they are.
+    /// Further options, passed on unchanged.
     pub options: Vec<String>,
 }
 
-/// The keys of `resources` that count nothing.
+/// The keys of `resources` that are requests to the scheduler, not counts.
 pub const REQUEST_KEYS: [&str; 10] = [
     "cpus",
     "memory",
@@ -92,8 +92,8 @@ pub const REQUEST_KEYS: [&str; 10] = [
 ];
 
 impl Request {
-    /// What this leaves open is taken from `defaults`. The options of both are handed on, those of
-    /// this last, so that they win.
+    /// This request, with unset fields taken from `defaults`. The options of both are passed on,
+    /// those of this request last, so that they win.
     pub(super) fn or(self, defaults: &Request) -> Request {
         let options = defaults.options.iter().cloned().chain(self.options).collect();
         Request {

@@ -1,8 +1,8 @@
 //! Inputs that are sets: `[a:x, b:y]`, or all variants of a stage, `finetune@*:model`.
 //!
-//! In [`Stage::inputs`](super::model::Stage::inputs) each entry of a set is an input of its own, called
-//! `models/seed=1`: so it is hashed, watched, explained and repaired as any other. A stage finds
-//! them as a folder `models` with an entry `seed=1`. No other input has `/` in its name.
+//! In [`Stage::inputs`](super::model::Stage::inputs) each entry of a set is a separate input named
+//! `models/seed=1`, so that it is hashed, watched, explained and repaired like any other. A stage
+//! finds the set as a folder `models` with an entry `seed=1`. Only entries have `/` in their name.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::reader::InputReader;
 use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::{is_pattern, label, matches};
 
-/// What an input of the pipeline file stands for.
+/// The value of an input: a single one or a set.
 pub(super) enum Wired {
     One(Input),
     Set(BTreeMap<String, Input>),
@@ -42,7 +42,7 @@ impl Wired {
     }
 }
 
-/// Reads an input: a list and a pattern are sets. What is wrong is reported.
+/// Reads an input. A list or a pattern is a set. Mistakes are reported.
 pub(super) fn read(
     reader: &InputReader,
     node: &YamlNode,
@@ -77,7 +77,9 @@ pub(super) fn read(
                 let message =
                     format!("{}: `{other}` and `{text}` would both be `{name}`", reader.what());
                 let problem = problems.with(item, message).stage(reader.stage);
-                problem.help("an entry is called after its stage or file; each once".to_owned());
+                problem.help(
+                    "an entry is named after its stage or file; the names must differ".to_owned(),
+                );
                 complete = false;
             }
         }
@@ -85,7 +87,8 @@ pub(super) fn read(
     complete.then_some(Wired::Set(entries))
 }
 
-/// A set where a set is wanted, a single one where that is.
+/// Makes a single input a set of one where the built-in takes a set, and refuses a set where it
+/// takes a single one.
 pub(super) fn fit(
     reader: &InputReader,
     wired: Wired,
@@ -99,7 +102,7 @@ pub(super) fn fit(
         }
         (Wired::Set(entries), Some(spec)) if !spec.many => {
             let count = entries.len();
-            let message = format!("{} takes one, this is a set of {count}", reader.what());
+            let message = format!("{} takes a single one, this is a set of {count}", reader.what());
             let problem = problems.with(node, message).stage(reader.stage);
             if let Some(first) = entries.values().next() {
                 problem.help(format!("write one of them, such as `{first}`"));
@@ -110,13 +113,13 @@ pub(super) fn fit(
     }
 }
 
-/// `finetune@*:model` as its two parts.
+/// Splits `finetune@*:model` into its two parts.
 fn pattern(node: &YamlNode) -> Option<(&str, &str)> {
     let (stages, output) = node.as_text()?.split_once(':')?;
     is_pattern(stages).then_some((stages, output))
 }
 
-/// The variants that a pattern means, by their names.
+/// The outputs of the variants that a pattern matches, with the names of the variants.
 fn variants(
     reader: &InputReader,
     pattern: &str,
@@ -132,7 +135,7 @@ fn variants(
         families.dedup();
         let known: Vec<String> = families.iter().map(|family| format!("{family}@*")).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let message = format!("{}: `{pattern}` means no variant of a stage", reader.what());
+        let message = format!("{}: `{pattern}` matches no variant of a stage", reader.what());
         let problem = problems.with(node, message).stage(reader.stage);
         problem.nearest_or_all(pattern, &known);
         if known.is_empty() {
@@ -148,7 +151,7 @@ fn variants(
         .collect()
 }
 
-/// What an entry is called: its stage, its file, the model's name.
+/// The name of an entry: its stage, its file, or the name of the model.
 fn entry_name(input: &Input) -> String {
     let last = |text: &str| text.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
     let name = match input {

@@ -1,5 +1,5 @@
-//! One stage: what it runs, its parameters against the built-in's table, its outputs, `env` and
-//! `salt`.
+//! Builds one stage: what it runs, its parameters, checked against the table of the built-in, `env`
+//! and `salt`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use super::variables::{Dollar, Variables};
 use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::family;
 
-/// Fills the variables into a stage, and drops inputs that are `null` then: a profile leaves out
-/// an optional input in this way.
+/// Fills the variables into a stage. Then drops inputs that are null, which is how a profile leaves
+/// out an optional input.
 pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems: &mut Problems) {
     let own;
     let variables = match draft.locals.is_empty() {
@@ -53,8 +53,8 @@ pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems:
     draft.inputs.retain(|input| !input.value.is_null());
 }
 
-/// The stage with everything filled in. What could not be resolved has been reported, so the
-/// stand-ins returned for it never get out of [`super::Pipeline::load`].
+/// Builds the stage. Mistakes are reported, and replaced by placeholders, which
+/// [`Pipeline::load`](super::model::Pipeline::load) never returns.
 pub(super) fn build_stage(
     draft: &Draft,
     inputs: BTreeMap<String, Input>,
@@ -87,11 +87,13 @@ fn command(draft: &Draft, run: &YamlNode, problems: &mut Problems) -> Action {
         problems
             .at(uses.origin, format!("stage `{stage}` has both `uses` and `run`"))
             .stage(stage)
-            .help("keep one: a built-in, or a command".to_owned());
+            .help("keep one: `uses` runs a built-in, `run` a command".to_owned());
     }
     let text = run.as_text().unwrap_or_default();
     if text.contains('\0') {
-        problems.with(run, format!("the command of stage `{stage}` has a NUL in it")).stage(stage);
+        problems
+            .with(run, format!("the command of stage `{stage}` contains a NUL character"))
+            .stage(stage);
     }
     let groups =
         [("input", INPUT_PREFIX, &draft.inputs), ("parameter", PARAM_PREFIX, &draft.params)];
@@ -151,11 +153,11 @@ fn builtin(
             None => (
                 draft.origin,
                 format!(
-                    "stage `{stage}` has neither `uses` nor `run`, and no built-in is called so"
+                    "stage `{stage}` has neither `uses` nor `run`, and there is no built-in of that name"
                 ),
             ),
         };
-        // An empty `uses` has been reported as such.
+        // An empty `uses` has been reported by `document`.
         if !name.is_empty() {
             problems.at(origin, message).stage(stage).nearest_or_all(name, &known);
         }
@@ -265,7 +267,7 @@ fn env(draft: &Draft, problems: &mut Problems) -> Vec<String> {
     for item in items {
         match item.as_text() {
             Some(name) if is_reserved_variable(name) => {
-                let message = format!("`{name}` is one of the variables that pipe itself sets");
+                let message = format!("`{name}` is a variable that pipe itself sets");
                 problems.at(item.origin, message).stage(stage);
             }
             Some(name) if is_variable_name(name) => {

@@ -1,5 +1,5 @@
-//! `sweeps:` of the file, and the same from the command line: combinations of overrides, each of
-//! which makes a pipeline of its own.
+//! Sweeps, from the section `sweeps:` or from the command line: combinations of overrides, each of
+//! which makes a separate pipeline.
 //!
 //! ```yaml
 //! sweeps:
@@ -8,12 +8,13 @@
 //!     seed: [1, 2, 3]
 //!     metric: score.valid_f1
 //!     over: seed
-//!   record:                                      # these and no others
+//!   record:                                      # exactly these
 //!     base: {finetune.batch_size: 32}
 //!     runs: [{finetune.epochs: 4}, {finetune.epochs: 6, split.share: 0.8}]
 //! ```
 //!
-//! A key is what `--set` takes. A sweep stands above the file and the profile, `--set` above it.
+//! A key is an override key as `--set` takes it. A sweep overrides the file and the profile, and
+//! `--set` overrides the sweep.
 
 use std::path::Path;
 
@@ -26,25 +27,25 @@ use super::problem::{PipelineError, Problems};
 use super::variables::{Dollar, Variables};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// More combinations than this are a slip of the pen.
+/// Upper bound on the combinations of a sweep: more is surely a mistake.
 pub const MAX_COMBINATIONS: usize = 10_000;
 
 /// One sweep of the file.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     pub name: String,
-    /// Where the file declares it, counted from 1.
+    /// The line of its declaration in the file, from 1.
     pub line: usize,
-    /// `stage.metric`, by which its table is sorted.
+    /// The `stage.metric` that the table is sorted by.
     pub metric: Option<String>,
-    /// The smallest first.
+    /// Whether the table is sorted with the smallest value first.
     pub ascending: bool,
-    /// Keys over which its table takes means.
+    /// The keys over which the table takes means.
     pub over: Vec<String>,
     pub combinations: Vec<Combination>,
 }
 
-/// What one combination lays over the pipeline, in the order written.
+/// The overrides of one combination, in the order written.
 pub type Combination = Vec<Assignment>;
 
 /// A key and the values that it takes in turn.
@@ -54,12 +55,13 @@ pub struct Axis {
     pub values: Vec<Assignment>,
 }
 
-/// An axis as typed, `finetune.epochs=2,4`; commas in brackets or quotes part nothing. `index` is
-/// its place among the arguments that [`load_combinations`] gets for messages.
+/// Parses an axis as typed, `finetune.epochs=2,4`. Commas in brackets or quotes do not separate
+/// values. `index` is its position among the arguments passed to
+/// [`load_combinations`](super::load::load_combinations).
 pub fn typed_axis(index: usize, key: &str, values: &str) -> Axis {
     let origin = Origin::Axis(index);
     let assignment = |text: &str| {
-        // What is no YAML in brackets stays a text here; the parameter's type refuses it then.
+        // Invalid YAML in brackets becomes a text, which the type of the parameter then refuses.
         let value = overrides::typed(key, text, origin, None);
         Assignment { key: key.to_owned(), origin, value }
     };
@@ -85,8 +87,8 @@ fn at_commas(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Each combination with each value of the axes, the last one varying fastest. A value takes the
-/// place of one of the same key.
+/// Combines each combination with each value of the axes; the last axis varies fastest. A value
+/// replaces one of the same key.
 pub fn product(combinations: Vec<Combination>, axes: &[Axis]) -> Vec<Combination> {
     let longer = |combinations: Vec<Combination>, axis: &Axis| {
         let with = |combination: &Combination, value: &Assignment| {
@@ -109,11 +111,11 @@ fn assign(combination: &mut Combination, value: Assignment) {
     }
 }
 
-/// The sweeps of a file.
+/// Loads the sweeps of a file.
 ///
 /// # Errors
 ///
-/// As [`Pipeline::load`], as far as the sweeps are concerned.
+/// As [`Pipeline::load`](super::model::Pipeline::load), with the problems of overrides and sweeps.
 pub fn load_sweeps(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
     let source = FileText::read(file)?;
     let registry = stages::all();
@@ -128,7 +130,7 @@ pub fn load_sweeps(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, Pip
     Ok(sweeps)
 }
 
-/// Reads and checks all sweeps.
+/// Reads and checks the section `sweeps`.
 pub(super) fn read_sweeps(
     document: &Document,
     variables: &Variables,
@@ -215,7 +217,7 @@ impl SweepReader<'_, '_, '_> {
         &[]
     }
 
-    /// The items of a list, which may be that of a variable.
+    /// The items of a list, which may come from a variable.
     fn list(&mut self, node: &YamlNode, what: &str) -> Vec<YamlNode> {
         let mut node = node.clone();
         if node.as_text().is_some() {
@@ -230,7 +232,7 @@ impl SweepReader<'_, '_, '_> {
             _ => {
                 let message = format!("{what} must be a list, not {}", node.what());
                 let problem = self.problems.with(&node, message);
-                problem.help("what all combinations share goes under `base:`".to_owned());
+                problem.help("put what all combinations share under `base:`".to_owned());
                 Vec::new()
             }
         }
@@ -299,7 +301,7 @@ impl SweepReader<'_, '_, '_> {
         }
     }
 
-    /// The keys over which means are taken: one, or a list.
+    /// Reads `over`: one key, or a list of keys.
     fn over(&mut self, node: &YamlNode, sweep: &Sweep, what: &str) -> Vec<String> {
         let one = [node.clone()];
         let items: &[YamlNode] = match &node.content {
@@ -313,7 +315,7 @@ impl SweepReader<'_, '_, '_> {
             if known.contains(&key) {
                 keys.push(key.to_owned());
             } else {
-                let message = format!("`over` of {what}: `{key}` is none of its keys");
+                let message = format!("`over` of {what}: `{key}` is not a key of the sweep");
                 self.problems.with(item, message).nearest_or_all(key, &known);
             }
         }
@@ -321,7 +323,7 @@ impl SweepReader<'_, '_, '_> {
     }
 }
 
-/// The keys that some combination sets, in the order in which they come.
+/// The keys that the combinations set, in the order of their first occurrence.
 pub fn keys_of(combinations: &[Combination]) -> Vec<&str> {
     let mut keys = Vec::new();
     let mut known = std::collections::BTreeSet::new();

@@ -1,20 +1,19 @@
 //! The YAML file as a tree in which every key and value knows where it was written.
 //!
-//! `serde_yaml` reads the values and decides what is YAML; it gives no positions. A second pass
-//! over the same text with `saphyr-parser`, which does, collects them. The two trees are then
-//! walked together. Overrides replace nodes of the tree, and bring their own [`Origin`], so that
-//! whatever is wrong with a value later points at where that value came from.
+//! `serde_yaml` reads the values but gives no positions. `marks` collects those in a second pass
+//! over the same text, and `positions` joins the two trees. An override replaces a node together
+//! with its [`Origin`], so that a message about a value points to where the value came from.
 
 use serde_json::Value;
 
 use super::marks::Origin;
 
-/// A value and where it came from.
+/// A value, and where it came from.
 #[derive(Clone, Debug)]
 pub(super) struct YamlNode {
     pub(super) content: YamlValue,
     pub(super) origin: Origin,
-    /// Filled in by interpolation: the variables that went into this value.
+    /// The variables that interpolation filled into this value.
     pub(super) via: Vec<Via>,
 }
 
@@ -71,7 +70,7 @@ impl YamlNode {
         }
     }
 
-    /// What it is, in words: "a list".
+    /// The kind of the value in words: "a list".
     pub(super) fn what(&self) -> &'static str {
         match &self.content {
             YamlValue::Scalar(Value::Null) => "nothing",
@@ -83,7 +82,7 @@ impl YamlNode {
         }
     }
 
-    /// Whether the value, or a variable in it, was given on the command line.
+    /// Whether the value, or a variable in it, came from the command line.
     pub(super) fn is_from_set(&self) -> bool {
         let from_set = |origin: Origin| matches!(origin, Origin::Set(_) | Origin::Axis(_));
         from_set(self.origin) || self.via.iter().any(|via| from_set(via.origin))

@@ -1,4 +1,4 @@
-//! Numbers, sizes, durations and tables as people read them.
+//! Numbers, sizes, durations and metrics as people read them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A size for the eye: `812 B`, `3.9 MB` (powers of 1,000).
+/// A size: `812 B`, `3.9 MB` (powers of 1,000).
 pub fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
     let mut unit = "B";
@@ -32,7 +32,8 @@ pub fn bytes(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
 }
 
-/// How long ago something was: `3 min`, `5 h`, `12 days`; the text itself if it is no time.
+/// The time since a moment: `3 min`, `5 h`, `12 days`. Text that is not RFC 3339 is returned as it
+/// is.
 pub fn age(rfc3339: &str) -> String {
     let Ok(then) = humantime::parse_rfc3339(rfc3339) else { return rfc3339.to_owned() };
     let since = SystemTime::now().duration_since(then).unwrap_or(Duration::ZERO).as_secs();
@@ -57,7 +58,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A figure of a metric: whole numbers as such, else four digits that count.
+/// The value of a metric: whole numbers in full, others with four significant decimals and without
+/// trailing zeros.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {
@@ -71,15 +73,15 @@ pub fn figure(value: f64) -> String {
         100.0.. => format!("{value:.1}"),
         0.001.. => {
             let text = format!("{value:.4}");
-            // What rounds up to a whole number loses its point as well.
+            // A value that rounds to a whole number loses its point as well.
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
         _ => format!("{value:.2e}"),
     }
 }
 
-/// `accuracy 0.7778, f1 0.7861`: what the built-in stages call their headline and nothing else
-/// where there is some of it, else all up to a number.
+/// Metrics in one line: `accuracy 0.7778, f1 0.7861`. Shows the headline metrics of the built-in
+/// stages if there are any, else the first `at_most` metrics.
 pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
     let text = |(name, value): (&String, &f64)| format!("{} {}", printable(name), figure(*value));
     let headline = stages::all().iter().flat_map(|stage| stage.headline());
@@ -104,7 +106,7 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{} {thing}{plural}", grouped(number as u64))
 }
 
-/// A number as a person reads it: whole ones as such, else four digits that count.
+/// A number in a table of values: whole numbers in full, others with four decimals.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {

@@ -1,13 +1,13 @@
-//! Text that is safe and fits on a terminal: no control characters, counted in columns.
+//! Text for a terminal: without control characters, and fitted to a width in columns.
 
 use unicode_width::UnicodeWidthChar;
 
-/// The width that all text keeps to.
+/// The width of all output, in columns.
 pub const WIDTH: usize = 80;
 
-/// A text in which every control character is written as an escape, so that what somebody
-/// tweeted cannot move the cursor or change the title of a terminal. The marks that turn the
-/// direction of text around are escaped too: they can make a line read as something else.
+/// Escapes every control character, so that a tweet cannot move the cursor or change the title of
+/// the terminal. Also escapes the marks that change the direction of text, which can make a line
+/// read differently.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -24,12 +24,12 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// How many columns a printable text takes.
+/// The width of a printable text, in columns.
 pub fn columns(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
 }
 
-/// The beginning of a printable text that fits into `width` columns, with `…` where it was cut.
+/// Cuts a printable text to at most `width` columns, with `…` at the cut.
 pub fn fit(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -49,7 +49,7 @@ pub fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// Rows in columns as wide as their content, the last one cut at the width of the page.
+/// Lays out rows in aligned columns. Lines are cut at [`WIDTH`].
 pub fn table(rows: Vec<Vec<String>>) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for row in &rows {
@@ -71,7 +71,7 @@ pub fn table(rows: Vec<Vec<String>>) -> String {
     text
 }
 
-/// A paragraph within the width of the page, each line moved in by `indent`.
+/// Wraps a paragraph at [`WIDTH`], with each line indented by `indent` spaces.
 pub fn wrapped(paragraph: &str, indent: usize) -> String {
     let mut text = String::new();
     let mut line = String::new();
