@@ -34,7 +34,7 @@ use stages::data::prediction::Prediction;
 use crate::executor::slurm::graph::SubmittedJob;
 use crate::maintenance::check::Checked;
 use crate::maintenance::doctor::Finding;
-use crate::maintenance::gc::Report;
+use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, Stage};
@@ -221,7 +221,7 @@ impl Console {
     }
 
     /// What a collection removed, or would.
-    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+    pub fn collection(&self, report: &Totals, dry_run: bool, json: bool) -> io::Result<()> {
         self.data(&match json {
             true => json_line(report),
             false => store_view::collection(report, dry_run),

@@ -334,7 +334,7 @@ fn a_sweep_is_told_by_its_combinations_and_the_best_of_them() {
 fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     let project = baseline();
     let none = project.pipe(&["report"]).expect_code(2);
-    assert!(none.stderr.contains("no run is in the log yet"), "{}", none.stderr);
+    assert!(none.stderr.contains("the log of runs is empty"), "{}", none.stderr);
     project.run(&["split"]).expect_code(0);
     project.write("page.html", "old");
     project.pipe(&["report", "--out", "page.html"]).expect_code(0);
