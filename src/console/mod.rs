@@ -40,11 +40,11 @@ use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::remote::carried::Carried;
-use crate::results::compare::Verified;
+use crate::results::compare::verified::Verified;
 use crate::results::restore::RestoredOutput;
 use crate::results::run_diff::RunDiff;
 use crate::results::run_log::LoggedRun;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::table::{self, Table};
 use crate::results::why_row::WhyRow;
 use crate::store::Store;
@@ -152,7 +152,7 @@ impl Console {
         &self,
         plan: &Plan,
         pipeline: &Pipeline,
-        rows: &[Row],
+        rows: &[SweepRow],
         json: bool,
     ) -> io::Result<()> {
         self.data(&match json {

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use crate::console::style::{Palette, paint};
-use crate::results::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
+use stages::data::tensor_differences::{TensorDifference, Unlike};
+
+use crate::results::compare::verified::Verified;
+use crate::results::compare::{FileDifference, How};
 use crate::text::figures::{count, figure, grouped, seconds, table};
 use crate::text::text::{fit, printable};
 use crate::text::variants::names;

@@ -202,7 +202,9 @@ fn safetensors_are_listed_in_the_order_of_the_file() {
 fn broken_safetensors_are_refused_with_the_reason() {
     let reason = |file: Vec<u8>| {
         let text = refused(file);
-        text.split_once("is not a valid safetensors file: ").map(|(_, reason)| reason.to_owned()).unwrap()
+        text.split_once("is not a valid safetensors file: ")
+            .map(|(_, reason)| reason.to_owned())
+            .unwrap()
     };
     assert_eq!(reason(safetensors(HEADER, 31)), "its tensors take 32 bytes, the file has 31");
     assert_eq!(reason(safetensors(HEADER, 40)), "its tensors take 32 bytes, the file has 40");
