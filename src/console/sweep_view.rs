@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
-use crate::results::sweep::table::{Figure, Table, TableRow};
+use crate::results::sweep::table::{Mean, Table, TableRow};
 use crate::text::figures::{WIDTH, count, figure, grouped, table, wrapped};
 use crate::text::text::{columns, fit, printable};
 use crate::text::values::value_text;
@@ -269,7 +269,7 @@ fn shown_metrics(of: &Table) -> Vec<String> {
     shown
 }
 
-fn figure_text(of: &Figure) -> String {
+fn figure_text(of: &Mean) -> String {
     match of.deviation {
         Some(deviation) => format!("{} ± {}", four(of.mean), four(deviation)),
         None => four(of.mean),

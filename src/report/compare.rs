@@ -7,7 +7,9 @@ use serde_json::Value;
 use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::Artifacts;
-use crate::report::data::{Column, ComparedRow, Comparison, Difference, Flips, Run, State};
+use crate::report::data::{
+    Column, ComparedRow, ComparisonTable, Difference, Flips, RunState, RunSummary,
+};
 use crate::report::evaluations::listed;
 use crate::report::means::means;
 use crate::results::run_diff::RunDiff;
@@ -23,7 +25,7 @@ const MOST_FIGURES: usize = 12;
 type Cells = BTreeMap<String, Value>;
 
 /// Runs, with the records of their stages.
-pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
+pub fn of_runs(runs: &[RunSummary], artifacts: &[Artifacts]) -> ComparisonTable {
     let settings: Vec<Cells> =
         runs.iter().zip(artifacts).map(|(run, artifacts)| settings(run, artifacts)).collect();
     let figures: Vec<BTreeMap<String, f64>> = runs.iter().map(figures).collect();
@@ -42,7 +44,7 @@ pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
 }
 
 /// The combinations of a sweep.
-pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
+pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> ComparisonTable {
     let (mut rows, mut settings, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     for (index, combination) in sweep.combinations.iter().enumerate() {
         let values = sweep.keys.iter().cloned().zip(combination.values.iter().cloned());
@@ -50,21 +52,21 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
         let mut of = BTreeMap::new();
         let mut row = ComparedRow {
             name: (index + 1).to_string(),
-            state: State::Done,
+            state: RunState::Done,
             seconds: 0.0,
             values: Vec::new(),
         };
         for (name, called) in &combination.stages {
             let Some(stage) = run.stage(called) else {
-                row.state = State::Interrupted;
+                row.state = RunState::Interrupted;
                 continue;
             };
             row.seconds += stage.seconds;
             let metrics = stage.metrics.iter();
             of.extend(metrics.map(|(metric, value)| (format!("{name}.{metric}"), *value)));
             row.state = match (stage.outcome, row.state) {
-                (Outcome::Failed, _) | (_, State::Failed) => State::Failed,
-                (Outcome::Skipped, _) => State::Interrupted,
+                (Outcome::Failed, _) | (_, RunState::Failed) => RunState::Failed,
+                (Outcome::Skipped, _) => RunState::Interrupted,
                 (_, state) => state,
             };
         }
@@ -82,12 +84,12 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
 
 /// The best combination of those that are done, by the column that matters, and its number.
 pub fn best<'s>(
-    comparison: &'s Comparison,
+    comparison: &'s ComparisonTable,
     sweep: &'s LoggedSweep,
 ) -> Option<(&'s str, &'s LoggedCombination)> {
     let value = |row: &ComparedRow| row.values.get(comparison.by?)?.as_ref()?.as_f64();
     let done = comparison.rows.iter().zip(&sweep.combinations);
-    let done = done.filter(|(row, _)| row.state == State::Done);
+    let done = done.filter(|(row, _)| row.state == RunState::Done);
     let sign = if comparison.ascending { -1.0 } else { 1.0 };
     let rank = |row: &ComparedRow| value(row).map_or(f64::NEG_INFINITY, |value| sign * value);
     // Of equal ones the first.
@@ -103,7 +105,7 @@ fn usual(figures: &[BTreeMap<String, f64>], stages: &[&str]) -> Option<String> {
 }
 
 /// Parameters, what comes from outside, and the profile.
-fn settings(run: &Run, artifacts: &Artifacts) -> Cells {
+fn settings(run: &RunSummary, artifacts: &Artifacts) -> Cells {
     let mut cells = Cells::new();
     if let Some(profile) = &run.profile {
         cells.insert("profile".to_owned(), Value::from(profile.clone()));
@@ -124,8 +126,8 @@ fn settings(run: &Run, artifacts: &Artifacts) -> Cells {
     cells
 }
 
-fn figures(run: &Run) -> BTreeMap<String, f64> {
-    let of = |stage: &crate::report::data::Stage| {
+fn figures(run: &RunSummary) -> BTreeMap<String, f64> {
+    let of = |stage: &crate::report::data::StageSummary| {
         let name = stage.name.clone();
         let metrics = stage.metrics.clone().into_iter();
         metrics.map(move |(metric, value)| (format!("{name}.{metric}"), value))
@@ -141,7 +143,7 @@ fn compared(
     by: Option<String>,
     ascending: bool,
     sweep: bool,
-) -> Comparison {
+) -> ComparisonTable {
     let mut columns: Vec<(Column, Vec<Option<Value>>)> = Vec::new();
     let names: BTreeSet<&String> = settings.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
@@ -174,7 +176,7 @@ fn compared(
     let by = by.and_then(|by| {
         columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
     });
-    Comparison { columns, rows, by, ascending, sweep, means: None }
+    ComparisonTable { columns, rows, by, ascending, sweep, means: None }
 }
 
 fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {
@@ -209,10 +211,10 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
 }
 
 /// The labelled examples that changed sides, where both runs predicted the same ones.
-pub fn difference(diff: RunDiff, runs: [&Run; 2], artifacts: [&Artifacts; 2]) -> Difference {
+pub fn difference(diff: RunDiff, runs: [&RunSummary; 2], artifacts: [&Artifacts; 2]) -> Difference {
     let mut flips = Vec::new();
     for stage in &diff.stages {
-        let place = |run: &Run| run.stages.iter().position(|it| it.name == stage.stage);
+        let place = |run: &RunSummary| run.stages.iter().position(|it| it.name == stage.stage);
         let (Some(from), Some(to)) = (place(runs[0]), place(runs[1])) else { continue };
         for output in stage.predictions.keys() {
             let rows = artifacts[0].predictions(from, output).ok();

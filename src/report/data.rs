@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::results::run_diff::RunDiff;
-use crate::results::sweep::table::Figure as SweptFigure;
+use crate::results::sweep::table::Mean;
 use crate::run::event::Outcome;
 use crate::store::record::MetricsRow;
 
@@ -17,10 +17,10 @@ pub struct Report {
     /// The folder of the pipeline, its last part.
     pub project: String,
     /// In the order asked for.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunSummary>,
     /// Of several runs, or of a sweep's combinations.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Comparison>,
+    pub comparison: Option<ComparisonTable>,
     /// Of several runs, or of a sweep's combinations, where two or more have some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curves>,
@@ -31,7 +31,7 @@ pub struct Report {
 
 /// One run.
 #[derive(Debug, Serialize)]
-pub struct Run {
+pub struct RunSummary {
     pub id: String,
     /// When it began, RFC 3339 in UTC.
     pub when: String,
@@ -44,7 +44,7 @@ pub struct Run {
     /// The version of `pipe`.
     pub pipe: String,
     /// In the order of the pipeline.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<StageSummary>,
     /// Who reads from whom, by place in `stages`: `(maker, reader)`.
     pub edges: Vec<(usize, usize)>,
     pub training: Vec<Training>,
@@ -55,7 +55,7 @@ pub struct Run {
 
 /// A stage of a run.
 #[derive(Debug, Serialize)]
-pub struct Stage {
+pub struct StageSummary {
     pub name: String,
     pub outcome: Outcome,
     /// Why it ran.
@@ -69,20 +69,20 @@ pub struct Stage {
     pub seconds: f64,
     pub metrics: BTreeMap<String, f64>,
     /// `None` where `cache gc` has removed it, or the stage came to none.
-    pub record: Option<Made>,
+    pub record: Option<Provenance>,
 }
 
 /// How a stage's result was made, in this run or an earlier one.
 #[derive(Debug, Serialize)]
-pub struct Made {
+pub struct Provenance {
     pub builtin: Option<String>,
     /// Of the built-in.
     pub version: Option<u32>,
     /// The text of a command.
     pub command: Option<String>,
     pub params: BTreeMap<String, Value>,
-    pub inputs: Vec<Input>,
-    pub outputs: Vec<Output>,
+    pub inputs: Vec<InputOrigin>,
+    pub outputs: Vec<OutputSummary>,
     pub seconds: f64,
     pub device: Option<String>,
     pub machine: String,
@@ -95,7 +95,7 @@ pub struct Made {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Input {
+pub struct InputOrigin {
     pub name: String,
     /// The beginning of its digest.
     pub digest: String,
@@ -104,7 +104,7 @@ pub struct Input {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Output {
+pub struct OutputSummary {
     pub name: String,
     pub digest: String,
     pub bytes: u64,
@@ -155,7 +155,7 @@ pub struct Evaluation {
     /// One for each label if there are more than two, else of the positive one.
     pub precision_recall: Vec<PrecisionRecall>,
     /// Of two labels.
-    pub threshold: Option<Threshold>,
+    pub threshold: Option<ThresholdCurve>,
     pub reliability: Vec<Bin>,
     pub wrong: Wrong,
     /// What is left out, and why.
@@ -183,7 +183,7 @@ pub struct PrecisionRecall {
 
 /// What the threshold on the positive label's probability does.
 #[derive(Debug, Serialize)]
-pub struct Threshold {
+pub struct ThresholdCurve {
     /// The one that the predicted labels come from, as far as they tell.
     pub used: Option<f64>,
     /// The one with the greatest F1 on these rows, and that F1.
@@ -217,15 +217,15 @@ pub struct Bin {
 pub struct Wrong {
     pub rows: u64,
     /// Those with the highest confidence, the highest first.
-    pub examples: Vec<Example>,
+    pub examples: Vec<ListedExample>,
 }
 
 /// An example with what was said of it.
 #[derive(Debug, Serialize)]
-pub struct Example {
+pub struct ListedExample {
     pub id: String,
     pub gold: String,
-    pub said: Vec<Said>,
+    pub said: Vec<GivenAnswer>,
     /// The turns before the text, the oldest first; empty too where the text is unknown.
     pub context: Vec<String>,
     /// `None` where it is not in the store.
@@ -234,7 +234,7 @@ pub struct Example {
 
 /// A prediction of it; of two runs there are two.
 #[derive(Debug, Serialize)]
-pub struct Said {
+pub struct GivenAnswer {
     pub label: String,
     /// Of the predicted label.
     pub probability: Option<f64>,
@@ -251,7 +251,7 @@ pub struct Span {
 
 /// Runs, or combinations of a sweep, side by side.
 #[derive(Debug, Serialize)]
-pub struct Comparison {
+pub struct ComparisonTable {
     /// What differs, then what came out.
     pub columns: Vec<Column>,
     pub rows: Vec<ComparedRow>,
@@ -280,7 +280,7 @@ pub struct Means {
 pub struct MeansRow {
     pub values: Vec<Option<Value>>,
     pub runs: usize,
-    pub figures: Vec<Option<SweptFigure>>,
+    pub figures: Vec<Option<Mean>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -296,14 +296,14 @@ pub struct Column {
 pub struct ComparedRow {
     /// The run's id, or the combination's number.
     pub name: String,
-    pub state: State,
+    pub state: RunState,
     pub seconds: f64,
     pub values: Vec<Option<Value>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum RunState {
     Done,
     Failed,
     Interrupted,
@@ -331,14 +331,14 @@ impl Column {
     }
 }
 
-impl Run {
-    pub fn state(&self) -> State {
+impl RunSummary {
+    pub fn state(&self) -> RunState {
         if self.interrupted {
-            State::Interrupted
+            RunState::Interrupted
         } else if self.stages.iter().any(|stage| stage.outcome == Outcome::Failed) {
-            State::Failed
+            RunState::Failed
         } else {
-            State::Done
+            RunState::Done
         }
     }
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use stages::builtin::score::threshold::{Objective, Scored, best_threshold, is_positive};
 use stages::data::prediction::Prediction;
 
-use crate::report::data::{Bin, Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
+use crate::report::data::{
+    Bin, Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint,
+};
 
 /// As many as the calibration error of `score` has.
 const BINS: usize = 15;
@@ -143,7 +145,7 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     (0..MOST_POINTS).map(|index| points[index * last / (MOST_POINTS - 1)]).collect()
 }
 
-fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Threshold> {
+fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<ThresholdCurve> {
     const STEPS: usize = 100;
     let rows = scored(labelled, positive);
     let best = best_threshold(&rows, Objective::F1)?;
@@ -163,7 +165,7 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
             f1: ratio(2.0 * hits, gold + called.len() as f64),
         }
     };
-    Some(Threshold {
+    Some(ThresholdCurve {
         used: used(labelled, &rows, positive),
         best: (best.value, best.score),
         points: (0..=STEPS).map(at).map(point).collect(),

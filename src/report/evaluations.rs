@@ -7,7 +7,7 @@ use serde_json::Value;
 use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::{Artifacts, Unreadable};
-use crate::report::data::{Evaluation, Example, Figure, Said, Span, Wrong};
+use crate::report::data::{Evaluation, Figure, GivenAnswer, ListedExample, Span, Wrong};
 use crate::report::evaluate::evaluate;
 
 /// Examples that are listed of one kind.
@@ -232,17 +232,17 @@ pub fn listed(
 fn example(
     said: &[&Prediction],
     texts: &BTreeMap<String, stages::data::example::Example>,
-) -> Example {
+) -> ListedExample {
     let first = said.first();
     let id = first.map(|row| row.id.clone()).unwrap_or_default();
     let text = texts.get(&id);
     let turns = text.map_or(&[][..], |text| &text.context);
     let shown = turns.len().saturating_sub(MOST_TURNS);
-    Example {
+    ListedExample {
         gold: first.and_then(|row| row.gold.clone()).unwrap_or_default(),
         said: said
             .iter()
-            .map(|row| Said {
+            .map(|row| GivenAnswer {
                 label: row.label.clone(),
                 probability: row.probabilities.get(&row.label).copied(),
             })

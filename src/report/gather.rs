@@ -1,4 +1,4 @@
-//! One run of the log as [`data::Run`]: what the log says of its stages, what their records say of
+//! One run of the log as [`data::RunSummary`]: what the log says of its stages, what their records say of
 //! how they came about, and who read from whom.
 
 use std::collections::BTreeSet;
@@ -30,9 +30,13 @@ pub fn artifacts<'a>(
 }
 
 /// The run without figures that take reading artifacts.
-pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipeline>) -> data::Run {
+pub fn outline(
+    run: &LoggedRun,
+    artifacts: &Artifacts,
+    pipeline: Option<&Pipeline>,
+) -> data::RunSummary {
     let edges = edges(run, artifacts, pipeline);
-    let stages = run.stages.iter().enumerate().map(|(place, stage)| data::Stage {
+    let stages = run.stages.iter().enumerate().map(|(place, stage)| data::StageSummary {
         name: stage.stage.clone(),
         outcome: stage.outcome,
         reason: stage.reason.clone(),
@@ -46,7 +50,7 @@ pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipelin
             made(record, artifacts, &from)
         }),
     });
-    data::Run {
+    data::RunSummary {
         id: run.id.clone(),
         when: run.when.clone(),
         seconds: run.seconds,
@@ -64,7 +68,7 @@ pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipelin
 }
 
 /// Adds the curves, scores and examples of the stages in `places`.
-pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
+pub fn fill(run: &mut data::RunSummary, artifacts: &Artifacts, places: &[usize]) {
     let gone: Vec<&str> = run
         .stages
         .iter()
@@ -92,7 +96,7 @@ pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
 }
 
 /// Figures by step of the stages that several runs, or several combinations of one, have.
-pub fn curves(runs: &[data::Run], artifacts: &[Artifacts]) -> Vec<data::Curves> {
+pub fn curves(runs: &[data::RunSummary], artifacts: &[Artifacts]) -> Vec<data::Curves> {
     let mut found: Vec<data::Curves> = Vec::new();
     for (run, artifacts) in runs.iter().zip(artifacts) {
         for (place, stage) in run.stages.iter().enumerate() {
@@ -121,7 +125,7 @@ pub fn curves(runs: &[data::Run], artifacts: &[Artifacts]) -> Vec<data::Curves> 
     found
 }
 
-fn has_result(stage: &data::Stage) -> bool {
+fn has_result(stage: &data::StageSummary) -> bool {
     use crate::run::event::Outcome::{Hit, Ran};
     matches!(stage.outcome, Hit | Ran)
 }
@@ -178,23 +182,23 @@ fn made(
     record: &Record,
     artifacts: &Artifacts,
     origin: &dyn Fn(&str) -> Option<String>,
-) -> data::Made {
+) -> data::Provenance {
     let (builtin, version, command) = match &record.fields.action {
         ActionField::Builtin { name, version } => (Some(name.clone()), Some(*version), None),
         ActionField::Command { text } => (None, None, Some(text.clone())),
     };
-    let inputs = record.fields.inputs.iter().map(|(name, content)| data::Input {
+    let inputs = record.fields.inputs.iter().map(|(name, content)| data::InputOrigin {
         name: name.clone(),
         digest: content.digest.short(),
         origin: origin(name),
     });
-    let outputs = record.outputs.iter().map(|(name, artifact)| data::Output {
+    let outputs = record.outputs.iter().map(|(name, artifact)| data::OutputSummary {
         name: name.clone(),
         digest: artifact.content.digest.short(),
         bytes: artifact.bytes,
         kept: artifacts.holds(artifact),
     });
-    data::Made {
+    data::Provenance {
         builtin,
         version,
         command,

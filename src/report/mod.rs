@@ -44,7 +44,7 @@ pub fn report(project: &str, subjects: &[Subject], diff: Option<RunDiff>, store:
     let artifacts: Vec<Artifacts> =
         subjects.iter().map(|it| gather::artifacts(it.run, store, it.pipeline)).collect();
     let outlined = subjects.iter().zip(&artifacts);
-    let mut runs: Vec<data::Run> =
+    let mut runs: Vec<data::RunSummary> =
         outlined.map(|(it, artifacts)| gather::outline(it.run, artifacts, it.pipeline)).collect();
     let mut comparison = None;
     if let ([subject], [run], [artifacts]) = (subjects, &mut runs[..], &artifacts[..]) {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::report::charts::Ids;
-use crate::report::data::{Report, Run};
+use crate::report::data::{Report, RunSummary};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{
     Section, comparison::comparison, curves::curves, difference::difference,
@@ -112,7 +112,7 @@ fn sections(report: &Report, ids: &mut Ids) -> Vec<Section> {
     sections
 }
 
-fn summary(run: &Run) -> Html {
+fn summary(run: &RunSummary) -> Html {
     let mut all = overview::failures(run);
     all.push(overview::tiles(run));
     all.push(overview::facts(run));
@@ -121,7 +121,7 @@ fn summary(run: &Run) -> Html {
 }
 
 /// Everything about one run.
-fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
+fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
     let mut graph = stages::drawing(ids, run);
     graph.push(stages::table(run));
     let mut sections = vec![Section::new("stages", "Stages", graph)];
@@ -165,7 +165,7 @@ fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
 }
 
 /// One of several runs, folded.
-fn briefly(run: &Run, ids: &mut Ids) -> Html {
+fn briefly(run: &RunSummary, ids: &mut Ids) -> Html {
     let (words, class) = overview::state_words(run.state());
     let summary = tag("summary")
         .child(tag("span").class("stage").text(&run.id))
@@ -177,7 +177,7 @@ fn briefly(run: &Run, ids: &mut Ids) -> Html {
     tag("details").class("stage").child(summary).child(content).into()
 }
 
-fn summary_of(run: &Run) -> Html {
+fn summary_of(run: &RunSummary) -> Html {
     let mut all = overview::failures(run);
     all.push(overview::facts(run));
     all
@@ -186,13 +186,13 @@ fn summary_of(run: &Run) -> Html {
 #[cfg(test)]
 mod tests {
     use super::page;
-    use crate::report::data::{Report, Run, Stage};
+    use crate::report::data::{Report, RunSummary, StageSummary};
     use crate::run::event::Outcome;
 
     #[test]
     fn a_hostile_name_is_text_in_every_section() {
         let evil = "</style></title><script>alert(1)</script>\"'&";
-        let stage = |outcome| Stage {
+        let stage = |outcome| StageSummary {
             name: evil.to_owned(),
             outcome,
             reason: Some(evil.to_owned()),
@@ -203,7 +203,7 @@ mod tests {
             metrics: [(evil.to_owned(), 0.5)].into(),
             record: None,
         };
-        let run = |id: &str| Run {
+        let run = |id: &str| RunSummary {
             id: id.to_owned(),
             when: evil.to_owned(),
             seconds: 1.0,

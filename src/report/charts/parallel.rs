@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::report::charts::{
     Caption, Drawing, Figures, Ids, framed, label, line, path_through, told,
 };
-use crate::report::data::{Column, Comparison, State};
+use crate::report::data::{Column, ComparisonTable, RunState};
 use crate::report::html::{Html, tag};
 use crate::text::figures::figure;
 use crate::text::text::{fit, printable};
@@ -38,7 +38,7 @@ struct Axis {
 }
 
 /// Nothing where there is nothing to follow.
-pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
+pub fn parallel(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     let axes = axes(compared);
     if axes.len() < 2 {
         return Html::new();
@@ -84,7 +84,7 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
 }
 
 /// Settings first, figures after them, the one that matters last.
-fn axes(compared: &Comparison) -> Vec<Axis> {
+fn axes(compared: &ComparisonTable) -> Vec<Axis> {
     let columns = || compared.columns.iter().enumerate();
     let is_by = |index: usize| compared.by == Some(index);
     let settings = columns().filter(|(_, column)| !column.metric).take(MOST_AXES - 2);
@@ -97,7 +97,7 @@ fn axes(compared: &Comparison) -> Vec<Axis> {
     axes.filter(|axis| axis.places.iter().any(Option::is_some)).collect()
 }
 
-fn axis(column: &Column, index: usize, compared: &Comparison) -> Axis {
+fn axis(column: &Column, index: usize, compared: &ComparisonTable) -> Axis {
     let values: Vec<Option<&Value>> =
         compared.rows.iter().map(|row| row.values[index].as_ref()).collect();
     let name = column.last_name().to_owned();
@@ -151,12 +151,12 @@ fn by_name(values: &[Option<&Value>]) -> Placed {
 }
 
 /// How good each row is, 1 to [`SHADES`]; 0 for one without a figure.
-fn shades(compared: &Comparison) -> Vec<usize> {
+fn shades(compared: &ComparisonTable) -> Vec<usize> {
     let Some(by) = compared.by else { return vec![SHADES / 2 + 1; compared.rows.len()] };
     let values: Vec<Option<f64>> = compared
         .rows
         .iter()
-        .map(|row| row.values[by].as_ref()?.as_f64().filter(|_| row.state == State::Done))
+        .map(|row| row.values[by].as_ref()?.as_f64().filter(|_| row.state == RunState::Done))
         .collect();
     let low = values.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -175,7 +175,7 @@ fn order(shades: &[usize]) -> Vec<usize> {
     rows
 }
 
-fn words(compared: &Comparison, row: usize) -> String {
+fn words(compared: &ComparisonTable, row: usize) -> String {
     let values = &compared.rows[row].values;
     let named = compared.columns.iter().zip(values);
     let texts = named.filter_map(|(column, value)| {
@@ -195,7 +195,7 @@ pub fn cell(column: &Column, value: &Value) -> String {
     }
 }
 
-fn figures(compared: &Comparison) -> Figures {
+fn figures(compared: &ComparisonTable) -> Figures {
     let names = compared.columns.iter().map(|column| column.name.clone());
     let head = ["".to_owned()].into_iter().chain(names).collect();
     let rows = compared.rows.iter().map(|row| {

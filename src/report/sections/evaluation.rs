@@ -5,7 +5,7 @@ use crate::report::charts::interval::interval;
 use crate::report::charts::lines::{Lines, Mark, Series, bands, lines};
 use crate::report::charts::reliability::reliability;
 use crate::report::charts::{Caption, Figures, Ids};
-use crate::report::data::{Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
+use crate::report::data::{Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::{figure_words, notes, paragraph, scrolling};
 use crate::text::figures::{figure, grouped};
@@ -187,7 +187,7 @@ fn precision_recall(ids: &mut Ids, curves: &[PrecisionRecall]) -> Html {
     lines(ids, chart)
 }
 
-fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
+fn effect(ids: &mut Ids, found: &ThresholdCurve, positive: &str) -> Html {
     let points = &found.points;
     let low = points.first().map_or(0.0, |point| point.threshold);
     let high = points.last().map_or(1.0, |point| point.threshold);

@@ -1,7 +1,7 @@
 //! Examples with what was said of them, in the conversations that they come from. Their texts are
 //! spans, which may carry a weight.
 
-use crate::report::data::{Example, Said, Span, Wrong};
+use crate::report::data::{GivenAnswer, ListedExample, Span, Wrong};
 use crate::report::html::{Html, tag};
 use crate::report::sections::paragraph;
 use crate::text::figures::grouped;
@@ -39,7 +39,7 @@ pub fn examples(wrong: &Wrong, what: &str) -> Html {
     all
 }
 
-fn example(example: &Example) -> Html {
+fn example(example: &ListedExample) -> Html {
     let mut said = Html::new();
     for (index, it) in example.said.iter().enumerate() {
         if index > 0 {
@@ -77,7 +77,7 @@ fn example(example: &Example) -> Html {
     tag("li").child(head).child(context).child(text).into()
 }
 
-fn prediction(said: &Said, gold: &str) -> Html {
+fn prediction(said: &GivenAnswer, gold: &str) -> Html {
     let class = if said.label == gold { "right" } else { "wrong" };
     let mut words = Html::from(tag("b").class(class).text(&said.label));
     if let Some(probability) = said.probability {

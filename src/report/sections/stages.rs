@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::report::charts::graph::{Node, graph};
 use crate::report::charts::interval::bar;
 use crate::report::charts::{Figures, Ids};
-use crate::report::data::{Made, Run, Stage};
+use crate::report::data::{Provenance, RunSummary, StageSummary};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::code;
 use crate::report::sections::{badge, outcome_words, scrolling, terms, time_words};
@@ -19,7 +19,7 @@ use crate::text::variants::{family, label};
 const MANY: usize = 4;
 
 /// The graph, with a table of who reads from whom.
-pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
+pub fn drawing(ids: &mut Ids, run: &RunSummary) -> Html {
     let mut variants: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, stage) in run.stages.iter().enumerate() {
         if label(&stage.name).is_some() {
@@ -27,7 +27,8 @@ pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
         }
     }
     variants.retain(|_, places| places.len() >= MANY);
-    let (mut groups, mut group_of): (Vec<Vec<&Stage>>, Vec<usize>) = (Vec::new(), Vec::new());
+    let (mut groups, mut group_of): (Vec<Vec<&StageSummary>>, Vec<usize>) =
+        (Vec::new(), Vec::new());
     let mut started: BTreeMap<&str, usize> = BTreeMap::new();
     for stage in &run.stages {
         let name = family(&stage.name);
@@ -64,7 +65,7 @@ pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
     graph(ids, &nodes, &edges, figures)
 }
 
-fn node(stages: &[&Stage]) -> Node {
+fn node(stages: &[&StageSummary]) -> Node {
     if let [stage] = stages {
         let (words, class) = outcome_words(stage.outcome);
         let state = match stage.outcome {
@@ -89,9 +90,9 @@ fn node(stages: &[&Stage]) -> Node {
 }
 
 /// A row for each stage.
-pub fn table(run: &Run) -> Html {
+pub fn table(run: &RunSummary) -> Html {
     let head = ["stage", "state", "reason", "this run", "", "result took", "results"];
-    let reason = |stage: &Stage| match stage.outcome {
+    let reason = |stage: &StageSummary| match stage.outcome {
         Outcome::Failed | Outcome::Skipped => stage.message.clone(),
         Outcome::Ran | Outcome::Hit => stage.reason.clone(),
     };
@@ -101,7 +102,7 @@ pub fn table(run: &Run) -> Html {
         tag("th").attr("scope", "col").class(if index > 2 { "number" } else { "" }).text(name)
     });
     let longest = run.stages.iter().map(|stage| stage.seconds).fold(0.001, f64::max);
-    let row = |stage: &Stage| {
+    let row = |stage: &StageSummary| {
         let (words, class) = outcome_words(stage.outcome);
         let why = || tag("td").class("words").text(reason(stage).unwrap_or_default());
         // What is unknown sorts last.
@@ -139,11 +140,11 @@ fn folded(list: Html, stages: usize) -> Html {
 }
 
 /// Everything about each stage, folded.
-pub fn details(run: &Run) -> Html {
+pub fn details(run: &RunSummary) -> Html {
     folded(run.stages.iter().map(detail).collect(), run.stages.len())
 }
 
-fn detail(stage: &Stage) -> Html {
+fn detail(stage: &StageSummary) -> Html {
     let (words, class) = outcome_words(stage.outcome);
     let what = stage.record.as_ref().map(|made| match (&made.builtin, made.version) {
         (Some(name), Some(version)) => format!("built-in {name}, version {version}"),
@@ -171,7 +172,7 @@ fn detail(stage: &Stage) -> Html {
     tag("details").class("stage").child(summary).child(content).into()
 }
 
-fn made_how(made: &Made, stage: &Stage) -> Html {
+fn made_how(made: &Provenance, stage: &StageSummary) -> Html {
     let mut all = Html::new();
     if let Some(command) = &made.command {
         all.push(tag("pre").class("command").attr("tabindex", 0).text(command.trim_end()));
@@ -218,7 +219,7 @@ fn made_how(made: &Made, stage: &Stage) -> Html {
     all
 }
 
-fn metrics(stage: &Stage) -> Html {
+fn metrics(stage: &StageSummary) -> Html {
     let rows = stage.metrics.iter().map(|(name, value)| vec![name.clone(), figure(*value)]);
     pairs(rows.collect())
 }

@@ -35,7 +35,7 @@ pub struct TableRow {
     pub runs: usize,
     /// The stage that failed, and why.
     pub problem: Option<(String, String)>,
-    pub metrics: BTreeMap<String, Figure>,
+    pub metrics: BTreeMap<String, Mean>,
     pub seconds: f64,
     /// The stages of the file, and the name of each in the sweep; empty for several combinations.
     pub stages: BTreeMap<String, String>,
@@ -45,22 +45,22 @@ pub struct TableRow {
 
 /// The mean and the standard deviation of a metric over combinations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Figure {
+pub struct Mean {
     pub mean: f64,
     /// The sample standard deviation (with n - 1); `None` for a single value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation: Option<f64>,
 }
 
-impl Figure {
+impl Mean {
     /// Summarises at least one value. The mean of equal values is that value to the bit.
-    pub fn of(values: &[f64]) -> Figure {
+    pub fn of(values: &[f64]) -> Mean {
         let count = values.len() as f64;
         let first = values.first().copied().unwrap_or(f64::NAN);
         let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-        Figure { mean, deviation }
+        Mean { mean, deviation }
     }
 }
 
@@ -157,7 +157,7 @@ fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
         done: done.len(),
         runs: members.len(),
         problem: members.iter().find_map(|row| row.problem.clone()),
-        metrics: figures.into_iter().map(|(name, of)| (name, Figure::of(&of))).collect(),
+        metrics: figures.into_iter().map(|(name, of)| (name, Mean::of(&of))).collect(),
         seconds: members.iter().map(|row| row.seconds).sum(),
         stages: if single { first.stages.clone() } else { BTreeMap::new() },
         keys: if single { first.keys.clone() } else { BTreeMap::new() },
@@ -190,7 +190,7 @@ pub fn json(table: &Table) -> String {
     let mut text = String::new();
     for (index, row) in table.rows.iter().enumerate() {
         let deviation =
-            |(name, figure): (&'_ String, &Figure)| Some((name.clone(), figure.deviation?));
+            |(name, figure): (&'_ String, &Mean)| Some((name.clone(), figure.deviation?));
         let deviations: BTreeMap<String, f64> = row.metrics.iter().filter_map(deviation).collect();
         let line = Line {
             event: "combination",
@@ -260,14 +260,14 @@ fn csv_line(cells: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::results::sweep::table::Figure;
+    use crate::results::sweep::table::Mean;
 
     #[test]
     fn the_scatter_is_that_of_a_sample() {
-        let figure = Figure::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        let figure = Mean::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
         assert_eq!(figure.mean, 5.0);
         assert!((figure.deviation.unwrap() - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
-        assert_eq!(Figure::of(&[0.1]), Figure { mean: 0.1, deviation: None });
-        assert_eq!(Figure::of(&[0.1, 0.1, 0.1]), Figure { mean: 0.1, deviation: Some(0.0) });
+        assert_eq!(Mean::of(&[0.1]), Mean { mean: 0.1, deviation: None });
+        assert_eq!(Mean::of(&[0.1, 0.1, 0.1]), Mean { mean: 0.1, deviation: Some(0.0) });
     }
 }
