@@ -163,7 +163,7 @@ fn text_shows_its_head() {
 fn nothing_and_binary_data_are_called_so() {
     assert_eq!(see(""), "x: empty\n");
     assert_eq!(see([1, 0, 255]), "x: binary, 3 B\n01 00 ff\n");
-    assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, as PyTorch's"));
+    assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, the format of PyTorch"));
     assert_eq!(data([0])["kind"], "binary");
 }
 
