@@ -1,4 +1,4 @@
-//! Several runs, or the combinations of a sweep, side by side; and two runs' differences.
+//! Compares several runs, or the combinations of a sweep; and lists what differs between two runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,13 @@ use crate::results::sweep::logged::{LoggedCombination, LoggedSweep};
 use crate::results::sweep::table::usual_metric;
 use crate::run::event::Outcome;
 
-/// Columns of figures.
+/// The number of metric columns, at most.
 const MOST_FIGURES: usize = 12;
 
-/// What a row holds under a name.
+/// The values of a row, by name.
 type Cells = BTreeMap<String, Value>;
 
-/// Runs, with the records of their stages.
+/// Compares runs.
 pub fn of_runs(runs: &[RunSummary], artifacts: &[Artifacts]) -> ComparisonTable {
     let settings: Vec<Cells> =
         runs.iter().zip(artifacts).map(|(run, artifacts)| settings(run, artifacts)).collect();
@@ -43,7 +43,7 @@ pub fn of_runs(runs: &[RunSummary], artifacts: &[Artifacts]) -> ComparisonTable 
     compared
 }
 
-/// The combinations of a sweep.
+/// Compares the combinations of a sweep.
 pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> ComparisonTable {
     let (mut rows, mut settings, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     for (index, combination) in sweep.combinations.iter().enumerate() {
@@ -82,7 +82,7 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> ComparisonTable {
     compared
 }
 
-/// The best combination of those that are done, by the column that matters, and its number.
+/// The number and the combination of the best row that is done.
 pub fn best<'s>(
     comparison: &'s ComparisonTable,
     sweep: &'s LoggedSweep,
@@ -92,19 +92,19 @@ pub fn best<'s>(
     let done = done.filter(|(row, _)| row.state == RunState::Done);
     let sign = if comparison.ascending { -1.0 } else { 1.0 };
     let rank = |row: &ComparedRow| value(row).map_or(f64::NEG_INFINITY, |value| sign * value);
-    // Of equal ones the first.
+    // `rev` makes the first of equal rows win.
     let best = done.rev().max_by(|(one, _), (two, _)| rank(one).total_cmp(&rank(two)));
     best.map(|(row, combination)| (row.name.as_str(), combination))
 }
 
-/// The metric that matters where none was named.
+/// The metric to rank by if none was named.
 fn usual(figures: &[BTreeMap<String, f64>], stages: &[&str]) -> Option<String> {
     let known: BTreeSet<&str> =
         figures.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
     usual_metric(&known, stages).map(str::to_owned)
 }
 
-/// Parameters, what comes from outside, and the profile.
+/// The parameters of a run, the digests of its sources, and its profile.
 fn settings(run: &RunSummary, artifacts: &Artifacts) -> Cells {
     let mut cells = Cells::new();
     if let Some(profile) = &run.profile {
@@ -135,7 +135,7 @@ fn figures(run: &RunSummary) -> BTreeMap<String, f64> {
     run.stages.iter().flat_map(of).collect()
 }
 
-/// Columns for what differs; settings that always differ together share one.
+/// Makes columns for what differs. Settings that always have equal values share a column.
 fn compared(
     mut rows: Vec<ComparedRow>,
     settings: &[Cells],
@@ -149,7 +149,7 @@ fn compared(
     for name in names {
         let values: Vec<Option<Value>> = settings.iter().map(|it| it.get(name).cloned()).collect();
         let known: BTreeSet<String> = values.iter().flatten().map(Value::to_string).collect();
-        // A sweep over one value still says which.
+        // A sweep over a single value still shows it.
         if known.len() < 2 && !sweep {
             continue;
         }
@@ -161,7 +161,7 @@ fn compared(
     for name in shown_figures(figures, by.as_deref()) {
         let value = |of: &BTreeMap<String, f64>| of.get(&name).map(|value| Value::from(*value));
         let values: Vec<Option<Value>> = figures.iter().map(value).collect();
-        // What one stage says and the next one measures again is one figure.
+        // A metric that two stages report with the same values is one column.
         match columns.iter_mut().find(|(column, other)| column.metric && *other == values) {
             Some((column, _)) => column.name.push_str(&format!(", {name}")),
             None => columns.push((column(name, true, &values), values)),
@@ -184,8 +184,8 @@ fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {
     Column { name, metric, whole: numbers.all(|number| number.fract() == 0.0) }
 }
 
-/// Those that built-ins want to be seen and that differ, or else any that differ; always the one
-/// that matters, and it first.
+/// The headline metrics that differ, or else all metrics that differ; the metric to rank by always
+/// comes first.
 fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<String> {
     let names: BTreeSet<&String> = figures.iter().flat_map(BTreeMap::keys).collect();
     let differs = |name: &&String| {
@@ -193,7 +193,7 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
         values.map(|value| value.to_bits()).collect::<BTreeSet<u64>>().len() > 1
     };
     let differing: Vec<&String> = names.into_iter().filter(differs).collect();
-    // What is measured at the end comes first.
+    // The metrics of the last stages come first.
     let headline: Vec<&str> =
         stages::all().iter().rev().flat_map(|it| it.headline()).copied().collect();
     let rank = |name: &str| {
@@ -210,7 +210,7 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
     by.into_iter().chain(others).take(MOST_FIGURES).map(str::to_owned).collect()
 }
 
-/// The labelled examples that changed sides, where both runs predicted the same ones.
+/// The labelled examples that became right or wrong, if both runs predicted the same examples.
 pub fn difference(diff: RunDiff, runs: [&RunSummary; 2], artifacts: [&Artifacts; 2]) -> Difference {
     let mut flips = Vec::new();
     for stage in &diff.stages {

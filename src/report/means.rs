@@ -1,13 +1,12 @@
-//! Runs or combinations that differ in their seed alone, taken together: means, and how far they
-//! scatter.
+//! Means and standard deviations over runs or combinations that differ only in their seed.
 
 use serde_json::Value;
 
 use crate::report::data::{Column, ComparisonTable, Means, MeansRow, RunState};
 use crate::results::sweep::table::Mean;
 
-/// Groups the rows that are done by all settings but those of `over`; `None` where no two rows come
-/// together so. With `over` empty it is every key that ends in `seed`.
+/// Groups the rows that are done by all settings except those in `over`, or, if `over` is empty,
+/// except every key that ends in `seed`. `None` if no group has two rows.
 pub fn means(comparison: &ComparisonTable, over: &[String]) -> Option<Means> {
     let is_over = |column: &Column| {
         let wanted = |name: &str| match over.is_empty() {

@@ -1,4 +1,4 @@
-//! The page: its head with the policy, the table of contents, and the sections in their order.
+//! The page: the head with its security policy, the table of contents, and the sections.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use crate::report::sections::{
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The whole file. Equal reports are equal bytes.
+/// The whole HTML file. Equal reports give equal bytes.
 pub fn page(report: &Report) -> String {
     let mut ids = Ids::default();
     let sections = sections(report, &mut ids);
@@ -66,7 +66,7 @@ pub fn page(report: &Report) -> String {
     format!("<!doctype html>\n{}\n", Html::from(html).into_text())
 }
 
-/// Nothing from anywhere, and of styles and scripts only those of this program.
+/// The security policy: nothing is loaded, and only the style and the script of this program run.
 fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
@@ -120,7 +120,7 @@ fn summary(run: &RunSummary) -> Html {
     all
 }
 
-/// Everything about one run.
+/// The sections about one run.
 fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
     let mut graph = stages::drawing(ids, run);
     graph.push(stages::table(run));
@@ -164,7 +164,7 @@ fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
     sections
 }
 
-/// One of several runs, folded.
+/// One of several runs, collapsed.
 fn briefly(run: &RunSummary, ids: &mut Ids) -> Html {
     let (words, class) = overview::state_words(run.state());
     let summary = tag("summary")

@@ -160,9 +160,9 @@ fn the_page_is_one_file_whose_charts_all_have_words() {
     page.expect_self_contained();
     let titles = page.chart_titles();
     for wanted in [
-        "Who reads from whom",
+        "Which stage reads from which",
         "Precision and recall of SARCASM",
-        "What the threshold does",
+        "The effect of the threshold",
         "Reliability",
     ] {
         assert!(titles.iter().any(|title| title == wanted), "no {wanted} in {titles:?}");

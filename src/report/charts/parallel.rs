@@ -1,5 +1,5 @@
-//! Parallel coordinates: an axis for each parameter and figure, a line for each run. Which values
-//! go with good figures is seen by following the lines.
+//! Parallel coordinates: an axis for each parameter and metric, a line for each run. Following the
+//! lines shows which values go with good metrics.
 
 use std::collections::BTreeSet;
 
@@ -19,25 +19,25 @@ const BOTTOM: f64 = 268.0;
 const LEFT: f64 = 70.0;
 const ACROSS: f64 = 132.0;
 
-/// More axes than these nobody follows.
+/// The number of axes, at most; nobody can follow more.
 const MOST_AXES: usize = 8;
 
-/// Lines are told apart by as many shades of how good they are.
+/// The number of shades that show how good a line is.
 const SHADES: usize = 5;
 
-/// From this ratio on, of all positive numbers, equal steps are equal factors.
+/// If all numbers are positive and span at least this ratio, the axis is logarithmic.
 const WORTH_LOG: f64 = 20.0;
 
-/// Where the values of one column lie.
+/// The values of one column on its axis.
 struct Axis {
     name: String,
-    /// By row; `None` where there is no value.
+    /// The height of each row; `None` without a value.
     places: Vec<Option<f64>>,
-    /// Heights with what is written there.
+    /// The labelled heights.
     ticks: Vec<(f64, String)>,
 }
 
-/// Nothing where there is nothing to follow.
+/// Draws the chart; empty if there is nothing to compare.
 pub fn parallel(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     let axes = axes(compared);
     if axes.len() < 2 {
@@ -63,7 +63,7 @@ pub fn parallel(ids: &mut Ids, compared: &ComparisonTable) -> Html {
         let both: Html = [shape, drawn].into_iter().collect();
         marks.push(told(&words(compared, row), both).attr("data-row", row));
     }
-    // Numbers lie above the lines, so that they can be read.
+    // Numbers are drawn over the lines, so that they can be read.
     for (index, axis) in axes.iter().enumerate() {
         for (y, text) in &axis.ticks {
             marks.push(line((x(index) - 4.0, *y), (x(index), *y)).class("axis"));
@@ -83,7 +83,7 @@ pub fn parallel(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     framed(ids, &caption, Html::new(), drawing, figures(compared))
 }
 
-/// Settings first, figures after them, the one that matters last.
+/// Settings first, then metrics, the one to rank by last.
 fn axes(compared: &ComparisonTable) -> Vec<Axis> {
     let columns = || compared.columns.iter().enumerate();
     let is_by = |index: usize| compared.by == Some(index);
@@ -125,7 +125,7 @@ fn numeric(values: &[Option<&Value>], numbers: &[f64], metric: bool) -> Placed {
     let mut distinct: Vec<(f64, String)> = known.collect();
     distinct.sort_by(|one, two| one.0.total_cmp(&two.0));
     distinct.dedup_by(|one, two| one.0 == two.0);
-    // Few values of a setting are written all; else the ends and the middle.
+    // If a setting has few values, all are labelled; else the ends and the middle.
     let middle = if logarithmic { (low * high).sqrt() } else { (low + high) / 2.0 };
     let mut shown: Vec<(f64, String)> = match metric || distinct.len() > 6 {
         true => [low, middle, high].map(|value| (at(value), figure(value))).to_vec(),
@@ -150,7 +150,7 @@ fn by_name(values: &[Option<&Value>]) -> Placed {
     (places, ticks)
 }
 
-/// How good each row is, 1 to [`SHADES`]; 0 for one without a figure.
+/// How good each row is, from 1 to [`SHADES`]; 0 for a row without the metric.
 fn shades(compared: &ComparisonTable) -> Vec<usize> {
     let Some(by) = compared.by else { return vec![SHADES / 2 + 1; compared.rows.len()] };
     let values: Vec<Option<f64>> = compared
@@ -168,7 +168,7 @@ fn shades(compared: &ComparisonTable) -> Vec<usize> {
     values.into_iter().map(|value| value.map_or(0, shade)).collect()
 }
 
-/// The best ones last, so that they lie on top.
+/// The best rows last, so that they are drawn on top.
 fn order(shades: &[usize]) -> Vec<usize> {
     let mut rows: Vec<usize> = (0..shades.len()).collect();
     rows.sort_by_key(|row| shades[*row]);
@@ -185,10 +185,10 @@ fn words(compared: &ComparisonTable, row: usize) -> String {
     format!("{}: {}", compared.rows[row].name, texts.join(", "))
 }
 
-/// A value as people read it.
+/// A value as text.
 pub fn cell(column: &Column, value: &Value) -> String {
     match value.as_f64().filter(|_| column.metric) {
-        // Digits stand below each other.
+        // The same number of digits for all, so that they align.
         Some(number) if !column.whole && number.abs() < 100.0 => format!("{number:.4}"),
         Some(number) => figure(number),
         None => value_text(value),

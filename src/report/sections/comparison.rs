@@ -1,4 +1,4 @@
-//! Runs or combinations side by side: a table that can be sorted, and parallel coordinates.
+//! Runs or combinations side by side: a sortable table, and parallel coordinates.
 
 use crate::report::charts::Ids;
 use crate::report::charts::parallel::{cell, parallel};
@@ -15,7 +15,7 @@ pub fn comparison(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     all.push(scrolling("Comparison", table(compared)));
     if let Some(means) = &compared.means {
         let over = means.over.join(", ");
-        let words = format!("Mean ± standard deviation over {over}, of the rows that are done.");
+        let words = format!("Mean ± standard deviation over {over}, for the rows that are done.");
         all.push(paragraph("quiet", &words));
         all.push(scrolling("Means", means_table(means)));
     }
@@ -28,7 +28,7 @@ fn lead(compared: &ComparisonTable) -> String {
     let what = match (compared.sweep, settings) {
         (true, _) => "The combinations with the figures that differ",
         (false, 0) => "No parameter differs; these figures do",
-        (false, _) => "What differs between the runs",
+        (false, _) => "The differences between the runs",
     };
     match compared.by {
         Some(by) => format!("{what}; the best {} is marked.", compared.columns[by].last_name()),
@@ -119,7 +119,7 @@ fn means_table(means: &Means) -> Tag {
         .child(tag("tbody").children(means.rows.iter().map(row)))
 }
 
-/// The part before the point small, above the name itself.
+/// Names with the part before the last dot small and above the rest.
 fn small_stage(names: &str) -> Html {
     let mut all = Html::new();
     for (index, name) in names.split(", ").enumerate() {

@@ -1,4 +1,4 @@
-//! What one wants to know first: which run, how it went, its best figures, and what failed.
+//! The top of the page: which run it was, how it ended, its main figures, and what failed.
 
 use crate::report::data::{Evaluation, Report, RunState, RunSummary, StageSummary};
 use crate::report::html::{Html, tag};
@@ -6,10 +6,10 @@ use crate::report::sections::{badge, figure_words, paragraph, terms, time_words}
 use crate::run::event::Outcome;
 use crate::text::figures::{bytes, count, seconds};
 
-/// Figures on top of the page.
+/// The number of figures at the top of the page, at most.
 const MOST_TILES: usize = 4;
 
-/// The page's title: `run 261123-154712-483 · tweets`.
+/// The title of the page: `run 261123-154712-483 · tweets`.
 pub fn title(report: &Report) -> String {
     match &report.runs[..] {
         [run] if report.comparison.is_some() => format!("Sweep {}", run.id),
@@ -63,9 +63,9 @@ fn lead(run: &RunSummary) -> String {
     format!("{}, in {}: {}", time_words(&run.when), seconds(run.seconds), parts.join(", "))
 }
 
-/// The best figures of a run, large.
+/// The main figures of a run, in large type.
 pub fn tiles(run: &RunSummary) -> Html {
-    // What was tested counts more than what was chosen by.
+    // Test figures count more than validation figures, by which choices were made.
     let rank = |it: &Evaluation| match it.input.as_deref() {
         Some("test") => 0,
         Some(_) => 1,
@@ -99,7 +99,7 @@ fn tile(evaluation: &Evaluation, it: &crate::report::data::Figure) -> Html {
         .into()
 }
 
-/// How it was called, and on what it ran.
+/// The command of the run, and where it ran.
 pub fn facts(run: &RunSummary) -> Html {
     let mut entries = vec![("command", code(&format!("pipe {}", run.command.join(" "))))];
     if let Some(profile) = &run.profile {
@@ -152,7 +152,7 @@ fn spaced(pieces: Vec<Html>) -> Html {
     all
 }
 
-/// What went wrong, with the last words of those that failed.
+/// What failed, with the last lines of the logs.
 pub fn failures(run: &RunSummary) -> Html {
     let failed = run.stages.iter().filter(|stage| stage.outcome == Outcome::Failed);
     failed.map(failure).collect()

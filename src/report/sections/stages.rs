@@ -1,5 +1,5 @@
-//! The graph of stages with how each ended and why; and all that is known of each: parameters,
-//! inputs, outputs, where and how long.
+//! The graph of stages with the outcome of each, and the details of each stage: parameters, inputs,
+//! outputs, where it ran and for how long.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::text::figures::{bytes, figure, grouped, seconds};
 use crate::text::values::value_text;
 use crate::text::variants::{family, label};
 
-/// From how many variants a stage is one box of the graph.
+/// A stage with at least this many variants is drawn as one box.
 const MANY: usize = 4;
 
-/// The graph, with a table of who reads from whom.
+/// The graph, with a table of its edges.
 pub fn drawing(ids: &mut Ids, run: &RunSummary) -> Html {
     let mut variants: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, stage) in run.stages.iter().enumerate() {
@@ -89,7 +89,7 @@ fn node(stages: &[&StageSummary]) -> Node {
     Node { words: format!("{name}: {state}"), name, state, class }
 }
 
-/// A row for each stage.
+/// A table with a row for each stage.
 pub fn table(run: &RunSummary) -> Html {
     let head = ["stage", "state", "reason", "this run", "", "result took", "results"];
     let reason = |stage: &StageSummary| match stage.outcome {
@@ -105,7 +105,7 @@ pub fn table(run: &RunSummary) -> Html {
     let row = |stage: &StageSummary| {
         let (words, class) = outcome_words(stage.outcome);
         let why = || tag("td").class("words").text(reason(stage).unwrap_or_default());
-        // What is unknown sorts last.
+        // Unknown values sort last.
         let number = |value: Option<f64>, text: fn(f64) -> String| {
             let sort = value.map_or(String::new(), |value| value.to_string());
             let cell = tag("td").class("number").attr("data-sort", sort);
@@ -129,7 +129,7 @@ pub fn table(run: &RunSummary) -> Html {
     folded(scrolling("Stages", table).into(), run.stages.len())
 }
 
-/// A list of very many stages is not in the way.
+/// A long list of stages is collapsed.
 fn folded(list: Html, stages: usize) -> Html {
     const MANY: usize = 24;
     if stages <= MANY {
@@ -139,7 +139,7 @@ fn folded(list: Html, stages: usize) -> Html {
     tag("details").class("more").child(summary).child(list).into()
 }
 
-/// Everything about each stage, folded.
+/// The details of each stage, collapsed.
 pub fn details(run: &RunSummary) -> Html {
     folded(run.stages.iter().map(detail).collect(), run.stages.len())
 }
@@ -231,7 +231,7 @@ fn block(title: &str, table: Html) -> Html {
     tag("div").class("block").child(tag("h4").text(title)).child(table).into()
 }
 
-/// Names with what belongs to them; empty without any.
+/// A table of names and values; empty without entries.
 fn pairs(rows: Vec<Vec<String>>) -> Html {
     if rows.is_empty() {
         return Html::new();
