@@ -12,8 +12,8 @@ use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::cli::{Globals, OverrideOptions, key_and_value};
 use crate::console::Console;
-use crate::pipeline::Overrides;
-use crate::pipeline::sweeps::{Sweep, load_combinations, read, typed_axis};
+use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
+use crate::pipeline::{Overrides, load_combinations};
 use crate::results::sweep::combine::{SweepRow, combine};
 use crate::results::sweep::logged::LoggedSweep;
 use crate::results::sweep::results::Seen;
@@ -66,7 +66,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
     let file = pipeline_file(globals)?;
-    let sweeps = read(&file, &overrides)?;
+    let sweeps = load_sweeps(&file, &overrides)?;
     if options.what.is_empty() {
         console.sweeps(&sweeps, options.carry_out.json)?;
         return Ok(Exit::Done);

@@ -2,7 +2,7 @@
 
 use crate::console::style::{Palette, paint};
 use crate::maintenance::doctor::{Finding, Severity};
-use crate::text::figures::wrapped;
+use crate::text::terminal::wrapped;
 
 /// How far the texts are moved in: past the sign and the longest name.
 const INDENT: usize = 15;
@@ -16,7 +16,7 @@ pub fn text(findings: &[Finding], palette: &Palette) -> String {
             Severity::Bad => paint(palette.bad, "✗"),
         };
         // The first line begins with sign and name, in the room that it was moved in by.
-        let body = wrapped(&crate::text::text::printable(&finding.text), INDENT);
+        let body = wrapped(&crate::text::terminal::printable(&finding.text), INDENT);
         text.push_str(&format!(
             "{sign} {:width$}{}",
             finding.what,

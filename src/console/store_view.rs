@@ -8,8 +8,8 @@ use crate::maintenance::check::{Checked, Finding};
 use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::plan::reason::shown_path;
-use crate::text::figures::{bytes, count, table};
-use crate::text::text::printable;
+use crate::text::figures::{bytes, count};
+use crate::text::terminal::{printable, table};
 
 pub fn collection(report: &Totals, dry_run: bool) -> String {
     let mut text = String::new();

@@ -2,8 +2,8 @@
 
 use crate::console::style::{Palette, paint};
 use crate::results::why_row::{Answer, WhyRow};
-use crate::text::figures::{count, wrapped};
-use crate::text::text::printable;
+use crate::text::figures::count;
+use crate::text::terminal::{printable, wrapped};
 
 /// Where the texts begin, after the names of the lines.
 const INDENT: usize = 10;

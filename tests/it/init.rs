@@ -43,7 +43,7 @@ fn what_is_there_is_not_written_over() {
     project.write("news.csv", &news(","));
     project.write("pipeline.yaml", "mine");
     let told = project.pipe(&["init"]).expect_code(2).stderr;
-    assert!(told.contains("is there already") && told.contains("--out"), "{told}");
+    assert!(told.contains("already exists") && told.contains("--out"), "{told}");
     assert_eq!(project.read("pipeline.yaml"), "mine");
     project.pipe(&["init", "--out", "other.yaml"]).expect_code(0);
     project.pipe(&["-f", "other.yaml", "status"]).expect_code(0);

@@ -271,7 +271,7 @@ fn a_reference_to_variants_that_is_wrong_says_what_there_is() {
     expect(&of("'a:o'"), "`a@1:o` is one of them, `a@*:o` the set of all");
     expect(&of("'a@3:o'"), "there is no stage `a@3`");
     expect(&of("'aa@*:o'"), "did you mean `a@*`?");
-    expect(&of("'b@*:o'"), "`b@*` means no variant of a stage");
+    expect(&of("'b@*:o'"), "`b@*` matches no variant of a stage");
     expect(&of("'a@*:p'"), "has no output `p`");
     expect(&of("[]"), "input `i` of stage `b` is an empty list");
     expect(&of("['a@1:o', 'a@1:o']"), "would both be `a@1`");
@@ -353,6 +353,9 @@ fn a_built_in_that_takes_many_gets_a_set_even_of_one() {
 #[test]
 fn a_built_in_that_takes_one_refuses_a_set() {
     let wrong = load(&format!("{MAKERS}  single: {{inputs: {{files: 'a@*:o'}}}}\n")).unwrap_err();
-    expect(&wrong.to_string(), "input `files` of stage `single` takes one, this is a set of 2");
+    expect(
+        &wrong.to_string(),
+        "input `files` of stage `single` takes a single one, this is a set of 2",
+    );
     expect(&wrong.to_string(), "write one of them, such as `a@1:o`");
 }

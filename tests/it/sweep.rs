@@ -282,7 +282,7 @@ fn what_is_wrong_with_a_sweep_is_said_by_every_command() {
         ("{runs: [{train.rihgt: 1}]}", ["unknown parameter `rihgt`", "`right`?"]),
         ("{seed: [1], metric: scor.f1}", ["there is no stage `scor`", "did you mean `score`?"]),
         ("{seed: [1], order: up}", ["`order` of sweep `bad` is `up`", "`descending`"]),
-        ("{seed: [1], over: sed}", ["`sed` is none of its keys", "did you mean `seed`?"]),
+        ("{seed: [1], over: sed}", ["`sed` is not a key of the sweep", "did you mean `seed`?"]),
     ] {
         let text = of(sweep);
         for part in parts {

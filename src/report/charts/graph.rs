@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::plan::graph::Graph;
 use crate::report::charts::{Caption, Drawing, Figures, Ids, framed, label, rectangle, told};
 use crate::report::html::{Html, px, tag};
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 
 /// A stage, drawn as a box.
 pub struct Node {

@@ -11,7 +11,7 @@ use crate::report::charts::{
 use crate::report::data::{Column, ComparisonTable, RunState};
 use crate::report::html::{Html, tag};
 use crate::text::figures::figure;
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 use crate::text::values::value_text;
 
 const TOP: f64 = 52.0;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::text::text::{columns, fit, number, printable};
+use crate::text::figures::number;
+use crate::text::terminal::{columns, fit, printable};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

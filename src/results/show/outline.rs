@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::text::text::{columns, fit, number, printable};
+use crate::text::figures::number;
+use crate::text::terminal::{columns, fit, printable};
 
 /// The document in lines of at most `width` columns, where its values allow it.
 pub(super) fn outline(value: &Value, width: usize) -> String {

@@ -12,44 +12,45 @@ use super::outline::outline;
 use super::table::{Align, table};
 use super::tensors::Tensors;
 use super::view::{ShowOptions, View};
-use crate::text::text::{bytes_in_words, fit, grouped, number, printable};
+use crate::text::figures::{self, grouped, number};
+use crate::text::terminal::{fit, printable};
 
 /// A line that names the kind of data, then its content.
 pub(super) fn print(path: &Path, view: &View, options: &ShowOptions) -> String {
     let (what, body) = match view {
         View::Empty => ("empty".to_owned(), String::new()),
         View::Jsonl { bytes, rows, first } => (
-            format!("JSONL, {}, {}", counted(*rows, "row"), bytes_in_words(*bytes)),
+            format!("JSONL, {}, {}", counted(*rows, "row"), figures::bytes(*bytes)),
             rows_table(first, options)
                 + &rest(*rows, first.len(), "row")
                 + &charts(first, options.width),
         ),
         View::Json { bytes, value } => {
-            (format!("JSON, {}", bytes_in_words(*bytes)), outline(value, options.width))
+            (format!("JSON, {}", figures::bytes(*bytes)), outline(value, options.width))
         }
         View::Safetensors(tensors) => (
             format!(
                 "safetensors, {}, {}, {}",
                 counted(tensors.tensors, "tensor"),
                 counted(tensors.numbers, "number"),
-                bytes_in_words(tensors.bytes)
+                figures::bytes(tensors.bytes)
             ),
             tensors_table(tensors, options),
         ),
         View::Text { bytes, lines, first, note } => {
             let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             (
-                format!("text{note}, {}, {}", counted(*lines, "line"), bytes_in_words(*bytes)),
+                format!("text{note}, {}, {}", counted(*lines, "line"), figures::bytes(*bytes)),
                 lines_of(first, options.width) + &rest(*lines, first.len(), "line"),
             )
         }
         View::Binary { bytes, first, note } => {
             let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             let body = format!("{}\n", fit(first, options.width));
-            (format!("binary{note}, {}", bytes_in_words(*bytes)), body)
+            (format!("binary{note}, {}", figures::bytes(*bytes)), body)
         }
         View::Folder(folder) => (
-            format!("folder, {}, {}", counted(folder.files, "file"), bytes_in_words(folder.bytes)),
+            format!("folder, {}, {}", counted(folder.files, "file"), figures::bytes(folder.bytes)),
             folder_table(folder, options),
         ),
     };
@@ -141,7 +142,7 @@ fn tensors_table(tensors: &Tensors, options: &ShowOptions) -> String {
                 printable(&tensor.name),
                 printable(&tensor.dtype),
                 format!("[{}]", shape.join(", ")),
-                bytes_in_words(tensor.bytes),
+                figures::bytes(tensor.bytes),
             ]
         })
         .collect();
@@ -164,7 +165,7 @@ fn folder_table(folder: &Folder, options: &ShowOptions) -> String {
         let rows: Vec<Vec<String>> = folder
             .first
             .iter()
-            .map(|file| vec![printable(&file.path), bytes_in_words(file.bytes)])
+            .map(|file| vec![printable(&file.path), figures::bytes(file.bytes)])
             .collect();
         out += &table(&[("file", Align::Left), ("size", Align::Right)], &rows, options.width);
     }

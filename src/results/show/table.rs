@@ -1,7 +1,7 @@
 //! A table that fits the terminal: narrow columns keep their width, wide columns share the rest,
 //! and truncated cells end in `…`.
 
-use crate::text::text::{columns, fit};
+use crate::text::terminal::{columns, fit};
 
 const GAP: usize = 2;
 /// The least width of a truncated column.

@@ -8,7 +8,9 @@ use stages::data::token_file::TokenFile;
 use stages::text::TextTokenizer;
 
 use super::view::ShowOptions;
-use crate::text::text::{columns, fit, grouped, printable};
+use crate::text::figures::grouped;
+use crate::text::terminal::columns;
+use crate::text::terminal::{fit, printable};
 
 /// Shows the first rows of a token file: id, label, and the tokens between bars. Without a
 /// tokenizer, tokens are shown as numbers.

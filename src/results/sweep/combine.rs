@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::pipeline::sweeps::Loaded;
-use crate::pipeline::{Input, Pipeline, Stage};
+use crate::pipeline::{Input, LoadedCombination, Pipeline, Stage};
 use crate::plan::graph::Graph;
 use crate::results::sweep::short_names;
 use crate::text::variants::{label, value_label};
@@ -29,13 +28,13 @@ const USUAL: &str = "usual";
 /// Combines the pipelines of all combinations into one, and returns where each combination is in
 /// it. The combined pipeline publishes nothing: each combination would overwrite the files of the
 /// one before.
-pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<SweepRow>) {
+pub fn combine(loaded: Vec<LoadedCombination>, keys: &[String]) -> (Pipeline, Vec<SweepRow>) {
     let mut stages: Vec<Stage> = Vec::new();
     // Stages that are equal apart from name and line share one index in `stages`.
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<SweepRow> = Vec::with_capacity(loaded.len());
     let mut frame = Pipeline::default();
-    for Loaded { mut pipeline, values } in loaded {
+    for LoadedCombination { mut pipeline, values } in loaded {
         let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
         let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
         let own = std::mem::take(&mut pipeline.stages);

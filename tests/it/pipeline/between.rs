@@ -18,7 +18,7 @@ fn a_cycle_is_named_as_a_whole() {
         stage("c", "b"),
         stage("d", "c")
     );
-    assert_eq!(refusal(&yaml).0, "stages feed each other in a circle: a → b → c → a");
+    assert_eq!(refusal(&yaml).0, "the stages form a cycle: a → b → c → a");
     let own = format!("stages:\n{}", stage("a", "a"));
     assert_eq!(refusal(&own).0, "stage `a` reads its own output");
 }
@@ -57,7 +57,7 @@ fn a_link_out_of_the_project_is_no_place_to_publish() {
 #[test]
 fn a_published_path_is_claimed_once() {
     let (message, _) = refusal(&publishing(&["a/b", "./a/b"]));
-    assert_eq!(message, "output `o` of stage `s1` is published to `a/b`, which is claimed already");
+    assert_eq!(message, "output `o` of stage `s1` is published to `a/b`, which is already claimed");
     let found = problems(&publishing(&["a/b/c", "a"]));
     assert_eq!(found[0].notes, ["output `o` of stage `s1` claims it at line 3"]);
     load(&publishing(&["a/b", "a/c", "ab"]));
@@ -81,7 +81,7 @@ fn reading_what_another_stage_publishes_is_refused() {
          a: {run: x, outputs: [o], publish: {o: data.txt}}\n  \
          b: {run: x, inputs: {i: data.txt}}\n";
     let (message, help) = refusal(yaml);
-    assert_eq!(message, "input `i` of stage `b` is what stage `a` publishes");
+    assert_eq!(message, "input `i` of stage `b` is a file that stage `a` publishes");
     assert_eq!(help, "write `a:o`");
 }
 
