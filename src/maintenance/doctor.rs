@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::maintenance::gc::inventory::{entries, object_files};
 use crate::pipeline::remote_settings::{Config, RemotePlace};
 use crate::remote::Remote;
-use crate::sources::HubSettings;
+use crate::sources::hub_settings::HubSettings;
 use crate::store::Store;
 use crate::text::figures::{bytes, count};
 

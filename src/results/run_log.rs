@@ -234,8 +234,9 @@ impl<'a> RunLog<'a> {
         loop {
             self.run.id = id_of(began);
             let temporary = scratch.path()?;
-            let text = with_check(&self.run);
-            disk::write_new(&temporary, text.as_bytes())
+            with_check(&self.run)
+                .map_err(io::Error::from)
+                .and_then(|text| disk::write_new(&temporary, text.as_bytes()))
                 .map_err(FileError::at("writing", &temporary))?;
             let file = store.run_file(&self.run.id);
             let place = || disk::rename_to_new(&temporary, &file);

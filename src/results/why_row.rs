@@ -16,8 +16,8 @@ use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
 use crate::pipeline::{Input, Pipeline, Stage};
-use crate::plan::sources::Sources;
 use crate::results::run_log;
+use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::Record;

@@ -335,7 +335,7 @@ fn a_record_of_another_version_stops_a_collection_before_anything_is_removed() {
     let mut value: Value = serde_json::from_str(&text).unwrap();
     value.as_object_mut().unwrap().remove("check");
     value.as_object_mut().unwrap().remove("outputs");
-    fs::write(&record, pipe::store::record::with_check(&value)).unwrap();
+    fs::write(&record, pipe::store::record::with_check(&value).unwrap()).unwrap();
     let before = project.snapshot();
     let ended = project.pipe(&["cache", "gc", "--keep-last", "0"]).expect_code(1);
     assert!(ended.stderr.contains("another version of `pipe` wrote it"), "{}", ended.stderr);
