@@ -127,7 +127,8 @@ pub(super) fn check_resource_names(
             for entry in entries.iter().filter(is_unknown) {
                 let (name, stage) = (&entry.key, &draft.name);
                 let message = format!(
-                    "stage `{stage}` wants the resource `{name}`, which is not declared under `resources:`"
+                    "stage `{stage}` wants the resource `{name}`, which is not declared under \
+                     `resources:`"
                 );
                 problems.at(entry.key_origin, message).stage(stage).nearest_or_all(name, &known);
             }

@@ -55,37 +55,28 @@ pub(super) fn apply(
         let message = format!("there is no profile `{chosen}`");
         problems.at(Origin::Profile, message).nearest_or_all(chosen, &known);
     }
+    let mut add = |key: String, origin, value, applies, problems: &mut Problems| {
+        if key.contains(MARK) {
+            for_variants.push(ForVariant { key, origin, value, applies });
+        } else if let Some(target) = find_target(document, &key, origin, registry, problems)
+            && applies
+        {
+            set_target(document, target, origin, value);
+        }
+    };
     for Profile { name, overrides: entries } in profiles {
         let chosen = overrides.profile.as_deref() == Some(name.as_str());
         for YamlEntry { key, key_origin, value } in entries {
-            if key.contains(MARK) {
-                for_variants.push(ForVariant { key, origin: key_origin, value, applies: chosen });
-                continue;
-            }
-            let Some(target) = find(document, &key, key_origin, registry, problems) else {
-                continue;
-            };
-            if chosen {
-                put(document, target, key_origin, value);
-            }
+            add(key, key_origin, value, chosen, problems);
         }
     }
     for Assignment { key, origin, value } in combination {
-        let (key, origin, value) = (key.clone(), *origin, value.clone());
-        if key.contains(MARK) {
-            for_variants.push(ForVariant { key, origin, value, applies: true });
-        } else if let Some(target) = find(document, &key, origin, registry, problems) {
-            put(document, target, origin, value);
-        }
+        add(key.clone(), *origin, value.clone(), true, problems);
     }
     for (index, (key, value)) in overrides.set.iter().enumerate() {
         let origin = Origin::Set(index);
         let value = typed(key, value, origin, Some(problems));
-        if key.contains(MARK) {
-            for_variants.push(ForVariant { key: key.clone(), origin, value, applies: true });
-        } else if let Some(target) = find(document, key, origin, registry, problems) {
-            put(document, target, origin, value);
-        }
+        add(key.clone(), origin, value, true, problems);
     }
     for_variants
 }
@@ -102,7 +93,7 @@ pub(super) fn check(
     if key.contains(MARK) {
         return Some(());
     }
-    find(document, key, origin, registry, problems).map(drop)
+    find_target(document, key, origin, registry, problems).map(drop)
 }
 
 /// Parses a value from the command line. The value of an input is a text unless it is in brackets.
@@ -134,13 +125,13 @@ pub(super) fn apply_to_variants(
         let mut keys: Vec<String> =
             meant.map(|name| [&[name.as_str()], &parts[1..]].concat().join(".")).collect();
         if keys.is_empty() {
-            // `find` reports that there is no such variant.
+            // `find_target` reports that there is no such variant.
             keys.push(key.clone());
         }
         for key in keys {
-            let target = find(document, &key, origin, registry, problems);
+            let target = find_target(document, &key, origin, registry, problems);
             if let Some(target) = target.filter(|_| applies) {
-                put(document, target, origin, value.clone());
+                set_target(document, target, origin, value.clone());
             }
         }
     }
@@ -167,7 +158,7 @@ enum Target {
     Input { stage: usize, name: String },
 }
 
-fn find(
+fn find_target(
     document: &Document,
     key: &str,
     origin: Origin,
@@ -245,7 +236,7 @@ fn known_inputs<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option
     Some(draft.builtin(registry)?.inputs().iter().map(|spec| spec.name).collect())
 }
 
-fn put(document: &mut Document, target: Target, key_origin: Origin, value: YamlNode) {
+fn set_target(document: &mut Document, target: Target, key_origin: Origin, value: YamlNode) {
     let (entries, key) = match target {
         Target::Variable { name } => (&mut document.vars, name),
         Target::Param { stage, name } => (&mut document.stages[stage].params, name),

@@ -29,7 +29,8 @@ const OURS: [&str; 12] = [
     "--chdir",
 ];
 
-/// Reads the entry of a key in [`REQUEST_KEYS`] into `request`. `what` and `stage` are for messages.
+/// Reads an entry with a key of [`REQUEST_KEYS`] into `request`. `what` and `stage` are for
+/// messages.
 pub(super) fn read_request_key(
     request: &mut Request,
     entry: &YamlEntry,

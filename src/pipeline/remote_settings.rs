@@ -1,6 +1,6 @@
 //! The settings of remotes: those that the project declares under `remotes:`, and those of the
-//! user's `~/.config/pipe/config.yaml`, which add to them or replace them key by key. Secrets are in
-//! the user's file or in the environment, never in the project.
+//! user's `~/.config/pipe/config.yaml`, which add to them or replace them key by key. Secrets are
+//! in the user's file or in the environment, never in the project.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

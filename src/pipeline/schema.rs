@@ -164,7 +164,8 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             let mut schema = counts();
             schema["properties"] = requested().into();
             described(
-                "the resources it holds while it runs, {gpu: 1}, and its requests to Slurm, {memory: 8G}",
+                "the resources it holds while it runs, {gpu: 1}, and its requests to Slurm, \
+                 {memory: 8G}",
                 schema,
             )
         }

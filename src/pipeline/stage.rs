@@ -153,7 +153,8 @@ fn builtin(
             None => (
                 draft.origin,
                 format!(
-                    "stage `{stage}` has neither `uses` nor `run`, and there is no built-in of that name"
+                    "stage `{stage}` has neither `uses` nor `run`, and there is no built-in of that \
+                     name"
                 ),
             ),
         };

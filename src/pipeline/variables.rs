@@ -1,6 +1,6 @@
 //! Fills `${name}` into values. A value that is just `"${name}"` takes the type of the variable.
 //!
-//! In a command, `$` also belongs to the shell. There `${name}` is a variable of the pipeline, while
+//! In a command, `$` also belongs to the shell. There `${name}` is a variable of the pipeline;
 //! `$name`, `${IN_x}`, `${OUT_x}`, `${PARAM_x}`, a name listed under `env:`, and anything more than
 //! a name (`${x:-default}`) are left to the shell. `$${` is a plain `${` everywhere.
 //! `${matrix.axis}`, `${item}` and `${variant}` exist in variants only, see `matrix`.
@@ -47,8 +47,8 @@ impl Variables {
             if is_reserved_variable(&entry.key) {
                 let message = format!("a variable cannot be called `{}`", entry.key);
                 problems.at(entry.key_origin, message).help(
-                    "`IN_`, `OUT_` and `PARAM_` are prefixes for the inputs, outputs and parameters \
-                     of a command"
+                    "a command finds its inputs, outputs and parameters under `IN_`, `OUT_` and \
+                     `PARAM_`"
                         .to_owned(),
                 );
             }

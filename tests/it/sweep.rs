@@ -275,7 +275,7 @@ fn what_is_wrong_with_a_sweep_is_said_by_every_command() {
         ("{trian.right: [1]}", ["there is no stage `trian`", "did you mean `train`?"]),
         ("{sed: [1]}", ["there is no variable `sed`", "did you mean `seed`?"]),
         ("{train.right: []}", ["`train.right` in sweep `bad` is an empty list", "-->"]),
-        ("{train.right: 3}", ["must be a list, not a number", "goes under `base:`"]),
+        ("{train.right: 3}", ["must be a list, not a number", "under `base:`"]),
         ("{train.right: [3, 4, 3]}", ["has the value 3 twice", "-->"]),
         ("{}", ["sweep `bad` is empty", "or `runs:`"]),
         ("{runs: {}}", ["`runs` of sweep `bad` must be a list", "-->"]),

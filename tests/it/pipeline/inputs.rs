@@ -1,4 +1,4 @@
-//! Where inputs come from, and which references are refused.
+//! Inputs: where they come from, and which references are refused.
 
 use std::path::Path;
 

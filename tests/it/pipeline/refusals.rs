@@ -1,4 +1,4 @@
-//! What is wrong within the file or one stage, and how it is told.
+//! Mistakes within the file or a single stage, and their messages.
 
 use pipe::pipeline::Overrides;
 use serde_json::json;
@@ -74,7 +74,7 @@ fn duplicate_keys_are_refused_at_every_level() {
 }
 
 #[test]
-fn what_is_not_yaml_is_refused_with_its_place() {
+fn invalid_yaml_is_refused_with_its_place() {
     let found = problems("stages:\n  s: [\n");
     assert!(found[0].message.starts_with("this is not YAML: "), "{found:?}");
     for yaml in

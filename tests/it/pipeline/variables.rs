@@ -72,7 +72,7 @@ fn doubling_variables_cannot_fill_the_memory() {
 }
 
 #[test]
-fn a_wrong_value_names_the_variable_that_brought_it() {
+fn a_message_about_a_value_names_the_variable_it_came_from() {
     let found = problems_over(WHOLE, &set(&[("source", "nowhere.txt")]));
     assert!(found[0].message.contains("nowhere.txt"), "{found:?}");
     assert_eq!(found[0].notes, ["`${source}` is \"nowhere.txt\", from `--set source=nowhere.txt`"]);
