@@ -1,4 +1,4 @@
-//! Views for people.
+//! Views as text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,11 +11,11 @@ use super::folder::{Folder, Model};
 use super::outline::outline;
 use super::table::{Align, table};
 use super::tensors::Tensors;
-use super::{ShowOptions, View};
+use super::view::{ShowOptions, View};
 use crate::text::figures::{self, grouped, number};
 use crate::text::terminal::{fit, printable};
 
-/// A line that says what it is, then its content.
+/// A line that names the kind of data, then its content.
 pub(super) fn print(path: &Path, view: &View, options: &ShowOptions) -> String {
     let (what, body) = match view {
         View::Empty => ("empty".to_owned(), String::new()),
@@ -62,7 +62,7 @@ fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// "… 4,990 more rows", where not all are shown.
+/// "… 4,990 more rows", if not all are shown.
 fn rest(total: u64, shown: usize, what: &str) -> String {
     match total.saturating_sub(shown as u64) {
         0 => String::new(),
@@ -70,7 +70,7 @@ fn rest(total: u64, shown: usize, what: &str) -> String {
     }
 }
 
-/// A column for each key, in the order in which rows bring them.
+/// A table with a column for each key, in the order in which the keys appear.
 fn rows_table(rows: &[Value], options: &ShowOptions) -> String {
     if rows.is_empty() {
         return String::new();
@@ -110,7 +110,7 @@ fn rows_table(rows: &[Value], options: &ShowOptions) -> String {
     table(&heads, &cells, options.width)
 }
 
-/// A value in one printable line; texts without quotes.
+/// A value on one printable line; strings without quotes.
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
@@ -123,7 +123,7 @@ fn lines_of(lines: &[String], width: usize) -> String {
     lines.iter().map(|line| fit(&printable_line(line), width) + "\n").collect()
 }
 
-/// As [`printable`], but a tab becomes spaces: here columns are meant to be seen.
+/// Like [`printable`], but with tabs as spaces, which keeps columns aligned.
 fn printable_line(line: &str) -> String {
     printable(&line.replace('\t', "    "))
 }
