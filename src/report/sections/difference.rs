@@ -1,7 +1,7 @@
 //! Two runs: what of the keys differs, the figures that changed, and the labelled examples that
 //! changed sides, with McNemar's test.
 
-use stages::builtin::score::compare::Comparison;
+use stages::builtin::score::paired_comparison::PairedComparison;
 
 use crate::report::data::Difference;
 use crate::report::html::{Html, tag};
@@ -95,7 +95,7 @@ fn metrics(changes: &[MetricChange], stage: &str) -> Html {
     }
 }
 
-fn predictions(output: &str, compared: &Comparison) -> Html {
+fn predictions(output: &str, compared: &PairedComparison) -> Html {
     let rows = grouped(compared.rows);
     let (right, wrong) = (grouped(compared.only_this_right), grouped(compared.only_other_right));
     let p = compared.mcnemar.mid_p;
