@@ -1,5 +1,6 @@
-//! Batch jobs: each ready stage is submitted with `sbatch`, those of one family together as an
-//! array. The engine may be on a login node, and may come back to its jobs after it was gone.
+//! Batch jobs: each ready stage is submitted with `sbatch`; stages of one family are submitted
+//! together as an array. The engine may run on a login node, and may find its jobs again after it
+//! was stopped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,7 @@ use crate::text::variants::family;
 /// The executor `sbatch`.
 pub struct Detached {
     store: Store,
-    /// By way of which stages travel that say so.
+    /// The remote for stages whose files travel through one.
     remote: Option<Arc<Remote>>,
     orders: Mutex<Sender<Order>>,
     clerk: Option<JoinHandle<()>>,
@@ -33,7 +34,7 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// `binary` is this program, at a path that nodes see.
+    /// `binary` is this program, at a path that the nodes see.
     pub fn new(store: &Store, binary: &Path, remote: Option<Arc<Remote>>) -> Detached {
         let (sender, receiver) = channel();
         let office = clerk::Office {
@@ -149,7 +150,7 @@ struct BatchStopper {
 
 impl Stopper for BatchStopper {
     fn stop(&self, how: Stop) {
-        // Where the clerk is gone, the job has ended.
+        // If the clerk is gone, the job has ended.
         let _ = self.orders.send(Order::Stop { number: self.number, how });
     }
 }

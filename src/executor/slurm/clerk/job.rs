@@ -1,4 +1,4 @@
-//! One job: what is heard of it, and what follows from its folder's word and the scheduler's.
+//! One job: its events, and what follows from the state of its folder and of the scheduler.
 
 use std::time::{Duration, Instant};
 
@@ -18,43 +18,44 @@ pub(super) enum Stand {
     Submitted {
         name: Name,
         since: Instant,
-        /// Of an engine that is gone: it may have ended long ago.
+        /// Submitted by an engine that is gone: it may have ended long ago.
         taken_up: bool,
     },
 }
 
-/// A batch job, or a place of an array.
+/// A batch job, or a member of an array.
 pub(super) struct Job {
     pub(super) submit: Submit,
     pub(super) stand: Stand,
-    /// As Slurm calls it, once that is known.
+    /// The job's ID in Slurm, once it is known.
     pub(super) id: Option<String>,
     pub(super) tail: Tail,
     pub(super) began: bool,
-    /// What it waits for has been told.
+    /// What it waits for, as last reported to the stage.
     pub(super) told_reason: Option<String>,
     pub(super) stopped: Option<Stop>,
-    /// The scheduler says that it has ended, since then; `None` if it does not know it any more.
+    /// Since when the scheduler reports its end, and its last entry; `None` if the scheduler no
+    /// longer knows the job.
     pub(super) over: Option<(Instant, Option<Row>)>,
-    /// Its result says that only the scheduler knows why, since then.
+    /// Since when its result says that only the scheduler knows why it ended.
     pub(super) asks_why: Option<Instant>,
 }
 
-/// How long after the scheduler's word a result may still come, if that word explains the end.
+/// How long a result may still come after the scheduler has explained the end.
 const EXPLAINED: Duration = Duration::from_secs(2);
 
-/// What is to be made of a job after a look.
+/// What a look at a job shows.
 pub(super) enum Verdict {
     Goes,
-    /// Only the scheduler knows.
+    /// Only the scheduler knows why it ended.
     AsksWhy,
     Over(Result<Ended, SlurmError>),
-    /// Without a result, and the scheduler does not know it.
+    /// It has no result, and the scheduler does not know it.
     Vanished,
 }
 
 impl Job {
-    /// Hands over what the process has said since the last time; whether it has said anything.
+    /// Passes on the events since the last call. Returns whether there were any.
     pub(super) fn hear(&mut self) -> bool {
         let lines = self.tail.lines(&self.submit.folder.events_file());
         let any = !lines.is_empty();
@@ -76,10 +77,10 @@ impl Job {
         any
     }
 
-    /// Takes what the scheduler says.
+    /// Takes the scheduler's view of the job.
     pub(super) fn is(&mut self, row: &Row) {
         if !row.is_active() {
-            // The clock runs from when the end was first heard of, but the last word counts.
+            // The clock starts when the end is first reported, but the last entry counts.
             let since = self.over.as_ref().map_or_else(Instant::now, |(since, _)| *since);
             self.over = Some((since, Some(row.clone())));
             return;
@@ -111,7 +112,8 @@ impl Job {
                     Verdict::Over(Ok(Ended { status, ..ended }))
                 }
                 Some((_, None)) if self.is_taken_up() => Verdict::Vanished,
-                // It may be queued again, and then the result goes. If nobody says so, it is over.
+                // The job may be requeued, which removes the result. If nobody reports that, it is
+                // over.
                 None if since.elapsed() < self.submit.late => Verdict::AsksWhy,
                 Some((_, None)) | None if !result.told => Verdict::Over(Ok(ended)),
                 Some((_, None)) | None => {

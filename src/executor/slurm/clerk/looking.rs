@@ -1,4 +1,4 @@
-//! What the folders say, and what the scheduler says of all jobs at once.
+//! What the folders say, and what the scheduler says about all jobs at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 const LAST_POLL: Duration = Duration::from_secs(30);
 
 impl Clerk {
-    /// Reads what the folders say.
+    /// Reads the folders of all jobs.
     pub(super) fn look(&mut self) {
         let began = Instant::now();
         let mut news = false;
@@ -35,7 +35,7 @@ impl Clerk {
             }
             news |= job.hear();
             if job.over.is_some() {
-                // Whoever lists a folder sees what is new in it, on a network file system too.
+                // Listing a folder makes new files in it visible, even on a network file system.
                 let _ = std::fs::read_dir(&job.submit.folder.0).map(Iterator::count);
             }
             match job.stands() {
@@ -58,19 +58,19 @@ impl Clerk {
             self.poll_pause = FIRST_POLL;
             self.next_poll = self.next_poll.min(Instant::now() + FIRST_POLL);
         }
-        // A look at many jobs over a network takes its time: at most a tenth of all.
+        // Looking at many jobs over a network takes time: spend at most a tenth of all time on it.
         let slower = self.look_pause.mul_f64(1.25).min(LAST_LOOK);
         self.look_pause = if news { FIRST_LOOK } else { slower }.max(began.elapsed() * 10);
     }
 
-    /// Submits again what an earlier engine had submitted and nobody knows any more.
+    /// Submits a job again that an earlier engine had submitted and that is gone.
     pub(super) fn again(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let _ = disk::remove_file(&job.submit.folder.events_file());
         job.stand = Stand::Ready;
         (job.tail, job.began, job.over) = (Tail::default(), false, None);
         (job.id, job.asks_why) = (None, None);
-        // What is heard next is of another start.
+        // The next news belong to another start.
         let _ = job.submit.sender.send(Heard::News(News::BeganAnew));
         let _ = disk::remove_file(&job.submit.folder.result_file());
         self.gathering.push(number);
@@ -78,7 +78,7 @@ impl Clerk {
         self.gathered = Some((self.gathered.map_or(now, |(first, _)| first), now));
     }
 
-    /// Asks about all jobs, if it is time.
+    /// Asks the scheduler about all jobs, if that is due.
     pub(super) fn poll(&mut self) {
         let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
         let now = Instant::now();

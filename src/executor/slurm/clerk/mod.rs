@@ -1,9 +1,9 @@
-//! The thread that looks after all batch jobs of a run: submits what is ready, tells each stage
-//! what its folder says, asks the scheduler about all jobs at once, and cancels.
+//! The thread that manages all batch jobs of a run: it submits ready stages, passes on what their
+//! folders say, asks the scheduler about all jobs at once, and cancels jobs.
 //!
-//! A look into the folders is cheap and often; `squeue` is asked a second after a submission
-//! and then less and less. Commands run on threads of their own, so that a controller that does
-//! not answer keeps nobody from hearing of a result.
+//! Looking into the folders is cheap and happens often; `squeue` is asked a second after a
+//! submission and then at growing intervals. Commands run on threads of their own, so that a
+//! controller that does not answer delays no result.
 
 mod job;
 mod looking;
@@ -26,19 +26,19 @@ use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
 use crate::executor::{Ended, ExitStatus, News, Stop};
 use crate::files::disk;
 
-/// What the clerk is told.
+/// What the clerk is told to do, or learns.
 pub enum Order {
     Submit(Box<Submit>),
     Stop {
         number: u64,
         how: Stop,
     },
-    /// An answer of `sbatch`.
+    /// The answer of `sbatch`.
     Submitted {
         group: Box<Group>,
         answer: Result<String, Unanswered>,
     },
-    /// An answer of `squeue`, to what was asked then.
+    /// The answer of `squeue` to a question asked at that time.
     Queue {
         asked: Instant,
         answer: Result<BTreeMap<Name, Row>, Unanswered>,
@@ -54,34 +54,34 @@ pub enum Order {
 pub struct Submit {
     pub number: u64,
     pub folder: JobFolder,
-    /// The stage's name without a variant's label: variants go together.
+    /// The stage's name without a variant's label: variants are submitted together.
     pub family: String,
     pub options: Vec<String>,
     pub array_limit: Option<u32>,
     pub late: Duration,
-    /// What an engine that is gone has submitted.
+    /// What a dead engine has submitted for this stage.
     pub taken_up: Option<Submission>,
-    /// Where the nodes do not see the folder.
+    /// Set if the nodes do not see the folder.
     pub parcel: Option<Arc<Parcel>>,
     pub sender: Sender<Heard>,
 }
 
-/// What a stage is told.
+/// What a stage hears from the clerk.
 pub enum Heard {
     News(News),
     End(Result<Ended, SlurmError>),
 }
 
-/// What the clerk works with.
+/// What the clerk needs for its work.
 pub struct Office {
     pub binary: PathBuf,
-    /// The folder of all jobs' folders.
+    /// The folder that holds the folders of all jobs.
     pub jobs: PathBuf,
-    /// To itself.
+    /// Sends orders to the clerk itself.
     pub orders: Sender<Order>,
 }
 
-/// As Slurm's own `MaxArraySize` is, unless an administrator raised it.
+/// Slurm's default for `MaxArraySize`; an administrator may have raised it.
 const LARGEST_ARRAY: usize = 1000;
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const FIRST_POLL: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ struct Clerk {
     office: Office,
     jobs: BTreeMap<u64, Job>,
     groups: VecDeque<Group>,
-    /// Jobs that are gathered, the first and the last of them since when.
+    /// Jobs that are being gathered, and when the first and the last of them came.
     gathering: Vec<u64>,
     gathered: Option<(Instant, Instant)>,
     submitting: usize,
@@ -102,11 +102,11 @@ struct Clerk {
     to_cancel: Vec<String>,
     away: bool,
     closing: bool,
-    /// Lists of arrays with the number of jobs that still need them.
+    /// Lists of arrays, with the number of jobs that still need each.
     lists: BTreeMap<PathBuf, usize>,
 }
 
-/// The clerk's whole life.
+/// The main loop of the clerk.
 pub fn work(office: Office, orders: &Receiver<Order>) {
     let now = Instant::now();
     let mut clerk = Clerk {
@@ -154,7 +154,7 @@ pub fn work(office: Office, orders: &Receiver<Order>) {
 }
 
 impl Clerk {
-    /// Until when there is nothing to do; `None`: until somebody says something.
+    /// How long nothing has to be done; `None`: until the next order.
     fn pause(&self) -> Option<Duration> {
         if !self.gathering.is_empty() {
             return Some(GATHER);
@@ -164,7 +164,7 @@ impl Clerk {
         let waiting = self.groups.iter().map(|group| group.due);
         let due = waiting.min().map(|due| due.saturating_duration_since(Instant::now()));
         let due = due.filter(|_| self.submitting < SBATCH_AT_ONCE);
-        // A due group that may not be submitted yet must not make this spin.
+        // A group that is due but may not be submitted yet must not cause a busy loop.
         look.into_iter().chain(due.map(|due| due.max(FIRST_LOOK))).min()
     }
 
@@ -176,7 +176,7 @@ impl Clerk {
             Order::Queue { asked, answer } => self.heard_of(asked, answer),
             Order::Cancelled { answer } => {
                 self.cancelling = false;
-                // The folder tells them too.
+                // The folder tells the jobs too.
                 if let Err(Unanswered::Away(said)) = answer {
                     self.controller_is_away(&said);
                 }
@@ -215,7 +215,7 @@ impl Clerk {
         self.jobs.insert(number, job);
     }
 
-    /// Something has changed: what comes of it may show soon.
+    /// Something has changed, so results may show soon.
     fn hurry(&mut self) {
         self.look_pause = FIRST_LOOK;
         self.poll_pause = FIRST_POLL;
@@ -234,13 +234,14 @@ impl Clerk {
             self.to_cancel.push(id.clone());
         }
         if how == Stop::Now {
-            // The user waits no longer. The job finds its folder gone, should it live still.
+            // The user does not wait any longer. If the job is still alive, it finds its folder
+            // gone.
             self.end(number, by_term());
         }
         self.hurry();
     }
 
-    /// Cancels all that are to be cancelled in one call.
+    /// Cancels all jobs that are to be cancelled, in one call.
     fn cancel(&mut self) {
         if self.cancelling || self.to_cancel.is_empty() {
             return;
@@ -269,17 +270,17 @@ impl Clerk {
                 }
             }
         }
-        // A stage that is not there to hear it has been stopped.
+        // If the stage no longer listens, it was stopped.
         let _ = job.submit.sender.send(Heard::End(end));
     }
 
-    /// Said once, by one of the stages that it concerns.
+    /// Reported once, to one of the stages concerned.
     fn controller_is_away(&mut self, said: &str) {
         if std::mem::replace(&mut self.away, true) {
             return;
         }
         let message = format!(
-            "the Slurm controller does not answer ({said}); jobs go on, and so does this run"
+            "the Slurm controller does not answer ({said}); jobs continue, and so does this run"
         );
         self.say(Event::Warning { message });
     }

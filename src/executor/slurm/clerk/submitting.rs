@@ -1,5 +1,5 @@
-//! From stages that are ready to jobs in the queue: gathered for a moment, noted in their folders,
-//! submitted, and, where the controller is away, again later.
+//! From ready stages to jobs in the queue: stages are gathered for a moment, noted in their
+//! folders, submitted, and submitted again later if the controller is away.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,33 +20,34 @@ use crate::files::disk;
 pub struct Group {
     pub(super) numbers: Vec<u64>,
     pub(super) name: String,
-    /// A folder, or a list of them.
+    /// A stage's folder, or a list of folders.
     pub(super) path: PathBuf,
     pub(super) options: Vec<String>,
     pub(super) array_limit: Option<u32>,
     pub(super) late: Duration,
-    /// By way of a remote: the parcel of each place, and what nodes need to know of the remote.
+    /// For a transfer through a remote: the parcel of each member, and what nodes need to know
+    /// about the remote.
     pub(super) parcels: Option<(Vec<String>, Spec)>,
-    /// Not before then.
+    /// Do not submit it before then.
     pub(super) due: Instant,
-    /// It could not be submitted since then.
+    /// Since when submitting it has failed.
     pub(super) refused_since: Option<Instant>,
-    /// Nobody knows whether the last try was taken.
+    /// Nobody knows whether the last submission was accepted.
     pub(super) in_doubt: bool,
 }
 
-/// Stages that are ready within this are submitted together.
+/// Stages that become ready within this time are submitted together.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
-/// At the latest after this long.
+/// Do not gather for longer than this.
 const GATHER_AT_MOST: Duration = Duration::from_millis(300);
 pub(super) const SBATCH_AT_ONCE: usize = 4;
-/// For how long a controller that is away is waited for when something is to be submitted.
+/// How long to wait for an absent controller before a submission fails.
 const AWAY: Duration = Duration::from_secs(30 * 60);
 const AGAIN: Duration = Duration::from_secs(2);
 const LAST_AGAIN: Duration = Duration::from_secs(30);
 
 impl Clerk {
-    /// Makes groups of what is ready, once no more comes for a moment.
+    /// Forms groups of the ready stages, once no more come for a moment.
     pub(super) fn gather(&mut self) {
         let Some((first, last)) = self.gathered else { return };
         if last.elapsed() < GATHER && first.elapsed() < GATHER_AT_MOST {
@@ -69,8 +70,8 @@ impl Clerk {
         }
     }
 
-    /// Notes in the folders what is about to be submitted: whatever dies then, whoever looks there
-    /// knows by which name to ask for it.
+    /// Notes in the folders what is about to be submitted: whatever dies after that, anyone who
+    /// looks there knows the name to ask for.
     pub(super) fn note_and_queue(
         &mut self,
         numbers: Vec<u64>,
@@ -123,7 +124,7 @@ impl Clerk {
         });
     }
 
-    /// People see it in `squeue`; nobody has used it before.
+    /// A name that users see in `squeue`, and that was never used before.
     pub(super) fn name(&self, family: &str, numbers: &[u64]) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let folders = numbers.iter().filter_map(|number| self.jobs.get(number));
@@ -198,7 +199,8 @@ impl Clerk {
             }
             Err(Unanswered::Away(said)) => {
                 let since = *group.refused_since.get_or_insert_with(Instant::now);
-                // Full is not away: it goes on when others have ended.
+                // A full queue is not an absent controller: it accepts jobs again when others have
+                // ended.
                 let is_full = said.contains("submit limit");
                 if since.elapsed() > AWAY && !is_full {
                     let minutes = AWAY.as_secs() / 60;
@@ -242,7 +244,8 @@ impl Clerk {
     }
 }
 
-/// One try. One whose answer never came may have been taken: then there is a job of that name.
+/// One attempt. If the answer to an earlier attempt was lost, it may have been accepted: then a job
+/// of that name exists.
 fn submit_once(group: &Group, options: &[String], script: &str) -> Result<String, Unanswered> {
     if group.in_doubt {
         let rows = queue::squeue()?;
