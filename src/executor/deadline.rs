@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::executor::{Stop, Stopper};
+use crate::executor::Stopper;
+use crate::executor::status::Stop;
 
 /// How long a stage may take to end after it was asked to. A stage whose limit is shorter has as
 /// long as its limit.

@@ -12,7 +12,9 @@ use stages::Event;
 use super::guard::Guard;
 use super::memory::OomKills;
 use super::spawn::{Streams, reap, spawn};
-use super::{Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task};
+use crate::executor::status::{Ended, ExitStatus, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
 
-use super::Task;
 use super::guard::announcement;
+use crate::executor::task::Task;
 
 /// The file descriptors of a process's standard streams.
 pub struct Streams<'a> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use stages::Event;
 
-use crate::executor::News;
+use crate::executor::status::News;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;

@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::executor::{ExecutorError, ExitStatus};
+use crate::executor::ExecutorError;
+use crate::executor::status::ExitStatus;
 use crate::files::digest::{Digest, kind_name};
 use crate::files::file_error::FileError;
 use crate::plan::PlanError;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stages::{Kind, Manifest, Params};
 
-use crate::executor::{Task, Work};
+use crate::executor::task::{Task, Work};
 use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;

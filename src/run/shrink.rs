@@ -7,7 +7,7 @@ use std::path::Path;
 use stages::Params;
 use stages::stage::manifest::OUT_OF_MEMORY;
 
-use crate::executor::{ExitStatus, JobEnd};
+use crate::executor::status::{ExitStatus, JobEnd};
 use crate::files::disk;
 use crate::pipeline::Stage;
 use crate::run::failure::StageFailure;

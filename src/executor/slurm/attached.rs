@@ -9,14 +9,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::executor::local::Local;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::queue::said;
 use crate::executor::slurm::request::{LATE_FILES, NO_FOLDER, NO_PROGRAM, script, step_options};
-use crate::executor::{
-    Ended, Executor, ExecutorError, ExecutorName, ExitStatus, JobEnd, News, Process, Stop, Stopper,
-    Task,
-};
+use crate::executor::status::{Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::pipeline::ExecutorName;
 use crate::store::Store;
 
 /// The executor `srun`.
@@ -209,7 +209,7 @@ impl Stopper for StepStopper {
 #[cfg(test)]
 mod tests {
     use super::{end_of_step, node_of};
-    use crate::executor::JobEnd;
+    use crate::executor::status::JobEnd;
 
     #[test]
     fn what_srun_says_of_an_end_is_understood() {

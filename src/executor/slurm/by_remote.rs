@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::executor::ExecutorError;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::on_node::{self, OnNode};
 use crate::executor::slurm::parcel::{Homeward, Outward, copy_files, link_files, note, tree};

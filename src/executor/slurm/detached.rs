@@ -8,15 +8,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::clerk::{self, Heard, Order, Submit};
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder};
 use crate::executor::slurm::on_node::token;
 use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::request::{LATE_FILES, batch_options};
-use crate::executor::{
-    Ended, Executor, ExecutorError, ExecutorName, News, Process, Stop, Stopper, Task,
-};
+use crate::executor::status::{Ended, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::pipeline::ExecutorName;
 use crate::pipeline::Transfer;
 use crate::remote::Remote;
 use crate::store::Store;

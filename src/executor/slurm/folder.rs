@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stages::Event;
 
-use crate::executor::{Elsewhere, ExitStatus, Stop, Task, Work};
+use crate::executor::status::{Elsewhere, ExitStatus, Stop};
+use crate::executor::task::{Task, Work};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::executor::ExecutorError;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM, batch_options, quoted};
 use crate::files::digest::Digest;

@@ -18,9 +18,9 @@ use stages::Event;
 use crate::executor::deadline::within;
 use crate::executor::local::Local;
 use crate::executor::slurm::folder::{JobFile, JobFolder, JobResult, Line, Started};
-use crate::executor::{
-    Elsewhere, Ended, Executor, ExecutorError, ExitStatus, JobEnd, News, Stop, Stopper, Task, Work,
-};
+use crate::executor::status::{Elsewhere, Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::task::{Task, Work};
+use crate::executor::{Executor, ExecutorError, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Request};

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, JobResult};
 use crate::files::digest::Content;
 use crate::files::disk;

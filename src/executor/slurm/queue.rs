@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::executor::JobEnd;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
+use crate::executor::status::JobEnd;
 
 /// One job, or one member of an array, as `squeue` shows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,7 +220,7 @@ fn may_pass(said: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{COLUMNS, Row, exit_code_of, may_pass, rows, said};
-    use crate::executor::JobEnd;
+    use crate::executor::status::JobEnd;
 
     fn line(parts: [&str; 7]) -> String {
         let columns = COLUMNS.iter().zip(parts);

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::pipeline::Request;
 
+/// The hidden subcommand that nodes run.
+pub const SUBCOMMAND: &str = "job";
+
 /// Exit codes of the script that nothing else on a node uses.
 pub const NO_FOLDER: i32 = 81;
 pub const NO_PROGRAM: i32 = 82;
@@ -67,7 +70,7 @@ pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &
          done\n\
          [ -x {binary} ] || exit {NO_PROGRAM}\n\
          exec {binary} {} {options}{name} {path}\n",
-        super::SUBCOMMAND
+        SUBCOMMAND
     )
 }
 
@@ -82,7 +85,7 @@ pub fn script_by_remote(binary: &Path, name: &str, parcels: &[String], spec: &st
          parcel=$(sed -n \"$((${{SLURM_ARRAY_TASK_ID:-0}}+1))p\" <<'END'\n{}\nEND\n)\n\
          exec {binary} {} --from {spec} {name} \"$parcel\"\n",
         parcels.join("\n"),
-        super::SUBCOMMAND
+        SUBCOMMAND
     )
 }
 

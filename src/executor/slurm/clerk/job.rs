@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use stages::Event;
 
 use super::{Heard, Submit};
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{Line, Tail};
 use crate::executor::slurm::queue::{Name, Row};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM};
-use crate::executor::{Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::status::{Ended, ExitStatus, JobEnd, News, Stop};
 
 /// How a job stands.
 pub(super) enum Stand {

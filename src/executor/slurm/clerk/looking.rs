@@ -7,7 +7,7 @@ use super::job::{Job, Stand, Verdict};
 use super::{Clerk, FIRST_LOOK, FIRST_POLL, Heard, Order};
 use crate::executor::slurm::folder::Tail;
 use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
-use crate::executor::{ExitStatus, JobEnd, News};
+use crate::executor::status::{ExitStatus, JobEnd, News};
 use crate::files::disk;
 
 const LAST_LOOK: Duration = Duration::from_secs(1);

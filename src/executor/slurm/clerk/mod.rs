@@ -19,11 +19,11 @@ use stages::Event;
 
 use self::job::{Job, Stand};
 use self::submitting::{GATHER, Group, SBATCH_AT_ONCE};
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission, Tail};
 use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
-use crate::executor::{Ended, ExitStatus, News, Stop};
+use crate::executor::status::{Ended, ExitStatus, News, Stop};
 use crate::files::disk;
 
 /// What the clerk is told to do, or learns.

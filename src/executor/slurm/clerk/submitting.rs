@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::job::{Job, Stand};
 use super::{Clerk, LARGEST_ARRAY, Order, Submit};
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission};
 use crate::executor::slurm::parcel::{Parcel, Spec};
 use crate::executor::slurm::queue::{self, Unanswered};
