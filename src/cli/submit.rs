@@ -15,7 +15,7 @@ use crate::cli::select::check_only;
 use crate::console::Console;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::error::SlurmError;
-use crate::executor::slurm::graph::{Command, SubmittedJob, definitions, submit};
+use crate::executor::slurm::graph::{JobCommand, SubmittedJob, definitions, submit};
 use crate::executor::slurm::request::LATE_FILES;
 use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline};
@@ -76,7 +76,7 @@ pub fn execute(
     let store = &project.store;
     let (binary, jobs, logs) =
         (binary()?, store.jobs_folder(), store.logs_folder().join("submitted"));
-    let command = Command { binary: &binary, arguments: &arguments, jobs: &jobs, logs: &logs };
+    let command = JobCommand { binary: &binary, arguments: &arguments, jobs: &jobs, logs: &logs };
     let mut all: Vec<SubmittedJob> = Vec::new();
     let mut told = |job: &SubmittedJob| all.push(job.clone());
     let (pipeline, graph) = (&project.pipeline, &project.graph);

@@ -24,7 +24,7 @@ pub struct Guard {
 }
 
 /// One message: a sign and a process group. It is small enough to be written in one piece.
-type Message = [u8; 5];
+type GroupMessage = [u8; 5];
 
 impl Guard {
     /// Starts `binary guard`.
@@ -69,11 +69,11 @@ impl Drop for Guard {
 pub const SUBCOMMAND: &str = "guard";
 
 /// What a stage's process writes to the guard's pipe before it becomes the stage.
-pub fn announcement(group: i32, ends_by_term: bool) -> Message {
+pub fn announcement(group: i32, ends_by_term: bool) -> GroupMessage {
     message(if ends_by_term { b'~' } else { b'+' }, group)
 }
 
-fn message(sign: u8, group: i32) -> Message {
+fn message(sign: u8, group: i32) -> GroupMessage {
     let [a, b, c, d] = group.to_le_bytes();
     [sign, a, b, c, d]
 }
@@ -81,7 +81,7 @@ fn message(sign: u8, group: i32) -> Message {
 /// The main loop of the guard: reads until the engine is gone, then ends the groups that are left.
 pub fn watch(mut input: impl Read) {
     let mut groups = BTreeMap::new();
-    let mut message: Message = [0; 5];
+    let mut message: GroupMessage = [0; 5];
     while input.read_exact(&mut message).is_ok() {
         let [sign, a, b, c, d] = message;
         let group = i32::from_le_bytes([a, b, c, d]);

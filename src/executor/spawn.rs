@@ -23,7 +23,7 @@ pub struct Streams<'a> {
 
 /// Everything the new process reads. It is prepared in advance, because the new process must not
 /// allocate.
-struct Plan {
+struct Launch {
     program: CString,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
@@ -50,7 +50,7 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let mut plan = Plan {
+    let mut launch = Launch {
         arguments: std::iter::once(program.as_ptr()).chain(pointers(&arguments)).collect(),
         environment: pointers(&environment),
         program,
@@ -64,7 +64,7 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
     let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
     // SAFETY: `clone` gets a stack of its own, whose top is aligned, and a function of the right
     // type. With `CLONE_VFORK` this thread continues only when the new process has become the
-    // program or has ended, so `plan` and `stack` outlive their use there and nothing else touches
+    // program or has ended, so `launch` and `stack` outlive their use there and nothing else touches
     // them. All signals are blocked in the meantime: a handler would run in the new process on our
     // memory.
     let process = unsafe {
@@ -74,14 +74,14 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let process = libc::clone(become_program, top, flags, (&raw mut plan).cast());
+        let process = libc::clone(become_program, top, flags, (&raw mut launch).cast());
         let cloned = if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) };
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
         cloned?
     };
     let process = Pid::from_raw(process).ok_or(io::ErrorKind::Other)?;
     // SAFETY: a plain read. It is volatile, since the compiler does not see the write.
-    match unsafe { (&raw const plan.error).read_volatile() } {
+    match unsafe { (&raw const launch.error).read_volatile() } {
         0 => Ok(process),
         error => {
             reap(process)?;
@@ -103,15 +103,19 @@ pub fn reap(process: Pid) -> io::Result<WaitStatus> {
 
 /// The new process, until it becomes the program: only system calls; it allocates nothing and takes
 /// no lock.
-extern "C" fn become_program(plan: *mut c_void) -> c_int {
+extern "C" fn become_program(launch: *mut c_void) -> c_int {
     // SAFETY: the pointer is the one that `spawn` passes, and `spawn` is suspended.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
+    let launch = unsafe { &mut *launch.cast::<Launch>() };
     // SAFETY: these are plain system calls on descriptors and strings that `spawn` keeps alive.
     unsafe {
-        if prepare(plan) {
-            libc::execve(plan.program.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr());
+        if prepare(launch) {
+            libc::execve(
+                launch.program.as_ptr(),
+                launch.arguments.as_ptr(),
+                launch.environment.as_ptr(),
+            );
         }
-        (&raw mut plan.error).write_volatile(*libc::__errno_location());
+        (&raw mut launch.error).write_volatile(*libc::__errno_location());
         libc::_exit(127)
     }
 }
@@ -121,7 +125,7 @@ extern "C" fn become_program(plan: *mut c_void) -> c_int {
 /// # Safety
 ///
 /// Call it in the new process only: it changes that process's streams, signal handlers and folder.
-unsafe fn prepare(plan: &Plan) -> bool {
+unsafe fn prepare(launch: &Launch) -> bool {
     // SAFETY: the same as the caller's.
     unsafe {
         // The engine's handlers would run in the engine's memory, so they are reset. Ignored
@@ -138,25 +142,27 @@ unsafe fn prepare(plan: &Plan) -> bool {
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
-        let death = if plan.ends_by_term { libc::SIGTERM } else { libc::SIGKILL };
+        let death = if launch.ends_by_term { libc::SIGTERM } else { libc::SIGKILL };
         if libc::setpgid(0, 0) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, death) != 0 {
             return false;
         }
-        let message = announcement(libc::getpid(), plan.ends_by_term);
-        if plan.guard >= 0 && libc::write(plan.guard, message.as_ptr().cast(), message.len()) < 0 {
+        let message = announcement(libc::getpid(), launch.ends_by_term);
+        if launch.guard >= 0
+            && libc::write(launch.guard, message.as_ptr().cast(), message.len()) < 0
+        {
             return false;
         }
         // If the engine died before the parent-death signal was set up, no signal would come.
-        if libc::getppid() != plan.engine {
+        if libc::getppid() != launch.engine {
             *libc::__errno_location() = libc::EPIPE;
             return false;
         }
-        for (from, to) in plan.streams.into_iter().zip(0..) {
+        for (from, to) in launch.streams.into_iter().zip(0..) {
             if libc::dup2(from, to) < 0 {
                 return false;
             }
         }
-        libc::chdir(plan.folder.as_ptr()) == 0
+        libc::chdir(launch.folder.as_ptr()) == 0
             && libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) == 0
     }
 }

@@ -107,7 +107,7 @@ pub fn look(
 }
 
 /// A finished copy of an artifact in the scratch folder.
-pub struct Copy {
+pub struct PublishedCopy {
     content: Content,
     path: PathBuf,
 }
@@ -117,21 +117,21 @@ pub fn copy_out(
     content: Content,
     store: &Store,
     scratch: &Scratch,
-) -> Result<Result<Copy, Damaged>, FileError> {
+) -> Result<Result<PublishedCopy, Damaged>, FileError> {
     if let Err(damaged) = store.verify(content, scratch)? {
         return Ok(Err(damaged));
     }
     let path = scratch.path()?;
     write_out(content, &path, store)?;
     mark(&path, content);
-    Ok(Ok(Copy { content, path }))
+    Ok(Ok(PublishedCopy { content, path }))
 }
 
 /// Swaps a finished copy into place in one step, so that at any moment either the old or the new
 /// content is complete; the old content is removed afterwards. The note is written last: without it
 /// the copy is still recognised by its mark.
 pub fn put_in_place(
-    copy: Copy,
+    copy: PublishedCopy,
     target: &Path,
     store: &Store,
     scratch: &Scratch,

@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::executor::slurm::clerk::{self, Heard, Order, Submit};
+use crate::executor::slurm::clerk;
+use crate::executor::slurm::clerk::order::{Heard, Order, Submit};
+use crate::executor::slurm::clerk::state::Office;
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder};
 use crate::executor::slurm::on_node::token;
@@ -38,11 +40,8 @@ impl Detached {
     /// `binary` is this program, at a path that the nodes see.
     pub fn new(store: &Store, binary: &Path, remote: Option<Arc<Remote>>) -> Detached {
         let (sender, receiver) = channel();
-        let office = clerk::Office {
-            binary: binary.to_owned(),
-            jobs: store.jobs_folder(),
-            orders: sender.clone(),
-        };
+        let office =
+            Office { binary: binary.to_owned(), jobs: store.jobs_folder(), orders: sender.clone() };
         let clerk = std::thread::spawn(move || clerk::work(office, &receiver));
         Detached {
             store: store.clone(),

@@ -28,7 +28,7 @@ use crate::plan::{Decision, Plan, PlanError, Resolution, resolve};
 use crate::store::key::KeyFields;
 
 /// What a job runs, except for the stage's name and its definition, which follow.
-pub struct Command<'a> {
+pub struct JobCommand<'a> {
     pub binary: &'a Path,
     /// Everything after `pipe` except `--defined` and `--only`.
     pub arguments: &'a [String],
@@ -85,7 +85,7 @@ pub fn submit(
     pipeline: &Pipeline,
     graph: &Graph,
     definitions: &BTreeMap<usize, Digest>,
-    command: &Command,
+    command: &JobCommand,
     told: &mut dyn FnMut(&SubmittedJob),
 ) -> Result<(), ExecutorError> {
     let mut groups: BTreeMap<(usize, String, Vec<String>), Vec<usize>> = BTreeMap::new();
@@ -192,7 +192,7 @@ fn dependency(
 
 /// The script of a job. In an array, each index finds its stage in a list.
 fn script(
-    command: &Command,
+    command: &JobCommand,
     name: &str,
     stages: &[String],
     defined: &[String],

@@ -60,9 +60,9 @@ pub(super) fn execute_with(
     binary: &Path,
     before_requeue: &dyn Fn(),
 ) -> Result<bool, ExecutorError> {
-    let wishes = channel();
+    let reasons = channel();
     // Before anything that takes time: a job with little time left is signalled at once.
-    forward_signals(wishes.0.clone())
+    forward_signals(reasons.0.clone())
         .map_err(FileError::at("listening for signals in", &what.path))?;
     let folder = JobFolder(folder_of(&what.path)?);
     let Some(job) = job(&folder)? else { return Ok(true) };
@@ -81,11 +81,11 @@ pub(super) fn execute_with(
     folder.write_started(&started)?;
     folder.clear()?;
     let setting = (what.to_stdout, binary, before_requeue);
-    run(&folder, &job, &started, setting, wishes)
+    run(&folder, &job, &started, setting, reasons)
 }
 
 /// Why the process is to end.
-enum Wish {
+enum EndReason {
     /// The scheduler sent a signal.
     Told,
     /// The job's time is nearly up.
@@ -96,9 +96,9 @@ enum Wish {
     Over,
 }
 
-/// Which wishes came, as far as the result depends on them.
+/// Which reasons occurred, as far as the result depends on them.
 #[derive(Default)]
-struct Wished {
+struct EndReasons {
     told: AtomicBool,
     time_is_up: AtomicBool,
     abandoned: AtomicBool,
@@ -109,7 +109,7 @@ fn run(
     job: &JobFile,
     started: &Started,
     (to_stdout, binary, before_requeue): (bool, &Path, &dyn Fn()),
-    wishes: (Sender<Wish>, Receiver<Wish>),
+    reasons: (Sender<EndReason>, Receiver<EndReason>),
 ) -> Result<bool, ExecutorError> {
     let out = match to_stdout {
         true => None,
@@ -134,17 +134,17 @@ fn run(
         true => Line::Says(Event::Note { message: format!("runs on {}", started.host) }),
         false => Line::Began { began: started.clone() },
     });
-    let wished = Wished::default();
-    watch_over(folder.clone(), started.token.clone(), wishes.0.clone());
+    let reasons_seen = EndReasons::default();
+    watch_over(folder.clone(), started.token.clone(), reasons.0.clone());
     let executor = Local::new(binary);
     let began = Instant::now();
     let process = executor.start(&task(folder, job)?)?;
     let (stopper, second_stopper) = (process.stopper(), process.stopper());
     let limit = job.limit_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let (ended, timed_out) = std::thread::scope(|scope| {
-        let (sender, receiver) = wishes;
-        let wished = &wished;
-        scope.spawn(move || obey(&receiver, stopper, wished));
+        let (sender, receiver) = reasons;
+        let reasons_seen = &reasons_seen;
+        scope.spawn(move || obey(&receiver, stopper, reasons_seen));
         let waited = within(limit, second_stopper, || {
             process.wait(&mut |news| {
                 if let News::Says(event) = news {
@@ -152,17 +152,17 @@ fn run(
                 }
             })
         });
-        let _ = sender.send(Wish::Over);
+        let _ = sender.send(EndReason::Over);
         waited
     });
     let Ended { status, .. } = ended?;
     let status = if timed_out { ExitStatus::TimedOut } else { status };
     let seconds = began.elapsed().as_secs_f64();
-    if wished.abandoned.load(Ordering::Relaxed) {
+    if reasons_seen.abandoned.load(Ordering::Relaxed) {
         return Ok(true);
     }
     let went_well = status.is_success();
-    let time_is_up = wished.time_is_up.load(Ordering::Relaxed) && !went_well;
+    let time_is_up = reasons_seen.time_is_up.load(Ordering::Relaxed) && !went_well;
     if time_is_up && job.requeue {
         before_requeue();
     }
@@ -171,7 +171,7 @@ fn run(
         std::thread::sleep(REQUEUED);
     }
     let status = if time_is_up { ExitStatus::Scheduler(JobEnd::TimeLimit) } else { status };
-    let told = wished.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
+    let told = reasons_seen.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
     let elsewhere = Elsewhere { seconds, machine: machine() };
     if folder.started().as_ref() == Some(started) {
         folder.write_result(&JobResult { status, elsewhere, told })?;
@@ -179,26 +179,26 @@ fn run(
     Ok(went_well)
 }
 
-/// Ends the process as wished, and returns when it is over.
-fn obey(wishes: &Receiver<Wish>, stopper: Box<dyn Stopper>, wished: &Wished) {
+/// Ends the process for the given reasons, and returns when it is over.
+fn obey(reasons: &Receiver<EndReason>, stopper: Box<dyn Stopper>, reasons_seen: &EndReasons) {
     let mut until: Option<Instant> = None;
     loop {
         let left = until.map_or(Duration::from_secs(3600), |until| {
             until.saturating_duration_since(Instant::now())
         });
-        let how = match wishes.recv_timeout(left) {
-            Ok(Wish::Over) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Wish::Told) => {
-                wished.told.store(true, Ordering::Relaxed);
+        let how = match reasons.recv_timeout(left) {
+            Ok(EndReason::Over) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(EndReason::Told) => {
+                reasons_seen.told.store(true, Ordering::Relaxed);
                 Stop::Politely
             }
-            Ok(Wish::TimeIsUp) => {
-                wished.time_is_up.store(true, Ordering::Relaxed);
+            Ok(EndReason::TimeIsUp) => {
+                reasons_seen.time_is_up.store(true, Ordering::Relaxed);
                 Stop::Politely
             }
-            Ok(Wish::Stop(how)) => how,
-            Ok(Wish::Abandon) => {
-                wished.abandoned.store(true, Ordering::Relaxed);
+            Ok(EndReason::Stop(how)) => how,
+            Ok(EndReason::Abandon) => {
+                reasons_seen.abandoned.store(true, Ordering::Relaxed);
                 Stop::Now
             }
             Err(RecvTimeoutError::Timeout) if until.is_none() => continue,
@@ -212,12 +212,12 @@ fn obey(wishes: &Receiver<Wish>, stopper: Box<dyn Stopper>, wished: &Wished) {
     }
 }
 
-fn forward_signals(wishes: Sender<Wish>) -> io::Result<()> {
+fn forward_signals(reasons: Sender<EndReason>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            let wish = if signal == SIGUSR1 { Wish::TimeIsUp } else { Wish::Told };
-            if wishes.send(wish).is_err() {
+            let reason = if signal == SIGUSR1 { EndReason::TimeIsUp } else { EndReason::Told };
+            if reasons.send(reason).is_err() {
                 return;
             }
         }
@@ -227,7 +227,7 @@ fn forward_signals(wishes: Sender<Wish>) -> io::Result<()> {
 
 /// Until the process is over, checks whether the folder still belongs to this start and whether the
 /// engine wants the process to end.
-fn watch_over(folder: JobFolder, token: String, wishes: Sender<Wish>) {
+fn watch_over(folder: JobFolder, token: String, reasons: Sender<EndReason>) {
     std::thread::spawn(move || {
         let (mut foreign, mut stopped) = (0, None);
         loop {
@@ -239,17 +239,17 @@ fn watch_over(folder: JobFolder, token: String, wishes: Sender<Wish>) {
                 .map_or(true, |now| now.is_some_and(|started| started.token == token));
             foreign = if ours { 0 } else { foreign + 1 };
             let told = folder.told_to_stop();
-            let wish = match told {
+            let reason = match told {
                 // One look is not enough: a file that is replaced by a rename may be invisible for
                 // a moment.
-                _ if foreign >= 2 => Wish::Abandon,
+                _ if foreign >= 2 => EndReason::Abandon,
                 Some(how) if stopped != told => {
                     stopped = Some(how);
-                    Wish::Stop(how)
+                    EndReason::Stop(how)
                 }
                 _ => continue,
             };
-            if wishes.send(wish).is_err() || foreign >= 2 {
+            if reasons.send(reason).is_err() || foreign >= 2 {
                 return;
             }
         }

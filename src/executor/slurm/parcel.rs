@@ -63,7 +63,7 @@ pub(super) enum Homeward {
 
 /// What a node needs to know about the remote. It has the credentials and secrets itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Spec {
+pub struct RemoteSpec {
     name: String,
     url: String,
     endpoint: Option<String>,
@@ -71,9 +71,9 @@ pub struct Spec {
     timeout: f64,
 }
 
-impl Spec {
-    pub fn of(settings: &RemoteSettings) -> Spec {
-        Spec {
+impl RemoteSpec {
+    pub fn of(settings: &RemoteSettings) -> RemoteSpec {
+        RemoteSpec {
             name: settings.name.clone(),
             url: settings.place.to_string(),
             endpoint: settings.endpoint.clone(),
@@ -88,7 +88,7 @@ impl Spec {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub fn parse(text: &str) -> Option<Spec> {
+    pub fn parse(text: &str) -> Option<RemoteSpec> {
         serde_json::from_str(text).ok()
     }
 
@@ -195,8 +195,8 @@ impl Parcel {
     }
 
     /// For the script of the parcel's job.
-    pub fn spec(&self) -> Spec {
-        Spec::of(&self.remote.settings)
+    pub fn spec(&self) -> RemoteSpec {
+        RemoteSpec::of(&self.remote.settings)
     }
 
     /// Uploads what the node needs.

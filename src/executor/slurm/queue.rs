@@ -9,7 +9,7 @@ use crate::executor::status::JobEnd;
 
 /// One job, or one member of an array, as `squeue` shows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct QueueEntry {
     /// The ID that `scancel` accepts: `17`, `17_3`.
     pub id: String,
     pub state: String,
@@ -20,7 +20,7 @@ pub struct Row {
 }
 
 /// A job's name, and its index in an array.
-pub type Name = (String, Option<u32>);
+pub type JobName = (String, Option<u32>);
 
 /// Why a Slurm command gave no answer.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ const COLUMNS: [(&str, usize); 7] = [
 
 /// All jobs of this user that Slurm knows, including finished ones: one call, however many there
 /// are.
-pub fn squeue() -> Result<BTreeMap<Name, Row>, Unanswered> {
+pub fn squeue() -> Result<BTreeMap<JobName, QueueEntry>, Unanswered> {
     let columns: Vec<String> =
         COLUMNS.iter().map(|(name, width)| format!("{name}:{width}")).collect();
     let columns = columns.join(",");
@@ -52,7 +52,7 @@ pub fn squeue() -> Result<BTreeMap<Name, Row>, Unanswered> {
     Ok(rows(&answer("squeue", command, None)?))
 }
 
-fn rows(text: &str) -> BTreeMap<Name, Row> {
+fn rows(text: &str) -> BTreeMap<JobName, QueueEntry> {
     let mut rows = BTreeMap::new();
     for line in text.lines() {
         let characters: Vec<char> = line.chars().collect();
@@ -67,7 +67,7 @@ fn rows(text: &str) -> BTreeMap<Name, Row> {
         let index: Option<u32> = index.parse().ok();
         let id = index.map_or_else(|| job.clone(), |index| format!("{job}_{index}"));
         let exit_code = exit_code_of(&exit_code);
-        let row = Row { id, state, exit_code, nodes, reason };
+        let row = QueueEntry { id, state, exit_code, nodes, reason };
         let place = rows.entry((name, index)).or_insert_with(|| row.clone());
         // If a job is listed twice, the entry that may still run counts.
         if !place.is_active() {
@@ -85,7 +85,7 @@ fn exit_code_of(text: &str) -> Option<i32> {
     text.parse::<i32>().ok().map(|status| status >> 8 & 0xff)
 }
 
-impl Row {
+impl QueueEntry {
     /// Whether the job waits, runs, or will run again.
     pub fn is_active(&self) -> bool {
         const ACTIVE: [&str; 11] = [
@@ -219,7 +219,7 @@ fn may_pass(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, Row, exit_code_of, may_pass, rows, said};
+    use super::{COLUMNS, QueueEntry, exit_code_of, may_pass, rows, said};
     use crate::executor::status::JobEnd;
 
     fn line(parts: [&str; 7]) -> String {
@@ -244,7 +244,7 @@ mod tests {
         let end = |state: &str, reason: &str| {
             let (id, nodes) = ("1".to_owned(), "n1".to_owned());
             let (state, reason) = (state.to_owned(), reason.to_owned());
-            Row { id, state, exit_code: None, nodes, reason }.end()
+            QueueEntry { id, state, exit_code: None, nodes, reason }.end()
         };
         assert_eq!(end("TIMEOUT", "TimeLimit"), Some(JobEnd::TimeLimit));
         assert_eq!(end("OUT_OF_MEMORY", "OutOfMemory"), Some(JobEnd::OutOfMemory));

@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use stages::Event;
 
-use super::{Heard, Submit};
+use super::order::{Heard, Submit};
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{Line, Tail};
-use crate::executor::slurm::queue::{Name, Row};
+use crate::executor::slurm::queue::{JobName, QueueEntry};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM};
 use crate::executor::status::{Ended, ExitStatus, JobEnd, News, Stop};
 
 /// How a job stands.
-pub(super) enum Stand {
+pub(super) enum JobState {
     /// Not submitted yet.
     Ready,
     Submitted {
-        name: Name,
+        name: JobName,
         since: Instant,
         /// Submitted by an engine that is gone: it may have ended long ago.
         taken_up: bool,
@@ -24,9 +24,9 @@ pub(super) enum Stand {
 }
 
 /// A batch job, or a member of an array.
-pub(super) struct Job {
+pub(super) struct TrackedJob {
     pub(super) submit: Submit,
-    pub(super) stand: Stand,
+    pub(super) state: JobState,
     /// The job's ID in Slurm, once it is known.
     pub(super) id: Option<String>,
     pub(super) tail: Tail,
@@ -36,7 +36,7 @@ pub(super) struct Job {
     pub(super) stopped: Option<Stop>,
     /// Since when the scheduler reports its end, and its last entry; `None` if the scheduler no
     /// longer knows the job.
-    pub(super) over: Option<(Instant, Option<Row>)>,
+    pub(super) over: Option<(Instant, Option<QueueEntry>)>,
     /// Since when its result says that only the scheduler knows why it ended.
     pub(super) asks_why: Option<Instant>,
 }
@@ -46,7 +46,7 @@ const EXPLAINED: Duration = Duration::from_secs(2);
 
 /// What a look at a job shows.
 pub(super) enum Verdict {
-    Goes,
+    Continues,
     /// Only the scheduler knows why it ended.
     AsksWhy,
     Over(Result<Ended, SlurmError>),
@@ -54,9 +54,9 @@ pub(super) enum Verdict {
     Vanished,
 }
 
-impl Job {
+impl TrackedJob {
     /// Passes on the events since the last call. Returns whether there were any.
-    pub(super) fn hear(&mut self) -> bool {
+    pub(super) fn pass_on_events(&mut self) -> bool {
         let lines = self.tail.lines(&self.submit.folder.events_file());
         let any = !lines.is_empty();
         for line in lines {
@@ -78,7 +78,7 @@ impl Job {
     }
 
     /// Takes the scheduler's view of the job.
-    pub(super) fn is(&mut self, row: &Row) {
+    pub(super) fn update(&mut self, row: &QueueEntry) {
         if !row.is_active() {
             // The clock starts when the end is first reported, but the last entry counts.
             let since = self.over.as_ref().map_or_else(Instant::now, |(since, _)| *since);
@@ -96,7 +96,7 @@ impl Job {
         self.told_reason = reason;
     }
 
-    pub(super) fn stands(&mut self) -> Verdict {
+    pub(super) fn verdict(&mut self) -> Verdict {
         let folder = &self.submit.folder;
         if let Some(result) = folder.result() {
             let ended = Ended { status: result.status, elsewhere: Some(result.elsewhere) };
@@ -123,11 +123,11 @@ impl Job {
             };
         }
         self.asks_why = None;
-        let Some((since, row)) = &self.over else { return Verdict::Goes };
+        let Some((since, row)) = &self.over else { return Verdict::Continues };
         let since = since.elapsed();
         let Some(row) = row else {
             let late = if self.is_taken_up() { EXPLAINED } else { self.submit.late };
-            return if since < late { Verdict::Goes } else { Verdict::Vanished };
+            return if since < late { Verdict::Continues } else { Verdict::Vanished };
         };
         let node = row.nodes.clone();
         let never_began = !self.began && folder.started().is_none();
@@ -151,7 +151,7 @@ impl Job {
         }
         let late = if explained.is_some() { EXPLAINED } else { self.submit.late };
         if since < late {
-            return Verdict::Goes;
+            return Verdict::Continues;
         }
         Verdict::Over(match explained {
             Some(end) => Ok(ExitStatus::Scheduler(end).into()),
@@ -164,6 +164,6 @@ impl Job {
     }
 
     pub(super) fn is_taken_up(&self) -> bool {
-        matches!(self.stand, Stand::Submitted { taken_up: true, .. })
+        matches!(self.state, JobState::Submitted { taken_up: true, .. })
     }
 }

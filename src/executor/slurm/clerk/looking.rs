@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::job::{Job, Stand, Verdict};
-use super::{Clerk, FIRST_LOOK, FIRST_POLL, Heard, Order};
+use super::job::{JobState, TrackedJob, Verdict};
+use super::order::{Heard, Order};
+use super::state::{Clerk, FIRST_LOOK, FIRST_POLL};
 use crate::executor::slurm::folder::Tail;
-use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
+use crate::executor::slurm::queue::{self, JobName, QueueEntry, Unanswered};
 use crate::executor::status::{ExitStatus, JobEnd, News};
 use crate::files::disk;
 
@@ -22,7 +23,7 @@ impl Clerk {
         let mut ask = false;
         for number in numbers {
             let Some(job) = self.jobs.get_mut(&number) else { continue };
-            let Stand::Submitted { taken_up, .. } = job.stand else { continue };
+            let JobState::Submitted { taken_up, .. } = job.state else { continue };
             if let Some(parcel) = &job.submit.parcel {
                 parcel.ask(job.over.is_some());
                 if let Some(error) = parcel.failed() {
@@ -33,17 +34,17 @@ impl Clerk {
                     continue;
                 }
             }
-            news |= job.hear();
+            news |= job.pass_on_events();
             if job.over.is_some() {
                 // Listing a folder makes new files in it visible, even on a network file system.
                 let _ = std::fs::read_dir(&job.submit.folder.0).map(Iterator::count);
             }
-            match job.stands() {
-                Verdict::Goes => {}
+            match job.verdict() {
+                Verdict::Continues => {}
                 Verdict::AsksWhy => ask = true,
                 Verdict::Over(end) => {
                     // Events that were written before the result.
-                    job.hear();
+                    job.pass_on_events();
                     self.end(number, end);
                     news = true;
                 }
@@ -67,7 +68,7 @@ impl Clerk {
     pub(super) fn again(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let _ = disk::remove_file(&job.submit.folder.events_file());
-        job.stand = Stand::Ready;
+        job.state = JobState::Ready;
         (job.tail, job.began, job.over) = (Tail::default(), false, None);
         (job.id, job.asks_why) = (None, None);
         // The next news belong to another start.
@@ -80,7 +81,7 @@ impl Clerk {
 
     /// Asks the scheduler about all jobs, if that is due.
     pub(super) fn poll(&mut self) {
-        let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
+        let is_out = |job: &TrackedJob| matches!(job.state, JobState::Submitted { .. });
         let now = Instant::now();
         if self.polling || now < self.next_poll || !self.jobs.values().any(is_out) {
             return;
@@ -95,7 +96,7 @@ impl Clerk {
     pub(super) fn heard_of(
         &mut self,
         asked: Instant,
-        answer: Result<BTreeMap<Name, Row>, Unanswered>,
+        answer: Result<BTreeMap<JobName, QueueEntry>, Unanswered>,
     ) {
         self.polling = false;
         self.next_poll = Instant::now() + self.poll_pause;
@@ -107,7 +108,7 @@ impl Clerk {
         };
         self.controller_is_back();
         for job in self.jobs.values_mut() {
-            let Stand::Submitted { name, since, .. } = &job.stand else { continue };
+            let JobState::Submitted { name, since, .. } = &job.state else { continue };
             if *since > asked {
                 continue;
             }
@@ -116,7 +117,7 @@ impl Clerk {
                 job.over.get_or_insert((Instant::now(), None));
                 continue;
             };
-            job.is(row);
+            job.update(row);
             if job.stopped.is_some() && job.id.is_none() {
                 self.to_cancel.push(row.id.clone());
             }

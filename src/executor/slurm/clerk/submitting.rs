@@ -2,39 +2,19 @@
 //! folders, submitted, and submitted again later if the controller is away.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::job::{Job, Stand};
-use super::{Clerk, LARGEST_ARRAY, Order, Submit};
+use super::job::{JobState, TrackedJob};
+use super::order::{Group, Order, Submit};
+use super::state::{Clerk, LARGEST_ARRAY};
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission};
-use crate::executor::slurm::parcel::{Parcel, Spec};
+use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{script, script_by_remote};
 use crate::files::digest::Digest;
 use crate::files::disk;
-
-/// Stages that are submitted together.
-pub struct Group {
-    pub(super) numbers: Vec<u64>,
-    pub(super) name: String,
-    /// A stage's folder, or a list of folders.
-    pub(super) path: PathBuf,
-    pub(super) options: Vec<String>,
-    pub(super) array_limit: Option<u32>,
-    pub(super) late: Duration,
-    /// For a transfer through a remote: the parcel of each member, and what nodes need to know
-    /// about the remote.
-    pub(super) parcels: Option<(Vec<String>, Spec)>,
-    /// Do not submit it before then.
-    pub(super) due: Instant,
-    /// Since when submitting it has failed.
-    pub(super) refused_since: Option<Instant>,
-    /// Nobody knows whether the last submission was accepted.
-    pub(super) in_doubt: bool,
-}
 
 /// Stages that become ready within this time are submitted together.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
@@ -56,7 +36,7 @@ impl Clerk {
         self.gathered = None;
         let mut groups: BTreeMap<_, Vec<u64>> = BTreeMap::new();
         for number in std::mem::take(&mut self.gathering) {
-            let Some(Job { submit, .. }) = self.jobs.get(&number) else { continue };
+            let Some(TrackedJob { submit, .. }) = self.jobs.get(&number) else { continue };
             let Submit { family, options, array_limit, late, parcel, .. } = submit;
             let travels = parcel.is_some();
             let alike = (family.clone(), options.clone(), *array_limit, *late, travels);
@@ -189,7 +169,8 @@ impl Clerk {
                         continue;
                     };
                     let name = (group.name.clone(), index);
-                    job.stand = Stand::Submitted { name, since: Instant::now(), taken_up: false };
+                    job.state =
+                        JobState::Submitted { name, since: Instant::now(), taken_up: false };
                     job.id = Some(of_stage);
                     if let (Some(_), Some(id)) = (job.stopped, &job.id) {
                         self.to_cancel.push(id.clone());
@@ -209,7 +190,7 @@ impl Clerk {
                         said: said.clone(),
                     });
                 }
-                let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
+                let is_out = |job: &TrackedJob| matches!(job.state, JobState::Submitted { .. });
                 if is_full && !self.jobs.values().any(is_out) && since.elapsed() > LAST_AGAIN {
                     return self.end_all(&group, || SlurmError::Refused { said: said.clone() });
                 }
