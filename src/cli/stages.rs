@@ -10,8 +10,8 @@ use crate::cli::exit::Exit;
 use crate::console::Console;
 use crate::console::stages_page::stages_page;
 use crate::files::digest::kind_name;
-use crate::text::figures::{table, wrapped};
 use crate::text::suggest::nearest;
+use crate::text::terminal::{table, wrapped};
 use crate::text::values::value_text;
 
 #[derive(Debug, Args)]

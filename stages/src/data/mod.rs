@@ -7,5 +7,6 @@ pub mod lines;
 pub mod nearest;
 pub mod prediction;
 pub mod random;
+pub mod tensor_differences;
 pub mod tensors;
 pub mod token_file;
