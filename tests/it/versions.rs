@@ -76,6 +76,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "pretrain",
         &[
             "builtin/pretrain",
+            "builtin/model_output.rs",
+            "builtin/open_device.rs",
             "data/corpus.rs",
             "data/lines.rs",
             "model",
@@ -93,6 +95,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "finetune",
         &[
             "builtin/finetune",
+            "builtin/model_output.rs",
+            "builtin/open_device.rs",
             "model",
             "stage/output.rs",
             "data/random",
@@ -109,6 +113,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "predict",
         &[
             "builtin/predict",
+            "builtin/open_device.rs",
             "model",
             "stage/output.rs",
             "data/prediction.rs",
