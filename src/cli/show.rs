@@ -12,7 +12,7 @@ use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::pipeline::Stage;
 use crate::results::show::{self, show, show_tokens};
-use crate::text::figures::WIDTH;
+use crate::text::terminal::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {
@@ -55,5 +55,5 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
 /// The tokenizer that the stage reads, if it is at hand and the stage is up to date with it.
 fn tokenizer_of(stage: &Stage, project: &Project) -> Option<TextTokenizer> {
     let source = project.sources(true, true).find(stage.inputs.get("model")?).ok()??;
-    TextTokenizer::open(&source.path, &ModelConfig::read(&source.path).ok()?).ok()
+    TextTokenizer::open(&source.path, ModelConfig::read(&source.path).ok()?.family).ok()
 }

@@ -8,12 +8,10 @@ use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::results::run_log::LoggedRun;
 use crate::run::event::Outcome;
-use crate::text::figures::{age, count, figure, figures, seconds, table, wrapped};
-use crate::text::text::{fit, printable};
+use crate::text::figures::{age, count, figure, figures, seconds};
+use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
-use stages::builtin::score::compare::Comparison;
-
-use crate::text::figures::WIDTH;
+use stages::builtin::score::paired_comparison::PairedComparison;
 
 /// `runs` newest first; `older` ones are not shown.
 pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
@@ -121,7 +119,7 @@ fn stage_text(stage: &StageDiff) -> String {
 }
 
 /// How many rows changed sides, and whether that is more than chance.
-fn predictions(output: &str, compared: &Comparison) -> String {
+fn predictions(output: &str, compared: &PairedComparison) -> String {
     let rows = count(compared.rows as usize, "row");
     let (right, wrong) = (compared.only_this_right, compared.only_other_right);
     let p = figure(compared.mcnemar.mid_p);

@@ -27,24 +27,24 @@ pub use style::When;
 use style::{Palette, paint};
 
 #[cfg(feature = "model")]
-use stages::builtin::ingest::texts::Text;
+use stages::data::example::Example;
 #[cfg(feature = "model")]
 use stages::data::prediction::Prediction;
 
 use crate::executor::slurm::graph::SubmittedJob;
 use crate::maintenance::check::Checked;
 use crate::maintenance::doctor::Finding;
-use crate::maintenance::gc::Report;
+use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::remote::transfer::StageTransfer;
-use crate::results::compare::Verified;
+use crate::results::compare::verified::Verified;
 use crate::results::restore::RestoredOutput;
 use crate::results::run_diff::RunDiff;
 use crate::results::run_log::LoggedRun;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::table::{self, Table};
 use crate::results::why_row::WhyRow;
 use crate::store::Store;
@@ -152,7 +152,7 @@ impl Console {
         &self,
         plan: &Plan,
         pipeline: &Pipeline,
-        rows: &[Row],
+        rows: &[SweepRow],
         json: bool,
     ) -> io::Result<()> {
         self.data(&match json {
@@ -221,7 +221,7 @@ impl Console {
     }
 
     /// What a collection removed, or would.
-    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+    pub fn collection(&self, report: &Totals, dry_run: bool, json: bool) -> io::Result<()> {
         self.data(&match json {
             true => json_line(report),
             false => store_view::collection(report, dry_run),
@@ -264,7 +264,7 @@ impl Console {
 
     /// Texts and what a model says of them.
     #[cfg(feature = "model")]
-    pub fn classified(&self, rows: &[(Text, Prediction)], json: bool) -> io::Result<()> {
+    pub fn classified(&self, rows: &[(Example, Prediction)], json: bool) -> io::Result<()> {
         self.data(&match json {
             true => classified_view::json(rows),
             false => classified_view::text(rows, &self.out),

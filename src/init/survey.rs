@@ -1,4 +1,4 @@
-//! What is in a file of examples: its format, its fields, and what their values look like.
+//! Surveys a file of examples: its format, its fields, and statistics of their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -7,47 +7,47 @@ use std::path::Path;
 
 use csv::ReaderBuilder;
 use serde_json::Value;
-use stages::builtin::ingest::Format;
+use stages::builtin::ingest::reader::DataFormat;
 use stages::data::lines::LineReader;
 
 use super::InitError;
 use crate::files::file_error::FileError;
 
-/// So many rows show what a field is.
+/// The number of rows that are read: enough to show what a field is.
 const SAMPLED_ROWS: u64 = 20_000;
 
-/// More different values than this are no labels.
+/// The largest number of distinct values that a label may have.
 pub const MOST_LABELS: usize = 200;
 
-/// As [`stages::data::lines::BYTE_ORDER_MARK`], decoded.
+/// [`stages::data::lines::BYTE_ORDER_MARK`] as a character.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A file of examples.
+/// What a file of examples contains.
 #[derive(Debug)]
 pub struct Survey {
-    pub format: Format,
-    /// How many rows were read; the file may have more.
+    pub format: DataFormat,
+    /// The number of rows read; the file may have more.
     pub rows: u64,
-    /// In the order in which they occur.
+    /// In the order of their first occurrence.
     pub fields: Vec<Field>,
 }
 
-/// One field over all rows.
+/// Statistics of one field over all rows.
 #[derive(Debug, Default)]
 pub struct Field {
     pub name: String,
-    /// Rows in which it holds something.
+    /// Rows in which it is not empty.
     pub filled: u64,
-    /// Characters of all its values.
+    /// Characters of all values together.
     pub characters: u64,
     /// Rows in which it is a list.
     pub lists: u64,
-    /// How often each value occurs, of the first [`MOST_LABELS`] and one more.
+    /// How often each value occurs. Counts the first [`MOST_LABELS`] + 1 distinct values only.
     pub values: BTreeMap<String, u64>,
 }
 
 impl Field {
-    /// The mean length of what it holds, in characters.
+    /// The mean length of the values, in characters.
     pub fn mean_length(&self) -> f64 {
         self.characters as f64 / self.filled.max(1) as f64
     }
@@ -67,7 +67,11 @@ impl Field {
 }
 
 impl Survey {
-    /// Looks at the first rows of a file, all of them in most.
+    /// Reads the first 20,000 rows of a file, which for most files is all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or parsed, or has no rows.
     pub fn of(path: &Path) -> Result<Survey, InitError> {
         let mut reader = BufReader::new(File::open(path).map_err(FileError::at("opening", path))?);
         let start = reader.fill_buf().map_err(FileError::at("reading", path))?;
@@ -77,9 +81,9 @@ impl Survey {
         let survey = if start.starts_with('{') {
             jsonl(path)?
         } else if header.matches('\t').count() > header.matches(',').count() {
-            delimited(path, reader, Format::Tsv)?
+            delimited(path, reader, DataFormat::Tsv)?
         } else {
-            delimited(path, reader, Format::Csv)?
+            delimited(path, reader, DataFormat::Csv)?
         };
         match survey.rows {
             0 => Err(InitError::Empty { path: path.to_owned() }),
@@ -93,7 +97,7 @@ impl Survey {
 }
 
 fn jsonl(path: &Path) -> Result<Survey, InitError> {
-    let mut survey = Survey { format: Format::Jsonl, rows: 0, fields: Vec::new() };
+    let mut survey = Survey { format: DataFormat::Jsonl, rows: 0, fields: Vec::new() };
     let mut lines = LineReader::open(path)?;
     while let Some(row) = lines.next_json()? {
         let Value::Object(row) = row else {
@@ -118,8 +122,9 @@ fn jsonl(path: &Path) -> Result<Survey, InitError> {
     Ok(survey)
 }
 
-fn delimited(path: &Path, reader: impl BufRead, format: Format) -> Result<Survey, InitError> {
-    let (delimiter, quoting) = if format == Format::Tsv { (b'\t', false) } else { (b',', true) };
+fn delimited(path: &Path, reader: impl BufRead, format: DataFormat) -> Result<Survey, InitError> {
+    let (delimiter, quoting) =
+        if format == DataFormat::Tsv { (b'\t', false) } else { (b',', true) };
     let mut reader = ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(reader);
     let refused = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
@@ -131,7 +136,7 @@ fn delimited(path: &Path, reader: impl BufRead, format: Format) -> Result<Survey
     for name in &header {
         let name = name.trim_start_matches(BYTE_ORDER_MARK).to_owned();
         if !seen.insert(name.clone()) {
-            let problem = format!("two columns are called `{name}`");
+            let problem = format!("two columns are named `{name}`");
             return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
         }
         survey.fields.push(Field { name, ..Field::default() });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::pipeline::{Action, Input, Pipeline, Stage, input_and_entry};
 use crate::plan::graph::Graph;
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 use crate::text::variants::{family, label};
 
 /// The format of a drawing.

@@ -55,7 +55,8 @@ fn is_zero(number: &usize) -> bool {
 /// `config.json (and 2 more)`, `b.txt added`.
 impl fmt::Display for FolderChange {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let first = |list: &[String]| list.first().map(|path| crate::text::text::printable(path));
+        let first =
+            |list: &[String]| list.first().map(|path| crate::text::terminal::printable(path));
         if let Some(path) = first(&self.changed) {
             write!(f, "{path}")?;
         } else if let Some(path) = first(&self.added) {

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 use crate::imports::{Import, cycles, imports};
 
 /// The folders of the engine, from the top. A folder imports from those below its line, never
@@ -151,6 +153,37 @@ fn the_engine_changes_the_disk_through_one_module_only() {
             let code = line.split("//").next().unwrap().replace("disk::", "");
             let found = calls.iter().find(|call| code.contains(*call));
             assert!(found.is_none(), "{}:{}: use `disk::…`", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn functions_are_short_and_structs_have_few_fields() {
+    const LINES: usize = 80;
+    const FIELDS: usize = 15;
+    let item =
+        Regex::new(r"^(\s*)(?:pub(?:\([a-z]+\))? )?(?:const |async |unsafe )*(fn|struct) (\w+)")
+            .unwrap();
+    let field = Regex::new(r"^\s+(?:pub(?:\([a-z]+\))? )?\w+: ").unwrap();
+    for folder in ["src", "stages/src"] {
+        for (path, text) in sources(folder) {
+            let lines: Vec<&str> = text.lines().collect();
+            for (start, line) in lines.iter().enumerate() {
+                let Some(found) = item.captures(line).filter(|_| !line.ends_with(['}', ';']))
+                else {
+                    continue;
+                };
+                let (kind, name) = (&found[2], &found[3]);
+                let end = format!("{}}}", &found[1]);
+                let body = lines[start..].iter().take_while(|line| **line != end);
+                let (size, most) = match kind {
+                    "fn" => (body.count() + 1, LINES),
+                    _ => (body.filter(|line| field.is_match(line)).count(), FIELDS),
+                };
+                let what = if kind == "fn" { "lines" } else { "fields" };
+                let place = format!("{}:{}", path.display(), start + 1);
+                assert!(size <= most, "{place}: `{kind} {name}` has {size} {what}: divide it");
+            }
         }
     }
 }

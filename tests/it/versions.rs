@@ -20,6 +20,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random",
             "data/random.rs",
+            "data/classification.rs",
         ],
     ),
     (
@@ -56,7 +57,16 @@ const SOURCES: [(&str, &[&str]); 10] = [
     ),
     (
         "tokenize",
-        &["builtin/tokenize", "data/token_file.rs", "text", "model/config.rs", "data/tensors.rs"],
+        &[
+            "builtin/tokenize",
+            "data/token_file.rs",
+            "text",
+            "model/config.rs",
+            "data/tensors.rs",
+            "data/example.rs",
+            "data/lines.rs",
+            "stage/output.rs",
+        ],
     ),
     (
         "train-tokenizer",
@@ -76,6 +86,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "text",
             "data/token_file.rs",
             "train",
+            "data/classification.rs",
         ],
     ),
     (
@@ -86,11 +97,12 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "stage/output.rs",
             "data/random",
             "data/random.rs",
-            "builtin/score/threshold.rs",
             "data/tensors.rs",
             "text",
             "data/token_file.rs",
             "train",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
     (
@@ -102,11 +114,12 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random",
             "data/random.rs",
-            "builtin/score/threshold.rs",
             "data/tensors.rs",
             "text",
             "data/token_file.rs",
             "train/evaluation.rs",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
     (
@@ -119,16 +132,19 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random.rs",
             "data/random",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
 ];
 
 /// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 9] = [
+const NEUTRAL: [&str; 10] = [
     "builtin",
     "data/nearest",
     "stage",
+    "stage/choice",
     "stage/error",
     "stage/event",
     "stage/manifest",

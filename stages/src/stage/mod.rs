@@ -2,6 +2,7 @@
 //! that does the work. The engine checks pipelines against this and never looks further; the
 //! traits live below both those who implement them and those who call them.
 
+pub(crate) mod choice;
 pub mod error;
 pub mod event;
 pub mod manifest;

@@ -1,4 +1,4 @@
-//! `ingest` of JSONL: rows, checks, skipped lines, the report.
+//! `ingest` with JSONL: rows, checks, skipped rows, the report.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ fn nothing_is_removed_or_changed_unless_asked_for() {
     let done = train(row.to_string()).run();
     assert_eq!(done.rows("train")[0]["text"], text);
     assert_eq!(done.rows("train")[0]["context"][0], text);
-    // As Python's `replace`: each string in turn, from the left.
+    // As with Python's `replace`, each string in turn, from the left.
     let done =
         train(r#"{"label":"A","response":"aaab ab"}"#).param("remove", json!(["aa", "ab"])).run();
     assert_eq!(done.rows("train")[0]["text"], " ");
@@ -95,10 +95,10 @@ fn malformed_lines_are_named_with_what_was_expected_and_found() {
             r#"{"label":"A","response":"b","context":["c",1]}"#,
             "the field `context` is a list of other things, expected a list of texts, or a text",
         ),
-        (r#"{"label":"A","response":"b","label":"B"}"#, "the field `label` is there twice"),
+        (r#"{"label":"A","response":"b","label":"B"}"#, "the field `label` occurs twice"),
         (
             r#"{"label":"A","response":"b""#,
-            "expected a JSON object, found one that breaks off: EOF while parsing an object",
+            "expected a JSON object, found an incomplete one: EOF while parsing an object",
         ),
         (
             r#"{"label":"A" "response":"b"}"#,
@@ -137,7 +137,7 @@ fn bytes_that_are_not_utf8_are_malformed() {
     let done = train(utf16).param("format", "jsonl").run();
     assert_eq!(
         done.error(),
-        "train.in, line 1: expected UTF-8, found the mark of UTF-16: convert the file first"
+        "train.in, line 1: expected UTF-8, found a byte order mark of UTF-16: convert the file first"
     );
 }
 
@@ -302,7 +302,7 @@ fn a_missing_file_is_named() {
     assert!(done.error().starts_with("opening /nowhere/x.jsonl: No such file"), "{}", done.error());
 }
 
-/// The real data lies beside the project on machines of its authors.
+/// The real data is next to the project on its authors' machines only.
 #[test]
 fn the_real_data_has_no_malformed_row_and_248_groups_of_equal_texts() {
     let shared = "shared/data/figlang-twitter";

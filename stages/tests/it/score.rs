@@ -1,4 +1,4 @@
-//! `score` against scikit-learn, on the cases that `fixtures/make_scores.py` makes.
+//! `score` compared with scikit-learn, on the cases that `fixtures/make_scores.py` makes.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ fn score(case: &str) -> Run {
     Run::new("score").input_path("valid", fixture(&format!("{case}.jsonl")))
 }
 
-/// Equal, numbers to 1e-12.
+/// Asserts equality; numbers may differ by 1e-12.
 #[track_caller]
 fn assert_close(found: &Value, wanted: &Value, what: &str) {
     match (found, wanted) {
@@ -93,7 +93,7 @@ fn intervals_are_near_those_of_resampled_rows() {
             for side in 0..2 {
                 let found = scores["valid"]["intervals"][figure][side].as_f64().unwrap();
                 let wanted = wanted[side].as_f64().unwrap();
-                // An interval is about 0.1 wide here, and its ends waver by 0.001.
+                // These intervals are about 0.1 wide, and their ends vary by 0.001.
                 assert!((found - wanted).abs() < 0.005, "{case}.{figure}: {found}, not {wanted}");
             }
         }
@@ -124,20 +124,22 @@ fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resample
             };
             near(&found["interval"][0], &wanted["interval"][0], 0.005);
             near(&found["interval"][1], &wanted["interval"][1], 0.005);
-            // Twice a share of 20,000, of both: 0.02 is three deviations.
+            // Both p values are twice a share of 20,000 replicates; 0.02 is three standard
+            // deviations.
             near(&found["p"], &wanted["p"], 0.02);
         }
     }
 }
 
 #[test]
-fn the_test_of_mcnemar_is_that_of_scipy() {
-    use stages::builtin::score::compare::{Cells, Settings, compare};
-    let settings = Settings { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
+fn the_p_values_of_mcnemar_s_test_equal_those_of_scipy() {
+    use stages::builtin::score::paired_comparison::{Cells, compare};
+    use stages::builtin::score::params::ScoreParams;
+    let params = ScoreParams { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
     for case in expected()["mcnemar"].as_array().unwrap() {
         let count = |place: usize| case[place].as_u64().unwrap();
         let cells = Cells::from([((0, 0, 1), count(0)), ((0, 1, 0), count(1)), ((1, 1, 1), 7)]);
-        let found = compare(&cells, 2, ("A", 0), &settings).mcnemar;
+        let found = compare(&cells, 2, ("A", 0), &params).mcnemar;
         for (found, name) in [(found.exact_p, "exact_p"), (found.mid_p, "mid_p")] {
             let wanted = case[2][name].as_f64().unwrap();
             assert!((found - wanted).abs() <= 1e-10 * wanted, "{case}: {found}");
@@ -183,17 +185,20 @@ fn predictions_of_other_examples_are_not_compared() {
     );
     assert_eq!(
         error(row("a", "A", "null")),
-        "against.in, line 1: ends here, valid.in has more rows"
+        "against.in, line 1: is the last row, but valid.in has more rows"
     );
     let longer = valid.clone() + &row("c", "A", "null");
-    assert_eq!(error(longer), "against.in, line 3: one row more than valid.in has");
+    assert_eq!(error(longer), "against.in, line 3: is one row more than valid.in has");
     assert_eq!(
         error(row("a", "A", "\"B\"")),
         "against.in, line 1: the true label is `B`, in valid.in it is `A`"
     );
     let unlabelled = row("a", "A", "null");
     let run = Run::new("score").input("valid", &unlabelled).input("against", &unlabelled);
-    assert_eq!(run.run().error(), "valid.in: no true label in it, nor in what it is compared with");
+    assert_eq!(
+        run.run().error(),
+        "valid.in: no row has a true label, neither here nor in `against`"
+    );
     let alone = Run::new("score").input("against", "");
     assert_eq!(alone.check().unwrap_err(), "`score` needs an input: `valid`, `test` or both");
 }
@@ -311,7 +316,7 @@ fn malformed_predictions_are_named_by_file_and_line() {
         ),
         (
             r#"{"id":"b","label":"A""#,
-            "valid.in, line 2: expected a JSON object, found one that breaks off: \
+            "valid.in, line 2: expected a JSON object, found an incomplete one: \
              EOF while parsing an object",
         ),
     ];

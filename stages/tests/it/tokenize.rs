@@ -17,7 +17,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenize")
 }
 
-/// A temporary folder with a model's files and example files, in which the stage is run.
+/// A temporary folder with a model and examples, in which the stage runs.
 struct Bench {
     folder: TempDir,
     inputs: BTreeMap<String, PathBuf>,
@@ -26,7 +26,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With the named files of a fixture's model, `config.json` always among them.
+    /// Copies the named files of a fixture's model, and its `config.json`.
     fn new(family: &str, files: &[&str]) -> Bench {
         let folder = TempDir::new().unwrap();
         let model = folder.path().join("model");
@@ -212,10 +212,26 @@ fn unknown_label_is_refused_with_place_and_nearest() {
         "/test.jsonl, line 2: label `Sarcsm` is not one of NOT_SARCASM, SARCASM; \
          did you mean `SARCASM`?"
     );
+    let bench = Bench::bert().rows("train", &rows).rows("test", &[labelled("joke")]);
+    let error = bench.error_after_train();
+    assert_eq!(error, "/test.jsonl, line 1: label `joke` is not one of NOT_SARCASM, SARCASM");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_example() {
+    let bench = Bench::bert().lines("test", "\u{feff}{\"id\":\"1\",\"text\":\"the\"}\n").run();
+    assert_eq!(bench.tokens("test").id(0), "1");
+}
+
+#[test]
+fn a_line_too_long_for_an_example_is_named() {
+    let long = row(&"x".repeat(16 << 20)).to_string();
+    let error = Bench::bert().lines("test", &format!("{}\n{long}\n", row("x"))).error();
+    assert_eq!(error, "/test.jsonl, line 2: longer than 16 MiB");
 }
 
 impl Bench {
-    /// As [`Bench::error`], where an earlier input was already written whole.
+    /// As [`Bench::error`], when the output of an earlier input has been written already.
     #[track_caller]
     fn error_after_train(self) -> String {
         let error = self.try_run().unwrap_err().to_string();
@@ -228,8 +244,8 @@ impl Bench {
 fn malformed_line_is_named_and_nothing_is_left() {
     let bench = Bench::bert().lines("test", "{\"id\":\"1\",\"text\":\"a\"}\n\n{\"id\":\"2\"}\n");
     let error = bench.error();
-    assert!(error.starts_with("/test.jsonl, line 3: expected an object"), "{error}");
-    assert!(error.contains("missing field `text`"), "{error}");
+    assert!(error.starts_with("/test.jsonl, line 3: no field `text`"), "{error}");
+    assert!(error.contains("there are `id`"), "{error}");
     let bench = Bench::bert().lines("test", "{\"id\":\"1\",\"text\":5}\n");
     assert!(bench.error().contains("line 1"));
 }
@@ -257,7 +273,7 @@ fn wiring_no_examples_or_a_label_twice_is_refused() {
     };
     assert!(Tokenize.check(&params(&[]), &["model", "test"]).is_ok());
     let error = Tokenize.check(&params(&[]), &["model"]).unwrap_err();
-    assert_eq!(error.message, "give at least one of the inputs `train`, `valid` and `test`");
+    assert_eq!(error.message, "`tokenize` needs an input of examples: `train`, `valid` or `test`");
     let error = Tokenize.check(&params(&["a", "b", "a"]), &["model", "test"]).unwrap_err();
     assert_eq!(error.message, "label `a` is listed twice");
 }
@@ -266,7 +282,7 @@ fn wiring_no_examples_or_a_label_twice_is_refused() {
 fn tokens_of(bench: Bench) -> String {
     let bench = bench.run();
     let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
-    let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
+    let tokenizer = stages::text::TextTokenizer::open(bench.model(), config.family).unwrap();
     let ids: Vec<u32> = bench.tokens("test").ids(0).iter().map(|id| *id as u32).collect();
     let texts: Vec<String> = ids.iter().map(|id| tokenizer.token_text(*id).unwrap()).collect();
     texts.join(" ")
@@ -287,7 +303,7 @@ fn last_turns_of_context_go_with_the_response() {
 }
 
 #[test]
-fn oldest_turns_give_way_first_and_the_response_last() {
+fn oldest_turns_are_dropped_first_and_the_response_is_truncated_last() {
     let bench = |length: u32, side: &str| {
         let turns = ["late", "queue sure", "wait said"];
         let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
@@ -320,7 +336,7 @@ fn the_response_can_come_first() {
 }
 
 #[test]
-fn sep_between_turns_is_the_separator_of_any_tokenizer() {
+fn sep_between_turns_is_the_separator_token_of_each_tokenizer() {
     let turns = ["late", "queue"];
     let marked = |bench: Bench| {
         let bench = bench.rows("test", &[turn_row(&turns, "sure")]).param("context", "all");
@@ -334,7 +350,7 @@ fn sep_between_turns_is_the_separator_of_any_tokenizer() {
     let mpnet = || Bench::new("mpnet", &["vocab.txt"]);
     for bench in [Bench::roberta(), bertweet(), mpnet()] {
         let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
-        let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
+        let tokenizer = stages::text::TextTokenizer::open(bench.model(), config.family).unwrap();
         let sep = tokenizer.special_ids().sep.unwrap();
         let ids = |text: &str| tokenizer.ids(text).unwrap();
         let context = [ids("late"), vec![sep], ids("queue")].concat();
@@ -367,7 +383,7 @@ fn the_end_of_a_turn_that_does_not_fit_whole_fills_the_room() {
 }
 
 #[test]
-fn a_response_joined_to_its_context_is_cut_last_too() {
+fn a_response_joined_to_its_context_is_truncated_last_too() {
     let bench = |length: u32, response: &str| {
         let turns = ["late", "queue sure", "wait said"];
         let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
@@ -389,7 +405,7 @@ fn a_response_joined_to_its_context_is_cut_last_too() {
 }
 
 #[test]
-fn report_counts_what_was_left_out() {
+fn report_counts_lost_tokens_and_dropped_turns() {
     let rows = [
         turn_row(&["late late", "wait"], "the train"),
         row("the train hours queue \u{7b}\u{0bf5}"),
@@ -397,7 +413,8 @@ fn report_counts_what_was_left_out() {
     let bench = Bench::bert().rows("test", &rows).param("context", "all").param("max_length", 6);
     let report = bench.run().report();
     let counts = &report["inputs"]["test"];
-    // [CLS] wait [SEP] the train [SEP]; of the second row four of six tokens, and no unknown one.
+    // The first row is [CLS] wait [SEP] the train [SEP]. The second row keeps four of six tokens,
+    // without the unknown one.
     assert_eq!(counts["rows"], 2);
     assert_eq!(counts["tokens"], 12);
     assert_eq!(counts["longest"], 6);

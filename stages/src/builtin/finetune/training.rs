@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Finetune;
 use super::metrics::{EpochMetrics, ValidMetrics, figure, values_of};
 use super::setup::{Examples, config, load_options, trainer};
-use crate::builtin::score::threshold::{Objective, Scored, best_threshold};
+use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::loading::{Weights, load};
@@ -239,11 +239,11 @@ fn with_threshold(
         _ => return Ok(config),
     };
     let found = probabilities(model, valid, 2, examples.batch_size, |_| ())?;
-    let scored = |(values, gold): (&[f32], &usize)| Scored {
+    let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
         probability: f64::from(values[1]),
         positive: *gold == 1,
     };
-    let scored: Vec<Scored> = found.chunks(2).zip(gold).map(scored).collect();
+    let scored: Vec<ScoredRow> = found.chunks(2).zip(gold).map(scored).collect();
     if let Some(best) = best_threshold(&scored, objective) {
         config.decision_threshold = Some(best.value);
         let values = [("decision_threshold".to_owned(), best.value)].into();

@@ -33,7 +33,7 @@ pub fn config<'a>(context: &Context<'a>) -> Result<(ModelConfig, &'a Path), Stag
     let shape = Shape::of(context.params());
     // A tokenizer's size is known once it is open, which needs a config.
     let unsized_config = new_config(shape, 0, folder)?;
-    let size = TextTokenizer::open(folder, &unsized_config)?.vocab_size();
+    let size = TextTokenizer::open(folder, unsized_config.family)?.vocab_size();
     Ok((new_config(shape, size, folder)?, folder))
 }
 
@@ -115,7 +115,7 @@ impl Texts {
         folder: &Path,
     ) -> Result<Texts, StageError> {
         let params = context.params();
-        let tokenizer = TextTokenizer::open(folder, config)?;
+        let tokenizer = TextTokenizer::open(folder, config.family)?;
         let vocabulary = Vocabulary::of(&tokenizer, config, folder)?;
         let limit = config.max_tokens();
         let max_length = params.optional_int("max_length").map(|it| it.unsigned_abs() as usize);

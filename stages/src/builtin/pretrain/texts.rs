@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::masking::{MaskRules, Vocabulary};
-use crate::data::corpus::for_each_text;
+use crate::data::corpus::{CorpusFormat, for_each_text};
 use crate::data::random::Random;
 use crate::model::batch::Batch;
 use crate::model::masked_lm::{MaskedLm, Targets};
@@ -59,7 +59,7 @@ impl Sequences {
             batch.clear();
             Ok::<(), StageError>(())
         };
-        for_each_text(path, context.params().text("format"), |text| {
+        for_each_text(path, CorpusFormat::of(context.params(), "format"), |text| {
             batch.push(text.to_owned());
             if batch.len() == BATCH { tokenize(&mut batch) } else { Ok(()) }
         })?;
