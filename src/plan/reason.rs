@@ -124,7 +124,8 @@ impl Reason {
                 Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
                 _ => true,
             });
-            // An input that the record lacks, such as a new entry of a set, is a change in any case.
+            // An input that the record lacks, such as a new entry of a set, is a change in any
+            // case.
             let unknown =
                 stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
             for (name, input) in

@@ -1,6 +1,6 @@
 //! Downloading a model of the Hugging Face hub. `hf-hub` writes its files into the cache that all
-//! Hugging Face tools share. A stage reads a folder of links to just the files that the model needs,
-//! so the folder's digest depends on the model alone and not on what else is in that cache.
+//! Hugging Face tools share. A stage reads a folder of links to just the files that the model
+//! needs, so the folder's digest depends on the model alone and not on what else is in that cache.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -277,8 +277,8 @@ impl Model<'_> {
         }
     }
 
-    /// Makes the folder of links to these files of the shared cache: under a temporary name first, so
-    /// that the folder is never there in part.
+    /// Makes the folder of links to these files of the shared cache: under a temporary name first,
+    /// so that the folder is never there in part.
     fn link(&self, commit: &str, files: &[String]) -> Result<PathBuf, DownloadError> {
         let folder = model_folder(self.downloads, self.repository, commit);
         remove_left_beside(&folder);

@@ -235,7 +235,8 @@ impl Download<'_> {
         }
     }
 
-    /// Gives the verified file its name and makes it read-only, so that nothing edits it by accident.
+    /// Gives the verified file its name and makes it read-only, so that nothing edits it by
+    /// accident.
     fn keep(self, path: &Path) -> Result<PathBuf, DownloadError> {
         let part_path = &self.part_path;
         disk::flush(&self.part, part_path).map_err(FileError::in_store("writing", part_path))?;

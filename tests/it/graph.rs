@@ -8,8 +8,8 @@ use pipe::plan::graph::Graph;
 
 use crate::pipeline::load;
 
-/// `d` reads `b` and `c`, which both read `a`; `e` stands alone. The file does not have them in this
-/// order.
+/// `d` reads `b` and `c`, which both read `a`; `e` stands alone. The file does not have them in
+/// this order.
 fn diamond() -> Pipeline {
     let stage = |name: &str, from: &[&str]| {
         let inputs: String = from.iter().map(|from| format!("{from}_in: {from}:o, ")).collect();

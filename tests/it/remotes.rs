@@ -1,5 +1,5 @@
-//! A shared cache: two projects with one remote. Here the remote is a folder; other files test the same
-//! over S3 and over HTTP.
+//! A shared cache: two projects with one remote. Here the remote is a folder; other files test the
+//! same over S3 and over HTTP.
 
 mod damage;
 #[cfg(feature = "remotes")]

@@ -1,5 +1,5 @@
-//! A web server for the tests of downloads. One thread serves one request at a time; a closure gives
-//! the answers, and the server keeps a list of the requests.
+//! A web server for the tests of downloads. One thread serves one request at a time; a closure
+//! gives the answers, and the server keeps a list of the requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

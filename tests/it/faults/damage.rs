@@ -1,5 +1,5 @@
-//! Damages every file and folder of the store in every way, one at a time. The result is a rebuild or
-//! an error message, never a wrong result and never a panic.
+//! Damages every file and folder of the store in every way, one at a time. The result is a rebuild
+//! or an error message, never a wrong result and never a panic.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,5 +1,5 @@
-//! A project that makes the engine use nearly every call that changes the disk, in several states; and
-//! what must hold after any fault.
+//! A project that makes the engine use nearly every call that changes the disk, in several states;
+//! and what must hold after any fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,9 +13,9 @@ use pipe::store::record::Record;
 use crate::faults::in_memory;
 use crate::harness::{Ended, Project};
 
-/// Files, folders and links; a built-in with checkpoints; a stage that waits and turns out to be a hit;
-/// one that fails, and one that needs it; one that leaves a process running; and published files and
-/// folders.
+/// Files, folders and links; a built-in with checkpoints; a stage that waits and turns out to be a
+/// hit; one that fails, and one that needs it; one that leaves a process running; and published
+/// files and folders.
 const PIPELINE: &str = r#"
 stages:
   words:
@@ -88,8 +88,8 @@ pub enum Before {
     Finished,
 }
 
-/// A project in one of these states, which is copied for each fault, and the outcome of an undisturbed
-/// run.
+/// A project in one of these states, which is copied for each fault, and the outcome of an
+/// undisturbed run.
 pub struct Scene {
     before: Before,
     template: Project,
@@ -154,8 +154,8 @@ impl Scene {
         copy_of(&self.template)
     }
 
-    /// Checks what must hold right after any fault. Then runs again, and checks that everything is as
-    /// if the fault had not happened.
+    /// Checks what must hold right after any fault. Then runs again, and checks that everything is
+    /// as if the fault had not happened.
     #[track_caller]
     pub fn check(&self, project: &Project, what: &str) {
         let recorded = records(project);

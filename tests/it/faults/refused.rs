@@ -1,5 +1,5 @@
-//! Errors instead of kills: each call that changes the disk fails, once or from some point on. The run
-//! reports the error and exits with 1, and the next run is right.
+//! Errors instead of kills: each call that changes the disk fails, once or from some point on. The
+//! run reports the error and exits with 1, and the next run is right.
 
 use crate::faults::project::{Before, Scene, run};
 use crate::faults::{Random, number_from};

@@ -11,8 +11,8 @@ use crate::server::{Answer, Request, Server};
 
 const RUN: [&str; 2] = ["--remote", "web"];
 
-/// A remote in a folder, with the results of a run. The server below serves it, and projects declare that
-/// server as `web`.
+/// A remote in a folder, with the results of a run. The server below serves it, and projects
+/// declare that server as `web`.
 fn results() -> Lab {
     let lab = Lab::new();
     lab.clone_of().run(&["--remote", "lab"]).expect_code(0);

@@ -1,7 +1,7 @@
-//! Remotes in S3, against a real server on this machine: `s3s-fs`, which keeps a bucket as a folder.
-//! The tests look for it at `$PIPE_TEST_S3_SERVER`, on the path, and in `~/.cache/pipe-tools/bin`
-//! (`cargo install s3s-fs --version 0.14.1 --locked --features binary --root ~/.cache/pipe-tools`).
-//! Without it they print that they are skipped.
+//! Remotes in S3, against a real server on this machine: `s3s-fs`, which keeps a bucket as a
+//! folder. The tests look for it at `$PIPE_TEST_S3_SERVER`, on the path, and in
+//! `~/.cache/pipe-tools/bin` (`cargo install s3s-fs --version 0.14.1 --locked --features binary
+//! --root ~/.cache/pipe-tools`). Without it they print that they are skipped.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -203,8 +203,8 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
     assert_eq!(ended.outcomes(), "a=hit b=ran");
 }
 
-/// A proxy that kills the server after `after` bytes in one direction. Returns its port and the number
-/// of bytes that have passed in that direction.
+/// A proxy that kills the server after `after` bytes in one direction. Returns its port and the
+/// number of bytes that have passed in that direction.
 fn killing_proxy(server: &Arc<Server>, after: usize, of_answers: bool) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

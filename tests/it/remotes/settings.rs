@@ -1,4 +1,5 @@
-//! The settings of remotes, in the project and in the user's own file, and the mistakes that are refused.
+//! The settings of remotes, in the project and in the user's own file, and the mistakes that are
+//! refused.
 
 use crate::harness::Project;
 use crate::remotes::{Lab, STAGES, carried};

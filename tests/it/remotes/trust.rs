@@ -1,5 +1,5 @@
-//! Which records of a remote are trusted: those of their key, signed if there is a secret, as far as
-//! `trust:` allows.
+//! Which records of a remote are trusted: those of their key, signed if there is a secret, as far
+//! as `trust:` allows.
 
 use std::fs;
 

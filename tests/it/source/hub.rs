@@ -18,8 +18,8 @@ fn files(names: &[&str]) -> Files {
     names.iter().map(|name| (name.to_string(), format!("content of {name}").into_bytes())).collect()
 }
 
-/// Answers like huggingface.co: `api/models/…/revision/…` and `resolve/…`. For weights, the latter redirects
-/// to another address.
+/// Answers like huggingface.co: `api/models/…/revision/…` and `resolve/…`. For weights, the latter
+/// redirects to another address.
 fn hub(files: Files, revision: &'static str) -> Server {
     Server::start(move |request| answer_as_hub(&files, revision, request))
 }
