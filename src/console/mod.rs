@@ -11,6 +11,7 @@ mod log_view;
 mod plan_view;
 mod remote_view;
 mod run_view;
+pub mod stages_page;
 mod store_view;
 mod style;
 mod submit_view;
