@@ -227,7 +227,7 @@ fn action_name(action: &ActionField) -> String {
     action.builtin().unwrap_or("a command").to_owned()
 }
 
-/// Where an input comes from, briefly: a path is told from where the user stands.
+/// Where an input comes from, in brief; a path as seen from the current folder.
 pub fn origin(input: &Input) -> String {
     match input {
         Input::Path(path) => shown_path(path),

@@ -124,8 +124,8 @@ impl Download<'_> {
             .map_err(FileError::in_store("writing", &self.part_path))
     }
 
-    /// Downloads what is missing and returns the digest of the file. Retries a broken connection as
-    /// long as each attempt brings some bytes.
+    /// Downloads what is missing and returns the digest of the file. Gives up after
+    /// [`Downloads::retries`] retries in a row that bring no bytes.
     fn complete(&mut self) -> Result<String, DownloadError> {
         let mut failures = 0;
         loop {
