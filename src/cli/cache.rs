@@ -19,8 +19,8 @@ use crate::console::Console;
 use crate::files::digest::Content;
 use crate::files::file_error::FileError;
 use crate::store::record::Record;
-use crate::text::figures::{age, bytes, table};
-use crate::text::text::fit;
+use crate::text::figures::{age, bytes};
+use crate::text::terminal::{fit, table};
 
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {

@@ -18,13 +18,13 @@ use crate::files::file_error::FileError;
 use crate::pipeline::remote_settings::Trust;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline, Transfer};
 use crate::plan::Plan;
-use crate::plan::sources::Sources;
 use crate::remote::RemoteError;
 use crate::results::run_log::RunLog;
 use crate::results::sweep::logged::LoggedSweep;
 use crate::run::event::{RunEvent, Summary};
 use crate::run::prepare::Setting;
 use crate::run::{Ground, RunConfig, run, signals};
+use crate::sources::Sources;
 
 /// Where stages run, and how.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::project::{Project, locate, pipeline_file};
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::maintenance::doctor::{self, Finding, State};
+use crate::maintenance::doctor::{self, Finding, Severity};
 use crate::pipeline::remotes::load_config;
 use crate::text::figures::count;
 
@@ -38,23 +38,23 @@ pub fn execute(
     findings.extend(remotes(options, globals));
     findings.push(doctor::hub(options.offline));
     console.findings(&findings, options.json)?;
-    let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
+    let is_bad = findings.iter().any(|finding| finding.state == Severity::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }
 
 fn pipeline(options: &DoctorOptions, globals: &Globals) -> Finding {
     let Ok(file) = pipeline_file(globals) else {
         let text = "there is no `pipeline.yaml` here or in a folder above".to_owned();
-        return Finding::new("pipeline", State::Note, text)
+        return Finding::new("pipeline", Severity::Note, text)
             .hint("`pipe init --data FILE` writes one");
     };
     match Project::load(globals, &options.overrides.overrides()) {
         Ok(project) => {
             let stages = count(project.pipeline.stages.len(), "stage");
             let text = format!("{}: {stages}, nothing wrong", file.display());
-            Finding::new("pipeline", State::Good, text)
+            Finding::new("pipeline", Severity::Good, text)
         }
-        Err(_) => Finding::new("pipeline", State::Bad, format!("{} is wrong", file.display()))
+        Err(_) => Finding::new("pipeline", Severity::Bad, format!("{} is wrong", file.display()))
             .hint("`pipe status` shows where"),
     }
 }
@@ -72,7 +72,7 @@ fn remotes(options: &DoctorOptions, globals: &Globals) -> Vec<Finding> {
         }
         Err(_) => {
             let text = "`~/.config/pipe/config.yaml` is wrong".to_owned();
-            vec![Finding::new("remote", State::Bad, text).hint("`pipe push` shows where")]
+            vec![Finding::new("remote", Severity::Bad, text).hint("`pipe push` shows where")]
         }
     }
 }

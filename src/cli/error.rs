@@ -8,7 +8,7 @@ use crate::executor::ExecutorError;
 use crate::files::file_error::FileError;
 use crate::init::InitError;
 use crate::pipeline::PipelineError;
-use crate::plan::PlanError;
+use crate::plan::error::PlanError;
 use crate::remote::RemoteError;
 use crate::results::run_log::RunLogError;
 use crate::results::show::ShowError;

@@ -42,12 +42,7 @@ impl Exit {
             | Error::NoSuchFile { .. }
             | Error::NotPublished { .. }
             | Error::StoreInTheWay { .. }
-            | Error::RunLog(
-                RunLogError::Empty
-                | RunLogError::Unknown { .. }
-                | RunLogError::TooFew { .. }
-                | RunLogError::Ambiguous { .. },
-            )
+            | Error::RunLog(RunLogError::Empty | RunLogError::Pick(_))
             | Error::Folder(_)
             | Error::Plan { .. }
             | Error::Select(_)

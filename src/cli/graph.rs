@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::plan::graph::{Format, render};
+use crate::plan::drawing::{Format, render};
 
 #[derive(Debug, Args)]
 pub struct GraphOptions {

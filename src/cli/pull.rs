@@ -12,10 +12,11 @@ use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::files::scratch::Scratch;
 use crate::pipeline::remote_settings::Trust;
-use crate::plan::sources::Sources;
-use crate::plan::{Decision, Resolution, decide, resolve};
+use crate::plan::inputs::{FoundInputs, find_inputs};
+use crate::plan::{Decision, decide};
 use crate::remote::Remote;
 use crate::remote::carried::{Carried, Outcome, pull};
+use crate::sources::Sources;
 use crate::store::record::Artifact;
 
 #[derive(Debug, Args)]
@@ -84,10 +85,10 @@ fn pull_levels(
         for index in level {
             let stage = &project.pipeline.stages[index];
             let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
-            let resolution = resolve(stage, &artifact, sources);
-            let resolved = match resolution.map_err(|error| project.plan_error(error))? {
-                Resolution::Known(resolved) => resolved,
-                Resolution::Unknown { stages, downloads, .. } => {
+            let found = find_inputs(stage, &artifact, sources);
+            let resolved = match found.map_err(|error| project.plan_error(error))? {
+                FoundInputs::All(resolved) => resolved,
+                FoundInputs::Incomplete { stages, downloads, .. } => {
                     let first = stages.into_iter().next();
                     let why = match (first, downloads.first()) {
                         (Some(maker), _) => format!("its key needs `{maker}`, which is not there"),

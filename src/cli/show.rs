@@ -12,7 +12,7 @@ use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::pipeline::Stage;
 use crate::results::show::{self, show, show_tokens};
-use crate::text::figures::WIDTH;
+use crate::text::terminal::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {

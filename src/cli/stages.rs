@@ -9,8 +9,8 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::console::Console;
 use crate::files::digest::kind_name;
-use crate::text::figures::{table, wrapped};
 use crate::text::suggest::nearest;
+use crate::text::terminal::{table, wrapped};
 use crate::text::values::value_text;
 
 #[derive(Debug, Args)]

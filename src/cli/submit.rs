@@ -19,7 +19,7 @@ use crate::executor::slurm::{LATE_FILES, SlurmError};
 use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline};
 use crate::plan::Plan;
-use crate::plan::sources::Sources;
+use crate::sources::Sources;
 
 #[derive(Debug, Args)]
 pub struct SubmitOptions {

@@ -12,9 +12,9 @@ use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::cli::{Globals, OverrideOptions, key_and_value};
 use crate::console::Console;
-use crate::pipeline::Overrides;
-use crate::pipeline::sweeps::{Sweep, load_combinations, read, typed_axis};
-use crate::results::sweep::combine::{Row, combine};
+use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
+use crate::pipeline::{Overrides, load_combinations};
+use crate::results::sweep::combine::{SweepRow, combine};
 use crate::results::sweep::logged::LoggedSweep;
 use crate::results::sweep::results::Seen;
 use crate::results::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
@@ -66,7 +66,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
     let file = pipeline_file(globals)?;
-    let sweeps = read(&file, &overrides)?;
+    let sweeps = load_sweeps(&file, &overrides)?;
     if options.what.is_empty() {
         console.sweeps(&sweeps, options.carry_out.json)?;
         return Ok(Exit::Done);
@@ -165,7 +165,7 @@ fn asked(
 }
 
 /// A metric of a stage that is not there should not cost a day first.
-fn check_metric(asked: &Asked, rows: &[Row], project: &Project) -> Result<(), Error> {
+fn check_metric(asked: &Asked, rows: &[SweepRow], project: &Project) -> Result<(), Error> {
     let Some((stage, _)) = asked.metric.as_deref().and_then(|it| it.rsplit_once('.')) else {
         return Ok(());
     };
@@ -178,7 +178,7 @@ fn check_metric(asked: &Asked, rows: &[Row], project: &Project) -> Result<(), Er
 fn tabulate(
     asked: &Asked,
     seen: &Seen,
-    rows: &[Row],
+    rows: &[SweepRow],
     project: &Project,
     console: &Console,
 ) -> Table {

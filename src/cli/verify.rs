@@ -17,13 +17,15 @@ use crate::console::Console;
 use crate::executor::local::Local;
 use crate::files::scratch::Scratch;
 use crate::pipeline::Stage;
-use crate::plan::sources::Sources;
-use crate::plan::{Decision, Resolution, Resolved, resolve};
-use crate::results::compare::{Files, Verified, files_at, files_in};
+use crate::plan::Decision;
+use crate::plan::inputs::{self, FoundInputs, KeyedStage};
+use crate::results::compare::verified::Verified;
+use crate::results::compare::{Files, files_at, files_in};
 use crate::run::again::run_again;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::job::JobContext;
 use crate::run::prepare::Setting;
+use crate::sources::Sources;
 use crate::store::record::Record;
 
 #[derive(Debug, Args)]
@@ -121,7 +123,7 @@ fn find_inputs(
     project: &Project,
     index: usize,
     sources: &Sources,
-) -> Result<(Resolved, Option<Box<Record>>), Error> {
+) -> Result<(KeyedStage, Option<Box<Record>>), Error> {
     let selected = project.graph.upstream(&[index]);
     let plan = project.plan(&selected, &BTreeSet::new(), sources)?;
     let mut hits = BTreeMap::new();
@@ -132,11 +134,11 @@ fn find_inputs(
     }
     let stage = &project.pipeline.stages[index];
     let artifact = |stage: &str, output: &str| hits.get(stage)?.outputs.get(output).copied();
-    let resolution =
-        resolve(stage, &artifact, sources).map_err(|error| project.plan_error(error))?;
+    let resolution = inputs::find_inputs(stage, &artifact, sources)
+        .map_err(|error| project.plan_error(error))?;
     match resolution {
-        Resolution::Known(resolved) => Ok((*resolved, hits.remove(stage.name.as_str()))),
-        Resolution::Unknown { stages, downloads, .. } => {
+        FoundInputs::All(resolved) => Ok((*resolved, hits.remove(stage.name.as_str()))),
+        FoundInputs::Incomplete { stages, downloads, .. } => {
             let missing =
                 stages.into_iter().map(|name| format!("stage `{name}` is not up to date"));
             let downloads = downloads.iter().map(|input| format!("{input} is not downloaded"));
@@ -149,7 +151,7 @@ fn find_inputs(
 /// `None` if it failed, which has been told then.
 fn run_once(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     context: &JobContext,
     (run, times): (usize, usize),
     console: &Console,

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::project::Project;
 use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::results::why_row::{Ground, why_row};
+use crate::results::why_row::{Evidence, why_row};
 
 #[derive(Debug, Args)]
 pub struct WhyRowOptions {
@@ -27,13 +27,13 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let sources = project.sources(true, true);
-    let ground = Ground {
+    let evidence = Evidence {
         pipeline: &project.pipeline,
         store: &project.store,
         sources: &sources,
-        standing: &project.standing(),
+        current: &project.standing(),
     };
-    let why = why_row(&options.id, &ground);
+    let why = why_row(&options.id, &evidence);
     if why.example.is_none() && why.said.is_empty() && why.others == 0 {
         return Err(Error::NoRow { id: options.id.clone() });
     }

@@ -5,8 +5,7 @@ use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
 use crate::console::style::{Palette, paint};
-use crate::text::figures::WIDTH;
-use crate::text::text::{columns, fit, printable};
+use crate::text::terminal::{WIDTH, columns, fit, printable};
 
 /// The label, its probability, and as much of the text as the line holds.
 pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {

@@ -1,8 +1,8 @@
 //! What `pipe doctor` found, a line or two each.
 
 use crate::console::style::{Palette, paint};
-use crate::maintenance::doctor::{Finding, State};
-use crate::text::figures::wrapped;
+use crate::maintenance::doctor::{Finding, Severity};
+use crate::text::terminal::wrapped;
 
 /// How far the texts are moved in: past the sign and the longest name.
 const INDENT: usize = 15;
@@ -11,12 +11,12 @@ pub fn text(findings: &[Finding], palette: &Palette) -> String {
     let mut text = String::new();
     for finding in findings {
         let sign = match finding.state {
-            State::Good => paint(palette.good, "✓"),
-            State::Note => paint(palette.warning, "!"),
-            State::Bad => paint(palette.bad, "✗"),
+            Severity::Good => paint(palette.good, "✓"),
+            Severity::Note => paint(palette.warning, "!"),
+            Severity::Bad => paint(palette.bad, "✗"),
         };
         // The first line begins with sign and name, in the room that it was moved in by.
-        let body = wrapped(&crate::text::text::printable(&finding.text), INDENT);
+        let body = wrapped(&crate::text::terminal::printable(&finding.text), INDENT);
         text.push_str(&format!(
             "{sign} {:width$}{}",
             finding.what,

@@ -13,7 +13,7 @@ use crate::run::continuation;
 use crate::store::Store;
 use crate::store::record::Record;
 use crate::text::figures::{age, bytes, figures, grouped, seconds};
-use crate::text::text::printable;
+use crate::text::terminal::printable;
 use crate::text::values::value_text;
 
 /// Of a set with more entries than this the first ones are shown.

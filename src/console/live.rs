@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::text::figures::{figure, grouped, seconds};
-use crate::text::text::printable;
+use crate::text::terminal::printable;
 
 pub struct Live {
     area: MultiProgress,

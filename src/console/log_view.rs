@@ -8,12 +8,10 @@ use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::results::run_log::LoggedRun;
 use crate::run::event::Outcome;
-use crate::text::figures::{age, count, figure, figures, seconds, table, wrapped};
-use crate::text::text::{fit, printable};
+use crate::text::figures::{age, count, figure, figures, seconds};
+use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
 use stages::builtin::score::paired_comparison::PairedComparison;
-
-use crate::text::figures::WIDTH;
 
 /// `runs` newest first; `older` ones are not shown.
 pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {

@@ -34,17 +34,17 @@ use stages::data::prediction::Prediction;
 use crate::executor::slurm::graph::SubmittedJob;
 use crate::maintenance::check::Checked;
 use crate::maintenance::doctor::Finding;
-use crate::maintenance::gc::Report;
+use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::{Plan, PlannedStage};
 use crate::remote::carried::Carried;
-use crate::results::compare::Verified;
+use crate::results::compare::verified::Verified;
 use crate::results::restore::RestoredOutput;
 use crate::results::run_diff::RunDiff;
 use crate::results::run_log::LoggedRun;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::table::{self, Table};
 use crate::results::why_row::WhyRow;
 use crate::store::Store;
@@ -152,7 +152,7 @@ impl Console {
         &self,
         plan: &Plan,
         pipeline: &Pipeline,
-        rows: &[Row],
+        rows: &[SweepRow],
         json: bool,
     ) -> io::Result<()> {
         self.data(&match json {
@@ -221,7 +221,7 @@ impl Console {
     }
 
     /// What a collection removed, or would.
-    pub fn collection(&self, report: &Report, dry_run: bool, json: bool) -> io::Result<()> {
+    pub fn collection(&self, report: &Totals, dry_run: bool, json: bool) -> io::Result<()> {
         self.data(&match json {
             true => json_line(report),
             false => store_view::collection(report, dry_run),

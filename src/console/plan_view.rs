@@ -11,8 +11,8 @@ use crate::plan::reason::Reason;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan, PlannedStage};
 use crate::store::key::Key;
-use crate::text::figures::{WIDTH, count, seconds};
-use crate::text::text::{columns, fit};
+use crate::text::figures::{count, seconds};
+use crate::text::terminal::{WIDTH, columns, fit};
 use crate::text::variants::names;
 
 /// One line of JSON.
@@ -158,7 +158,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         .iter()
         .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
-    crate::text::figures::wrapped(
+    crate::text::terminal::wrapped(
         &format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)),
         0,
     )

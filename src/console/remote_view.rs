@@ -1,8 +1,8 @@
 //! What was pushed to a remote or pulled from one: a line a stage, and a sum.
 
 use crate::remote::carried::{Carried, Outcome};
-use crate::text::figures::{self, bytes, count, wrapped};
-use crate::text::text::{fit, printable};
+use crate::text::figures::{bytes, count};
+use crate::text::terminal::{self, fit, printable, wrapped};
 
 /// The name of a variant may be long.
 const NAME_WIDTH: usize = 40;
@@ -24,7 +24,7 @@ pub fn table(carried: &[Carried], remote: &str) -> String {
         };
         vec![fit(&printable(&carried.stage), NAME_WIDTH), outcome]
     };
-    figures::table(carried.iter().map(row).collect())
+    terminal::table(carried.iter().map(row).collect())
 }
 
 pub fn sum(carried: &[Carried], remote: &str) -> String {

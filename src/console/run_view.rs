@@ -13,7 +13,7 @@ use crate::console::talk;
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::text::figures::{count, figures, seconds};
-use crate::text::text::printable;
+use crate::text::terminal::printable;
 
 use super::live::Live;
 

@@ -5,13 +5,13 @@ use std::fmt::Write;
 use crate::console::style::{Palette, paint};
 use crate::files::digest::kind_name;
 use crate::maintenance::check::{Checked, Finding};
-use crate::maintenance::gc::Report;
+use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::plan::reason::shown_path;
-use crate::text::figures::{bytes, count, table};
-use crate::text::text::printable;
+use crate::text::figures::{bytes, count};
+use crate::text::terminal::{printable, table};
 
-pub fn collection(report: &Report, dry_run: bool) -> String {
+pub fn collection(report: &Totals, dry_run: bool) -> String {
     let mut text = String::new();
     if report.removed_results > 0 {
         let (verb, stay) =

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use crate::console::plan_view::frozen_in_words;
 use crate::run::event::{Outcome, RemoteTraffic, RunEvent, Summary};
 use crate::run::publish::Published;
-use crate::text::figures::{count, figures, seconds, wrapped};
+use crate::text::figures::{count, figures, seconds};
+use crate::text::terminal::wrapped;
 use crate::text::variants::label;
 use crate::text::variants::names;
 

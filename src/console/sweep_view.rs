@@ -9,12 +9,12 @@ use crate::console::style::{Palette, paint};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
-use crate::results::sweep::table::{Figure, Table, TableRow};
-use crate::text::figures::{WIDTH, count, figure, grouped, table, wrapped};
-use crate::text::text::{columns, fit, printable};
+use crate::results::sweep::table::{Mean, Table, TableRow};
+use crate::text::figures::{count, figure, grouped};
+use crate::text::terminal::{WIDTH, columns, fit, printable, table, wrapped};
 use crate::text::values::value_text;
 use crate::text::variants::family;
 use crate::text::variants::names;
@@ -56,7 +56,7 @@ pub fn list_json(sweeps: &[Sweep]) -> String {
 pub fn plan(
     plan: &Plan,
     pipeline: &Pipeline,
-    rows: &[Row],
+    rows: &[SweepRow],
     palette: &Palette,
     all: bool,
 ) -> String {
@@ -71,7 +71,7 @@ pub fn plan(
     wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
 }
 
-pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[Row]) -> String {
+pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let line = serde_json::json!({
         "event": "sweep_planned",
@@ -269,7 +269,7 @@ fn shown_metrics(of: &Table) -> Vec<String> {
     shown
 }
 
-fn figure_text(of: &Figure) -> String {
+fn figure_text(of: &Mean) -> String {
     match of.deviation {
         Some(deviation) => format!("{} ± {}", four(of.mean), four(deviation)),
         None => four(of.mean),

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use crate::console::style::{Palette, paint};
-use crate::results::compare::{FileDifference, How, TensorDifference, Unlike, Verified};
-use crate::text::figures::{count, figure, grouped, seconds, table};
-use crate::text::text::{fit, printable};
+use crate::results::compare::verified::Verified;
+use crate::results::compare::{FileDifference, How};
+use crate::text::figures::{count, figure, grouped, seconds};
+use crate::text::terminal::{fit, printable, table};
 use crate::text::variants::names;
+use stages::data::tensor_differences::{TensorDifference, Unlike};
 
 /// How many tensors of a file are listed.
 const SHOWN: usize = 10;

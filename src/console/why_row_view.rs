@@ -1,9 +1,9 @@
 //! One answer traced back, as text.
 
 use crate::console::style::{Palette, paint};
-use crate::results::why_row::{Said, WhyRow};
-use crate::text::figures::{count, wrapped};
-use crate::text::text::printable;
+use crate::results::why_row::{Answer, WhyRow};
+use crate::text::figures::count;
+use crate::text::terminal::{printable, wrapped};
 
 /// Where the texts begin, after the names of the lines.
 const INDENT: usize = 10;
@@ -77,7 +77,7 @@ pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
     text
 }
 
-fn answer(said: &Said) -> String {
+fn answer(said: &Answer) -> String {
     let of_label = said.probabilities.get(&said.label);
     let probability = of_label.map_or(String::new(), |it| format!(" {it:.4}"));
     let truth = match &said.gold {

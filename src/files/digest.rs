@@ -1,5 +1,5 @@
-//! Digests: BLAKE3 of a file's bytes, or of a folder's listing. Everything downstream (keys,
-//! records, objects) names bytes by these and never by paths or times.
+//! Digests: the BLAKE3 hash of a file's bytes, or of a folder's listing. Keys, records and objects
+//! identify bytes by their digest, never by a path or a time.
 
 use std::fmt;
 use std::fs::File;
@@ -13,13 +13,14 @@ use stages::Kind;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 
-/// Below this many bytes a file is small.
+/// Files of fewer bytes are read in one go.
 const SMALL: usize = 8 * 1024;
 
-/// Bytes that stay in a core's cache between being hashed and being written.
+/// How many bytes to copy at once: few enough to stay in a core's cache between the hash and the
+/// write.
 const COPIED_AT_ONCE: usize = 1 << 20;
 
-/// From how many bytes on several threads hash faster than one, as `blake3` says.
+/// From this many bytes on, several threads hash faster than one, according to `blake3`.
 const WORTH_THREADS: usize = 128 * 1024;
 
 /// A BLAKE3 hash.
@@ -31,11 +32,11 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Hashes a file, memory-mapped and on all cores if it is large.
+    /// Hashes a file. A large file is memory-mapped and hashed on all cores.
     pub fn of_file(path: &Path) -> Result<Digest, FileError> {
         let mut hasher = blake3::Hasher::new();
         let mut hash = || -> io::Result<()> {
-            // A small file is read whole, which costs less than finding out how long it is.
+            // Reading a small file costs less than asking for its length first.
             let mut start = [0; SMALL];
             let mut file = File::open(path)?.take(SMALL as u64);
             let mut length = 0;
@@ -57,8 +58,8 @@ impl Digest {
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
 
-    /// Copies a file and hashes what is copied, so that it is read once. Where the file system can
-    /// share the bytes nothing is copied at all.
+    /// Copies a file to `to`, where no file may be yet, and hashes the bytes on the way, so that
+    /// they are read only once. A file system with reflinks shares the bytes instead.
     pub fn of_copy(from: &Path, to: &Path) -> Result<Digest, FileError> {
         let mut source = File::open(from).map_err(FileError::at("reading", from))?;
         let copy = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
@@ -90,7 +91,7 @@ impl Digest {
         &self.0
     }
 
-    /// The first ten hexadecimal digits, for the eye.
+    /// The first ten hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.to_string()[..10].to_owned()
     }
@@ -114,7 +115,7 @@ impl Serialize for Digest {
     }
 }
 
-/// A text that is not a digest.
+/// The text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: expected {EXPECTED}")]
 pub struct NotADigest(String);
@@ -125,15 +126,15 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Digest, NotADigest> {
-        // One spelling only: upper case would be a second name for the same bytes.
+        // Upper case would be a second name for the same bytes.
         let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
         let hash = blake3::Hash::from_hex(text).ok().filter(|_| lower);
         hash.map(|hash| Digest(*hash.as_bytes())).ok_or_else(|| NotADigest(text.to_owned()))
     }
 }
 
-/// What an artifact or a source holds: a digest that says whether it is of a file or of a
-/// folder's listing, so that no file can pass for a folder. Written `file:…` or `folder:…`.
+/// The content of an artifact or a source: a digest, and whether it is the digest of a file or of
+/// a folder's listing, so that no file can pass for a folder. Written `file:…` or `folder:…`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Content {

@@ -1,6 +1,10 @@
-//! Every call by which the engine changes the disk, as in `std::fs`, each with a point at which
-//! tests can kill the engine or make the call fail ([`crate::files::fault`]). A test keeps the rest of
-//! the engine from going past it.
+//! Every call by which the engine changes the disk. Most are named as in `std::fs`; around each
+//! one, tests can kill the engine or make the call fail ([`crate::files::fault`]). A house rule in
+//! `tests/it/tidy.rs` keeps all other files from calling `std::fs` for this.
+//!
+//! Three writers do not pass through here: the stages, which are processes of their own; `hf-hub`,
+//! which writes the files of a model into the cache that all Hugging Face tools share; and servers
+//! that a remote uploads to.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -12,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::files::fault::{self, Needs, around};
 
-/// Whether there is no room for a block or two.
+/// Whether the file system of `path` has less than 16 KiB left.
 pub fn is_full(path: &Path) -> bool {
     let disk = rustix::fs::statvfs(path);
     disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 16 * 1024)
@@ -22,7 +26,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     around("mkdir", path, Needs::Space, || fs::create_dir(path))
 }
 
-/// With all folders above it; one that is there is fine.
+/// Creates a folder and all folders above it. Folders that exist already are fine.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     if !fault::is_armed() {
         return fs::create_dir_all(path);
@@ -37,17 +41,17 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a file to write it from its beginning.
+/// Opens a file for writing. An existing one is emptied.
 pub fn create_file(path: &Path) -> io::Result<File> {
     around("create", path, Needs::Space, || File::create(path))
 }
 
-/// Fails if something is there.
+/// Opens a new file for writing. Fails if something is at `path` already.
 pub fn create_new_file(path: &Path) -> io::Result<File> {
     around("create", path, Needs::Space, || File::create_new(path))
 }
 
-/// A file whose name alone matters: a lock.
+/// Opens a lock file, whose bytes do not matter; creates it if necessary.
 pub fn touch(path: &Path) -> io::Result<File> {
     let open = || File::options().create(true).truncate(false).write(true).open(path);
     if fault::is_armed() && path.exists() {
@@ -56,7 +60,7 @@ pub fn touch(path: &Path) -> io::Result<File> {
     around("create", path, Needs::Space, open)
 }
 
-/// Opens a file to write on from its end, and makes it with its folder if it is not there.
+/// Opens a file for reading and for writing at its end; creates it and its folders if necessary.
 pub fn append(path: &Path) -> io::Result<File> {
     let open = || {
         around("create", path, Needs::Space, || {
@@ -81,24 +85,23 @@ pub fn write_all(mut file: &File, bytes: &[u8], path: &Path) -> io::Result<()> {
     if !fault::is_armed() {
         return file.write_all(bytes);
     }
-    // Killed in its midst, a write leaves half of it.
+    // A test may kill the engine in the middle of a write, which leaves half of it.
     let (first, second) = bytes.split_at(bytes.len() / 2);
     around("write", path, Needs::Space, || file.write_all(first))?;
     around("write", path, Needs::Space, || file.write_all(second))
 }
 
-/// A new file with these bytes.
+/// Writes these bytes to a new file. Fails if something is at `path` already.
 pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_all(&create_new_file(path)?, bytes, path)
 }
 
-/// The bytes of an open file to another, by reflink where the file system has them.
+/// Copies the bytes of one open file to another, by reflink if the file system has them.
 pub fn copy_bytes(mut from: &File, mut to: &File, path: &Path) -> io::Result<()> {
     around("copy", path, Needs::Space, || io::copy(&mut from, &mut to)).map(drop)
 }
 
-/// Lets one file have the bytes of another without copying them (a reflink); fails where the file
-/// system cannot.
+/// Makes one file share the bytes of another (a reflink). Fails if the file system cannot do it.
 pub fn share_bytes(from: &File, to: &File, path: &Path) -> io::Result<()> {
     around("ficlone", path, Needs::Space, || {
         rustix::fs::ioctl_ficlone(to, from).map_err(Into::into)
@@ -109,7 +112,7 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     around("copy", to, Needs::Space, || fs::copy(from, to)).map(drop)
 }
 
-/// To the disk, so that it survives a power cut.
+/// Flushes a file or a folder to the disk, so that it survives a power cut.
 pub fn flush(file: &File, path: &Path) -> io::Result<()> {
     around("fsync", path, Needs::Space, || file.sync_all())
 }
@@ -118,11 +121,11 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || fs::rename(from, to))
 }
 
-/// Fails if something is at `to`.
+/// Renames, but fails if something is at `to` already.
 pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     around("rename", to, Needs::Space, || {
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Not every file system can tell by itself.
+            // This file system has no such call, so look before renaming.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
                 if to.symlink_metadata().is_err() =>
             {
@@ -136,7 +139,7 @@ pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Two names change places at once.
+/// Swaps two paths atomically.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     around("exchange", other, Needs::Space, || {
         renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(Into::into)
@@ -169,12 +172,12 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
     around("unlink", path, Needs::Nothing, || fs::remove_file(path))
 }
 
-/// An empty one.
+/// Removes an empty folder.
 pub fn remove_folder(path: &Path) -> io::Result<()> {
     around("rmdir", path, Needs::Nothing, || fs::remove_dir(path))
 }
 
-/// A folder with all that is in it.
+/// Removes a folder and everything in it.
 pub fn remove_folders(path: &Path) -> io::Result<()> {
     if !fault::is_armed() || path.is_symlink() {
         return fs::remove_dir_all(path);

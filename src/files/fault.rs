@@ -1,14 +1,16 @@
-//! Faults on demand, for the tests that kill the engine everywhere: [`crate::files::disk`] calls
-//! [`around`] for each system call that changes the disk. Without `PIPE_FAULT` that is one
-//! relaxed load.
+//! Fault injection for tests: they kill the engine, or make a call fail, at any point at which it
+//! changes the disk. [`crate::files::disk`] wraps each of these calls in [`around`]. Without
+//! `PIPE_FAULT` that costs one relaxed load.
 //!
-//! | `PIPE_FAULT` | |
+//! The process counts points: one before each call, one after it, and one in the middle of a write.
+//!
+//! | `PIPE_FAULT` | effect |
 //! |---|---|
-//! | `N` | kills the process (SIGKILL) at its Nth point: each call has one before and one after it, a write one in its midst |
-//! | `N:ENOSPC` | the call at the Nth point fails so, if it is one that can (one that removes needs no space) |
-//! | `N+:ENOSPC` | and so do all that come later |
+//! | `N` | SIGKILL at the Nth point |
+//! | `N:ENOSPC` | the call at the Nth point fails with this error, if it can (removing needs no space) |
+//! | `N+:ENOSPC` | so does every later call |
 //!
-//! `PIPE_FAULT_LOG` names a file that gets a line for each point.
+//! `PIPE_FAULT_LOG` names a file to which each point appends a line.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,12 +21,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// What a call needs to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Space on the disk, among other things.
+    /// Space on the disk, so it can fail with `ENOSPC`.
     Space,
     Nothing,
 }
 
-/// What is to happen, and when.
+/// The fault to inject, and the points at which to do it.
 struct Fault {
     at: u64,
     and_later: bool,
@@ -41,13 +43,13 @@ const ARMED: u8 = 2;
 static STATE: AtomicU8 = AtomicU8::new(UNREAD);
 static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
 
-/// Whether points count at all in this process.
+/// Whether this process counts points at all.
 #[inline]
 pub fn is_armed() -> bool {
     STATE.load(Ordering::Relaxed) != UNARMED && fault().is_some()
 }
 
-/// Makes a call, with a point before it and one after it.
+/// Makes a call with a point before it and a point after it. `name` and `path` are for the log.
 #[inline]
 pub fn around<T>(
     name: &str,
@@ -64,14 +66,14 @@ pub fn around<T>(
     Ok(made)
 }
 
-/// One point. `needs` is that of the call to come; `None` after a call, which cannot fail any
-/// more.
-pub fn point(name: &str, path: &Path, needs: Option<Needs>) -> io::Result<()> {
+/// Counts one point and injects the fault that is due. `needs` belongs to the call that follows;
+/// it is `None` after a call, which can no longer fail.
+fn point(name: &str, path: &Path, needs: Option<Needs>) -> io::Result<()> {
     let Some(fault) = fault() else { return Ok(()) };
     let count = fault.count.fetch_add(1, Ordering::Relaxed) + 1;
     if let Some(mut log) = fault.log.as_ref() {
         let when = if needs.is_some() { "before" } else { "after" };
-        // What cannot be logged is missed by the reader of the log.
+        // The test that reads the log notices a missing line.
         let _ = log.write_all(format!("{count} {when} {name} {}\n", path.display()).as_bytes());
     }
     if count != fault.at && !(fault.and_later && count > fault.at) {
@@ -86,7 +88,7 @@ pub fn point(name: &str, path: &Path, needs: Option<Needs>) -> io::Result<()> {
 
 fn kill() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    // The signal has been sent to all threads by the time the call returns.
+    // When the call returns, the signal has been sent to all threads.
     std::process::abort()
 }
 

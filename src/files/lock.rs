@@ -1,5 +1,5 @@
-//! One lock per key, so that a key wanted by two processes is computed once. The lock is the
-//! kernel's (`flock`): it ends with its process, however that dies.
+//! File locks. A stage's key has one, so that two processes which want the same key compute it
+//! once. The lock is the kernel's (`flock`) and ends with its process, however that dies.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,13 +9,13 @@ use std::path::Path;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 
-/// Held until dropped. The file stays, until some run has ended and nobody holds it.
+/// A lock that is held until it is dropped. Its file stays until [`remove_free_locks`].
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// `None` if another process, or another stage of this one, holds it.
+    /// Takes the lock; `None` if another process, or another stage of this process, holds it.
     pub fn try_acquire(path: &Path) -> Result<Option<Lock>, FileError> {
         loop {
             let file = open(path)?;
@@ -23,7 +23,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => {
-                    return Err(FileError::at("locking", path)(error));
+                    return Err(FileError::in_store("locking", path)(error));
                 }
             }
             if is_still_at(&file, path) {
@@ -32,11 +32,11 @@ impl Lock {
         }
     }
 
-    /// Waits for it.
+    /// Takes the lock, and waits for it if necessary.
     pub fn acquire(path: &Path) -> Result<Lock, FileError> {
         loop {
             let file = open(path)?;
-            file.lock().map_err(FileError::at("locking", path))?;
+            file.lock().map_err(FileError::in_store("locking", path))?;
             if is_still_at(&file, path) {
                 return Ok(Lock { _file: file });
             }
@@ -51,11 +51,11 @@ fn open(path: &Path) -> Result<File, FileError> {
         }
         other => other,
     };
-    opened.map_err(FileError::at("opening the lock", path))
+    opened.map_err(FileError::in_store("opening the lock", path))
 }
 
-/// Somebody removed the file when nobody held it; a lock on a file without a name keeps nobody
-/// out.
+/// Whether `path` still names the locked file. Another process may have removed the file between
+/// our opening and our locking it, and a lock on a file without a name keeps nobody out.
 pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
@@ -63,11 +63,11 @@ pub(crate) fn is_still_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes the lock files of a folder that nobody holds, those of dead processes among them.
+/// Removes all lock files of a folder that no living process holds.
 pub fn remove_free_locks(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        // Removed while locked, so that whoever waits for it sees that it must look again.
+        // Remove it while holding the lock: a process that waits for it then opens a new file.
         if let Ok(Some(lock)) = Lock::try_acquire(&path) {
             let _ = disk::remove_file(&path);
             drop(lock);

@@ -1,4 +1,5 @@
-//! The disk: digests, folders, scratch space, locks, time stamps, and the faults that tests plant.
+//! The disk: digests, folder listings, scratch folders, locks, time stamps, and the faults that
+//! tests inject.
 
 pub mod digest;
 pub mod disk;
@@ -8,3 +9,4 @@ pub mod lock;
 pub mod scratch;
 pub mod stamp;
 pub mod tree;
+pub mod unique;

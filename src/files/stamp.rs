@@ -1,4 +1,4 @@
-//! A file's size, times and inode: what the index compares in place of its bytes.
+//! Stamps: a file's size, times and inode, which the index compares instead of its bytes.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 
-/// What `stat` says of a file. Any write changes it, but for one within the clock's grain.
+/// What `stat` reports about a file. Every write changes it, except a write within the same tick
+/// of the clock as the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub size: u64,
@@ -30,27 +31,27 @@ impl Stamp {
         }
     }
 
-    /// Whether a later write to the file is sure to show in its stamp. As in git's index: a file
-    /// that was last written in the same tick of the clock in which it was hashed may be written
-    /// once more in that tick, and look the same. `hashed_ns` is from [`file_clock_ns`], taken
-    /// before the file was read.
+    /// Whether every later write to the file changes its stamp. A file that was last written in
+    /// the tick of the clock in which it was hashed could be written again in that tick and keep
+    /// its stamp; git's index has the same problem. `hashed_ns` is [`file_clock_ns`], read before
+    /// the file was.
     pub fn is_settled(&self, hashed_ns: i64) -> bool {
         let last = self.modified_ns.max(self.changed_ns);
         let whole_seconds = self.modified_ns % SECOND == 0 && self.changed_ns % SECOND == 0;
-        // File systems that keep whole seconds round down, FAT to two of them.
+        // Some file systems keep whole seconds only; FAT keeps every second one.
         let grain = if whole_seconds { 2 * SECOND } else { tick_ns() };
         last.saturating_add(grain) <= hashed_ns
     }
 }
 
-/// Now, by the clock from which the kernel stamps files.
+/// The time in nanoseconds since 1970, by the clock with which the kernel stamps files.
 pub fn file_clock_ns() -> i64 {
     let now = clock_gettime(ClockId::RealtimeCoarse);
     now.tv_sec.saturating_mul(SECOND).saturating_add(now.tv_nsec)
 }
 
 fn tick_ns() -> i64 {
-    // It is asked for each file, and stays the same.
+    // The tick never changes, and every file asks for it.
     static TICK: OnceLock<i64> = OnceLock::new();
     *TICK.get_or_init(|| {
         let tick = clock_getres(ClockId::RealtimeCoarse);
@@ -72,7 +73,7 @@ mod tests {
         assert!(!written_at(written).is_settled(written));
         assert!(!written_at(written).is_settled(written + tick_ns() - 1));
         assert!(written_at(written).is_settled(written + tick_ns()));
-        // Modification times can be set back; the time of the change cannot.
+        // Users can set the modification time back, but not the time of the last change.
         let set_back = Stamp { modified_ns: 1, ..written_at(written) };
         assert!(!set_back.is_settled(written));
     }

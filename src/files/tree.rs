@@ -1,8 +1,8 @@
-//! The listing of a folder: its files' relative paths, digests and sizes, sorted. Its text is
-//! canonical, its BLAKE3 is the folder's digest, and it is itself an object of the store
-//! (`objects/ab/….tree`), while the files lie there one by one, equal ones once.
+//! The listing of a folder: the relative paths, digests and sizes of its files, sorted. Its text
+//! is canonical, and the BLAKE3 hash of that text is the folder's digest. The listing is an object
+//! of the store (`objects/ab/….tree`); the files are objects of their own, equal files only once.
 //!
-//! Empty folders and file modes are not part of it.
+//! Empty folders and file modes are not part of a listing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
 
-/// Relative paths, with `/` between their parts, to what lies there.
+/// A folder's files by their relative paths, with `/` between the parts of a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree(pub BTreeMap<String, TreeFile>);
 
@@ -25,7 +25,7 @@ pub struct TreeFile {
 const HEADER: &str = "tree 1\n";
 
 impl Tree {
-    /// One line a file: digest, size, path.
+    /// The canonical text: a header, then a line with digest, size and path for each file.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(HEADER.len() + self.0.len() * 100);
         text.push_str(HEADER);
@@ -35,10 +35,11 @@ impl Tree {
         text
     }
 
-    /// Reads such a text; `None` if it is not one, or names a path outside the folder.
+    /// Reads the text of [`Tree::to_text`]; `None` if it is damaged or names a path outside the
+    /// folder.
     pub fn parse(text: &str) -> Option<Tree> {
         let mut files = BTreeMap::new();
-        // Not `lines`, which would take a `\r` at the end of a name for a part of the line's end.
+        // `lines` would drop a `\r` at the end of a file's name.
         for line in text.strip_prefix(HEADER)?.split_terminator('\n') {
             let mut parts = line.splitn(3, ' ');
             let digest = parts.next()?.parse().ok()?;
@@ -50,32 +51,34 @@ impl Tree {
         Some(Tree(files))
     }
 
+    /// The folder's digest.
     pub fn content(&self) -> Content {
         Content::folder(Digest::of_bytes(self.to_text().as_bytes()))
     }
 
+    /// The sum of all file sizes.
     pub fn bytes(&self) -> u64 {
         self.0.values().map(|file| file.bytes).sum()
     }
 }
 
-/// A file below some folder.
+/// A file that [`files_below`] found.
 pub struct FoundFile {
     pub relative: String,
     pub path: PathBuf,
-    /// A symbolic link, or reached through one: it is not ours to move.
+    /// It is a symbolic link, or was reached through one, so it must not be moved.
     pub linked: bool,
 }
 
-/// The files below `folder`, sorted by nothing yet. Symbolic links are followed; what is neither
-/// file nor folder shows when it is read.
+/// All files below `folder`, in no particular order. Follows symbolic links. Reports what is
+/// neither a file nor a folder too; reading it fails later.
 pub fn files_below(folder: &Path) -> Result<Vec<FoundFile>, FileError> {
     let mut files = Vec::new();
     let mut linked_depth = usize::MAX;
     for entry in walkdir::WalkDir::new(folder).follow_links(true) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(folder).to_owned();
-            FileError { doing: "listing", path, source: error.into() }
+            FileError::at("listing", &path)(error.into())
         })?;
         if entry.depth() <= linked_depth {
             linked_depth = if entry.path_is_symlink() { entry.depth() } else { usize::MAX };

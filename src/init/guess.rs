@@ -1,4 +1,4 @@
-//! Which field is the text, which the label: by what people call them, else by what they hold.
+//! Guesses which field is the text and which is the label: by common names, else by the values.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ const LABEL_NAMES: [&str; 12] = [
 const ID_NAMES: [&str; 4] = ["id", "tweet_id", "uid", "row_id"];
 const CONTEXT_NAMES: [&str; 3] = ["context", "conversation", "history"];
 
-/// What the user said.
+/// The fields that the user named.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub text: Option<String>,
@@ -57,18 +57,23 @@ impl Told {
     }
 }
 
-/// Which field is what.
+/// What each field is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     pub text: String,
     pub label: String,
     pub id: Option<String>,
     pub context: Option<String>,
-    /// The labels that occur, in alphabetical order.
+    /// The labels in the file, in alphabetical order.
     pub labels: Vec<String>,
 }
 
-/// What the fields of a file are, as told or by the look of them.
+/// Decides what the fields of a file are: as the user said, else by a guess.
+///
+/// # Errors
+///
+/// If the user named a field that the file does not have, or the label or text cannot be guessed,
+/// or the label has too few or too many values.
 pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitError> {
     let known: Vec<String> = survey.fields.iter().map(|field| field.name.clone()).collect();
     for name in told.names() {
@@ -107,19 +112,24 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
     let labels: Vec<String> = values.unwrap_or_default();
     if labels.len() < 2 || labels.len() > MOST_LABELS {
         let problem = match labels.len() {
-            0 | 1 => format!("the field `{label}` has fewer than two values, so it is no label"),
-            _ => format!("the field `{label}` has over {MOST_LABELS} values, so it is no label"),
+            0 | 1 => {
+                format!("the field `{label}` has fewer than two values, so it cannot be the label")
+            }
+            _ => format!(
+                "the field `{label}` has over {MOST_LABELS} values, so it cannot be the label"
+            ),
         };
         return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
     }
     Ok(Fields { text, label, id, context, labels })
 }
 
+/// Whether the field has one of the names, in any case.
 fn called(field: &Field, names: &[&str]) -> bool {
     names.iter().any(|name| field.name.eq_ignore_ascii_case(name))
 }
 
-/// By name, else the one with the fewest values, each of which occurs several times.
+/// The label: by name, else the field with the fewest values, if they occur several times each.
 fn label<'a>(fields: impl Iterator<Item = &'a Field> + Clone, rows: u64) -> Option<String> {
     let is_label = |field: &&Field| {
         let values = field.values.len() as u64;
@@ -132,7 +142,7 @@ fn label<'a>(fields: impl Iterator<Item = &'a Field> + Clone, rows: u64) -> Opti
     by_name.or_else(fewest).map(|field| field.name.clone())
 }
 
-/// By name, else the one with the longest values.
+/// The text: by name, else the field with the longest values.
 fn text<'a>(fields: impl Iterator<Item = &'a Field> + Clone) -> Option<String> {
     let candidates = || fields.clone().filter(|field| field.filled > 0 && field.lists == 0);
     let by_name = TEXT_NAMES.iter().find_map(|name| candidates().find(|it| called(it, &[name])));

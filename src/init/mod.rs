@@ -1,5 +1,5 @@
-//! `pipe init`: a commented pipeline for somebody's own data. [`survey`] looks at the file,
-//! [`guess`] says which field is what, [`template`] writes the YAML.
+//! `pipe init`: writes a commented pipeline for the user's own data. [`survey`] reads the file,
+//! [`guess`] decides what each field is, [`template`] writes the YAML.
 
 pub mod guess;
 pub mod survey;
@@ -11,7 +11,7 @@ use stages::StageError;
 
 use crate::files::file_error::FileError;
 
-/// Why no pipeline could be written.
+/// Why `pipe init` wrote no pipeline.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     #[error(transparent)]
@@ -26,9 +26,9 @@ pub enum InitError {
     NoField { path: PathBuf, name: String, known: Vec<String>, nearest: Option<String> },
     #[error("no field of `{}` looks like the {what}", path.display())]
     NotGuessed { path: PathBuf, what: &'static str, option: &'static str, known: Vec<String> },
-    #[error("`{}` is there already", path.display())]
+    #[error("`{}` already exists", path.display())]
     Exists { path: PathBuf },
-    #[error("which file is the data? {}", found.as_str())]
+    #[error("cannot tell which file holds the data: {}", found.as_str())]
     NoData { found: String },
 }
 
@@ -46,7 +46,7 @@ impl InitError {
                 Some(format!("name it with {option}; there are {}", listed(known)))
             }
             InitError::Exists { .. } => {
-                Some("write to another file with --out, or remove that one".to_owned())
+                Some("write to another file with --out, or remove this one".to_owned())
             }
             InitError::NoData { .. } => Some("name it with --data FILE".to_owned()),
             InitError::Row(_) | InitError::Line { .. } | InitError::Empty { .. } => None,

@@ -1,4 +1,4 @@
-//! What is in a file of examples: its format, its fields, and what their values look like.
+//! Surveys a file of examples: its format, its fields, and statistics of their values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -13,41 +13,41 @@ use stages::data::lines::LineReader;
 use super::InitError;
 use crate::files::file_error::FileError;
 
-/// So many rows show what a field is.
+/// The number of rows that are read: enough to show what a field is.
 const SAMPLED_ROWS: u64 = 20_000;
 
-/// More different values than this are no labels.
+/// The largest number of distinct values that a label may have.
 pub const MOST_LABELS: usize = 200;
 
-/// As [`stages::data::lines::BYTE_ORDER_MARK`], decoded.
+/// [`stages::data::lines::BYTE_ORDER_MARK`] as a character.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A file of examples.
+/// What a file of examples contains.
 #[derive(Debug)]
 pub struct Survey {
     pub format: DataFormat,
-    /// How many rows were read; the file may have more.
+    /// The number of rows read; the file may have more.
     pub rows: u64,
-    /// In the order in which they occur.
+    /// In the order of their first occurrence.
     pub fields: Vec<Field>,
 }
 
-/// One field over all rows.
+/// Statistics of one field over all rows.
 #[derive(Debug, Default)]
 pub struct Field {
     pub name: String,
-    /// Rows in which it holds something.
+    /// Rows in which it is not empty.
     pub filled: u64,
-    /// Characters of all its values.
+    /// Characters of all values together.
     pub characters: u64,
     /// Rows in which it is a list.
     pub lists: u64,
-    /// How often each value occurs, of the first [`MOST_LABELS`] and one more.
+    /// How often each value occurs. Counts the first [`MOST_LABELS`] + 1 distinct values only.
     pub values: BTreeMap<String, u64>,
 }
 
 impl Field {
-    /// The mean length of what it holds, in characters.
+    /// The mean length of the values, in characters.
     pub fn mean_length(&self) -> f64 {
         self.characters as f64 / self.filled.max(1) as f64
     }
@@ -67,7 +67,11 @@ impl Field {
 }
 
 impl Survey {
-    /// Looks at the first rows of a file, all of them in most.
+    /// Reads the first [`SAMPLED_ROWS`] rows of a file, which for most files is all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or parsed, or has no rows.
     pub fn of(path: &Path) -> Result<Survey, InitError> {
         let mut reader = BufReader::new(File::open(path).map_err(FileError::at("opening", path))?);
         let start = reader.fill_buf().map_err(FileError::at("reading", path))?;
@@ -132,7 +136,7 @@ fn delimited(path: &Path, reader: impl BufRead, format: DataFormat) -> Result<Su
     for name in &header {
         let name = name.trim_start_matches(BYTE_ORDER_MARK).to_owned();
         if !seen.insert(name.clone()) {
-            let problem = format!("two columns are called `{name}`");
+            let problem = format!("two columns are named `{name}`");
             return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
         }
         survey.fields.push(Field { name, ..Field::default() });

@@ -1,23 +1,24 @@
-//! The pipeline that `pipe init` writes, with a comment where one would ask.
+//! The pipeline that `pipe init` writes, with comments.
 
 use std::path::{Component, Path};
 
 use super::guess::Fields;
 use super::survey::Survey;
-use crate::text::figures::{count, wrapped};
+use crate::text::figures::count;
+use crate::text::terminal::wrapped;
 
-/// What is put into the pipeline.
+/// What to write into the pipeline.
 pub struct Wanted<'a> {
     pub survey: &'a Survey,
     pub fields: &'a Fields,
-    /// As it shall stand in the file.
+    /// The data file as written in the YAML.
     pub data: &'a str,
     pub test: Option<&'a str>,
-    /// The pretrained model to fine-tune; without one there is the baseline alone.
+    /// The pretrained model to fine-tune. Without one, the pipeline trains the baseline only.
     pub model: Option<&'a str>,
 }
 
-/// The YAML.
+/// Writes the YAML.
 pub fn pipeline(wanted: &Wanted) -> String {
     let mut text = String::new();
     let mut line = |line: &str| {
@@ -61,7 +62,7 @@ pub fn pipeline(wanted: &Wanted) -> String {
     line("");
     line("  split:                   # nine tenths to train with, the rest to validate");
     line("    inputs: {examples: ingest:train}");
-    // Answers to one tweet are much alike.
+    // Replies to one tweet are alike, so that a split between them would leak.
     let together = if fields.context.is_some() { ", group_conversations: true" } else { "" };
     line(&format!("    params: {{share: 0.9, seed: \"${{seed}}\", stratify: true{together}}}"));
     line("");
@@ -112,7 +113,7 @@ fn tested(wanted: &Wanted, stage: &str) -> String {
     wanted.test.map_or(String::new(), |_| format!(", test: {stage}:test"))
 }
 
-/// What was found and guessed, in words.
+/// What was found in the file and guessed, in words.
 pub fn about(wanted: &Wanted) -> String {
     let (survey, fields) = (wanted.survey, wanted.fields);
     let counts = survey.field(&fields.label).map(|field| &field.values);
@@ -140,16 +141,16 @@ pub fn about(wanted: &Wanted) -> String {
         count(fields.labels.len(), "label"),
         labels.join(", "),
     );
-    // In the file there is a sign of comment before each line.
+    // In the YAML, `# ` comes before each line.
     wrapped(&paragraph, 2).lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
-/// A name that fits into a line of comment.
+/// A name without control characters, for a comment.
 fn printable(text: &str) -> String {
-    crate::text::text::printable(text)
+    crate::text::terminal::printable(text)
 }
 
-/// A text as a YAML scalar that is read as just that text, on one line.
+/// A text as a YAML scalar on one line, quoted if YAML would read it as something else.
 fn quoted(text: &str) -> String {
     const WORDS: [&str; 10] = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan"];
     let plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -158,11 +159,11 @@ fn quoted(text: &str) -> String {
     if plain {
         return text.to_owned();
     }
-    // JSON's strings are YAML's, too; and variables are meant literally.
+    // A JSON string is a YAML string. `$${` keeps a literal `${`.
     serde_json::to_string(&text.replace("${", "$${")).unwrap_or_default()
 }
 
-/// How a file is written in a pipeline in `folder`: relative where it is in there. Both must be
+/// The path of `file` for a pipeline in `folder`: relative if the file is inside. Both must be
 /// absolute.
 pub fn source(file: &Path, folder: &Path) -> String {
     let path = file.strip_prefix(folder).unwrap_or(file);

@@ -1,6 +1,6 @@
-//! `cache verify`: reads every object and every record, and says which are not what they should be.
-//! Repairing moves damaged objects to quarantine and removes damaged records and those that name
-//! what is damaged or gone, so that their stages simply run again.
+//! `cache verify`: reads every object, record and run log, and reports damage. A repair moves
+//! damaged objects to quarantine, and removes damaged records and records of damaged or missing
+//! objects, so that their stages run again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::maintenance::gc::inventory::Inventory;
 use crate::results::run_log::{self, RunLogError};
 use crate::store::Store;
 
-/// What was read, and what is wrong.
+/// What was read, and what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Checked {
     pub objects: usize,
@@ -29,11 +29,11 @@ pub struct Checked {
     pub findings: Vec<Finding>,
 }
 
-/// One thing that is not as it should be.
+/// One damaged or dangling file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub enum Finding {
-    /// It has other bytes than its name says, or cannot be read.
+    /// Its bytes do not match its digest, or it cannot be read.
     DamagedObject {
         content: Content,
         problem: String,
@@ -41,7 +41,7 @@ pub enum Finding {
     DamagedRecord {
         file: PathBuf,
     },
-    /// A whole record names an object that is gone, damaged or of another size.
+    /// An intact record names an object that is missing, damaged or of another size.
     DanglingRecord {
         file: PathBuf,
         stage: String,
@@ -54,7 +54,7 @@ pub enum Finding {
     },
 }
 
-/// Reads everything. `read` is told how many bytes have been read, from several threads.
+/// Reads everything. `read` is called from several threads with the number of bytes just read.
 pub fn check(
     store: &Store,
     inventory: &Inventory,
@@ -119,14 +119,14 @@ fn problem_of(content: Content, object: &Path) -> Option<String> {
         Ok(_) if content.kind == Kind::Folder => {
             let text = fs::read_to_string(object).ok();
             let tree = text.as_deref().and_then(Tree::parse);
-            tree.is_none().then(|| "it is no listing of a folder".to_owned())
+            tree.is_none().then(|| "it is not the listing of a folder".to_owned())
         }
         Ok(_) => None,
     }
 }
 
-/// Takes everything that was found out of the way: records first, so that none names an object
-/// that is gone. The caller has the store alone.
+/// Removes everything that was found: records first, so that none names a missing object. The
+/// caller has exclusive use of the store.
 pub fn repair(store: &Store, checked: &Checked, scratch: &Scratch) -> Result<(), FileError> {
     for finding in &checked.findings {
         if let Finding::DamagedRecord { file }

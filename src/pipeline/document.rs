@@ -1,15 +1,18 @@
-//! The shape of the file: which keys there are at each level and what kind of value each has.
-//! What comes out still holds variables, and knows where everything was written.
+//! The shape of the file: the keys of each level and the kind of value that each takes. A
+//! [`Document`] still holds variables, and knows where every value was written.
+
+use std::path::{Path, PathBuf};
 
 use serde_yaml::Value as Yaml;
 
 use super::marks::{self, Mark, Origin, Span};
-use super::node::{Content, Entry, Node};
-use super::problem::Problems;
-use super::{RESERVED_STAGES, handling, names};
+use super::names::check_name;
+use super::positions;
+use super::problem::{PipelineError, Problems};
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::family;
 
-/// The keys of a pipeline.
+/// The keys at the top of the file.
 pub const TOP_KEYS: [&str; 8] =
     ["vars", "profiles", "resources", "remotes", "executor", "slurm", "stages", "sweeps"];
 /// The keys of a stage.
@@ -32,51 +35,58 @@ pub const STAGE_KEYS: [&str; 16] = [
     "executor",
 ];
 
-/// The file, with the kinds of its sections checked.
+/// The keys of a stage that `handling` reads.
+pub(super) const HANDLING_KEYS: [&str; 6] =
+    ["frozen", "always", "retries", "timeout", "resources", "executor"];
+
+/// Names that no stage may have: as prefixes of an input, `hub:…` and URLs mean something else.
+const RESERVED_STAGES: [&str; 3] = ["hub", "http", "https"];
+
+/// The file, split into sections of the right kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {
-    pub(super) vars: Vec<Entry>,
+    pub(super) vars: Vec<YamlEntry>,
     pub(super) profiles: Vec<Profile>,
-    /// How many there are of each counted thing.
-    pub(super) resources: Option<Node>,
-    pub(super) remotes: Option<Node>,
-    /// Where stages run that do not say so themselves.
-    pub(super) executor: Option<Node>,
-    /// What stages ask of Slurm unless they say otherwise.
-    pub(super) slurm: Option<Node>,
+    /// How many units of each resource there are.
+    pub(super) resources: Option<YamlNode>,
+    pub(super) remotes: Option<YamlNode>,
+    /// The executor of stages that name none.
+    pub(super) executor: Option<YamlNode>,
+    /// Default requests to Slurm.
+    pub(super) slurm: Option<YamlNode>,
     pub(super) stages: Vec<Draft>,
-    pub(super) sweeps: Vec<Entry>,
+    pub(super) sweeps: Vec<YamlEntry>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
     pub(super) name: String,
-    pub(super) overrides: Vec<Entry>,
+    pub(super) overrides: Vec<YamlEntry>,
 }
 
-/// A stage as it was written. Sections that are absent are empty.
+/// A stage as written. An absent section is empty.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) name: String,
     pub(super) origin: Origin,
-    pub(super) uses: Option<Node>,
-    pub(super) run: Option<Node>,
-    pub(super) inputs: Vec<Entry>,
-    pub(super) params: Vec<Entry>,
-    pub(super) outputs: Option<Node>,
-    pub(super) publish: Vec<Entry>,
-    pub(super) env: Option<Node>,
-    pub(super) salt: Option<Node>,
-    /// What [`handling`] reads: `frozen`, `always` and so on.
-    pub(super) handling: Vec<Entry>,
-    pub(super) foreach: Option<Node>,
-    pub(super) matrix: Option<Node>,
-    /// The variables that it has of its own, as a variant.
-    pub(super) locals: Vec<(String, Node)>,
+    pub(super) uses: Option<YamlNode>,
+    pub(super) run: Option<YamlNode>,
+    pub(super) inputs: Vec<YamlEntry>,
+    pub(super) params: Vec<YamlEntry>,
+    pub(super) outputs: Option<YamlNode>,
+    pub(super) publish: Vec<YamlEntry>,
+    pub(super) env: Option<YamlNode>,
+    pub(super) salt: Option<YamlNode>,
+    /// The entries under [`HANDLING_KEYS`].
+    pub(super) handling: Vec<YamlEntry>,
+    pub(super) foreach: Option<YamlNode>,
+    pub(super) matrix: Option<YamlNode>,
+    /// The variables that exist only in this variant.
+    pub(super) locals: Vec<(String, YamlNode)>,
 }
 
 impl Draft {
-    /// The built-in that it names; `None` for a command, or where there is none of that name.
+    /// The built-in that the stage names; `None` for a command or an unknown built-in.
     pub(super) fn builtin<'r>(
         &self,
         registry: &[&'r dyn stages::Stage],
@@ -84,24 +94,24 @@ impl Draft {
         if self.run.is_some() {
             return None;
         }
-        let name = self.uses.as_ref().and_then(Node::as_text).unwrap_or(family(&self.name));
+        let name = self.uses.as_ref().and_then(YamlNode::as_text).unwrap_or(family(&self.name));
         registry.iter().copied().find(|stage| stage.name() == name)
     }
 }
 
-/// The entry of that key.
-pub(super) fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+/// The entry with the given key.
+pub(super) fn entry<'a>(entries: &'a [YamlEntry], key: &str) -> Option<&'a YamlEntry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
-/// From this size on, in bytes, a text is read by two threads.
+/// From this size in bytes, two threads read the file: one the values, one the positions.
 const WORTH_A_THREAD: usize = 16 * 1024;
 
 impl Document {
-    /// Reads the text of a pipeline. What is wrong goes to `problems`; what is right is returned,
-    /// so that the rest of the file can be checked in the same go.
+    /// Reads the text of a pipeline. Reports mistakes to `problems` and returns the rest, so that
+    /// one pass reports as many mistakes as possible.
     pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
-        // The positions take nearly as long as the values.
+        // Reading positions takes nearly as long as reading values.
         let ((mark, duplicates), values) = match text.len() {
             0..WORTH_A_THREAD => (marks::read(text), serde_yaml::from_str::<Yaml>(text)),
             _ => rayon::join(|| marks::read(text), || serde_yaml::from_str::<Yaml>(text)),
@@ -116,12 +126,12 @@ impl Document {
                 Ok(()) => yaml,
                 Err(error) => return Document::refused(&error, problems),
             },
-            // `serde_yaml` stops at a duplicate, which has been reported better.
+            // `serde_yaml` stops at a duplicate key, which has been reported with its line.
             Err(_) if !duplicates.is_empty() => return Document::default(),
             Err(error) => return Document::refused(&error, problems),
         };
         let start = Origin::File(Span { line: 1, column: 1, width: 0 });
-        let root = Node::build(yaml, mark.unwrap_or(Mark::leaf(start)), problems);
+        let root = positions::join(yaml, mark.unwrap_or(Mark::leaf(start)), problems);
         Document::from_root(root, problems)
     }
 
@@ -129,7 +139,7 @@ impl Document {
         let location = error.location();
         let (line, column) = location.map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
         let message = error.to_string();
-        // The location is shown in its own way.
+        // The location is shown separately.
         let message = message.split(" at line ").next().unwrap_or_default();
         problems.at(
             Origin::File(Span { line, column, width: 1 }),
@@ -138,7 +148,7 @@ impl Document {
         Document::default()
     }
 
-    fn from_root(root: Node, problems: &mut Problems) -> Document {
+    fn from_root(root: YamlNode, problems: &mut Problems) -> Document {
         let origin = root.origin;
         if root.is_null() {
             problems
@@ -148,11 +158,11 @@ impl Document {
         }
         let mut document = Document::default();
         let mut has_stages = false;
-        for Entry { key, key_origin, value } in map(root, "the pipeline", problems) {
+        for YamlEntry { key, key_origin, value } in map(root, "the pipeline", problems) {
             match key.as_str() {
                 "vars" => document.vars = map(value, "`vars`", problems),
                 "profiles" => {
-                    for Entry { key, key_origin, value } in map(value, "`profiles`", problems) {
+                    for YamlEntry { key, key_origin, value } in map(value, "`profiles`", problems) {
                         check_name("profile", &key, key_origin, problems);
                         let overrides = map(value, &format!("profile `{key}`"), problems);
                         document.profiles.push(Profile { name: key, overrides });
@@ -184,14 +194,14 @@ impl Document {
         document
     }
 
-    fn draft(entry: Entry, problems: &mut Problems) -> Draft {
-        let Entry { key: name, key_origin: origin, value } = entry;
+    fn draft(entry: YamlEntry, problems: &mut Problems) -> Draft {
+        let YamlEntry { key: name, key_origin: origin, value } = entry;
         check_name("stage", &name, origin, problems);
         if RESERVED_STAGES.contains(&name.as_str()) {
             problems
                 .at(origin, format!("a stage cannot be called `{name}`"))
                 .stage(&name)
-                .help(format!("`{name}:…` as an input means something else; choose another name"));
+                .help(format!("as an input, `{name}:…` means something else; choose another name"));
         }
         let mut draft = Draft {
             name,
@@ -209,11 +219,11 @@ impl Document {
             matrix: None,
             locals: Vec::new(),
         };
-        if !matches!(value.content, Content::Map(_)) && !value.is_null() {
-            // One mistake, one message: it shall not be called a stage without `run` as well.
-            draft.run = Some(Node::scalar(String::new().into(), value.origin));
+        if !matches!(value.content, YamlValue::Map(_)) && !value.is_null() {
+            // Otherwise the stage would also be reported as one without `run`.
+            draft.run = Some(YamlNode::scalar(String::new().into(), value.origin));
         }
-        for Entry { key, key_origin, value } in
+        for YamlEntry { key, key_origin, value } in
             map(value, &format!("stage `{}`", draft.name), problems)
         {
             let what = format!("`{key}` of stage `{}`", draft.name);
@@ -226,8 +236,8 @@ impl Document {
                 "publish" => draft.publish = map(value, &what, problems),
                 "env" => draft.env = Some(value),
                 "salt" => draft.salt = Some(value),
-                known if handling::KEYS.contains(&known) => {
-                    draft.handling.push(Entry { key, key_origin, value });
+                known if HANDLING_KEYS.contains(&known) => {
+                    draft.handling.push(YamlEntry { key, key_origin, value });
                 }
                 "foreach" => draft.foreach = Some(value),
                 "matrix" => draft.matrix = Some(value),
@@ -235,7 +245,7 @@ impl Document {
                     let message = format!("unknown key `{key}` of stage `{}`", draft.name);
                     let problem = problems.at(key_origin, message).stage(&draft.name);
                     problem.nearest_or_all(&key, &STAGE_KEYS);
-                    // The commonest slip: a parameter beside `params` rather than in it.
+                    // Most likely a parameter that belongs under `params`.
                     if crate::text::suggest::nearest(&key, STAGE_KEYS).is_none() {
                         problem.note("parameters stand under `params:`".to_owned());
                     }
@@ -246,21 +256,12 @@ impl Document {
     }
 }
 
-/// Refuses names that could not be typed as `stage:output` or used as a folder's name.
-pub(super) fn check_name(what: &str, name: &str, origin: Origin, problems: &mut Problems) {
-    if !names::is_name(name) {
-        problems
-            .at(origin, format!("`{name}` cannot be the name of a {what}"))
-            .help(format!("use {}", names::RULE));
-    }
-}
-
-/// The entries of a map; nothing at all is an empty map.
-fn map(node: Node, what: &str, problems: &mut Problems) -> Vec<Entry> {
+/// The entries of a map; null counts as an empty map.
+fn map(node: YamlNode, what: &str, problems: &mut Problems) -> Vec<YamlEntry> {
     let message = format!("{what} must be a map, not {}", node.what());
     let empty = node.is_null();
     match node.content {
-        Content::Map(entries) => entries,
+        YamlValue::Map(entries) => entries,
         _ if empty => Vec::new(),
         _ => {
             problems.at(node.origin, message);
@@ -269,12 +270,30 @@ fn map(node: Node, what: &str, problems: &mut Problems) -> Vec<Entry> {
     }
 }
 
-fn text(node: Node, what: &str, problems: &mut Problems) -> Option<Node> {
+fn text(node: YamlNode, what: &str, problems: &mut Problems) -> Option<YamlNode> {
     if node.as_text().is_none_or(|text| text.trim().is_empty()) {
         let found = if node.as_text().is_some() { "an empty one" } else { node.what() };
         problems.at(node.origin, format!("{what} must be a text, not {found}"));
-        // Still there, so that the stage is not called one without `run`.
-        return Some(Node::scalar(String::new().into(), node.origin));
+        // Otherwise the stage would also be reported as one without `run`.
+        return Some(YamlNode::scalar(String::new().into(), node.origin));
     }
     Some(node)
+}
+
+/// The text of a pipeline file, and its paths.
+pub(super) struct FileText {
+    pub(super) file: PathBuf,
+    pub(super) absolute: PathBuf,
+    pub(super) root: PathBuf,
+    pub(super) text: String,
+}
+
+impl FileText {
+    pub(super) fn read(file: &Path) -> Result<FileText, PipelineError> {
+        let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let absolute = std::path::absolute(file).map_err(unreadable)?;
+        let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(FileText { file: file.to_owned(), absolute, root, text })
+    }
 }

@@ -1,22 +1,18 @@
-//! Where each input of a stage comes from: a path, another stage's output, a URL with its digest,
-//! a model of the hub. Every reference is followed as far as it can be without a network.
+//! The section `inputs` of a stage, checked against the inputs that a built-in takes. References
+//! are checked as far as possible without a network.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
-
-use stages::{InputSpec, Kind};
+use std::path::Path;
 
 use super::document::{Draft, entry};
-use super::names;
-use super::node::{Content, Node};
+use super::model::Input;
+use super::outputs::Outputs;
 use super::problem::Problems;
+use super::reader::InputReader;
 use super::sets;
-use super::stage::Outputs;
-use super::{Input, Output};
-use crate::text::variants::{MARK, family, matches};
 
-/// The inputs of a stage; those that are wrong are reported and left out.
-pub(super) fn resolve(
+/// Reads the inputs of a stage. Mistakes are reported, and those inputs left out.
+pub(super) fn read_inputs(
     draft: &Draft,
     outputs: &Outputs,
     root: &Path,
@@ -49,7 +45,7 @@ pub(super) fn resolve(
             }
             continue;
         }
-        let reader = Reader { stage, name, outputs, root };
+        let reader = InputReader { stage, name, outputs, root };
         let Some(wired) = sets::read(&reader, &given.value, problems) else { continue };
         let Some(wired) = sets::fit(&reader, wired, spec, &given.value, problems) else { continue };
         if let Some(spec) = spec {
@@ -60,264 +56,4 @@ pub(super) fn resolve(
         wired.insert_into(&mut inputs, name);
     }
     inputs
-}
-
-/// One input, and what its value may refer to.
-pub(super) struct Reader<'a> {
-    pub(super) stage: &'a str,
-    pub(super) name: &'a str,
-    pub(super) outputs: &'a Outputs,
-    root: &'a Path,
-}
-
-impl Reader<'_> {
-    pub(super) fn what(&self) -> String {
-        format!("input `{}` of stage `{}`", self.name, self.stage)
-    }
-
-    /// A single input.
-    pub(super) fn read(&self, node: &Node, problems: &mut Problems) -> Option<Input> {
-        if let Content::Map(_) = node.content {
-            return self.url(node, problems);
-        }
-        let Some(text) = node.as_text() else {
-            let message = format!("{} is {}", self.what(), node.what());
-            problems.with(node, message).stage(self.stage).help(
-                "write a path, `stage:output`, `hub:owner/name` or {url: …, blake3: …}".to_owned(),
-            );
-            return None;
-        };
-        if text.is_empty() || text.contains('\0') {
-            problems.with(node, format!("{} is no path", self.what())).stage(self.stage);
-            return None;
-        }
-        if let Some(model) = text.strip_prefix("hub:") {
-            return self.hub(model, node, problems);
-        }
-        if text.starts_with("https://") && names_commit(text) {
-            return Some(Input::Url { url: text.to_owned(), blake3: None });
-        }
-        if text.starts_with("http://") || text.starts_with("https://") {
-            let message = format!("{} is a URL that may change", self.what());
-            problems.with(node, message).stage(self.stage).help(format!(
-                "pin it: {{url: \"{text}\", blake3: <64 hexadecimal digits>}}, which `b3sum` \
-                 prints; or an https address with a whole Git commit in its path"
-            ));
-            return None;
-        }
-        if let Some((stage, output)) = text.split_once(':') {
-            if let Some(known) = self.outputs.get(stage) {
-                return self.artifact(stage, output, known, node, problems);
-            }
-            if names::is_name(family(stage)) {
-                return self.variant(text, stage, output, node, problems);
-            }
-        }
-        self.path(text, node, problems)
-    }
-
-    /// A stage that is not called exactly that: the one variant that is meant, or nothing.
-    fn variant(
-        &self,
-        text: &str,
-        stage: &str,
-        output: &str,
-        node: &Node,
-        problems: &mut Problems,
-    ) -> Option<Input> {
-        let meant: Vec<_> = self.outputs.iter().filter(|(name, _)| matches(stage, name)).collect();
-        match meant[..] {
-            [] => {
-                let stages: Vec<&str> = self.outputs.keys().map(String::as_str).collect();
-                let message = format!("{} is `{text}`: there is no stage `{stage}`", self.what());
-                let problem = problems.with(node, message).stage(self.stage);
-                problem.nearest_or_all(stage, &stages);
-                if !Path::new(text).is_absolute() && self.root.join(text).exists() {
-                    problem.help(format!("for the file of that name write `./{text}`"));
-                }
-                None
-            }
-            [(name, known)] if stage.contains(MARK) => {
-                self.artifact(name, output, known, node, problems)
-            }
-            [(first, _), ..] => {
-                let count = meant.len();
-                let message = format!("{} is `{text}`, which are {count} variants", self.what());
-                let problem = problems.with(node, message).stage(self.stage);
-                let family = family(stage);
-                problem.help(format!(
-                    "`{first}:{output}` is one of them, `{family}@*:{output}` the set of all"
-                ));
-                None
-            }
-        }
-    }
-
-    pub(super) fn artifact(
-        &self,
-        stage: &str,
-        output: &str,
-        known: &[Output],
-        node: &Node,
-        problems: &mut Problems,
-    ) -> Option<Input> {
-        if known.iter().any(|known| known.name == output) {
-            return Some(Input::Artifact { stage: stage.to_owned(), output: output.to_owned() });
-        }
-        let names: Vec<&str> = known.iter().map(|output| output.name.as_str()).collect();
-        let message = format!("{}: stage `{stage}` has no output `{output}`", self.what());
-        problems.with(node, message).stage(self.stage).nearest_or_all(output, &names);
-        None
-    }
-
-    fn path(&self, text: &str, node: &Node, problems: &mut Problems) -> Option<Input> {
-        let relative = Path::new(text).is_relative();
-        if relative && !node.is_from_set() && leaves(Path::new(text)) {
-            let message = format!("{} leaves the project: `{text}`", self.what());
-            problems
-                .with(node, message)
-                .stage(self.stage)
-                .help("use an absolute path, or give it with `--set` on this machine".to_owned());
-            return None;
-        }
-        let path = normal(&self.root.join(text));
-        if let Err(error) = std::fs::metadata(&path) {
-            let message = match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    format!("{}: there is no `{}`", self.what(), path.display())
-                }
-                _ => format!("{}: `{}` cannot be read: {error}", self.what(), path.display()),
-            };
-            let problem = problems.with(node, message).stage(self.stage);
-            if text.starts_with('~') {
-                problem.help("`~` means nothing here; write the whole path".to_owned());
-            } else if relative {
-                problem.help(format!("relative paths start at `{}`", self.root.display()));
-            }
-            return None;
-        }
-        Some(Input::Path(path))
-    }
-
-    fn hub(&self, model: &str, node: &Node, problems: &mut Problems) -> Option<Input> {
-        let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
-        let mut parts = repository.split('/');
-        let owner_and_name = parts.clone().count() <= 2 && parts.all(is_hub_name);
-        let revision_fits = revision.split('/').all(is_hub_name) && revision.len() <= 200;
-        if !owner_and_name || !revision_fits {
-            let wrong = if owner_and_name { revision } else { repository };
-            let message = format!("{}: `{wrong}` cannot be on the hub", self.what());
-            let problem = problems.with(node, message).stage(self.stage);
-            problem.help("write `hub:owner/name` or `hub:owner/name@revision`".to_owned());
-            return None;
-        }
-        let (repository, revision) = (repository.to_owned(), revision.to_owned());
-        Some(Input::Hub { repository, revision })
-    }
-
-    fn url(&self, node: &Node, problems: &mut Problems) -> Option<Input> {
-        let Content::Map(entries) = &node.content else { return None };
-        let help = "write {url: https://…, blake3: <64 hexadecimal digits>}";
-        let mut complete = true;
-        for given in entries.iter().filter(|given| !matches!(&*given.key, "url" | "blake3")) {
-            let message = format!("unknown key `{}` of {}", given.key, self.what());
-            let problem = problems.at(given.key_origin, message).stage(self.stage);
-            problem.nearest_or_all(&given.key, &["url", "blake3"]);
-            complete = false;
-        }
-        let text = |key: &str, problems: &mut Problems| {
-            let found = entry(entries, key);
-            if found.is_none() {
-                let message = format!("{} has no `{key}`", self.what());
-                problems.with(node, message).stage(self.stage).help(help.to_owned());
-            }
-            let value = &found?.value;
-            // Digits alone are read as a number, which no longer shows how they were written.
-            let text = value.as_text();
-            if text.is_none() {
-                let message = format!("`{key}` of {} is {}", self.what(), value.what());
-                let problem = problems.with(value, message).stage(self.stage);
-                problem.help("put it in quotes".to_owned());
-            }
-            text.map(|text| (text, value))
-        };
-        let url = text("url", problems);
-        let digest = text("blake3", problems);
-        let ((url, url_node), (digest, digest_node)) = (url?, digest?);
-        let address = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if address.is_none_or(|rest| rest.is_empty() || rest.starts_with('/'))
-            || url.chars().any(|character| character.is_whitespace() || character.is_control())
-        {
-            let message = format!("`url` of {} is no http or https address", self.what());
-            problems.with(url_node, message).stage(self.stage).help(help.to_owned());
-            complete = false;
-        }
-        if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let message = format!("`blake3` of {} is not 64 hexadecimal digits", self.what());
-            let problem = problems.with(digest_node, message).stage(self.stage);
-            problem.help(format!("it has {} characters; `b3sum FILE` prints it", digest.len()));
-            complete = false;
-        }
-        let (url, blake3) = (url.to_owned(), digest.to_ascii_lowercase());
-        complete.then_some(Input::Url { url, blake3: Some(blake3) })
-    }
-
-    /// A folder where the built-in reads a file, or the other way round.
-    fn check_kind(&self, input: &Input, spec: &InputSpec, node: &Node, problems: &mut Problems) {
-        let found = match input {
-            Input::Path(path) if path.is_dir() => Some(Kind::Folder),
-            Input::Path(_) | Input::Url { .. } => Some(Kind::File),
-            Input::Hub { .. } => Some(Kind::Folder),
-            Input::Artifact { stage, output } => self
-                .outputs
-                .get(stage)
-                .and_then(|outputs| outputs.iter().find(|known| known.name == *output))
-                .and_then(|output| output.kind),
-        };
-        let words = |kind| match kind {
-            Kind::File => "a file",
-            Kind::Folder => "a folder",
-        };
-        if let Some(found) = found.filter(|found| *found != spec.kind) {
-            let message = format!(
-                "{} must be {}, `{input}` is {}",
-                self.what(),
-                words(spec.kind),
-                words(found)
-            );
-            problems.with(node, message).stage(self.stage);
-        }
-    }
-}
-
-/// Whether a part of the address is a whole Git commit, as in
-/// `https://raw.githubusercontent.com/OWNER/NAME/COMMIT/FILE`.
-fn names_commit(url: &str) -> bool {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.split('/')
-        .any(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// A part of a repository's name or of a revision, which also becomes a folder's name.
-fn is_hub_name(part: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    !part.is_empty() && !part.starts_with('.') && !part.starts_with('-') && part.bytes().all(fits)
-}
-
-/// Whether a relative path climbs out of the folder that it starts in.
-pub(super) fn leaves(path: &Path) -> bool {
-    let mut depth = 0i64;
-    path.components().any(|part| {
-        match part {
-            Component::ParentDir => depth -= 1,
-            Component::Normal(_) => depth += 1,
-            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-        }
-        depth < 0
-    })
-}
-
-/// A path without `.` in it. `..` stays: what it means depends on symbolic links.
-fn normal(path: &Path) -> PathBuf {
-    path.components().collect()
 }

@@ -1,5 +1,5 @@
-//! What only shows when all stages are looked at together: cycles, paths claimed twice, and
-//! files that one stage publishes and another reads behind the graph's back.
+//! Checks across all stages: cycles, paths that two outputs are published to, and files that one
+//! stage publishes and another reads as a plain path, without an edge in the graph.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,27 +8,28 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::document::{Draft, entry};
-use super::node::{Content, Entry, Node};
+use super::model::{Input, Pipeline, Stage, StageIndex};
 use super::problem::Problems;
-use super::{Input, Stage};
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// `drafts` and `stages` are the same stages in the same order.
-pub(super) fn check(drafts: &[Draft], stages: &[Stage], root: &Path, problems: &mut Problems) {
-    report_cycles(drafts, stages, problems);
-    let claims = report_equal_claims(drafts, stages, problems);
-    report_hidden_edges(drafts, stages, root, &claims, problems);
+/// Checks all stages together. `drafts` are the stages of the pipeline, in the same order.
+pub(super) fn check(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
+    report_cycles(drafts, pipeline, problems);
+    let claims = report_equal_claims(drafts, &pipeline.stages, problems);
+    report_hidden_edges(drafts, pipeline, &claims, problems);
 }
 
-fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
-    let index: BTreeMap<&str, usize> =
-        stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
-    let mut graph = DiGraph::<(), ()>::with_capacity(stages.len(), stages.len());
-    for _ in stages {
+fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
+    let by_name: BTreeMap<&str, StageIndex> =
+        pipeline.indices().map(|index| (pipeline[index].name.as_str(), index)).collect();
+    let stages = pipeline.stages.len();
+    let mut graph = DiGraph::<(), ()>::with_capacity(stages, stages);
+    for _ in pipeline.indices() {
         graph.add_node(());
     }
-    for (reader, stage) in stages.iter().enumerate() {
-        for maker in makers(stage, &index) {
-            graph.add_edge(NodeIndex::new(maker), NodeIndex::new(reader), ());
+    for reader in pipeline.indices() {
+        for maker in makers(&pipeline[reader], &by_name) {
+            graph.add_edge(NodeIndex::new(maker.0), NodeIndex::new(reader.0), ());
         }
     }
     for mut group in kosaraju_scc(&graph) {
@@ -37,7 +38,7 @@ fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
         if group.len() == 1 && !graph.contains_edge(first, first) {
             continue;
         }
-        // From each stage on to the first reader in the same group, until one comes again.
+        // Walk from each stage to its first reader in the group until a stage comes up again.
         let mut path = vec![first];
         let cycle = loop {
             let readers = graph.neighbors(path[path.len() - 1]);
@@ -51,31 +52,32 @@ fn report_cycles(drafts: &[Draft], stages: &[Stage], problems: &mut Problems) {
         };
         let Some(start) = (0..cycle.len()).min_by_key(|at| cycle[*at]) else { continue };
         let around = cycle.iter().cycle().skip(start).take(cycle.len() + 1);
-        let names: Vec<&str> = around.map(|node| stages[node.index()].name.as_str()).collect();
+        let name = |node: &NodeIndex| pipeline[StageIndex(node.index())].name.as_str();
+        let names: Vec<&str> = around.map(name).collect();
         let draft = &drafts[cycle[start].index()];
         let message = match names.as_slice() {
             [one, _] => format!("stage `{one}` reads its own output"),
-            _ => format!("stages feed each other in a circle: {}", names.join(" → ")),
+            _ => format!("the stages form a cycle: {}", names.join(" → ")),
         };
         problems.at(draft.origin, message).stage(&draft.name);
     }
 }
 
-/// The indices of the stages whose outputs a stage reads.
+/// The stages whose outputs `stage` reads.
 fn makers<'a>(
     stage: &'a Stage,
-    index: &'a BTreeMap<&str, usize>,
-) -> impl Iterator<Item = usize> + 'a {
+    by_name: &'a BTreeMap<&str, StageIndex>,
+) -> impl Iterator<Item = StageIndex> + 'a {
     stage.inputs.values().filter_map(|input| match input {
-        Input::Artifact { stage, .. } => index.get(stage.as_str()).copied(),
+        Input::Artifact { stage, .. } => by_name.get(stage.as_str()).copied(),
         Input::Path(_) | Input::Url { .. } | Input::Hub { .. } => None,
     })
 }
 
-/// A published path, and who publishes it.
+/// From a published path to the stage and output that it is published from.
 type Claims<'a> = BTreeMap<&'a Path, (&'a Draft, &'a str)>;
 
-/// Refuses two outputs at one path, or one inside the other.
+/// Refuses two outputs that are published to the same path, or one inside the other.
 fn report_equal_claims<'a>(
     drafts: &'a [Draft],
     stages: &'a [Stage],
@@ -103,9 +105,9 @@ fn report_equal_claims<'a>(
     for (path, (first_draft, first), (draft, output)) in refused {
         let Some(given) = entry(&draft.publish, output) else { continue };
         let other = entry(&first_draft.publish, first).map(|other| other.value.origin);
-        let other = other.map(|origin| problems.place(origin)).unwrap_or_default();
+        let other = other.map(|origin| problems.describe(origin)).unwrap_or_default();
         let message = format!(
-            "output `{output}` of stage `{}` is published to `{}`, which is claimed already",
+            "output `{output}` of stage `{}` is published to `{}`, which is already claimed",
             draft.name,
             path.display()
         );
@@ -117,24 +119,24 @@ fn report_equal_claims<'a>(
     claims
 }
 
-/// Refuses an input that is a file another stage publishes: no edge is inferred from paths, so
-/// the reader would run on whatever the last run left there.
+/// Refuses an input that is a file another stage publishes. No edge is inferred from paths, so
+/// the reading stage would use whatever the last run left there.
 fn report_hidden_edges(
     drafts: &[Draft],
-    stages: &[Stage],
-    root: &Path,
+    pipeline: &Pipeline,
     claims: &Claims,
     problems: &mut Problems,
 ) {
-    for (draft, stage) in drafts.iter().zip(stages) {
+    let root = pipeline.root.as_path();
+    for (draft, stage) in drafts.iter().zip(&pipeline.stages) {
         for given in &draft.inputs {
             let name = &given.key;
-            // What is missing counts as well: before the first run nothing is published.
+            // Include paths that do not exist: before the first run nothing is published.
             let paths: Vec<PathBuf> = match (stage.inputs.get(name), &given.value.content) {
                 (Some(Input::Path(path)), _) => vec![path.clone()],
                 (Some(_), _) => continue,
-                (None, Content::List(items)) => {
-                    let texts = items.iter().filter_map(Node::as_text);
+                (None, YamlValue::List(items)) => {
+                    let texts = items.iter().filter_map(YamlNode::as_text);
                     texts.map(|text| root.join(text).components().collect()).collect()
                 }
                 (None, _) => {
@@ -151,7 +153,7 @@ fn report_hidden_edges(
                 continue;
             };
             let message = format!(
-                "input `{name}` of stage `{}` is what stage `{}` publishes",
+                "input `{name}` of stage `{}` is a file that stage `{}` publishes",
                 draft.name, maker.name
             );
             problems
@@ -162,11 +164,11 @@ fn report_hidden_edges(
     }
 }
 
-/// Refuses an input folder into which something is published: it would change in every run.
+/// Refuses an input folder that an output is published into: each run would change it.
 fn report_published_inside(
     draft: &Draft,
     name: &str,
-    given: &Entry,
+    given: &YamlEntry,
     paths: &[PathBuf],
     root: &Path,
     claims: &Claims,
@@ -185,5 +187,5 @@ fn report_published_inside(
         .with(&given.value, message)
         .stage(&draft.name)
         .note(format!("it is published to `{}`", target.display()))
-        .help("publish it elsewhere, or name the files that are read one by one".to_owned());
+        .help("publish it elsewhere, or list the files that the stage reads".to_owned());
 }

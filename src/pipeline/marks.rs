@@ -1,19 +1,19 @@
-//! Where everything in a YAML text stands: the shape of the document with positions and no
-//! values, from the events of `saphyr-parser`. Finds duplicate keys on the way.
+//! The position of every key and value in a YAML text, from the events of `saphyr-parser`. Finds
+//! duplicate keys on the way. The values come from `serde_yaml`, see `positions`.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser};
 
-/// Deeper than any pipeline; `serde_yaml` refuses at 128.
+/// The depth at which reading stops: deeper than any pipeline. `serde_yaml` stops at 128.
 const MAX_DEPTH: usize = 100;
 
-/// A place in the file: line and column from 1, both the column and the width in characters.
+/// A place in the file. Line and column count from 1; column and width are in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) line: usize,
     pub(super) column: usize,
-    /// 0 where the extent is unknown or covers several lines.
+    /// 0 if the extent is unknown or covers several lines.
     pub(super) width: usize,
 }
 
@@ -21,16 +21,16 @@ pub(super) struct Span {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Origin {
     File(Span),
-    /// The `--set` of that index.
+    /// The `--set` at this index.
     Set(usize),
-    /// The axis of that index, which was typed after `pipe sweep`.
+    /// The axis at this index among those typed after `pipe sweep`.
     Axis(usize),
-    /// The argument `--profile` itself.
+    /// The argument `--profile`.
     Profile,
 }
 
 impl Origin {
-    /// The line in the file, 0 for what came from the command line.
+    /// The line in the file; 0 for a value from the command line.
     pub(super) fn line(self) -> usize {
         match self {
             Origin::File(span) => span.line,
@@ -39,7 +39,7 @@ impl Origin {
     }
 }
 
-/// One value's position, and those of what is in it.
+/// The position of a value and of everything inside it.
 #[derive(Debug)]
 pub(super) struct Mark {
     pub(super) origin: Origin,
@@ -60,7 +60,7 @@ pub(super) struct KeyMark {
     pub(super) value: Mark,
 }
 
-/// A key that its map already has.
+/// A key that occurs a second time in its map.
 #[derive(Debug)]
 pub(super) struct Duplicate {
     pub(super) key: String,
@@ -69,27 +69,27 @@ pub(super) struct Duplicate {
 }
 
 impl Mark {
-    /// Something whose inside has no positions of its own.
+    /// A value without known positions inside it.
     pub(super) fn leaf(origin: Origin) -> Mark {
         Mark { origin, kind: MarkKind::Leaf }
     }
 }
 
-/// A map or list whose end has not come yet.
+/// A map or list whose end has not been read yet.
 enum Open {
     List(Span, Vec<Mark>),
     Map {
         span: Span,
         entries: Vec<KeyMark>,
-        /// Every key so far and its line.
+        /// The line of every key read so far.
         lines: BTreeMap<String, usize>,
         /// The key whose value comes next.
         key: Option<(String, Span)>,
     },
 }
 
-/// The positions of everything in `text`, as far as it can be parsed: whether it is YAML is for
-/// `serde_yaml` to say. `None` where nothing, or something too deep, is in it.
+/// The positions in `text`, as far as it can be parsed; `serde_yaml` reports syntax errors. `None`
+/// if the text is empty or nested too deeply.
 pub(super) fn read(text: &str) -> (Option<Mark>, Vec<Duplicate>) {
     let mut duplicates = Vec::new();
     let mut open: Vec<Open> = Vec::new();
@@ -148,7 +148,7 @@ pub(super) fn read(text: &str) -> (Option<Mark>, Vec<Duplicate>) {
                     let origin = Origin::File(span);
                     entries.push(KeyMark { key, origin, value: finished });
                 }
-                // A key that is itself a map or a list; no name to find it by.
+                // The key is itself a map or a list, and has no name.
                 None => *key = Some((String::new(), Span::default())),
             },
             None => return (Some(finished), duplicates),

@@ -1,34 +1,32 @@
-//! `foreach` and `matrix`: one stage of the file becomes several, its variants, which differ in
-//! the values that `${item}` or `${matrix.name}` stand for. `${variant}` is the variant's label,
-//! so that `train@${variant}:model` is what the same variant of another stage made.
+//! Expands `foreach` and `matrix`: one stage of the file becomes several variants, which differ in
+//! the value of `${item}` or `${matrix.name}`. `${variant}` is the label of the variant, so that
+//! `train@${variant}:model` refers to the same variant of another stage.
 
-use super::document::{Draft, check_name};
+use super::document::Draft;
 use super::marks::Origin;
-use super::names;
-use super::node::{Content, Entry, Node};
+use super::names::{ITEM, MATRIX, RULE, check_name};
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::{MARK, value_label};
 
-/// More variants of one stage than this are a slip of the pen.
+/// Upper bound on the variants of a stage: more is surely a mistake.
 const MAX_VARIANTS: usize = 10_000;
 
-/// A stage's name with its label is no longer, so that it can be a file's.
+/// Upper bound on a name with its label, in bytes, so that it can name a file.
 const MAX_NAME: usize = 200;
 
-/// The names of the variables that a variant has of its own.
-pub(super) const ITEM: &str = "item";
-pub(super) const MATRIX: &str = "matrix";
+/// The variable that holds the label of the variant.
 const VARIANT: &str = "variant";
 
-/// A value that variants take, and how it stands in their names.
+/// A value that variants take, and its label in their names.
 #[derive(Clone)]
 struct Choice {
     label: String,
-    value: Node,
+    value: YamlNode,
 }
 
-/// Replaces every stage with `foreach` or `matrix` by its variants, in the order written.
+/// Replaces every stage that has `foreach` or `matrix` by its variants, in the order written.
 pub(super) fn expand(
     drafts: Vec<Draft>,
     variables: &Variables,
@@ -42,7 +40,7 @@ pub(super) fn expand(
             (Some(foreach), Some(_)) => {
                 let message = format!("stage `{}` has both `foreach` and `matrix`", draft.name);
                 let problem = problems.at(foreach.origin, message).stage(&draft.name);
-                problem.help("`matrix` alone can say both".to_owned());
+                problem.help("write both as axes of one `matrix`".to_owned());
             }
             (Some(foreach), None) => {
                 let what = format!("`foreach` of stage `{}`", draft.name);
@@ -70,7 +68,7 @@ pub(super) fn expand(
 fn variant(
     draft: &Draft,
     label: String,
-    mut locals: Vec<(String, Node)>,
+    mut locals: Vec<(String, YamlNode)>,
     problems: &mut Problems,
 ) -> Option<Draft> {
     let name = format!("{}{MARK}{label}", draft.name);
@@ -80,13 +78,13 @@ fn variant(
         problem.help("give the values short names: `{short: a long value, …}`".to_owned());
         return None;
     }
-    locals.push((VARIANT.to_owned(), Node::scalar(label.into(), draft.origin)));
+    locals.push((VARIANT.to_owned(), YamlNode::scalar(label.into(), draft.origin)));
     Some(Draft { name, locals, ..draft.clone() })
 }
 
-/// Every combination of the axes, the last one varying fastest.
+/// Every combination of the axes; the last axis varies fastest.
 fn product(
-    matrix: Node,
+    matrix: YamlNode,
     draft: &Draft,
     variables: &Variables,
     problems: &mut Problems,
@@ -94,8 +92,8 @@ fn product(
     let stage = &draft.name;
     let (origin, what) = (matrix.origin, matrix.what());
     let axes = match matrix.content {
-        Content::Map(axes) if !axes.is_empty() => axes,
-        Content::Map(_) => {
+        YamlValue::Map(axes) if !axes.is_empty() => axes,
+        YamlValue::Map(_) => {
             problems.at(origin, format!("`matrix` of stage `{stage}` is empty")).stage(stage);
             return Vec::new();
         }
@@ -107,7 +105,7 @@ fn product(
         }
     };
     let mut rows: Vec<Vec<(String, Choice)>> = vec![Vec::new()];
-    for Entry { key: axis, key_origin, value } in axes {
+    for YamlEntry { key: axis, key_origin, value } in axes {
         check_name("matrix's axis", &axis, key_origin, problems);
         let what = format!("`{axis}` in `matrix` of stage `{stage}`");
         let choices = choices(value, &what, draft, variables, problems);
@@ -130,9 +128,9 @@ fn product(
     rows
 }
 
-/// The values of `foreach` or of one axis: a list, or a map from a short name to the value.
+/// Reads the values of `foreach` or of one axis: a list, or a map from short names to values.
 fn choices(
-    mut node: Node,
+    mut node: YamlNode,
     what: &str,
     draft: &Draft,
     variables: &Variables,
@@ -141,13 +139,13 @@ fn choices(
     let stage = &draft.name;
     variables.fill(&mut node, Dollar::Pipeline, problems);
     let mut choices: Vec<Choice> = Vec::new();
-    let given: Vec<(Option<(String, Origin)>, Node)> = match &node.content {
-        Content::List(items) => items.iter().map(|item| (None, item.clone())).collect(),
-        Content::Map(entries) => entries
+    let given: Vec<(Option<(String, Origin)>, YamlNode)> = match &node.content {
+        YamlValue::List(items) => items.iter().map(|item| (None, item.clone())).collect(),
+        YamlValue::Map(entries) => entries
             .iter()
             .map(|entry| (Some((entry.key.clone(), entry.key_origin)), entry.value.clone()))
             .collect(),
-        Content::Scalar(_) => {
+        YamlValue::Scalar(_) => {
             let message = format!("{what} must be a list, not {}", node.what());
             let problem = problems.with(&node, message).stage(stage);
             problem.help("write `[1, 2, 3]`, or a map from names to values".to_owned());
@@ -159,7 +157,7 @@ fn choices(
     }
     for (name, value) in given {
         let scalar = match &value.content {
-            Content::Scalar(scalar) if !scalar.is_null() => scalar.clone(),
+            YamlValue::Scalar(scalar) if !scalar.is_null() => scalar.clone(),
             _ => {
                 let message = format!("a value of {what} is {}", value.what());
                 let problem = problems.with(&value, message).stage(stage);
@@ -172,7 +170,7 @@ fn choices(
                 problems
                     .at(*origin, format!("`{name}` cannot be part of a stage's name"))
                     .stage(stage)
-                    .help(format!("use {}", names::RULE));
+                    .help(format!("use {}", RULE));
                 continue;
             }
             Some((name, _)) => name.clone(),
@@ -199,7 +197,7 @@ fn choices(
     choices
 }
 
-/// As [`value_label`] makes them.
+/// Whether a name could be a label that [`value_label`] makes.
 fn is_label(name: &str) -> bool {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._+-".contains(character);
     !name.is_empty() && name.len() <= 100 && name.chars().all(fits)

@@ -1,28 +1,44 @@
-//! What is laid over the file: a profile, then `--set`. Later ones win.
+//! Applies overrides to the document: a profile, then a combination of a sweep, then each `--set`.
+//! Later ones win.
 
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
 
-use super::Overrides;
 use super::document::{Document, Draft, Profile, entry};
 use super::marks::{Mark, Origin};
-use super::node::{Entry, Node};
+use super::model::Overrides;
+use super::positions;
 use super::problem::Problems;
-use super::sweeps::Assignment;
+use super::yaml::{YamlEntry, YamlNode};
 use crate::text::variants::{MARK, matches};
 
-/// What is laid over one variant, `train@seed=1.epochs`, and has to wait until there are variants.
+/// An override: a key as `--set` takes it, and a value.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    pub key: String,
+    pub(super) origin: Origin,
+    pub(super) value: YamlNode,
+}
+
+impl Assignment {
+    pub fn value(&self) -> Value {
+        self.value.to_json()
+    }
+}
+
+/// An override of single variants, such as `train@seed=1.epochs`. It is applied once the variants
+/// exist.
 pub(super) struct ForVariant {
     key: String,
     origin: Origin,
-    value: Node,
-    /// By the chosen profile, or by `--set`; otherwise the names are checked only.
+    value: YamlNode,
+    /// False for a profile that was not chosen: then the key is checked only.
     applies: bool,
 }
 
-/// Applies the chosen profile, a combination of a sweep, and every `--set`. The names in the other profiles are checked as
-/// well, since a typo should not wait for the day the profile is needed. What is for a single
-/// variant is returned, for [`apply_to_variants`].
+/// Applies the chosen profile, a combination of a sweep, and every `--set`. Also checks the keys of
+/// the other profiles, so that a typo shows before the profile is needed. Returns the overrides of
+/// single variants, for [`apply_to_variants`].
 pub(super) fn apply(
     document: &mut Document,
     combination: &[Assignment],
@@ -39,43 +55,34 @@ pub(super) fn apply(
         let message = format!("there is no profile `{chosen}`");
         problems.at(Origin::Profile, message).nearest_or_all(chosen, &known);
     }
+    let mut add = |key: String, origin, value, applies, problems: &mut Problems| {
+        if key.contains(MARK) {
+            for_variants.push(ForVariant { key, origin, value, applies });
+        } else if let Some(target) = find_target(document, &key, origin, registry, problems)
+            && applies
+        {
+            set_target(document, target, origin, value);
+        }
+    };
     for Profile { name, overrides: entries } in profiles {
         let chosen = overrides.profile.as_deref() == Some(name.as_str());
-        for Entry { key, key_origin, value } in entries {
-            if key.contains(MARK) {
-                for_variants.push(ForVariant { key, origin: key_origin, value, applies: chosen });
-                continue;
-            }
-            let Some(target) = find(document, &key, key_origin, registry, problems) else {
-                continue;
-            };
-            if chosen {
-                put(document, target, key_origin, value);
-            }
+        for YamlEntry { key, key_origin, value } in entries {
+            add(key, key_origin, value, chosen, problems);
         }
     }
     for Assignment { key, origin, value } in combination {
-        let (key, origin, value) = (key.clone(), *origin, value.clone());
-        if key.contains(MARK) {
-            for_variants.push(ForVariant { key, origin, value, applies: true });
-        } else if let Some(target) = find(document, &key, origin, registry, problems) {
-            put(document, target, origin, value);
-        }
+        add(key.clone(), *origin, value.clone(), true, problems);
     }
     for (index, (key, value)) in overrides.set.iter().enumerate() {
         let origin = Origin::Set(index);
         let value = typed(key, value, origin, Some(problems));
-        if key.contains(MARK) {
-            for_variants.push(ForVariant { key: key.clone(), origin, value, applies: true });
-        } else if let Some(target) = find(document, key, origin, registry, problems) {
-            put(document, target, origin, value);
-        }
+        add(key.clone(), origin, value, true, problems);
     }
     for_variants
 }
 
-/// Whether a key names something. That for a single variant can only be checked when there are
-/// variants.
+/// Reports a key that names nothing, and returns `None`. Keys of single variants pass: they can
+/// only be checked once the variants exist.
 pub(super) fn check(
     document: &Document,
     key: &str,
@@ -86,24 +93,25 @@ pub(super) fn check(
     if key.contains(MARK) {
         return Some(());
     }
-    find(document, key, origin, registry, problems).map(drop)
+    find_target(document, key, origin, registry, problems).map(drop)
 }
 
-/// A value from the command line. That of an input is a text unless it is in brackets.
+/// Parses a value from the command line. The value of an input is a text unless it is in brackets.
+/// Without `problems`, invalid YAML in brackets becomes a text.
 pub(super) fn typed(
     key: &str,
     value: &str,
     origin: Origin,
     problems: Option<&mut Problems>,
-) -> Node {
+) -> YamlNode {
     let for_input = matches!(split(key)[..], [_, "inputs", _]);
     if for_input && !value.trim_start().starts_with(['{', '[']) {
-        return Node::scalar(Value::String(value.to_owned()), origin);
+        return YamlNode::scalar(Value::String(value.to_owned()), origin);
     }
     parse(value, origin, problems)
 }
 
-/// Applies what is for single variants, after everything that is for all of a stage.
+/// Applies the overrides of single variants, after those of whole stages.
 pub(super) fn apply_to_variants(
     document: &mut Document,
     for_variants: Vec<ForVariant>,
@@ -117,13 +125,13 @@ pub(super) fn apply_to_variants(
         let mut keys: Vec<String> =
             meant.map(|name| [&[name.as_str()], &parts[1..]].concat().join(".")).collect();
         if keys.is_empty() {
-            // For the message.
+            // `find_target` reports that there is no such variant.
             keys.push(key.clone());
         }
         for key in keys {
-            let target = find(document, &key, origin, registry, problems);
+            let target = find_target(document, &key, origin, registry, problems);
             if let Some(target) = target.filter(|_| applies) {
-                put(document, target, origin, value.clone());
+                set_target(document, target, origin, value.clone());
             }
         }
     }
@@ -143,14 +151,14 @@ pub(super) fn split(key: &str) -> Vec<&str> {
     }
 }
 
-/// What a key of a profile or of `--set` means.
+/// What an override key names. `stage` is an index into [`Document::stages`].
 enum Target {
     Variable { name: String },
     Param { stage: usize, name: String },
     Input { stage: usize, name: String },
 }
 
-fn find(
+fn find_target(
     document: &Document,
     key: &str,
     origin: Origin,
@@ -212,7 +220,7 @@ fn find(
     }
 }
 
-/// `None` where the built-in is unknown, which is reported elsewhere.
+/// The parameters that can be overridden. `None` if the built-in is unknown, which `stage` reports.
 fn known_params<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option<Vec<&'a str>> {
     if draft.run.is_some() {
         return Some(draft.params.iter().map(|param| param.key.as_str()).collect());
@@ -220,6 +228,7 @@ fn known_params<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option
     Some(draft.builtin(registry)?.params().iter().map(|spec| spec.name).collect())
 }
 
+/// As [`known_params`], for inputs.
 fn known_inputs<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option<Vec<&'a str>> {
     if draft.run.is_some() {
         return Some(draft.inputs.iter().map(|input| input.key.as_str()).collect());
@@ -227,7 +236,7 @@ fn known_inputs<'a>(draft: &'a Draft, registry: &[&dyn stages::Stage]) -> Option
     Some(draft.builtin(registry)?.inputs().iter().map(|spec| spec.name).collect())
 }
 
-fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node) {
+fn set_target(document: &mut Document, target: Target, key_origin: Origin, value: YamlNode) {
     let (entries, key) = match target {
         Target::Variable { name } => (&mut document.vars, name),
         Target::Param { stage, name } => (&mut document.stages[stage].params, name),
@@ -238,15 +247,15 @@ fn put(document: &mut Document, target: Target, key_origin: Origin, value: Node)
             entry.key_origin = key_origin;
             entry.value = value;
         }
-        None => entries.push(Entry { key, key_origin, value }),
+        None => entries.push(YamlEntry { key, key_origin, value }),
     }
 }
 
-/// The value of a `--set`: a YAML scalar, `[list]` or `{map}`. Whatever else YAML might see in it
-/// (a comment, a map from `a: b`, nothing) is a plain text, as it was typed.
-fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
+/// Parses a YAML scalar, `[list]` or `{map}`. Anything else that YAML would see (a comment, a map
+/// in `a: b`, null in an empty text) stays the text that was typed.
+fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> YamlNode {
     let trimmed = text.trim();
-    let plain = Node::scalar(Value::String(text.to_owned()), origin);
+    let plain = YamlNode::scalar(Value::String(text.to_owned()), origin);
     let bracketed = trimmed.starts_with(['[', '{']);
     let quoted = trimmed.starts_with(['"', '\'']);
     let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
@@ -265,10 +274,10 @@ fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> Node {
         Yaml::Sequence(_) | Yaml::Mapping(_) if !bracketed => plain,
         Yaml::Tagged(_) => plain,
         _ => match problems {
-            Some(problems) => Node::build(yaml, Mark::leaf(origin), problems),
+            Some(problems) => positions::join(yaml, Mark::leaf(origin), problems),
             None => {
                 let overrides = Overrides::default();
-                Node::build(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
+                positions::join(yaml, Mark::leaf(origin), &mut Problems::new("", &overrides, &[]))
             }
         },
     }

@@ -1,18 +1,19 @@
-//! What is wrong with a pipeline, and how a person and a program are told: every problem of the
-//! file at once, in the order of its lines, each with the place it points at and what to do.
+//! The problems of a pipeline file, as messages for people and as data for programs: all at once,
+//! in the order of their lines, each with its location and what to do about it.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Overrides;
-use super::marks::{Origin, Span};
-use super::node::Node;
-use crate::text::text::{columns, printable};
-use crate::text::variants::family;
 use serde::Serialize;
 
-/// Why there is no pipeline to run.
+use super::marks::{Origin, Span};
+use super::model::Overrides;
+use super::yaml::YamlNode;
+use crate::text::terminal::{columns, printable};
+use crate::text::variants::family;
+
+/// Why a pipeline could not be loaded.
 #[derive(Debug, thiserror::Error, Serialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum PipelineError {
@@ -22,10 +23,10 @@ pub enum PipelineError {
         #[serde(serialize_with = "io_error_as_text")]
         source: io::Error,
     },
-    #[error("{}", Report { file, problems })]
+    #[error("{}", Rendered { file, problems })]
     Invalid {
         file: PathBuf,
-        /// Never empty; sorted by line, what came from the command line first.
+        /// Never empty. Sorted by line, those of the command line first.
         problems: Vec<Problem>,
     },
 }
@@ -40,7 +41,7 @@ pub struct Problem {
     pub stage: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// More facts: where a variable got its value, where the other claim stands.
+    /// Related facts: where a variable got its value, where a conflicting entry is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What to do about it.
@@ -48,14 +49,14 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// What a problem points at.
+/// Where a problem is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Location {
     /// Line and column count from 1; column and width are in characters. A width of 0 means that
-    /// the extent is not known.
+    /// the extent is unknown. `text` is the line.
     File { line: usize, column: usize, width: usize, text: String },
-    /// As it was typed: `--set finetune.epochs=x`.
+    /// An argument as typed: `--set finetune.epochs=x`.
     Argument { argument: String },
 }
 
@@ -80,7 +81,7 @@ impl Problem {
         self
     }
 
-    /// Shows where it is, but not what stands there: a secret.
+    /// Hides the text of the line, which may hold a secret.
     pub(super) fn hide_text(&mut self) -> &mut Problem {
         if let Location::File { text, .. } = &mut self.location {
             text.clear();
@@ -88,7 +89,7 @@ impl Problem {
         self
     }
 
-    /// "did you mean …", where there is something near.
+    /// Offers "did you mean …" if a known name is near.
     pub(super) fn nearest<'a>(
         &mut self,
         name: &str,
@@ -100,7 +101,7 @@ impl Problem {
         self
     }
 
-    /// As [`Problem::nearest`]; if nothing is near, lists what there is.
+    /// As [`Problem::nearest`]; lists all known names if none is near.
     pub(super) fn nearest_or_all(&mut self, name: &str, known: &[&str]) -> &mut Problem {
         self.nearest(name, known.iter().copied());
         if self.help.is_none() && !known.is_empty() && known.len() <= 20 {
@@ -111,11 +112,11 @@ impl Problem {
     }
 }
 
-/// Collects problems, and knows what their locations look like.
+/// Collects problems, and turns the origin of a value into a location.
 pub(super) struct Problems<'a> {
     lines: Vec<&'a str>,
     overrides: &'a Overrides,
-    /// As they were typed after `pipe sweep`.
+    /// The axes as typed after `pipe sweep`.
     axes: &'a [String],
     found: Vec<Problem>,
 }
@@ -127,7 +128,7 @@ impl<'a> Problems<'a> {
         Problems { lines, overrides, axes, found: Vec::new() }
     }
 
-    /// Adds a problem with what stands at `origin`; the caller adds what else is known.
+    /// Adds a problem with the value or key at `origin`. The caller adds the stage, notes and help.
     pub(super) fn at(&mut self, origin: Origin, message: String) -> &mut Problem {
         let location = self.location(origin);
         let (notes, help) = (Vec::new(), None);
@@ -136,13 +137,13 @@ impl<'a> Problems<'a> {
         &mut self.found[last]
     }
 
-    /// As [`Problems::at`], about a value; notes which variables went into it.
-    pub(super) fn with(&mut self, node: &Node, message: String) -> &mut Problem {
+    /// Adds a problem with a value, with a note for each variable that went into it.
+    pub(super) fn with(&mut self, node: &YamlNode, message: String) -> &mut Problem {
         let notes: Vec<String> = node
             .via
             .iter()
             .map(|via| {
-                format!("`${{{}}}` is {}, {}", via.variable, via.value, self.place(via.origin))
+                format!("`${{{}}}` is {}, {}", via.variable, via.value, self.describe(via.origin))
             })
             .collect();
         let problem = self.at(node.origin, message);
@@ -150,8 +151,8 @@ impl<'a> Problems<'a> {
         problem
     }
 
-    /// "at line 4", "from `--set model=x`".
-    pub(super) fn place(&self, origin: Origin) -> String {
+    /// The place of `origin` in words: "at line 4", "from `--set model=x`".
+    pub(super) fn describe(&self, origin: Origin) -> String {
         match self.location(origin) {
             Location::File { line, .. } => format!("at line {line}"),
             Location::Argument { argument } => format!("from `{argument}`"),
@@ -162,7 +163,7 @@ impl<'a> Problems<'a> {
         self.found.is_empty()
     }
 
-    /// How many there are so far.
+    /// The number of problems so far.
     pub(super) fn len(&self) -> usize {
         self.found.len()
     }
@@ -172,14 +173,14 @@ impl<'a> Problems<'a> {
             Location::File { line, column, .. } => (*line, *column),
             Location::Argument { .. } => (0, 0),
         });
-        // What is wrong with every variant of a stage is said once.
-        let mut said = std::collections::BTreeSet::new();
+        // A problem that all variants of a stage share is reported once.
+        let mut seen = std::collections::BTreeSet::new();
         self.found.retain(|problem| {
             let message = match &problem.stage {
                 Some(stage) => problem.message.replace(stage.as_str(), family(stage)),
                 None => problem.message.clone(),
             };
-            said.insert((format!("{:?}", problem.location), message))
+            seen.insert((format!("{:?}", problem.location), message))
         });
         PipelineError::Invalid { file: file.to_owned(), problems: self.found }
     }
@@ -208,13 +209,13 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// All problems of a file as rustc would show them, without colours.
-struct Report<'a> {
+/// The problems of a file, formatted as rustc formats errors, without colours.
+struct Rendered<'a> {
     file: &'a Path,
     problems: &'a [Problem],
 }
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Rendered<'_> {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
             if index > 0 {

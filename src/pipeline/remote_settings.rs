@@ -1,6 +1,6 @@
-//! Which remotes there are: what the project declares under `remotes:` and what the user's own
-//! `~/.config/pipe/config.yaml` adds or replaces, key by key. Secrets stand in the latter or in the
-//! environment, never in the project.
+//! The settings of remotes: those that the project declares under `remotes:`, and those of the
+//! user's `~/.config/pipe/config.yaml`, which add to them or replace them key by key. Secrets are
+//! in the user's file or in the environment, never in the project.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,10 +8,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The variable with the secret that signs records, where no file says it.
+/// The environment variable with the secret that signs records, if no file has it.
 pub const SECRET_VARIABLE: &str = "PIPE_REMOTE_SECRET";
 
-/// One remote as it was written; what is not said is `None`.
+/// The settings of one remote; an absent key is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Declared {
     pub place: Option<RemotePlace>,
@@ -26,10 +26,10 @@ pub struct Declared {
     pub secret: Option<Secret>,
 }
 
-/// What a file declares.
+/// The remotes that a file declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The one that runs use, unless they say otherwise.
+    /// The remote that a run uses by default.
     pub default: Option<String>,
     pub remotes: BTreeMap<String, Declared>,
 }
@@ -40,7 +40,7 @@ pub enum RemotePlace {
     Folder(PathBuf),
     S3 {
         bucket: String,
-        /// Without slashes around it; may be empty.
+        /// Without leading and trailing slashes; may be empty.
         prefix: String,
     },
     Http {
@@ -48,7 +48,7 @@ pub enum RemotePlace {
     },
 }
 
-/// Which way results may go.
+/// The directions in which results may travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// From the remote to here.
@@ -58,7 +58,7 @@ pub enum Trust {
     Both,
 }
 
-/// A text that no message shows.
+/// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -80,11 +80,11 @@ impl fmt::Display for RemotePlace {
 }
 
 impl RemotePlace {
-    /// Reads a `url:`. A folder is a path, from `root` on if it is relative, or `file:…`.
+    /// Parses a `url:`. A folder is a path, relative to `root`, or `file:…`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, to follow "it".
+    /// What is wrong, as the predicate of a sentence about the URL: "is empty".
     pub fn parse(url: &str, root: Option<&Path>) -> Result<RemotePlace, &'static str> {
         if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -123,7 +123,7 @@ impl RemotePlace {
         }
     }
 
-    /// Whether it has a user's name or a password in it.
+    /// Whether a URL contains a user name or a password.
     pub fn has_password(url: &str) -> bool {
         let authority = url.split_once("://").map_or("", |(_, rest)| rest);
         authority.split('/').next().is_some_and(|authority| authority.contains('@'))
@@ -159,7 +159,8 @@ impl Trust {
     }
 }
 
-/// The user's own file: below `XDG_CONFIG_HOME`, or `~/.config`. `None` without a home.
+/// The user's configuration file, below `XDG_CONFIG_HOME` or `~/.config`. `None` if neither that
+/// variable nor `HOME` is set.
 pub fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
@@ -167,7 +168,7 @@ pub fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBu
 }
 
 impl Config {
-    /// This with another laid over it, key by key.
+    /// These settings, with those of `above` replacing them key by key.
     pub fn with(mut self, above: Config) -> Config {
         for (name, above) in above.remotes {
             let below = self.remotes.remove(&name).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `remotes:` in the pipeline, and the same with secrets in the user's own
-//! `~/.config/pipe/config.yaml`, which is read and checked as a pipeline is.
+//! Reads `remotes:` in the pipeline, and in the user's `~/.config/pipe/config.yaml`, which may also
+//! hold secrets. Mistakes in either are reported in the same way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,32 +8,37 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
 
-use super::document::check_name;
 use super::marks::{self, Mark, Origin, Span};
-use super::node::{Content, Entry, Node};
-use super::problem::Problems;
-use super::{Overrides, PipelineError};
-use crate::pipeline::remote_settings::{
+use super::model::Overrides;
+use super::names::check_name;
+use super::positions;
+use super::problem::{PipelineError, Problems};
+use super::remote_settings::{
     Config, Declared, RemotePlace, SECRET_VARIABLE, Secret, Trust, config_file,
 };
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
 /// The keys of a remote in the project.
 pub const REMOTE_KEYS: [&str; 5] = ["url", "endpoint", "region", "trust", "timeout"];
-/// Those that only the user's own file may have besides.
+/// Further keys of a remote, which only the user's file may have.
 const SECRET_KEYS: [&str; 4] = ["access_key_id", "secret_access_key", "session_token", "secret"];
-/// Of the user's own file.
+/// The keys at the top of the user's file.
 const CONFIG_KEYS: [&str; 2] = ["remote", "remotes"];
 
-/// What the project declares. `root` is where relative folders start.
-pub(super) fn of_project(
-    node: &Node,
+/// Reads the remotes of the project. Relative folders start at `root`.
+pub(super) fn project_remotes(
+    node: &YamlNode,
     root: &Path,
     problems: &mut Problems,
 ) -> BTreeMap<String, Declared> {
     remotes(node, Some(root), problems)
 }
 
-/// Reads the user's own file; without one nothing is declared.
+/// Reads the user's file, if there is one.
+///
+/// # Errors
+///
+/// [`PipelineError`] if the file cannot be read, or with every problem in it.
 pub fn load_config() -> Result<Config, PipelineError> {
     match config_file(|name| std::env::var_os(name)) {
         Some(file) if file.is_file() => read_config(&file),
@@ -45,7 +50,7 @@ fn read_config(file: &Path) -> Result<Config, PipelineError> {
     let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let overrides = Overrides::default();
-    // Its lines may hold secrets, so that no message shows them.
+    // The lines may hold secrets: without the text, no message shows them.
     let mut problems = Problems::new("", &overrides, &[]);
     let mut config = Config::default();
     let (mark, duplicates) = marks::read(&text);
@@ -56,7 +61,7 @@ fn read_config(file: &Path) -> Result<Config, PipelineError> {
     let start = Origin::File(Span { line: 1, column: 1, width: 0 });
     match serde_yaml::from_str::<Yaml>(&text) {
         Ok(yaml) => {
-            let root = Node::build(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
+            let root = positions::join(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
             config_of(&root, &mut config, &mut problems);
         }
         Err(_) if !duplicates.is_empty() => {}
@@ -70,14 +75,14 @@ fn read_config(file: &Path) -> Result<Config, PipelineError> {
     if problems.is_empty() { Ok(config) } else { Err(problems.into_error(file)) }
 }
 
-fn config_of(root: &Node, config: &mut Config, problems: &mut Problems) {
-    let Content::Map(entries) = &root.content else {
+fn config_of(root: &YamlNode, config: &mut Config, problems: &mut Problems) {
+    let YamlValue::Map(entries) = &root.content else {
         if !root.is_null() {
             problems.at(root.origin, format!("the file must be a map, not {}", root.what()));
         }
         return;
     };
-    for Entry { key, key_origin, value } in entries {
+    for YamlEntry { key, key_origin, value } in entries {
         match key.as_str() {
             "remotes" => config.remotes = remotes(value, None, problems),
             "remote" => match value.as_text() {
@@ -95,14 +100,14 @@ fn config_of(root: &Node, config: &mut Config, problems: &mut Problems) {
     }
 }
 
-/// Of the project if there is a `root`, else of the user's own file.
+/// Reads a map of remotes: of the project if there is a `root`, else of the user's file.
 fn remotes(
-    node: &Node,
+    node: &YamlNode,
     root: Option<&Path>,
     problems: &mut Problems,
 ) -> BTreeMap<String, Declared> {
     let mut declared = BTreeMap::new();
-    let Content::Map(entries) = &node.content else {
+    let YamlValue::Map(entries) = &node.content else {
         if !node.is_null() {
             let message = format!("`remotes` must be a map, not {}", node.what());
             problems
@@ -111,18 +116,18 @@ fn remotes(
         }
         return declared;
     };
-    for Entry { key: name, key_origin, value } in entries {
+    for YamlEntry { key: name, key_origin, value } in entries {
         check_name("remote", name, *key_origin, problems);
         let remote = match &value.content {
-            Content::Scalar(Value::String(_)) => {
+            YamlValue::Scalar(Value::String(_)) => {
                 Declared { place: place(value, name, root, problems), ..Declared::default() }
             }
-            Content::Map(entries) => {
+            YamlValue::Map(entries) => {
                 let (mut remote, before) = (Declared::default(), problems.len());
                 for entry in entries {
                     read_entry(&mut remote, name, entry, root, problems);
                 }
-                // Another mistake may well be why there is none.
+                // Report a missing `url` only if no other mistake explains it.
                 if remote.place.is_none() && root.is_some() && problems.len() == before {
                     let message = format!("remote `{name}` has no `url`");
                     let help = "a folder, `s3://bucket/prefix` or `https://…`".to_owned();
@@ -142,17 +147,18 @@ fn remotes(
     declared
 }
 
+/// Reads one key of a remote.
 fn read_entry(
     remote: &mut Declared,
     name: &str,
-    entry: &Entry,
+    entry: &YamlEntry,
     root: Option<&Path>,
     problems: &mut Problems,
 ) {
-    let Entry { key, key_origin, value } = entry;
+    let YamlEntry { key, key_origin, value } = entry;
     let is_secret = SECRET_KEYS.contains(&key.as_str());
     if is_secret && root.is_some() {
-        let message = format!("`{key}` of remote `{name}` must not stand in the project");
+        let message = format!("`{key}` of remote `{name}` must not be in the project");
         let variable = match key.as_str() {
             "access_key_id" => "AWS_ACCESS_KEY_ID",
             "secret_access_key" => "AWS_SECRET_ACCESS_KEY",
@@ -182,8 +188,8 @@ fn read_entry(
         "url" => remote.place = place(value, name, root, problems),
         "endpoint" if RemotePlace::has_password(text) => refuse_password(value, name, problems),
         "endpoint" if !text.starts_with("http://") && !text.starts_with("https://") => {
-            let message = format!("`endpoint` of remote `{name}` is no address");
-            problems.with(value, message).help("it begins with `https://`".to_owned());
+            let message = format!("`endpoint` of remote `{name}` is not an address");
+            problems.with(value, message).help("begin it with `https://`".to_owned());
         }
         "endpoint" => remote.endpoint = owned,
         "region" => remote.region = owned,
@@ -211,7 +217,7 @@ fn read_entry(
 }
 
 fn place(
-    value: &Node,
+    value: &YamlNode,
     name: &str,
     root: Option<&Path>,
     problems: &mut Problems,
@@ -230,10 +236,10 @@ fn place(
     }
 }
 
-fn refuse_password(value: &Node, name: &str, problems: &mut Problems) {
-    let message = format!("the address of remote `{name}` has a user's name in it");
+fn refuse_password(value: &YamlNode, name: &str, problems: &mut Problems) {
+    let message = format!("the address of remote `{name}` has a user name in it");
     problems
         .at(value.origin, message)
         .hide_text()
-        .help("keys for S3 stand in `~/.config/pipe/config.yaml` or in AWS_… variables".to_owned());
+        .help("put keys for S3 into `~/.config/pipe/config.yaml` or AWS_… variables".to_owned());
 }

@@ -1,25 +1,19 @@
-//! Where a stage runs and what it asks of a cluster's scheduler: `executor` and, beside the counted
-//! things, the keys of `resources` that Slurm understands. None of it enters a key.
+//! Which executor starts a stage, and what the stage asks of a cluster's scheduler. None of it
+//! enters a key.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::handling::{duration, shown, truth, whole};
-use super::node::{Content, Entry, Node};
-use super::problem::Problems;
-
-/// Who starts a stage's process.
+/// What starts the process of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExecutorName {
-    /// The engine itself, on its own machine.
+    /// The engine, on its own machine.
     Local,
     /// Slurm: `Srun` inside an allocation, else `Sbatch`.
     Slurm,
-    /// A step of the allocation that the engine is in.
+    /// A step of the allocation that the engine runs in.
     Srun,
-    /// A batch job of its own.
+    /// A batch job for each stage.
     Sbatch,
 }
 
@@ -36,7 +30,7 @@ impl ExecutorName {
         }
     }
 
-    /// The one of that name.
+    /// The executor named `name`.
     pub fn find(name: &str) -> Option<ExecutorName> {
         ExecutorName::ALL.into_iter().find(|executor| executor.name() == name)
     }
@@ -48,20 +42,20 @@ impl fmt::Display for ExecutorName {
     }
 }
 
-/// How the files of a stage get to its node and back.
+/// How the files of a stage reach its node and return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transfer {
-    /// Both see the store, at the same path.
+    /// The node sees the store at the same path.
     #[default]
     Shared,
-    /// By way of the run's remote.
+    /// Through the remote of the run.
     Remote,
 }
 
-/// What is asked of the scheduler. What is not said is left to its defaults.
+/// A request to the scheduler. `None` leaves a setting to the scheduler.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `--gres=gpu:N`; the counted `gpu` of a stage that goes there.
+    /// `--gres=gpu:N`, from the resource `gpu` of the stage.
     pub gpus: Option<u32>,
     /// `--cpus-per-task`
     pub cpus: Option<u32>,
@@ -71,19 +65,19 @@ pub struct Request {
     pub time: Option<Duration>,
     pub partition: Option<String>,
     pub account: Option<String>,
-    /// Whether it is queued again when it is preempted, its node fails or its time is up.
+    /// Whether the job is queued again after preemption, a failed node or its time limit.
     pub requeue: Option<bool>,
-    /// How many of an array run at once: `--array=0-N%k`.
+    /// How many tasks of an array run at once: `--array=0-N%k`.
     pub array_limit: Option<u32>,
-    /// How long a file that must be there may take to be seen.
+    /// How long to wait until a shared file system shows a file that was written on a node.
     pub late_files: Option<Duration>,
-    /// How the files of a stage get to its node and back.
+    /// How the files of a stage reach its node and return.
     pub transfer: Option<Transfer>,
-    /// Handed on as they are.
+    /// Further options, passed on unchanged.
     pub options: Vec<String>,
 }
 
-/// The keys of `resources` that count nothing.
+/// The keys of `resources` that are requests to the scheduler, not counts.
 pub const REQUEST_KEYS: [&str; 10] = [
     "cpus",
     "memory",
@@ -97,29 +91,9 @@ pub const REQUEST_KEYS: [&str; 10] = [
     "options",
 ];
 
-/// More than this many cores of one machine nobody has.
-const MOST_CPUS: u64 = 65_536;
-const MOST_AT_ONCE: u64 = 1_000_000;
-
-/// Options of `sbatch` that would break what the engine relies on.
-const OURS: [&str; 12] = [
-    "--array",
-    "--output",
-    "--error",
-    "--job-name",
-    "--parsable",
-    "--wrap",
-    "--nodes",
-    "--ntasks",
-    "--signal",
-    "--dependency",
-    "--wait",
-    "--chdir",
-];
-
 impl Request {
-    /// What this leaves open is taken from `defaults`. The options of both are handed on, those of
-    /// this last, so that they win.
+    /// This request, with unset fields taken from `defaults`. The options of both are passed on,
+    /// those of this request last, so that they win.
     pub(super) fn or(self, defaults: &Request) -> Request {
         let options = defaults.options.iter().cloned().chain(self.options).collect();
         Request {
@@ -136,158 +110,4 @@ impl Request {
             options,
         }
     }
-
-    /// Reads one of [`REQUEST_KEYS`]. `what` and `stage` are for messages.
-    pub(super) fn read(
-        &mut self,
-        entry: &Entry,
-        what: &str,
-        stage: Option<&str>,
-        problems: &mut Problems,
-    ) {
-        let Entry { key, value, .. } = entry;
-        let (found, expected) = match key.as_str() {
-            "cpus" => (
-                whole(value, 1, MOST_CPUS).map(|cpus| self.cpus = Some(cpus)),
-                format!("a whole number from 1 to {MOST_CPUS}"),
-            ),
-            "memory" => (
-                memory(value).map(|memory| self.memory = Some(memory)),
-                "a size such as `8G` or `500M`, of one node".to_owned(),
-            ),
-            "time" => (
-                duration(value).map(|time| self.time = Some(time)),
-                "a duration such as `30m` or `2h 15m`".to_owned(),
-            ),
-            "late_files" => (
-                duration(value).map(|time| self.late_files = Some(time)),
-                "a duration such as `60s`".to_owned(),
-            ),
-            "transfer" => (
-                word(value)
-                    .and_then(|word| match word.as_str() {
-                        "shared" => Some(Transfer::Shared),
-                        "remote" => Some(Transfer::Remote),
-                        _ => None,
-                    })
-                    .map(|transfer| self.transfer = Some(transfer)),
-                "`shared` (a file system that the nodes share) or `remote`".to_owned(),
-            ),
-            "partition" => (
-                word(value).map(|name| self.partition = Some(name)),
-                "a partition's name".to_owned(),
-            ),
-            "account" => {
-                (word(value).map(|name| self.account = Some(name)), "an account's name".to_owned())
-            }
-            "requeue" => (
-                truth(value).map(|requeue| self.requeue = Some(requeue)),
-                "`true` or `false`".to_owned(),
-            ),
-            "array_limit" => (
-                whole(value, 1, MOST_AT_ONCE).map(|limit| self.array_limit = Some(limit)),
-                format!("a whole number from 1 to {MOST_AT_ONCE}"),
-            ),
-            _ => (
-                options(value).map(|options| self.options = options),
-                "a list of options such as `[--qos=high, --constraint=a100]`".to_owned(),
-            ),
-        };
-        if found.is_none() {
-            let message = format!("`{key}` in {what} is {}, expected {expected}", shown(value));
-            problems.with(value, message).stage = stage.map(str::to_owned);
-        }
-        let own = self.options.iter().find(|option| is_ours(option));
-        if let Some(option) = own.filter(|_| key == "options") {
-            let message = format!("`{option}` in {what} is for the engine to say");
-            problems.at(value.origin, message).stage = stage.map(str::to_owned);
-        }
-    }
-}
-
-fn is_ours(option: &str) -> bool {
-    let name = option.split(['=', ' ']).next().unwrap_or_default();
-    OURS.contains(&name) || ["-a", "-o", "-e", "-J", "-N", "-n", "-d", "-W", "-D"].contains(&name)
-}
-
-/// The executor that a node names; what is wrong is reported.
-pub(super) fn executor(
-    node: &Node,
-    what: &str,
-    stage: Option<&str>,
-    problems: &mut Problems,
-) -> Option<ExecutorName> {
-    let found = node.as_text().and_then(ExecutorName::find);
-    if found.is_none() {
-        let message = format!("{what} is {}, expected an executor", shown(node));
-        let names = ExecutorName::ALL.map(ExecutorName::name);
-        let problem = problems.with(node, message);
-        problem.stage = stage.map(str::to_owned);
-        problem.nearest_or_all(node.as_text().unwrap_or_default(), &names);
-    }
-    found
-}
-
-/// The section `slurm` at the top of the file.
-pub(super) fn defaults(node: &Node, problems: &mut Problems) -> Request {
-    let mut request = Request::default();
-    let Content::Map(entries) = &node.content else {
-        if !node.is_null() {
-            let message = format!("`slurm` must be a map, not {}", node.what());
-            problems.at(node.origin, message).help("write `slurm: {partition: gpu}`".to_owned());
-        }
-        return request;
-    };
-    for entry in entries {
-        if entry.key == "gpu" {
-            match whole(&entry.value, 0, 4096) {
-                Some(count) => request.gpus = Some(count),
-                None => {
-                    let found = shown(&entry.value);
-                    let message = format!("`gpu` in `slurm` is {found}, expected a whole number");
-                    problems.with(&entry.value, message);
-                }
-            }
-        } else if REQUEST_KEYS.contains(&entry.key.as_str()) {
-            request.read(entry, "`slurm`", None, problems);
-        } else {
-            let message = format!("unknown key `{}` in `slurm`", entry.key);
-            let known: Vec<&str> = REQUEST_KEYS.into_iter().chain(["gpu"]).collect();
-            problems.at(entry.key_origin, message).nearest_or_all(&entry.key, &known);
-        }
-    }
-    request
-}
-
-/// `8G`, `8GB` and `8GiB` are all what Slurm calls `8G`; a plain number is in megabytes there, and
-/// not what people mean.
-fn memory(node: &Node) -> Option<String> {
-    let text = node.as_text()?.trim();
-    let digits = text.find(|char: char| !char.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_uppercase();
-    let letter = unit.strip_suffix("IB").or_else(|| unit.strip_suffix('B')).unwrap_or(&unit);
-    let known = ["K", "M", "G", "T"].contains(&letter);
-    (known && number.parse::<u64>().is_ok_and(|number| number > 0))
-        .then(|| format!("{number}{letter}"))
-}
-
-fn word(node: &Node) -> Option<String> {
-    let text = match &node.content {
-        Content::Scalar(Value::Number(number)) => number.to_string(),
-        _ => node.as_text()?.to_owned(),
-    };
-    let plain = |char: char| char.is_ascii_alphanumeric() || "_-.,:@+".contains(char);
-    (!text.is_empty() && !text.starts_with('-') && text.chars().all(plain)).then_some(text)
-}
-
-fn options(node: &Node) -> Option<Vec<String>> {
-    let Content::List(items) = &node.content else { return None };
-    let option = |item: &Node| item.as_text().filter(|text| is_option(text)).map(str::to_owned);
-    items.iter().map(option).collect()
-}
-
-/// One argument. A newline would end a line of what the scheduler is told.
-fn is_option(text: &str) -> bool {
-    text.starts_with('-') && text.len() > 1 && !text.contains(char::is_control)
 }

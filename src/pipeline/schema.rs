@@ -1,19 +1,20 @@
-//! `pipeline.yaml` as a JSON Schema (draft 2020-12), from the tables that a pipeline is checked
-//! against, so that editors complete names and mark mistakes.
+//! The JSON Schema (draft 2020-12) of `pipeline.yaml`, so that editors complete names and mark
+//! mistakes. It is made from the tables that a pipeline is checked against.
 //!
-//! Wherever a value stands, a text with a variable (`"${seed}"`) may stand too.
+//! Wherever a value may be, a text with a variable (`"${seed}"`) may be too.
 
 use serde_json::{Map, Value, json};
 use stages::{ParamKind, Stage};
 
-use crate::pipeline::remote_settings::Trust;
-use crate::pipeline::remotes::REMOTE_KEYS;
-use crate::pipeline::{ExecutorName, STAGE_KEYS, TOP_KEYS};
+use super::document::{STAGE_KEYS, TOP_KEYS};
+use super::remote_settings::Trust;
+use super::remotes::REMOTE_KEYS;
+use super::request::ExecutorName;
 
-/// Where the schema says that it is from.
+/// The version of JSON Schema.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schema of a pipeline of these built-ins.
+/// The schema of pipelines that use these built-ins.
 pub fn schema(builtins: &[&dyn Stage]) -> Value {
     let mut definitions = Map::new();
     definitions.insert("stage".to_owned(), stage(builtins));
@@ -46,17 +47,17 @@ fn top_key(key: &str, builtins: &[&dyn Stage]) -> Value {
              `stage.inputs.name`, and its value",
             json!({"type": ["object", "null"], "additionalProperties": {"type": ["object", "null"]}}),
         ),
-        "resources" => described("how many there are of each counted thing: {gpu: 2}", counts()),
+        "resources" => described("how many units of each resource there are: {gpu: 2}", counts()),
         "remotes" => described(
             "other places that hold results, for `push`, `pull` and `run --remote`",
             json!({"type": ["object", "null"], "additionalProperties": remote()}),
         ),
-        "executor" => described("where stages run that do not say so themselves", executor()),
+        "executor" => described("the executor of stages that name none", executor()),
         "slurm" => {
             let mut properties = requested();
             properties.insert("gpu".to_owned(), count());
             described(
-                "what stages ask of Slurm unless they say otherwise",
+                "default requests to Slurm",
                 json!({
                     "type": ["object", "null"],
                     "additionalProperties": false,
@@ -84,7 +85,7 @@ fn top_key(key: &str, builtins: &[&dyn Stage]) -> Value {
     }
 }
 
-/// A stage that is called like a built-in is that built-in, unless it says otherwise.
+/// A stage with the name of a built-in runs that built-in, unless it has `uses` or `run`.
 fn named_stage(builtin: &dyn Stage) -> Value {
     json!({
         "allOf": [
@@ -127,16 +128,16 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             "a shell command; finds $IN_name, $OUT_name, $PARAM_name",
             json!({"type": "string"}),
         ),
-        "inputs" => described("name to source", map(source())),
+        "inputs" => described("from the name of an input to its source", map(source())),
         "params" => described("parameters", json!({"type": ["object", "null"]})),
-        "outputs" => described("of a command: the names of what it writes", texts),
+        "outputs" => described("the outputs that a command writes", texts),
         "publish" => described(
-            "output to path: copied there after the stage",
+            "from an output to the path that it is copied to after the stage",
             map(json!({"type": "string"})),
         ),
-        "env" => described("environment variables that the command depends on", texts),
+        "env" => described("the environment variables that the command depends on", texts),
         "salt" => described(
-            "any text; change it to disown earlier results",
+            "any text; change it to discard earlier results",
             json!({"type": ["string", "number"]}),
         ),
         "foreach" => described(
@@ -148,12 +149,12 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             map(or_variable(json!({"type": ["array", "object"]}))),
         ),
         "frozen" => described(
-            "never runs; its newest result stands",
+            "never runs; its newest result is used",
             or_variable(json!({"type": "boolean"})),
         ),
-        "always" => described("runs each time", or_variable(json!({"type": "boolean"}))),
+        "always" => described("runs every time", or_variable(json!({"type": "boolean"}))),
         "retries" => described(
-            "how often it is started anew after a failure",
+            "how often it is started again after a failure",
             or_variable(json!({"type": "integer", "minimum": 0})),
         ),
         "timeout" => {
@@ -163,7 +164,8 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
             let mut schema = counts();
             schema["properties"] = requested().into();
             described(
-                "what it holds while it runs, {gpu: 1}, and what it asks of Slurm: {memory: 8G}",
+                "the resources it holds while it runs, {gpu: 1}, and its requests to Slurm, \
+                 {memory: 8G}",
                 schema,
             )
         }
@@ -172,7 +174,7 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
     }
 }
 
-/// What a built-in takes: its inputs, parameters and what of it can be published.
+/// The inputs and parameters of a built-in, and the outputs that it can publish.
 fn of_builtin(builtin: &dyn Stage) -> Value {
     let inputs = builtin.inputs().iter();
     let inputs = inputs.map(|input| (input.name.to_owned(), described(input.doc, source())));
@@ -238,7 +240,7 @@ fn of_kind(kind: ParamKind) -> Value {
     }
 }
 
-/// An input's value.
+/// The value of an input.
 fn source() -> Value {
     let one = json!({
         "anyOf": [
@@ -256,7 +258,7 @@ fn source() -> Value {
     });
     json!({
         "description": "a path, `stage:output`, `hub:owner/name[@revision]`, an https address \
-                        with a whole Git commit in it, or a list of these",
+                        with a full Git commit in its path, or a list of these",
         "anyOf": [one, {"type": "array", "items": one}],
     })
 }
@@ -273,7 +275,7 @@ fn executor() -> Value {
     or_variable(json!({"enum": ExecutorName::ALL.map(ExecutorName::name)}))
 }
 
-/// The keys of `resources` that are for a scheduler.
+/// The keys of `resources` that are requests to a scheduler.
 fn requested() -> Map<String, Value> {
     let text = |doc: &str| described(doc, json!({"type": "string"}));
     let whole = || or_variable(json!({"type": "integer", "minimum": 1}));
@@ -287,16 +289,16 @@ fn requested() -> Map<String, Value> {
         (
             "requeue",
             described(
-                "queued again after preemption, a failed node or its time limit",
+                "whether it is queued again after preemption, a failed node or its time limit",
                 or_variable(json!({"type": "boolean"})),
             ),
         ),
-        ("array_limit", described("how many of an array run at once", whole())),
-        ("late_files", text("how long a file may take to be seen on another host: 60s")),
+        ("array_limit", described("how many tasks of an array run at once", whole())),
+        ("late_files", text("how long to wait for a file that another host wrote: 60s")),
         (
             "transfer",
             described(
-                "how files get to a node: a file system that all share, or the run's remote",
+                "how files reach a node: through a shared file system or the remote of the run",
                 json!({"enum": ["shared", "remote"]}),
             ),
         ),
@@ -305,15 +307,20 @@ fn requested() -> Map<String, Value> {
     named.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
-/// A folder, a bucket or a web server; secrets stand elsewhere.
+/// A remote: a folder, a bucket or a web server. The file holds no secrets.
 fn remote() -> Value {
     let url = json!({"type": "string", "description": "a folder, s3://bucket/prefix or https://…"});
     let key = |key: &str| match key {
         "url" => url.clone(),
-        "endpoint" => described("of a store that speaks S3", json!({"type": "string"})),
-        "region" => described("of the bucket", json!({"type": "string"})),
-        "trust" => described("which way results go", or_variable(json!({"enum": Trust::NAMES}))),
-        "timeout" => described("how long nothing may come: 10s", json!({"type": "string"})),
+        "endpoint" => {
+            described("the address of a server that speaks S3", json!({"type": "string"}))
+        }
+        "region" => described("the region of the bucket", json!({"type": "string"})),
+        "trust" => described(
+            "the direction in which results may travel",
+            or_variable(json!({"enum": Trust::NAMES})),
+        ),
+        "timeout" => described("how long to wait for an answer: 10s", json!({"type": "string"})),
         _ => json!(true),
     };
     let full = json!({
@@ -325,7 +332,7 @@ fn remote() -> Value {
     json!({"anyOf": [url, full]})
 }
 
-/// A sweep has axes under any name besides its own keys.
+/// A sweep. Any key that is not listed here is an axis.
 fn sweep() -> Value {
     let assignments = json!({"type": "object"});
     json!({
@@ -334,7 +341,7 @@ fn sweep() -> Value {
             "base": assignments,
             "product": assignments,
             "runs": {"type": "array", "items": assignments},
-            "metric": {"type": "string", "description": "what the table is sorted by: `score.valid_f1`"},
+            "metric": {"type": "string", "description": "the metric that the table is sorted by: `score.valid_f1`"},
             "order": {"enum": ["ascending", "descending"]},
             "over": {"type": ["string", "array"]},
         },

@@ -1,32 +1,20 @@
 //! Inputs that are sets: `[a:x, b:y]`, or all variants of a stage, `finetune@*:model`.
 //!
-//! In [`Stage::inputs`](super::Stage::inputs) each entry of a set is an input of its own, called
-//! `models/seed=1`: so it is hashed, watched, explained and repaired as any other. A stage finds
-//! them as a folder `models` with an entry `seed=1`. No other input has `/` in its name.
+//! In [`Stage::inputs`](super::model::Stage::inputs) each entry of a set is a separate input named
+//! `models/seed=1`, so that it is hashed, watched, explained and repaired like any other. A stage
+//! finds the set as a folder `models` with an entry `seed=1`. Only entries have `/` in their name.
 
 use std::collections::BTreeMap;
 
 use stages::InputSpec;
 
-use super::Input;
-use super::inputs::Reader;
-use super::node::{Content, Node};
+use super::model::{Input, SET_MARK};
 use super::problem::Problems;
+use super::reader::InputReader;
+use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::{is_pattern, label, matches};
 
-/// Between the name of a set and that of its entry.
-const MARK: char = '/';
-
-/// The input that a key of [`Stage::inputs`](super::Stage::inputs) belongs to, and which entry of
-/// a set it is.
-pub fn input_and_entry(key: &str) -> (&str, Option<&str>) {
-    match key.split_once(MARK) {
-        Some((input, entry)) => (input, Some(entry)),
-        None => (key, None),
-    }
-}
-
-/// What an input of the pipeline file stands for.
+/// The value of an input: a single one or a set.
 pub(super) enum Wired {
     One(Input),
     Set(BTreeMap<String, Input>),
@@ -46,15 +34,21 @@ impl Wired {
                 inputs.insert(name.to_owned(), input);
             }
             Wired::Set(entries) => inputs.extend(
-                entries.into_iter().map(|(entry, input)| (format!("{name}{MARK}{entry}"), input)),
+                entries
+                    .into_iter()
+                    .map(|(entry, input)| (format!("{name}{SET_MARK}{entry}"), input)),
             ),
         }
     }
 }
 
-/// Reads an input: a list and a pattern are sets. What is wrong is reported.
-pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Option<Wired> {
-    let Content::List(items) = &node.content else {
+/// Reads an input. A list or a pattern is a set. Mistakes are reported.
+pub(super) fn read(
+    reader: &InputReader,
+    node: &YamlNode,
+    problems: &mut Problems,
+) -> Option<Wired> {
+    let YamlValue::List(items) = &node.content else {
         return match pattern(node) {
             Some((stages, output)) => {
                 let found = variants(reader, stages, output, node, problems)?;
@@ -83,7 +77,9 @@ pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Opt
                 let message =
                     format!("{}: `{other}` and `{text}` would both be `{name}`", reader.what());
                 let problem = problems.with(item, message).stage(reader.stage);
-                problem.help("an entry is called after its stage or file; each once".to_owned());
+                problem.help(
+                    "an entry is named after its stage or file; the names must differ".to_owned(),
+                );
                 complete = false;
             }
         }
@@ -91,12 +87,13 @@ pub(super) fn read(reader: &Reader, node: &Node, problems: &mut Problems) -> Opt
     complete.then_some(Wired::Set(entries))
 }
 
-/// A set where a set is wanted, a single one where that is.
+/// Makes a single input a set of one where the built-in takes a set, and refuses a set where it
+/// takes a single one.
 pub(super) fn fit(
-    reader: &Reader,
+    reader: &InputReader,
     wired: Wired,
     spec: Option<&InputSpec>,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems,
 ) -> Option<Wired> {
     match (wired, spec) {
@@ -105,7 +102,7 @@ pub(super) fn fit(
         }
         (Wired::Set(entries), Some(spec)) if !spec.many => {
             let count = entries.len();
-            let message = format!("{} takes one, this is a set of {count}", reader.what());
+            let message = format!("{} takes a single one, this is a set of {count}", reader.what());
             let problem = problems.with(node, message).stage(reader.stage);
             if let Some(first) = entries.values().next() {
                 problem.help(format!("write one of them, such as `{first}`"));
@@ -116,18 +113,18 @@ pub(super) fn fit(
     }
 }
 
-/// `finetune@*:model` as its two parts.
-fn pattern(node: &Node) -> Option<(&str, &str)> {
+/// Splits `finetune@*:model` into its two parts.
+fn pattern(node: &YamlNode) -> Option<(&str, &str)> {
     let (stages, output) = node.as_text()?.split_once(':')?;
     is_pattern(stages).then_some((stages, output))
 }
 
-/// The variants that a pattern means, by their names.
+/// The outputs of the variants that a pattern matches, with the names of the variants.
 fn variants(
-    reader: &Reader,
+    reader: &InputReader,
     pattern: &str,
     output: &str,
-    node: &Node,
+    node: &YamlNode,
     problems: &mut Problems,
 ) -> Option<Vec<(String, Input)>> {
     let stages = || reader.outputs.iter().filter(|(name, _)| matches(pattern, name));
@@ -138,7 +135,7 @@ fn variants(
         families.dedup();
         let known: Vec<String> = families.iter().map(|family| format!("{family}@*")).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let message = format!("{}: `{pattern}` means no variant of a stage", reader.what());
+        let message = format!("{}: `{pattern}` matches no variant of a stage", reader.what());
         let problem = problems.with(node, message).stage(reader.stage);
         problem.nearest_or_all(pattern, &known);
         if known.is_empty() {
@@ -154,7 +151,7 @@ fn variants(
         .collect()
 }
 
-/// What an entry is called: its stage, its file, the model's name.
+/// The name of an entry: its stage, its file, or the name of the model.
 fn entry_name(input: &Input) -> String {
     let last = |text: &str| text.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned);
     let name = match input {

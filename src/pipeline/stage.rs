@@ -1,5 +1,5 @@
-//! One stage: what it runs, its parameters against the built-in's table, its outputs, `env` and
-//! `salt`.
+//! Builds one stage: what it runs, its parameters, checked against the table of the built-in, `env`
+//! and `salt`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,19 +8,21 @@ use serde_json::Value;
 use stages::Params;
 use stages::stage::params::ParamError;
 
-use super::document::{Draft, check_name, entry};
-use super::names::{self, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
-use super::node::{Content, Entry, Node};
+use super::document::{Draft, entry};
+use super::handling::read_handling;
+use super::model::{Action, Input, Stage};
+use super::names::{
+    INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, check_name, environment_variable,
+    is_reserved_variable, is_variable_name,
+};
+use super::outputs::Outputs;
 use super::problem::Problems;
 use super::variables::{Dollar, Variables};
-use super::{Action, Input, Output, Stage, handling};
+use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::family;
 
-/// The outputs of every stage, by its name.
-pub(super) type Outputs = BTreeMap<String, Vec<Output>>;
-
-/// Fills the variables into a stage, and drops inputs that are `null` then: a profile leaves out
-/// an optional input in this way.
+/// Fills the variables into a stage. Then drops inputs that are null, which is how a profile leaves
+/// out an optional input.
 pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems: &mut Problems) {
     let own;
     let variables = match draft.locals.is_empty() {
@@ -40,7 +42,7 @@ pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems:
         variables.fill(node, Dollar::Pipeline, problems);
     }
     let env: Vec<String> = match draft.env.as_ref().map(|node| &node.content) {
-        Some(Content::List(items)) => {
+        Some(YamlValue::List(items)) => {
             items.iter().filter_map(|item| item.as_text().map(str::to_owned)).collect()
         }
         _ => Vec::new(),
@@ -51,91 +53,9 @@ pub(super) fn fill_variables(draft: &mut Draft, variables: &Variables, problems:
     draft.inputs.retain(|input| !input.value.is_null());
 }
 
-/// What every stage makes: what the built-in says, or what the command declares.
-pub(super) fn declared_outputs(
-    drafts: &[Draft],
-    registry: &[&dyn stages::Stage],
-    problems: &mut Problems,
-) -> Outputs {
-    let of = |draft: &Draft, problems: &mut Problems| match draft.builtin(registry) {
-        Some(builtin) => {
-            let made = |output: &&stages::OutputSpec| {
-                output.given.is_none_or(|input| entry(&draft.inputs, input).is_some())
-            };
-            let output = |output: &stages::OutputSpec| Output {
-                name: output.name.to_owned(),
-                file: output.file.to_owned(),
-                kind: Some(output.kind),
-            };
-            builtin.outputs().iter().filter(made).map(output).collect()
-        }
-        None => command_outputs(draft, problems),
-    };
-    drafts.iter().map(|draft| (draft.name.clone(), of(draft, problems))).collect()
-}
-
-fn command_outputs(draft: &Draft, problems: &mut Problems) -> Vec<Output> {
-    let Some(node) = &draft.outputs else { return Vec::new() };
-    let stage = &draft.name;
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut add = |name: &str, file: &Node, problems: &mut Problems| {
-        check_name("output", name, file.origin, problems);
-        let Some(file_name) = file.as_text().filter(|text| is_file_name(text)) else {
-            problems
-                .at(file.origin, format!("output `{name}` of stage `{stage}` needs a file name"))
-                .stage(stage)
-                .help("a name without `/`, such as `counts.txt`".to_owned());
-            return;
-        };
-        if let Some(other) = outputs.iter().find(|other| other.file == file_name) {
-            let message = match other.name == name {
-                true => format!("output `{name}` of stage `{stage}` is declared twice"),
-                false => format!(
-                    "outputs `{}` and `{name}` of stage `{stage}` are both the file `{file_name}`",
-                    other.name
-                ),
-            };
-            problems.at(file.origin, message).stage(stage);
-            return;
-        }
-        outputs.push(Output { name: name.to_owned(), file: file_name.to_owned(), kind: None });
-    };
-    match &node.content {
-        Content::List(items) => {
-            for item in items {
-                match item.as_text() {
-                    Some(name) => add(name, item, problems),
-                    None => {
-                        let message = format!("an output of stage `{stage}` is {}", item.what());
-                        problems
-                            .at(item.origin, message)
-                            .stage(stage)
-                            .help("list the names of the outputs".to_owned());
-                    }
-                }
-            }
-        }
-        Content::Map(entries) => {
-            for Entry { key, value, .. } in entries {
-                add(key, value, problems);
-            }
-        }
-        Content::Scalar(_) => {
-            let message =
-                format!("`outputs` of stage `{stage}` must be a list, not {}", node.what());
-            problems.at(node.origin, message).stage(stage).help("write `[name]`".to_owned());
-        }
-    }
-    outputs
-}
-
-fn is_file_name(text: &str) -> bool {
-    !matches!(text, "" | "." | "..") && text.len() <= 255 && !text.contains(['/', '\0'])
-}
-
-/// The stage with everything filled in. What could not be resolved has been reported, so the
-/// stand-ins returned for it never get out of [`super::Pipeline::load`].
-pub(super) fn resolve(
+/// Builds the stage. Mistakes are reported, and replaced by placeholders, which
+/// [`Pipeline::load`](super::model::Pipeline::load) never returns.
+pub(super) fn build_stage(
     draft: &Draft,
     inputs: BTreeMap<String, Input>,
     publish: BTreeMap<String, PathBuf>,
@@ -157,21 +77,23 @@ pub(super) fn resolve(
         publish,
         env: env(draft, problems),
         salt: salt(draft, problems),
-        handling: handling::resolve(draft, problems),
+        handling: read_handling(draft, problems),
     }
 }
 
-fn command(draft: &Draft, run: &Node, problems: &mut Problems) -> Action {
+fn command(draft: &Draft, run: &YamlNode, problems: &mut Problems) -> Action {
     let stage = &draft.name;
     if let Some(uses) = &draft.uses {
         problems
             .at(uses.origin, format!("stage `{stage}` has both `uses` and `run`"))
             .stage(stage)
-            .help("keep one: a built-in, or a command".to_owned());
+            .help("keep one: `uses` runs a built-in, `run` a command".to_owned());
     }
     let text = run.as_text().unwrap_or_default();
     if text.contains('\0') {
-        problems.with(run, format!("the command of stage `{stage}` has a NUL in it")).stage(stage);
+        problems
+            .with(run, format!("the command of stage `{stage}` contains a NUL character"))
+            .stage(stage);
     }
     let groups =
         [("input", INPUT_PREFIX, &draft.inputs), ("parameter", PARAM_PREFIX, &draft.params)];
@@ -195,11 +117,11 @@ fn command(draft: &Draft, run: &Node, problems: &mut Problems) -> Action {
     Action::Command { text: text.to_owned() }
 }
 
-fn report_equal_output_variables(stage: &str, node: &Node, problems: &mut Problems) {
+fn report_equal_output_variables(stage: &str, node: &YamlNode, problems: &mut Problems) {
     let names: Vec<&str> = match &node.content {
-        Content::List(items) => items.iter().filter_map(Node::as_text).collect(),
-        Content::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
-        Content::Scalar(_) => return,
+        YamlValue::List(items) => items.iter().filter_map(YamlNode::as_text).collect(),
+        YamlValue::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        YamlValue::Scalar(_) => return,
     };
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
     for name in names {
@@ -224,18 +146,19 @@ fn builtin(
 ) -> (Action, BTreeMap<String, Value>) {
     let stage = &draft.name;
     let Some(builtin) = draft.builtin(registry) else {
-        let name = draft.uses.as_ref().and_then(Node::as_text).unwrap_or(family(stage));
+        let name = draft.uses.as_ref().and_then(YamlNode::as_text).unwrap_or(family(stage));
         let known: Vec<&str> = registry.iter().map(|stage| stage.name()).collect();
         let (origin, message) = match &draft.uses {
             Some(uses) => (uses.origin, format!("there is no built-in stage `{name}`")),
             None => (
                 draft.origin,
                 format!(
-                    "stage `{stage}` has neither `uses` nor `run`, and no built-in is called so"
+                    "stage `{stage}` has neither `uses` nor `run`, and there is no built-in of that \
+                     name"
                 ),
             ),
         };
-        // An empty `uses` has been reported as such.
+        // An empty `uses` has been reported by `document`.
         if !name.is_empty() {
             problems.at(origin, message).stage(stage).nearest_or_all(name, &known);
         }
@@ -335,7 +258,7 @@ fn report_param(
 fn env(draft: &Draft, problems: &mut Problems) -> Vec<String> {
     let Some(node) = draft.env.as_ref().filter(|_| draft.run.is_some()) else { return Vec::new() };
     let stage = &draft.name;
-    let Content::List(items) = &node.content else {
+    let YamlValue::List(items) = &node.content else {
         let message = format!("`env` of stage `{stage}` must be a list, not {}", node.what());
         let problem = problems.at(node.origin, message).stage(stage);
         problem.help("list the names of environment variables: `[HF_HOME]`".to_owned());
@@ -344,11 +267,11 @@ fn env(draft: &Draft, problems: &mut Problems) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for item in items {
         match item.as_text() {
-            Some(name) if names::is_reserved_variable(name) => {
-                let message = format!("`{name}` is one of the variables that pipe itself sets");
+            Some(name) if is_reserved_variable(name) => {
+                let message = format!("`{name}` is a variable that pipe itself sets");
                 problems.at(item.origin, message).stage(stage);
             }
-            Some(name) if names::is_variable_name(name) => {
+            Some(name) if is_variable_name(name) => {
                 if names.iter().any(|known| known == name) {
                     let message = format!("`{name}` is listed twice in `env` of stage `{stage}`");
                     problems.at(item.origin, message).stage(stage);
@@ -369,9 +292,9 @@ fn env(draft: &Draft, problems: &mut Problems) -> Vec<String> {
 fn salt(draft: &Draft, problems: &mut Problems) -> Option<String> {
     let node = draft.salt.as_ref()?;
     match &node.content {
-        Content::Scalar(Value::Null) => None,
-        Content::Scalar(Value::String(text)) => Some(text.clone()),
-        Content::Scalar(Value::Number(number)) if !number.is_f64() => Some(number.to_string()),
+        YamlValue::Scalar(Value::Null) => None,
+        YamlValue::Scalar(Value::String(text)) => Some(text.clone()),
+        YamlValue::Scalar(Value::Number(number)) if !number.is_f64() => Some(number.to_string()),
         _ => {
             let stage = &draft.name;
             let message = format!("`salt` of stage `{stage}` must be a text, not {}", node.what());

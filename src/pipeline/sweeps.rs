@@ -1,5 +1,5 @@
-//! `sweeps:` of the file, and the same from the command line: combinations of overrides, each of
-//! which makes a pipeline of its own.
+//! Sweeps, from the section `sweeps:` or from the command line: combinations of overrides, each of
+//! which makes a separate pipeline.
 //!
 //! ```yaml
 //! sweeps:
@@ -8,55 +8,45 @@
 //!     seed: [1, 2, 3]
 //!     metric: score.valid_f1
 //!     over: seed
-//!   record:                                      # these and no others
+//!   record:                                      # exactly these
 //!     base: {finetune.batch_size: 32}
 //!     runs: [{finetune.epochs: 4}, {finetune.epochs: 6, split.share: 0.8}]
 //! ```
 //!
-//! A key is what `--set` takes. A sweep stands above the file and the profile, `--set` above it.
+//! A key is an override key as `--set` takes it. A sweep overrides the file and the profile, and
+//! `--set` overrides the sweep.
 
 use std::path::Path;
 
-use rayon::prelude::*;
-use serde_json::Value;
-
-use super::document::Document;
+use super::document::{Document, FileText};
 use super::marks::Origin;
-use super::node::{Content, Entry, Node};
-use super::overrides;
-use super::problem::Problems;
+use super::model::Overrides;
+use super::names::check_name;
+use super::overrides::{self, Assignment};
+use super::problem::{PipelineError, Problems};
 use super::variables::{Dollar, Variables};
-use super::{FileText, Overrides, Pipeline, PipelineError, Resolved, resolve};
-use crate::text::variants::matches;
+use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
-/// More combinations than this are a slip of the pen.
+/// Upper bound on the combinations of a sweep: more is surely a mistake.
 pub const MAX_COMBINATIONS: usize = 10_000;
 
 /// One sweep of the file.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     pub name: String,
-    /// Where the file declares it, counted from 1.
+    /// The line of its declaration in the file, from 1.
     pub line: usize,
-    /// `stage.metric`, by which its table is sorted.
+    /// The `stage.metric` that the table is sorted by.
     pub metric: Option<String>,
-    /// The smallest first.
+    /// Whether the table is sorted with the smallest value first.
     pub ascending: bool,
-    /// Keys over which its table takes means.
+    /// The keys over which the table takes means.
     pub over: Vec<String>,
     pub combinations: Vec<Combination>,
 }
 
-/// What one combination lays over the pipeline, in the order written.
+/// The overrides of one combination, in the order written.
 pub type Combination = Vec<Assignment>;
-
-/// A key as `--set` takes it, and its value.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    pub key: String,
-    pub(super) origin: Origin,
-    pub(super) value: Node,
-}
 
 /// A key and the values that it takes in turn.
 #[derive(Clone, Debug)]
@@ -65,26 +55,13 @@ pub struct Axis {
     pub values: Vec<Assignment>,
 }
 
-/// The pipeline of one combination.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    pub pipeline: Pipeline,
-    /// What each key of the sweep comes to, from wherever it was set; `None` where it means nothing.
-    pub values: Vec<Option<Value>>,
-}
-
-impl Assignment {
-    pub fn value(&self) -> Value {
-        self.value.to_json()
-    }
-}
-
-/// An axis as typed, `finetune.epochs=2,4`; commas in brackets or quotes part nothing. `index` is
-/// its place among the arguments that [`load_combinations`] gets for messages.
+/// Parses an axis as typed, `finetune.epochs=2,4`. Commas in brackets or quotes do not separate
+/// values. `index` is its position among the arguments passed to
+/// [`load_combinations`](super::load::load_combinations).
 pub fn typed_axis(index: usize, key: &str, values: &str) -> Axis {
     let origin = Origin::Axis(index);
     let assignment = |text: &str| {
-        // What is no YAML in brackets stays a text here; the parameter's type refuses it then.
+        // Invalid YAML in brackets becomes a text, which the type of the parameter then refuses.
         let value = overrides::typed(key, text, origin, None);
         Assignment { key: key.to_owned(), origin, value }
     };
@@ -110,8 +87,8 @@ fn at_commas(text: &str) -> Vec<&str> {
     parts
 }
 
-/// Each combination with each value of the axes, the last one varying fastest. A value takes the
-/// place of one of the same key.
+/// Combines each combination with each value of the axes; the last axis varies fastest. A value
+/// replaces one of the same key.
 pub fn product(combinations: Vec<Combination>, axes: &[Axis]) -> Vec<Combination> {
     let longer = |combinations: Vec<Combination>, axis: &Axis| {
         let with = |combination: &Combination, value: &Assignment| {
@@ -134,96 +111,47 @@ fn assign(combination: &mut Combination, value: Assignment) {
     }
 }
 
-/// The sweeps of a file.
+/// Loads the sweeps of a file.
 ///
 /// # Errors
 ///
-/// As [`Pipeline::load`], as far as the sweeps are concerned.
-pub fn read(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
-    let place = FileText::of(file)?;
+/// As [`Pipeline::load`](super::model::Pipeline::load), with the problems of overrides and sweeps.
+pub fn load_sweeps(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, PipelineError> {
+    let source = FileText::read(file)?;
     let registry = stages::all();
-    let mut problems = Problems::new(&place.text, overrides, &[]);
-    let mut document = Document::read(&place.text, &mut problems);
+    let mut problems = Problems::new(&source.text, overrides, &[]);
+    let mut document = Document::read(&source.text, &mut problems);
     overrides::apply(&mut document, &[], overrides, registry, &mut problems);
-    let variables = Variables::resolve(document.vars.clone(), &mut problems);
-    let sweeps = sweeps_of(&document, &variables, registry, &mut problems);
+    let variables = Variables::evaluate(document.vars.clone(), &mut problems);
+    let sweeps = read_sweeps(&document, &variables, registry, &mut problems);
     if !problems.is_empty() {
         return Err(problems.into_error(file));
     }
     Ok(sweeps)
 }
 
-/// A pipeline for each combination, with the values that `keys` have in it. `arguments` are what
-/// the axes of [`typed_axis`] were typed as.
-///
-/// # Errors
-///
-/// As [`Pipeline::load`], of the first combination that is wrong.
-pub fn load_combinations(
-    file: &Path,
-    overrides: &Overrides,
-    combinations: &[Combination],
-    keys: &[String],
-    arguments: &[String],
-) -> Result<Vec<Loaded>, PipelineError> {
-    let place = FileText::of(file)?;
-    let registry = stages::all();
-    let mut problems = Problems::new(&place.text, overrides, arguments);
-    let document = Document::read(&place.text, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.into_error(file));
-    }
-    let load = |combination: &Combination| {
-        let problems = Problems::new(&place.text, overrides, arguments);
-        let document = document.clone();
-        let loaded = resolve(document, combination, overrides, &place, registry, problems)?;
-        let values = keys.iter().map(|key| effective(key, &loaded)).collect();
-        Ok(Loaded { pipeline: loaded.pipeline, values })
-    };
-    // Of several that are wrong always the same one is reported.
-    let loaded: Vec<Result<_, PipelineError>> = combinations.par_iter().map(load).collect();
-    loaded.into_iter().collect()
-}
-
-/// What a key comes to in a pipeline, from wherever it was set.
-fn effective(key: &str, loaded: &Resolved) -> Option<Value> {
-    let of_stage = |name: &str| {
-        let mut stages = loaded.pipeline.stages.iter();
-        stages.find(|stage| matches(name, &stage.name))
-    };
-    match overrides::split(key)[..] {
-        [variable] => loaded.variables.get(variable).map(Node::to_json),
-        [stage, "inputs", input] => {
-            let input = of_stage(stage)?.inputs.get(input)?;
-            Some(input.to_string().into())
-        }
-        [stage, parameter] => of_stage(stage)?.params.get(parameter).cloned(),
-        _ => None,
-    }
-}
-
-/// Reads and checks all sweeps.
-pub(super) fn sweeps_of(
+/// Reads and checks the section `sweeps`.
+pub(super) fn read_sweeps(
     document: &Document,
     variables: &Variables,
     registry: &[&dyn stages::Stage],
     problems: &mut Problems,
 ) -> Vec<Sweep> {
-    let mut reader = Reader { document, variables, registry, problems };
+    let mut reader = SweepReader { document, variables, registry, problems };
     document.sweeps.iter().map(|sweep| reader.sweep(sweep)).collect()
 }
 
-struct Reader<'a, 'p, 't> {
+struct SweepReader<'a, 'p, 't> {
     document: &'a Document,
     variables: &'a Variables,
     registry: &'a [&'a dyn stages::Stage],
     problems: &'p mut Problems<'t>,
 }
 
-impl Reader<'_, '_, '_> {
-    fn sweep(&mut self, given: &Entry) -> Sweep {
+impl SweepReader<'_, '_, '_> {
+    fn sweep(&mut self, given: &YamlEntry) -> Sweep {
         let name = &given.key;
-        super::document::check_name("sweep", name, given.key_origin, self.problems);
+        check_name("sweep", name, given.key_origin, self.problems);
         let mut sweep = Sweep {
             name: name.clone(),
             line: given.key_origin.line(),
@@ -276,10 +204,10 @@ impl Reader<'_, '_, '_> {
         sweep
     }
 
-    fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Entry] {
+    fn entries<'n>(&mut self, node: &'n YamlNode, what: &str) -> &'n [YamlEntry] {
         match &node.content {
-            Content::Map(entries) if !entries.is_empty() => return entries,
-            Content::Map(_) => self.problems.at(node.origin, format!("{what} is empty")),
+            YamlValue::Map(entries) if !entries.is_empty() => return entries,
+            YamlValue::Map(_) => self.problems.at(node.origin, format!("{what} is empty")),
             _ => {
                 let message = format!("{what} must be a map, not {}", node.what());
                 self.problems.at(node.origin, message)
@@ -289,28 +217,28 @@ impl Reader<'_, '_, '_> {
         &[]
     }
 
-    /// The items of a list, which may be that of a variable.
-    fn list(&mut self, node: &Node, what: &str) -> Vec<Node> {
+    /// The items of a list, which may come from a variable.
+    fn list(&mut self, node: &YamlNode, what: &str) -> Vec<YamlNode> {
         let mut node = node.clone();
         if node.as_text().is_some() {
             self.variables.fill(&mut node, Dollar::Pipeline, self.problems);
         }
         match node.content {
-            Content::List(items) if !items.is_empty() => items,
-            Content::List(_) => {
+            YamlValue::List(items) if !items.is_empty() => items,
+            YamlValue::List(_) => {
                 self.problems.at(node.origin, format!("{what} is an empty list"));
                 Vec::new()
             }
             _ => {
                 let message = format!("{what} must be a list, not {}", node.what());
                 let problem = self.problems.with(&node, message);
-                problem.help("what all combinations share goes under `base:`".to_owned());
+                problem.help("put what all combinations share under `base:`".to_owned());
                 Vec::new()
             }
         }
     }
 
-    fn axis(&mut self, given: &Entry, what: &str) -> Option<Axis> {
+    fn axis(&mut self, given: &YamlEntry, what: &str) -> Option<Axis> {
         self.check_key(&given.key, given.key_origin)?;
         let items = self.list(&given.value, &format!("`{}` in {what}", given.key));
         let mut values: Vec<Assignment> = Vec::new();
@@ -326,9 +254,9 @@ impl Reader<'_, '_, '_> {
         Some(Axis { key: given.key.clone(), values })
     }
 
-    fn assignments(&mut self, node: &Node, what: &str) -> Combination {
+    fn assignments(&mut self, node: &YamlNode, what: &str) -> Combination {
         let mut combination = Vec::new();
-        for Entry { key, key_origin, value } in self.entries(node, what) {
+        for YamlEntry { key, key_origin, value } in self.entries(node, what) {
             if self.check_key(key, *key_origin).is_some() {
                 let (key, origin, value) = (key.clone(), *key_origin, value.clone());
                 combination.push(Assignment { key, origin, value });
@@ -341,7 +269,7 @@ impl Reader<'_, '_, '_> {
         overrides::check(self.document, key, origin, self.registry, self.problems)
     }
 
-    fn metric(&mut self, node: &Node, what: &str) -> Option<String> {
+    fn metric(&mut self, node: &YamlNode, what: &str) -> Option<String> {
         let help = "write `stage.metric`, such as `score.valid_f1`";
         let Some(text) = node.as_text() else {
             let message = format!("`metric` of {what} must be a text, not {}", node.what());
@@ -359,7 +287,7 @@ impl Reader<'_, '_, '_> {
         Some(text.to_owned())
     }
 
-    fn ascending(&mut self, node: &Node, what: &str) -> bool {
+    fn ascending(&mut self, node: &YamlNode, what: &str) -> bool {
         match node.as_text() {
             Some("ascending") => true,
             Some("descending") => false,
@@ -373,11 +301,11 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    /// The keys over which means are taken: one, or a list.
-    fn over(&mut self, node: &Node, sweep: &Sweep, what: &str) -> Vec<String> {
+    /// Reads `over`: one key, or a list of keys.
+    fn over(&mut self, node: &YamlNode, sweep: &Sweep, what: &str) -> Vec<String> {
         let one = [node.clone()];
-        let items: &[Node] = match &node.content {
-            Content::List(items) => items,
+        let items: &[YamlNode] = match &node.content {
+            YamlValue::List(items) => items,
             _ => &one,
         };
         let mut keys = Vec::new();
@@ -387,7 +315,7 @@ impl Reader<'_, '_, '_> {
             if known.contains(&key) {
                 keys.push(key.to_owned());
             } else {
-                let message = format!("`over` of {what}: `{key}` is none of its keys");
+                let message = format!("`over` of {what}: `{key}` is not a key of the sweep");
                 self.problems.with(item, message).nearest_or_all(key, &known);
             }
         }
@@ -395,7 +323,7 @@ impl Reader<'_, '_, '_> {
     }
 }
 
-/// The keys that some combination sets, in the order in which they come.
+/// The keys that the combinations set, in the order of their first occurrence.
 pub fn keys_of(combinations: &[Combination]) -> Vec<&str> {
     let mut keys = Vec::new();
     let mut known = std::collections::BTreeSet::new();

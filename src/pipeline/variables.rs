@@ -1,23 +1,20 @@
-//! `${name}` in the values of a stage: how it is written, what it stands for, and how a value
-//! that is nothing but `"${name}"` keeps the variable's type.
+//! Fills `${name}` into values. A value that is just `"${name}"` takes the type of the variable.
 //!
-//! In the text of a command the shell has `$` too. There `${name}` is the pipeline's, while
-//! `$name`, `${IN_x}`, `${OUT_x}`, `${PARAM_x}`, a name listed under `env:` and anything that is
-//! more than a name (`${x:-default}`) are the shell's. `$${` is a plain `${` everywhere.
-//! `${matrix.axis}`, `${item}` and `${variant}` are variables of a variant, see `matrix`.
+//! In a command, `$` also belongs to the shell. There `${name}` is a variable of the pipeline;
+//! `$name`, `${IN_x}`, `${OUT_x}`, `${PARAM_x}`, a name listed under `env:`, and anything more than
+//! a name (`${x:-default}`) are left to the shell. `$${` is a plain `${` everywhere.
+//! `${matrix.axis}`, `${item}` and `${variant}` exist in variants only, see `matrix`.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::document::check_name;
 use super::marks::Origin;
-use super::matrix::{ITEM, MATRIX};
-use super::names;
-use super::node::{Content, Entry, Node, Via};
+use super::names::{ITEM, MATRIX, check_name, is_name, is_reserved_variable};
 use super::problem::Problems;
+use super::yaml::{Via, YamlEntry, YamlNode, YamlValue};
 
-/// A value may not grow beyond this many characters and items by interpolation.
+/// Upper bound on a value after interpolation, in bytes of text plus items.
 const MAX_SIZE: usize = 1 << 20;
 
 /// The variables of a pipeline with their final values.
@@ -26,34 +23,36 @@ pub(super) struct Variables(BTreeMap<String, Variable>);
 
 #[derive(Clone, Debug)]
 struct Variable {
-    value: Node,
-    /// Characters and items, to keep doubling variables from filling the memory.
+    value: YamlNode,
+    /// Bytes of text plus items. Bounded, so that variables that double cannot fill the memory.
     size: usize,
 }
 
-/// Whose `$` it is.
+/// Who interprets `$` in a text.
 #[derive(Clone, Copy)]
 pub(super) enum Dollar<'a> {
     Pipeline,
-    /// Shared with the shell, which also has these variables.
+    /// The pipeline and the shell. `env` names the variables that the shell has.
     Shell {
         env: &'a [String],
     },
 }
 
 impl Variables {
-    /// Fills the variables into each other, whatever their order in the file.
-    pub(super) fn resolve(vars: Vec<Entry>, problems: &mut Problems) -> Variables {
-        let mut waiting: BTreeMap<String, (Entry, Vec<String>)> = BTreeMap::new();
+    /// Evaluates the section `vars`: fills the variables into each other, in any order.
+    pub(super) fn evaluate(vars: Vec<YamlEntry>, problems: &mut Problems) -> Variables {
+        let mut waiting: BTreeMap<String, (YamlEntry, Vec<String>)> = BTreeMap::new();
         for entry in vars {
             check_name("variable", &entry.key, entry.key_origin, problems);
-            if names::is_reserved_variable(&entry.key) {
+            if is_reserved_variable(&entry.key) {
                 let message = format!("a variable cannot be called `{}`", entry.key);
                 problems.at(entry.key_origin, message).help(
-                    "`IN_`, `OUT_` and `PARAM_` begin the names that a command is given".to_owned(),
+                    "a command finds its inputs, outputs and parameters under `IN_`, `OUT_` and \
+                     `PARAM_`"
+                        .to_owned(),
                 );
             }
-            if let Content::Map(_) = entry.value.content {
+            if let YamlValue::Map(_) = entry.value.content {
                 let message =
                     format!("variable `{}` must be a scalar or a list, not a map", entry.key);
                 problems.with(&entry.value, message);
@@ -62,7 +61,7 @@ impl Variables {
             let uses = used_names(&entry.value);
             waiting.insert(entry.key.clone(), (entry, uses));
         }
-        // Kahn's algorithm: a variable is ready when all that it uses are.
+        // Kahn's algorithm: a variable is ready once every variable that it uses is.
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut missing: BTreeMap<String, usize> = BTreeMap::new();
         for (name, (_, uses)) in &waiting {
@@ -93,21 +92,21 @@ impl Variables {
             }
         }
         report_cycle(&waiting, problems);
-        // Those that cannot be had are known all the same: one mistake, one message.
+        // Variables in a cycle become null, so that their uses are not reported as well.
         for (name, (entry, _)) in waiting {
-            let value = Node::scalar(Value::Null, entry.value.origin);
+            let value = YamlNode::scalar(Value::Null, entry.value.origin);
             variables.0.insert(name, Variable { value, size: 0 });
         }
         variables
     }
 
-    /// The value of a variable.
-    pub(super) fn get(&self, name: &str) -> Option<&Node> {
+    /// The value of the variable `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&YamlNode> {
         self.0.get(name).map(|variable| &variable.value)
     }
 
-    /// With the variables that a variant has of its own; those hide others of their name.
-    pub(super) fn with(&self, locals: &[(String, Node)]) -> Variables {
+    /// These variables together with those of a variant, which hide others of the same name.
+    pub(super) fn with(&self, locals: &[(String, YamlNode)]) -> Variables {
         let mut variables = self.clone();
         for (name, value) in locals {
             let (value, size) = (value.clone(), size(value));
@@ -117,20 +116,20 @@ impl Variables {
     }
 
     /// Replaces `${name}` in every text of a value.
-    pub(super) fn fill(&self, node: &mut Node, dollar: Dollar, problems: &mut Problems) {
+    pub(super) fn fill(&self, node: &mut YamlNode, dollar: Dollar, problems: &mut Problems) {
         let mut room = MAX_SIZE;
         self.fill_within(node, dollar, &mut room, problems);
     }
 
     fn fill_within(
         &self,
-        node: &mut Node,
+        node: &mut YamlNode,
         dollar: Dollar,
         room: &mut usize,
         problems: &mut Problems,
     ) {
         match &mut node.content {
-            Content::List(items) => {
+            YamlValue::List(items) => {
                 for item in items {
                     self.fill_within(item, dollar, room, problems);
                     for via in item.via.clone() {
@@ -140,30 +139,32 @@ impl Variables {
                     }
                 }
             }
-            Content::Map(entries) => {
+            YamlValue::Map(entries) => {
                 for entry in entries {
                     self.fill_within(&mut entry.value, dollar, room, problems);
                 }
             }
-            Content::Scalar(Value::String(text)) if text.contains('$') => {
+            YamlValue::Scalar(Value::String(text)) if text.contains('$') => {
                 let text = text.clone();
                 if let Some((content, via)) = self.filled(node, &text, dollar, room, problems) {
                     node.content = content;
                     node.via = via;
                 }
             }
-            Content::Scalar(_) => {}
+            YamlValue::Scalar(_) => {}
         }
     }
 
+    /// The value of `text` with its variables filled in, and the variables that went into it. A
+    /// mistake is reported, and the value stays as it is.
     fn filled(
         &self,
-        node: &Node,
+        node: &YamlNode,
         text: &str,
         dollar: Dollar,
         room: &mut usize,
         problems: &mut Problems,
-    ) -> Option<(Content, Vec<Via>)> {
+    ) -> Option<(YamlValue, Vec<Via>)> {
         let pieces = match pieces(text, dollar) {
             Ok(pieces) => pieces,
             Err(found) => {
@@ -184,28 +185,11 @@ impl Variables {
                 Piece::Variable(name) => *name,
             };
             let Some(variable) = self.0.get(name) else {
-                if let Dollar::Shell { env } = dollar
-                    && env.iter().any(|known| known == name)
-                {
+                if dollar.is_declared(name) {
                     filled.push_str(&format!("${{{name}}}"));
                     continue;
                 }
-                let problem = problems.with(node, format!("there is no variable `{name}`"));
-                problem.nearest(name, self.0.keys().map(String::as_str));
-                if problem.help.is_none() {
-                    let of_matrix = name.strip_prefix(MATRIX).and_then(|it| it.strip_prefix('.'));
-                    problem.help(match dollar {
-                        _ if name == ITEM => "it comes from `foreach:` of the stage".to_owned(),
-                        _ if of_matrix.is_some() => {
-                            let axis = of_matrix.unwrap_or_default();
-                            format!("declare `{axis}` under `matrix:` of the stage")
-                        }
-                        Dollar::Pipeline => format!("declare `{name}` under `vars:`"),
-                        Dollar::Shell { .. } => {
-                            format!("write `$${{{name}}}` or `${name}` for the shell's variable")
-                        }
-                    });
-                }
+                self.report_unknown(name, node, dollar, problems);
                 return None;
             };
             if variable.size > *room {
@@ -213,33 +197,69 @@ impl Variables {
                 return None;
             }
             *room -= variable.size;
-            let known = variable.value.via.iter().cloned();
-            let own = Via {
-                variable: name.to_owned(),
-                value: variable.value.to_json().to_string(),
-                origin: variable.value.origin,
-            };
-            for one in std::iter::once(own).chain(known) {
-                if !via.contains(&one) {
-                    via.push(one);
-                }
-            }
+            variable.add_to(&mut via, name);
             if pieces.len() == 1 {
                 return Some((variable.value.content.clone(), via));
             }
             match &variable.value.content {
-                Content::Scalar(Value::String(text)) => filled.push_str(text),
-                Content::Scalar(value) if !value.is_null() => filled.push_str(&value.to_string()),
+                YamlValue::Scalar(Value::String(text)) => filled.push_str(text),
+                YamlValue::Scalar(value) if !value.is_null() => filled.push_str(&value.to_string()),
                 _ => {
                     let what = variable.value.what();
-                    let message = format!("variable `{name}` is {what}, it cannot stand in a text");
+                    let message =
+                        format!("variable `{name}` is {what} and cannot stand inside a text");
                     problems.with(node, message).help(format!("write `\"${{{name}}}\"` alone"));
                     return None;
                 }
             }
         }
-        Some((Content::Scalar(Value::String(filled)), via))
+        Some((YamlValue::Scalar(Value::String(filled)), via))
     }
+
+    /// Reports a variable that does not exist, with the nearest name or where to declare it.
+    fn report_unknown(&self, name: &str, node: &YamlNode, dollar: Dollar, problems: &mut Problems) {
+        let problem = problems.with(node, format!("there is no variable `{name}`"));
+        problem.nearest(name, self.0.keys().map(String::as_str));
+        if problem.help.is_some() {
+            return;
+        }
+        problem.help(match (matrix_axis(name), dollar) {
+            _ if name == ITEM => "it comes from `foreach:` of the stage".to_owned(),
+            (Some(axis), _) => format!("declare `{axis}` under `matrix:` of the stage"),
+            (None, Dollar::Pipeline) => format!("declare `{name}` under `vars:`"),
+            (None, Dollar::Shell { .. }) => {
+                format!("write `$${{{name}}}` or `${name}` for the shell's variable")
+            }
+        });
+    }
+}
+
+impl Variable {
+    /// Adds this variable, and those that went into its own value, to the list for messages.
+    fn add_to(&self, via: &mut Vec<Via>, name: &str) {
+        let own = Via {
+            variable: name.to_owned(),
+            value: self.value.to_json().to_string(),
+            origin: self.value.origin,
+        };
+        for one in std::iter::once(own).chain(self.value.via.iter().cloned()) {
+            if !via.contains(&one) {
+                via.push(one);
+            }
+        }
+    }
+}
+
+impl Dollar<'_> {
+    /// Whether the shell has a variable of that name that `env:` declares.
+    fn is_declared(self, name: &str) -> bool {
+        matches!(self, Dollar::Shell { env } if env.iter().any(|known| known == name))
+    }
+}
+
+/// The axis of `matrix.axis`.
+fn matrix_axis(name: &str) -> Option<&str> {
+    name.strip_prefix(MATRIX)?.strip_prefix('.')
 }
 
 #[derive(Debug, PartialEq)]
@@ -248,10 +268,10 @@ enum Piece<'t> {
     Variable(&'t str),
 }
 
-/// Cuts a text at its variables; an error is a `${…}` that is none.
+/// Splits a text at its variables. The error is a `${…}` that is not a variable.
 fn pieces<'t>(text: &'t str, dollar: Dollar) -> Result<Vec<Piece<'t>>, &'t str> {
     let mut pieces = Vec::new();
-    // `text[start..]` has not been put into a piece; `text[start..at]` holds no variable.
+    // `text[start..]` is not yet in a piece; `text[start..at]` holds no variable.
     let (mut start, mut at) = (0, 0);
     while let Some(found) = text[at..].find("${") {
         let open = at + found;
@@ -277,15 +297,16 @@ fn pieces<'t>(text: &'t str, dollar: Dollar) -> Result<Vec<Piece<'t>>, &'t str> 
     Ok(pieces)
 }
 
+/// Whether `${name}` is a variable of the pipeline.
 fn is_ours(name: &str, dollar: Dollar) -> bool {
-    let left_to_shell = matches!(dollar, Dollar::Shell { .. }) && names::is_reserved_variable(name);
-    let axis = name.strip_prefix(MATRIX).and_then(|rest| rest.strip_prefix('.'));
-    names::is_name(axis.unwrap_or(name)) && !left_to_shell
+    let left_to_shell = matches!(dollar, Dollar::Shell { .. }) && is_reserved_variable(name);
+    is_name(matrix_axis(name).unwrap_or(name)) && !left_to_shell
 }
 
-fn used_names(node: &Node) -> Vec<String> {
+/// The names of the variables in a value.
+fn used_names(node: &YamlNode) -> Vec<String> {
     match &node.content {
-        Content::Scalar(Value::String(text)) => {
+        YamlValue::Scalar(Value::String(text)) => {
             let pieces = pieces(text, Dollar::Pipeline).unwrap_or_default();
             let name = |piece: Piece| match piece {
                 Piece::Variable(name) => Some(name.to_owned()),
@@ -293,37 +314,38 @@ fn used_names(node: &Node) -> Vec<String> {
             };
             pieces.into_iter().filter_map(name).collect()
         }
-        Content::Scalar(_) => Vec::new(),
-        Content::List(items) => items.iter().flat_map(used_names).collect(),
-        Content::Map(entries) => {
+        YamlValue::Scalar(_) => Vec::new(),
+        YamlValue::List(items) => items.iter().flat_map(used_names).collect(),
+        YamlValue::Map(entries) => {
             entries.iter().flat_map(|entry| used_names(&entry.value)).collect()
         }
     }
 }
 
-fn size(node: &Node) -> usize {
+/// Bytes of text plus items.
+fn size(node: &YamlNode) -> usize {
     1 + match &node.content {
-        Content::Scalar(Value::String(text)) => text.len(),
-        Content::Scalar(_) => 0,
-        Content::List(items) => items.iter().map(size).sum(),
-        Content::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
+        YamlValue::Scalar(Value::String(text)) => text.len(),
+        YamlValue::Scalar(_) => 0,
+        YamlValue::List(items) => items.iter().map(size).sum(),
+        YamlValue::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
     }
 }
 
-/// Names one cycle among variables that wait for each other.
-fn report_cycle(waiting: &BTreeMap<String, (Entry, Vec<String>)>, problems: &mut Problems) {
+/// Reports one cycle among the variables that wait for each other.
+fn report_cycle(waiting: &BTreeMap<String, (YamlEntry, Vec<String>)>, problems: &mut Problems) {
     let Some(first) = waiting.keys().next() else { return };
     let mut path = vec![first.as_str()];
     loop {
         let last = path[path.len() - 1];
-        // Every variable that still waits uses another one that does.
+        // Every waiting variable uses another waiting one.
         let next = waiting[last].1.iter().find(|used| waiting.contains_key(*used));
         let Some(next) = next else { return };
         if let Some(start) = path.iter().position(|name| *name == next.as_str()) {
             path.push(next);
             let cycle = &path[start..];
             let origin: Origin = waiting[cycle[0]].0.value.origin;
-            problems.at(origin, format!("variables use each other: {}", cycle.join(" → ")));
+            problems.at(origin, format!("the variables form a cycle: {}", cycle.join(" → ")));
             return;
         }
         path.push(next);

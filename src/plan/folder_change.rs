@@ -1,4 +1,4 @@
-//! Which files of a folder differ between two listings, so that a reason can name them.
+//! The files that differ between two listings of a folder, so that a reason can name them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use crate::files::tree::Tree;
 
-/// The files of a folder that are not as they were. Each list is sorted.
+/// The files of a folder that differ. Each list is sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FolderChange {
     pub changed: Vec<String>,
     pub added: Vec<String>,
     pub removed: Vec<String>,
-    /// Further files that differ, not listed.
+    /// How many further files differ.
     #[serde(skip_serializing_if = "is_zero")]
     pub more: usize,
 }
 
-/// More names than this help nobody.
+/// How many files to list at most; nobody reads more.
 const LISTED: usize = 100;
 
 impl FolderChange {
@@ -55,7 +55,8 @@ fn is_zero(number: &usize) -> bool {
 /// `config.json (and 2 more)`, `b.txt added`.
 impl fmt::Display for FolderChange {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let first = |list: &[String]| list.first().map(|path| crate::text::text::printable(path));
+        let first =
+            |list: &[String]| list.first().map(|path| crate::text::terminal::printable(path));
         if let Some(path) = first(&self.changed) {
             write!(f, "{path}")?;
         } else if let Some(path) = first(&self.added) {

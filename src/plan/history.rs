@@ -1,5 +1,6 @@
-//! The earlier records of a stage, for [`crate::plan::reason`] and for what a stage may take. Variants
-//! of one stage share their history: a new value is compared with the values before.
+//! The earlier records of a stage, from which [`crate::plan::reason`] explains a run and a plan
+//! estimates its time. Variants of a stage share one history, so that a new value is compared with
+//! the values before it.
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use crate::store::record::Record;
 use crate::text::variants::family;
 
 impl Store {
-    /// The records that hold a stage's own results, newest first: variants share their history,
-    /// but what another variant made is not meant.
+    /// The records of a stage's own results, newest first. The results of its other variants, with
+    /// which it shares a history, are left out.
     pub fn results_of(&self, stage: &Stage) -> impl Iterator<Item = Record> {
         let (name, own) = (stage.name.clone(), stage.family().to_owned());
         let of_another =
@@ -19,7 +20,7 @@ impl Store {
         records.filter(move |record| !of_another(record))
     }
 
-    /// The records that a stage, or any variant of it, has had: newest first, about `limit`.
+    /// The records of a stage and all its variants, newest first, about `limit` of them.
     pub fn history_of(&self, stage: &Stage, limit: usize) -> Arc<Vec<Record>> {
         let family = stage.family();
         if family == stage.name {

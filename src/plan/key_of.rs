@@ -1,4 +1,4 @@
-//! What of a pipeline's stage enters its key: the way from [`Stage`] to [`KeyFields`].
+//! From a stage of the pipeline to the fields of its key.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::pipeline::{Action, Stage};
 use crate::store::key::{ActionField, KeyFields};
 
 impl KeyFields {
-    /// The fields of a stage whose inputs hold `inputs`. The environment is this process's.
+    /// The key fields of a stage with these inputs. Environment variables are those of this
+    /// process.
     pub fn of(stage: &Stage, inputs: BTreeMap<String, Content>) -> KeyFields {
         let action = match &stage.action {
             Action::Builtin { name, version } => {
@@ -26,8 +27,8 @@ impl KeyFields {
     }
 }
 
-/// The value of an environment variable; bytes that are not UTF-8 are written as escapes, so
-/// that two values never look the same.
+/// The value of an environment variable. Bytes that are not UTF-8 are escaped, so that two
+/// different values never become the same text.
 fn variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?;
     Some(

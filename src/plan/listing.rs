@@ -1,7 +1,7 @@
-//! What was in a folder that an earlier run read. The key holds one digest for the whole folder;
-//! its listing tells which file differs. A folder that a stage made has its listing in the store;
-//! that of a source folder is kept by the run that read it, in `cache/listings`. Losing one costs
-//! words in an explanation, nothing else.
+//! The listings of folders that earlier runs read. A key holds one digest for a whole folder; its
+//! listing tells which files differ. The store has the listings of folders that stages made, and a
+//! run keeps those of the source folders that it reads, in `cache/listings`. A lost listing only
+//! makes an explanation less detailed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
-use crate::plan::Place;
-use crate::plan::sources::Sources;
+use crate::plan::inputs::InputLocation;
+use crate::sources::Sources;
 use crate::store::Store;
 
-/// A longer listing is not kept: it would be some megabytes for every state of the folder.
+/// Longer listings are not kept: each state of the folder would take some megabytes.
 const MOST_FILES: usize = 20_000;
 
-/// The listing of a folder, if somebody still knows it.
+/// The listing of a folder, if it is still known.
 pub fn read(folder: Content, store: &Store, sources: &Sources) -> Option<Tree> {
     if folder.kind != Kind::Folder {
         return None;
@@ -35,14 +35,14 @@ pub fn read(folder: Content, store: &Store, sources: &Sources) -> Option<Tree> {
 
 /// Keeps the listings of the source folders among a stage's inputs.
 pub fn keep<'a>(
-    places: impl Iterator<Item = &'a Place>,
+    inputs: impl Iterator<Item = &'a InputLocation>,
     store: &Store,
     sources: &Sources,
     scratch: &Scratch,
 ) -> Result<(), FileError> {
-    for place in places {
-        let Place::Source(found) = place else { continue };
-        let folder = found.source.content;
+    for input in inputs {
+        let InputLocation::Source(found) = input else { continue };
+        let folder = found.hashed.content;
         let Some(tree) = sources.index.tree(folder) else { continue };
         let file = file(folder, store);
         if tree.0.len() <= MOST_FILES && !file.exists() {

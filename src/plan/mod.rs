@@ -1,15 +1,17 @@
-//! The plan: for every selected stage, in topological order, whether it is a hit, has to run, or
-//! waits for bytes that are not known yet. Planning writes nothing; a run decides the waiting
-//! stages by the same functions as soon as their inputs are known.
+//! The plan: whether each selected stage is a cache hit, has to run, or waits for inputs that are
+//! not known yet. Planning writes nothing. As soon as the inputs of a waiting stage are known, the
+//! run decides about it by the same functions.
 
+pub mod drawing;
+pub mod error;
 pub mod folder_change;
 pub mod graph;
 pub mod history;
+pub mod inputs;
 mod key_of;
 pub mod listing;
 pub mod reason;
 pub mod sentence;
-pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +19,16 @@ use rayon::prelude::*;
 
 use crate::files::digest::Content;
 use crate::pipeline::{Input, Output, Pipeline, Stage};
+use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
+use crate::plan::inputs::{FoundInputs, KeyedStage, find_inputs};
 use crate::plan::reason::{Change, Reason, changes};
-use crate::plan::sources::{FoundSource, Sources, SourcesError};
+use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::key::{Key, KeyFields};
 use crate::store::record::{Artifact, Record};
 
-/// What will happen, stage by stage.
+/// What a run would do, stage by stage.
 #[derive(Debug)]
 pub struct Plan {
     /// In topological order.
@@ -34,26 +38,26 @@ pub struct Plan {
 /// One stage of the plan.
 #[derive(Debug)]
 pub struct PlannedStage {
-    /// Its place in [`Pipeline::stages`].
+    /// Its index in [`Pipeline::stages`].
     pub stage: usize,
     pub decision: Decision,
-    /// What it took the last time, if it ever ran.
+    /// How long the stage took when it last ran, if it ever did.
     pub seconds: Option<f64>,
-    /// Its decision is a hit whatever its inputs are.
+    /// Set if the stage is frozen: its decision is a hit, whatever its inputs are.
     pub frozen: Option<Frozen>,
 }
 
-/// A stage that never runs: the record of its hit is its newest one.
+/// A frozen stage never runs; its newest record is the hit.
 #[derive(Debug)]
 pub struct Frozen {
-    /// How the record's key differs from now, as far as that is known.
+    /// How the record's key differs from the current one, as far as that is known.
     pub differs: Option<Reason>,
 }
 
-/// What a stage comes to.
+/// What happens to a stage.
 #[derive(Debug)]
 pub enum Decision {
-    /// A record with all its objects is there.
+    /// The store has a record of this key and all objects that it names.
     Hit(Box<Record>),
     Run {
         key: Key,
@@ -70,62 +74,12 @@ pub struct Wait {
     pub stages: BTreeSet<String>,
     /// Inputs that have to be downloaded first.
     pub downloads: BTreeSet<String>,
-    /// Why it will run whatever comes: what differs already from every earlier record. `None`:
-    /// it may still be cut off.
+    /// Why the stage will run whatever its unknown inputs turn out to be: the fields that already
+    /// differ from every earlier record. `None` if it may still be a hit.
     pub certain: Option<Reason>,
 }
 
-/// A stage whose inputs are all known.
-#[derive(Debug)]
-pub struct Resolved {
-    pub fields: KeyFields,
-    pub key: Key,
-    pub places: BTreeMap<String, Place>,
-}
-
-/// Where an input's bytes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    Source(FoundSource),
-    Object { artifact: Artifact, stage: String },
-}
-
-/// A stage as far as its inputs are known.
-#[derive(Debug)]
-pub enum Resolution {
-    Known(Box<Resolved>),
-    Unknown { known: BTreeMap<String, Content>, stages: BTreeSet<String>, downloads: Vec<Input> },
-}
-
-/// Why no plan can be made.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    #[error("stage `{stage}` (line {line}), input `{input}`: {source}")]
-    Input { stage: String, line: usize, input: String, source: SourcesError },
-    #[error("stage `{stage}` (line {line}) is frozen, but the store holds no whole result of it")]
-    NothingFrozen { stage: String, line: usize },
-}
-
-impl PlanError {
-    /// Where the pipeline declares the stage.
-    pub fn line(&self) -> usize {
-        match self {
-            PlanError::Input { line, .. } | PlanError::NothingFrozen { line, .. } => *line,
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            PlanError::Input { source, .. } => source.hint(),
-            PlanError::NothingFrozen { stage, .. } => {
-                Some(format!("run `{stage}` once without `frozen: true`"))
-            }
-        }
-    }
-}
-
-/// Plans the stages in `selected`, which come with all that they need.
+/// Plans the stages in `selected`, which must contain every stage that they need.
 pub fn plan(
     pipeline: &Pipeline,
     graph: &Graph,
@@ -135,7 +89,7 @@ pub fn plan(
     store: &Store,
 ) -> Result<Plan, PlanError> {
     let order = || graph.order().iter().copied().filter(|index| selected.contains(index));
-    // Stages of one level do not read from each other.
+    // Stages of one level never read from one another.
     let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for index in order() {
         levels.entry(graph.level(index)).or_default().push(index);
@@ -177,10 +131,10 @@ pub fn plan(
     Ok(Plan { stages })
 }
 
-/// From how many stages on a level is planned by several threads.
+/// From this many stages on, several threads plan a level.
 const WORTH_THREADS: usize = 32;
 
-/// What a stage took in the run that it is compared with, else in its newest.
+/// How long a stage took, in the run that its reason compares with or else in its newest run.
 fn seconds_of_nearest(stage: &Stage, decision: &Decision, store: &Store) -> Option<f64> {
     let nearest = match decision {
         Decision::Run { reason: Reason::Changed { key, .. }, .. } => store.record(*key),
@@ -200,9 +154,9 @@ fn plan_stage(
     sources: &Sources,
     store: &Store,
 ) -> Result<Decision, PlanError> {
-    Ok(match resolve(stage, artifact, sources)? {
-        Resolution::Known(resolved) => decide(stage, &resolved, forced, sources, store),
-        Resolution::Unknown { known, stages, downloads } => Decision::Wait(Wait {
+    Ok(match find_inputs(stage, artifact, sources)? {
+        FoundInputs::All(keyed) => decide(stage, &keyed, forced, sources, store),
+        FoundInputs::Incomplete { known, stages, downloads } => Decision::Wait(Wait {
             stages,
             downloads: downloads.iter().map(Input::to_string).collect(),
             certain: certain_reason(stage, known, forced, sources, store),
@@ -210,8 +164,8 @@ fn plan_stage(
     })
 }
 
-/// The result of a stage that never runs: its newest record with all objects that readers may
-/// ask for. One of just this key goes first: then the stage is simply up to date.
+/// The result of a frozen stage: the record of its current key, else its newest record. Either must
+/// have all declared outputs, with all their objects.
 fn plan_frozen(
     stage: &Stage,
     artifact: &dyn Fn(&str, &str) -> Option<Artifact>,
@@ -223,16 +177,16 @@ fn plan_frozen(
         stage.outputs.iter().all(declared)
             && record.outputs.values().all(|artifact| store.holds(artifact))
     };
-    let (fields, known) = match resolve(stage, artifact, sources)? {
-        Resolution::Known(resolved) => {
-            if let Some(record) = store.record(resolved.key).filter(is_whole) {
+    let (fields, known) = match find_inputs(stage, artifact, sources)? {
+        FoundInputs::All(keyed) => {
+            if let Some(record) = store.record(keyed.key).filter(is_whole) {
                 return Ok((Box::new(record), Frozen { differs: None }));
             }
-            (resolved.fields, true)
+            (keyed.fields, true)
         }
-        Resolution::Unknown { known, .. } => (KeyFields::of(stage, known), false),
+        FoundInputs::Incomplete { known, .. } => (KeyFields::of(stage, known), false),
     };
-    // Variants share their history, but one is not another's result.
+    // Variants share a history, but the result of one is not the result of another.
     let is_own = |record: &Record| stage.family() == stage.name || record.stage == stage.name;
     let records = store.records_of_stage(stage.family(), usize::MAX);
     let found = records.into_iter().find(|record| is_own(record) && is_whole(record));
@@ -252,66 +206,21 @@ fn plan_frozen(
     Ok((Box::new(record), Frozen { differs }))
 }
 
-/// Finds the inputs of a stage. `artifact` knows what other stages have produced so far.
-pub fn resolve(
-    stage: &Stage,
-    artifact: &dyn Fn(&str, &str) -> Option<Artifact>,
-    sources: &Sources,
-) -> Result<Resolution, PlanError> {
-    let mut places = BTreeMap::new();
-    let mut contents = BTreeMap::new();
-    let mut stages = BTreeSet::new();
-    let mut downloads = Vec::new();
-    for (name, input) in &stage.inputs {
-        let place = match input {
-            Input::Artifact { stage, output } => {
-                let artifact = artifact(stage, output);
-                if artifact.is_none() {
-                    stages.insert(stage.clone());
-                }
-                artifact.map(|artifact| Place::Object { artifact, stage: stage.clone() })
-            }
-            other => {
-                let found = sources.find(other).map_err(|source| PlanError::Input {
-                    stage: stage.name.clone(),
-                    line: stage.line,
-                    input: name.clone(),
-                    source,
-                })?;
-                if found.is_none() {
-                    downloads.push(other.clone());
-                }
-                found.map(Place::Source)
-            }
-        };
-        if let Some(place) = place {
-            contents.insert(name.clone(), place.content());
-            places.insert(name.clone(), place);
-        }
-    }
-    if !stages.is_empty() || !downloads.is_empty() {
-        return Ok(Resolution::Unknown { known: contents, stages, downloads });
-    }
-    let fields = KeyFields::of(stage, contents);
-    let key = fields.key();
-    Ok(Resolution::Known(Box::new(Resolved { fields, key, places })))
-}
-
-/// Whether a stage with known inputs is a hit. A hit is believed only if every object that it
-/// names is there.
+/// Decides whether a stage with known inputs is a hit or runs. A record counts as a hit only if
+/// every object that it names is there.
 pub fn decide(
     stage: &Stage,
-    resolved: &Resolved,
+    keyed: &KeyedStage,
     forced: bool,
     sources: &Sources,
     store: &Store,
 ) -> Decision {
-    let key = resolved.key;
+    let key = keyed.key;
     if let Some(reason) = regardless(stage, forced) {
         return Decision::Run { key, reason };
     }
     let Some(record) = store.record(key) else {
-        let mut reason = Reason::of_new_key(stage, &resolved.fields, store);
+        let mut reason = Reason::of_new_key(stage, &keyed.fields, store);
         reason.name_files(&|folder| listing::read(folder, store, sources));
         return Decision::Run { key, reason };
     };
@@ -325,7 +234,7 @@ pub fn decide(
     }
 }
 
-/// What already differs from every earlier record of the stage, before its inputs are known.
+/// Why a stage will run whatever its unknown inputs turn out to be; see [`Wait::certain`].
 fn certain_reason(
     stage: &Stage,
     known: BTreeMap<String, Content>,
@@ -341,7 +250,7 @@ fn certain_reason(
     Some(reason)
 }
 
-/// An input that is not known yet looks removed; it may turn out to be the same.
+/// Whether a change may vanish later: an input that is not known yet looks like a removed one.
 fn is_unknown(stage: &Stage, change: &Change) -> bool {
     match change {
         Change::Input { name, to: None, .. } => stage.inputs.contains_key(name),
@@ -349,19 +258,10 @@ fn is_unknown(stage: &Stage, change: &Change) -> bool {
     }
 }
 
-/// Why a stage runs whether there is a record or not.
+/// Why a stage runs even if the store has its record.
 fn regardless(stage: &Stage, forced: bool) -> Option<Reason> {
     if forced {
         return Some(Reason::Forced);
     }
     stage.handling.always.then_some(Reason::Always)
-}
-
-impl Place {
-    pub fn content(&self) -> Content {
-        match self {
-            Place::Source(found) => found.source.content,
-            Place::Object { artifact, .. } => artifact.content,
-        }
-    }
 }

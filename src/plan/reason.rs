@@ -1,5 +1,6 @@
-//! Why a stage has to run, as data: a sentence for people, JSON for programs. A stage is compared
-//! with the nearest of its earlier records, the one from which the fewest fields differ.
+//! Reasons: why a stage has to run, as data, with a sentence for people and JSON for programs. The
+//! reason compares a stage with its nearest earlier record, the one with the fewest differing
+//! fields.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,12 +29,12 @@ pub enum Reason {
         since: String,
         key: Key,
     },
-    /// There is a record, but an object that it names is gone.
+    /// There is a record, but an object that it names is missing.
     ObjectMissing {
         output: String,
         content: Content,
     },
-    /// An object was read and has other bytes than its digest says.
+    /// The bytes of an object do not match its digest.
     ObjectDamaged {
         output: String,
         digest: Digest,
@@ -43,7 +44,7 @@ pub enum Reason {
     Always,
 }
 
-/// One field of the key that differs. `None` is where there is no such field.
+/// One field of the key that differs. `None` means that the field is missing on that side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "field", rename_all = "snake_case")]
 pub enum Change {
@@ -70,7 +71,7 @@ pub enum Change {
         from: Option<Content>,
         to: Option<Content>,
         origin: Option<String>,
-        /// Of a folder, where both listings are known.
+        /// For a folder whose listings are known on both sides.
         #[serde(skip_serializing_if = "Option::is_none")]
         files: Option<FolderChange>,
     },
@@ -89,16 +90,16 @@ pub enum Change {
     },
 }
 
-/// How many earlier records of a stage are looked at.
+/// How many earlier records of a stage to compare with.
 const NEAREST_OF: usize = 64;
 
 impl Reason {
-    /// Why a stage without a record runs.
+    /// Why a stage runs whose key has no record.
     pub fn of_new_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Reason {
         nearest(stage, fields, &store.history_of(stage, NEAREST_OF))
     }
 
-    /// Names the files that differ in folders, as far as `listing` knows what was in them.
+    /// Adds the files that differ in folders, if `listing` knows both listings.
     pub fn name_files(&mut self, listing: &dyn Fn(Content) -> Option<Tree>) {
         let Reason::Changed { changes, .. } = self else { return };
         for change in changes {
@@ -112,18 +113,18 @@ impl Reason {
 }
 
 impl Reason {
-    /// Why a stage runs whatever its unknown inputs turn out to be; `fields` lacks those. `None`:
-    /// they may be what they were in an earlier record.
+    /// Why a stage runs whatever its unknown inputs turn out to be; `fields` lacks these inputs.
+    /// `None` if some earlier record differs in unknown inputs at most.
     pub fn of_partial_key(stage: &Stage, fields: &KeyFields, store: &Store) -> Option<Reason> {
         let records = store.history_of(stage, NEAREST_OF);
         let compared = records.iter().map(|record| {
             let mut changes = changes(stage, &record.fields, fields);
-            // An input that is not known yet looks removed; it may turn out to be the same.
+            // An input that is not known yet looks removed, but may turn out to be the same.
             changes.retain(|change| match change {
                 Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
                 _ => true,
             });
-            // But one that there was not at all, such as a new entry of a set, is a change.
+            // An input that the record lacks, such as a new entry of a set, is a change in any case.
             let unknown =
                 stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
             for (name, input) in
@@ -144,11 +145,10 @@ impl Reason {
     }
 }
 
-/// The comparison with the nearest of `records`, which are sorted newest first.
+/// The comparison with the nearest of `records`, which are sorted from the newest.
 fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
     let compared = records.iter().map(|record| (changes(stage, &record.fields, fields), record));
     match compared.min_by_key(|(changes, _)| changes.len()) {
-        // The same fields, but the record under that key is gone or damaged: as if it never ran.
         None => Reason::NeverRan,
         Some((changes, record)) => {
             Reason::Changed { changes, since: record.when.clone(), key: record.key }
@@ -156,12 +156,14 @@ fn nearest(stage: &Stage, fields: &KeyFields, records: &[Record]) -> Reason {
     }
 }
 
-/// The fields that differ between an earlier run's key and now, in the order of the key table.
+/// The fields that differ between an earlier key and the current one, in the order in which the
+/// crate's documentation lists them.
 pub fn changes(stage: &Stage, from: &KeyFields, to: &KeyFields) -> Vec<Change> {
     changes_between(from, to, &|name| stage.inputs.get(name).map(origin))
 }
 
-/// As [`changes`], for two earlier runs; `origin` says where an input comes from, if that is known.
+/// Like [`changes`], for two earlier keys. `origin` says where an input comes from, if that is
+/// known.
 pub fn changes_between(
     from: &KeyFields,
     to: &KeyFields,

@@ -1,5 +1,5 @@
-//! Reading what the stages of a run have made: predictions, scores, figures by step, and the texts
-//! of examples. An artifact is read only if its bytes are those that the record names.
+//! Reads the artifacts of a run: predictions, scores, metrics by step, and the texts of examples. An
+//! artifact is used only if its bytes match its digest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -15,15 +15,15 @@ use crate::pipeline::{Input, Pipeline};
 use crate::store::Store;
 use crate::store::record::{Artifact, MetricsRow, Record};
 
-/// The records of one run, and where the bytes that they name are.
+/// The records of one run, and access to the artifacts that they name.
 pub struct Artifacts<'a> {
     store: &'a Store,
-    /// As it is now, if it can be read: where inputs that no stage made come from.
+    /// The current pipeline, if it can be read: the sources of inputs that no stage made.
     pipeline: Option<&'a Pipeline>,
-    /// By place in the run.
+    /// In the order of the run.
     pub records: Vec<Option<Record>>,
     names: Vec<String>,
-    /// Who has made some bytes, and as which output; several stages may have made the same.
+    /// The stages and outputs that made each content; several may have made the same bytes.
     makers: BTreeMap<Content, Vec<(usize, String)>>,
 }
 
@@ -40,14 +40,14 @@ pub enum Unreadable {
     OtherKind,
 }
 
-/// What is larger is not read.
+/// Larger artifacts are not read.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Files of predictions of built-ins, and commands that call their outputs so.
+/// The names under which commands, like the built-ins, write predictions.
 const PREDICTIONS: [&str; 2] = ["predictions", "valid"];
 
 impl<'a> Artifacts<'a> {
-    /// `stages` are the names and records of a run's stages.
+    /// `stages` are the names and records of the stages of a run.
     pub fn new(
         store: &'a Store,
         pipeline: Option<&'a Pipeline>,
@@ -75,7 +75,7 @@ impl<'a> Artifacts<'a> {
         self.store.holds(artifact)
     }
 
-    /// The outputs of a stage that are predictions, or may be.
+    /// The outputs of a stage that are, or may be, predictions.
     pub fn predictions_of(&self, place: usize) -> Vec<String> {
         let Some(record) = &self.records[place] else { return Vec::new() };
         let builtin = record.fields.action.builtin();
@@ -92,7 +92,7 @@ impl<'a> Artifacts<'a> {
         self.records[place].as_ref()?.outputs.get(output)
     }
 
-    /// The rows of a file of predictions, every one of them valid.
+    /// The rows of a file of predictions, all of them valid.
     pub fn predictions(&self, place: usize, output: &str) -> Result<Vec<Prediction>, Unreadable> {
         let artifact = self.artifact(place, output).ok_or(Unreadable::Gone)?;
         let bytes = self.read(artifact)?;
@@ -106,7 +106,7 @@ impl<'a> Artifacts<'a> {
         rows.filter(|rows| !rows.is_empty()).ok_or(Unreadable::OtherKind)
     }
 
-    /// A JSON object of a stage that scores: by input figures and counts.
+    /// The output `scores` of a stage: figures and counts, by input.
     pub fn scores(&self, place: usize) -> Option<Result<Value, Unreadable>> {
         let artifact = self.artifact(place, "scores")?;
         let parsed = self.read(artifact).and_then(|bytes| {
@@ -116,7 +116,7 @@ impl<'a> Artifacts<'a> {
         Some(parsed)
     }
 
-    /// Figures by step: what the stage has told, else what its output `metrics` holds line by line.
+    /// Metrics by step: those that the stage reported, else the lines of its output `metrics`.
     pub fn history(&self, place: usize) -> Vec<MetricsRow> {
         let Some(record) = &self.records[place] else { return Vec::new() };
         if !record.history.is_empty() {
@@ -127,7 +127,7 @@ impl<'a> Artifacts<'a> {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let row = |line: &[u8]| {
             let mut values: BTreeMap<String, Value> = serde_json::from_slice(line).ok()?;
-            // An epoch stays among the figures, as stages tell it: it says what is counted.
+            // An epoch stays among the metrics, as stages report it: it says what the rows count.
             let step = values.get("epoch").cloned().or_else(|| values.remove("step"))?.as_u64()?;
             let values = values.into_iter().filter_map(|(name, it)| Some((name, it.as_f64()?)));
             Some(MetricsRow { step, values: values.collect() })
@@ -136,15 +136,15 @@ impl<'a> Artifacts<'a> {
         rows.unwrap_or_default()
     }
 
-    /// The examples of these ids which predictions are about: the nearest file among what they
-    /// were made from that has them all.
+    /// Finds the examples with these ids, to which predictions refer: in the nearest of the files
+    /// from which the predictions were made that contains all of them.
     pub fn examples(
         &self,
         place: usize,
         output: &str,
         ids: &BTreeSet<&str>,
     ) -> Option<BTreeMap<String, Example>> {
-        // What `predict` calls `predictions` is of its input `test`.
+        // The output `predictions` of `predict` belongs to its input `test`.
         let input = if output == "predictions" { "test" } else { output };
         let mut open = VecDeque::from([(place, input.to_owned())]);
         let mut seen = BTreeSet::new();
@@ -167,7 +167,7 @@ impl<'a> Artifacts<'a> {
         None
     }
 
-    /// Where the bytes of an input are: in the store, or at a path.
+    /// The file of an input, in the store or at a path.
     fn file_of(&self, place: usize, input: &str, content: Content) -> Option<PathBuf> {
         if !self.makers(content).is_empty() {
             return Some(self.store.object(content));
@@ -193,7 +193,7 @@ impl<'a> Artifacts<'a> {
     }
 }
 
-/// `None` unless the file holds these bytes, they are examples, and all of `ids` are among them.
+/// Reads examples; `None` unless the file has this content, holds examples, and contains all `ids`.
 fn examples_in(
     file: &Path,
     content: Content,
@@ -204,7 +204,7 @@ fn examples_in(
         return None;
     }
     let bytes = fs::read(file).ok()?;
-    // Token files are no JSON; that is seen before they are hashed.
+    // Token files are not JSON, which is cheaper to see than to hash them.
     if bytes.first() != Some(&b'{') || Digest::of_bytes(&bytes) != content.digest {
         return None;
     }

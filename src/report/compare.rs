@@ -1,4 +1,4 @@
-//! Several runs, or the combinations of a sweep, side by side; and two runs' differences.
+//! Compares several runs, or the combinations of a sweep; and lists what differs between two runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,9 @@ use serde_json::Value;
 use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::Artifacts;
-use crate::report::data::{Column, ComparedRow, Comparison, Difference, Flips, Run, State};
+use crate::report::data::{
+    Column, ComparedRow, ComparisonTable, Difference, Flips, RunState, RunSummary,
+};
 use crate::report::evaluations::listed;
 use crate::report::means::means;
 use crate::results::run_diff::RunDiff;
@@ -16,14 +18,14 @@ use crate::results::sweep::logged::{LoggedCombination, LoggedSweep};
 use crate::results::sweep::table::usual_metric;
 use crate::run::event::Outcome;
 
-/// Columns of figures.
+/// The number of metric columns, at most.
 const MOST_FIGURES: usize = 12;
 
-/// What a row holds under a name.
+/// The values of a row, by name.
 type Cells = BTreeMap<String, Value>;
 
-/// Runs, with the records of their stages.
-pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
+/// Compares runs.
+pub fn of_runs(runs: &[RunSummary], artifacts: &[Artifacts]) -> ComparisonTable {
     let settings: Vec<Cells> =
         runs.iter().zip(artifacts).map(|(run, artifacts)| settings(run, artifacts)).collect();
     let figures: Vec<BTreeMap<String, f64>> = runs.iter().map(figures).collect();
@@ -41,8 +43,8 @@ pub fn of_runs(runs: &[Run], artifacts: &[Artifacts]) -> Comparison {
     compared
 }
 
-/// The combinations of a sweep.
-pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
+/// Compares the combinations of a sweep.
+pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> ComparisonTable {
     let (mut rows, mut settings, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     for (index, combination) in sweep.combinations.iter().enumerate() {
         let values = sweep.keys.iter().cloned().zip(combination.values.iter().cloned());
@@ -50,21 +52,21 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
         let mut of = BTreeMap::new();
         let mut row = ComparedRow {
             name: (index + 1).to_string(),
-            state: State::Done,
+            state: RunState::Done,
             seconds: 0.0,
             values: Vec::new(),
         };
         for (name, called) in &combination.stages {
             let Some(stage) = run.stage(called) else {
-                row.state = State::Interrupted;
+                row.state = RunState::Interrupted;
                 continue;
             };
             row.seconds += stage.seconds;
             let metrics = stage.metrics.iter();
             of.extend(metrics.map(|(metric, value)| (format!("{name}.{metric}"), *value)));
             row.state = match (stage.outcome, row.state) {
-                (Outcome::Failed, _) | (_, State::Failed) => State::Failed,
-                (Outcome::Skipped, _) => State::Interrupted,
+                (Outcome::Failed, _) | (_, RunState::Failed) => RunState::Failed,
+                (Outcome::Skipped, _) => RunState::Interrupted,
                 (_, state) => state,
             };
         }
@@ -80,30 +82,30 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> Comparison {
     compared
 }
 
-/// The best combination of those that are done, by the column that matters, and its number.
+/// The number and the combination of the best row that is done.
 pub fn best<'s>(
-    comparison: &'s Comparison,
+    comparison: &'s ComparisonTable,
     sweep: &'s LoggedSweep,
 ) -> Option<(&'s str, &'s LoggedCombination)> {
     let value = |row: &ComparedRow| row.values.get(comparison.by?)?.as_ref()?.as_f64();
     let done = comparison.rows.iter().zip(&sweep.combinations);
-    let done = done.filter(|(row, _)| row.state == State::Done);
+    let done = done.filter(|(row, _)| row.state == RunState::Done);
     let sign = if comparison.ascending { -1.0 } else { 1.0 };
     let rank = |row: &ComparedRow| value(row).map_or(f64::NEG_INFINITY, |value| sign * value);
-    // Of equal ones the first.
+    // `rev` makes the first of equal rows win.
     let best = done.rev().max_by(|(one, _), (two, _)| rank(one).total_cmp(&rank(two)));
     best.map(|(row, combination)| (row.name.as_str(), combination))
 }
 
-/// The metric that matters where none was named.
+/// The metric to rank by if none was named.
 fn usual(figures: &[BTreeMap<String, f64>], stages: &[&str]) -> Option<String> {
     let known: BTreeSet<&str> =
         figures.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
     usual_metric(&known, stages).map(str::to_owned)
 }
 
-/// Parameters, what comes from outside, and the profile.
-fn settings(run: &Run, artifacts: &Artifacts) -> Cells {
+/// The parameters of a run, the digests of its sources, and its profile.
+fn settings(run: &RunSummary, artifacts: &Artifacts) -> Cells {
     let mut cells = Cells::new();
     if let Some(profile) = &run.profile {
         cells.insert("profile".to_owned(), Value::from(profile.clone()));
@@ -124,8 +126,8 @@ fn settings(run: &Run, artifacts: &Artifacts) -> Cells {
     cells
 }
 
-fn figures(run: &Run) -> BTreeMap<String, f64> {
-    let of = |stage: &crate::report::data::Stage| {
+fn figures(run: &RunSummary) -> BTreeMap<String, f64> {
+    let of = |stage: &crate::report::data::StageSummary| {
         let name = stage.name.clone();
         let metrics = stage.metrics.clone().into_iter();
         metrics.map(move |(metric, value)| (format!("{name}.{metric}"), value))
@@ -133,7 +135,7 @@ fn figures(run: &Run) -> BTreeMap<String, f64> {
     run.stages.iter().flat_map(of).collect()
 }
 
-/// Columns for what differs; settings that always differ together share one.
+/// Makes columns for what differs. Settings that always have equal values share a column.
 fn compared(
     mut rows: Vec<ComparedRow>,
     settings: &[Cells],
@@ -141,13 +143,13 @@ fn compared(
     by: Option<String>,
     ascending: bool,
     sweep: bool,
-) -> Comparison {
+) -> ComparisonTable {
     let mut columns: Vec<(Column, Vec<Option<Value>>)> = Vec::new();
     let names: BTreeSet<&String> = settings.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
         let values: Vec<Option<Value>> = settings.iter().map(|it| it.get(name).cloned()).collect();
         let known: BTreeSet<String> = values.iter().flatten().map(Value::to_string).collect();
-        // A sweep over one value still says which.
+        // A sweep over a single value still shows it.
         if known.len() < 2 && !sweep {
             continue;
         }
@@ -159,7 +161,7 @@ fn compared(
     for name in shown_figures(figures, by.as_deref()) {
         let value = |of: &BTreeMap<String, f64>| of.get(&name).map(|value| Value::from(*value));
         let values: Vec<Option<Value>> = figures.iter().map(value).collect();
-        // What one stage says and the next one measures again is one figure.
+        // A metric that two stages report with the same values is one column.
         match columns.iter_mut().find(|(column, other)| column.metric && *other == values) {
             Some((column, _)) => column.name.push_str(&format!(", {name}")),
             None => columns.push((column(name, true, &values), values)),
@@ -174,7 +176,7 @@ fn compared(
     let by = by.and_then(|by| {
         columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
     });
-    Comparison { columns, rows, by, ascending, sweep, means: None }
+    ComparisonTable { columns, rows, by, ascending, sweep, means: None }
 }
 
 fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {
@@ -182,8 +184,8 @@ fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {
     Column { name, metric, whole: numbers.all(|number| number.fract() == 0.0) }
 }
 
-/// Those that built-ins want to be seen and that differ, or else any that differ; always the one
-/// that matters, and it first.
+/// The headline metrics that differ, or else all metrics that differ; the metric to rank by always
+/// comes first.
 fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<String> {
     let names: BTreeSet<&String> = figures.iter().flat_map(BTreeMap::keys).collect();
     let differs = |name: &&String| {
@@ -191,7 +193,7 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
         values.map(|value| value.to_bits()).collect::<BTreeSet<u64>>().len() > 1
     };
     let differing: Vec<&String> = names.into_iter().filter(differs).collect();
-    // What is measured at the end comes first.
+    // The metrics of the last stages come first.
     let headline: Vec<&str> =
         stages::all().iter().rev().flat_map(|it| it.headline()).copied().collect();
     let rank = |name: &str| {
@@ -208,11 +210,11 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
     by.into_iter().chain(others).take(MOST_FIGURES).map(str::to_owned).collect()
 }
 
-/// The labelled examples that changed sides, where both runs predicted the same ones.
-pub fn difference(diff: RunDiff, runs: [&Run; 2], artifacts: [&Artifacts; 2]) -> Difference {
+/// The labelled examples that became right or wrong, if both runs predicted the same examples.
+pub fn difference(diff: RunDiff, runs: [&RunSummary; 2], artifacts: [&Artifacts; 2]) -> Difference {
     let mut flips = Vec::new();
     for stage in &diff.stages {
-        let place = |run: &Run| run.stages.iter().position(|it| it.name == stage.stage);
+        let place = |run: &RunSummary| run.stages.iter().position(|it| it.name == stage.stage);
         let (Some(from), Some(to)) = (place(runs[0]), place(runs[1])) else { continue };
         for output in stage.predictions.keys() {
             let rows = artifacts[0].predictions(from, output).ok();

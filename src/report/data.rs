@@ -1,5 +1,5 @@
-//! What a report tells, as plain data: gathered from the store and the log of runs by
-//! `gather`, drawn by `page`, or printed by `pipe report --json`.
+//! The content of a report as plain data: `gather` collects it from the store and the log of runs,
+//! `page` draws it, `pipe report --json` prints it.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::results::run_diff::RunDiff;
-use crate::results::sweep::table::Figure as SweptFigure;
+use crate::results::sweep::table::Mean;
 use crate::run::event::Outcome;
 use crate::store::record::MetricsRow;
 
-/// Everything.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The folder of the pipeline, its last part.
+    /// The name of the pipeline's folder.
     pub project: String,
-    /// In the order asked for.
-    pub runs: Vec<Run>,
-    /// Of several runs, or of a sweep's combinations.
+    /// In the order in which the user named them.
+    pub runs: Vec<RunSummary>,
+    /// Compares several runs, or the combinations of a sweep.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub comparison: Option<Comparison>,
-    /// Of several runs, or of a sweep's combinations, where two or more have some.
+    pub comparison: Option<ComparisonTable>,
+    /// Training curves that two or more runs or combinations have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curves>,
-    /// Of exactly two runs.
+    /// Set for exactly two runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
 }
 
 /// One run.
 #[derive(Debug, Serialize)]
-pub struct Run {
+pub struct RunSummary {
     pub id: String,
     /// When it began, RFC 3339 in UTC.
     pub when: String,
@@ -44,18 +44,18 @@ pub struct Run {
     /// The version of `pipe`.
     pub pipe: String,
     /// In the order of the pipeline.
-    pub stages: Vec<Stage>,
-    /// Who reads from whom, by place in `stages`: `(maker, reader)`.
+    pub stages: Vec<StageSummary>,
+    /// The edges of the graph as indices into `stages`: `(maker, reader)`.
     pub edges: Vec<(usize, usize)>,
     pub training: Vec<Training>,
     pub evaluations: Vec<Evaluation>,
-    /// What is left out, and why.
+    /// What the report leaves out, and why.
     pub notes: Vec<String>,
 }
 
 /// A stage of a run.
 #[derive(Debug, Serialize)]
-pub struct Stage {
+pub struct StageSummary {
     pub name: String,
     pub outcome: Outcome,
     /// Why it ran.
@@ -63,63 +63,63 @@ pub struct Stage {
     /// Why it failed or was skipped.
     pub message: Option<String>,
     pub hint: Option<String>,
-    /// Of a failed process's log.
+    /// The end of the log of a failed process.
     pub last_lines: Vec<String>,
-    /// In this run; nearly nothing for a hit.
+    /// Time spent in this run, which is close to 0 for a cache hit.
     pub seconds: f64,
     pub metrics: BTreeMap<String, f64>,
-    /// `None` where `cache gc` has removed it, or the stage came to none.
-    pub record: Option<Made>,
+    /// `None` if `cache gc` has removed the record, or the stage has no result.
+    pub record: Option<Provenance>,
 }
 
 /// How a stage's result was made, in this run or an earlier one.
 #[derive(Debug, Serialize)]
-pub struct Made {
+pub struct Provenance {
     pub builtin: Option<String>,
-    /// Of the built-in.
+    /// The version of the built-in.
     pub version: Option<u32>,
     /// The text of a command.
     pub command: Option<String>,
     pub params: BTreeMap<String, Value>,
-    pub inputs: Vec<Input>,
-    pub outputs: Vec<Output>,
+    pub inputs: Vec<InputOrigin>,
+    pub outputs: Vec<OutputSummary>,
     pub seconds: f64,
     pub device: Option<String>,
     pub machine: String,
-    /// 0: as many as there were cores.
+    /// 0 means the number of cores.
     pub threads: usize,
     pub when: String,
     pub pipe: String,
-    /// Of all outputs.
+    /// The size of all outputs.
     pub bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Input {
+pub struct InputOrigin {
     pub name: String,
-    /// The beginning of its digest.
+    /// The beginning of the digest.
     pub digest: String,
     /// `stage:output` or a path, if that is known.
     pub origin: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Output {
+pub struct OutputSummary {
     pub name: String,
     pub digest: String,
     pub bytes: u64,
-    /// Whether the store has it still.
+    /// Whether it is still in the store.
     pub kept: bool,
 }
 
-/// Figures by step, of one stage.
+/// The metrics of one stage by step.
 #[derive(Debug, Serialize)]
 pub struct Training {
     pub stage: String,
     pub rows: Vec<MetricsRow>,
 }
 
-/// Figures by step of one stage in several runs or combinations.
+/// The metrics of one stage by step, in several runs or combinations.
 #[derive(Debug, Serialize)]
 pub struct Curves {
     pub stage: String,
@@ -128,37 +128,37 @@ pub struct Curves {
 
 #[derive(Debug, Serialize)]
 pub struct Curve {
-    /// The run's id, or what the sweep called the stage.
+    /// The id of the run, or the name of the variant.
     pub name: String,
     pub rows: Vec<MetricsRow>,
 }
 
-/// What is known of one file of predictions with true labels.
+/// The evaluation of one file of predictions with true labels.
 #[derive(Debug, Default, Serialize)]
 pub struct Evaluation {
     /// `predict:valid`.
     pub artifact: String,
-    /// The input of a `score` stage that read it.
+    /// The input of the `score` stage that read the file.
     pub input: Option<String>,
     pub rows: u64,
-    /// The rows with a true label: all figures are of these.
+    /// The number of rows with a true label; all figures refer to these.
     pub labelled: u64,
-    /// Of which precision, recall and F1 are.
+    /// The label to which precision, recall and F1 refer.
     pub positive: String,
-    /// Those that occur, in alphabetical order.
+    /// The labels that occur, in alphabetical order.
     pub labels: Vec<String>,
     /// A row for each true label, a column for each predicted one.
     pub matrix: Vec<Vec<u64>>,
     pub figures: Vec<Figure>,
-    /// How much of the distribution an interval holds.
+    /// The confidence level of the intervals.
     pub confidence: Option<f64>,
-    /// One for each label if there are more than two, else of the positive one.
+    /// One for each label if there are more than two, else one for the positive label.
     pub precision_recall: Vec<PrecisionRecall>,
-    /// Of two labels.
-    pub threshold: Option<Threshold>,
+    /// Set if there are two labels.
+    pub threshold: Option<ThresholdCurve>,
     pub reliability: Vec<Bin>,
     pub wrong: Wrong,
-    /// What is left out, and why.
+    /// What the report leaves out, and why.
     pub notes: Vec<String>,
 }
 
@@ -174,19 +174,19 @@ pub struct Figure {
 #[derive(Debug, Serialize)]
 pub struct PrecisionRecall {
     pub label: String,
-    /// The share of rows that truly have it: the precision of guessing.
+    /// The share of rows whose true label it is, which is the precision of guessing.
     pub share: f64,
     pub average_precision: f64,
     /// Recall and precision, from the highest threshold down.
     pub points: Vec<(f64, f64)>,
 }
 
-/// What the threshold on the positive label's probability does.
+/// The effect of the threshold on the probability of the positive label.
 #[derive(Debug, Serialize)]
-pub struct Threshold {
-    /// The one that the predicted labels come from, as far as they tell.
+pub struct ThresholdCurve {
+    /// The threshold that was used, inferred from the predicted labels.
     pub used: Option<f64>,
-    /// The one with the greatest F1 on these rows, and that F1.
+    /// The threshold with the highest F1 on these rows, and that F1.
     pub best: (f64, f64),
     pub points: Vec<ThresholdPoint>,
 }
@@ -194,83 +194,84 @@ pub struct Threshold {
 #[derive(Debug, Serialize)]
 pub struct ThresholdPoint {
     pub threshold: f64,
-    /// `None` where nothing is predicted.
+    /// `None` if no row is predicted positive.
     pub precision: Option<f64>,
     pub recall: f64,
     pub f1: f64,
 }
 
-/// Rows whose confidence, the predicted label's probability, is in the same range.
+/// Rows whose confidence, the probability of the predicted label, is in the same range.
 #[derive(Debug, Serialize)]
 pub struct Bin {
     pub rows: u64,
-    /// The mean.
+    /// The mean confidence.
     pub confidence: f64,
-    /// The share of rows that are right.
+    /// The share of rows with the true label.
     pub accuracy: f64,
-    /// Of the accuracy, 95 %.
+    /// The 95 % interval of the accuracy.
     pub interval: [f64; 2],
 }
 
-/// What was predicted wrongly.
+/// Wrong predictions.
 #[derive(Debug, Default, Serialize)]
 pub struct Wrong {
     pub rows: u64,
-    /// Those with the highest confidence, the highest first.
-    pub examples: Vec<Example>,
+    /// The examples with the highest confidence, the highest first.
+    pub examples: Vec<ListedExample>,
 }
 
-/// An example with what was said of it.
+/// An example with its predictions.
 #[derive(Debug, Serialize)]
-pub struct Example {
+pub struct ListedExample {
     pub id: String,
     pub gold: String,
-    pub said: Vec<Said>,
-    /// The turns before the text, the oldest first; empty too where the text is unknown.
+    pub said: Vec<GivenAnswer>,
+    /// The earlier turns of the conversation, the oldest first; also empty if the text is unknown.
     pub context: Vec<String>,
-    /// `None` where it is not in the store.
+    /// `None` if it is not in the store.
     pub text: Option<Vec<Span>>,
 }
 
-/// A prediction of it; of two runs there are two.
+/// One prediction for an example; in a comparison of two runs there are two.
 #[derive(Debug, Serialize)]
-pub struct Said {
+pub struct GivenAnswer {
     pub label: String,
-    /// Of the predicted label.
+    /// The probability of the predicted label.
     pub probability: Option<f64>,
 }
 
-/// A piece of a text.
+/// A part of a text.
 #[derive(Debug, Serialize)]
 pub struct Span {
     pub text: String,
-    /// How much it spoke for the predicted label, from -1 to 1, if that was asked.
+    /// How strongly it supports the predicted label, from -1 to 1, if the weights were computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
 }
 
 /// Runs, or combinations of a sweep, side by side.
 #[derive(Debug, Serialize)]
-pub struct Comparison {
-    /// What differs, then what came out.
+pub struct ComparisonTable {
+    /// The settings that differ, then the metrics.
     pub columns: Vec<Column>,
     pub rows: Vec<ComparedRow>,
-    /// The column of the figure that matters, and whether less is better.
+    /// The column of the metric to rank by.
     pub by: Option<usize>,
+    /// Whether lower is better.
     pub ascending: bool,
-    /// Of a sweep rather than of runs.
+    /// Whether the rows are combinations of a sweep rather than runs.
     pub sweep: bool,
-    /// Over seeds, where rows differ in them alone.
+    /// Means over rows that differ only in their seeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<Means>,
 }
 
-/// Rows of a comparison taken together.
+/// Means over groups of rows of a comparison.
 #[derive(Debug, Serialize)]
 pub struct Means {
-    /// The columns that the rows of a group differ in.
+    /// The columns in which the rows of a group differ.
     pub over: Vec<String>,
-    /// The columns that [`MeansRow::values`] and [`MeansRow::figures`] are of.
+    /// The columns of [`MeansRow::values`]; `metrics` are those of [`MeansRow::figures`].
     pub settings: Vec<String>,
     pub metrics: Vec<String>,
     pub rows: Vec<MeansRow>,
@@ -280,30 +281,30 @@ pub struct Means {
 pub struct MeansRow {
     pub values: Vec<Option<Value>>,
     pub runs: usize,
-    pub figures: Vec<Option<SweptFigure>>,
+    pub figures: Vec<Option<Mean>>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Column {
-    /// `finetune.epochs`, `score.test_f1`; several, with commas between, that are always equal.
+    /// `finetune.epochs`, `score.test_f1`; or several that are always equal, separated by commas.
     pub name: String,
     pub metric: bool,
-    /// Whether all its numbers are whole.
+    /// Whether all its numbers are integers.
     pub whole: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub struct ComparedRow {
-    /// The run's id, or the combination's number.
+    /// The id of the run, or the number of the combination.
     pub name: String,
-    pub state: State,
+    pub state: RunState,
     pub seconds: f64,
     pub values: Vec<Option<Value>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum RunState {
     Done,
     Failed,
     Interrupted,
@@ -316,7 +317,7 @@ pub struct Difference {
     pub flips: Vec<Flips>,
 }
 
-/// Labelled examples of one file of predictions that changed sides.
+/// Labelled examples of one file of predictions that became right or wrong.
 #[derive(Debug, Serialize)]
 pub struct Flips {
     pub artifact: String,
@@ -325,20 +326,20 @@ pub struct Flips {
 }
 
 impl Column {
-    /// Of several names the last: what was measured at the end.
+    /// The last of several names, which is the one measured last.
     pub fn last_name(&self) -> &str {
         self.name.rsplit(", ").next().unwrap_or_default()
     }
 }
 
-impl Run {
-    pub fn state(&self) -> State {
+impl RunSummary {
+    pub fn state(&self) -> RunState {
         if self.interrupted {
-            State::Interrupted
+            RunState::Interrupted
         } else if self.stages.iter().any(|stage| stage.outcome == Outcome::Failed) {
-            State::Failed
+            RunState::Failed
         } else {
-            State::Done
+            RunState::Done
         }
     }
 }

@@ -1,27 +1,30 @@
-//! Curves and lists from the rows of a file of predictions. What `score` has computed already,
-//! with intervals, is taken from there by `gather`.
+//! Curves and counts computed from the rows of a file of predictions. Figures with intervals, which
+//! `score` has computed, are added by `evaluations`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stages::data::classification::ClassFigures;
 use stages::data::prediction::Prediction;
 use stages::data::threshold::{Objective, ScoredRow, best_threshold, is_positive};
 
-use crate::report::data::{Bin, Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
+use crate::report::data::{
+    Bin, Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint,
+};
 
-/// As many as the calibration error of `score` has.
+/// The number of bins, the same as for the calibration error of `score`.
 const BINS: usize = 15;
 
-/// From how many labels on curves against the rest are left out.
+/// With more labels than this, curves of one label against the rest are left out.
 const MOST_CURVES: usize = 8;
 
-/// A curve has no more points.
+/// The number of points of a curve, at most.
 const MOST_POINTS: usize = 200;
 
-/// 97.5 % of a normal distribution are below.
+/// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// What the rows alone tell; `None` if none has a true label. `positive` is asked for or, as in
-/// `score`, the last of the labels.
+/// Evaluates the rows; `None` if none has a true label. Without `positive`, the positive label is the
+/// last one, as in `score`.
 pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluation> {
     let labelled: Vec<(&Prediction, &str)> =
         rows.iter().filter_map(|row| Some((row, row.gold.as_deref()?))).collect();
@@ -54,7 +57,7 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
         ..Evaluation::default()
     };
     if labelled.iter().any(|(row, _)| row.probabilities.is_empty()) {
-        evaluation.notes.push("Some rows carry no probabilities, so there are no curves.".into());
+        evaluation.notes.push("Some rows have no probabilities, so there are no curves.".into());
         return Some(evaluation);
     }
     let binary = known.len() <= 2;
@@ -70,8 +73,8 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
     match binary {
         true => evaluation.threshold = threshold(&labelled, positive),
         false => {
-            let note = "With more than two labels the likeliest one is predicted: there is no \
-                        threshold to choose.";
+            let note = "With more than two labels the most probable one is predicted, so there is \
+                        no threshold to choose.";
             evaluation.notes.push(note.to_owned());
         }
     }
@@ -91,25 +94,23 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
-/// Accuracy, and precision, recall and F1 of the positive label; 0 where they are 0 / 0.
+/// Accuracy, and precision, recall and F1 of the positive label, where 0 / 0 counts as 0.
 fn figures(matrix: &[Vec<u64>], positive: Option<usize>) -> Vec<Figure> {
     let all: u64 = matrix.iter().flatten().sum();
     let correct: u64 = matrix.iter().enumerate().map(|(label, row)| row[label]).sum();
     let mut figures = vec![("accuracy", ratio(correct as f64, all as f64))];
     if let Some(label) = positive {
-        let hits = matrix[label][label] as f64;
-        let gold = matrix[label].iter().sum::<u64>() as f64;
-        let said = matrix.iter().map(|row| row[label]).sum::<u64>() as f64;
-        figures.push(("precision", ratio(hits, said)));
-        figures.push(("recall", ratio(hits, gold)));
-        figures.push(("f1", ratio(2.0 * hits, gold + said)));
+        let gold = matrix[label].iter().sum();
+        let predicted = matrix.iter().map(|row| row[label]).sum();
+        let of = ClassFigures::new(matrix[label][label], gold, predicted);
+        figures.extend([("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]);
     }
     let figure = |(name, value)| Figure { name, value, interval: None };
     figures.into_iter().map(figure).collect()
 }
 
-/// Precision and recall from the highest probability down, and Σ (Rₙ − Rₙ₋₁)·Pₙ; `None` if no row
-/// truly has the label.
+/// Precision and recall from the highest probability down, and the average precision
+/// Σ (Rₙ − Rₙ₋₁)·Pₙ; `None` if the label is the true label of no row.
 fn curve(label: &str, rows: &[ScoredRow]) -> Option<PrecisionRecall> {
     let mut rows = rows.to_vec();
     rows.sort_unstable_by(|one, two| two.probability.total_cmp(&one.probability));
@@ -134,7 +135,7 @@ fn curve(label: &str, rows: &[ScoredRow]) -> Option<PrecisionRecall> {
     })
 }
 
-/// Points at equal distances, the first and the last among them.
+/// Evenly spaced points, including the first and the last.
 fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     if points.len() <= MOST_POINTS {
         return points;
@@ -143,7 +144,7 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     (0..MOST_POINTS).map(|index| points[index * last / (MOST_POINTS - 1)]).collect()
 }
 
-fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Threshold> {
+fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<ThresholdCurve> {
     const STEPS: usize = 100;
     let rows = scored(labelled, positive);
     let best = best_threshold(&rows, Objective::F1)?;
@@ -154,24 +155,25 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
     let point = |threshold: f64| {
         let called = rows.iter().filter(|row| is_positive(row.probability, threshold));
         let called: Vec<&ScoredRow> = called.collect();
-        let hits = called.iter().filter(|row| row.positive).count() as f64;
-        let gold = rows.iter().filter(|row| row.positive).count() as f64;
+        let hits = called.iter().filter(|row| row.positive).count() as u64;
+        let gold = rows.iter().filter(|row| row.positive).count() as u64;
+        let of = ClassFigures::new(hits, gold, called.len() as u64);
         ThresholdPoint {
             threshold,
-            precision: (!called.is_empty()).then(|| hits / called.len() as f64),
-            recall: ratio(hits, gold),
-            f1: ratio(2.0 * hits, gold + called.len() as f64),
+            precision: (!called.is_empty()).then_some(of.precision),
+            recall: of.recall,
+            f1: of.f1,
         }
     };
-    Some(Threshold {
+    Some(ThresholdCurve {
         used: used(labelled, &rows, positive),
         best: (best.value, best.score),
         points: (0..=STEPS).map(at).map(point).collect(),
     })
 }
 
-/// The threshold that the predicted labels came from: between the highest probability of a row
-/// that was not called positive and the lowest of one that was.
+/// The threshold behind the predicted labels: it lies between the highest probability of a row that
+/// was not predicted positive and the lowest of one that was.
 fn used(labelled: &[(&Prediction, &str)], rows: &[ScoredRow], positive: &str) -> Option<f64> {
     let (mut below, mut above) = (0.0_f64, 1.0_f64);
     for ((row, _), scored) in labelled.iter().zip(rows) {
@@ -186,8 +188,8 @@ fn used(labelled: &[(&Prediction, &str)], rows: &[ScoredRow], positive: &str) ->
     (below <= above).then_some((below + above) / 2.0)
 }
 
-/// Rows by their confidence, in ranges of equal width; empty ones are left out. The intervals are
-/// E. Wilson's, Journal of the American Statistical Association 22 (1927).
+/// Rows by confidence, in bins of equal width; empty bins are left out. The intervals are score
+/// intervals (E. B. Wilson, Journal of the American Statistical Association 22, 1927).
 fn reliability(labelled: &[(&Prediction, &str)]) -> Vec<Bin> {
     let mut bins = [(0_u64, 0.0, 0_u64); BINS];
     for (row, gold) in labelled {

@@ -1,5 +1,5 @@
-//! What a run's predictions are worth: figures with intervals from what `score` wrote, curves and
-//! wrong examples from the predictions themselves.
+//! Evaluates the predictions of a run: figures with intervals come from the output of `score`,
+//! curves and wrong examples from the predictions themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,22 +7,23 @@ use serde_json::Value;
 use stages::data::prediction::Prediction;
 
 use crate::report::artifacts::{Artifacts, Unreadable};
-use crate::report::data::{Evaluation, Example, Figure, Said, Span, Wrong};
+use crate::report::data::{Evaluation, Figure, GivenAnswer, ListedExample, Span, Wrong};
 use crate::report::evaluate::evaluate;
 
-/// Examples that are listed of one kind.
+/// The number of examples to list of one kind, at most.
 pub const MOST_EXAMPLES: usize = 50;
 
-/// Files of predictions that are shown of one run.
+/// The number of files of predictions to show, at most.
 const MOST_EVALUATIONS: usize = 8;
 
-/// A text is cut after so many characters.
+/// The length of a text in characters, at most.
 const MOST_CHARACTERS: usize = 2_000;
 
-/// The turns that are shown of a conversation, the last ones.
+/// The number of turns of a conversation to show, the last ones.
 const MOST_TURNS: usize = 12;
 
-/// The figures of `scores.json`: their names there and their intervals', and what they are called.
+/// The figures of `scores.json`: the name under which a figure and its interval are shown, and the
+/// path to its value.
 const FIGURES: [(&str, &[&str]); 11] = [
     ("accuracy", &["accuracy"]),
     ("precision", &["positive", "precision"]),
@@ -37,8 +38,8 @@ const FIGURES: [(&str, &[&str]); 11] = [
     ("calibration_error", &["expected_calibration_error"]),
 ];
 
-/// Every file of predictions with true labels that the stages in `places` made or scored, those that
-/// are scored first; and what is left out.
+/// Evaluates every file of predictions with true labels that the stages at `places` made or scored,
+/// scored files first. The second value says what is left out.
 pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>, Vec<String>) {
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     let mut done = BTreeSet::new();
@@ -69,13 +70,13 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
     }
     for &place in places {
         for output in artifacts.predictions_of(place) {
-            // The same bytes under two names are told once.
+            // The same bytes under two names are shown once.
             if !artifacts.content(place, &output).is_some_and(|content| done.insert(content)) {
                 continue;
             }
             match artifacts.predictions(place, &output) {
                 Ok(rows) => found.extend(unscored(artifacts, (place, &output), &rows)),
-                // A command may call anything so.
+                // A command may use these names for anything.
                 Err(Unreadable::OtherKind) => {}
                 Err(problem) => {
                     notes.push(format!("{} {problem}.", artifacts.name(place, &output)));
@@ -86,7 +87,7 @@ pub fn evaluations(artifacts: &Artifacts, places: &[usize]) -> (Vec<Evaluation>,
     if found.len() > MOST_EVALUATIONS {
         let left = found.split_off(MOST_EVALUATIONS);
         let names: Vec<&str> = left.iter().map(|it| it.artifact.as_str()).collect();
-        notes.push(format!("Of further predictions nothing is shown: {}.", names.join(", ")));
+        notes.push(format!("Further predictions are not shown: {}.", names.join(", ")));
     }
     (found, notes)
 }
@@ -141,7 +142,7 @@ fn scored(
     evaluation
 }
 
-/// What `score` found of these predictions and those of its input `against`.
+/// The comparison that `score` made with the predictions of its input `against`.
 fn against(found: &Value) -> Option<String> {
     let accuracy = &found["accuracy"];
     let number = |value: &Value| value.as_f64().map(|number| format!("{number:.3}"));
@@ -154,13 +155,13 @@ fn against(found: &Value) -> Option<String> {
     };
     let p = number(&found["mcnemar"]["mid_p"]).map(|p| format!("; McNemar's test gives p {p}"));
     Some(format!(
-        "Against the other predictions that were given: accuracy {this} here and {other} there, a \
-         difference of {difference}{interval}{}.",
+        "Compared with the input `against`: accuracy {this} here and {other} there, a difference of \
+         {difference}{interval}{}.",
         p.unwrap_or_default()
     ))
 }
 
-/// What the scores alone tell.
+/// The evaluation that the scores alone give.
 fn of_scores(score: &Value) -> Evaluation {
     let matrix = &score["confusion_matrix"];
     let texts = |value: &Value| -> Vec<String> {
@@ -191,7 +192,9 @@ fn unscored(
 ) -> Option<Evaluation> {
     let mut found = full(artifacts, (place, output), rows, None)?;
     found.artifact = artifacts.name(place, output);
-    found.notes.push("No stage has scored these, so there are no intervals.".to_owned());
+    found
+        .notes
+        .push("No stage has scored these predictions, so there are no intervals.".to_owned());
     Some(found)
 }
 
@@ -208,7 +211,7 @@ fn full(
     Some(evaluation)
 }
 
-/// The first of examples, with their texts, by the confidence of what was said of them last.
+/// Lists examples with their texts, sorted by the confidence of their last prediction.
 pub fn listed(
     artifacts: &Artifacts,
     (place, output): (usize, &str),
@@ -232,17 +235,17 @@ pub fn listed(
 fn example(
     said: &[&Prediction],
     texts: &BTreeMap<String, stages::data::example::Example>,
-) -> Example {
+) -> ListedExample {
     let first = said.first();
     let id = first.map(|row| row.id.clone()).unwrap_or_default();
     let text = texts.get(&id);
     let turns = text.map_or(&[][..], |text| &text.context);
     let shown = turns.len().saturating_sub(MOST_TURNS);
-    Example {
+    ListedExample {
         gold: first.and_then(|row| row.gold.clone()).unwrap_or_default(),
         said: said
             .iter()
-            .map(|row| Said {
+            .map(|row| GivenAnswer {
                 label: row.label.clone(),
                 probability: row.probabilities.get(&row.label).copied(),
             })

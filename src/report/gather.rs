@@ -1,5 +1,5 @@
-//! One run of the log as [`data::Run`]: what the log says of its stages, what their records say of
-//! how they came about, and who read from whom.
+//! One run of the log as [`data::RunSummary`]: its stages from the log, how their results were made
+//! from the records, and the edges between them.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ use crate::store::key::ActionField;
 use crate::store::record::Record;
 use crate::text::variants::{family, label};
 
-/// Stages that train are shown up to this number.
+/// The number of training stages to show, at most.
 const MOST_TRAININGS: usize = 8;
 
-/// The records of a run's stages, as far as they are there. `pipeline` is the file as it is now,
-/// with the run's overrides.
+/// The records of the stages of a run, as far as the store has them. `pipeline` is the current
+/// pipeline with the overrides of the run.
 pub fn artifacts<'a>(
     run: &LoggedRun,
     store: &'a Store,
@@ -29,10 +29,14 @@ pub fn artifacts<'a>(
     Artifacts::new(store, pipeline, stages.collect())
 }
 
-/// The run without figures that take reading artifacts.
-pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipeline>) -> data::Run {
+/// The run without anything that requires reading artifacts.
+pub fn outline(
+    run: &LoggedRun,
+    artifacts: &Artifacts,
+    pipeline: Option<&Pipeline>,
+) -> data::RunSummary {
     let edges = edges(run, artifacts, pipeline);
-    let stages = run.stages.iter().enumerate().map(|(place, stage)| data::Stage {
+    let stages = run.stages.iter().enumerate().map(|(place, stage)| data::StageSummary {
         name: stage.stage.clone(),
         outcome: stage.outcome,
         reason: stage.reason.clone(),
@@ -46,7 +50,7 @@ pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipelin
             made(record, artifacts, &from)
         }),
     });
-    data::Run {
+    data::RunSummary {
         id: run.id.clone(),
         when: run.when.clone(),
         seconds: run.seconds,
@@ -63,8 +67,8 @@ pub fn outline(run: &LoggedRun, artifacts: &Artifacts, pipeline: Option<&Pipelin
     }
 }
 
-/// Adds the curves, scores and examples of the stages in `places`.
-pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
+/// Adds the curves, scores and examples of the stages at the indices `places`.
+pub fn fill(run: &mut data::RunSummary, artifacts: &Artifacts, places: &[usize]) {
     let gone: Vec<&str> = run
         .stages
         .iter()
@@ -75,7 +79,7 @@ pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
     if !gone.is_empty() {
         let names = gone.join(", ");
         let note = format!(
-            "The records of {names} are no longer in the cache: only what the log keeps is shown of them."
+            "The records of {names} are no longer in the cache, so only their log entries are shown."
         );
         run.notes.push(note);
     }
@@ -91,8 +95,8 @@ pub fn fill(run: &mut data::Run, artifacts: &Artifacts, places: &[usize]) {
     run.notes.extend(notes);
 }
 
-/// Figures by step of the stages that several runs, or several combinations of one, have.
-pub fn curves(runs: &[data::Run], artifacts: &[Artifacts]) -> Vec<data::Curves> {
+/// Metrics by step of the stages that several runs, or several combinations of one run, have.
+pub fn curves(runs: &[data::RunSummary], artifacts: &[Artifacts]) -> Vec<data::Curves> {
     let mut found: Vec<data::Curves> = Vec::new();
     for (run, artifacts) in runs.iter().zip(artifacts) {
         for (place, stage) in run.stages.iter().enumerate() {
@@ -121,14 +125,14 @@ pub fn curves(runs: &[data::Run], artifacts: &[Artifacts]) -> Vec<data::Curves> 
     found
 }
 
-fn has_result(stage: &data::Stage) -> bool {
+fn has_result(stage: &data::StageSummary) -> bool {
     use crate::run::event::Outcome::{Hit, Ran};
     matches!(stage.outcome, Hit | Ran)
 }
 
-/// Who reads from whom, by place. Digests tell it: what one stage read another has made. Where
-/// several have made the same bytes, and for stages without a record, the pipeline does, or what
-/// the sweep called its stages.
+/// The edges between stages, by index. They follow from digests: a stage reads what another one has
+/// made. If several stages have made the same bytes, and for stages without a record, the edges
+/// come from the pipeline or from the names in the log of a sweep.
 fn edges(
     run: &LoggedRun,
     artifacts: &Artifacts,
@@ -151,7 +155,7 @@ fn edges(
     edges.into_iter().collect()
 }
 
-/// The edges that the pipeline declares as it is now.
+/// The edges that the current pipeline declares.
 fn declared(run: &LoggedRun, pipeline: Option<&Pipeline>) -> BTreeSet<(usize, usize)> {
     let place = |name: &str| run.stages.iter().position(|stage| stage.stage == name);
     let mut edges = BTreeSet::new();
@@ -178,23 +182,23 @@ fn made(
     record: &Record,
     artifacts: &Artifacts,
     origin: &dyn Fn(&str) -> Option<String>,
-) -> data::Made {
+) -> data::Provenance {
     let (builtin, version, command) = match &record.fields.action {
         ActionField::Builtin { name, version } => (Some(name.clone()), Some(*version), None),
         ActionField::Command { text } => (None, None, Some(text.clone())),
     };
-    let inputs = record.fields.inputs.iter().map(|(name, content)| data::Input {
+    let inputs = record.fields.inputs.iter().map(|(name, content)| data::InputOrigin {
         name: name.clone(),
         digest: content.digest.short(),
         origin: origin(name),
     });
-    let outputs = record.outputs.iter().map(|(name, artifact)| data::Output {
+    let outputs = record.outputs.iter().map(|(name, artifact)| data::OutputSummary {
         name: name.clone(),
         digest: artifact.content.digest.short(),
         bytes: artifact.bytes,
         kept: artifacts.holds(artifact),
     });
-    data::Made {
+    data::Provenance {
         builtin,
         version,
         command,
@@ -211,7 +215,7 @@ fn made(
     }
 }
 
-/// `stage:output`, or the path or URL that the pipeline has for it.
+/// `stage:output`, or the path or URL that the pipeline declares.
 fn origin_of(
     run: &LoggedRun,
     artifacts: &Artifacts,
@@ -228,7 +232,7 @@ fn origin_of(
     }
     let stage = pipeline?.stage(&run.stages[reader].stage)?;
     match stage.inputs.get(input)? {
-        // It may be another stage's now; then this is not where these bytes were from.
+        // The current pipeline reads another stage here, so these bytes are not from there.
         Input::Artifact { .. } => None,
         outside => Some(origin(outside)),
     }

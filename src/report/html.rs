@@ -1,14 +1,14 @@
-//! Markup that cannot hold unescaped text by mistake. [`Html`] is made from literals of this
-//! program, from text, which is escaped, and from other `Html`; there is no way to make it from a
-//! `String` as it is. What somebody wrote, a label, a stage's name or a parameter, stays text.
+//! Markup that cannot contain unescaped text by mistake. [`Html`] is made from literals of this
+//! program, from text, which is escaped, and from other `Html`, but never from a `String` as it is.
+//! Whatever a user wrote, such as a label, the name of a stage or a parameter, stays text.
 
 use std::fmt::{Display, Write};
 
-/// A piece of HTML or SVG, whole elements only.
+/// A fragment of HTML or SVG that consists of complete elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Html(String);
 
-/// An element that is being put together; [`Html::from`] closes it.
+/// An element under construction; [`Html::from`] closes it.
 #[derive(Clone, Debug)]
 pub struct Tag {
     name: &'static str,
@@ -17,7 +17,7 @@ pub struct Tag {
     content: String,
 }
 
-/// Elements that have no content and no end.
+/// Elements without content and end tag.
 const VOID: [&str; 2] = ["meta", "br"];
 
 impl Html {
@@ -25,12 +25,12 @@ impl Html {
         Html::default()
     }
 
-    /// Escaped.
+    /// Text, escaped.
     pub fn text(text: impl Display) -> Html {
         Html(escaped(&text.to_string()))
     }
 
-    /// Markup of this program's own.
+    /// Markup from a literal of this program.
     pub fn literal(markup: &'static str) -> Html {
         Html(markup.to_owned())
     }
@@ -67,7 +67,7 @@ impl<H: Into<Html>> FromIterator<H> for Html {
     }
 }
 
-/// An element of that name.
+/// Begins an element.
 pub fn tag(name: &'static str) -> Tag {
     Tag { name, open: format!("<{name}"), content: String::new() }
 }
@@ -78,7 +78,7 @@ impl Tag {
         self
     }
 
-    /// A length or a place in a drawing, to a tenth of a pixel.
+    /// A length or coordinate of a drawing, to a tenth of a pixel.
     pub fn px(self, name: &'static str, value: f64) -> Tag {
         self.attr(name, px(value))
     }
@@ -93,7 +93,7 @@ impl Tag {
         self
     }
 
-    /// Escaped, after what is there.
+    /// Appends text, escaped.
     pub fn text(mut self, text: impl Display) -> Tag {
         self.content.push_str(&escaped(&text.to_string()));
         self
@@ -108,7 +108,7 @@ impl Tag {
         children.into_iter().fold(self, Tag::child)
     }
 
-    /// The child, if there is one.
+    /// Appends the child, if there is one.
     pub fn maybe(self, child: Option<impl Into<Html>>) -> Tag {
         match child {
             Some(child) => self.child(child),
@@ -117,7 +117,7 @@ impl Tag {
     }
 }
 
-/// A number of a drawing: `12.5`, `7`.
+/// A coordinate of a drawing: `12.5`, `7`.
 pub fn px(value: f64) -> String {
     let text = format!("{value:.1}");
     match text.strip_suffix(".0") {
@@ -127,8 +127,8 @@ pub fn px(value: f64) -> String {
     }
 }
 
-/// Text for between tags and for quoted attributes. Control characters, which HTML does not allow,
-/// come as their pictures, or as the mark for what cannot be shown.
+/// Escapes text for use between tags and in quoted attributes. Control characters, which HTML does
+/// not allow, become their control pictures or the replacement character.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars() {
@@ -142,7 +142,7 @@ fn escaped(text: &str) -> String {
             '\u{0}'..='\u{1f}' => {
                 safe.extend(char::from_u32(0x2400 + u32::from(character)));
             }
-            // Overrides of the direction could make a line read as something else.
+            // Direction overrides could make a line read as something else.
             '\u{7f}'..='\u{9f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'

@@ -1,14 +1,13 @@
-//! Runs or combinations that differ in their seed alone, taken together: means, and how far they
-//! scatter.
+//! Means and standard deviations over runs or combinations that differ only in their seed.
 
 use serde_json::Value;
 
-use crate::report::data::{Column, Comparison, Means, MeansRow, State};
-use crate::results::sweep::table::Figure;
+use crate::report::data::{Column, ComparisonTable, Means, MeansRow, RunState};
+use crate::results::sweep::table::Mean;
 
-/// Groups the rows that are done by all settings but those of `over`; `None` where no two rows come
-/// together so. With `over` empty it is every key that ends in `seed`.
-pub fn means(comparison: &Comparison, over: &[String]) -> Option<Means> {
+/// Groups the rows that are done by all settings except those in `over`, or, if `over` is empty,
+/// except every key that ends in `seed`. `None` if no group has two rows.
+pub fn means(comparison: &ComparisonTable, over: &[String]) -> Option<Means> {
     let is_over = |column: &Column| {
         let wanted = |name: &str| match over.is_empty() {
             true => name.rsplit(['.', ' ']).next() == Some("seed"),
@@ -25,7 +24,7 @@ pub fn means(comparison: &Comparison, over: &[String]) -> Option<Means> {
     let metrics = places(&|column| column.metric);
     let mut groups: Vec<(Vec<Option<Value>>, Vec<usize>)> = Vec::new();
     for (row, compared) in comparison.rows.iter().enumerate() {
-        if compared.state != State::Done {
+        if compared.state != RunState::Done {
             continue;
         }
         let values: Vec<Option<Value>> =
@@ -41,7 +40,7 @@ pub fn means(comparison: &Comparison, over: &[String]) -> Option<Means> {
     let figure = |rows: &[usize], place: usize| {
         let number = |row: &usize| comparison.rows[*row].values[place].as_ref()?.as_f64();
         let values: Vec<f64> = rows.iter().filter_map(number).collect();
-        (!values.is_empty()).then(|| Figure::of(&values))
+        (!values.is_empty()).then(|| Mean::of(&values))
     };
     let rows = groups.into_iter().map(|(values, rows)| MeansRow {
         values,
@@ -62,17 +61,17 @@ mod tests {
     use serde_json::json;
 
     use super::means;
-    use crate::report::data::{Column, ComparedRow, Comparison, State};
+    use crate::report::data::{Column, ComparedRow, ComparisonTable, RunState};
 
-    fn comparison(rows: &[(State, f64, u64, f64)]) -> Comparison {
+    fn comparison(rows: &[(RunState, f64, u64, f64)]) -> ComparisonTable {
         let column = |name: &str, metric| Column { name: name.to_owned(), metric, whole: !metric };
-        let row = |(state, rate, seed, f1): &(State, f64, u64, f64)| ComparedRow {
+        let row = |(state, rate, seed, f1): &(RunState, f64, u64, f64)| ComparedRow {
             name: seed.to_string(),
             state: *state,
             seconds: 1.0,
             values: vec![Some(json!(rate)), Some(json!(seed)), Some(json!(f1))],
         };
-        Comparison {
+        ComparisonTable {
             columns: vec![
                 column("finetune.learning_rate", false),
                 column("finetune.seed, split.seed", false),
@@ -88,7 +87,7 @@ mod tests {
 
     #[test]
     fn rows_that_differ_in_their_seed_alone_come_together() {
-        use State::{Done, Failed};
+        use RunState::{Done, Failed};
         let rows =
             [(Done, 0.1, 1, 0.5), (Done, 0.2, 1, 0.8), (Done, 0.1, 2, 0.7), (Failed, 0.2, 2, 0.0)];
         let found = means(&comparison(&rows), &[]).unwrap();
@@ -104,7 +103,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_no_two_rows_come_together() {
-        let rows = [(State::Done, 0.1, 1, 0.5), (State::Done, 0.2, 1, 0.8)];
+        let rows = [(RunState::Done, 0.1, 1, 0.5), (RunState::Done, 0.2, 1, 0.8)];
         assert!(means(&comparison(&rows), &[]).is_none());
         // A key that was asked for is taken instead of the seeds.
         let found = means(&comparison(&rows), &["finetune.learning_rate".to_owned()]).unwrap();

@@ -1,16 +1,17 @@
-//! `pipe report`: what happened in a run, or in several, as one HTML file that needs nothing else.
+//! `pipe report`: one run, or several, as a single self-contained HTML file.
 //!
 //! ```text
 //! run log, store ─ gather, evaluations, compare ─→ data::Report ─ page, sections, charts ─→ HTML
 //! ```
 //!
-//! Charts are SVG written here rather than by a plotting crate. Such crates write colours into
-//! every mark, so that a drawing cannot follow the page's theme or a printer; they give marks no
-//! titles, and draw glyphs rather than text that can be searched and read aloud. The marks needed
-//! are lines, dots and rectangles: [`charts`] has scales and axes for them in a few hundred lines.
+//! The charts are SVG written by this module rather than by a plotting crate. Plotting crates write
+//! colours into every mark, so a chart cannot follow the theme of the page or of a printer; they
+//! give marks no titles, and draw glyphs instead of text that can be searched and read aloud. The
+//! report needs only lines, dots and rectangles: [`charts`] has the scales and axes for them.
 //!
-//! Text comes from people: it passes through [`html`], which escapes it, and the page's policy
-//! (`Content-Security-Policy`) allows no style or script but the two of this program, by hash.
+//! Texts come from the user. They pass through [`html`], which escapes them, and the
+//! `Content-Security-Policy` of the page allows only the style and the script of this program, by
+//! hash.
 
 pub mod artifacts;
 pub mod charts;
@@ -31,20 +32,20 @@ use crate::results::run_diff::RunDiff;
 use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 
-/// A run to report on, and the pipeline's file as it is now with the run's overrides, if it can be
-/// read: it says where inputs came from that no stage made.
+/// A run to report on, and the current pipeline with the overrides of the run, if it can be read.
+/// The pipeline names the sources of inputs that no stage made.
 pub struct Subject<'a> {
     pub run: &'a LoggedRun,
     pub pipeline: Option<&'a Pipeline>,
 }
 
-/// All that there is to tell. One run is told in full, of a sweep its best combination; several are
-/// compared; `diff` is for two.
+/// Gathers the report. A single run is reported in full, a sweep with its best combination; several
+/// runs are compared. `diff` is the difference between exactly two runs.
 pub fn report(project: &str, subjects: &[Subject], diff: Option<RunDiff>, store: &Store) -> Report {
     let artifacts: Vec<Artifacts> =
         subjects.iter().map(|it| gather::artifacts(it.run, store, it.pipeline)).collect();
     let outlined = subjects.iter().zip(&artifacts);
-    let mut runs: Vec<data::Run> =
+    let mut runs: Vec<data::RunSummary> =
         outlined.map(|(it, artifacts)| gather::outline(it.run, artifacts, it.pipeline)).collect();
     let mut comparison = None;
     if let ([subject], [run], [artifacts]) = (subjects, &mut runs[..], &artifacts[..]) {

@@ -1,11 +1,11 @@
-//! The page: its head with the policy, the table of contents, and the sections in their order.
+//! The page: the head with its security policy, the table of contents, and the sections.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::report::charts::Ids;
-use crate::report::data::{Report, Run};
+use crate::report::data::{Report, RunSummary};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{
     Section, comparison::comparison, curves::curves, difference::difference,
@@ -16,7 +16,7 @@ use crate::report::sections::{
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The whole file. Equal reports are equal bytes.
+/// The whole HTML file. Equal reports give equal bytes.
 pub fn page(report: &Report) -> String {
     let mut ids = Ids::default();
     let sections = sections(report, &mut ids);
@@ -66,7 +66,7 @@ pub fn page(report: &Report) -> String {
     format!("<!doctype html>\n{}\n", Html::from(html).into_text())
 }
 
-/// Nothing from anywhere, and of styles and scripts only those of this program.
+/// The security policy: nothing is loaded, and only the style and the script of this program run.
 fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
@@ -112,7 +112,7 @@ fn sections(report: &Report, ids: &mut Ids) -> Vec<Section> {
     sections
 }
 
-fn summary(run: &Run) -> Html {
+fn summary(run: &RunSummary) -> Html {
     let mut all = overview::failures(run);
     all.push(overview::tiles(run));
     all.push(overview::facts(run));
@@ -120,8 +120,8 @@ fn summary(run: &Run) -> Html {
     all
 }
 
-/// Everything about one run.
-fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
+/// The sections about one run.
+fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
     let mut graph = stages::drawing(ids, run);
     graph.push(stages::table(run));
     let mut sections = vec![Section::new("stages", "Stages", graph)];
@@ -164,8 +164,8 @@ fn of_run(run: &Run, ids: &mut Ids) -> Vec<Section> {
     sections
 }
 
-/// One of several runs, folded.
-fn briefly(run: &Run, ids: &mut Ids) -> Html {
+/// One of several runs, collapsed.
+fn briefly(run: &RunSummary, ids: &mut Ids) -> Html {
     let (words, class) = overview::state_words(run.state());
     let summary = tag("summary")
         .child(tag("span").class("stage").text(&run.id))
@@ -177,7 +177,7 @@ fn briefly(run: &Run, ids: &mut Ids) -> Html {
     tag("details").class("stage").child(summary).child(content).into()
 }
 
-fn summary_of(run: &Run) -> Html {
+fn summary_of(run: &RunSummary) -> Html {
     let mut all = overview::failures(run);
     all.push(overview::facts(run));
     all
@@ -186,13 +186,13 @@ fn summary_of(run: &Run) -> Html {
 #[cfg(test)]
 mod tests {
     use super::page;
-    use crate::report::data::{Report, Run, Stage};
+    use crate::report::data::{Report, RunSummary, StageSummary};
     use crate::run::event::Outcome;
 
     #[test]
     fn a_hostile_name_is_text_in_every_section() {
         let evil = "</style></title><script>alert(1)</script>\"'&";
-        let stage = |outcome| Stage {
+        let stage = |outcome| StageSummary {
             name: evil.to_owned(),
             outcome,
             reason: Some(evil.to_owned()),
@@ -203,7 +203,7 @@ mod tests {
             metrics: [(evil.to_owned(), 0.5)].into(),
             record: None,
         };
-        let run = |id: &str| Run {
+        let run = |id: &str| RunSummary {
             id: id.to_owned(),
             when: evil.to_owned(),
             seconds: 1.0,

@@ -1,5 +1,5 @@
-//! Puts back what an earlier run had published: all of it or, if something is gone from the store
-//! or a file there was edited, nothing. All copies lie ready before the first one is put in place.
+//! Restores what an earlier run had published: all of it or, if an object is missing from the store
+//! or a file was edited since, nothing. All copies are complete before the first replaces a file.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct RestoredOutput {
     /// `stage:output`.
     pub artifact: String,
     pub result: Restored,
-    /// Of one that is gone.
+    /// How to make an output that is missing from the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
 }
@@ -27,29 +27,29 @@ pub struct RestoredOutput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restored {
-    /// It was there already.
+    /// The file has these bytes already.
     Unchanged,
     Written,
-    /// The user's own edits are there, and stay.
+    /// The file was edited, and is kept.
     Edited,
-    /// The store has it no longer.
+    /// The output is no longer in the store.
     Gone,
-    /// Nothing stands against it, but against others.
+    /// It could be restored, but other files could not, so nothing was.
     Held,
 }
 
-/// Whether an output that is gone can be made again, and by which command.
+/// Whether an output that is missing from the store can be made again, and by which command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rebuild {
     By(String),
-    /// If what it needs comes out as it did then.
+    /// By this command, if the stages before it produce the same bytes as they did then.
     PerhapsBy(String),
-    /// The pipeline makes other bytes now.
+    /// The pipeline has changed, and would produce other bytes.
     PipelineChanged,
 }
 
-/// Brings all `outputs` back to their paths below `root`, or none.
+/// Restores all `outputs` to their paths below `root`, or none of them.
 pub fn restore(
     outputs: &[LoggedOutput],
     root: &Path,
@@ -95,7 +95,7 @@ pub fn restore(
     Ok(restored)
 }
 
-/// Whether nothing stands against restoring them.
+/// Whether all of them can be restored.
 pub fn is_possible(outputs: &[RestoredOutput]) -> bool {
     !outputs.iter().any(|output| matches!(output.result, Restored::Edited | Restored::Gone))
 }

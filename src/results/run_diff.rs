@@ -1,7 +1,7 @@
-//! Two runs of the log compared, stage by stage: what of the key differs, and by how much the
-//! metrics do. Parameters and inputs come from the records, so they are unknown where `cache gc`
-//! has removed one; metrics stand in the log itself. Predictions with true labels are compared row
-//! by row: how many changed sides, and whether that is more than chance.
+//! Two runs of the log compared, stage by stage: which fields of the key differ, and by how much
+//! the metrics. Parameters and inputs come from the records, so they are unknown once `cache gc` has
+//! removed a record; the metrics are in the log itself. Predictions of labelled examples are
+//! compared row by row: how many answers changed, and whether that is more than chance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::store::record::Record;
 pub struct RunDiff {
     pub from: String,
     pub to: String,
-    /// In the order of the second run; stages that only the first had come last.
+    /// In the order of the second run, then those that only the first run had.
     pub stages: Vec<StageDiff>,
 }
 
@@ -30,17 +30,17 @@ pub struct RunDiff {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageDiff {
     pub stage: String,
-    /// `None` where the run had no such stage.
+    /// `None` if that run had no such stage.
     pub from: Option<Side>,
     pub to: Option<Side>,
-    /// Of the key's fields.
+    /// The fields of the key that differ.
     pub changes: Vec<Change>,
-    /// The keys differ, but a record is gone, so that nobody knows in what.
+    /// The keys differ, but a record has been removed, so the fields are not known.
     pub changes_unknown: bool,
-    /// Those that differ.
+    /// The metrics that differ.
     pub metrics: Vec<MetricChange>,
-    /// By output, predictions of the same labelled examples that differ: the second run's
-    /// against the first's.
+    /// By output: predictions of the same labelled examples, the second run against the first,
+    /// if they differ.
     pub predictions: BTreeMap<String, PairedComparison>,
 }
 
@@ -49,21 +49,21 @@ pub struct StageDiff {
 pub struct Side {
     pub outcome: Outcome,
     pub key: Option<Key>,
-    /// What the stage took in that run.
+    /// How long the stage took in that run.
     pub seconds: f64,
 }
 
-/// A final figure that differs. `None` where a run had none of that name.
+/// A final metric that differs. `None` if a run has no metric of that name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricChange {
     pub name: String,
     pub from: Option<f64>,
     pub to: Option<f64>,
-    /// The second less the first.
+    /// The second minus the first.
     pub delta: Option<f64>,
 }
 
-/// `origin` says where an input of a stage comes from, if that is known.
+/// Compares two runs. `origin` names the source of an input of a stage, if it is known.
 pub fn diff(
     from: &LoggedRun,
     to: &LoggedRun,
@@ -120,7 +120,8 @@ fn stage_diff(
     }
 }
 
-/// Predictions without true labels, of other examples, or no longer in the store are left out.
+/// Compares the predictions of two records. Those without true labels, of different examples, or
+/// no longer in the store are left out.
 fn compare_predictions(
     from: &Record,
     to: &Record,
@@ -147,10 +148,10 @@ fn metric_changes(from: &BTreeMap<String, f64>, to: &BTreeMap<String, f64>) -> V
 }
 
 impl StageDiff {
-    /// Whether there is nothing to tell.
+    /// Whether nothing differs.
     pub fn is_same(&self) -> bool {
         let keys = self.from.map(|from| from.key) == self.to.map(|to| to.key);
-        // A stage that failed or was skipped has no key, and so did not come to the same.
+        // A stage that failed or was skipped has no key, so it has no result to be the same.
         let results = [self.from, self.to].iter().flatten().all(|side| side.key.is_some());
         keys && results && self.metrics.is_empty()
     }

@@ -1,13 +1,13 @@
-//! The log of runs: one small file for each run in which something ran, failed or was published,
-//! written at its end by rename and with a check sum. A run that had nothing to do leaves none,
-//! nor does one that was killed. `pipe log`, `diff` and `restore` read it, `cache gc` keeps what
-//! its newer entries used.
+//! The log of runs: one small file for each run in which a stage ran or failed, or an output was
+//! published. It is written at the end of the run, by rename and with a checksum. A run that had
+//! nothing to do leaves no file, nor does a killed run. `pipe log`, `diff` and `restore` read the
+//! log; `cache gc` keeps what its newer entries used.
 //!
 //! An id is the time at which the run began, to the millisecond, in UTC: `261123-154712-483`. Ids
-//! sort as the runs did. People name a run by the beginning of its id, by its last three digits, or
-//! by `last`, `last~1` and so on.
+//! sort chronologically. The user names a run by the beginning of its id, by its last three
+//! digits, or by `last`, `last~1` and so on ([`pick`]).
 
-mod pick;
+pub mod pick;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +27,7 @@ use crate::run::publish::Published;
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, is_whole, with_check};
-use pick::pick;
+use pick::{PickError, pick};
 
 /// One run, in `cache/runs/<id>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,12 +42,12 @@ pub struct LoggedRun {
     pub set: Vec<(String, String)>,
     /// In the order of the pipeline.
     pub stages: Vec<LoggedStage>,
-    /// What the run left at paths of the tree.
+    /// The files that the run published.
     pub published: Vec<LoggedOutput>,
     pub interrupted: bool,
     /// The version of `pipe`.
     pub pipe: String,
-    /// The combinations, if it was a sweep.
+    /// The combinations of a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<LoggedSweep>,
 }
@@ -57,13 +57,13 @@ pub struct LoggedRun {
 pub struct LoggedStage {
     pub stage: String,
     pub outcome: Outcome,
-    /// In this run; nearly nothing for a hit.
+    /// Time spent in this run, which is close to 0 for a cache hit.
     pub seconds: f64,
     pub key: Option<Key>,
     /// Why it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The final figures, which are in the record too, but stay known here when that is gone.
+    /// The final metrics. The record has them too, but it may have been removed since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
     /// Why it failed or was skipped.
@@ -71,7 +71,7 @@ pub struct LoggedStage {
     pub message: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Of a failed process's log.
+    /// The end of the log of a failed process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
 }
@@ -87,17 +87,13 @@ pub struct LoggedOutput {
     pub artifact: Artifact,
 }
 
-/// Why a run cannot be had.
+/// Why a run cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RunLogError {
-    #[error("no run is in the log yet")]
+    #[error("the log of runs is empty")]
     Empty,
-    #[error("there is no run `{name}` in the log")]
-    Unknown { name: String },
-    #[error("the log has {runs} runs, so there is no `{name}`")]
-    TooFew { name: String, runs: usize },
-    #[error("`{name}` is the beginning of several runs: {}", ids.join(", "))]
-    Ambiguous { name: String, ids: Vec<String> },
+    #[error(transparent)]
+    Pick(#[from] PickError),
     #[error("the log of run `{id}` is damaged or of another version of `pipe`")]
     Damaged { id: String },
     #[error(transparent)]
@@ -107,11 +103,13 @@ pub enum RunLogError {
 impl RunLogError {
     pub fn hint(&self) -> Option<String> {
         match self {
-            RunLogError::Empty => Some("`pipe run` writes it".to_owned()),
-            RunLogError::Unknown { .. } | RunLogError::TooFew { .. } => {
-                Some("`pipe log` lists the runs".to_owned())
+            RunLogError::Empty => {
+                Some("`pipe run` writes an entry for each run that does something".to_owned())
             }
-            RunLogError::Ambiguous { .. } => Some("give more of it".to_owned()),
+            RunLogError::Pick(PickError::Ambiguous { .. }) => {
+                Some("type more of the id".to_owned())
+            }
+            RunLogError::Pick(_) => Some("`pipe log` lists the runs".to_owned()),
             RunLogError::Damaged { .. } => {
                 Some("`pipe cache verify --repair` removes it".to_owned())
             }
@@ -120,24 +118,25 @@ impl RunLogError {
     }
 }
 
-/// Collects a run's events for the log.
+/// Collects the events of a run for the log.
 pub struct RunLog<'a> {
     pipeline: &'a Pipeline,
     began: SystemTime,
     run: LoggedRun,
-    /// By stage: a stage that was repaired has ended twice, and the second time counts.
+    /// Index into `run.stages`, by stage. A repaired stage ends twice, and the second end counts.
     ended: BTreeMap<String, usize>,
-    /// By stage, why it was started.
+    /// Why each stage was started.
     reasons: BTreeMap<String, String>,
-    /// The stages that publish, and what they have made.
+    /// The stages that publish outputs.
     publishing: BTreeSet<&'a str>,
+    /// What they made, by stage and output.
     outputs: BTreeMap<String, BTreeMap<String, Artifact>>,
     left_edited: BTreeSet<(String, String)>,
     eventful: bool,
 }
 
 impl<'a> RunLog<'a> {
-    /// To be made when the run begins. `command` is what the user typed after `pipe`.
+    /// Begins the log of a run that starts now. `command` is what the user typed after `pipe`.
     pub fn new(
         pipeline: &'a Pipeline,
         command: Vec<String>,
@@ -172,6 +171,7 @@ impl<'a> RunLog<'a> {
         }
     }
 
+    /// Notes an event of the run.
     pub fn take(&mut self, event: &RunEvent) {
         match event {
             RunEvent::StageStarted { stage, reason, .. } => {
@@ -219,13 +219,13 @@ impl<'a> RunLog<'a> {
         }
     }
 
-    /// Writes the run's file, if the run did anything, and says its id.
+    /// Writes the file of the run, if the run did anything, and returns the id of the run.
     pub fn write(mut self, store: &Store) -> Result<Option<String>, FileError> {
         if !self.eventful {
             return Ok(None);
         }
         self.run.published = self.published();
-        // As the file has them: stages that run side by side end in any order.
+        // Stages that run in parallel end in any order; the log has the order of the pipeline.
         let stages = self.pipeline.stages.iter().enumerate();
         let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
         self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
@@ -234,8 +234,9 @@ impl<'a> RunLog<'a> {
         loop {
             self.run.id = id_of(began);
             let temporary = scratch.path()?;
-            let text = with_check(&self.run);
-            disk::write_new(&temporary, text.as_bytes())
+            with_check(&self.run)
+                .map_err(io::Error::from)
+                .and_then(|text| disk::write_new(&temporary, text.as_bytes()))
                 .map_err(FileError::at("writing", &temporary))?;
             let file = store.run_file(&self.run.id);
             let place = || disk::rename_to_new(&temporary, &file);
@@ -244,7 +245,8 @@ impl<'a> RunLog<'a> {
                     let made = file.parent().map_or(Ok(()), disk::create_folders);
                     made.and_then(|()| place())
                 }
-                // A file system that cannot tell: then one of two in the same millisecond is lost.
+                // This file system cannot refuse to replace a file: of two runs that began in the
+                // same millisecond, one is lost.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     disk::rename(&temporary, &file)
                 }
@@ -305,7 +307,7 @@ impl LoggedRun {
         self.stages.iter().any(|stage| stage.outcome == Outcome::Failed)
     }
 
-    /// Reads the text of the file of the run of this id; `None` if it is damaged.
+    /// Parses the file of the run with this id; `None` if it is damaged.
     pub fn parse(text: &str, id: &str) -> Option<LoggedRun> {
         is_whole(text).then_some(())?;
         let run: LoggedRun = serde_json::from_str(text).ok()?;
@@ -329,6 +331,7 @@ pub fn ids(store: &Store) -> Result<Vec<String>, FileError> {
     Ok(ids)
 }
 
+/// Reads the run with this id.
 pub fn read(store: &Store, id: &str) -> Result<LoggedRun, RunLogError> {
     let file = store.run_file(id);
     let bytes = fs::read(&file).map_err(FileError::at("reading", &file))?;
@@ -336,7 +339,7 @@ pub fn read(store: &Store, id: &str) -> Result<LoggedRun, RunLogError> {
     run.ok_or_else(|| RunLogError::Damaged { id: id.to_owned() })
 }
 
-/// The run that a person means.
+/// Finds the run that the user means by `name`.
 pub fn find(store: &Store, name: &str) -> Result<LoggedRun, RunLogError> {
     let ids = ids(store)?;
     if ids.is_empty() {

@@ -1,6 +1,6 @@
-//! One answer traced back, for `pipe why-row`: where the example comes from, in which part it is,
-//! which tokens the model saw, what each stage says of it and with which threshold, and which
-//! earlier results in the store say something else.
+//! Traces one answer back, for `pipe why-row`: where the example comes from, in which part of the
+//! split it is, which tokens the model saw, what each stage answers and with which threshold, and
+//! which earlier results in the store answer differently.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,68 +16,68 @@ use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
 use crate::pipeline::{Input, Pipeline, Stage};
-use crate::plan::sources::Sources;
 use crate::results::run_log;
+use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::Record;
 
-/// All that is known of an example.
+/// Everything that is known about one example.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WhyRow {
     pub id: String,
-    pub example: Option<Found>,
-    /// The artifact of `split` that it is in.
+    pub example: Option<TracedExample>,
+    /// The artifact of `split` that contains it.
     pub part: Option<String>,
-    pub tokens: Vec<Tokens>,
-    /// What the pipeline's stages say as they stand.
-    pub said: Vec<Said>,
-    /// How many other results in the store say something of it.
+    pub tokens: Vec<TracedTokens>,
+    /// The answers of the current stages of the pipeline.
+    pub said: Vec<Answer>,
+    /// The number of other results in the store that have an answer.
     pub others: usize,
-    /// Those of them that say another label.
-    pub disagreeing: Vec<Other>,
+    /// Those with another label.
+    pub disagreeing: Vec<EarlierAnswer>,
 }
 
-/// The example itself, as `ingest` passed it on.
+/// The example as `ingest` wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Found {
+pub struct TracedExample {
     /// `ingest:test`.
     pub artifact: String,
-    /// The source, where it is on this disk.
+    /// The source file, if it is on this disk.
     pub file: Option<PathBuf>,
-    /// Counted from 1; 0 where it is not known.
+    /// Counted from 1; 0 if it is not known.
     pub line: u64,
     pub label: Option<String>,
     pub text: String,
     pub context: Vec<String>,
 }
 
-/// What the model reads of it.
+/// The tokens of the example that a model reads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Tokens {
+pub struct TracedTokens {
     pub artifact: String,
     pub ids: Vec<i32>,
-    /// As in the vocabulary; empty if the tokenizer is not at hand.
+    /// As in the vocabulary; empty without the tokenizer.
     pub texts: Vec<String>,
 }
 
-/// What a stage says of it.
+/// What a stage answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Said {
+pub struct Answer {
     pub artifact: String,
     pub label: String,
     pub gold: Option<String>,
     pub probabilities: BTreeMap<String, f64>,
-    /// From which probability on the last label is predicted, if not simply the likelier.
+    /// The probability from which the last label is predicted, if that is not simply the likelier.
     pub threshold: Option<f64>,
 }
 
-/// What an earlier result says of it.
+/// What an earlier result answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Other {
+pub struct EarlierAnswer {
     pub stage: String,
     pub key: Key,
-    /// The newest run of the log that has it.
+    /// The newest run in the log that made or used the result.
     pub run: Option<String>,
     /// RFC 3339.
     pub when: String,
@@ -85,53 +85,53 @@ pub struct Other {
     pub probability: Option<f64>,
 }
 
-/// Where to look.
-pub struct Ground<'a> {
+/// Where to look for an example.
+pub struct Evidence<'a> {
     pub pipeline: &'a Pipeline,
     pub store: &'a Store,
     pub sources: &'a Sources,
-    /// The records that stand for the stages now, by name.
-    pub standing: &'a BTreeMap<String, Record>,
+    /// The current record of each stage, by name.
+    pub current: &'a BTreeMap<String, Record>,
 }
 
-/// Looks for an example in all that the pipeline has made.
-pub fn why_row(id: &str, ground: &Ground) -> WhyRow {
+/// Looks for an example in everything that the pipeline has made.
+pub fn why_row(id: &str, evidence: &Evidence) -> WhyRow {
     let mut why = WhyRow { id: id.to_owned(), ..WhyRow::default() };
-    let mut current = Vec::new();
-    for stage in &ground.pipeline.stages {
+    let mut current_keys = Vec::new();
+    for stage in &evidence.pipeline.stages {
         let Some(name) = stage.action.builtin() else { continue };
-        let Some(record) = ground.standing.get(&stage.name) else { continue };
+        let Some(record) = evidence.current.get(&stage.name) else { continue };
         match name {
             "ingest" => {
-                why.example = why.example.take().or_else(|| example(id, stage, record, ground));
+                why.example = why.example.take().or_else(|| example(id, stage, record, evidence));
             }
-            "split" => why.part = why.part.take().or_else(|| part(id, stage, record, ground)),
-            "tokenize" => why.tokens.extend(tokens(id, stage, record, ground)),
+            "split" => why.part = why.part.take().or_else(|| part(id, stage, record, evidence)),
+            "tokenize" => why.tokens.extend(tokens(id, stage, record, evidence)),
             builtin => {
                 for output in stages::predictions_of(builtin) {
-                    let Some(row) = predicted(id, record, output, ground.store) else { continue };
-                    why.said.push(Said {
+                    let Some(row) = predicted(id, record, output, evidence.store) else { continue };
+                    why.said.push(Answer {
                         artifact: format!("{}:{output}", stage.name),
                         label: row.label,
                         gold: row.gold,
                         probabilities: row.probabilities,
-                        threshold: threshold(stage, ground),
+                        threshold: threshold(stage, evidence),
                     });
-                    current.push(record.key);
+                    current_keys.push(record.key);
                 }
             }
         }
     }
-    (why.others, why.disagreeing) = others(id, &current, &why.said, ground.store);
+    (why.others, why.disagreeing) = others(id, &current_keys, &why.said, evidence.store);
     why
 }
 
-fn example(id: &str, stage: &Stage, record: &Record, ground: &Ground) -> Option<Found> {
+fn example(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Option<TracedExample> {
     ["test", "train"].into_iter().find_map(|output| {
         let artifact = record.outputs.get(output)?;
-        let row: Example = row(&ground.store.object(artifact.content), id)?;
-        let file = stage.inputs.get(output).and_then(|input| ground.sources.find(input).ok()?);
-        Some(Found {
+        let row: Example = row(&evidence.store.object(artifact.content), id)?;
+        let file = stage.inputs.get(output).and_then(|input| evidence.sources.find(input).ok()?);
+        Some(TracedExample {
             artifact: format!("{}:{output}", stage.name),
             file: file.map(|found| found.path),
             line: row.line,
@@ -142,53 +142,58 @@ fn example(id: &str, stage: &Stage, record: &Record, ground: &Ground) -> Option<
     })
 }
 
-fn part(id: &str, stage: &Stage, record: &Record, ground: &Ground) -> Option<String> {
+fn part(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Option<String> {
     ["train", "valid"].into_iter().find_map(|output| {
         let artifact = record.outputs.get(output)?;
-        let _: Example = row(&ground.store.object(artifact.content), id)?;
+        let _: Example = row(&evidence.store.object(artifact.content), id)?;
         Some(format!("{}:{output}", stage.name))
     })
 }
 
-fn tokens(id: &str, stage: &Stage, record: &Record, ground: &Ground) -> Option<Tokens> {
+fn tokens(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Option<TracedTokens> {
     let (output, ids) = ["test", "valid", "train"].into_iter().find_map(|output| {
         let artifact = record.outputs.get(output)?;
-        let file = TokenFile::open(&ground.store.object(artifact.content)).ok()?;
+        let file = TokenFile::open(&evidence.store.object(artifact.content)).ok()?;
         let row = (0..file.rows()).find(|row| file.id(*row) == id)?;
         Some((output, file.ids(row).to_vec()))
     })?;
     let texts = stage.inputs.get("model").and_then(|model| {
-        let folder = ground.sources.find(model).ok()??.path;
+        let folder = evidence.sources.find(model).ok()??.path;
         let tokenizer =
             TextTokenizer::open(&folder, ModelConfig::read(&folder).ok()?.family).ok()?;
         let text = |id: &i32| tokenizer.token_text(u32::try_from(*id).ok()?);
         ids.iter().map(text).collect::<Option<Vec<String>>>()
     });
-    Some(Tokens {
+    Some(TracedTokens {
         artifact: format!("{}:{output}", stage.name),
         ids,
         texts: texts.unwrap_or_default(),
     })
 }
 
-/// What `predict` goes by: its parameter, or what the model's folder carries.
-fn threshold(stage: &Stage, ground: &Ground) -> Option<f64> {
+/// The threshold that `predict` uses: its parameter, or the one in the model folder.
+fn threshold(stage: &Stage, evidence: &Evidence) -> Option<f64> {
     let given = stage.params.get("threshold")?;
     if given.as_str() != Some("auto") {
         return given.as_f64();
     }
     let Input::Artifact { stage: maker, output } = stage.inputs.get("model")? else { return None };
-    let record = ground.standing.get(maker)?;
-    let tree = ground.store.tree(record.outputs.get(output)?.content)?;
+    let record = evidence.current.get(maker)?;
+    let tree = evidence.store.tree(record.outputs.get(output)?.content)?;
     let config = tree.0.get("config.json")?;
-    let object = ground.store.object(crate::files::digest::Content::file(config.digest));
+    let object = evidence.store.object(crate::files::digest::Content::file(config.digest));
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(object).ok()?).ok()?;
     config.get("decision_threshold")?.as_f64()
 }
 
-/// How many other results say something of the example, and those that say another label than the
-/// stage of that name says now.
-fn others(id: &str, current: &[Key], said: &[Said], store: &Store) -> (usize, Vec<Other>) {
+/// Counts the other results that have an answer, and lists those whose label is not the current
+/// one of the stage of that name.
+fn others(
+    id: &str,
+    current: &[Key],
+    said: &[Answer],
+    store: &Store,
+) -> (usize, Vec<EarlierAnswer>) {
     let (mut count, mut disagreeing) = (0, Vec::new());
     let runs = runs_by_key(store);
     for record in store.records() {
@@ -204,7 +209,7 @@ fn others(id: &str, current: &[Key], said: &[Said], store: &Store) -> (usize, Ve
             if now.is_some_and(|now| now.label == row.label) {
                 continue;
             }
-            disagreeing.push(Other {
+            disagreeing.push(EarlierAnswer {
                 stage: record.stage.clone(),
                 key: record.key,
                 run: runs.get(&record.key).cloned(),
@@ -218,7 +223,7 @@ fn others(id: &str, current: &[Key], said: &[Said], store: &Store) -> (usize, Ve
     (count, disagreeing)
 }
 
-/// The newest run of the log in which each key was made or used.
+/// The newest run in the log that made or used each key.
 fn runs_by_key(store: &Store) -> BTreeMap<Key, String> {
     let mut runs = BTreeMap::new();
     for id in run_log::ids(store).unwrap_or_default() {
@@ -233,13 +238,13 @@ fn predicted(id: &str, record: &Record, output: &str, store: &Store) -> Option<P
     row(&store.object(record.outputs.get(output)?.content), id)
 }
 
-/// The row of that id in a file of JSON lines.
+/// Finds the row with that id in a JSONL file.
 fn row<T: DeserializeOwned>(path: &Path, id: &str) -> Option<T> {
     #[derive(serde::Deserialize)]
     struct Id {
         id: String,
     }
-    // Most lines do not even hold the id, and are passed over unparsed.
+    // Most lines do not contain the id, and are skipped without parsing.
     let quoted = serde_json::to_string(id).ok()?;
     let lines = BufReader::new(File::open(path).ok()?).lines();
     lines.map_while(Result::ok).find_map(|line| {

@@ -11,7 +11,7 @@ use crate::executor::News;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
-use crate::plan::Resolved;
+use crate::plan::inputs::KeyedStage;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::verify_inputs;
 use crate::run::job::{Heard, JobContext, check_outputs, check_sources, check_status};
@@ -29,7 +29,7 @@ pub struct RunAgain {
 /// Runs a stage. What it wrote stays until the scratch folder goes.
 pub fn run_again(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     context: &JobContext,
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<RunAgain, StageFailure> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::executor::{ExecutorError, ExitStatus};
 use crate::files::digest::{Digest, kind_name};
 use crate::files::file_error::FileError;
-use crate::plan::PlanError;
+use crate::plan::error::PlanError;
 use crate::plan::reason::Reason;
-use crate::sources::SourceError;
+use crate::sources::download_error::DownloadError;
 use stages::Kind;
 
 /// The end of a stage that gives no record.
@@ -78,7 +78,7 @@ pub enum Fixed {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] DownloadError),
     #[error("downloading failed in `pipe` itself: {0}")]
     Panicked(String),
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::files::digest::Content;
 use crate::files::stamp::{Stamp, file_clock_ns};
-use crate::plan::{Place, Resolved};
+use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::run::failure::StageFailure;
 use crate::run::job::JobContext;
 use crate::store::Store;
@@ -20,13 +20,13 @@ pub struct Untouched {
 /// An input that is an object is read in full first: a stage must not compute from bytes that
 /// are not those its record will name.
 pub(super) fn verify_inputs(
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     context: &JobContext,
 ) -> Result<Untouched, StageFailure> {
     let store = context.setting.store;
     let mut untouched = Untouched { stamps: Vec::new(), taken_ns: 0 };
-    for (input, place) in &resolved.places {
-        let Place::Object { artifact, stage } = place else { continue };
+    for (input, place) in &resolved.inputs {
+        let InputLocation::Object { artifact, stage } = place else { continue };
         let verified = store.verify(artifact.content, context.scratch)?;
         verified.map_err(|damaged| StageFailure::DamagedInput {
             input: input.clone(),

@@ -19,16 +19,16 @@ use crate::files::fault;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::pipeline::{ExecutorName, Stage};
+use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::plan::listing;
 use crate::plan::reason::origin;
-use crate::plan::sources::Sources;
-use crate::plan::{Place, Resolved};
 use crate::run::continuation::{self, Shorter};
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::{Untouched, verify_inputs};
 use crate::run::prepare::{Setting, prepare, prepared_before};
 use crate::run::shrink::may_shrink;
+use crate::sources::Sources;
 use crate::store::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
 
 /// What a job shares with the rest of the run.
@@ -49,7 +49,7 @@ const DURABLE_SECONDS: f64 = 0.5;
 /// A stage with known inputs that is to run.
 pub struct Job<'a> {
     pub stage: &'a Stage,
-    pub resolved: &'a Resolved,
+    pub resolved: &'a KeyedStage,
     /// From the beginning, even if a shorter run has done a part of it.
     pub fresh: bool,
     /// Added to that of its process.
@@ -201,7 +201,7 @@ fn run_in(
     check_status(status, said, &log)?;
     check_sources(resolved, stage, context.sources)?;
     untouched.check(context)?;
-    listing::keep(resolved.places.values(), store, context.sources, context.scratch)?;
+    listing::keep(resolved.inputs.values(), store, context.sources, context.scratch)?;
 
     let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
     let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
@@ -275,14 +275,14 @@ pub(super) fn check_status(
 
 /// A result from bytes other than those in its key must not be recorded.
 pub(super) fn check_sources(
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     stage: &Stage,
     sources: &Sources,
 ) -> Result<(), StageFailure> {
-    for (input, place) in &resolved.places {
-        let Place::Source(found) = place else { continue };
-        let now = sources.look(&found.path);
-        if now.map_or(true, |now| now != found.source) {
+    for (input, place) in &resolved.inputs {
+        let InputLocation::Source(found) = place else { continue };
+        let now = sources.hash_again(&found.path);
+        if now.map_or(true, |now| now != found.hashed) {
             let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
             return Err(StageFailure::SourceChanged { input: input.clone(), origin });
         }

@@ -38,7 +38,6 @@ use crate::files::scratch::Scratch;
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::plan::graph::Graph;
-use crate::plan::sources::Sources;
 use crate::remote::Remote;
 use crate::run::event::{Retry, RunEvent, Summary};
 use crate::run::failure::{FetchError, StageFailure};
@@ -47,6 +46,7 @@ use crate::run::prepare::Setting;
 use crate::run::remote::Session;
 use crate::run::schedule::Schedule;
 use crate::run::units::Unit;
+use crate::sources::Sources;
 use crate::store::key::Key;
 use crate::store::record::Record;
 

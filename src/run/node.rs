@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::executor::Stopper;
 use crate::files::lock::Lock;
+use crate::plan::Frozen;
+use crate::plan::inputs::KeyedStage;
 use crate::plan::reason::Reason;
-use crate::plan::{Frozen, Resolved};
 use crate::run::event::Outcome;
 use crate::run::failure::Fixed;
 use crate::run::units::Held;
@@ -59,7 +60,7 @@ pub enum State {
 }
 
 pub struct Ready {
-    pub resolved: Resolved,
+    pub resolved: KeyedStage,
     pub reason: Reason,
     pub lock: Option<Lock>,
 }

@@ -20,7 +20,7 @@ use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Action, ExecutorName, Stage, input_and_entry};
-use crate::plan::{Place, Resolved};
+use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::store::Store;
 
 /// Where things are that a stage's process needs.
@@ -43,7 +43,7 @@ pub struct Prepared {
 /// Prepares `folder`, which does not exist yet.
 pub fn prepare(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     folder: &Path,
     setting: &Setting,
 ) -> Result<Prepared, FileError> {
@@ -55,7 +55,7 @@ pub fn prepare(
 /// As [`prepare`], for a folder that an earlier engine has prepared.
 pub fn prepared_before(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     folder: &Path,
     setting: &Setting,
 ) -> Prepared {
@@ -69,7 +69,7 @@ pub fn prepared_before(
 /// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
 pub fn prepare_with(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     folder: &Path,
     log: PathBuf,
     state: PathBuf,
@@ -79,7 +79,7 @@ pub fn prepare_with(
     for made in [folder, &inputs_folder, &outputs_folder] {
         disk::create_folder(made).map_err(FileError::at("making the folder", made))?;
     }
-    for (key, place) in &resolved.places {
+    for (key, place) in &resolved.inputs {
         let link = inputs_folder.join(key);
         if input_and_entry(key).1.is_some() {
             make_parent(&link)?;
@@ -104,11 +104,8 @@ pub fn prepare_with(
         };
         let file = folder.join(MANIFEST);
         // Paths that are not UTF-8 cannot be written as JSON.
-        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| FileError {
-            doing: "writing",
-            path: file.clone(),
-            source: error.into(),
-        })?;
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| FileError::at("writing", &file)(error.into()))?;
         disk::write_new(&file, &text).map_err(FileError::at("writing", &file))?;
     }
     Ok(Prepared { task, outputs })
@@ -120,7 +117,7 @@ const MANIFEST: &str = "stage.json";
 /// The process of a stage whose folder is prepared.
 fn task(
     stage: &Stage,
-    resolved: &Resolved,
+    resolved: &KeyedStage,
     folder: &Path,
     log: PathBuf,
     (inputs, outputs): (&BTreeMap<String, PathBuf>, &BTreeMap<String, PathBuf>),
@@ -161,8 +158,8 @@ fn task(
     }
 }
 
-fn input_paths(resolved: &Resolved, folder: &Path) -> BTreeMap<String, PathBuf> {
-    let names = resolved.places.keys().map(|key| input_and_entry(key).0);
+fn input_paths(resolved: &KeyedStage, folder: &Path) -> BTreeMap<String, PathBuf> {
+    let names = resolved.inputs.keys().map(|key| input_and_entry(key).0);
     names.map(|name| (name.to_owned(), folder.join("in").join(name))).collect()
 }
 
@@ -176,10 +173,10 @@ fn make_parent(path: &Path) -> Result<(), FileError> {
     disk::create_folders(folder).map_err(FileError::at("making the folder", folder))
 }
 
-fn link_input(place: &Place, link: &Path, store: &Store) -> Result<(), FileError> {
+fn link_input(place: &InputLocation, link: &Path, store: &Store) -> Result<(), FileError> {
     match place {
-        Place::Source(found) => make_link(&found.path, link),
-        Place::Object { artifact, .. } => link_artifact(artifact.content, link, store),
+        InputLocation::Source(found) => make_link(&found.path, link),
+        InputLocation::Object { artifact, .. } => link_artifact(artifact.content, link, store),
     }
 }
 

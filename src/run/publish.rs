@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::getxattr;
 use rustix::io::Errno;
-use rustix::process::test_kill_process;
 use serde::Serialize;
 use stages::Kind;
 
 use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::scratch::{Scratch, maker_of_temporary, rename_into, temporary_beside};
+use crate::files::scratch::{Scratch, remove_left_beside, rename_into, temporary_beside};
 use crate::store::Store;
 use crate::store::index::{Index, exists};
 use crate::store::intact::Damaged;
@@ -94,7 +93,7 @@ pub fn look(
         return Ok(AtTarget::Replaceable);
     }
     // What cannot be read is not ours.
-    let Ok(found) = index.source(target) else { return Ok(AtTarget::Edited) };
+    let Ok(found) = index.hash(target) else { return Ok(AtTarget::Edited) };
     if found.content == wanted {
         return Ok(AtTarget::Wanted);
     }
@@ -247,17 +246,6 @@ fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
         true => disk::remove_folders(path),
         false => disk::remove_file(path),
-    }
-}
-
-/// Removes what dead processes have left beside a target.
-fn remove_left_beside(target: &Path) {
-    let Some(folder) = target.parent() else { return };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let maker = entry.file_name().to_str().and_then(|name| maker_of_temporary(name, target));
-        if maker.is_some_and(|maker| test_kill_process(maker) == Err(Errno::SRCH)) {
-            let _ = remove(&entry.path());
-        }
     }
 }
 

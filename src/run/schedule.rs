@@ -9,8 +9,9 @@ use std::time::Instant;
 use crate::executor::Stop;
 use crate::files::lock::Lock;
 use crate::pipeline::{Input, Stage, input_and_entry};
+use crate::plan::inputs::{FoundInputs, KeyedStage, find_inputs};
 use crate::plan::reason::Reason;
-use crate::plan::{Decision, Plan, PlannedStage, Resolution, Resolved, decide, resolve};
+use crate::plan::{Decision, Plan, PlannedStage, decide};
 use crate::run::event::{RunEvent, Summary};
 use crate::run::failure::{FetchError, Fixed, StageFailure};
 use crate::run::guarded::guarded;
@@ -19,7 +20,7 @@ use crate::run::node::{Node, Ready, State};
 use crate::run::remote::Session;
 use crate::run::units::Units;
 use crate::run::{Ground, Message, RunConfig};
-use crate::sources::Progress;
+use crate::sources::downloads::DownloadProgress;
 use crate::store::key::Key;
 use crate::store::record::Artifact;
 use stages::Event;
@@ -272,19 +273,19 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
                 _ => None,
             }
         };
-        match resolve(stage, &artifact, self.ground.sources) {
+        match find_inputs(stage, &artifact, self.ground.sources) {
             Err(error) => self.fail(node, StageFailure::Input(error)),
-            Ok(Resolution::Unknown { downloads, .. }) => {
+            Ok(FoundInputs::Incomplete { downloads, .. }) => {
                 for input in downloads {
                     self.fetch(node, input);
                 }
             }
-            Ok(Resolution::Known(resolved)) => self.decide(node, *resolved, None),
+            Ok(FoundInputs::All(resolved)) => self.decide(node, *resolved, None),
         }
     }
 
     /// A hit, or ready to run.
-    pub(super) fn decide(&mut self, node: usize, resolved: Resolved, lock: Option<Lock>) {
+    pub(super) fn decide(&mut self, node: usize, resolved: KeyedStage, lock: Option<Lock>) {
         let forced = self.nodes[node].forced.clone();
         let (stage, store) = (self.stage(node), self.context.setting.store);
         match decide(stage, &resolved, forced.is_some(), self.ground.sources, store) {
@@ -326,7 +327,7 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         let (downloads, sender) = (self.ground.sources.downloads(), self.sender.clone());
         // Not in the scope: an interrupted run does not wait for a download.
         std::thread::spawn(move || {
-            let mut progress = |progress: Progress| {
+            let mut progress = |progress: DownloadProgress| {
                 let event = Event::Progress {
                     done: progress.done_bytes,
                     total: progress.total_bytes,

@@ -1,6 +1,6 @@
-//! A model of the Hugging Face hub: its files land in the cache that all Hugging Face tools
-//! share, and a folder of links to just the files that a model needs is what a stage reads. So
-//! the folder's digest depends on the model alone, not on what else somebody has fetched.
+//! Downloading a model of the Hugging Face hub. `hf-hub` writes its files into the cache that all
+//! Hugging Face tools share. A stage reads a folder of links to just the files that the model needs,
+//! so the folder's digest depends on the model alone and not on what else is in that cache.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,14 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 
-use super::url::in_words;
-use super::{ByHand, Downloads, Progress, SourceError};
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::scratch::{remove_left_beside, temporary_beside};
+use crate::sources::download_error::{ByHand, DownloadError};
+use crate::sources::downloads::{DownloadProgress, Downloads};
+use crate::sources::url::in_words;
 
-/// Weights in the order in which they are preferred; an index names shards beside it.
+/// Files with weights, the preferred one first. An index names the shards beside it.
 const WEIGHTS: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -20,7 +24,7 @@ const WEIGHTS: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// All that any tokenizer of a BERT or RoBERTa consists of.
+/// All files of which the tokenizer of a BERT or RoBERTa model may consist.
 const TOKENIZER: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -34,35 +38,37 @@ const TOKENIZER: [&str; 8] = [
 
 const CONFIG: &str = "config.json";
 
-/// The folder of a model that has been fetched. A branch stands for the commit at which it was
-/// fetched; a program that fetches it anew into the shared cache moves it on.
+/// The folder of a model, if it has been fetched. A branch means the commit at which it was last
+/// fetched into the shared cache, by this program or by another one.
 pub(super) fn locate(downloads: &Downloads, repository: &str, revision: &str) -> Option<PathBuf> {
     let commit = known_commit(&cache_folder(downloads), repository, revision)?;
     let folder = model_folder(downloads, repository, &commit);
     let mut entries = std::fs::read_dir(&folder).ok()?;
-    // The shared cache may have been cleaned since.
+    // The shared cache may have been cleaned since the links were made.
     let whole = folder.join(CONFIG).exists()
         && entries.all(|entry| entry.is_ok_and(|entry| entry.path().exists()));
     whole.then_some(folder)
 }
 
-/// Fetches what is missing of a model, and links it together.
+/// Fetches the missing files of a model and links them.
 pub(super) fn fetch(
     downloads: &Downloads,
     repository: &str,
     revision: &str,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<PathBuf, SourceError> {
+    progress: &mut dyn FnMut(DownloadProgress),
+) -> Result<PathBuf, DownloadError> {
     let model = Model { downloads, repository, revision, cache: cache_folder(downloads) };
     if downloads.offline || downloads.hub.offline {
         return match model.cached()? {
             Some(folder) => Ok(folder),
-            None => Err(SourceError::Offline { what: model.name(), by_hand: model.by_hand(false) }),
+            None => {
+                Err(DownloadError::Offline { what: model.name(), by_hand: model.by_hand(false) })
+            }
         };
     }
     match model.downloaded(progress) {
-        // Without a network, what the cache has of this revision is as good.
-        Err(error @ SourceError::Unreachable { .. }) => model.cached()?.ok_or(error),
+        // Without a network, use what the cache has of this revision.
+        Err(error @ DownloadError::Unreachable { .. }) => model.cached()?.ok_or(error),
         other => other,
     }
 }
@@ -75,7 +81,7 @@ fn model_folder(downloads: &Downloads, repository: &str, commit: &str) -> PathBu
     downloads.folder.join(format!("{}@{commit}", repository.replace('/', "--")))
 }
 
-/// The commit that a revision is, or was when it was last fetched.
+/// The commit of a revision; for a branch, the commit at which it was last fetched.
 fn known_commit(cache: &Path, repository: &str, revision: &str) -> Option<String> {
     if is_commit(revision) {
         return Some(revision.to_owned());
@@ -94,7 +100,7 @@ fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A model, and where it is looked for.
+/// The model to fetch.
 struct Model<'a> {
     downloads: &'a Downloads,
     repository: &'a str,
@@ -102,7 +108,7 @@ struct Model<'a> {
     cache: PathBuf,
 }
 
-/// What the hub says about a revision.
+/// The hub's answer about a revision.
 #[derive(Deserialize)]
 struct Listing {
     sha: String,
@@ -136,8 +142,8 @@ impl Model<'_> {
         repository_folder(&self.cache, self.repository).join("snapshots").join(commit)
     }
 
-    /// Links what the shared cache has, if that is a whole model.
-    fn cached(&self) -> Result<Option<PathBuf>, SourceError> {
+    /// Links the model from the shared cache, if all its files are there.
+    fn cached(&self) -> Result<Option<PathBuf>, DownloadError> {
         let Some(commit) = known_commit(&self.cache, self.repository, self.revision) else {
             return Ok(None);
         };
@@ -154,14 +160,17 @@ impl Model<'_> {
         self.link(&commit, &files).map(Some)
     }
 
-    fn downloaded(&self, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf, SourceError> {
+    fn downloaded(
+        &self,
+        progress: &mut dyn FnMut(DownloadProgress),
+    ) -> Result<PathBuf, DownloadError> {
         let api = self.api()?;
         let listing = self.listing(&api)?;
         let commit = &listing.sha;
         if !is_commit(commit) {
             return Err(self.damaged(format!("the hub says its commit is `{commit}`")));
         }
-        let not_a_model = |file| SourceError::NotAModel { what: self.name(), file };
+        let not_a_model = |file| DownloadError::NotAModel { what: self.name(), file };
         let has = |name: &&str| listing.file(name).is_some();
         let config = Some(CONFIG).filter(has).ok_or_else(|| not_a_model(CONFIG))?;
         let weights = WEIGHTS.into_iter().find(has).ok_or_else(|| not_a_model(WEIGHTS[0]))?;
@@ -175,17 +184,17 @@ impl Model<'_> {
             self.download(&api, &listing, &shard, progress)?;
             files.push(shard);
         }
-        // Last, so that the branch never stands for a commit that is not there.
+        // Written last, so that the branch never names a commit that is not in the cache.
         let revision = self.revision.to_owned();
         let branch = Repo::with_revision(self.repository.to_owned(), RepoType::Model, revision);
         let written = Cache::new(self.cache.clone()).repo(branch).create_ref(commit);
-        written.map_err(SourceError::io("writing a reference in", &self.cache))?;
+        written.map_err(FileError::at("writing a reference in", &self.cache))?;
         self.link(commit, &files)
     }
 
-    fn api(&self) -> Result<Api, SourceError> {
+    fn api(&self) -> Result<Api, DownloadError> {
         let hub = &self.downloads.hub;
-        let retries = usize::try_from(self.downloads.retries).unwrap_or_default();
+        let retries = usize::try_from(self.downloads.retries).unwrap_or(usize::MAX);
         ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(hub.endpoint.clone())
             .with_token(hub.token.clone())
@@ -196,8 +205,8 @@ impl Model<'_> {
             .map_err(|error| self.failed(error))
     }
 
-    /// The files of the revision with their sizes, and the commit it stands for.
-    fn listing(&self, api: &Api) -> Result<Listing, SourceError> {
+    /// Asks the hub for the commit of the revision, and for its files with their sizes.
+    fn listing(&self, api: &Api) -> Result<Listing, DownloadError> {
         let revision = self.revision.to_owned();
         let repo = Repo::with_revision(self.repository.to_owned(), RepoType::Model, revision);
         let answer = api.repo(repo).info_request().query("blobs", "true").call();
@@ -208,15 +217,15 @@ impl Model<'_> {
             .map_err(|error| self.damaged(format!("the hub's answer cannot be read: {error}")))
     }
 
-    /// Brings one file into the shared cache, at the commit and not at the branch, which may
-    /// move in between.
+    /// Downloads one file into the shared cache. Asks for the commit, because the branch may move
+    /// between two requests.
     fn download(
         &self,
         api: &Api,
         listing: &Listing,
         name: &str,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<(), SourceError> {
+        progress: &mut dyn FnMut(DownloadProgress),
+    ) -> Result<(), DownloadError> {
         let Some(sibling) = listing.file(name) else {
             return Err(self.damaged(format!("it names the shard `{name}`, which is not there")));
         };
@@ -234,11 +243,11 @@ impl Model<'_> {
         match length() {
             Some(length) if fits(length) => Ok(()),
             found => {
-                // A file of the wrong size in the shared cache would mislead every other tool.
+                // A file of the wrong size would mislead every tool that shares the cache.
                 if let Ok(blob) = path.canonicalize() {
-                    std::fs::remove_file(&blob).map_err(SourceError::io("removing", &blob))?;
+                    disk::remove_file(&blob).map_err(FileError::at("removing", &blob))?;
                 }
-                let _ = std::fs::remove_file(&path);
+                let _ = disk::remove_file(&path);
                 Err(self.damaged(format!(
                     "`{name}` came with {} bytes instead of {}",
                     found.unwrap_or_default(),
@@ -248,8 +257,8 @@ impl Model<'_> {
         }
     }
 
-    /// The files that an index names, sorted; none if the weights are one file.
-    fn shards(&self, weights: &str, path: &Path) -> Result<BTreeSet<String>, SourceError> {
+    /// The shards that an index of weights names, sorted; none if the weights are a single file.
+    fn shards(&self, weights: &str, path: &Path) -> Result<BTreeSet<String>, DownloadError> {
         #[derive(Deserialize)]
         struct Index {
             weight_map: std::collections::BTreeMap<String, String>,
@@ -257,7 +266,7 @@ impl Model<'_> {
         if !weights.ends_with(".index.json") {
             return Ok(BTreeSet::new());
         }
-        let text = std::fs::read_to_string(path).map_err(SourceError::io("reading", path))?;
+        let text = std::fs::read_to_string(path).map_err(FileError::at("reading", path))?;
         let index: Index = serde_json::from_str(&text)
             .map_err(|error| self.damaged(format!("`{weights}` cannot be read: {error}")))?;
         let shards: BTreeSet<String> = index.weight_map.into_values().collect();
@@ -268,87 +277,93 @@ impl Model<'_> {
         }
     }
 
-    /// A folder of links to these files of the shared cache, made whole and then named.
-    fn link(&self, commit: &str, files: &[String]) -> Result<PathBuf, SourceError> {
+    /// Makes the folder of links to these files of the shared cache: under a temporary name first, so
+    /// that the folder is never there in part.
+    fn link(&self, commit: &str, files: &[String]) -> Result<PathBuf, DownloadError> {
         let folder = model_folder(self.downloads, self.repository, commit);
-        let parent = &self.downloads.folder;
-        std::fs::create_dir_all(parent).map_err(SourceError::io("creating", parent))?;
-        let making = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
-        let making = making.map_err(SourceError::io("creating a folder in", parent))?;
-        let snapshot = self.snapshot(commit);
-        let snapshot = snapshot.canonicalize().map_err(SourceError::io("reading", &snapshot))?;
-        for name in files {
-            let link = making.path().join(name);
-            let linked = std::os::unix::fs::symlink(snapshot.join(name), &link);
-            linked.map_err(SourceError::io("creating", &link))?;
-        }
-        if folder.exists() {
-            // Whoever was quicker made the same, or the shared cache was cleaned since.
-            if let Some(folder) = locate(self.downloads, self.repository, commit) {
-                return Ok(folder);
+        remove_left_beside(&folder);
+        let making = temporary_beside(&folder);
+        let linked = self.make_links(commit, files, &making).and_then(|()| {
+            let is_there = || locate(self.downloads, self.repository, commit).is_some();
+            // Another process may have been faster.
+            if is_there() {
+                return Ok(());
             }
-            std::fs::remove_dir_all(&folder).map_err(SourceError::io("removing", &folder))?;
-        }
-        let made = making.keep();
-        match std::fs::rename(&made, &folder) {
-            Err(_) if locate(self.downloads, self.repository, commit).is_some() => {
-                std::fs::remove_dir_all(&made).map_err(SourceError::io("removing", &made))?;
+            if folder.exists() {
+                // Its links are dead: the shared cache has been cleaned.
+                disk::remove_folders(&folder).map_err(FileError::in_store("removing", &folder))?;
             }
-            renamed => renamed.map_err(SourceError::io("renaming", &made))?,
-        }
+            match disk::rename(&making, &folder) {
+                Err(_) if is_there() => Ok(()),
+                renamed => renamed.map_err(FileError::in_store("renaming", &making)),
+            }
+        });
+        // After the rename nothing is left to remove.
+        let _ = disk::remove_folders(&making);
+        linked?;
         Ok(folder)
     }
 
-    fn damaged(&self, problem: String) -> SourceError {
-        SourceError::Damaged { what: self.name(), problem }
+    fn make_links(&self, commit: &str, files: &[String], folder: &Path) -> Result<(), FileError> {
+        disk::create_folders(folder).map_err(FileError::in_store("making the folder", folder))?;
+        let snapshot = self.snapshot(commit);
+        let snapshot = snapshot.canonicalize().map_err(FileError::at("reading", &snapshot))?;
+        for name in files {
+            let link = folder.join(name);
+            disk::symlink(&snapshot.join(name), &link)
+                .map_err(FileError::in_store("making the link", &link))?;
+        }
+        Ok(())
     }
 
-    fn failed(&self, error: ApiError) -> SourceError {
+    fn damaged(&self, problem: String) -> DownloadError {
+        DownloadError::Damaged { what: self.name(), problem }
+    }
+
+    fn failed(&self, error: ApiError) -> DownloadError {
         let what = self.name();
         match error {
             ApiError::RequestError(error) => match *error {
                 ureq::Error::StatusCode(status) => {
                     let by_hand = self.by_hand(matches!(status, 401 | 403));
-                    SourceError::Status { what, status, by_hand }
+                    DownloadError::Status { what, status, by_hand }
                 }
                 error => {
                     let reason = in_words(&error);
-                    SourceError::Unreachable { what, reason, by_hand: self.by_hand(false) }
+                    DownloadError::Unreachable { what, reason, by_hand: self.by_hand(false) }
                 }
             },
             ApiError::TooManyRetries(error) => self.failed(*error),
-            ApiError::IoError(source) => {
-                SourceError::Io { doing: "writing in", path: self.cache.clone(), source }
-            }
+            ApiError::IoError(source) => FileError::at("writing in", &self.cache)(source).into(),
             ApiError::LockAcquisition(path) => {
                 let busy = std::io::Error::other("another program is downloading it");
-                SourceError::Io { doing: "locking", path, source: busy }
+                FileError::at("locking", &path)(busy).into()
             }
             error => {
                 let reason = error.to_string();
-                SourceError::Unreachable { what, reason, by_hand: self.by_hand(false) }
+                DownloadError::Unreachable { what, reason, by_hand: self.by_hand(false) }
             }
         }
     }
 }
 
-/// Hands hf-hub's progress on.
+/// Passes on the progress that `hf-hub` reports.
 struct Shown<'a> {
     name: &'a str,
     done_bytes: u64,
     total_bytes: Option<u64>,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(DownloadProgress),
 }
 
 impl hf_hub::api::Progress for Shown<'_> {
     fn init(&mut self, size: usize, _filename: &str) {
         self.done_bytes = 0;
-        self.total_bytes = u64::try_from(size).ok();
+        self.total_bytes = Some(size as u64);
         self.tell();
     }
 
     fn update(&mut self, size: usize) {
-        self.done_bytes += u64::try_from(size).unwrap_or_default();
+        self.done_bytes += size as u64;
         self.tell();
     }
 
@@ -358,6 +373,6 @@ impl hf_hub::api::Progress for Shown<'_> {
 impl Shown<'_> {
     fn tell(&mut self) {
         let Shown { name, done_bytes, total_bytes, .. } = *self;
-        (self.progress)(Progress { file: name, done_bytes, total_bytes });
+        (self.progress)(DownloadProgress { file: name, done_bytes, total_bytes });
     }
 }

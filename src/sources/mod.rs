@@ -1,182 +1,116 @@
-//! Inputs from elsewhere: files behind a URL, pinned by their BLAKE3 digest, and models of the
-//! Hugging Face hub. What was fetched once lies in the downloads folder and needs no network.
-//!
-//! ```text
-//! downloads/<digest>               a file, verified before it got this name
-//! downloads/commit-<digest of the URL>   a file whose URL names a Git commit
-//! downloads/<owner>--<name>@<commit>/   links into the cache that Hugging Face tools share
-//! ```
+//! Sources, the inputs that no stage makes: files and folders of the project, files behind a URL, and
+//! models of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
+//! [`downloads`] fetches what is not there yet.
 
+pub mod download_error;
+pub mod downloads;
+mod fetch;
 mod hub;
-mod settings;
+pub mod hub_settings;
 mod url;
 
-use std::io;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-pub use settings::HubSettings;
-
+use crate::files::file_error::FileError;
 use crate::pipeline::Input;
+use crate::sources::downloads::Downloads;
+use crate::store::index::{Hashed, Index, exists};
 
-/// Where downloads go, and how they are made.
-#[derive(Clone, Debug)]
-pub struct Downloads {
-    pub folder: PathBuf,
-    pub hub: HubSettings,
-    /// Never ask the network for anything.
-    pub offline: bool,
-    /// How often a broken connection is taken up again without a byte of progress.
-    pub retries: u32,
-    /// The wait before the first retry; it doubles with each one.
-    pub backoff: Duration,
+/// The sources of a pipeline. Each is hashed at most once per process.
+pub struct Sources {
+    pub index: Index,
+    downloads: Downloads,
+    found: Mutex<BTreeMap<PathBuf, Hashed>>,
 }
 
-/// Whether a source can be read now.
+/// A source that is on this disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Located {
-    Ready(PathBuf),
-    /// [`Downloads::fetch`] has to get it first.
-    Missing,
+pub struct FoundSource {
+    pub path: PathBuf,
+    pub hashed: Hashed,
 }
 
-/// How far a download is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress<'a> {
-    /// The file's name, for people.
-    pub file: &'a str,
-    pub done_bytes: u64,
-    pub total_bytes: Option<u64>,
-}
-
-/// Why a source could not be had.
+/// Why a source cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("`{what}` has not been downloaded, and the network is not to be used")]
-    Offline { what: String, by_hand: ByHand },
-    #[error("downloading `{what}`: {reason}")]
-    Unreachable { what: String, reason: String, by_hand: ByHand },
-    #[error("downloading `{what}`: the server answers {status}{}", status_in_words(*status))]
-    Status { what: String, status: u16, by_hand: ByHand },
+    #[error("there is no `{}`", path.display())]
+    Missing { path: PathBuf },
     #[error(
-        "downloading `{url}`: its BLAKE3 digest is {found}, the pipeline says {expected}; \
-         the file has changed, or something else answers at this address"
+        "`{}` is there in place of {}, but its BLAKE3 digest is {}, the pipeline says {}",
+        _0.path.display(), _0.url, _0.found, _0.expected
     )]
-    WrongDigest { url: String, expected: String, found: String },
-    #[error("`{what}` has no `{file}`, so it is no model that can be read here")]
-    NotAModel { what: String, file: &'static str },
-    #[error("`{what}`: {problem}")]
-    Damaged { what: String, problem: String },
-    #[error("{doing} {}: {source}", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("`{what}` is made by a stage, it cannot be downloaded")]
-    Artifact { what: String },
+    WrongDigest(Box<WrongDigest>),
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
-/// How a person gets the same thing without this program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ByHand {
-    File { url: String, name: String, downloads: PathBuf },
-    Model { page: String, may_need_token: bool },
-}
-
-impl Downloads {
-    /// Downloads into `folder`, with the hub as the environment describes it.
-    pub fn new(folder: &Path, offline: bool) -> Downloads {
-        Downloads {
-            folder: folder.to_owned(),
-            hub: HubSettings::from_environment(),
-            offline,
-            retries: 4,
-            backoff: Duration::from_secs(1),
-        }
-    }
-
-    /// Where a source lies. Asks no network and writes nothing, so that planning can use it.
-    pub fn locate(&self, input: &Input) -> Located {
-        let found = match input {
-            Input::Path(path) => Some(path.clone()),
-            Input::Url { url, blake3 } => url::locate(self, &url::name(url, blake3.as_deref())),
-            Input::Hub { repository, revision } => hub::locate(self, repository, revision),
-            Input::Artifact { .. } => None,
-        };
-        found.map_or(Located::Missing, Located::Ready)
-    }
-
-    /// Gets a source, from the network if need be, and says where it lies.
-    ///
-    /// # Errors
-    ///
-    /// See [`SourceError`]; [`SourceError::hint`] says what a person can do.
-    pub fn fetch(
-        &self,
-        input: &Input,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<PathBuf, SourceError> {
-        if let Located::Ready(path) = self.locate(input) {
-            return Ok(path);
-        }
-        match input {
-            Input::Path(path) => Ok(path.clone()),
-            Input::Url { url, blake3 } => url::fetch(self, url, blake3.as_deref(), progress),
-            Input::Hub { repository, revision } => hub::fetch(self, repository, revision, progress),
-            Input::Artifact { .. } => Err(SourceError::Artifact { what: input.to_string() }),
-        }
-    }
+/// A file that lies where a download belongs, but does not have the digest that the pipeline pins.
+#[derive(Debug)]
+pub struct WrongDigest {
+    pub path: PathBuf,
+    pub url: String,
+    pub expected: String,
+    pub found: String,
 }
 
 impl SourceError {
-    /// What to do about it. `keys` are the overrides that would replace the source, for instance
-    /// `model` or `finetune.inputs.model`.
-    pub fn hint(&self, keys: &[&str]) -> Option<String> {
-        let set = |value: &str| {
-            let all: Vec<String> = keys.iter().map(|key| format!("--set {key}={value}")).collect();
-            if all.is_empty() { String::new() } else { format!(", or pass {}", all.join(" ")) }
-        };
-        let by_hand = match self {
-            SourceError::Offline { by_hand, .. }
-            | SourceError::Unreachable { by_hand, .. }
-            | SourceError::Status { by_hand, .. } => by_hand,
-            SourceError::WrongDigest { found, .. } => {
-                return Some(format!(
-                    "if the new content is right, write `blake3: {found}` in the pipeline{}",
-                    set("FILE")
-                ));
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SourceError::File(error) => error.hint().map(str::to_owned),
+            SourceError::Missing { .. } => None,
+            SourceError::WrongDigest(wrong) => {
+                Some(format!("remove `{}` to download it again", wrong.path.display()))
             }
-            _ => return None,
-        };
-        Some(match by_hand {
-            ByHand::File { url, name, downloads } => format!(
-                "with a network: download {url} by hand and copy it to {}{}",
-                downloads.join(name).display(),
-                set("FILE")
-            ),
-            ByHand::Model { page, may_need_token } => format!(
-                "{}with a network: download config.json, model.safetensors (or pytorch_model.bin) \
-                 and the tokenizer's files from {page} into a folder{}",
-                if *may_need_token {
-                    "if the model is private or gated, set HF_TOKEN; "
-                } else {
-                    ""
-                },
-                set("FOLDER")
-            ),
-        })
-    }
-
-    /// For `map_err`: names the operation (a participle: `reading`) and the path.
-    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SourceError {
-        let path = path.to_owned();
-        move |source| SourceError::Io { doing, path, source }
+        }
     }
 }
 
-fn status_in_words(status: u16) -> &'static str {
-    match status {
-        401 | 403 => " (not allowed, or there is no such thing)",
-        404 => " (there is no such thing)",
-        429 => " (too many requests; try again later)",
-        500.. => " (the server is in trouble; try again later)",
-        _ => "",
+impl Sources {
+    pub fn new(index: Index, store_root: &Path, offline: bool) -> Sources {
+        let downloads = Downloads::new(&store_root.join("downloads"), offline);
+        Sources { index, downloads, found: Mutex::default() }
+    }
+
+    /// Finds and hashes a source; `None` if it has to be downloaded first, or is an artifact.
+    /// Writes nothing.
+    pub fn find(&self, input: &Input) -> Result<Option<FoundSource>, SourceError> {
+        let Some(path) = self.downloads.locate(input) else { return Ok(None) };
+        let known = self.found().get(&path).copied();
+        let hashed = match known {
+            Some(hashed) => hashed,
+            None => self.hash_again(&path)?,
+        };
+        if let Input::Url { url, blake3: Some(expected) } = input {
+            let found = hashed.content.digest.to_string();
+            // The hint for offline use tells people to put the file there themselves.
+            if found != *expected {
+                let (url, expected) = (url.clone(), expected.clone());
+                let wrong = WrongDigest { path, url, expected, found };
+                return Err(SourceError::WrongDigest(Box::new(wrong)));
+            }
+        }
+        Ok(Some(FoundSource { path, hashed }))
+    }
+
+    /// The downloads, for a thread that may outlive this.
+    pub fn downloads(&self) -> Downloads {
+        self.downloads.clone()
+    }
+
+    /// Hashes a source even if it was found before, unless its stamp in the index is unchanged.
+    pub fn hash_again(&self, path: &Path) -> Result<Hashed, SourceError> {
+        if !exists(path)? {
+            return Err(SourceError::Missing { path: path.to_owned() });
+        }
+        let hashed = self.index.hash(path)?;
+        self.found().insert(path.to_owned(), hashed);
+        Ok(hashed)
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Hashed>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,21 +1,26 @@
-//! A file behind a URL. It is streamed to `<digest>.part`, hashed on the way, and gets its name
-//! only if the digest is the pinned one. A broken download goes on where it stopped; one that
-//! only a commit pins starts anew, since nothing would tell a wrong beginning.
+//! Downloading a file behind a URL. The file is streamed to `<digest>.part`, hashed on the way, and
+//! gets its name only if it has the pinned digest. A download that was interrupted resumes where it
+//! stopped. Without a pinned digest it starts over, since nothing would reveal a wrong beginning.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, header};
 
-use super::{ByHand, Downloads, Progress, SourceError};
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::lock::is_still_at;
+use crate::sources::download_error::{ByHand, DownloadError};
+use crate::sources::downloads::{DownloadProgress, Downloads};
 
-/// A connection that is silent for so long is given up.
+/// How long a connection may be silent before the download gives it up.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// The name of a download: its pinned digest, or that of the URL where a commit pins it.
+/// The file name of a download: its pinned digest, or the digest of the URL if the URL names a
+/// commit instead.
 pub(super) fn name(url: &str, blake3: Option<&str>) -> String {
     match blake3 {
         Some(blake3) => blake3.to_owned(),
@@ -23,18 +28,18 @@ pub(super) fn name(url: &str, blake3: Option<&str>) -> String {
     }
 }
 
-/// Where the file of that name lies, if it has been downloaded.
+/// The path of the file of that name, if it has been downloaded.
 pub(super) fn locate(downloads: &Downloads, name: &str) -> Option<PathBuf> {
     Some(downloads.folder.join(name)).filter(|path| path.is_file())
 }
 
-/// Downloads and verifies the file.
+/// Downloads a file and verifies it.
 pub(super) fn fetch(
     downloads: &Downloads,
     url: &str,
     blake3: Option<&str>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<PathBuf, SourceError> {
+    progress: &mut dyn FnMut(DownloadProgress),
+) -> Result<PathBuf, DownloadError> {
     let name = name(url, blake3);
     let by_hand = ByHand::File {
         url: url.to_owned(),
@@ -42,14 +47,13 @@ pub(super) fn fetch(
         downloads: downloads.folder.clone(),
     };
     if downloads.offline {
-        return Err(SourceError::Offline { what: url.to_owned(), by_hand });
+        return Err(DownloadError::Offline { what: url.to_owned(), by_hand });
     }
     let folder = &downloads.folder;
-    std::fs::create_dir_all(folder).map_err(SourceError::io("creating", folder))?;
     let part_path = folder.join(format!("{name}.part"));
-    let part = open_alone(&part_path).map_err(SourceError::io("creating", &part_path))?;
+    let part = open_alone(&part_path).map_err(FileError::in_store("opening", &part_path))?;
     if let Some(path) = locate(downloads, &name) {
-        std::fs::remove_file(&part_path).map_err(SourceError::io("removing", &part_path))?;
+        disk::remove_file(&part_path).map_err(FileError::in_store("removing", &part_path))?;
         return Ok(path);
     }
     let mut download = Download { downloads, url, part, part_path, by_hand, progress };
@@ -60,27 +64,26 @@ pub(super) fn fetch(
     let mut found = download.complete()?;
     let is_right = |found: &str| blake3.is_none_or(|expected| found == expected);
     if !is_right(&found) && resumed {
-        // What an earlier run had left was not the beginning of this file.
+        // What an earlier run left was not the beginning of this file.
         download.restart()?;
         found = download.complete()?;
     }
     if !is_right(&found) {
         let part_path = &download.part_path;
-        std::fs::remove_file(part_path).map_err(SourceError::io("removing", part_path))?;
+        disk::remove_file(part_path).map_err(FileError::in_store("removing", part_path))?;
         let (url, expected) = (url.to_owned(), name);
-        return Err(SourceError::WrongDigest { url, expected, found });
+        return Err(DownloadError::WrongDigest { url, expected, found });
     }
     download.keep(&folder.join(&name))
 }
 
-/// Opens the file for this process alone. Another one may be downloading the same: then this
-/// waits, and opens it again if it has been renamed or removed in the meantime.
+/// Opens and locks a file. Waits while another process downloads the same file, and opens it again
+/// if that process has renamed or removed it.
 fn open_alone(path: &Path) -> io::Result<File> {
     loop {
-        let part = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let part = disk::append(path)?;
         part.lock()?;
-        let there = std::fs::metadata(path);
-        if there.is_ok_and(|there| part.metadata().is_ok_and(|open| open.ino() == there.ino())) {
+        if is_still_at(&part, path) {
             return Ok(part);
         }
     }
@@ -92,30 +95,38 @@ struct Download<'a> {
     part: File,
     part_path: PathBuf,
     by_hand: ByHand,
-    progress: &'a mut dyn FnMut(Progress),
+    progress: &'a mut dyn FnMut(DownloadProgress),
 }
 
 /// Why one request did not bring the whole file.
 enum Broken {
-    /// Trying again may help.
+    /// A retry may help.
     Connection(String),
-    /// The server refuses to go on where we stopped.
+    /// The server refuses to send the rest of the file.
     Range,
-    Final(SourceError),
+    Final(DownloadError),
+}
+
+impl From<FileError> for Broken {
+    fn from(error: FileError) -> Broken {
+        Broken::Final(error.into())
+    }
 }
 
 impl Download<'_> {
-    fn length(&self) -> Result<u64, SourceError> {
-        let metadata = self.part.metadata().map_err(SourceError::io("reading", &self.part_path))?;
-        Ok(metadata.len())
+    fn length(&self) -> Result<u64, FileError> {
+        let metadata = self.part.metadata();
+        Ok(metadata.map_err(FileError::in_store("reading", &self.part_path))?.len())
     }
 
-    fn restart(&mut self) -> Result<(), SourceError> {
-        self.part.set_len(0).map_err(SourceError::io("writing", &self.part_path))
+    fn restart(&self) -> Result<(), FileError> {
+        disk::truncate(&self.part, &self.part_path)
+            .map_err(FileError::in_store("writing", &self.part_path))
     }
 
-    /// Downloads what is missing, however often the connection breaks, and returns the digest.
-    fn complete(&mut self) -> Result<String, SourceError> {
+    /// Downloads what is missing and returns the digest of the file. Retries a broken connection as
+    /// long as each attempt brings some bytes.
+    fn complete(&mut self) -> Result<String, DownloadError> {
         let mut failures = 0;
         loop {
             let before = self.length()?;
@@ -131,38 +142,37 @@ impl Download<'_> {
             failures = if self.length()? > before { 0 } else { failures + 1 };
             if failures > self.downloads.retries {
                 let (what, by_hand) = (self.url.to_owned(), self.by_hand.clone());
-                return Err(SourceError::Unreachable { what, reason, by_hand });
+                return Err(DownloadError::Unreachable { what, reason, by_hand });
             }
             std::thread::sleep(self.downloads.backoff * 2u32.saturating_pow(failures.max(1) - 1));
         }
     }
 
-    /// One request, from byte `start` to the end; the digest of the whole file.
+    /// Makes one request, from byte `start` to the end, and returns the digest of the whole file.
     fn request(&mut self, start: u64) -> Result<String, Broken> {
         let response = self.ask(start)?;
-        // A server that knows no ranges sends everything again.
+        // A server that does not support ranges sends everything again.
         let start = if response.status() == StatusCode::PARTIAL_CONTENT {
             if range_start(&response) != Some(start) {
                 return Err(Broken::Range);
             }
             start
         } else {
-            self.restart().map_err(Broken::Final)?;
+            self.restart()?;
             0
         };
         let mut hasher = blake3::Hasher::new();
         if start > 0 {
-            let reading = SourceError::io("reading", &self.part_path);
             let hashed = self.part.seek(SeekFrom::Start(0));
             let hashed = hashed.and_then(|_| hasher.update_reader(&self.part).map(drop));
-            hashed.map_err(reading).map_err(Broken::Final)?;
+            hashed.map_err(FileError::in_store("reading", &self.part_path))?;
         }
         let content_length = response.headers().get(header::CONTENT_LENGTH);
         let rest = content_length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let total_bytes = rest.map(|rest| start + rest);
         let file = file_name(self.url);
         let mut done_bytes = start;
-        (self.progress)(Progress { file, done_bytes, total_bytes });
+        (self.progress)(DownloadProgress { file, done_bytes, total_bytes });
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -173,11 +183,10 @@ impl Download<'_> {
                 Err(error) => return Err(Broken::Connection(in_words(&error.into()))),
             };
             hasher.update(&buffer[..count]);
-            let written = self.part.write_all(&buffer[..count]);
-            let written = written.map_err(SourceError::io("writing", &self.part_path));
-            written.map_err(Broken::Final)?;
+            disk::write_all(&self.part, &buffer[..count], &self.part_path)
+                .map_err(FileError::in_store("writing", &self.part_path))?;
             done_bytes += count as u64;
-            (self.progress)(Progress { file, done_bytes, total_bytes });
+            (self.progress)(DownloadProgress { file, done_bytes, total_bytes });
         }
         match total_bytes.filter(|total| *total != done_bytes) {
             Some(total) => {
@@ -191,7 +200,7 @@ impl Download<'_> {
     fn ask(&self, start: u64) -> Result<Response<ureq::Body>, Broken> {
         let config = ureq::Agent::config_builder()
             .user_agent(concat!("pipe/", env!("CARGO_PKG_VERSION")))
-            // A range of a compressed answer would be of no use.
+            // A range of a compressed answer would be useless.
             .accept_encoding("identity")
             .timeout_connect(Some(SILENCE))
             .timeout_recv_response(Some(SILENCE))
@@ -210,7 +219,7 @@ impl Download<'_> {
             Err(error) => {
                 let (what, by_hand) = (self.url.to_owned(), self.by_hand.clone());
                 let reason = in_words(&error);
-                return Err(Broken::Final(SourceError::Unreachable { what, reason, by_hand }));
+                return Err(Broken::Final(DownloadError::Unreachable { what, reason, by_hand }));
             }
         };
         match response.status().as_u16() {
@@ -221,26 +230,25 @@ impl Download<'_> {
             }
             status => {
                 let (what, by_hand) = (self.url.to_owned(), self.by_hand.clone());
-                Err(Broken::Final(SourceError::Status { what, status, by_hand }))
+                Err(Broken::Final(DownloadError::Status { what, status, by_hand }))
             }
         }
     }
 
-    /// Gives the verified file its name. Read-only, so that nothing edits it by accident.
-    fn keep(self, path: &Path) -> Result<PathBuf, SourceError> {
+    /// Gives the verified file its name and makes it read-only, so that nothing edits it by accident.
+    fn keep(self, path: &Path) -> Result<PathBuf, DownloadError> {
         let part_path = &self.part_path;
-        self.part.sync_all().map_err(SourceError::io("writing", part_path))?;
-        let metadata = self.part.metadata().map_err(SourceError::io("reading", part_path))?;
-        let mut permissions = metadata.permissions();
-        permissions.set_readonly(true);
-        let set = self.part.set_permissions(permissions);
-        set.map_err(SourceError::io("writing", part_path))?;
-        std::fs::rename(part_path, path).map_err(SourceError::io("renaming", part_path))?;
+        disk::flush(&self.part, part_path).map_err(FileError::in_store("writing", part_path))?;
+        let metadata = self.part.metadata().map_err(FileError::in_store("reading", part_path))?;
+        let read_only = Permissions::from_mode(metadata.permissions().mode() & !0o222);
+        disk::set_permissions(part_path, read_only)
+            .map_err(FileError::in_store("writing", part_path))?;
+        disk::rename(part_path, path).map_err(FileError::in_store("renaming", part_path))?;
         Ok(path.to_owned())
     }
 }
 
-/// The first byte that a partial answer says it brings.
+/// The position of the first byte in a partial answer, as the server states it.
 fn range_start(response: &Response<ureq::Body>) -> Option<u64> {
     let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
@@ -257,7 +265,7 @@ fn is_passing(error: &ureq::Error) -> bool {
     )
 }
 
-/// What went wrong with a connection, for a person.
+/// What went wrong with a connection, in words for people.
 pub(super) fn in_words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => {

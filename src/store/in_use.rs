@@ -1,7 +1,8 @@
-//! `cache/in-use`: who works with the store now. Runs, and all else that relies on objects staying
-//! where they are, lock it together; `cache gc` and `cache verify --repair` lock it alone, so that
-//! nothing goes away under a run. The lock is the kernel's and ends with its process. Commands that
-//! only look take none: an object that goes away under them is an error, never a wrong answer.
+//! The lock on the whole store, `cache/in-use`. Runs, and all other commands that rely on objects
+//! staying where they are, share it. `cache gc` and `cache verify --repair` take it alone, so that
+//! nothing is removed during a run. The lock is the kernel's and ends with its process. Commands
+//! that only read take no lock: if an object is removed meanwhile, they report an error, never a
+//! wrong answer.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -10,29 +11,31 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::store::Store;
 
-/// Held until dropped.
+/// The lock, held until it is dropped.
 pub struct InUse {
     _lock: File,
 }
 
 impl InUse {
-    /// Makes the store if it is not there, and joins those who work with it. If somebody has it
-    /// alone, says so to `waiting` once and waits.
+    /// Creates the store if necessary and shares the lock. If a process holds it alone, calls
+    /// `waiting` once and waits.
     pub fn together(store: &Store, waiting: &mut dyn FnMut()) -> Result<InUse, FileError> {
         let (file, path) = (open(store)?, store.in_use_file());
         match file.try_lock_shared() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 waiting();
-                file.lock_shared().map_err(FileError::at("locking", &path))?;
+                file.lock_shared().map_err(FileError::in_store("locking", &path))?;
             }
-            Err(TryLockError::Error(error)) => return Err(FileError::at("locking", &path)(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(FileError::in_store("locking", &path)(error));
+            }
         }
         Ok(InUse { _lock: file })
     }
 
-    /// Has the store alone; `None` if somebody works with it. With `waiting`, says so to it once
-    /// and waits instead.
+    /// Takes the lock alone. If other processes hold it, calls `waiting` once and waits; without
+    /// `waiting`, returns `None`.
     pub fn alone(
         store: &Store,
         waiting: Option<&mut dyn FnMut()>,
@@ -43,17 +46,17 @@ impl InUse {
             (Err(TryLockError::WouldBlock), None) => return Ok(None),
             (Err(TryLockError::WouldBlock), Some(waiting)) => {
                 waiting();
-                file.lock().map_err(FileError::at("locking", &path))?;
+                file.lock().map_err(FileError::in_store("locking", &path))?;
             }
             (Err(TryLockError::Error(error)), _) => {
-                return Err(FileError::at("locking", &path)(error));
+                return Err(FileError::in_store("locking", &path)(error));
             }
         }
         Ok(Some(InUse { _lock: file }))
     }
 }
 
-/// The file is never removed, so that all lock the same one.
+/// Opens the lock file. It is never removed, so all processes lock the same file.
 fn open(store: &Store) -> Result<File, FileError> {
     let path = store.in_use_file();
     let opened = match File::open(&path) {
@@ -63,5 +66,5 @@ fn open(store: &Store) -> Result<File, FileError> {
         }
         other => other,
     };
-    opened.map_err(FileError::at("opening the lock", &path))
+    opened.map_err(FileError::in_store("opening the lock", &path))
 }

@@ -1,6 +1,6 @@
-//! The digests of source files, remembered by path, size, times and inode, so that a second run
-//! reads none of them. One compact file, `cache/index`, read whole and rewritten by rename only
-//! if something changed. Losing it costs time, never correctness.
+//! The index: the digests of source files with their paths, sizes, times and inodes, so that a
+//! second run need not read the files again. It is one compact file, `cache/index`, which is read
+//! as a whole and rewritten only if something changed. Losing it costs time, never correctness.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,25 +17,27 @@ use crate::files::scratch::Scratch;
 use crate::files::stamp::{Stamp, file_clock_ns};
 use crate::files::tree::{Tree, TreeFile, files_below};
 
-/// The remembered digests, and those learned in this process.
+/// The digests from `cache/index`, and those that this process computed.
 pub struct Index {
     file: PathBuf,
     known: HashMap<PathBuf, (Stamp, Digest)>,
     learned: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
     files_read: AtomicU64,
-    /// The folders that were looked at, for who asks what is in them.
+    /// The listings of the folders that were hashed, by the folder's digest.
     trees: Mutex<HashMap<Digest, Arc<Tree>>>,
 }
 
-/// A source file or folder as it was found.
+/// The digest and the size of a file or folder of the project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct Hashed {
     pub content: Content,
+    /// The size; for a folder, the sum of its files.
     pub bytes: u64,
 }
 
 impl Index {
-    /// Reads `cache/index`. One that is absent, damaged or, by `--no-index`, distrusted is empty.
+    /// Reads `cache/index`. If the file is missing or damaged, or `--no-index` forbids trusting it,
+    /// the index starts empty.
     pub fn load(file: &Path, trusted: bool) -> Index {
         let known = trusted.then(|| fs::read(file).ok().and_then(|bytes| decode(&bytes)));
         Index {
@@ -47,17 +49,17 @@ impl Index {
         }
     }
 
-    /// How many files had to be read so far.
+    /// How many files had to be read and hashed so far.
     pub fn files_read(&self) -> u64 {
         self.files_read.load(Ordering::Relaxed)
     }
 
-    /// The content of a file or folder.
-    pub fn source(&self, path: &Path) -> Result<Source, FileError> {
+    /// Hashes a file or folder, or looks up its digest where its stamp is unchanged.
+    pub fn hash(&self, path: &Path) -> Result<Hashed, FileError> {
         let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
         if metadata.is_file() {
             let file = self.file_digest(path)?;
-            return Ok(Source { content: Content::file(file.digest), bytes: file.bytes });
+            return Ok(Hashed { content: Content::file(file.digest), bytes: file.bytes });
         }
         if !metadata.is_dir() {
             return Err(FileError::found("reading", path, "it is neither a file nor a folder"));
@@ -68,13 +70,13 @@ impl Index {
             .map(|file| Ok((file.relative, self.file_digest(&file.path)?)))
             .collect();
         let tree = Tree(digested?);
-        let source = Source { content: tree.content(), bytes: tree.bytes() };
+        let hashed = Hashed { content: tree.content(), bytes: tree.bytes() };
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        trees.insert(source.content.digest, Arc::new(tree));
-        Ok(source)
+        trees.insert(hashed.content.digest, Arc::new(tree));
+        Ok(hashed)
     }
 
-    /// What is in a folder that [`Index::source`] has looked at.
+    /// The listing of a folder that [`Index::hash`] has hashed.
     pub fn tree(&self, folder: Content) -> Option<Arc<Tree>> {
         let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.get(&folder.digest).filter(|_| folder.kind == Kind::Folder).cloned()
@@ -108,7 +110,7 @@ impl Index {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what was learned, if anything. Entries of files that are gone are dropped.
+    /// Rewrites the file if anything was learned, and drops the entries of deleted files.
     pub fn save(&self, scratch: &Scratch) -> Result<(), FileError> {
         let learned = self.learned();
         if learned.is_empty() {
@@ -122,7 +124,7 @@ impl Index {
     }
 }
 
-/// Whether a path is there at all, told apart from one that cannot be looked at.
+/// Whether something is at `path`. Not being allowed to look is an error.
 pub fn exists(path: &Path) -> Result<bool, FileError> {
     match fs::metadata(path) {
         Ok(_) => Ok(true),
@@ -131,7 +133,8 @@ pub fn exists(path: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Header, then entries (stamp, digest, length of the path, path), then BLAKE3 of all before.
+/// The file: this header, then entries (stamp, digest, length of the path, path), then the BLAKE3
+/// hash of everything before it.
 const HEADER: &[u8; 8] = b"pipeidx1";
 
 fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
@@ -156,7 +159,7 @@ fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Digest)>> {
     let (body, check) = bytes.split_last_chunk::<32>()?;
     (Digest::of_bytes(body).as_bytes() == check).then_some(())?;
     let mut rest = body.strip_prefix(HEADER)?;
-    // An entry is about 150 bytes; the count only sizes the table.
+    // An entry has about 150 bytes. This only sizes the table.
     let mut entries = HashMap::with_capacity(rest.len() / 128);
     while !rest.is_empty() {
         let mut number = || {

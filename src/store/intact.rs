@@ -1,4 +1,5 @@
-//! Whether objects still hold what their digests say, and moving away those that do not.
+//! Verifying objects: whether their bytes still match their digests. Damaged objects are moved
+//! away.
 
 use std::io;
 
@@ -10,17 +11,18 @@ use crate::files::file_error::FileError;
 use crate::files::scratch::{Scratch, rename_into};
 use crate::store::Store;
 
-/// An object whose bytes are not those that its name promises.
+/// The digest of an object whose bytes do not match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged(pub Digest);
 
 impl Store {
-    /// Whether all bytes of an artifact are what its digest says. Nothing is moved.
+    /// Whether all bytes of an artifact match its digest. Moves nothing.
     pub fn is_intact(&self, content: Content) -> bool {
         self.damage(content).is_none()
     }
 
-    /// The files of an artifact: itself, or those of its listing; `None` if that is damaged.
+    /// The files of an artifact: itself, or those of its listing; `None` if the listing is missing
+    /// or damaged.
     pub fn files_of(&self, content: Content) -> Option<Vec<Content>> {
         match content.kind {
             Kind::File => Some(vec![content]),
@@ -31,8 +33,8 @@ impl Store {
         }
     }
 
-    /// Reads an artifact in full. A damaged object is moved out of the way, so that from now on
-    /// it counts as missing.
+    /// Reads an artifact in full. Moves a damaged object away, so that it counts as missing from
+    /// then on.
     pub fn verify(
         &self,
         content: Content,
@@ -43,7 +45,7 @@ impl Store {
         Ok(Err(Damaged(damaged.digest)))
     }
 
-    /// An object of an artifact whose bytes are not what its digest says, if there is one.
+    /// A damaged object of an artifact, if there is one.
     fn damage(&self, content: Content) -> Option<Content> {
         let Some(files) = self.files_of(content) else { return Some(content) };
         files.into_par_iter().find_any(|file| {
@@ -52,6 +54,7 @@ impl Store {
         })
     }
 
+    /// Moves an object to the quarantine folder. Does nothing if it is gone already.
     pub fn quarantine(&self, content: Content, scratch: &Scratch) -> Result<(), FileError> {
         let object = self.object(content);
         let unique = scratch.path()?;
@@ -60,7 +63,7 @@ impl Store {
         let target = self.quarantine_folder().join(name);
         match rename_into(&object, &target) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(FileError::at("moving to quarantine", &object)(error))
+                Err(FileError::in_store("moving to quarantine", &object)(error))
             }
             _ => Ok(()),
         }

@@ -1,5 +1,5 @@
-//! The key of a stage: a plain struct of everything that can change its result, written in a
-//! canonical form and hashed. Anything that can change a result is a field; nothing else is.
+//! The key of a stage: a plain struct, written in a canonical form and hashed. Everything that can
+//! change the stage's result is a field; nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,22 +14,22 @@ use crate::files::digest::{Content, Digest, NotADigest};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Digest);
 
-/// What enters a key. See the table in the crate's documentation.
+/// Everything that enters a key. See the table in the crate's documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyFields {
     pub action: ActionField,
-    /// With the defaults of a built-in filled in. Which parameters there are counts, not only
-    /// their values.
+    /// With the defaults of a built-in filled in. Adding a parameter changes the key, whatever its
+    /// value.
     pub params: BTreeMap<String, Value>,
     pub inputs: BTreeMap<String, Content>,
     /// The names of the declared outputs.
     pub outputs: BTreeSet<String>,
-    /// The declared environment variables; `None` where one is not set.
+    /// The values of the declared environment variables; `None` if the variable is not set.
     pub env: BTreeMap<String, Option<String>>,
     pub salt: Option<String>,
 }
 
-/// What runs.
+/// What the stage runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionField {
@@ -38,7 +38,7 @@ pub enum ActionField {
 }
 
 impl ActionField {
-    /// The name of the built-in, if it is one.
+    /// The name of the built-in; `None` for a command.
     pub fn builtin(&self) -> Option<&str> {
         match self {
             ActionField::Builtin { name, .. } => Some(name),
@@ -53,8 +53,8 @@ impl KeyFields {
         Key(Digest::of_bytes(self.canonical().as_bytes()))
     }
 
-    /// JSON without spaces, every object's keys sorted. The first line says what it is, so that
-    /// a later format has other keys.
+    /// JSON without spaces, with the keys of every object sorted, after a line that names the
+    /// format: if the format ever changes, so do all keys.
     pub fn canonical(&self) -> String {
         let KeyFields { action, params, inputs, outputs, env, salt } = self;
         let mut text = String::with_capacity(512);
@@ -91,10 +91,9 @@ impl KeyFields {
     }
 }
 
-/// As JSON writes it.
+/// A JSON string.
 fn write_text(value: &str, text: &mut String) {
-    // A string always serializes.
-    text.push_str(&serde_json::to_string(value).unwrap_or_default());
+    text.push_str(&Value::from(value).to_string());
 }
 
 fn write_optional(value: &Option<String>, text: &mut String) {
@@ -104,7 +103,7 @@ fn write_optional(value: &Option<String>, text: &mut String) {
     }
 }
 
-/// An object. `entries` come sorted by name.
+/// A JSON object. `entries` are sorted by name.
 fn write_map<'a, V: 'a>(
     entries: impl Iterator<Item = (&'a String, &'a V)>,
     text: &mut String,
@@ -122,8 +121,8 @@ fn write_map<'a, V: 'a>(
     text.push('}');
 }
 
-/// `serde_json` sorts the keys of an object unless some crate of the build turns on
-/// `preserve_order`; keys must not depend on that.
+/// Writes a JSON value with the keys of its objects sorted. `serde_json` would sort them too, unless
+/// some crate of the build enables its feature `preserve_order`.
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {
@@ -145,7 +144,7 @@ fn write_canonical(value: &Value, text: &mut String) {
 }
 
 impl Key {
-    /// The first ten hexadecimal digits, for the eye.
+    /// The first ten hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.0.short()
     }

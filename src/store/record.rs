@@ -1,6 +1,5 @@
-//! A record: what a run of one key produced. It is written last and by rename, so that it never
-//! names an object that is not there, and it carries a check sum, so that a damaged one counts
-//! as absent.
+//! A record: what a run of one key produced. It is written last and by rename, so it never names
+//! an object that does not exist. It carries a checksum, and a damaged record counts as absent.
 
 use std::collections::BTreeMap;
 
@@ -9,42 +8,42 @@ use serde::{Deserialize, Serialize};
 use crate::files::digest::{Content, Digest};
 use crate::store::key::{Key, KeyFields};
 
-/// What is kept of a stage's run, in `cache/records/ab/<key>.json`.
+/// The file `cache/records/ab/<key>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub key: Key,
-    /// The name of the stage that ran first with this key.
+    /// The name of the first stage that ran with this key.
     pub stage: String,
     pub fields: KeyFields,
     pub outputs: BTreeMap<String, Artifact>,
-    /// The final figures.
+    /// The final metrics.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
-    /// Figures by step (an epoch), in the order in which they came.
+    /// Metrics by step (for training, an epoch), in the order in which the stage reported them.
     #[serde(default)]
     pub history: Vec<MetricsRow>,
     pub seconds: f64,
-    /// As the stage told it: `cpu (2 threads)`.
+    /// As the stage reported it: `cpu (2 threads)`.
     #[serde(default)]
     pub device: Option<String>,
     pub machine: String,
-    /// 0: as many as there were cores.
+    /// The number of threads; 0 means one for each core.
     pub threads: usize,
-    /// When it ended, RFC 3339 in UTC.
+    /// When the run ended, as RFC 3339 in UTC.
     pub when: String,
-    /// The version of `pipe`.
+    /// The version of `pipe` that wrote the record.
     pub pipe: String,
 }
 
-/// One output.
+/// One output of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     pub content: Content,
-    /// Of all files, if it is a folder.
+    /// The size; for a folder, the sum of its files.
     pub bytes: u64,
 }
 
-/// Metrics at one step.
+/// The metrics of one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricsRow {
     pub step: u64,
@@ -52,12 +51,13 @@ pub struct MetricsRow {
 }
 
 impl Record {
-    /// See [`with_check`].
-    pub fn to_text(&self) -> String {
+    /// The text of the record's file; see [`with_check`].
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
         with_check(self)
     }
 
-    /// Reads such a text; `None` if it is damaged or not of this key.
+    /// Reads the text of [`Record::to_text`]; `None` if it is damaged or is the record of another
+    /// key.
     pub fn parse(text: &str, key: Key) -> Option<Record> {
         is_whole(text).then_some(())?;
         let record: Record = serde_json::from_str(text).ok()?;
@@ -67,20 +67,23 @@ impl Record {
 
 const CHECK: &str = ",\"check\":\"";
 
-/// One line of JSON whose last member is the BLAKE3 of all before it. The value is a struct of
-/// strings, numbers and digests, with a field at least.
-pub fn with_check(value: &impl Serialize) -> String {
-    // Such a value always serializes; an empty text would not be read back.
-    let mut text = serde_json::to_string(value).unwrap_or_default();
+/// A JSON object on one line, whose last member is the BLAKE3 hash of everything before it. `value`
+/// is a struct or a map that is not empty.
+///
+/// # Errors
+///
+/// If JSON cannot express the value, such as a map whose keys are not strings.
+pub fn with_check(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string(value)?;
     text.pop();
     let check = Digest::of_bytes(text.as_bytes());
     text.push_str(CHECK);
     text.push_str(&check.to_string());
     text.push_str("\"}\n");
-    text
+    Ok(text)
 }
 
-/// Whether a text of [`with_check`] is as it was written.
+/// Whether the text of [`with_check`] is undamaged.
 pub fn is_whole(text: &str) -> bool {
     let Some(at) = text.rfind(CHECK) else { return false };
     let (body, rest) = (&text[..at], &text[at + CHECK.len()..]);
@@ -88,7 +91,7 @@ pub fn is_whole(text: &str) -> bool {
     check == Some(Digest::of_bytes(body.as_bytes()))
 }
 
-/// Now, as records write it.
+/// The current time, as records write it.
 pub fn now_rfc3339() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }

@@ -1,12 +1,9 @@
-//! Numbers, sizes, durations and tables as people read them.
+//! Numbers, sizes, durations and metrics as people read them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::text::text::{columns, fit, printable};
-
-/// The width that all text keeps to.
-pub const WIDTH: usize = 80;
+use crate::text::terminal::printable;
 
 /// `0.4 s`, `12 s`, `6 min 50 s`, `2 h 5 min`.
 pub fn seconds(seconds: f64) -> String {
@@ -20,8 +17,23 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-pub use crate::text::text::bytes_in_words as bytes;
-/// How long ago something was: `3 min`, `5 h`, `12 days`; the text itself if it is no time.
+/// A size: `812 B`, `3.9 MB` (powers of 1,000).
+pub fn bytes(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for larger in ["kB", "MB", "GB", "TB"] {
+        // 999.95 would be written as 1000.0.
+        if size < 999.95 {
+            break;
+        }
+        size /= 1000.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
+}
+
+/// The time since a moment: `3 min`, `5 h`, `12 days`. Text that is not RFC 3339 is returned as it
+/// is.
 pub fn age(rfc3339: &str) -> String {
     let Ok(then) = humantime::parse_rfc3339(rfc3339) else { return rfc3339.to_owned() };
     let since = SystemTime::now().duration_since(then).unwrap_or(Duration::ZERO).as_secs();
@@ -46,7 +58,8 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A figure of a metric: whole numbers as such, else four digits that count.
+/// The value of a metric: whole numbers in full, others with four significant decimals and without
+/// trailing zeros.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {
@@ -60,15 +73,15 @@ pub fn figure(value: f64) -> String {
         100.0.. => format!("{value:.1}"),
         0.001.. => {
             let text = format!("{value:.4}");
-            // What rounds up to a whole number loses its point as well.
+            // A value that rounds to a whole number loses its point as well.
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
         _ => format!("{value:.2e}"),
     }
 }
 
-/// `accuracy 0.7778, f1 0.7861`: what the built-in stages call their headline and nothing else
-/// where there is some of it, else all up to a number.
+/// Metrics in one line: `accuracy 0.7778, f1 0.7861`. Shows the headline metrics of the built-in
+/// stages if there are any, else the first `at_most` metrics.
 pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
     let text = |(name, value): (&String, &f64)| format!("{} {}", printable(name), figure(*value));
     let headline = stages::all().iter().flat_map(|stage| stage.headline());
@@ -93,44 +106,26 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{} {thing}{plural}", grouped(number as u64))
 }
 
-/// Rows in columns as wide as their content, the last one cut at the width of the page.
-pub fn table(rows: Vec<Vec<String>>) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for row in &rows {
-        widths.resize(widths.len().max(row.len()), 0);
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(columns(cell));
-        }
+/// A number in a table of values: whole numbers in full, others with four decimals.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 {
+        format!("{value}")
+    } else if size >= 0.001 {
+        format!("{value:.4}")
+    } else {
+        format!("{value:.2e}")
     }
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(cell);
-            line.push_str(&" ".repeat(width.saturating_sub(columns(cell)) + 2));
-        }
-        text.push_str(fit(line.trim_end(), WIDTH).as_str());
-        text.push('\n');
-    }
-    text
 }
 
-/// A paragraph within the width of the page, each line moved in by `indent`.
-pub fn wrapped(paragraph: &str, indent: usize) -> String {
-    let mut text = String::new();
-    let mut line = String::new();
-    for word in paragraph.split_whitespace() {
-        if !line.is_empty() && indent + columns(&line) + 1 + columns(word) > WIDTH {
-            text.push_str(&format!("{:indent$}{line}\n", ""));
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
+#[cfg(test)]
+mod tests {
+    use crate::text::figures::{bytes, grouped};
+
+    #[test]
+    fn numbers_and_sizes_read_well() {
+        assert_eq!([0, 999, 1_000, 124_645_632].map(grouped).join(" "), "0 999 1,000 124,645,632");
+        let sizes = [0, 999, 1_000, 3_876_480, 999_960, u64::MAX].map(bytes);
+        assert_eq!(sizes.join(" | "), "0 B | 999 B | 1.0 kB | 3.9 MB | 1.0 MB | 18446744.1 TB");
     }
-    if !line.is_empty() {
-        text.push_str(&format!("{:indent$}{line}\n", ""));
-    }
-    text
 }

@@ -1,7 +1,8 @@
-//! Wording: counts, seconds, wrapped lines, folded names, the nearest name to a typo.
+//! Wording: numbers, durations, lines that fit the terminal, names of variants, and the nearest
+//! name to a typo.
 
 pub mod figures;
 pub mod suggest;
-pub mod text;
+pub mod terminal;
 pub mod values;
 pub mod variants;

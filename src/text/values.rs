@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// A parameter's value as people write it: `2e-5`, not `0.00002`.
+/// The value of a parameter as people write it: `2e-5`, not `0.00002`.
 pub fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -15,7 +15,7 @@ pub fn value_text(value: &Value) -> String {
     }
 }
 
-/// Long texts are cut, on one line.
+/// A text on one line, cut after 40 characters.
 pub fn shorten(text: &str) -> String {
     const WIDTH: usize = 40;
     let line = text.replace('\n', "⏎");

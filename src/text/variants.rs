@@ -1,5 +1,5 @@
-//! The names of variants, which `foreach` and `matrix` make of one stage: the stage's name, `@`,
-//! and a label. How a value becomes part of a label, and which variants a pattern means.
+//! The names of the variants that `foreach` and `matrix` make from one stage: the name of the
+//! stage, `@`, and a label. Makes labels from values, and matches patterns against names.
 //!
 //! ```text
 //! finetune@1                     foreach: [1, 2, 3]
@@ -7,8 +7,8 @@
 //! finetune@seed=1  finetune@*  finetune@seed=*,share=0.9      patterns
 //! ```
 //!
-//! A label is safe as a file's name and in a shell: letters, digits and `._+-`, and between them
-//! `=` and `,`. No other stage has `@` in its name.
+//! A label is safe in a file name and in a shell: letters, digits and `._+-`, separated by `=` and
+//! `,`. Only variants have `@` in their names.
 
 use std::collections::BTreeMap;
 
@@ -18,27 +18,27 @@ use crate::files::digest::Digest;
 use crate::text::figures::grouped;
 use crate::text::values::value_text;
 
-/// Between the name of a stage and the label of a variant.
+/// Separates the name of a stage from the label of a variant.
 pub const MARK: char = '@';
 
-/// A label's part for one value is no longer than this.
+/// Upper bound on the part of a label for one value, in bytes.
 const MAX_LABEL: usize = 48;
 
-/// A list of names is cut short where it has this many variants of a stage.
+/// From this number of variants of a stage on, a list of names folds them into one.
 const MANY_NAMES: usize = 3;
 
-/// The name of the stage that a variant is of; a stage that is none is its own family.
+/// The name of the stage that a variant was made from. Any other stage is its own family.
 pub fn family(stage: &str) -> &str {
     stage.split_once(MARK).map_or(stage, |(family, _)| family)
 }
 
-/// The label of a variant; `None` for a stage that is none.
+/// The label of a variant; `None` for other stages.
 pub fn label(stage: &str) -> Option<&str> {
     stage.split_once(MARK).map(|(_, label)| label)
 }
 
-/// A value as a part of a label: as people write it, with `-` for every run of characters that a
-/// shell or a path would see something in. What is long ends in a part of its BLAKE3 digest.
+/// A value as part of a label: as people write it, with `-` for each run of characters that a
+/// shell or a path would interpret. A long value is cut and ends in a part of its BLAKE3 digest.
 pub fn value_label(value: &Value) -> String {
     let text = value_text(value);
     let mut label = String::with_capacity(text.len());
@@ -59,13 +59,14 @@ pub fn value_label(value: &Value) -> String {
     label
 }
 
-/// Whether a reference means a set of variants, however many it finds.
+/// Whether a reference means a set of variants, even if it matches only one.
 pub fn is_pattern(reference: &str) -> bool {
     label(reference).is_some_and(|label| label.contains('*'))
 }
 
-/// Whether a reference (`finetune`, `finetune@seed=1`, `finetune@*`) means that stage. A family
-/// means all its variants, a label all variants with those values; numbers are compared as such.
+/// Whether a reference (`finetune`, `finetune@seed=1`, `finetune@*`) matches a stage. The name of a
+/// family matches all its variants; a label matches all variants with its values. Numbers are
+/// compared by value.
 pub fn matches(reference: &str, stage: &str) -> bool {
     if reference == stage {
         return true;
@@ -83,12 +84,13 @@ pub fn matches(reference: &str, stage: &str) -> bool {
     })
 }
 
+/// Whether a value of a reference matches that of a variant.
 fn same(wanted: &str, known: &str) -> bool {
     let number = |text: &str| text.parse::<f64>().ok();
     wanted == "*" || wanted == known || number(wanted).is_some_and(|it| number(known) == Some(it))
 }
 
-/// Names, with `train@… (12)` for many variants of a stage, where the first of them stands.
+/// A list of names, with `train@… (12)` at the place of the first of many variants of a stage.
 pub fn folded(names: &[&str]) -> Vec<String> {
     let mut families: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names.iter().filter(|name| label(name).is_some()) {
@@ -108,7 +110,7 @@ pub fn folded(names: &[&str]) -> Vec<String> {
     folded
 }
 
-/// `a`, `a and b`, `a, b and 12 more`; several variants of a stage are `a@… (12)`.
+/// Names in a sentence: `a`, `a and b`, `a, b and 12 more`. Many variants are `a@… (12)`.
 pub fn names(names: &[&str]) -> String {
     const SHOWN: usize = 6;
     let names = folded(names);

@@ -1,23 +1,35 @@
-//! The built-in stages of `pipe`, each a function from files and parameters to files.
+//! The built-in stages of `pipe`: each is a function from files and parameters to files.
 //!
 //! A stage is a [`Stage`]: data that a pipeline is checked against, and [`Stage::run`], which
-//! sees its [`Manifest`] and nothing else. [`run_manifest`] is what the binary's hidden `stage`
-//! subcommand calls in a process of its own.
+//! sees its [`Manifest`] and nothing else. The hidden subcommand `stage` of the binary calls
+//! [`run_manifest`] in a process of its own.
 //!
 //! | stage | reads | writes |
 //! |---|---|---|
-//! | [`ingest`] | JSONL, CSV or TSV | checked examples as JSONL, and a report |
-//! | [`split`] | examples | training and validation examples |
-//! | [`tokenize`] | examples, a model's tokenizer | token ids in safetensors |
-//! | [`train_tokenizer`] | texts | a byte-level BPE tokenizer |
-//! | [`pretrain`] | texts, a tokenizer or an encoder | an encoder as a model folder, metrics |
-//! | [`finetune`] | token ids, an encoder | a Hugging Face model folder, metrics |
-//! | [`predict`] | token ids, a model | class probabilities, `answer.txt` |
-//! | [`baseline`] | examples | predictions of a model of n-grams, `answer.txt` |
-//! | [`ensemble`] | several predictions | one, as `predict` writes it |
-//! | [`score`] | predictions | precision, recall, F1 with intervals |
+//! | [`ingest`](builtin::ingest) | JSONL, CSV or TSV | checked examples as JSONL, and a report |
+//! | [`split`](builtin::split) | examples | training and validation examples |
+//! | [`tokenize`](builtin::tokenize) | examples, a model's tokenizer | token ids in safetensors |
+//! | [`train-tokenizer`](builtin::train_tokenizer) | texts | a byte-level BPE tokenizer |
+//! | [`pretrain`](builtin::pretrain) | texts, a tokenizer or an encoder | an encoder as a model folder, metrics |
+//! | [`finetune`](builtin::finetune) | token ids, an encoder | a Hugging Face model folder, metrics |
+//! | [`predict`](builtin::predict) | token ids, a model | class probabilities, `answer.txt` |
+//! | [`baseline`](builtin::baseline) | examples | predictions of an n-gram model, `answer.txt` |
+//! | [`ensemble`](builtin::ensemble) | predictions of several models | their combination, in the format of `predict` |
+//! | [`score`](builtin::score) | predictions | precision, recall, F1 with intervals |
 //!
 //! Without the feature `model`, `pretrain`, `finetune` and `predict` can be planned but not run.
+//!
+//! # The folders
+//!
+//! From the top; a folder imports only from the lines below it.
+//!
+//! | folder | what lives there |
+//! |---|---|
+//! | [`builtin`] | the stages, a folder each, and [`all`], which lists them |
+//! | [`train`], [`text`] | batches, steps, the optimiser, checkpoints; tokenizers and tweet normalisation |
+//! | [`model`] | the network: configuration, encoder, heads, weights, kernels for the CPU |
+//! | [`data`] | rows, labels, token files, tensors, lines, random numbers by address |
+//! | [`stage`] | what a stage is: the trait, parameters, manifest, events, errors |
 
 pub mod builtin;
 pub mod data;

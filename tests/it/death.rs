@@ -12,10 +12,10 @@ use pipe::executor::{
 use pipe::pipeline::{Overrides, Pipeline};
 use pipe::plan::graph::Graph;
 use pipe::plan::plan;
-use pipe::plan::sources::Sources;
 use pipe::run::event::RunEvent;
 use pipe::run::prepare::Setting;
 use pipe::run::{Ground, RunConfig, run};
+use pipe::sources::Sources;
 use pipe::store::Store;
 use pipe::store::index::Index;
 

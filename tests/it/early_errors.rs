@@ -31,7 +31,7 @@ fn a_wrong_pipeline_is_told_with_file_line_and_every_problem() {
         let error = error(project.pipe(command));
         assert_eq!(
             error["message"],
-            "stage `count` has neither `uses` nor `run`, and no built-in is called so"
+            "stage `count` has neither `uses` nor `run`, and there is no built-in of that name"
         );
         assert!(error["file"].as_str().unwrap().ends_with("pipeline.yaml"), "{error}");
         assert_eq!(error["line"], 2);

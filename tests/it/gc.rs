@@ -1,4 +1,4 @@
-//! Collecting: what stays, what goes, and in which order; what takes the space.
+//! `cache gc`: what is kept and removed, and in which order. `cache du`: disk usage.
 
 use std::fs;
 use std::io::Read;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::harness::{Project, open_gate};
 
-/// Two stages with two results for each value of the parameter, and one without any.
+/// Two stages that depend on the parameter, and one that does not.
 const CHAIN: &str = r#"
 profiles:
   other: {a.n: 7}
@@ -38,12 +38,12 @@ fn chain(values: &[usize]) -> Project {
 fn gc(project: &Project, options: &[&str]) -> Value {
     let arguments = [&["cache", "gc", "--json"], options].concat();
     let report = project.pipe(&arguments).expect_code(0).events().remove(0);
-    // Whatever it removes, no record names what is gone.
+    // Whatever is removed, no record names a missing object.
     project.pipe(&["cache", "verify"]).expect_code(0);
     report
 }
 
-/// Whether a run with this value finds all its results.
+/// Whether a run with this value consists of cache hits only.
 #[track_caller]
 fn is_kept(project: &Project, value: usize) -> bool {
     let set = format!("a.n={value}");
@@ -122,16 +122,16 @@ fn the_last_runs_keep_what_they_used() {
     assert_eq!(report["removed_results"], 4);
     assert_eq!(report["stages"]["a"]["removed_results"], 2);
     assert_eq!(report["stages"]["c"]["removed_results"], 0);
-    // More than there are: everything stays.
+    // More than there are, so everything is kept.
     assert_eq!(gc(&project, &["--keep-last", "100"])["removed_results"], 0);
-    // A younger age keeps besides.
+    // A lower age keeps more.
     assert_eq!(gc(&project, &["--keep-last", "0", "--older-than", "1h"])["removed_results"], 0);
 }
 
 #[test]
 fn a_kept_run_keeps_old_results_that_it_only_used() {
     let project = chain(&[2, 3]);
-    // All hits, but another folder is published.
+    // All stages are hits, but another folder is published.
     project.expect_run(&["--set", "a.n=2"], "a=hit b=hit c=hit");
     project.run(&[]).expect_code(0);
     gc(&project, &["--keep-last", "2"]);
@@ -143,7 +143,7 @@ fn what_a_killed_run_made_since_the_kept_runs_stays() {
     let project = chain(&[2]);
     let before = project.stored("runs");
     project.run(&["--set", "a.n=5"]).expect_code(0);
-    // As if that had been killed at its end.
+    // As if that run had been killed at its end.
     for run in project.stored("runs") {
         if !before.contains(&run) {
             fs::remove_file(run).unwrap();
@@ -158,7 +158,7 @@ fn what_a_killed_run_made_since_the_kept_runs_stays() {
 #[test]
 fn by_size_what_was_used_longest_ago_goes_first() {
     let project = chain(&[2, 3, 4]);
-    // The first is used again: now it is the newest but for the plain one.
+    // The first value is used again, so now only the plain run is newer.
     project.run(&["--set", "a.n=2"]).expect_code(0);
     project.run(&[]).expect_code(0);
     let bytes = |report: &Value| report["kept_bytes"].as_u64().unwrap();
@@ -168,7 +168,7 @@ fn by_size_what_was_used_longest_ago_goes_first() {
     assert!(bytes(&report) < all);
     assert!(!is_kept(&project, 3));
     assert!(is_kept(&project, 2) && is_kept(&project, 4));
-    // Room for the present pipeline and one more.
+    // Space for the current pipeline and one more value.
     gc(&project, &["--max-size", &(all / 2 + 1000).to_string()]);
     assert!(is_kept(&project, 2) && !is_kept(&project, 4));
 }
@@ -196,7 +196,7 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
 fn what_several_results_share_stays_as_long_as_one_of_them() {
     let project = chain(&[2]);
     gc(&project, &["--keep-last", "0"]);
-    // `same` was in the folder that went as well.
+    // `same` was also in the removed folder.
     assert_eq!(project.pipe(&["cache", "cat", "c:x"]).expect_code(0).stdout, "same\n");
     assert_eq!(project.pipe(&["cache", "cat", "b:d/same"]).expect_code(0).stdout, "same\n");
 }
@@ -215,7 +215,7 @@ fn markers_logs_and_notes_go_with_what_they_belong_to() {
     fs::remove_dir_all(project.path("out")).unwrap();
     gc(&project, &["--keep-last", "0"]);
     assert_eq!(project.stored("published").len(), 0);
-    // A run still compares with what is left.
+    // A run still compares with the results that are left.
     let explained = project.pipe(&["explain", "a", "--set", "a.n=9"]).expect_code(0).stdout;
     assert!(explained.contains("n 1 → 9"), "{explained}");
 }
@@ -267,7 +267,7 @@ fn nothing_is_removed_under_a_run() {
         assert!(ended.stderr.contains("a run is in progress"), "{}", ended.stderr);
         assert!(ended.stderr.contains("`--wait`"), "{}", ended.stderr);
     }
-    // Looking is possible, and so is another run.
+    // Reading is possible, and so is another run.
     project.pipe(&["cache", "gc", "--dry-run"]).expect_code(0);
     project.pipe(&["cache", "verify"]).expect_code(0);
     project.pipe(&["run", "a"]).expect_code(0);
@@ -302,8 +302,8 @@ fn a_run_waits_until_the_collection_is_over_and_says_so() {
 #[test]
 fn a_collection_that_ends_in_the_middle_leaves_no_record_that_names_what_is_gone() {
     let project = chain(&[2, 3, 4]);
-    // An object that cannot be removed, since it is a folder: each in turn ends the collection
-    // at another place.
+    // A folder in place of an object cannot be removed, so each in turn ends the collection at
+    // another point.
     let dry = gc(&project, &["--keep-last", "0", "--dry-run"]);
     let kept = dry["kept_bytes"].as_u64().unwrap();
     for round in 0.. {
@@ -335,10 +335,10 @@ fn a_record_of_another_version_stops_a_collection_before_anything_is_removed() {
     let mut value: Value = serde_json::from_str(&text).unwrap();
     value.as_object_mut().unwrap().remove("check");
     value.as_object_mut().unwrap().remove("outputs");
-    fs::write(&record, pipe::store::record::with_check(&value)).unwrap();
+    fs::write(&record, pipe::store::record::with_check(&value).unwrap()).unwrap();
     let before = project.snapshot();
     let ended = project.pipe(&["cache", "gc", "--keep-last", "0"]).expect_code(1);
-    assert!(ended.stderr.contains("of another version of `pipe`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("another version of `pipe` wrote it"), "{}", ended.stderr);
     assert_eq!(project.snapshot(), before);
 }
 
@@ -367,7 +367,7 @@ fn a_published_copy_outlives_the_objects_it_was_made_of() {
     project.run(&["--set", "a.n=2"]).expect_code(0);
     gc(&project, &["--keep-last", "0"]);
     assert!(project.read("out/x").ends_with("2\nb\n"));
-    // And is known to be no edit of the user's: the plain run replaces it.
+    // It is known not to be an edit by the user, so the plain run replaces it.
     project.expect_run(&[], "a=hit b=hit c=hit");
     assert!(project.read("out/x").ends_with("1\nb\n"));
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use pipe::pipeline::Pipeline;
-use pipe::plan::graph::{Format, Graph, render};
+use pipe::plan::drawing::{Format, render};
+use pipe::plan::graph::Graph;
 
 use crate::pipeline::load;
 

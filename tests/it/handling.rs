@@ -1,4 +1,4 @@
-//! `frozen`, `always`, `retries` and `timeout` of a stage.
+//! How a stage runs: `frozen`, `always`, `retries` and `timeout`.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ stages:
     publish: {x: c.txt}
 "#;
 
-/// The chain with a line more in `b`.
+/// A project with [`CHAIN`] and one more line in stage `b`.
 fn chain(line: &str) -> Project {
     let project = Project::new(&with_b(line));
     project.write("text.txt", "one\n");
@@ -53,13 +53,13 @@ fn a_frozen_stage_never_runs_and_its_newest_result_stands() {
     assert_eq!(project.read("c.txt"), "1 one\n");
     let change = &run.about("stage_frozen", "b")["differs"]["changes"][0];
     assert_eq!(change["name"], "rate");
-    // What reads from it can still run.
+    // Stages that read from it can still run.
     project.expect_run(&["--force=c", "--set", "b.rate=2"], "a=hit b=hit c=ran").expect_code(0);
     project.expect_run(&["--force"], "a=ran b=hit c=ran").expect_code(0);
 }
 
 #[test]
-fn of_a_frozen_stage_it_is_said_what_differs() {
+fn a_frozen_stage_says_what_differs() {
     let project = frozen_after_run();
     let sentence = |arguments: &[&str]| {
         let status = project.pipe(&[&["status", "--json"], arguments].concat()).expect_code(0);
@@ -74,7 +74,7 @@ fn of_a_frozen_stage_it_is_said_what_differs() {
     assert!(explain.contains("ran "), "{explain}");
     let run = project.pipe(&["run", "--set", "b.rate=2"]).expect_code(0).stderr;
     assert!(run.starts_with("b  is frozen, though rate 1 → 2\nnothing to do: "), "{run}");
-    // With the input still to be made, that is not known to differ.
+    // While the input has yet to be rebuilt, nothing is known to differ.
     project.write("text.txt", "two\n");
     assert_eq!(sentence(&[]), "frozen");
     project.run(&["a"]).expect_code(0);
@@ -82,7 +82,7 @@ fn of_a_frozen_stage_it_is_said_what_differs() {
 }
 
 #[test]
-fn a_result_of_just_this_key_goes_before_the_newest() {
+fn a_result_with_the_same_key_wins_over_the_newest() {
     let project = frozen_after_run();
     project.write("pipeline.yaml", CHAIN);
     project.run(&["--set", "b.rate=2"]).expect_code(0);
@@ -95,14 +95,14 @@ fn a_result_of_just_this_key_goes_before_the_newest() {
 }
 
 #[test]
-fn a_frozen_stage_without_a_result_is_refused_with_what_to_do() {
+fn a_frozen_stage_without_a_result_is_refused_with_a_hint() {
     let project = chain("frozen: true");
     for command in ["run", "status"] {
         let ended = project.pipe(&[command]).expect_code(2);
         assert!(ended.stderr.contains("stage `b` (line 7) is frozen"), "{}", ended.stderr);
         assert!(ended.stderr.contains("run `b` once without `frozen: true`"), "{}", ended.stderr);
     }
-    // A result with an object missing is none.
+    // A result with a missing object does not count.
     let project = frozen_after_run();
     for object in project.stored("objects") {
         fs::remove_file(object).unwrap();
@@ -111,7 +111,7 @@ fn a_frozen_stage_without_a_result_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_frozen_stage_needs_nothing_that_is_before_it() {
+fn a_frozen_stage_needs_no_stage_before_it() {
     let project = frozen_after_run();
     project.write("text.txt", "two\n");
     project.expect_run(&["c"], "b=hit c=hit").expect_code(0);
@@ -137,7 +137,7 @@ fn a_frozen_stage_cannot_be_forced_and_is_not_repaired() {
 }
 
 #[test]
-fn a_stage_that_runs_always_is_cut_off_from_its_readers_by_equal_bytes() {
+fn an_always_stage_with_equal_bytes_does_not_rerun_its_readers() {
     let project = chain("always: true");
     project.run(&[]).expect_code(0);
     project.take_log();
@@ -147,7 +147,7 @@ fn a_stage_that_runs_always_is_cut_off_from_its_readers_by_equal_bytes() {
     let status = project.pipe(&["status", "--json"]).expect_code(0);
     assert_eq!(status.about("stage_planned", "b")["sentence"], "always");
     assert_eq!(status.about("stage_planned", "c")["may_be_cut_off"], true);
-    // Other bytes reach them.
+    // Changed bytes do.
     project.write(
         "pipeline.yaml",
         &with_b("always: true")
@@ -166,7 +166,7 @@ fn a_stage_that_runs_always_is_cut_off_from_its_readers_by_equal_bytes() {
 }
 
 #[test]
-fn what_a_stage_cannot_have_is_told_with_what_it_can() {
+fn an_invalid_setting_is_refused_with_what_is_allowed() {
     for (line, expected) in [
         ("frozen: 1", "`frozen` of stage `b` is `1`, expected `true` or `false`"),
         ("retries: -1", "`retries` of stage `b` is `-1`, expected a whole number from 0 to 1000"),
@@ -193,7 +193,7 @@ fn retried(events: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn a_failed_process_is_tried_again_and_every_log_is_kept() {
+fn a_failed_process_is_retried_and_every_log_is_kept() {
     let project = Project::new(
         r#"
 stages:
@@ -210,7 +210,7 @@ stages:
     assert_eq!(first["last_lines"][0], "this is 1");
     assert_eq!(fs::read_to_string(first["log"].as_str().unwrap()).unwrap(), "this is 1\n");
     assert_eq!(project.stored("logs").len(), 3);
-    // One attempt fewer is too few.
+    // With one attempt fewer the stage fails.
     project.write("tries", "");
     let yaml = project.read("pipeline.yaml").replace("retries: 2", "retries: 1");
     project.write("pipeline.yaml", &yaml);
@@ -224,7 +224,7 @@ stages:
 }
 
 #[test]
-fn what_would_fail_again_is_not_tried_again() {
+fn a_failure_that_would_repeat_is_not_retried() {
     for (run, message) in [
         ("run: no_such_command_at_all", "exit code 127 (command not found?)"),
         ("run: 'true'", "it did not write its output `x`"),
@@ -234,7 +234,7 @@ fn what_would_fail_again_is_not_tried_again() {
         assert_eq!(run.about("stage_finished", "a")["message"], message);
         assert_eq!(retried(&run.events()), [""; 0]);
     }
-    // A built-in says itself what is wrong with its input.
+    // A built-in reports that its input is wrong, so a retry is pointless.
     let project = Project::new("stages:\n  ingest: {inputs: {train: t.jsonl}, retries: 3}\n");
     project.write("t.jsonl", "no json\n");
     let run = project.expect_run(&[], "ingest=failed").expect_code(1);
@@ -242,7 +242,7 @@ fn what_would_fail_again_is_not_tried_again() {
 }
 
 #[test]
-fn an_interrupted_stage_is_not_tried_again() {
+fn an_interrupted_stage_is_not_retried() {
     let project = Project::new(
         "stages:\n  a: {run: 'echo at work; echo here > ready; cat gate', outputs: [x], retries: 5}\n",
     );
@@ -260,7 +260,7 @@ fn an_interrupted_stage_is_not_tried_again() {
 }
 
 #[test]
-fn a_stage_that_takes_too_long_is_ended_politely() {
+fn a_stage_past_its_timeout_is_asked_to_end() {
     let project = Project::new(
         "stages:\n  a: {run: 'trap \"echo asked to end; exit 0\" TERM; echo begun; cat gate & wait', outputs: [x], timeout: 700ms}\n",
     );
@@ -272,14 +272,14 @@ fn a_stage_that_takes_too_long_is_ended_politely() {
 }
 
 #[test]
-fn a_stage_that_will_not_end_after_its_time_is_killed() {
+fn a_stage_that_ignores_its_timeout_is_killed() {
     let project = Project::new(
         "stages:\n  a: {run: 'trap \"\" TERM; cat gate; cat gate', outputs: [x], timeout: 300ms, retries: 1}\n",
     );
     project.fifo("gate");
     let run = project.expect_run(&[], "a=failed").expect_code(1);
     assert_eq!(run.about("stage_finished", "a")["message"], "timed out after 300ms");
-    // Each attempt has the whole time.
+    // Each attempt has the full timeout.
     assert_eq!(retried(&run.events()), ["2 of 2"]);
 }
 

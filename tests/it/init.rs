@@ -1,4 +1,4 @@
-//! `pipe init`: what it guesses of a file, and a pipeline that runs at once.
+//! `pipe init`: what it guesses about a file, and that its pipeline runs at once.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ pub fn folder() -> Project {
     project
 }
 
-/// Headlines of three categories, with a number for each.
+/// Numbered headlines in three categories.
 pub fn news(delimiter: &str) -> String {
     let mut text = ["nr", "headline", "category"].join(delimiter) + "\n";
     for row in 0..90 {
@@ -38,19 +38,19 @@ fn the_pipeline_for_a_csv_file_of_three_labels_runs_at_once() {
 }
 
 #[test]
-fn what_is_there_is_not_written_over() {
+fn an_existing_file_is_not_overwritten() {
     let project = folder();
     project.write("news.csv", &news(","));
     project.write("pipeline.yaml", "mine");
     let told = project.pipe(&["init"]).expect_code(2).stderr;
-    assert!(told.contains("is there already") && told.contains("--out"), "{told}");
+    assert!(told.contains("already exists") && told.contains("--out"), "{told}");
     assert_eq!(project.read("pipeline.yaml"), "mine");
     project.pipe(&["init", "--out", "other.yaml"]).expect_code(0);
     project.pipe(&["-f", "other.yaml", "status"]).expect_code(0);
 }
 
 #[test]
-fn the_format_is_seen_in_the_content() {
+fn the_format_is_detected_from_the_content() {
     for (name, text, format) in [
         ("a.csv", news("\t"), "format: tsv"),
         ("b.csv", "\u{feff}text,label\r\n\"a, \"\"b\"\"\",x\r\nc,y\r\n".to_owned(), "format: csv"),
@@ -89,7 +89,7 @@ fn conversations_are_found_and_kept_together() {
 }
 
 #[test]
-fn with_a_model_the_baseline_is_what_it_is_scored_against() {
+fn a_model_is_scored_against_the_baseline() {
     let project = folder();
     project.write("news.csv", &news(","));
     project.pipe(&["init", "--model", "hub:owner/name"]).expect_code(0);
@@ -101,7 +101,7 @@ fn with_a_model_the_baseline_is_what_it_is_scored_against() {
 }
 
 #[test]
-fn names_that_yaml_would_read_otherwise_are_quoted() {
+fn names_that_yaml_would_misread_are_quoted() {
     let project = folder();
     let mut text = "the text,is: it #1\n".to_owned();
     for label in ["yes", "1", "a: b", "${HOME}", "it's \"so\"", "é"] {
@@ -119,7 +119,7 @@ fn names_that_yaml_would_read_otherwise_are_quoted() {
 }
 
 #[test]
-fn what_cannot_be_guessed_is_asked_for() {
+fn a_field_that_cannot_be_guessed_is_asked_for() {
     let project = folder();
     let refused = |arguments: &[&str], parts: &[&str]| {
         let told = project.pipe(&[&["init"], arguments].concat()).expect_code(2).stderr;

@@ -134,7 +134,7 @@ fn without_a_run_the_log_says_so_and_writes_nothing() {
     let project = Project::new(PAIR);
     for command in [&["log"][..], &["diff"], &["restore", "last"]] {
         let ended = project.pipe(command).expect_code(2);
-        assert!(ended.stderr.contains("no run is in the log yet"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("the log of runs is empty"), "{}", ended.stderr);
     }
     assert_eq!(project.pipe(&["log", "--json"]).expect_code(0).stdout, "");
     assert!(!project.path("cache").exists());

@@ -12,6 +12,7 @@ mod gc;
 mod graph;
 mod handling;
 mod harness;
+mod imports;
 mod init;
 mod job;
 mod key;

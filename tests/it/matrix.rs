@@ -1,5 +1,5 @@
-//! `foreach` and `matrix`: what variants are called, what they get, how they are chosen, and how
-//! a set of artifacts feeds one stage.
+//! `foreach` and `matrix`: the names of variants, their values, how they are selected, and sets of
+//! artifacts as the input of one stage.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
 
 use crate::harness::Project;
 
-/// Two variants by seed and share each, and a stage that reads all of them.
+/// Four variants, of two seeds and two shares, and a stage that reads all of them.
 const GRID: &str = r#"
 vars: {seeds: [1, 2], base: 10}
 stages:
@@ -38,7 +38,7 @@ fn expect(text: &str, part: &str) {
 }
 
 #[test]
-fn a_matrix_makes_the_product_and_a_set_brings_it_together() {
+fn a_matrix_makes_the_product_and_a_set_collects_it() {
     let project = Project::new(GRID);
     let run = project.run(&[]).expect_code(0);
     assert_eq!(run.summary()["ran"], 5);
@@ -93,7 +93,7 @@ stages:
 }
 
 #[test]
-fn a_list_of_a_variable_is_replaced_from_the_command_line() {
+fn a_list_in_a_variable_is_replaced_from_the_command_line() {
     let project = Project::new(GRID);
     project.run(&[]).expect_code(0);
     project.take_log();
@@ -124,7 +124,7 @@ fn a_new_entry_of_a_set_is_a_change_even_before_it_is_known() {
     let score = status.about("stage_planned", "score");
     assert_eq!(score["may_be_cut_off"], false);
     assert_eq!(score["why"]["changes"][0]["name"], "models/seed=3,share=0.8");
-    // What is there but has to be made again may come out the same.
+    // An entry that exists and has to be rebuilt may come out the same.
     let again = project.pipe(&["status", "--json", "--set", "train.epochs=2"]).expect_code(0);
     assert_eq!(again.about("stage_planned", "score")["may_be_cut_off"], true);
 }
@@ -136,7 +136,7 @@ fn overrides_reach_all_variants_or_the_one_that_is_named() {
     assert_eq!(project.read("models/1-0.8.txt"), "1 0.8 2\n");
     assert_eq!(project.read("models/2-0.9.txt"), "2 0.9 2\n");
     project.take_log();
-    // The more precise one wins, wherever it stands; a part of the label means all that fit.
+    // The more specific override wins, in any order. A part of a label matches several variants.
     let arguments = ["--set", "train@seed=1,share=0.9.epochs=5", "--set", "train@seed=2.epochs=7"];
     project.run(&[&arguments[..], &["--set", "train.epochs=2"]].concat()).expect_code(0);
     assert_eq!(project.read("models/1-0.8.txt"), "1 0.8 2\n");
@@ -152,7 +152,7 @@ fn a_profile_reaches_single_variants_too() {
     project.run(&["--profile", "long"]).expect_code(0);
     assert_eq!(project.read("models/1-0.9.txt"), "1 0.9 1\n");
     assert_eq!(project.read("models/2-0.9.txt"), "2 0.9 9\n");
-    // Checked even where it is not applied.
+    // A profile is checked even if it is not applied.
     let wrong = refusal(&yaml.replace("train@seed=2.epochs", "train@seed=2.epohs"));
     expect(&wrong, "unknown parameter `epohs` of stage `train@seed=2,share=0.8`");
     expect(&wrong, "did you mean `epochs`?");
@@ -181,10 +181,10 @@ fn a_new_variant_is_compared_with_the_others() {
     let project = Project::new(GRID);
     project.run(&[]).expect_code(0);
     let status = project.pipe(&["explain", "train@seed=3,share=0.9", "--set", "seeds=[3]"]);
-    // With the newest of those that are as near, whichever ended last.
+    // Several variants are equally near, so it is compared with the one that ended last.
     let compared = ["seed 1 → 3", "seed 2 → 3"].iter().any(|it| status.stdout.contains(it));
     assert!(compared, "{}", status.stdout);
-    // But what another variant made is not shown as its own.
+    // The artifact of another variant is not shown as its own.
     let shown = project.pipe(&["show", "train@seed=3,share=0.9:model", "--set", "seeds=[3]"]);
     expect(&shown.expect_code(1).stderr, "is not made yet");
     let shown = project.pipe(&["show", "train@seed=2,share=0.9:model"]).expect_code(0);
@@ -210,14 +210,14 @@ stages:
     assert_eq!(project.read("part.txt"), "s=1,t=y\ns=2,t=y\n");
     assert_eq!(project.read("list.txt"), "a@s=1,t=y\na@s=2,t=x\na@s=2,t=y\nb\ntext.txt\n");
     assert_eq!(project.read("same2.txt"), "s=2,t=y\n");
-    // A file of a set is watched as any other input.
+    // A changed file in a set is a changed input.
     project.write("text.txt", "other text\n");
     let status = project.pipe(&["status"]).expect_code(0);
     expect(&status.stdout, "input `in/text.txt` changed (text.txt)");
 }
 
 #[test]
-fn what_is_wrong_with_variants_is_said_with_its_line() {
+fn a_mistake_in_foreach_or_matrix_is_reported_with_its_line() {
     let of = |keys: &str| refusal(&format!("stages:\n  a:\n    {keys}\n    run: 'true'\n"));
     for (keys, parts) in [
         ("foreach: []", ["`foreach` of stage `a` has no values", "yaml:3:14"]),
@@ -246,7 +246,7 @@ fn what_is_wrong_with_variants_is_said_with_its_line() {
 }
 
 #[test]
-fn an_unknown_variable_of_a_variant_is_said_once_for_all() {
+fn a_mistake_that_all_variants_share_is_reported_once() {
     let yaml = "stages:\n  a: {matrix: {seed: [1, 2, 3]}, run: 'echo ${matrix.sed}'}\n";
     let text = refusal(yaml);
     expect(&text, "there is no variable `matrix.sed`");
@@ -261,7 +261,7 @@ fn an_unknown_variable_of_a_variant_is_said_once_for_all() {
 }
 
 #[test]
-fn a_reference_to_variants_that_is_wrong_says_what_there_is() {
+fn a_wrong_reference_to_variants_says_what_there_is() {
     let of = |input: &str| {
         refusal(&format!(
             "stages:\n  a: {{foreach: [1, 2], run: 'true', outputs: [o]}}\n  b: {{run: 'true', inputs: {{i: {input}}}}}\n"
@@ -271,14 +271,14 @@ fn a_reference_to_variants_that_is_wrong_says_what_there_is() {
     expect(&of("'a:o'"), "`a@1:o` is one of them, `a@*:o` the set of all");
     expect(&of("'a@3:o'"), "there is no stage `a@3`");
     expect(&of("'aa@*:o'"), "did you mean `a@*`?");
-    expect(&of("'b@*:o'"), "`b@*` means no variant of a stage");
+    expect(&of("'b@*:o'"), "`b@*` matches no variant of a stage");
     expect(&of("'a@*:p'"), "has no output `p`");
     expect(&of("[]"), "input `i` of stage `b` is an empty list");
     expect(&of("['a@1:o', 'a@1:o']"), "would both be `a@1`");
     expect(&of("[[x]]"), "input `i` of stage `b` is a list");
 }
 
-/// A built-in that takes many files, and one that takes a single one.
+/// A built-in that takes a set of files, and one that takes a single file.
 const REGISTRY: &[&dyn stages::Stage] = &[&Blend, &Single];
 
 struct Blend;
@@ -353,6 +353,9 @@ fn a_built_in_that_takes_many_gets_a_set_even_of_one() {
 #[test]
 fn a_built_in_that_takes_one_refuses_a_set() {
     let wrong = load(&format!("{MAKERS}  single: {{inputs: {{files: 'a@*:o'}}}}\n")).unwrap_err();
-    expect(&wrong.to_string(), "input `files` of stage `single` takes one, this is a set of 2");
+    expect(
+        &wrong.to_string(),
+        "input `files` of stage `single` takes a single one, this is a set of 2",
+    );
     expect(&wrong.to_string(), "write one of them, such as `a@1:o`");
 }

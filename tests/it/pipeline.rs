@@ -1,4 +1,4 @@
-//! Reading pipelines: what is accepted and what it means, what is refused and how it is told.
+//! Loading pipelines: what is accepted and what it means, what is refused and with which message.
 
 mod between;
 mod inputs;
@@ -14,7 +14,7 @@ use stages::stage::CheckError;
 use stages::stage::params::{Default as ParamDefault, ParamKind, ParamSpec, Params};
 use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
 
-/// A folder with a pipeline in it, and a file and a folder to read.
+/// A folder with a pipeline, and a file and a folder as inputs.
 pub struct Project {
     folder: tempfile::TempDir,
 }
@@ -64,7 +64,7 @@ fn problems_over(yaml: &str, overrides: &Overrides) -> Vec<Problem> {
     }
 }
 
-/// The one problem of a pipeline: its message and its help.
+/// The message and the help of the only problem of a pipeline.
 #[track_caller]
 fn refusal(yaml: &str) -> (String, String) {
     one(problems(yaml))
@@ -85,7 +85,7 @@ fn profile(name: &str) -> Overrides {
     Overrides { set: Vec::new(), profile: Some(name.to_owned()) }
 }
 
-/// A stage that reads a text, and one that trains on what it makes.
+/// The built-ins of these tests: `clean` reads a text, `train` trains on its output.
 const REGISTRY: &[&dyn stages::Stage] = &[&Clean, &Train];
 
 struct Clean;

@@ -236,7 +236,7 @@ fn doctor_says_whether_a_remote_answers() {
     let config = "remotes: {lost: /nowhere/at/all, far: 's3://bucket'}";
     project.write("config/pipe/config.yaml", config);
     let found = here(0);
-    assert!(found[0].0 == "note" && found[0].1.contains("not asked: offline"), "{found:?}");
+    assert!(found[0].0 == "note" && found[0].1.contains("not contacted: offline"), "{found:?}");
     assert!(found[2].0 == "note" && found[2].1.contains("there is no folder"), "{found:?}");
     project.write("config/pipe/config.yaml", "remotes: 7");
     assert_eq!(here(1)[0].0, "bad");

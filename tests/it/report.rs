@@ -1,5 +1,5 @@
-//! `pipe report`: what the page tells of one run, of several, of a sweep and of a failed one; that
-//! nothing anybody wrote becomes markup; and, where there is a browser, how it looks to that.
+//! `pipe report`: the page for one run, several runs, a sweep and a failed run; that user text never
+//! becomes markup; and how a browser shows the page, if there is one.
 
 mod browser;
 mod markup;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::Project;
 use markup::Page;
 
-/// Real predictions without the model.
+/// Real predictions, made without the model.
 const BASELINE: &str = r#"
 stages:
   ingest:
@@ -33,8 +33,8 @@ pub fn baseline() -> Project {
     Project::new(&BASELINE.replace("ROOT", env!("CARGO_MANIFEST_DIR")))
 }
 
-/// Commands that write what the built-ins would; one of them fails. What can be hostile is;
-/// a stage's name cannot, and is tried by a test of the page itself.
+/// Commands that write what the built-ins would write; one of them fails. Every text that may be
+/// hostile is. The name of a stage may not, and is covered by a unit test of the page.
 const HOSTILE: &str = r#"
 stages:
   texts: {run: 'cp "$IN_e" "$OUT_valid"', inputs: {e: examples.jsonl}, outputs: [valid]}
@@ -58,7 +58,7 @@ stages:
 
 const TWEET: &str = "<script>alert(1)</script> \"&' </style><img src=x onerror=alert(2)>";
 
-/// `wrong` of the 60 rows are predicted wrongly.
+/// 60 rows, of which `wrong` are predicted wrongly.
 pub fn hostile(wrong: usize) -> Project {
     let project = Project::new(HOSTILE);
     let labels = ["<b>joy</b>", "anger\"&", "calm"];
@@ -133,7 +133,7 @@ fn a_run_is_told_with_its_graph_scores_and_mistakes() {
     let expected = scored["test_average_precision"].as_f64().unwrap();
     assert!((average - expected).abs() < 1e-12, "{average} {expected}");
     assert_eq!(test["threshold"]["used"], 0.5);
-    // The mistakes are as many as the matrix says, come with their texts, the surest first.
+    // The list has as many mistakes as the matrix, with their texts, the most confident first.
     let matrix = &test["matrix"];
     let off_diagonal = matrix[0][1].as_u64().unwrap() + matrix[1][0].as_u64().unwrap();
     assert_eq!(test["wrong"]["rows"], off_diagonal);
@@ -160,9 +160,9 @@ fn the_page_is_one_file_whose_charts_all_have_words() {
     page.expect_self_contained();
     let titles = page.chart_titles();
     for wanted in [
-        "Who reads from whom",
+        "Which stage reads from which",
         "Precision and recall of SARCASM",
-        "What the threshold does",
+        "The effect of the threshold",
         "Reliability",
     ] {
         assert!(titles.iter().any(|title| title == wanted), "no {wanted} in {titles:?}");
@@ -179,7 +179,7 @@ fn the_page_is_one_file_whose_charts_all_have_words() {
     ] {
         assert!(text.contains(wanted), "no {wanted}");
     }
-    // Equal runs are equal pages.
+    // Equal runs give equal pages.
     let first = project.read("report.html");
     project.pipe(&["report", "--out", "-"]).expect_code(0);
     assert_eq!(project.pipe(&["report", "--out", "-"]).stdout, first);
@@ -233,7 +233,7 @@ fn a_failed_stage_shows_its_error_and_its_last_lines() {
 fn what_is_no_longer_in_the_cache_is_left_out_with_a_word() {
     let project = baseline();
     project.run(&[]).expect_code(0);
-    // Of the predictions only the scores know; of one of them the bytes are damaged.
+    // Only the scores remain of these predictions; the bytes of one file are damaged.
     let mut damaged = 0;
     for object in project.stored("objects") {
         let text = fs::read_to_string(&object).unwrap_or_default();
@@ -256,7 +256,7 @@ fn what_is_no_longer_in_the_cache_is_left_out_with_a_word() {
     let told = page(&project, &[]).text();
     assert!(told.contains("The records of ingest, split, guess, score are no longer"), "{told}");
     assert!(told.contains("No predictions of labelled examples are left in the cache"), "{told}");
-    // The log itself keeps the figures.
+    // The log itself has the metrics.
     assert!(told.contains("test_f1"), "{told}");
 }
 
@@ -322,7 +322,7 @@ fn a_sweep_is_told_by_its_combinations_and_the_best_of_them() {
     let by = compared["by"].as_u64().unwrap() as usize;
     let value = |row: &Value| row["values"][by].as_f64().unwrap();
     let best = rows.iter().rev().max_by(|one, two| value(one).total_cmp(&value(two))).unwrap();
-    // What is told in full is of that one.
+    // The detailed sections are about that combination.
     let figures = report["runs"][0]["evaluations"][1]["figures"].as_array().unwrap();
     assert!(figures.iter().any(|it| it["value"].as_f64() == Some(value(best))), "{figures:?}");
     let page = page(&project, &[]);
@@ -334,7 +334,7 @@ fn a_sweep_is_told_by_its_combinations_and_the_best_of_them() {
 fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     let project = baseline();
     let none = project.pipe(&["report"]).expect_code(2);
-    assert!(none.stderr.contains("no run is in the log yet"), "{}", none.stderr);
+    assert!(none.stderr.contains("the log of runs is empty"), "{}", none.stderr);
     project.run(&["split"]).expect_code(0);
     project.write("page.html", "old");
     project.pipe(&["report", "--out", "page.html"]).expect_code(0);
@@ -352,7 +352,7 @@ fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     assert!(!names.iter().any(|name| name.contains(".pipe-")), "{names:?}");
 }
 
-/// A stage that learns, as far as the engine can tell, by two parameters.
+/// A stage with two parameters that looks like training to the engine.
 pub fn learning() -> Project {
     Project::new(
         r#"

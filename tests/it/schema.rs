@@ -1,5 +1,5 @@
-//! What is generated from the command line and the tables: the schema of `pipeline.yaml`,
-//! completions, manual pages; and what `pipe doctor` looks at.
+//! What is generated from the command line and the tables of the stages (the schema of
+//! `pipeline.yaml`, completions, manual pages), and the findings of `pipe doctor`.
 
 use pipe::pipeline::{STAGE_KEYS, TOP_KEYS};
 use serde_json::Value;
@@ -67,7 +67,7 @@ fn completions_and_manual_pages_know_all_commands() {
 }
 
 #[test]
-fn doctor_says_what_is_there_and_what_is_wrong() {
+fn doctor_reports_what_is_there_and_what_is_wrong() {
     let project = Project::new("stages: {a: {run: 'true > $OUT_x', outputs: [x]}}\n");
     let findings =
         |code: i32| project.pipe(&["doctor", "--offline", "--json"]).expect_code(code).events();
@@ -79,7 +79,7 @@ fn doctor_says_what_is_there_and_what_is_wrong() {
         assert_eq!(state(&found, what), "good", "{what}");
     }
     assert_eq!(state(&found, "hub"), "note");
-    assert!(!project.path("cache").exists(), "looking makes nothing");
+    assert!(!project.path("cache").exists(), "`pipe doctor` creates nothing");
     project.write("pipeline.yaml", "stage: {}\n");
     assert_eq!(state(&findings(1), "pipeline"), "bad");
     let text = project.pipe(&["doctor", "--offline"]).expect_code(1).stdout;

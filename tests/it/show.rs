@@ -163,7 +163,7 @@ fn text_shows_its_head() {
 fn nothing_and_binary_data_are_called_so() {
     assert_eq!(see(""), "x: empty\n");
     assert_eq!(see([1, 0, 255]), "x: binary, 3 B\n01 00 ff\n");
-    assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, as PyTorch's"));
+    assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, the format of PyTorch"));
     assert_eq!(data([0])["kind"], "binary");
 }
 
@@ -202,11 +202,13 @@ fn safetensors_are_listed_in_the_order_of_the_file() {
 fn broken_safetensors_are_refused_with_the_reason() {
     let reason = |file: Vec<u8>| {
         let text = refused(file);
-        text.split_once("is broken safetensors: ").map(|(_, reason)| reason.to_owned()).unwrap()
+        text.split_once("is not a valid safetensors file: ")
+            .map(|(_, reason)| reason.to_owned())
+            .unwrap()
     };
     assert_eq!(reason(safetensors(HEADER, 31)), "its tensors take 32 bytes, the file has 31");
     assert_eq!(reason(safetensors(HEADER, 40)), "its tensors take 32 bytes, the file has 40");
-    assert!(reason(safetensors("{\"a\": }", 0)).starts_with("its header is no JSON object"));
+    assert!(reason(safetensors("{\"a\": }", 0)).starts_with("its header is not a JSON object"));
     assert!(reason(safetensors("{\"a\": 1}", 0)).starts_with("tensor `a`: "));
     let one = |dtype: &str, shape: &str, offsets: &str| {
         format!("{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}")

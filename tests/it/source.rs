@@ -1,4 +1,4 @@
-//! Downloads against a server on this machine: URLs with a digest, and a small hub.
+//! Downloads from a server on this machine: URLs with a digest, and a small hub.
 
 mod hub;
 
@@ -7,16 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pipe::pipeline::Input;
-use pipe::sources::{Downloads, HubSettings, Located, SourceError};
+use pipe::sources::download_error::DownloadError;
+use pipe::sources::downloads::Downloads;
+use pipe::sources::hub_settings::HubSettings;
 
+use crate::harness::Project;
 use crate::server::{Answer, Request, Server};
 
+/// Downloads into a folder of their own.
 struct Place {
     folder: tempfile::TempDir,
     downloads: Downloads,
 }
 
-/// Downloads into a fresh folder, with the hub at `endpoint`; nothing waits before a retry.
+/// Downloads into an empty folder, from the hub at `endpoint`, without waiting before a retry.
 fn place(endpoint: &str) -> Place {
     let folder = tempfile::tempdir().unwrap();
     let hub = HubSettings {
@@ -40,7 +44,7 @@ fn nowhere() -> Place {
 }
 
 impl Place {
-    fn fetch(&self, input: &Input) -> Result<PathBuf, SourceError> {
+    fn fetch(&self, input: &Input) -> Result<PathBuf, DownloadError> {
         self.downloads.fetch(input, &mut |_| {})
     }
 
@@ -59,7 +63,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// More than fits into one read, and not the same anywhere.
+/// More than fits into one read, with no part like another.
 fn content() -> Vec<u8> {
     (0u32..50_000).flat_map(u32::to_le_bytes).collect()
 }
@@ -73,7 +77,7 @@ fn a_download_is_verified_kept_and_not_repeated() {
     let server = Server::start(|request| Answer::ranged(request, &content()));
     let place = nowhere();
     let input = pinned(server.url("/data.jsonl?raw=1"), &content());
-    assert_eq!(place.downloads.locate(&input), Located::Missing);
+    assert_eq!(place.downloads.locate(&input), None);
 
     let mut seen = Vec::new();
     let path = place.downloads.fetch(&input, &mut |progress| {
@@ -86,7 +90,7 @@ fn a_download_is_verified_kept_and_not_repeated() {
     assert_eq!(seen.first(), Some(&(0, Some(200_000))));
     assert_eq!(seen.last(), Some(&(200_000, Some(200_000))));
 
-    assert_eq!(place.downloads.locate(&input), Located::Ready(path.clone()));
+    assert_eq!(place.downloads.locate(&input), Some(path.clone()));
     assert_eq!(place.fetch(&input).unwrap(), path);
     assert_eq!(server.asked().len(), 1);
     assert_eq!(place.in_downloads().len(), 1, "nothing but the file stays");
@@ -98,7 +102,7 @@ fn a_url_that_names_a_commit_needs_no_digest_and_is_downloaded_once() {
     let place = nowhere();
     let url = server.url(&format!("/owner/name/{}/data.jsonl", "0123456789".repeat(4)));
     let input = Input::Url { url, blake3: None };
-    assert_eq!(place.downloads.locate(&input), Located::Missing);
+    assert_eq!(place.downloads.locate(&input), None);
     let path = place.fetch(&input).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), content());
     assert_eq!(place.fetch(&input).unwrap(), path);
@@ -117,7 +121,7 @@ fn a_wrong_digest_keeps_nothing_and_says_both() {
     assert!(error.to_string().contains(expected.as_str()), "{error}");
     assert!(error.hint(&["train"]).unwrap().contains("--set train=FILE"));
     assert_eq!(place.in_downloads(), [""; 0]);
-    assert_eq!(server.asked().len(), 1, "the same bytes would come again");
+    assert_eq!(server.asked().len(), 1, "a retry would bring the same bytes");
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn a_later_run_goes_on_where_an_earlier_one_was_killed() {
     let path = place.fetch(&input).unwrap();
     assert_eq!(server.asked()[0].range_start(), Some(1_000));
 
-    // Whatever was left behind, the file is right in the end.
+    // Whatever an earlier run left, the file is right in the end.
     for left in [&b"not the beginning of it"[..], &content(), &[7; 300_000]] {
         std::fs::remove_file(&path).unwrap();
         leave(left);
@@ -172,9 +176,12 @@ fn a_download_that_never_gets_whole_is_given_up() {
     let server = Server::start(|_| Answer::new(200, &content()).cut_after(1_000));
     let place = nowhere();
     let error = place.fetch(&pinned(server.url("/f"), &content())).unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");
     assert!(server.asked().len() <= 5, "{}", server.asked().len());
-    assert!(place.in_downloads()[0].ends_with(".part"), "what came is kept for the next time");
+    assert!(
+        place.in_downloads()[0].ends_with(".part"),
+        "the bytes so far are kept for the next run"
+    );
 }
 
 #[test]
@@ -189,7 +196,7 @@ fn a_server_in_trouble_is_asked_again_and_a_missing_file_is_not() {
 
     let server = Server::start(|_| Answer::new(404, b"no"));
     let error = nowhere().fetch(&pinned(server.url("/f"), &content())).unwrap_err();
-    assert!(matches!(error, SourceError::Status { status: 404, .. }), "{error}");
+    assert!(matches!(error, DownloadError::Status { status: 404, .. }), "{error}");
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -231,7 +238,7 @@ fn offline_nothing_is_asked_and_the_way_by_hand_is_told() {
 #[test]
 fn a_server_that_is_not_there_is_named() {
     let error = nowhere().fetch(&pinned("http://127.0.0.1:9/f".to_owned(), b"x")).unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");
     assert!(error.to_string().starts_with("downloading `http://127.0.0.1:9/f`: "), "{error}");
 }
 
@@ -240,4 +247,37 @@ fn an_artifact_is_nothing_to_download() {
     let artifact = Input::Artifact { stage: "a".to_owned(), output: "b".to_owned() };
     let error = nowhere().fetch(&artifact).unwrap_err();
     assert_eq!(error.to_string(), "`a:b` is made by a stage, it cannot be downloaded");
+}
+
+#[test]
+fn a_run_killed_at_any_change_of_the_downloads_resumes_and_has_the_right_file() {
+    let server = Server::start(|request| Answer::ranged(request, &content()));
+    let digest = blake3::hash(&content()).to_hex();
+    let url = server.url("/f");
+    let project = || {
+        Project::new(&format!(
+            "stages:\n  a: {{run: 'cat $IN_f > $OUT_x', \
+             inputs: {{f: {{url: '{url}', blake3: {digest}}}}}, outputs: [x]}}\n"
+        ))
+    };
+    let run = |project: &Project, fault: &str| {
+        let log = project.path("points.log");
+        let environment = [("PIPE_FAULT", fault), ("PIPE_FAULT_LOG", log.to_str().unwrap())];
+        project.pipe_with(&["run", "--json", "--jobs", "1"], &environment)
+    };
+    let undisturbed = project();
+    run(&undisturbed, "1000000").expect_code(0);
+    let points = undisturbed.read("points.log");
+    let of_downloads = points.lines().filter(|line| line.contains("/downloads/"));
+    let numbers: Vec<&str> = of_downloads.map(|line| line.split(' ').next().unwrap()).collect();
+    // Before and after each of: create, write in two halves, flush, change of mode, rename.
+    assert!(numbers.len() >= 12, "{points}");
+    for number in numbers {
+        let project = project();
+        assert_eq!(run(&project, number).signal, Some(9), "killed at point {number}");
+        project.expect_run(&[], "a=ran").expect_code(0);
+        let file = project.path("cache/downloads").join(digest.as_str());
+        assert_eq!(std::fs::read(file).unwrap(), content(), "killed at point {number}");
+        assert_eq!(project.entries("downloads").len(), 1, "killed at point {number}");
+    }
 }

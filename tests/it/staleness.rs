@@ -94,7 +94,7 @@ fn the_cost_of_a_rerun_is_what_it_took_the_last_time() {
             _ => 10.0,
         };
         fs::remove_file(&file).unwrap();
-        fs::write(&file, record.to_text()).unwrap();
+        fs::write(&file, record.to_text().unwrap()).unwrap();
     }
     let last = |arguments: &[&str]| {
         let plan = project.pipe(&[&["run", "--dry-run"], arguments].concat()).expect_code(0);

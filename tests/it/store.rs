@@ -1,12 +1,16 @@
-//! The store: objects that are missing or damaged, records, the index, publishing.
+//! The store: missing and damaged objects, records, the index, publishing.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use pipe::files::file_error::FileError;
+use pipe::sources::SourceError;
+
 use crate::harness::Project;
 
-/// `b` reads what `a` makes and depends on a parameter of its own.
+/// `b` reads the output of `a` and has a parameter of its own.
 const PAIR: &str = r#"
 stages:
   a:
@@ -29,7 +33,7 @@ fn pair() -> Project {
     project
 }
 
-/// Writes into a read-only object.
+/// Overwrites a read-only object.
 fn overwrite(path: &Path, text: &str) {
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
     fs::write(path, text).unwrap();
@@ -128,13 +132,13 @@ fn a_damaged_record_counts_as_absent() {
 fn a_damaged_index_is_forgotten() {
     let project = pair();
     let read_none = || project.run(&[]).expect_code(0).summary()["files_read"] == 0;
-    // A file hashed in the tick in which it was written is not remembered until that is over.
+    // The index does not keep a file that was hashed in the tick in which it was written.
     assert!((0..1000).any(|_| read_none()));
     let index = project.path("cache/index");
     let mut bytes = fs::read(&index).unwrap();
     bytes[20] ^= 1;
     fs::write(&index, bytes).unwrap();
-    // The source, and the published file.
+    // These are the source and the published file.
     assert_eq!(project.run(&[]).expect_code(0).summary()["files_read"], 2);
     assert!(read_none());
     let distrustful = project.run(&["--no-index"]).expect_code(0);
@@ -273,7 +277,7 @@ fn a_store_on_another_disk_publishes_as_well_and_leaves_nothing_beside() {
     }
     let cache = elsewhere.path().join("store");
     let cache = cache.to_str().unwrap();
-    // What a process left that was killed at this; no process has this number.
+    // A process that was killed while publishing left this. No process has this number.
     project.write(".out.pipe-2147483647/one", "half");
     project.run(&["--cache", cache]).expect_code(0);
     assert_eq!(project.read("out/1"), "1\n");
@@ -294,6 +298,31 @@ fn a_store_that_cannot_be_written_is_a_clean_error() {
     assert!(run.stderr.contains("making the store"), "{}", run.stderr);
     assert!(run.stderr.contains("occupied"), "{}", run.stderr);
     assert_eq!(project.take_log(), "");
+}
+
+#[test]
+fn only_errors_of_the_store_propose_another_store() {
+    let without_store = Project::new(PAIR);
+    without_store.write("text.txt", "some text\n");
+    for project in [without_store, pair()] {
+        // Refused at the first call that changes the disk, which is one in the store.
+        let fault = [("PIPE_FAULT", "1:EACCES")];
+        let refused = project.pipe_with(&["run", "--force"], &fault).expect_code(1);
+        let hint = "hint: check the permissions, or put the store elsewhere with `--cache DIR`";
+        assert!(refused.stderr.contains(hint), "{}", refused.stderr);
+    }
+    // Permissions do not keep root out, so the error of a source is made here.
+    let denied = std::io::ErrorKind::PermissionDenied;
+    let unreadable = FileError::at("reading", Path::new("text.txt"))(denied.into());
+    let hint = SourceError::from(unreadable).hint();
+    assert_eq!(hint.as_deref(), Some("check the permissions"));
+}
+
+#[test]
+fn a_record_that_json_cannot_express_is_an_error_and_not_an_empty_file() {
+    let by_pair = BTreeMap::from([((1, 2), "its keys are not strings")]);
+    let error = pipe::store::record::with_check(&by_pair).unwrap_err();
+    assert!(error.to_string().contains("key must be a string"), "{error}");
 }
 
 #[test]
@@ -329,8 +358,8 @@ fn an_object_that_is_there_stays_when_a_stage_makes_it_again() {
     let inode = || fs::metadata(&object).unwrap().ino();
     let before = inode();
     project.run(&["b"]).expect_code(0);
-    assert_eq!(inode(), before, "whoever was reading it would have seen it replaced");
-    // A damaged one makes way.
+    assert_eq!(inode(), before, "a stage that reads it must not see it replaced");
+    // A damaged object is replaced.
     overwrite(&object, "2\n");
     project.run(&["b", "--force"]).expect_code(0);
     assert_eq!(fs::read_to_string(&object).unwrap(), "1\n");

@@ -1,11 +1,11 @@
-//! `pipe sweep`: which combinations, what they share, the table, and what happens on failure.
+//! `pipe sweep`: the combinations, the stages that they share, the table, and failures.
 
 use serde_json::Value;
 
 use crate::harness::Project;
 
-/// `data` is common to all; `train` writes predictions of which the first `right` of ten are
-/// right, all of them if `right` is 10; `score` is the built-in.
+/// `data` is common to all; `train` writes ten predictions of which the first `right` are right;
+/// `score` is the built-in.
 const PIPELINE: &str = r#"
 vars: {text: words, seed: 1}
 stages:
@@ -75,7 +75,7 @@ fn combinations_share_what_they_have_in_common_and_end_in_a_sorted_table() {
     );
     let shown = project.pipe(&["show", "score@right=10:scores"]).expect_code(0);
     expect(&shown.stdout, "accuracy");
-    // Each combination would overwrite what the one before has published.
+    // Each combination would overwrite the files that the one before had published.
     assert!(!project.path("predictions.jsonl").exists());
 
     let text = project.pipe(&["sweep", "rates"]).expect_code(0);
@@ -96,7 +96,7 @@ fn a_sweep_and_a_plain_run_share_their_results() {
     project.pipe(&["sweep", "train.right=6,7"]).expect_code(0);
     assert_eq!(project.take_log(), "train-7-1");
     project.expect_run(&["--set", "train.right=7"], "data=hit score=hit train=hit");
-    // The new value is compared with all that were tried.
+    // The new value is compared with all earlier ones.
     let status = project.pipe(&["explain", "train", "--set", "train.right=8"]).expect_code(0);
     expect(&status.stdout, "will run: right 7 → 8");
 }
@@ -126,12 +126,12 @@ fn a_list_of_runs_is_no_product() {
     assert_eq!(project.take_log(), "data data train-4-1 train-8-1 train-8-2");
     let rows = rows(&sweep);
     assert_eq!(rows.len(), 3);
-    // Of a list the names say what is unusual; of all combinations each value.
+    // In a list of runs, names show only unusual values; in a product, every value.
     let mut names: Vec<&str> =
         rows.iter().map(|row| row["stages"]["train"].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["train@right=4", "train@seed=2", "train@usual"]);
-    // What a combination leaves open is shown as it is.
+    // A key that a combination does not set is shown with its value in the file.
     let by_right = rows.iter().find(|row| row["values"]["train.right"] == 4).unwrap();
     assert_eq!(by_right["values"]["text"], "words");
 }
@@ -181,7 +181,7 @@ fn the_order_and_the_metric_can_be_chosen() {
     assert_eq!(of(&["rates", "--ascending"]), "3 6 10");
     assert_eq!(of(&["train.right=6,10,3", "--by", "score.valid_accuracy"]), "10 6 3");
     assert_eq!(of(&["train.right=6,10,3", "--by", "valid_accuracy"]), "10 6 3");
-    // No metric of that name: a word of warning, and the order as written.
+    // There is no metric of that name: a warning, and the order of the file.
     let unknown = ["sweep", "train.right=6,10,3", "--by", "score.valid_acuracy", "--json"];
     let unknown = project.pipe(&unknown).expect_code(0);
     assert_eq!(column(&rows(&unknown), "train.right").join(" "), "6 10 3");
@@ -275,14 +275,14 @@ fn what_is_wrong_with_a_sweep_is_said_by_every_command() {
         ("{trian.right: [1]}", ["there is no stage `trian`", "did you mean `train`?"]),
         ("{sed: [1]}", ["there is no variable `sed`", "did you mean `seed`?"]),
         ("{train.right: []}", ["`train.right` in sweep `bad` is an empty list", "-->"]),
-        ("{train.right: 3}", ["must be a list, not a number", "goes under `base:`"]),
+        ("{train.right: 3}", ["must be a list, not a number", "under `base:`"]),
         ("{train.right: [3, 4, 3]}", ["has the value 3 twice", "-->"]),
         ("{}", ["sweep `bad` is empty", "or `runs:`"]),
         ("{runs: {}}", ["`runs` of sweep `bad` must be a list", "-->"]),
         ("{runs: [{train.rihgt: 1}]}", ["unknown parameter `rihgt`", "`right`?"]),
         ("{seed: [1], metric: scor.f1}", ["there is no stage `scor`", "did you mean `score`?"]),
         ("{seed: [1], order: up}", ["`order` of sweep `bad` is `up`", "`descending`"]),
-        ("{seed: [1], over: sed}", ["`sed` is none of its keys", "did you mean `seed`?"]),
+        ("{seed: [1], over: sed}", ["`sed` is not a key of the sweep", "did you mean `seed`?"]),
     ] {
         let text = of(sweep);
         for part in parts {
@@ -360,7 +360,7 @@ fn the_record_of_runs_of_the_default_pipeline_plans_without_the_network() {
         (planned["combinations"].clone(), [count("ingest"), count("split"), count("finetune")])
     };
     assert_eq!(of(&["record"]), (28.into(), [1, 4, 25]));
-    // In small: the epochs and the model are the same for all.
+    // On a small scale: the epochs and the model are the same for all.
     let small = ["record", "--set", "model=models/small-roberta", "--set", "finetune.epochs=1"];
     assert_eq!(of(&small), (17.into(), [1, 4, 14]));
     assert_eq!(of(&["rates"]), (6.into(), [1, 1, 6]));

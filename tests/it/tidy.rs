@@ -1,7 +1,87 @@
-//! House rules that a compiler does not know.
+//! House rules that the compiler does not know. The layers of the two crates have a file of their
+//! own, [`imports`](crate::imports), that reads `use` lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::imports::{Import, cycles, imports};
+
+/// The folders of the engine, from the top. A folder imports from those below its line, never
+/// from one above it or beside it.
+const ENGINE: [&[&str]; 11] = [
+    &["cli"],
+    &["console"],
+    &["report", "maintenance"],
+    &["results"],
+    &["run"],
+    &["executor"],
+    &["plan"],
+    &["remote", "sources"],
+    &["pipeline", "init"],
+    &["store", "text"],
+    &["files"],
+];
+
+/// The folders of `stages`. Tokenizers follow the configuration of a model, so `text` stands above
+/// `model`.
+const STAGES: [&[&str]; 5] = [&["builtin"], &["train", "text"], &["model"], &["data"], &["stage"]];
+
+#[test]
+fn folders_import_only_from_folders_below_them() {
+    for (crate_folder, layers) in [("src", ENGINE.as_slice()), ("stages/src", STAGES.as_slice())] {
+        let layer = |file: &Path| {
+            let folder = file.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
+            let found = layers.iter().position(|layer| layer.contains(&folder.as_str()));
+            // `main.rs` and `lib.rs` stand above all.
+            let is_root = file.components().count() == 1;
+            assert!(
+                found.is_some() || is_root,
+                "{crate_folder}/{folder} is in no layer of this test"
+            );
+            (folder, found)
+        };
+        for Import { from, line, to } in imports(Path::new(crate_folder)) {
+            let ((folder, above), (other, below)) = (layer(&from), layer(&to));
+            let fits = folder == other || (above < below && below.is_some());
+            assert!(
+                fits,
+                "{crate_folder}/{}:{line} imports {crate_folder}/{}, which does not stand below it",
+                from.display(),
+                to.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_files_import_one_another_in_a_cycle() {
+    for crate_folder in ["src", "stages/src"] {
+        let found = cycles(&imports(Path::new(crate_folder)));
+        let said: Vec<String> = found
+            .iter()
+            .map(|Import { from, line, to }| {
+                format!("{crate_folder}/{}:{line} imports {}", from.display(), to.display())
+            })
+            .collect();
+        assert!(said.is_empty(), "these imports close a cycle:\n{}", said.join("\n"));
+    }
+}
+
+#[test]
+fn the_roots_hold_nothing_but_their_entry_files() {
+    for (folder, files) in [("src", &["lib.rs", "main.rs"][..]), ("stages/src", &["lib.rs"])] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+        let mut found: Vec<String> = entries
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        assert_eq!(found, files, "{folder}");
+    }
+}
 
 /// All Rust files below a folder of the repository, with their text.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
@@ -73,6 +153,37 @@ fn the_engine_changes_the_disk_through_one_module_only() {
             let code = line.split("//").next().unwrap().replace("disk::", "");
             let found = calls.iter().find(|call| code.contains(*call));
             assert!(found.is_none(), "{}:{}: use `disk::…`", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn functions_are_short_and_structs_have_few_fields() {
+    const LINES: usize = 80;
+    const FIELDS: usize = 15;
+    let item =
+        Regex::new(r"^(\s*)(?:pub(?:\([a-z]+\))? )?(?:const |async |unsafe )*(fn|struct) (\w+)")
+            .unwrap();
+    let field = Regex::new(r"^\s+(?:pub(?:\([a-z]+\))? )?\w+: ").unwrap();
+    for folder in ["src", "stages/src"] {
+        for (path, text) in sources(folder) {
+            let lines: Vec<&str> = text.lines().collect();
+            for (start, line) in lines.iter().enumerate() {
+                let Some(found) = item.captures(line).filter(|_| !line.ends_with(['}', ';']))
+                else {
+                    continue;
+                };
+                let (kind, name) = (&found[2], &found[3]);
+                let end = format!("{}}}", &found[1]);
+                let body = lines[start..].iter().take_while(|line| **line != end);
+                let (size, most) = match kind {
+                    "fn" => (body.count() + 1, LINES),
+                    _ => (body.filter(|line| field.is_match(line)).count(), FIELDS),
+                };
+                let what = if kind == "fn" { "lines" } else { "fields" };
+                let place = format!("{}:{}", path.display(), start + 1);
+                assert!(size <= most, "{place}: `{kind} {name}` has {size} {what}: divide it");
+            }
         }
     }
 }

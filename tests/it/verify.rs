@@ -1,5 +1,5 @@
-//! `cache verify`: what is damaged is found and repaired. `pipe verify`: whether a stage is
-//! bit-stable, and by how much not.
+//! `cache verify` finds and repairs damage. `pipe verify` says whether a stage is bit-stable and, if
+//! not, by how much its results differ.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +121,7 @@ fn what_is_damaged_is_told_with_what_to_do() {
 
 // `pipe verify STAGE`.
 
-/// What is kept of earlier results: nothing of it may change.
+/// The files that hold earlier results, none of which may change.
 fn kept(project: &Project) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut files = project.snapshot();
     files.retain(|path, _| !path.components().any(|part| part.as_os_str() == "tmp"));
@@ -173,7 +173,7 @@ fn an_unstable_stage_is_told_by_its_first_byte() {
     let text = project.pipe(&["verify", "a"]).expect_code(1).stdout;
     assert!(text.contains("a is not bit-stable"), "{text}");
     assert!(text.contains("  x: from byte 4 on, 6 bytes"), "{text}");
-    // The result in the store is the first, of which nothing changed.
+    // The store still has the first result, unchanged.
     assert_eq!(project.pipe(&["cache", "cat", "a:x"]).stdout, "run 1\n");
 }
 
@@ -214,7 +214,7 @@ fn a_file_that_only_one_run_writes_is_named() {
     );
 }
 
-/// A model of two tensors.
+/// A model with two tensors.
 fn write_model(path: &Path, weights: [f32; 4]) {
     let specs = vec![
         TensorSpec::new::<f32>("encoder.weight", &[2, 2]),

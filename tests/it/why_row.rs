@@ -1,4 +1,4 @@
-//! `pipe why-row`: an answer traced back to its source, and to results that say otherwise.
+//! `pipe why-row`: an answer traced back to its source, and to results that disagree.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ stages:
     params: {char_ngrams: 0, context: 0}
 "#;
 
-/// Rows of which those with `good` have the label `yes`, and one that nobody could know.
+/// Rows whose label is `yes` if they contain `good`, and one that no model could predict.
 fn project() -> Project {
     let project = Project::new(&PIPELINE.replace("ROOT", env!("CARGO_MANIFEST_DIR")));
     let row = |index: usize| {
@@ -71,7 +71,7 @@ fn the_part_of_a_training_row_is_told() {
 #[test]
 fn results_that_say_another_label_are_listed_with_their_run() {
     let project = project();
-    // Labels turned around: the other result says the opposite of everything.
+    // The labels are swapped, so the other result disagrees about every row.
     let turned = project.read("train.jsonl").replace("yes", "_").replace("no", "yes");
     project.write("turned.jsonl", &turned.replace('_', "no"));
     project.run(&["--set", "ingest.inputs.train=turned.jsonl"]).expect_code(0);

@@ -87,7 +87,7 @@ pub fn execute(options: &GcOptions, globals: &Globals, console: &Console) -> Res
         drop(Scratch::new(&project.store.scratch_folder())?);
         collection.carry_out(&project.store)?;
     }
-    console.collection(&collection.report, options.dry_run, options.json)?;
+    console.collection(&collection.totals, options.dry_run, options.json)?;
     Ok(Exit::Done)
 }
 

@@ -13,7 +13,7 @@ use crate::cli::project::{Project, pipeline_file};
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
-use crate::plan::PlanError;
+use crate::plan::error::PlanError;
 
 /// A model and how to use it.
 pub struct Settings {

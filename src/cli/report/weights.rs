@@ -8,7 +8,7 @@ use stages::Params;
 use stages::builtin::classify::{TextClassifier, TokenWeight};
 
 use crate::cli::linked::LinkedArtifact;
-use crate::report::data::{Example, Run, Span};
+use crate::report::data::{ListedExample, RunSummary, Span};
 use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 use crate::store::record::Record;
@@ -22,7 +22,7 @@ const MARKS: [&str; 3] = ["Ġ", "▁", "##"];
 
 /// Weighs the tokens of a run's wrong examples, where its model is still in the store. What cannot
 /// be weighed is left as it is.
-pub fn weigh(run: &mut Run, logged: &LoggedRun, store: &Store) {
+pub fn weigh(run: &mut RunSummary, logged: &LoggedRun, store: &Store) {
     let records: Vec<Record> = logged
         .stages
         .iter()
@@ -68,7 +68,7 @@ fn load(folder: &Path, tokenize: &Record, predict: &Record) -> Option<TextClassi
     TextClassifier::open(folder, &params(tokenize), &params(predict), "cpu").ok()
 }
 
-fn weigh_example(example: &mut Example, classifier: &TextClassifier) {
+fn weigh_example(example: &mut ListedExample, classifier: &TextClassifier) {
     let Some(spans) = &example.text else { return };
     let text: String = spans.iter().map(|span| span.text.as_str()).collect();
     let given = stages::data::example::Example {

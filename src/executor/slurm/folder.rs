@@ -230,11 +230,8 @@ fn read<T: DeserializeOwned>(file: &Path) -> io::Result<Option<T>> {
 }
 
 fn write<T: Serialize>(file: &Path, value: &T) -> Result<(), FileError> {
-    let text = serde_json::to_vec(value).map_err(|error| FileError {
-        doing: "writing",
-        path: file.to_owned(),
-        source: error.into(),
-    })?;
+    let text =
+        serde_json::to_vec(value).map_err(|error| FileError::at("writing", file)(error.into()))?;
     crate::files::scratch::write_beside(file, &text)
 }
 

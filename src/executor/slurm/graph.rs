@@ -19,9 +19,11 @@ use crate::files::digest::Digest;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Pipeline, Stage};
+use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
-use crate::plan::sources::Sources;
-use crate::plan::{Decision, Plan, PlanError, Resolution, resolve};
+use crate::plan::inputs::{FoundInputs, find_inputs};
+use crate::plan::{Decision, Plan};
+use crate::sources::Sources;
 use crate::store::key::KeyFields;
 
 /// What a job runs, but for the stage's name and its definition, which follow.
@@ -59,9 +61,9 @@ pub fn definitions(
     let mut definitions: BTreeMap<usize, Digest> = BTreeMap::new();
     for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
         let stage = &pipeline.stages[index];
-        let known = match resolve(stage, &|_, _| None, sources)? {
-            Resolution::Known(resolved) => resolved.fields,
-            Resolution::Unknown { known, .. } => KeyFields::of(stage, known),
+        let known = match find_inputs(stage, &|_, _| None, sources)? {
+            FoundInputs::All(resolved) => resolved.fields,
+            FoundInputs::Incomplete { known, .. } => KeyFields::of(stage, known),
         };
         let mut text = known.canonical();
         for (input, source) in &stage.inputs {

@@ -1,6 +1,6 @@
-//! All that lies in the store, read once: records, objects with their sizes, and which objects a
-//! record reaches. Whatever cannot be read for another reason than damage is an error: what is not
-//! known must not be removed.
+//! The contents of the store, read once: records, objects with their sizes, and the objects that
+//! each record reaches. Anything that cannot be read, other than a damaged file, is an error:
+//! nothing unknown may be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,7 +24,7 @@ pub struct Inventory {
     /// Newest first.
     pub records: Vec<StoredRecord>,
     pub damaged_records: Vec<PathBuf>,
-    /// Every object with its bytes.
+    /// Every object with its size in bytes.
     pub objects: BTreeMap<Content, u64>,
     trees: BTreeMap<Digest, Tree>,
 }
@@ -62,8 +62,8 @@ impl Inventory {
         Ok(Inventory { records, damaged_records, objects, trees })
     }
 
-    /// The objects of an artifact: the file, or the listing and the files it names. One that is not
-    /// there is named all the same.
+    /// The objects of an artifact: the file, or the listing and the files that it names, whether
+    /// or not they are in the store.
     pub fn reached(&self, artifact: &Artifact) -> Vec<Content> {
         let mut reached = vec![artifact.content];
         if artifact.content.kind == Kind::Folder
@@ -79,7 +79,7 @@ impl Inventory {
         record.outputs.values().flat_map(|artifact| self.reached(artifact)).collect()
     }
 
-    /// The bytes of an object; 0 if it is not there.
+    /// The size of an object in bytes; 0 if it is not in the store.
     pub fn bytes(&self, content: Content) -> u64 {
         self.objects.get(&content).copied().unwrap_or(0)
     }
@@ -99,7 +99,7 @@ pub fn record_files(store: &Store) -> Result<Vec<(Key, PathBuf)>, FileError> {
     Ok(files)
 }
 
-/// Every object with its bytes.
+/// Every object in the store with its size in bytes.
 pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> {
     let mut objects = BTreeMap::new();
     for folder in entries(&store.objects_folder())? {
@@ -117,25 +117,27 @@ pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> 
     Ok(objects)
 }
 
-/// `None` if it is damaged.
+/// Reads one record; `None` if it is damaged.
 fn read_record(file: &Path, key: Key) -> Result<Option<StoredRecord>, FileError> {
     let bytes = fs::read(file).map_err(FileError::at("reading", file))?;
     let Ok(text) = str::from_utf8(&bytes) else { return Ok(None) };
     let Some(record) = Record::parse(text, key) else {
         if is_whole(text) {
-            let problem = "it is of another version of `pipe`, so what it names is not known";
+            let problem =
+                "another version of `pipe` wrote it, so the objects that it names are unknown";
             return Err(FileError::found("reading", file, problem));
         }
         return Ok(None);
     };
     let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
     let modified = modified.map_err(FileError::at("reading", file))?;
-    // A copied store has new times; one whose clock went back, old ones.
+    // After a copy of the store the file is newer than the record; after the clock was set back,
+    // older.
     let written = humantime::parse_rfc3339(&record.when).unwrap_or(UNIX_EPOCH).max(modified);
     Ok(Some(StoredRecord { record, file: file.to_owned(), written }))
 }
 
-/// What lies in a folder, sorted; nothing if it is not there, or is none.
+/// The entries of a folder, sorted; empty if there is no folder of that name.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let listed = match fs::read_dir(folder) {
         Err(error)

@@ -1,7 +1,7 @@
-//! The small files beside the results that belong to nothing any more: markers, logs, checkpoints,
-//! states that longer runs go on from, downloads from a remote broken off, notes about published files, and, if wanted, what was put
-//! into quarantine. Checkpoints of a stage that has not finished are kept as long as results of
-//! their age are.
+//! Small files beside the results that nothing needs any more: markers, logs, checkpoints, states
+//! from which longer runs could continue, interrupted downloads, notes about published files and,
+//! if wanted, quarantined objects. Checkpoints of an unfinished stage are kept as long as results
+//! of their age.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,13 +18,13 @@ use crate::run::continuation;
 use crate::store::Store;
 use crate::store::key::Key;
 
-/// A file or a folder that nobody needs.
+/// A file or a folder that nothing needs.
 pub struct Leftover {
     path: PathBuf,
     pub bytes: u64,
 }
 
-/// `records` are those that stay; `since` is from when on everything stays.
+/// Finds the leftovers, given the records that are kept. What is not older than `since` is kept.
 pub fn find(
     store: &Store,
     records: &[&StoredRecord],
@@ -33,90 +33,110 @@ pub fn find(
 ) -> Result<Vec<Leftover>, FileError> {
     let kept: BTreeSet<Key> = records.iter().map(|stored| stored.record.key).collect();
     let mut found = Vec::new();
-    let mut add = |path: PathBuf| -> Result<(), FileError> {
-        let bytes = bytes_below(&path)?;
-        found.push(Leftover { path, bytes });
-        Ok(())
-    };
-    for stage in entries(&store.markers_folder())? {
-        for marker in entries(&stage)? {
-            let key = name(&marker).parse::<Key>();
-            if key.is_ok_and(|key| !kept.contains(&key)) {
-                add(marker)?;
-            }
-        }
+    found.extend(markers(store, &kept)?);
+    found.extend(logs(store, &kept, since)?);
+    found.extend(unfinished_work(store, &kept, since)?);
+    found.extend(continuations(store, records)?);
+    found.extend(listings(store, records, since)?);
+    found.extend(notes(store)?);
+    if !keep_quarantine {
+        found.extend(entries(&store.quarantine_folder())?);
     }
-    // A log of a failed stage has no record; it stays as long as results of its age.
+    let leftover = |path: PathBuf| Ok(Leftover { bytes: bytes_below(&path)?, path });
+    found.into_iter().map(leftover).collect()
+}
+
+/// Markers of results that go.
+fn markers(store: &Store, kept: &BTreeSet<Key>) -> Result<Vec<PathBuf>, FileError> {
+    let markers = entries_of_folders(&store.markers_folder())?;
+    let goes = |marker: &Path| name(marker).parse().is_ok_and(|key| !kept.contains(&key));
+    Ok(markers.into_iter().filter(|marker| goes(marker)).collect())
+}
+
+/// Logs of results that go. The log of a failed stage has no record: it is kept as long as results
+/// of its age.
+fn logs(store: &Store, kept: &BTreeSet<Key>, since: SystemTime) -> Result<Vec<PathBuf>, FileError> {
     let logged: BTreeSet<String> = kept.iter().map(Key::short).collect();
-    for stage in entries(&store.logs_folder())? {
-        for log in entries(&stage)? {
-            let key = name(&log).split('.').next().unwrap_or_default().to_owned();
-            if !logged.contains(&key) && newest(&log)? < since {
-                add(log)?;
-            }
-        }
-    }
-    for state in entries(&store.states_folder())? {
-        let finished = name(&state).parse::<Key>().is_ok_and(|key| kept.contains(&key));
-        if finished || newest(&state)? < since {
-            add(state)?;
-        }
-    }
-    // A download that nobody has gone on with.
-    for partial in entries(&store.partial_folder())? {
-        if newest(&partial)? < since {
-            add(partial)?;
-        }
-    }
-    // A stage that was left to a scheduler by an engine that is gone.
-    for job in entries(&store.jobs_folder())? {
-        let finished = name(&job).parse::<Key>().is_ok_and(|key| kept.contains(&key));
-        if finished || newest(&job)? < since {
-            add(job)?;
-        }
-    }
-    // Runs remove what is left of other runs of their machine only.
-    for folder in entries(&store.scratch_folder())? {
-        if !is_of_this_host(&folder) && newest(&folder)? < since {
-            add(folder)?;
-        }
-    }
-    // A state that a longer run could go on from stays as long as a result of its family.
+    let mut logs = entries_of_folders(&store.logs_folder())?;
+    logs.retain(|log| !logged.contains(name(log).split('.').next().unwrap_or_default()));
+    older(logs, since)
+}
+
+/// Checkpoints and cluster jobs of stages that have finished or are too old, downloads from a
+/// remote that nobody has resumed, and scratch folders of other hosts. (A run removes those of its
+/// own host.)
+fn unfinished_work(
+    store: &Store,
+    kept: &BTreeSet<Key>,
+    since: SystemTime,
+) -> Result<Vec<PathBuf>, FileError> {
+    let mut work = entries(&store.states_folder())?;
+    work.extend(entries(&store.jobs_folder())?);
+    let is_finished = |path: &Path| name(path).parse().is_ok_and(|key| kept.contains(&key));
+    let (mut found, mut others): (Vec<_>, Vec<_>) =
+        work.into_iter().partition(|path| is_finished(path));
+    others.extend(entries(&store.partial_folder())?);
+    let scratch = entries(&store.scratch_folder())?;
+    others.extend(scratch.into_iter().filter(|folder| !is_of_this_host(folder)));
+    found.extend(older(others, since)?);
+    Ok(found)
+}
+
+/// States from which a longer run could continue: each is kept as long as a result of its family.
+fn continuations(store: &Store, records: &[&StoredRecord]) -> Result<Vec<PathBuf>, FileError> {
     let families: BTreeSet<String> = records
         .iter()
         .filter_map(|stored| continuation::family_name(&stored.record.fields))
         .collect();
-    for family in entries(&store.continuations_folder())? {
-        if !families.contains(name(&family)) {
-            add(family)?;
-        }
-    }
+    let states = entries(&store.continuations_folder())?;
+    Ok(states.into_iter().filter(|family| !families.contains(name(family))).collect())
+}
+
+/// Listings of source folders that no kept record has read.
+fn listings(
+    store: &Store,
+    records: &[&StoredRecord],
+    since: SystemTime,
+) -> Result<Vec<PathBuf>, FileError> {
     let read: BTreeSet<String> = records
         .iter()
         .flat_map(|stored| stored.record.fields.inputs.values())
         .map(|content| content.digest.to_string())
         .collect();
-    for folder in entries(&store.listings_folder())? {
-        for listing in entries(&folder)? {
-            if !read.contains(name(&listing)) && newest(&listing)? < since {
-                add(listing)?;
-            }
-        }
-    }
-    for note in entries(&store.notes_folder())? {
-        // Its second line is the path; one that is not UTF-8 or has two lines is left alone.
-        let text = fs::read_to_string(&note).unwrap_or_default();
+    let mut listings = entries_of_folders(&store.listings_folder())?;
+    listings.retain(|listing| !read.contains(name(listing)));
+    older(listings, since)
+}
+
+/// Notes about published files that are gone. The second line of a note is the path; a path that
+/// is not UTF-8 or spans two lines is left alone.
+fn notes(store: &Store) -> Result<Vec<PathBuf>, FileError> {
+    let mut notes = entries(&store.notes_folder())?;
+    notes.retain(|note| {
+        let text = fs::read_to_string(note).unwrap_or_default();
         let target = text.split_once('\n').and_then(|(_, rest)| rest.strip_suffix('\n'));
-        let of_it = |target: &&str| store.published_note(Path::new(target)) == note;
-        if let Some(target) = target.filter(of_it)
-            && is_gone(Path::new(target))
-        {
-            add(note)?;
-        }
+        target
+            .map(Path::new)
+            .is_some_and(|target| store.published_note(target) == *note && is_gone(target))
+    });
+    Ok(notes)
+}
+
+/// The entries of all folders in a folder.
+fn entries_of_folders(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut found = Vec::new();
+    for folder in entries(folder)? {
+        found.extend(entries(&folder)?);
     }
-    if !keep_quarantine {
-        for object in entries(&store.quarantine_folder())? {
-            add(object)?;
+    Ok(found)
+}
+
+/// Those in which nothing was written since that time.
+fn older(paths: Vec<PathBuf>, since: SystemTime) -> Result<Vec<PathBuf>, FileError> {
+    let mut found = Vec::new();
+    for path in paths {
+        if newest(&path)? < since {
+            found.push(path);
         }
     }
     Ok(found)
@@ -126,14 +146,15 @@ fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// Not merely out of reach: a disk may be unmounted for now, so its folder must be there.
+/// Whether a file was removed, rather than being out of reach: while a disk is not mounted, the
+/// file's folder is missing too.
 fn is_gone(target: &Path) -> bool {
     let there = |path: &Path| path.symlink_metadata().map(drop);
     let missing = there(target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     missing && target.parent().is_some_and(|folder| there(folder).is_ok())
 }
 
-/// The bytes of a file, or of all files of a folder.
+/// The size in bytes of a file, or of all files below a folder.
 pub fn bytes_below(path: &Path) -> Result<u64, FileError> {
     let Some(metadata) = metadata(path)? else { return Ok(0) };
     if !metadata.is_dir() {
@@ -142,7 +163,7 @@ pub fn bytes_below(path: &Path) -> Result<u64, FileError> {
     entries(path)?.iter().map(|entry| bytes_below(entry)).sum()
 }
 
-/// When something in it was last written.
+/// When a file, or anything below a folder, was last written.
 fn newest(path: &Path) -> Result<SystemTime, FileError> {
     let Some(metadata) = metadata(path)? else { return Ok(UNIX_EPOCH) };
     let mut time = metadata.modified().map_err(FileError::at("reading", path))?;
@@ -169,7 +190,7 @@ impl Leftover {
             Some(_) => disk::remove_file(&self.path),
         };
         removed.map_err(FileError::at("removing", &self.path))?;
-        // The stage's folder goes with the last that it held, and only then.
+        // The folder of the stage is removed with its last entry, and only then.
         if let Some(folder) = self.path.parent() {
             let _ = disk::remove_folder(folder);
         }

@@ -1,11 +1,11 @@
-//! `cache gc`: which results go, and how they go. A result is a record with what it reaches; it
-//! stays if it is one of the roots (the present pipeline's), if a kept run used it, or if it is as
-//! new as the kept runs. Objects that no kept record reaches go.
+//! `cache gc`: which results are removed, and how. A result is a record with the objects that it
+//! reaches. It is kept if it is a root (a result of the current pipeline), if a kept run used it, or
+//! if it is as new as the kept runs. Objects that no kept record reaches are removed.
 //!
-//! Whoever collects has the store alone (see [`crate::store::in_use`]). Records go before the objects that
-//! they name, and that reaches the disk in this order: so a collection that is killed anywhere, or a
-//! power cut, leaves no record that names what is gone. What is not understood is an error before
-//! anything is removed, never something to remove.
+//! A collection has exclusive use of the store (see [`crate::store::in_use`]). Records are removed
+//! before the objects that they name, and reach the disk in this order: a collection that is
+//! killed, or a power cut, leaves no record that names a missing object. Anything unknown is an
+//! error before the first removal.
 
 pub mod inventory;
 mod leftovers;
@@ -28,51 +28,52 @@ use crate::store::key::Key;
 use inventory::{Inventory, StoredRecord};
 use leftovers::Leftover;
 
-/// What is kept besides the roots.
+/// What to keep besides the roots.
 #[derive(Clone, Debug, Default)]
 pub struct Keep {
-    /// What the last so many runs of the log used.
+    /// Keep what this many last runs of the log used.
     pub last_runs: Option<usize>,
-    /// What runs since then used or made.
+    /// Keep what runs since then used or made.
     pub since: Option<SystemTime>,
-    /// Then, if the objects still take more, those used longest ago go too, but never a root.
+    /// If the kept objects take more bytes than this, remove the least recently used results as
+    /// well, but never a root.
     pub most_bytes: Option<u64>,
-    /// Damaged objects that were put aside are kept.
+    /// Keep damaged objects that are in quarantine.
     pub quarantine: bool,
 }
 
-/// What a collection removes, and what it leaves.
+/// What a collection removes and keeps.
 pub struct Collection {
-    pub report: Report,
-    /// Keys of the results that go.
+    pub totals: Totals,
+    /// Keys of the removed results.
     pub removed: BTreeSet<Key>,
     pub removed_objects: BTreeSet<Content>,
     record_files: Vec<std::path::PathBuf>,
     leftovers: Vec<Leftover>,
 }
 
-/// A collection in figures.
+/// A collection in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// By the stage that made the result; an object of several counts for the newest.
+pub struct Totals {
+    /// By the stage that made the result; an object shared by several results counts for the newest.
     pub stages: BTreeMap<String, Share>,
     pub removed_results: usize,
     pub removed_objects: usize,
     pub removed_bytes: u64,
     pub kept_results: usize,
     pub kept_bytes: u64,
-    /// Objects that no record names, of killed runs for instance.
+    /// Objects that no record names, for instance those of killed runs.
     pub unnamed_bytes: u64,
-    /// Logs, checkpoints, notes and markers that belong to nothing any more.
+    /// Logs, checkpoints, notes and markers that nothing needs any more.
     pub leftovers: usize,
     pub leftover_bytes: u64,
-    /// In quarantine, and staying there.
+    /// Kept in quarantine.
     pub quarantine_bytes: u64,
-    /// By how much the roots alone are more than the wanted size.
+    /// By how many bytes the roots alone exceed the wanted size.
     pub over_bytes: u64,
 }
 
-/// A stage's part.
+/// The part of one stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Share {
     pub removed_results: usize,
@@ -81,7 +82,7 @@ pub struct Share {
     pub kept_bytes: u64,
 }
 
-/// Decides what goes. `runs` is the whole log, oldest first. Nothing is written.
+/// Decides what to remove. `runs` is the whole log, oldest first. Writes nothing.
 pub fn collect(
     inventory: &Inventory,
     roots: &BTreeSet<Key>,
@@ -135,18 +136,18 @@ pub fn collect(
         inventory.objects.keys().filter(|content| !users.contains_key(content)).copied().collect();
     let leftovers = leftovers::find(store, &kept, since, keep.quarantine)?;
 
-    let mut report = Report { kept_bytes, ..Report::default() };
-    report.over_bytes = kept_bytes.saturating_sub(keep.most_bytes.unwrap_or(u64::MAX));
-    share_out(&mut report, inventory, &kept, &removed, &removed_objects);
-    report.leftovers = leftovers.len();
-    report.leftover_bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
+    let mut totals = Totals { kept_bytes, ..Totals::default() };
+    totals.over_bytes = kept_bytes.saturating_sub(keep.most_bytes.unwrap_or(u64::MAX));
+    share_out(&mut totals, inventory, &kept, &removed, &removed_objects);
+    totals.leftovers = leftovers.len();
+    totals.leftover_bytes = leftovers.iter().map(|leftover| leftover.bytes).sum();
     if keep.quarantine {
-        report.quarantine_bytes = leftovers::bytes_below(&store.quarantine_folder())?;
+        totals.quarantine_bytes = leftovers::bytes_below(&store.quarantine_folder())?;
     }
     let mut record_files = inventory.damaged_records.clone();
     record_files.extend(removed.iter().map(|stored| stored.file.clone()));
     Ok(Collection {
-        report,
+        totals,
         removed: removed.iter().map(|stored| stored.record.key).collect(),
         removed_objects,
         record_files,
@@ -154,9 +155,9 @@ pub fn collect(
     })
 }
 
-/// From when on everything is kept: the wanted time, or the beginning of the oldest of the last
-/// runs, whichever is earlier. So what a killed run made, which is in no log, is kept with the runs
-/// of its time.
+/// The time since which everything is kept: the wanted time, or the start of the oldest run to
+/// keep, whichever is earlier. So the results of a killed run, which is in no log, are kept with
+/// the runs of its time.
 fn since(runs: &[LoggedRun], keep: &Keep) -> SystemTime {
     let by_count = keep.last_runs.map(|last| match runs.len().checked_sub(last) {
         None | Some(0) => UNIX_EPOCH,
@@ -183,9 +184,9 @@ fn last_used(runs: &[LoggedRun]) -> BTreeMap<Key, SystemTime> {
     last
 }
 
-/// Whose the bytes are that stay and that go.
+/// Counts kept and removed results and bytes, by stage.
 fn share_out(
-    report: &mut Report,
+    totals: &mut Totals,
     inventory: &Inventory,
     kept: &[&StoredRecord],
     removed: &[&StoredRecord],
@@ -195,28 +196,28 @@ fn share_out(
     for (stays, stored) in
         kept.iter().map(|stored| (true, stored)).chain(removed.iter().map(|stored| (false, stored)))
     {
-        let share = report.stages.entry(stored.record.stage.clone()).or_default();
+        let share = totals.stages.entry(stored.record.stage.clone()).or_default();
         let reached = inventory.reached_by(&stored.record);
         let new = reached.into_iter().filter(|content| counted.insert(*content));
         let bytes = new.map(|content| inventory.bytes(content)).sum::<u64>();
         if stays {
             share.kept_results += 1;
             share.kept_bytes += bytes;
-            report.kept_results += 1;
+            totals.kept_results += 1;
         } else {
             share.removed_results += 1;
             share.removed_bytes += bytes;
-            report.removed_results += 1;
+            totals.removed_results += 1;
         }
     }
-    report.removed_objects = removed_objects.len();
-    report.removed_bytes = removed_objects.iter().map(|content| inventory.bytes(*content)).sum();
+    totals.removed_objects = removed_objects.len();
+    totals.removed_bytes = removed_objects.iter().map(|content| inventory.bytes(*content)).sum();
     let unnamed = removed_objects.difference(&counted);
-    report.unnamed_bytes = unnamed.map(|content| inventory.bytes(*content)).sum();
+    totals.unnamed_bytes = unnamed.map(|content| inventory.bytes(*content)).sum();
 }
 
 impl Collection {
-    /// Removes it. The caller has the store alone.
+    /// Removes everything in the collection. The caller has exclusive use of the store.
     pub fn carry_out(&self, store: &Store) -> Result<(), FileError> {
         let mut folders = BTreeSet::new();
         for file in &self.record_files {
@@ -224,7 +225,7 @@ impl Collection {
             folders.extend(file.parent().map(Path::to_owned));
         }
         for folder in folders {
-            // Of any file in it.
+            // Any file name does: the folder that holds it is synced.
             sync_folder(&folder.join("record"))?;
         }
         for leftover in &self.leftovers {

@@ -1,4 +1,4 @@
-//! `cache du`: what takes the space, by stage and output.
+//! `cache du`: disk usage by stage and output.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::maintenance::gc::inventory::Inventory;
 use crate::maintenance::gc::leftovers::bytes_below;
 use crate::store::Store;
 
-/// What the store takes, in bytes of file content.
+/// The size of the store, in bytes of file content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Usage {
     pub outputs: Vec<OutputUsage>,
@@ -20,7 +20,7 @@ pub struct Usage {
     pub object_bytes: u64,
     /// What a plain `cache gc` would free.
     pub gc_frees_bytes: u64,
-    /// Checkpoints, logs, downloads and the like: by folder of the store.
+    /// Checkpoints, logs, downloads and the like, by folder of the store.
     pub besides: BTreeMap<&'static str, u64>,
 }
 
@@ -30,18 +30,18 @@ pub struct OutputUsage {
     pub stage: String,
     pub output: String,
     pub results: usize,
-    /// Of its objects, each counted once.
+    /// The size of its objects, each counted once.
     pub bytes: u64,
-    /// Of those of its objects that another output has too.
+    /// The size of its objects that another output shares.
     pub shared_bytes: u64,
-    /// Of those of its objects that a plain `cache gc` would remove.
+    /// The size of its objects that a plain `cache gc` would remove.
     pub gc_frees_bytes: u64,
 }
 
 const BESIDES: [&str; 8] =
     ["downloads", "state", "continuations", "listings", "logs", "runs", "quarantine", "tmp"];
 
-/// `collection` is what a plain `cache gc` would do.
+/// Adds up the usage. `collection` is what a plain `cache gc` would remove.
 pub fn usage(
     inventory: &Inventory,
     collection: &Collection,
@@ -86,7 +86,7 @@ pub fn usage(
         results: inventory.records.len(),
         objects: inventory.objects.len(),
         object_bytes: inventory.objects.values().sum(),
-        gc_frees_bytes: collection.report.removed_bytes + collection.report.leftover_bytes,
+        gc_frees_bytes: collection.totals.removed_bytes + collection.totals.leftover_bytes,
         besides,
     })
 }

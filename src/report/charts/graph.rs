@@ -1,21 +1,21 @@
-//! The stages of a run and who reads from whom: a column for each level of the graph. What passes
-//! a level by has a lane of its own below the stages there.
+//! The graph of a run: a column for each level. An edge that skips a level gets a lane of its own
+//! below the stages of that level.
 
 use std::collections::BTreeMap;
 
 use crate::plan::graph::Graph;
 use crate::report::charts::{Caption, Drawing, Figures, Ids, framed, label, rectangle, told};
 use crate::report::html::{Html, px, tag};
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 
-/// A box.
+/// A stage, drawn as a box.
 pub struct Node {
     pub name: String,
-    /// How it ended, in a word or two.
+    /// How it ended, in one or two words.
     pub state: String,
     /// A class: `ran`, `hit`, `failed` or `skipped`.
     pub class: &'static str,
-    /// All there is to say of it.
+    /// A full description, shown as a tooltip.
     pub words: String,
 }
 
@@ -25,11 +25,11 @@ const DOWN: f64 = 14.0;
 const LANE: f64 = 8.0;
 const MARGIN: f64 = 3.0;
 
-/// What takes room in a column.
+/// An item that takes space in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Slot {
     Stage(usize),
-    /// The outputs of this stage on their way.
+    /// Outputs of this stage that pass the level.
     Lane(usize),
 }
 
@@ -64,9 +64,9 @@ pub fn graph(ids: &mut Ids, nodes: &[Node], edges: &[(usize, usize)], figures: F
     let height = middles.iter().map(lowest).fold(0.0, f64::max) + MARGIN;
     let width = x(columns.len()) - ACROSS + MARGIN;
     let caption = Caption {
-        title: "Who reads from whom".to_owned(),
+        title: "Which stage reads from which".to_owned(),
         description: format!(
-            "{} stages on {} levels, each reading from those to its left. The table has all of it.",
+            "{} stages on {} levels; each reads from stages to its left. The table lists all of them.",
             nodes.len(),
             columns.len()
         ),
@@ -83,7 +83,7 @@ fn drawn(node: &Node, left: f64, top: f64) -> Html {
     told(&node.words, tag("g").class(&format!("node {}", node.class)).child(all)).into()
 }
 
-/// A shape for each state, since colour alone says nothing to some.
+/// A shape for each state, since not everybody can tell colours apart.
 fn sign(class: &str, x: f64, y: f64) -> String {
     let (x, y) = (px(x), px(y));
     match class {
@@ -122,8 +122,8 @@ fn columns(nodes: usize, edges: &[(usize, usize)], levels: &Graph) -> Vec<Vec<Sl
     columns
 }
 
-/// The height of each slot's middle. From left to right, each as near as there is room to those
-/// that it comes from, stages before lanes.
+/// The vertical centre of each slot. From left to right, each slot is placed as near as possible to
+/// the slots that it comes from, stages before lanes.
 fn middles(
     columns: &[Vec<Slot>],
     edges: &[(usize, usize)],
@@ -141,7 +141,7 @@ fn middles(
                 Slot::Lane(maker) => vec![maker],
                 Slot::Stage(node) => {
                     let all = edges.iter().filter(|(_, it)| *it == node).map(|(maker, _)| *maker);
-                    // What comes from next door decides, so that a chain of stages is straight.
+                    // Makers on the previous level decide, so that a chain of stages is straight.
                     let near = |maker: &usize| levels.level(*maker) == level;
                     let (near, far): (Vec<usize>, Vec<usize>) = all.partition(near);
                     if near.is_empty() { far } else { near }

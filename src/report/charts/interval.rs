@@ -1,4 +1,4 @@
-//! A figure between 0 and 1 with its interval, small enough for a cell of a table.
+//! A figure between 0 and 1 with its interval, drawn small enough for a table cell.
 
 use crate::report::charts::{circle, line};
 use crate::report::html::{Html, tag};
@@ -6,7 +6,7 @@ use crate::report::html::{Html, tag};
 const WIDTH: f64 = 120.0;
 const MARGIN: f64 = 5.0;
 
-/// What it shows stands in the cells beside it, so it is hidden from those who hear the page.
+/// Draws the figure. The cells beside it have the numbers, so it is hidden from screen readers.
 pub fn interval(value: f64, ends: Option<[f64; 2]>) -> Html {
     let x = |value: f64| MARGIN + value.clamp(0.0, 1.0) * (WIDTH - 2.0 * MARGIN);
     let mut marks = Html::from(line((x(0.0), 9.0), (x(1.0), 9.0)).class("rail"));
@@ -27,7 +27,7 @@ pub fn interval(value: f64, ends: Option<[f64; 2]>) -> Html {
         .into()
 }
 
-/// How much of the largest a value is, as a bar.
+/// A value as a bar, relative to the largest.
 pub fn bar(share: f64) -> Html {
     let width = (share.clamp(0.0, 1.0) * 80.0).max(1.0);
     tag("svg")

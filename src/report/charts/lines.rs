@@ -1,4 +1,4 @@
-//! Lines over one axis: curves of training, of precision and recall, of the threshold's effect.
+//! Line charts: training curves, precision and recall, the effect of the threshold.
 
 use crate::report::charts::{
     BOTTOM, Caption, Drawing, Figures, HEIGHT, Ids, LEFT, Plot, RIGHT, TOP, WIDTH, circle, framed,
@@ -6,31 +6,31 @@ use crate::report::charts::{
 };
 use crate::report::html::{Html, tag};
 
-/// One line.
+/// One line of the chart.
 pub struct Series {
     pub name: String,
     pub points: Vec<(f64, f64)>,
 }
 
-/// Words for a range of x: `from`, `to`, and what is said.
+/// A tooltip for a range of x.
 pub struct Band {
     pub from: f64,
     pub to: f64,
     pub text: String,
 }
 
-/// A line across, with a word beside it.
+/// A straight line across the chart, with a label.
 pub enum Mark {
     AtX(f64, String),
     AtY(f64, String),
 }
 
-/// A chart of lines.
+/// A line chart.
 pub struct Lines {
     pub caption: Caption,
     pub x_name: String,
     pub y_name: String,
-    /// Around which the axes are; `None`: around the points.
+    /// The range of the axes; `None` means the range of the points.
     pub x_range: Option<(f64, f64)>,
     pub y_range: Option<(f64, f64)>,
     pub series: Vec<Series>,
@@ -39,7 +39,7 @@ pub struct Lines {
     pub figures: Figures,
 }
 
-/// Up to so many points each has a dot.
+/// Lines with at most this many points have dots.
 const DOTS: usize = 24;
 
 pub fn lines(ids: &mut Ids, chart: Lines) -> Html {
@@ -77,7 +77,7 @@ pub fn lines(ids: &mut Ids, chart: Lines) -> Html {
     framed(ids, &chart.caption, key, drawing, chart.figures)
 }
 
-/// Equal parts of a range, each with what `text` says of its middle.
+/// Divides a range into equal bands, each with the text for its centre.
 pub fn bands(low: f64, high: f64, count: usize, text: impl Fn(f64) -> Option<String>) -> Vec<Band> {
     let width = (high - low) / count.max(1) as f64;
     let band = |index: usize| {

@@ -1,5 +1,5 @@
-//! Drawings in SVG: scales, axes, and the frame that every chart has, with a title, a description
-//! and its figures as a table for whoever does not see it. Colours are classes of the page's style.
+//! SVG charts: scales, axes, and the frame of every chart with a title, a description, and its
+//! numbers as a table for readers who cannot see it. Colours are classes of the page's style sheet.
 
 pub mod graph;
 pub mod interval;
@@ -9,7 +9,7 @@ pub mod reliability;
 
 use crate::report::html::{Html, Tag, tag};
 
-/// Identifiers within a page.
+/// Unique identifiers within a page.
 #[derive(Debug, Default)]
 pub struct Ids(usize);
 
@@ -21,21 +21,21 @@ impl Ids {
     }
 }
 
-/// What a chart says besides its drawing.
+/// The texts of a chart.
 pub struct Caption {
     pub title: String,
-    /// A sentence on what is to be seen.
+    /// A sentence that describes the drawing.
     pub description: String,
 }
 
-/// Figures of a chart as a table.
+/// The numbers of a chart as a table.
 #[derive(Default)]
 pub struct Figures {
     pub head: Vec<String>,
     pub rows: Vec<Vec<String>>,
 }
 
-/// A chart in its frame. `legend` stands between caption and drawing.
+/// Puts a chart into its frame. `legend` comes between caption and drawing.
 pub fn framed(
     ids: &mut Ids,
     caption: &Caption,
@@ -45,7 +45,7 @@ pub fn framed(
 ) -> Html {
     let wide = drawing.classes.contains("wide");
     let svg = drawing.into_svg(ids, caption);
-    // What is wider than the page scrolls.
+    // A chart wider than the page scrolls.
     let svg = if wide { tag("div").class("wide-box").child(svg).into() } else { svg };
     let data = tag("details")
         .class("data")
@@ -72,12 +72,12 @@ pub fn table(figures: &Figures) -> Html {
         .into()
 }
 
-/// What is drawn, and how large it is.
+/// A drawing and its size in pixels.
 pub struct Drawing {
     pub width: f64,
     pub height: f64,
     pub marks: Html,
-    /// Further classes of the `svg`.
+    /// Additional classes of the `svg` element.
     pub classes: &'static str,
 }
 
@@ -100,19 +100,19 @@ impl Drawing {
     }
 }
 
-/// From numbers to places along one side.
+/// Maps numbers to coordinates along one axis.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     pub low: f64,
     pub high: f64,
     pub from: f64,
     pub to: f64,
-    /// Between two ticks.
+    /// The distance between two ticks.
     pub step: f64,
 }
 
 impl Scale {
-    /// Grows to round numbers, so that ticks are at both ends.
+    /// Extends the range to round numbers, so that both ends have a tick.
     pub fn nice(low: f64, high: f64, from: f64, to: f64) -> Scale {
         let (low, high) = match low < high {
             true => (low, high),
@@ -128,7 +128,7 @@ impl Scale {
         self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
-    /// Round numbers, with as many digits as tell them apart.
+    /// The ticks: round numbers with as many digits as distinguish them.
     pub fn ticks(&self) -> Vec<(f64, String)> {
         let step = self.step;
         let first = (self.low / step - 1e-6).ceil();
@@ -138,7 +138,7 @@ impl Scale {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, of which four to eight are in a span.
+/// A step of 1, 2 or 5 times a power of ten that divides the span into four to eight parts.
 fn step(span: f64) -> f64 {
     let raw = (span / 5.0).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(raw.log10().floor());
@@ -155,7 +155,7 @@ fn number(value: f64, step: f64) -> String {
     if text.trim_start_matches('-').chars().all(|it| "0.".contains(it)) { "0".into() } else { text }
 }
 
-/// The room of a plot of ordinary size, and its axes.
+/// A plot of ordinary size, with its two axes.
 pub struct Plot {
     pub x: Scale,
     pub y: Scale,
@@ -169,7 +169,7 @@ pub const TOP: f64 = 10.0;
 pub const BOTTOM: f64 = 192.0;
 
 impl Plot {
-    /// Round scales around these ranges.
+    /// Makes round scales around these ranges.
     pub fn around((x_low, x_high): (f64, f64), (y_low, y_high): (f64, f64)) -> Plot {
         Plot {
             x: Scale::nice(x_low, x_high, LEFT, RIGHT),
@@ -216,7 +216,7 @@ pub fn circle((x, y): (f64, f64), radius: f64) -> Tag {
     tag("circle").px("cx", x).px("cy", y).px("r", radius)
 }
 
-/// A mark, or several, with words of its own: shown by a pointer over it, or by the arrow keys.
+/// Marks with a text that is shown when the pointer is over them, or by the arrow keys.
 pub fn told(text: &str, marks: impl Into<Html>) -> Tag {
     tag("g").class("tip").child(tag("title").text(text)).child(marks)
 }
@@ -232,7 +232,7 @@ pub fn path_through(points: impl IntoIterator<Item = (f64, f64)>) -> String {
     path
 }
 
-/// What the colours and dashes of lines mean.
+/// The legend for the colours and dashes of lines.
 pub fn legend<'a>(entries: impl IntoIterator<Item = (usize, &'a str)>) -> Html {
     let entry = |(series, name): (usize, &str)| {
         let key = tag("svg")

@@ -1,5 +1,5 @@
-//! Parallel coordinates: an axis for each parameter and figure, a line for each run. Which values
-//! go with good figures is seen by following the lines.
+//! Parallel coordinates: an axis for each parameter and metric, a line for each run. Following the
+//! lines shows which values go with good metrics.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::report::charts::{
     Caption, Drawing, Figures, Ids, framed, label, line, path_through, told,
 };
-use crate::report::data::{Column, Comparison, State};
+use crate::report::data::{Column, ComparisonTable, RunState};
 use crate::report::html::{Html, tag};
 use crate::text::figures::figure;
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 use crate::text::values::value_text;
 
 const TOP: f64 = 52.0;
@@ -19,26 +19,26 @@ const BOTTOM: f64 = 268.0;
 const LEFT: f64 = 70.0;
 const ACROSS: f64 = 132.0;
 
-/// More axes than these nobody follows.
+/// The number of axes, at most; nobody can follow more.
 const MOST_AXES: usize = 8;
 
-/// Lines are told apart by as many shades of how good they are.
+/// The number of shades that show how good a line is.
 const SHADES: usize = 5;
 
-/// From this ratio on, of all positive numbers, equal steps are equal factors.
+/// If all numbers are positive and span at least this ratio, the axis is logarithmic.
 const WORTH_LOG: f64 = 20.0;
 
-/// Where the values of one column lie.
+/// The values of one column on its axis.
 struct Axis {
     name: String,
-    /// By row; `None` where there is no value.
+    /// The height of each row; `None` without a value.
     places: Vec<Option<f64>>,
-    /// Heights with what is written there.
+    /// The labelled heights.
     ticks: Vec<(f64, String)>,
 }
 
-/// Nothing where there is nothing to follow.
-pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
+/// Draws the chart; empty if there is nothing to compare.
+pub fn parallel(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     let axes = axes(compared);
     if axes.len() < 2 {
         return Html::new();
@@ -63,7 +63,7 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
         let both: Html = [shape, drawn].into_iter().collect();
         marks.push(told(&words(compared, row), both).attr("data-row", row));
     }
-    // Numbers lie above the lines, so that they can be read.
+    // Numbers are drawn over the lines, so that they can be read.
     for (index, axis) in axes.iter().enumerate() {
         for (y, text) in &axis.ticks {
             marks.push(line((x(index) - 4.0, *y), (x(index), *y)).class("axis"));
@@ -83,8 +83,8 @@ pub fn parallel(ids: &mut Ids, compared: &Comparison) -> Html {
     framed(ids, &caption, Html::new(), drawing, figures(compared))
 }
 
-/// Settings first, figures after them, the one that matters last.
-fn axes(compared: &Comparison) -> Vec<Axis> {
+/// Settings first, then metrics, the one to rank by last.
+fn axes(compared: &ComparisonTable) -> Vec<Axis> {
     let columns = || compared.columns.iter().enumerate();
     let is_by = |index: usize| compared.by == Some(index);
     let settings = columns().filter(|(_, column)| !column.metric).take(MOST_AXES - 2);
@@ -97,7 +97,7 @@ fn axes(compared: &Comparison) -> Vec<Axis> {
     axes.filter(|axis| axis.places.iter().any(Option::is_some)).collect()
 }
 
-fn axis(column: &Column, index: usize, compared: &Comparison) -> Axis {
+fn axis(column: &Column, index: usize, compared: &ComparisonTable) -> Axis {
     let values: Vec<Option<&Value>> =
         compared.rows.iter().map(|row| row.values[index].as_ref()).collect();
     let name = column.last_name().to_owned();
@@ -125,7 +125,7 @@ fn numeric(values: &[Option<&Value>], numbers: &[f64], metric: bool) -> Placed {
     let mut distinct: Vec<(f64, String)> = known.collect();
     distinct.sort_by(|one, two| one.0.total_cmp(&two.0));
     distinct.dedup_by(|one, two| one.0 == two.0);
-    // Few values of a setting are written all; else the ends and the middle.
+    // If a setting has few values, all are labelled; else the ends and the middle.
     let middle = if logarithmic { (low * high).sqrt() } else { (low + high) / 2.0 };
     let mut shown: Vec<(f64, String)> = match metric || distinct.len() > 6 {
         true => [low, middle, high].map(|value| (at(value), figure(value))).to_vec(),
@@ -150,13 +150,13 @@ fn by_name(values: &[Option<&Value>]) -> Placed {
     (places, ticks)
 }
 
-/// How good each row is, 1 to [`SHADES`]; 0 for one without a figure.
-fn shades(compared: &Comparison) -> Vec<usize> {
+/// How good each row is, from 1 to [`SHADES`]; 0 for a row without the metric.
+fn shades(compared: &ComparisonTable) -> Vec<usize> {
     let Some(by) = compared.by else { return vec![SHADES / 2 + 1; compared.rows.len()] };
     let values: Vec<Option<f64>> = compared
         .rows
         .iter()
-        .map(|row| row.values[by].as_ref()?.as_f64().filter(|_| row.state == State::Done))
+        .map(|row| row.values[by].as_ref()?.as_f64().filter(|_| row.state == RunState::Done))
         .collect();
     let low = values.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -168,14 +168,14 @@ fn shades(compared: &Comparison) -> Vec<usize> {
     values.into_iter().map(|value| value.map_or(0, shade)).collect()
 }
 
-/// The best ones last, so that they lie on top.
+/// The best rows last, so that they are drawn on top.
 fn order(shades: &[usize]) -> Vec<usize> {
     let mut rows: Vec<usize> = (0..shades.len()).collect();
     rows.sort_by_key(|row| shades[*row]);
     rows
 }
 
-fn words(compared: &Comparison, row: usize) -> String {
+fn words(compared: &ComparisonTable, row: usize) -> String {
     let values = &compared.rows[row].values;
     let named = compared.columns.iter().zip(values);
     let texts = named.filter_map(|(column, value)| {
@@ -185,17 +185,17 @@ fn words(compared: &Comparison, row: usize) -> String {
     format!("{}: {}", compared.rows[row].name, texts.join(", "))
 }
 
-/// A value as people read it.
+/// A value as text.
 pub fn cell(column: &Column, value: &Value) -> String {
     match value.as_f64().filter(|_| column.metric) {
-        // Digits stand below each other.
+        // The same number of digits for all, so that they align.
         Some(number) if !column.whole && number.abs() < 100.0 => format!("{number:.4}"),
         Some(number) => figure(number),
         None => value_text(value),
     }
 }
 
-fn figures(compared: &Comparison) -> Figures {
+fn figures(compared: &ComparisonTable) -> Figures {
     let names = compared.columns.iter().map(|column| column.name.clone());
     let head = ["".to_owned()].into_iter().chain(names).collect();
     let rows = compared.rows.iter().map(|row| {

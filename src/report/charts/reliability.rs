@@ -1,5 +1,5 @@
-//! Whether probabilities mean what they say: of the rows predicted with a confidence of about 0.8,
-//! are 80 % right? Dots on the diagonal say yes. Below, how many rows there are.
+//! A reliability diagram: of the rows predicted with a confidence of about 0.8, are 80 % right? Dots
+//! on the diagonal say yes. The bars below show the number of rows.
 
 use crate::report::charts::{
     BOTTOM, Caption, Drawing, Figures, HEIGHT, Ids, Plot, RIGHT, Scale, TOP, WIDTH, circle, framed,

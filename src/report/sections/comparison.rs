@@ -1,21 +1,21 @@
-//! Runs or combinations side by side: a table that can be sorted, and parallel coordinates.
+//! Runs or combinations side by side: a sortable table, and parallel coordinates.
 
 use crate::report::charts::Ids;
 use crate::report::charts::parallel::{cell, parallel};
-use crate::report::data::{ComparedRow, Comparison, Means, MeansRow, State};
+use crate::report::data::{ComparedRow, ComparisonTable, Means, MeansRow, RunState};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::state_words;
 use crate::report::sections::{badge, paragraph, scrolling};
-use crate::results::sweep::table::Figure;
+use crate::results::sweep::table::Mean;
 use crate::text::figures::seconds;
 use crate::text::values::value_text;
 
-pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
+pub fn comparison(ids: &mut Ids, compared: &ComparisonTable) -> Html {
     let mut all = Html::from(paragraph("quiet", &lead(compared)));
     all.push(scrolling("Comparison", table(compared)));
     if let Some(means) = &compared.means {
         let over = means.over.join(", ");
-        let words = format!("Mean ± standard deviation over {over}, of the rows that are done.");
+        let words = format!("Mean ± standard deviation over {over}, for the rows that are done.");
         all.push(paragraph("quiet", &words));
         all.push(scrolling("Means", means_table(means)));
     }
@@ -23,12 +23,12 @@ pub fn comparison(ids: &mut Ids, compared: &Comparison) -> Html {
     all
 }
 
-fn lead(compared: &Comparison) -> String {
+fn lead(compared: &ComparisonTable) -> String {
     let settings = compared.columns.iter().filter(|column| !column.metric).count();
     let what = match (compared.sweep, settings) {
         (true, _) => "The combinations with the figures that differ",
         (false, 0) => "No parameter differs; these figures do",
-        (false, _) => "What differs between the runs",
+        (false, _) => "The differences between the runs",
     };
     match compared.by {
         Some(by) => format!("{what}; the best {} is marked.", compared.columns[by].last_name()),
@@ -36,7 +36,7 @@ fn lead(compared: &Comparison) -> String {
     }
 }
 
-fn table(compared: &Comparison) -> Tag {
+fn table(compared: &ComparisonTable) -> Tag {
     let first = if compared.sweep { "#" } else { "run" };
     let plain = |name: &str, class: &str| tag("th").attr("scope", "col").class(class).text(name);
     let mut head = vec![plain(first, "first"), plain("state", "")];
@@ -54,7 +54,7 @@ fn table(compared: &Comparison) -> Tag {
     let best = best(compared);
     let row = |(place, row): (usize, &ComparedRow)| {
         let (words, class) = match (row.state, compared.sweep) {
-            (State::Interrupted, true) => ("unfinished", "skipped"),
+            (RunState::Interrupted, true) => ("unfinished", "skipped"),
             (state, _) => state_words(state),
         };
         let mut cells = vec![
@@ -98,8 +98,8 @@ fn means_table(means: &Means) -> Tag {
         let figures = row.figures.iter().map(|found| {
             let text = match found {
                 None => "–".to_owned(),
-                Some(Figure { mean, deviation: None }) => format!("{mean:.4}"),
-                Some(Figure { mean, deviation: Some(deviation) }) => {
+                Some(Mean { mean, deviation: None }) => format!("{mean:.4}"),
+                Some(Mean { mean, deviation: Some(deviation) }) => {
                     format!("{mean:.4} ± {deviation:.4}")
                 }
             };
@@ -119,7 +119,7 @@ fn means_table(means: &Means) -> Tag {
         .child(tag("tbody").children(means.rows.iter().map(row)))
 }
 
-/// The part before the point small, above the name itself.
+/// Names with the part before the last dot small and above the rest.
 fn small_stage(names: &str) -> Html {
     let mut all = Html::new();
     for (index, name) in names.split(", ").enumerate() {
@@ -134,10 +134,10 @@ fn small_stage(names: &str) -> Html {
     all
 }
 
-fn best(compared: &Comparison) -> Option<usize> {
+fn best(compared: &ComparisonTable) -> Option<usize> {
     let by = compared.by?;
     let sign = if compared.ascending { -1.0 } else { 1.0 };
-    let rows = compared.rows.iter().enumerate().filter(|(_, row)| row.state == State::Done);
+    let rows = compared.rows.iter().enumerate().filter(|(_, row)| row.state == RunState::Done);
     let values = rows.filter_map(|(place, row)| Some((place, row.values[by].as_ref()?.as_f64()?)));
     let best = values.rev().max_by(|one, two| (sign * one.1).total_cmp(&(sign * two.1)));
     best.map(|(place, _)| place)

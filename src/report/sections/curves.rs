@@ -1,4 +1,4 @@
-//! Figures by step of several runs, or of a sweep's combinations, over one another.
+//! Metrics by step of several runs, or of the combinations of a sweep, in one chart each.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use crate::report::sections::figure_words;
 use crate::report::sections::training::{MOST_LINES, is_clock};
 use crate::text::figures::figure;
 
-/// Drawings of one stage.
+/// The number of charts of one stage, at most.
 const MOST_PANELS: usize = 4;
 
-/// A drawing for each figure that some two runs have.
+/// A chart for each metric that at least two runs have.
 pub fn curves(ids: &mut Ids, found: &[Curves]) -> Html {
     let mut all = Html::new();
     for Curves { stage, curves } in found {
         let names: BTreeSet<&String> =
             curves.iter().flat_map(|it| &it.rows).flat_map(|row| row.values.keys()).collect();
         let panels = names.into_iter().filter(|name| !is_clock(name) && *name != "learning_rate");
-        // What people look at first.
+        // The metrics that people look at first.
         let mut panels: Vec<&String> = panels.collect();
         let rank = |name: &&String| (!name.starts_with("valid_"), !name.ends_with("_f1"));
         panels.sort_by_key(rank);

@@ -1,5 +1,5 @@
-//! Two runs: what of the keys differs, the figures that changed, and the labelled examples that
-//! changed sides, with McNemar's test.
+//! Two runs compared: the fields of the keys that differ, the metrics that changed, and the labelled
+//! examples that became right or wrong, with McNemar's test.
 
 use stages::builtin::score::paired_comparison::PairedComparison;
 
@@ -18,11 +18,13 @@ pub fn difference(found: &Difference) -> Html {
     let in_both = |it: &&StageDiff| it.from.is_some() && it.to.is_some();
     let differing: Html = stages().filter(in_both).filter(|it| !it.is_same()).map(stage).collect();
     if differing.is_empty() {
-        all.push(paragraph("note", "In the stages that both have nothing differs."));
+        all.push(paragraph("note", "Nothing differs in the stages that both runs have."));
     }
     all.push(differing);
     for flips in &found.flips {
-        all.push(tag("h3").text(format!("Examples of {} that changed sides", flips.artifact)));
+        all.push(
+            tag("h3").text(format!("Examples of {} that became right or wrong", flips.artifact)),
+        );
         all.push(tag("h4").text("Became right"));
         all.push(examples(&flips.became_right, "right now and was wrong"));
         all.push(tag("h4").text("Became wrong"));
@@ -48,7 +50,7 @@ fn stage(diff: &StageDiff) -> Html {
     let mut all = Html::from(tag("h3").child(code(&diff.stage)));
     if diff.changes_unknown {
         let words =
-            "Its key differs; in what is unknown, since a record is no longer in the cache.";
+            "Its key differs, but a record is no longer in the cache, so the fields are unknown.";
         all.push(paragraph("note", words));
     }
     if !diff.changes.is_empty() {
@@ -83,12 +85,12 @@ fn metrics(changes: &[MetricChange], stage: &str) -> Html {
         .child(tag("thead").child(tag("tr").children(head)))
         .child(tag("tbody").children(changes.iter().map(row)));
     let shown = scrolling(&format!("Figures of {stage}"), table);
-    // Many figures differ where one does; they are folded from here on.
+    // If one metric differs, many do; a long list is collapsed.
     const MANY: usize = 14;
     match changes.len() > MANY {
         true => tag("details")
             .class("more")
-            .child(tag("summary").text(format!("{} figures differ", changes.len())))
+            .child(tag("summary").text(format!("{} metrics differ", changes.len())))
             .child(shown)
             .into(),
         false => shown.into(),

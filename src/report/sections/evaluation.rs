@@ -1,23 +1,23 @@
-//! How good predictions are: figures with intervals, the confusion matrix, precision and recall,
-//! reliability, and what another threshold would do.
+//! The quality of predictions: figures with intervals, the confusion matrix, precision and recall,
+//! reliability, and the effect of another threshold.
 
 use crate::report::charts::interval::interval;
 use crate::report::charts::lines::{Lines, Mark, Series, bands, lines};
 use crate::report::charts::reliability::reliability;
 use crate::report::charts::{Caption, Figures, Ids};
-use crate::report::data::{Evaluation, Figure, PrecisionRecall, Threshold, ThresholdPoint};
+use crate::report::data::{Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::{figure_words, notes, paragraph, scrolling};
 use crate::text::figures::{figure, grouped};
 
-/// From how many labels on the matrix is not shown.
+/// With more labels than this, the confusion matrix is not shown.
 const MOST_LABELS: usize = 24;
 
-/// Figures that are not between 0 and 1, or of which less is better, have no place on that scale.
+/// Figures that are not drawn on the scale from 0 to 1: they leave it, or lower is better.
 const NO_SCALE: [&str; 4] =
     ["matthews_correlation", "log_loss", "brier_score", "calibration_error"];
 
-/// Lines of precision and recall in one drawing.
+/// The number of precision-recall curves in one chart, at most.
 const MOST_CURVES: usize = 6;
 
 pub fn evaluation(ids: &mut Ids, found: &Evaluation) -> Html {
@@ -80,11 +80,11 @@ fn figures(found: &Evaluation) -> Html {
     tag("div").class("card").child(tag("h4").text("Figures")).child(scrolling(&name, table)).into()
 }
 
-/// A table whose cells are the darker, the larger their share of the true label.
+/// The confusion matrix, with darker cells for larger shares of the true label.
 fn matrix(found: &Evaluation) -> Html {
     let card = tag("div").class("card").child(tag("h4").text("Confusion matrix"));
     if found.labels.len() > MOST_LABELS {
-        let words = format!("With {} labels it is too large to be read.", found.labels.len());
+        let words = format!("With {} labels the matrix is too large to read.", found.labels.len());
         return card.child(paragraph("note", &words)).into();
     }
     let sums: Vec<u64> = found.matrix.iter().map(|row| row.iter().sum()).collect();
@@ -126,7 +126,7 @@ fn matrix(found: &Evaluation) -> Html {
                 tag("tr").child(tag("th").attr("scope", "row").text("all")).children(totals),
             ));
     card.child(scrolling(&format!("Confusion matrix of {}", found.artifact), table))
-        .child(paragraph("quiet", "Shares are of the true label's rows."))
+        .child(paragraph("quiet", "Percentages are shares of the rows with the true label."))
         .into()
 }
 
@@ -187,7 +187,7 @@ fn precision_recall(ids: &mut Ids, curves: &[PrecisionRecall]) -> Html {
     lines(ids, chart)
 }
 
-fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
+fn effect(ids: &mut Ids, found: &ThresholdCurve, positive: &str) -> Html {
     let points = &found.points;
     let low = points.first().map_or(0.0, |point| point.threshold);
     let high = points.last().map_or(1.0, |point| point.threshold);
@@ -223,7 +223,7 @@ fn effect(ids: &mut Ids, found: &Threshold, positive: &str) -> Html {
         [format!("{:.3}", point.threshold)].into_iter().chain(values).collect()
     });
     let chart = Lines {
-        caption: Caption { title: "What the threshold does".to_owned(), description },
+        caption: Caption { title: "The effect of the threshold".to_owned(), description },
         x_name: format!("threshold on the probability of {positive}"),
         y_name: String::new(),
         x_range: Some((low, high)),

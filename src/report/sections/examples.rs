@@ -1,15 +1,15 @@
-//! Examples with what was said of them, in the conversations that they come from. Their texts are
-//! spans, which may carry a weight.
+//! Examples with their predictions, in their conversations. Texts consist of spans, which may have a
+//! weight.
 
-use crate::report::data::{Example, Said, Span, Wrong};
+use crate::report::data::{GivenAnswer, ListedExample, Span, Wrong};
 use crate::report::html::{Html, tag};
 use crate::report::sections::paragraph;
 use crate::text::figures::grouped;
 
-/// The weights of spans are shown in so many shades on either side.
+/// The number of shades for weights, on either side of 0.
 const SHADES: f64 = 4.0;
 
-/// The list; those after the first few are folded.
+/// The list of examples; all but the first few are collapsed.
 pub fn examples(wrong: &Wrong, what: &str) -> Html {
     const OPEN: usize = 5;
     if wrong.examples.is_empty() {
@@ -18,7 +18,7 @@ pub fn examples(wrong: &Wrong, what: &str) -> Html {
     let shown = wrong.examples.len() as u64;
     let words = match shown < wrong.rows {
         true => format!(
-            "{} are {what}; here are the {shown} with the highest confidence.",
+            "{} are {what}; these are the {shown} with the highest confidence.",
             grouped(wrong.rows)
         ),
         false => {
@@ -39,7 +39,7 @@ pub fn examples(wrong: &Wrong, what: &str) -> Html {
     all
 }
 
-fn example(example: &Example) -> Html {
+fn example(example: &ListedExample) -> Html {
     let mut said = Html::new();
     for (index, it) in example.said.iter().enumerate() {
         if index > 0 {
@@ -59,7 +59,7 @@ fn example(example: &Example) -> Html {
     let context = match example.context.is_empty() {
         true => Html::new(),
         false => {
-            let label = "What was said before";
+            let label = "Earlier turns of the conversation";
             tag("div")
                 .class("context")
                 .attr("role", "group")
@@ -72,12 +72,12 @@ fn example(example: &Example) -> Html {
         Some(spans) => {
             tag("p").class("text").attr("dir", "auto").children(spans.iter().map(span)).into()
         }
-        None => paragraph("note", "Its text is not in the cache.").into(),
+        None => paragraph("note", "The text is not in the cache.").into(),
     };
     tag("li").child(head).child(context).child(text).into()
 }
 
-fn prediction(said: &Said, gold: &str) -> Html {
+fn prediction(said: &GivenAnswer, gold: &str) -> Html {
     let class = if said.label == gold { "right" } else { "wrong" };
     let mut words = Html::from(tag("b").class(class).text(&said.label));
     if let Some(probability) = said.probability {
@@ -86,7 +86,7 @@ fn prediction(said: &Said, gold: &str) -> Html {
     words
 }
 
-/// A span without a weight is plain text.
+/// A span with a weight is marked; without one it is plain text.
 fn span(span: &Span) -> Html {
     let Some(weight) = span.weight else { return Html::text(&span.text) };
     let shade = (weight.abs().min(1.0) * SHADES).round();

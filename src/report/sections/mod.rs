@@ -1,4 +1,4 @@
-//! The parts of the page, one after the other, and what they have in common.
+//! The sections of the page, and the elements that they share.
 
 pub mod comparison;
 pub mod curves;
@@ -12,7 +12,7 @@ pub mod training;
 use crate::report::html::{Html, Tag, tag};
 use crate::run::event::Outcome;
 
-/// A part of the page that the table of contents leads to.
+/// A section of the page, listed in the table of contents.
 pub struct Section {
     pub id: &'static str,
     pub title: String,
@@ -25,7 +25,7 @@ impl Section {
     }
 }
 
-/// How a stage ended, in words and as a class.
+/// The outcome of a stage in words, and its class.
 pub fn outcome_words(outcome: Outcome) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Ran => ("ran", "ran"),
@@ -35,12 +35,12 @@ pub fn outcome_words(outcome: Outcome) -> (&'static str, &'static str) {
     }
 }
 
-/// A state as a word with a mark before it.
+/// A state as a word with a sign before it.
 pub fn badge(words: &str, class: &'static str) -> Tag {
     tag("span").class(&format!("badge {class}")).text(words)
 }
 
-/// A table that may be wider than the page; it scrolls by itself, by keys too.
+/// Wraps a table that may be wider than the page, so that it scrolls, also by keyboard.
 pub fn scrolling(name: &str, table: impl Into<Html>) -> Tag {
     tag("div")
         .class("scroll")
@@ -50,7 +50,7 @@ pub fn scrolling(name: &str, table: impl Into<Html>) -> Tag {
         .child(table)
 }
 
-/// Terms with what they mean.
+/// A list of terms and their values.
 pub fn terms(entries: Vec<(&str, Html)>) -> Html {
     let entries = entries
         .into_iter()
@@ -66,7 +66,7 @@ pub fn notes(notes: &[String]) -> Html {
     notes.iter().map(|note| paragraph("note", note)).collect()
 }
 
-/// `score.test_f1` as `test F1`: how a figure is called in prose.
+/// The name of a metric in prose: `test F1` for `test_f1`.
 pub fn figure_words(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
     let words = last.split('_').map(|word| match word {

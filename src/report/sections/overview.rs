@@ -1,15 +1,15 @@
-//! What one wants to know first: which run, how it went, its best figures, and what failed.
+//! The top of the page: which run it was, how it ended, its main figures, and what failed.
 
-use crate::report::data::{Evaluation, Report, Run, Stage, State};
+use crate::report::data::{Evaluation, Report, RunState, RunSummary, StageSummary};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{badge, figure_words, paragraph, terms, time_words};
 use crate::run::event::Outcome;
 use crate::text::figures::{bytes, count, seconds};
 
-/// Figures on top of the page.
+/// The number of figures at the top of the page, at most.
 const MOST_TILES: usize = 4;
 
-/// The page's title: `run 261123-154712-483 · tweets`.
+/// The title of the page: `run 261123-154712-483 · tweets`.
 pub fn title(report: &Report) -> String {
     match &report.runs[..] {
         [run] if report.comparison.is_some() => format!("Sweep {}", run.id),
@@ -27,9 +27,11 @@ pub fn header(report: &Report) -> Html {
             [first, paragraph("lead", &lead(run))].into_iter().collect()
         }
         runs => {
-            let of = |state: State| runs.iter().filter(|run| run.state() == state).count();
-            let mut parts = vec![format!("{} done", of(State::Done))];
-            for (state, words) in [(State::Failed, "failed"), (State::Interrupted, "interrupted")] {
+            let of = |state: RunState| runs.iter().filter(|run| run.state() == state).count();
+            let mut parts = vec![format!("{} done", of(RunState::Done))];
+            for (state, words) in
+                [(RunState::Failed, "failed"), (RunState::Interrupted, "interrupted")]
+            {
                 let number = of(state);
                 parts.extend((number > 0).then(|| format!("{number} {words}")));
             }
@@ -38,16 +40,16 @@ pub fn header(report: &Report) -> Html {
     }
 }
 
-pub fn state_words(state: State) -> (&'static str, &'static str) {
+pub fn state_words(state: RunState) -> (&'static str, &'static str) {
     match state {
-        State::Done => ("done", "ran"),
-        State::Failed => ("failed", "failed"),
-        State::Interrupted => ("interrupted", "skipped"),
+        RunState::Done => ("done", "ran"),
+        RunState::Failed => ("failed", "failed"),
+        RunState::Interrupted => ("interrupted", "skipped"),
     }
 }
 
 /// `2026-11-23 19:13:36 UTC, in 4.5 s: 6 stages ran, 2 up to date`
-fn lead(run: &Run) -> String {
+fn lead(run: &RunSummary) -> String {
     let of = |outcome: Outcome| run.stages.iter().filter(|it| it.outcome == outcome).count();
     let mut parts = Vec::new();
     if of(Outcome::Ran) > 0 {
@@ -61,9 +63,9 @@ fn lead(run: &Run) -> String {
     format!("{}, in {}: {}", time_words(&run.when), seconds(run.seconds), parts.join(", "))
 }
 
-/// The best figures of a run, large.
-pub fn tiles(run: &Run) -> Html {
-    // What was tested counts more than what was chosen by.
+/// The main figures of a run, in large type.
+pub fn tiles(run: &RunSummary) -> Html {
+    // Test figures count more than validation figures, by which choices were made.
     let rank = |it: &Evaluation| match it.input.as_deref() {
         Some("test") => 0,
         Some(_) => 1,
@@ -97,8 +99,8 @@ fn tile(evaluation: &Evaluation, it: &crate::report::data::Figure) -> Html {
         .into()
 }
 
-/// How it was called, and on what it ran.
-pub fn facts(run: &Run) -> Html {
+/// The command of the run, and where it ran.
+pub fn facts(run: &RunSummary) -> Html {
     let mut entries = vec![("command", code(&format!("pipe {}", run.command.join(" "))))];
     if let Some(profile) = &run.profile {
         entries.push(("profile", code(profile)));
@@ -108,7 +110,7 @@ pub fn facts(run: &Run) -> Html {
         let set: Vec<Html> = set.collect();
         entries.push(("set", spaced(set)));
     }
-    let saved = |stage: &Stage| match stage.outcome {
+    let saved = |stage: &StageSummary| match stage.outcome {
         Outcome::Hit => stage.record.as_ref().map(|record| record.seconds),
         _ => None,
     };
@@ -150,13 +152,13 @@ fn spaced(pieces: Vec<Html>) -> Html {
     all
 }
 
-/// What went wrong, with the last words of those that failed.
-pub fn failures(run: &Run) -> Html {
+/// What failed, with the last lines of the logs.
+pub fn failures(run: &RunSummary) -> Html {
     let failed = run.stages.iter().filter(|stage| stage.outcome == Outcome::Failed);
     failed.map(failure).collect()
 }
 
-fn failure(stage: &Stage) -> Html {
+fn failure(stage: &StageSummary) -> Html {
     let message = stage.message.as_deref().unwrap_or("it failed");
     let mut card = tag("div")
         .class("failure")

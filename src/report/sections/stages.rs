@@ -1,12 +1,12 @@
-//! The graph of stages with how each ended and why; and all that is known of each: parameters,
-//! inputs, outputs, where and how long.
+//! The graph of stages with the outcome of each, and the details of each stage: parameters, inputs,
+//! outputs, where it ran and for how long.
 
 use std::collections::BTreeMap;
 
 use crate::report::charts::graph::{Node, graph};
 use crate::report::charts::interval::bar;
 use crate::report::charts::{Figures, Ids};
-use crate::report::data::{Made, Run, Stage};
+use crate::report::data::{Provenance, RunSummary, StageSummary};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::code;
 use crate::report::sections::{badge, outcome_words, scrolling, terms, time_words};
@@ -15,11 +15,11 @@ use crate::text::figures::{bytes, figure, grouped, seconds};
 use crate::text::values::value_text;
 use crate::text::variants::{family, label};
 
-/// From how many variants a stage is one box of the graph.
+/// A stage with at least this many variants is drawn as one box.
 const MANY: usize = 4;
 
-/// The graph, with a table of who reads from whom.
-pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
+/// The graph, with a table of its edges.
+pub fn drawing(ids: &mut Ids, run: &RunSummary) -> Html {
     let mut variants: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, stage) in run.stages.iter().enumerate() {
         if label(&stage.name).is_some() {
@@ -27,7 +27,8 @@ pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
         }
     }
     variants.retain(|_, places| places.len() >= MANY);
-    let (mut groups, mut group_of): (Vec<Vec<&Stage>>, Vec<usize>) = (Vec::new(), Vec::new());
+    let (mut groups, mut group_of): (Vec<Vec<&StageSummary>>, Vec<usize>) =
+        (Vec::new(), Vec::new());
     let mut started: BTreeMap<&str, usize> = BTreeMap::new();
     for stage in &run.stages {
         let name = family(&stage.name);
@@ -64,7 +65,7 @@ pub fn drawing(ids: &mut Ids, run: &Run) -> Html {
     graph(ids, &nodes, &edges, figures)
 }
 
-fn node(stages: &[&Stage]) -> Node {
+fn node(stages: &[&StageSummary]) -> Node {
     if let [stage] = stages {
         let (words, class) = outcome_words(stage.outcome);
         let state = match stage.outcome {
@@ -88,10 +89,10 @@ fn node(stages: &[&Stage]) -> Node {
     Node { words: format!("{name}: {state}"), name, state, class }
 }
 
-/// A row for each stage.
-pub fn table(run: &Run) -> Html {
+/// A table with a row for each stage.
+pub fn table(run: &RunSummary) -> Html {
     let head = ["stage", "state", "reason", "this run", "", "result took", "results"];
-    let reason = |stage: &Stage| match stage.outcome {
+    let reason = |stage: &StageSummary| match stage.outcome {
         Outcome::Failed | Outcome::Skipped => stage.message.clone(),
         Outcome::Ran | Outcome::Hit => stage.reason.clone(),
     };
@@ -101,10 +102,10 @@ pub fn table(run: &Run) -> Html {
         tag("th").attr("scope", "col").class(if index > 2 { "number" } else { "" }).text(name)
     });
     let longest = run.stages.iter().map(|stage| stage.seconds).fold(0.001, f64::max);
-    let row = |stage: &Stage| {
+    let row = |stage: &StageSummary| {
         let (words, class) = outcome_words(stage.outcome);
         let why = || tag("td").class("words").text(reason(stage).unwrap_or_default());
-        // What is unknown sorts last.
+        // Unknown values sort last.
         let number = |value: Option<f64>, text: fn(f64) -> String| {
             let sort = value.map_or(String::new(), |value| value.to_string());
             let cell = tag("td").class("number").attr("data-sort", sort);
@@ -128,7 +129,7 @@ pub fn table(run: &Run) -> Html {
     folded(scrolling("Stages", table).into(), run.stages.len())
 }
 
-/// A list of very many stages is not in the way.
+/// A long list of stages is collapsed.
 fn folded(list: Html, stages: usize) -> Html {
     const MANY: usize = 24;
     if stages <= MANY {
@@ -138,12 +139,12 @@ fn folded(list: Html, stages: usize) -> Html {
     tag("details").class("more").child(summary).child(list).into()
 }
 
-/// Everything about each stage, folded.
-pub fn details(run: &Run) -> Html {
+/// The details of each stage, collapsed.
+pub fn details(run: &RunSummary) -> Html {
     folded(run.stages.iter().map(detail).collect(), run.stages.len())
 }
 
-fn detail(stage: &Stage) -> Html {
+fn detail(stage: &StageSummary) -> Html {
     let (words, class) = outcome_words(stage.outcome);
     let what = stage.record.as_ref().map(|made| match (&made.builtin, made.version) {
         (Some(name), Some(version)) => format!("built-in {name}, version {version}"),
@@ -171,7 +172,7 @@ fn detail(stage: &Stage) -> Html {
     tag("details").class("stage").child(summary).child(content).into()
 }
 
-fn made_how(made: &Made, stage: &Stage) -> Html {
+fn made_how(made: &Provenance, stage: &StageSummary) -> Html {
     let mut all = Html::new();
     if let Some(command) = &made.command {
         all.push(tag("pre").class("command").attr("tabindex", 0).text(command.trim_end()));
@@ -218,7 +219,7 @@ fn made_how(made: &Made, stage: &Stage) -> Html {
     all
 }
 
-fn metrics(stage: &Stage) -> Html {
+fn metrics(stage: &StageSummary) -> Html {
     let rows = stage.metrics.iter().map(|(name, value)| vec![name.clone(), figure(*value)]);
     pairs(rows.collect())
 }
@@ -230,7 +231,7 @@ fn block(title: &str, table: Html) -> Html {
     tag("div").class("block").child(tag("h4").text(title)).child(table).into()
 }
 
-/// Names with what belongs to them; empty without any.
+/// A table of names and values; empty without entries.
 fn pairs(rows: Vec<Vec<String>>) -> Html {
     if rows.is_empty() {
         return Html::new();

@@ -1,4 +1,4 @@
-//! Figures by step: losses together, shares together, whatever else by itself.
+//! Training curves: losses in one chart, shares in another, every other metric in its own.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::report::sections::figure_words;
 use crate::store::record::MetricsRow;
 use crate::text::figures::figure;
 
-/// Lines in one drawing.
+/// The number of lines in one chart, at most.
 pub const MOST_LINES: usize = 6;
 
-/// Drawings of one stage.
+/// The number of charts of one stage, at most.
 const MOST_PANELS: usize = 6;
 
 pub fn training(ids: &mut Ids, training: &Training) -> Html {
@@ -28,7 +28,7 @@ pub fn training(ids: &mut Ids, training: &Training) -> Html {
     tag("div").class("charts").children(charts).into()
 }
 
-/// What is drawn together. What never changes is not drawn.
+/// Groups the metrics by chart. A metric that never changes is left out.
 fn panels(rows: &[MetricsRow]) -> Vec<(String, Vec<String>)> {
     let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.values.keys()).collect();
     let values = |name: &str| -> Vec<f64> {
@@ -55,7 +55,7 @@ fn panels(rows: &[MetricsRow]) -> Vec<(String, Vec<String>)> {
     together.chain(others).collect()
 }
 
-/// What only says where one is, or how long it took.
+/// Columns that count or time the rows.
 pub fn is_clock(name: &str) -> bool {
     ["epoch", "step", "steps"].contains(&name)
         || name.ends_with("seconds")
@@ -76,7 +76,7 @@ fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) ->
         let value = |name: &String| row.values.get(name).map_or("–".to_owned(), |it| figure(*it));
         names.iter().map(value).collect()
     };
-    // Rows by step may be hundreds apart.
+    // Rows may be hundreds of steps apart.
     let gap = rows.windows(2).map(|pair| pair[1].step.saturating_sub(pair[0].step)).min();
     let half = gap.unwrap_or(1).max(1) as f64 / 2.0;
     let is_by_epoch = rows.iter().any(|row| row.values.contains_key("epoch"));
@@ -106,7 +106,7 @@ fn panel(ids: &mut Ids, title: String, names: &[String], training: &Training) ->
     lines(ids, chart)
 }
 
-/// Where each line begins and ends.
+/// The first and the last value of each line, in words.
 fn describe(stage: &str, names: &[String], rows: &[MetricsRow]) -> String {
     let said = names.iter().filter_map(|name| {
         let mut values = rows.iter().filter_map(|row| row.values.get(name));

@@ -1,9 +1,7 @@
-//! Two versions of an artifact compared, file by file: whether they hold the same bytes and, if
-//! not, by how much they differ: safetensors tensor by tensor, JSONL by lines, all else by the first
-//! byte that differs.
+//! Two versions of an artifact compared, file by file: whether the bytes are the same and, if not,
+//! how they differ: safetensors by tensor, JSONL by line, other files by the first differing byte.
 
-mod tensors;
-mod verified;
+pub mod verified;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,20 +10,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use stages::Kind;
+use stages::data::tensor_differences::{self, TensorDifference};
 
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
 use crate::files::tree::files_below;
 use crate::store::Store;
 
-pub use tensors::{TensorDifference, Unlike};
-pub use verified::{Comparison, Verified};
-
-/// The files of an artifact by their relative paths; one that is a file itself has the path
-/// given for it.
+/// The files of an artifact by relative path. An artifact that is a single file has the path that
+/// the caller gives.
 pub type Files = BTreeMap<String, PathBuf>;
 
-/// A file that is not the same on both sides.
+/// A file that differs between the two versions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileDifference {
     pub file: String,
@@ -33,31 +29,32 @@ pub struct FileDifference {
     pub how: How,
 }
 
-/// In what two files differ.
+/// How two files differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "how", rename_all = "snake_case")]
 pub enum How {
     OnlyInFirst,
     OnlyInSecond,
-    /// Empty if only their headers differ. The greatest difference first.
+    /// The differing tensors, the greatest difference first; none if only the headers differ.
     Tensors {
         tensors: usize,
         differing: Vec<TensorDifference>,
     },
-    /// Lines are compared by their place, counted from 1.
+    /// Lines are compared by number, counted from 1.
     Lines {
         lines: u64,
         differing: u64,
         first_line: u64,
     },
-    /// Counted from 0; where one ends, if it is the beginning of the other.
+    /// The first differing byte, counted from 0. If one file is a prefix of the other, where it
+    /// ends.
     Bytes {
         bytes: (u64, u64),
         first_byte: u64,
     },
 }
 
-/// The files at a path; `name` is for one that is no folder.
+/// The files at a path; `name` is the relative path of a single file.
 pub fn files_at(path: &Path, name: &str) -> Result<Files, FileError> {
     let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
     if !metadata.is_dir() {
@@ -67,7 +64,7 @@ pub fn files_at(path: &Path, name: &str) -> Result<Files, FileError> {
     Ok(files.into_iter().map(|file| (file.relative, file.path)).collect())
 }
 
-/// The files of an artifact in the store; `None` if its listing is gone or damaged.
+/// The files of an artifact in the store; `None` if its listing is missing or damaged.
 pub fn files_in(store: &Store, content: Content, name: &str) -> Option<Files> {
     if content.kind == Kind::File {
         return Some(Files::from([(name.to_owned(), store.object(content))]));
@@ -77,7 +74,7 @@ pub fn files_in(store: &Store, content: Content, name: &str) -> Option<Files> {
     Some(files.map(|(relative, file)| (relative, object(file.digest))).collect())
 }
 
-/// The files that are not the same.
+/// Compares two versions, and lists the files that differ.
 pub fn compare(first: &Files, second: &Files) -> Result<Vec<FileDifference>, FileError> {
     let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let mut differences = Vec::new();
@@ -96,7 +93,7 @@ fn compare_files(first: &Path, second: &Path) -> Result<Option<How>, FileError> 
     if Digest::of_file(first)? == Digest::of_file(second)? {
         return Ok(None);
     }
-    if let Some((tensors, differing)) = tensors::compare(first, second) {
+    if let Some((tensors, differing)) = tensor_differences::compare(first, second) {
         return Ok(Some(How::Tensors { tensors, differing }));
     }
     if is_jsonl(first)? && is_jsonl(second)? {
@@ -110,7 +107,7 @@ fn open(path: &Path) -> Result<BufReader<File>, FileError> {
     Ok(BufReader::with_capacity(1 << 16, file))
 }
 
-/// Told by its first line, which is not longer than a line should be.
+/// Whether the first line is a JSON object of reasonable length.
 fn is_jsonl(path: &Path) -> Result<bool, FileError> {
     const LONGEST: u64 = 1 << 20;
     let mut line = Vec::new();

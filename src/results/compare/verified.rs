@@ -1,5 +1,5 @@
-//! What `pipe verify` found: runs of one stage compared with each other and with the result in the
-//! store.
+//! The result of `pipe verify`: repeated runs of one stage, compared with each other and with the
+//! result in the store.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,34 @@ use super::{FileDifference, Files, compare};
 use crate::files::file_error::FileError;
 use crate::store::key::Key;
 
-/// What the runs of a stage gave.
+/// The runs of one stage, compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verified {
     pub stage: String,
     pub key: Key,
     /// Whether every comparison found the same bytes.
     pub stable: bool,
-    /// Of each run.
+    /// The duration of each run.
     pub seconds: Vec<f64>,
     pub device: Option<String>,
     /// Whether there was a result in the store to compare with.
     pub cached: bool,
-    pub comparisons: Vec<Comparison>,
+    pub comparisons: Vec<RunComparison>,
 }
 
 /// One run against another, or against the result in the store.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// `run 1`: all are compared with that.
+pub struct RunComparison {
+    /// Always `run 1`.
     pub first: String,
     /// `run 2`, `the cached result`.
     pub second: String,
-    /// By output, those that differ.
+    /// The files that differ, by output.
     pub differences: BTreeMap<String, Vec<FileDifference>>,
 }
 
 impl Verified {
-    /// Compares the first run with another one, output by output.
+    /// Compares the first run with another one, output by output, and adds the comparison.
     pub fn compare(
         &mut self,
         first: &BTreeMap<String, Files>,
@@ -51,7 +51,11 @@ impl Verified {
             }
         }
         self.stable &= differences.is_empty();
-        self.comparisons.push(Comparison { first: "run 1".to_owned(), second: name, differences });
+        self.comparisons.push(RunComparison {
+            first: "run 1".to_owned(),
+            second: name,
+            differences,
+        });
         Ok(())
     }
 }

@@ -1,21 +1,22 @@
-//! Figures that go on over epochs or steps, a line of blocks for each: where a training went, at a
+//! Metrics over epochs or steps, one line of blocks for each: the course of a training run at a
 //! glance.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::text::text::{columns, fit, number, printable};
+use crate::text::figures::number;
+use crate::text::terminal::{columns, fit, printable};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// What the rows are counted by; they are no figures themselves.
+/// The columns that count the rows, and are not metrics themselves.
 const COUNTERS: [&str; 3] = ["epoch", "step", "steps"];
 
-/// So many blocks at most; longer courses are averaged.
+/// The length of a line in blocks, at most; longer courses are averaged.
 const MOST_BLOCKS: usize = 40;
 
-/// A line for each figure that all rows have; nothing if these are not figures over epochs.
+/// A line for each metric that all rows have; empty if the rows are not metrics over epochs.
 pub(super) fn charts(rows: &[Value], width: usize) -> String {
     let is_counted = |row: &Value| COUNTERS.iter().any(|name| row[name].is_number());
     if rows.len() < 2 || !rows.iter().all(is_counted) {
@@ -43,7 +44,7 @@ pub(super) fn charts(rows: &[Value], width: usize) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-/// The course between its lowest and its highest value.
+/// The course, scaled from its lowest to its highest value.
 fn blocks(course: &[f64]) -> String {
     let size = course.len().div_ceil(MOST_BLOCKS);
     let means = course.chunks(size).map(|part| part.iter().sum::<f64>() / part.len() as f64);

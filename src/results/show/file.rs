@@ -1,4 +1,4 @@
-//! One file: what it is, and the beginning of what is in it.
+//! The view of a single file: its format, and the beginning of its content.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ShowError, View, tensors};
+use super::error::{MAX_LINE, ShowError};
+use super::tensors;
+use super::view::View;
 
-/// A longer line is not read into memory.
-pub(super) const MAX_LINE: u64 = 4 << 20;
 /// A larger JSON document is shown as text.
 const MAX_JSON: u64 = 32 << 20;
-/// So many bytes decide what a file is.
+/// The number of bytes from which the format is detected.
 const HEAD: u64 = 1 << 16;
 const SHOWN_BYTES: usize = 32;
 
@@ -30,7 +30,9 @@ pub(super) fn read(path: &Path, bytes: u64, rows: usize) -> Result<View, ShowErr
         return tensors::read(path, file, bytes, rows).map(View::Safetensors);
     }
     let note = match head.as_slice() {
-        [b'P', b'K', 3, 4, ..] => Some("a zip archive, as PyTorch's checkpoints are".to_owned()),
+        [b'P', b'K', 3, 4, ..] => {
+            Some("a zip archive, the format of PyTorch checkpoints".to_owned())
+        }
         [0x80, 2..=5, ..] => Some("a Python pickle".to_owned()),
         _ => None,
     };
@@ -41,7 +43,7 @@ pub(super) fn read(path: &Path, bytes: u64, rows: usize) -> Result<View, ShowErr
     }
     let begin = head.iter().find(|byte| !byte.is_ascii_whitespace());
     if !matches!(begin, Some(b'{' | b'[')) {
-        // The head may end within a character.
+        // The head may end in the middle of a character, which is no error.
         let foreign = std::str::from_utf8(&head).err().filter(|error| error.error_len().is_some());
         let note = foreign.map(|_| "not UTF-8".to_owned());
         return text(path, file, bytes, rows, note);
@@ -50,7 +52,7 @@ pub(super) fn read(path: &Path, bytes: u64, rows: usize) -> Result<View, ShowErr
         return jsonl(path, file, bytes, rows);
     }
     if bytes > MAX_JSON {
-        let note = "a JSON document too large to be shown as one".to_owned();
+        let note = "a JSON document too large to be shown as such".to_owned();
         return text(path, file, bytes, rows, Some(note));
     }
     let mut whole = Vec::new();
@@ -64,7 +66,7 @@ pub(super) fn read(path: &Path, bytes: u64, rows: usize) -> Result<View, ShowErr
     }
 }
 
-/// Whether the first line is a JSON value by itself and something follows it. One line alone is
+/// Whether the first line is a complete JSON value and another line follows. A single line is
 /// better shown as a document.
 fn is_jsonl(head: &[u8], bytes: u64) -> bool {
     let head = head.trim_ascii_start();
@@ -73,7 +75,7 @@ fn is_jsonl(head: &[u8], bytes: u64) -> bool {
             let more = !head[end..].trim_ascii().is_empty() || bytes > HEAD;
             more && serde_json::from_slice::<Value>(&head[..end]).is_ok()
         }
-        // A first line longer than the head: most probably a document, or one huge row.
+        // The first line is longer than the head: most probably a document, or one huge row.
         None => false,
     }
 }
@@ -133,7 +135,8 @@ fn text(
     Ok(View::Text { bytes, lines, first, note })
 }
 
-/// How many lines follow, and how many of them are not blank. The last one may lack its end.
+/// The number of remaining lines, and of those that are not blank. The last line may lack its
+/// line end.
 fn count_lines(mut reader: impl BufRead) -> std::io::Result<(u64, u64)> {
     let (mut lines, mut filled) = (0, 0);
     let (mut begun, mut blank) = (false, true);

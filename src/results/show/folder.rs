@@ -1,5 +1,5 @@
-//! A folder: its files with their sizes, and what `config.json` and the weights say if it is a
-//! model's.
+//! The view of a folder: its files with their sizes and, for a model folder, the essentials of
+//! `config.json` and the number of parameters.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,15 +9,16 @@ use serde::Serialize;
 use serde_json::Value;
 use walkdir::WalkDir;
 
-use super::{ShowError, tensors};
+use super::error::ShowError;
+use super::tensors;
 
 /// What a folder holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Folder {
     pub bytes: u64,
-    /// How many files there are, in folders within as well.
+    /// The number of files, including those in folders below.
     pub files: u64,
-    /// The first ones by their path.
+    /// The first files, sorted by path.
     pub first: Vec<FileSize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
@@ -33,9 +34,9 @@ pub struct FileSize {
 /// The essentials of a model folder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
-    /// Those fields of `config.json` that tell the architecture and the sizes.
+    /// The fields of `config.json` that describe the architecture and its sizes.
     pub config: BTreeMap<String, Value>,
-    /// Numbers in the safetensors files, if there are any.
+    /// The number of parameters in the safetensors files, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
 }
@@ -51,7 +52,7 @@ const ESSENTIALS: [&str; 8] = [
     "vocab_size",
 ];
 
-/// Lists a folder. Links are followed, so that the links to a shared cache show real sizes.
+/// Lists a folder. Links are followed, so that links into a shared cache show real sizes.
 pub(super) fn read(path: &Path, rows: usize) -> Result<Folder, ShowError> {
     let mut folder = Folder { bytes: 0, files: 0, first: Vec::new(), model: model(path) };
     for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
@@ -78,8 +79,8 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Folder, ShowError> {
     Ok(folder)
 }
 
-/// What can be told of a model at a glance. A folder whose `config.json` cannot be read is shown
-/// as any other: its files say more than an error would.
+/// The essentials of a model folder. A folder whose `config.json` cannot be read is shown like any
+/// other: its files say more than an error would.
 fn model(path: &Path) -> Option<Model> {
     let text = std::fs::read_to_string(path.join("config.json")).ok()?;
     let all: BTreeMap<String, Value> = serde_json::from_str(&text).ok()?;

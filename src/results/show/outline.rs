@@ -1,11 +1,12 @@
-//! A JSON document for people: a name and its value a line, what belongs together indented, short
-//! lists on one line, numbers to four digits that count.
+//! A JSON document as an outline: a name and its value per line, nested values indented, short
+//! lists on one line, numbers to four significant digits.
 
 use serde_json::Value;
 
-use crate::text::text::{columns, fit, number, printable};
+use crate::text::figures::number;
+use crate::text::terminal::{columns, fit, printable};
 
-/// The document in lines of at most `width` columns where its values allow it.
+/// The document in lines of at most `width` columns, where its values allow it.
 pub(super) fn outline(value: &Value, width: usize) -> String {
     let mut text = String::new();
     match value {
@@ -28,7 +29,7 @@ fn entries(value: &Value, depth: usize, width: usize, text: &mut String) {
         .iter()
         .map(|(name, value)| inline(value, width.saturating_sub(indent.len() + columns(name) + 2)))
         .collect();
-    // Values stand below each other where their names do.
+    // Values are aligned in a column.
     let on_a_line = named.iter().zip(&short).filter(|(_, short)| short.is_some());
     let across = on_a_line.map(|((name, _), _)| columns(name)).max().unwrap_or(0);
     for ((name, value), short) in named.iter().zip(short) {
@@ -46,7 +47,7 @@ fn entries(value: &Value, depth: usize, width: usize, text: &mut String) {
     }
 }
 
-/// A value on one line; `None` for what has to be indented.
+/// A value on one line; `None` if it must be indented below its name.
 fn inline(value: &Value, width: usize) -> Option<String> {
     match value {
         Value::Object(object) if object.is_empty() => Some("{}".to_owned()),

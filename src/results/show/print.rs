@@ -1,4 +1,4 @@
-//! Views for people.
+//! Views as text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,45 +11,46 @@ use super::folder::{Folder, Model};
 use super::outline::outline;
 use super::table::{Align, table};
 use super::tensors::Tensors;
-use super::{ShowOptions, View};
-use crate::text::text::{bytes_in_words, fit, grouped, number, printable};
+use super::view::{ShowOptions, View};
+use crate::text::figures::{self, grouped, number};
+use crate::text::terminal::{fit, printable};
 
-/// A line that says what it is, then its content.
+/// A line that names the kind of data, then its content.
 pub(super) fn print(path: &Path, view: &View, options: &ShowOptions) -> String {
     let (what, body) = match view {
         View::Empty => ("empty".to_owned(), String::new()),
         View::Jsonl { bytes, rows, first } => (
-            format!("JSONL, {}, {}", counted(*rows, "row"), bytes_in_words(*bytes)),
+            format!("JSONL, {}, {}", counted(*rows, "row"), figures::bytes(*bytes)),
             rows_table(first, options)
                 + &rest(*rows, first.len(), "row")
                 + &charts(first, options.width),
         ),
         View::Json { bytes, value } => {
-            (format!("JSON, {}", bytes_in_words(*bytes)), outline(value, options.width))
+            (format!("JSON, {}", figures::bytes(*bytes)), outline(value, options.width))
         }
         View::Safetensors(tensors) => (
             format!(
                 "safetensors, {}, {}, {}",
                 counted(tensors.tensors, "tensor"),
                 counted(tensors.numbers, "number"),
-                bytes_in_words(tensors.bytes)
+                figures::bytes(tensors.bytes)
             ),
             tensors_table(tensors, options),
         ),
         View::Text { bytes, lines, first, note } => {
             let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             (
-                format!("text{note}, {}, {}", counted(*lines, "line"), bytes_in_words(*bytes)),
+                format!("text{note}, {}, {}", counted(*lines, "line"), figures::bytes(*bytes)),
                 lines_of(first, options.width) + &rest(*lines, first.len(), "line"),
             )
         }
         View::Binary { bytes, first, note } => {
             let note = note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             let body = format!("{}\n", fit(first, options.width));
-            (format!("binary{note}, {}", bytes_in_words(*bytes)), body)
+            (format!("binary{note}, {}", figures::bytes(*bytes)), body)
         }
         View::Folder(folder) => (
-            format!("folder, {}, {}", counted(folder.files, "file"), bytes_in_words(folder.bytes)),
+            format!("folder, {}, {}", counted(folder.files, "file"), figures::bytes(folder.bytes)),
             folder_table(folder, options),
         ),
     };
@@ -61,7 +62,7 @@ fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// "… 4,990 more rows", where not all are shown.
+/// "… 4,990 more rows", if not all are shown.
 fn rest(total: u64, shown: usize, what: &str) -> String {
     match total.saturating_sub(shown as u64) {
         0 => String::new(),
@@ -69,7 +70,7 @@ fn rest(total: u64, shown: usize, what: &str) -> String {
     }
 }
 
-/// A column for each key, in the order in which rows bring them.
+/// A table with a column for each key, in the order in which the keys appear.
 fn rows_table(rows: &[Value], options: &ShowOptions) -> String {
     if rows.is_empty() {
         return String::new();
@@ -109,7 +110,7 @@ fn rows_table(rows: &[Value], options: &ShowOptions) -> String {
     table(&heads, &cells, options.width)
 }
 
-/// A value in one printable line; texts without quotes.
+/// A value on one printable line; strings without quotes.
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
@@ -122,7 +123,7 @@ fn lines_of(lines: &[String], width: usize) -> String {
     lines.iter().map(|line| fit(&printable_line(line), width) + "\n").collect()
 }
 
-/// As [`printable`], but a tab becomes spaces: here columns are meant to be seen.
+/// Like [`printable`], but with tabs as spaces, which keeps columns aligned.
 fn printable_line(line: &str) -> String {
     printable(&line.replace('\t', "    "))
 }
@@ -141,7 +142,7 @@ fn tensors_table(tensors: &Tensors, options: &ShowOptions) -> String {
                 printable(&tensor.name),
                 printable(&tensor.dtype),
                 format!("[{}]", shape.join(", ")),
-                bytes_in_words(tensor.bytes),
+                figures::bytes(tensor.bytes),
             ]
         })
         .collect();
@@ -164,7 +165,7 @@ fn folder_table(folder: &Folder, options: &ShowOptions) -> String {
         let rows: Vec<Vec<String>> = folder
             .first
             .iter()
-            .map(|file| vec![printable(&file.path), bytes_in_words(file.bytes)])
+            .map(|file| vec![printable(&file.path), figures::bytes(file.bytes)])
             .collect();
         out += &table(&[("file", Align::Left), ("size", Align::Right)], &rows, options.width);
     }

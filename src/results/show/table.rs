@@ -1,21 +1,21 @@
-//! A table that fits a terminal: narrow columns keep their width, wide ones share what is left,
-//! and cells that are cut end in `…`.
+//! A table that fits the terminal: narrow columns keep their width, wide columns share the rest,
+//! and truncated cells end in `…`.
 
-use crate::text::text::{columns, fit};
+use crate::text::terminal::{columns, fit};
 
 const GAP: usize = 2;
-/// A column that is cut keeps at least this.
+/// The least width of a truncated column.
 const MIN_WIDTH: usize = 6;
 
-/// How a column's cells stand in it.
+/// How the cells of a column are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
     Right,
 }
 
-/// Writes a header, a rule and the rows. Every row has as many cells as there are heads; cells
-/// are printable. Columns for which there is no place at all are named in a last line.
+/// Formats a header, a rule and the rows. Every row has as many cells as there are heads; cells
+/// are printable. Columns that do not fit at all are named in a last line.
 pub(super) fn table(heads: &[(&str, Align)], rows: &[Vec<String>], width: usize) -> String {
     let natural: Vec<usize> = heads
         .iter()
@@ -62,7 +62,7 @@ fn push_row(out: &mut String, cells: &[&str], heads: &[(&str, Align)], widths: &
     out.push('\n');
 }
 
-/// How many columns have a place, be they cut to the minimum.
+/// The number of columns that fit, truncated to the minimum width if need be.
 fn how_many_fit(natural: &[usize], width: usize) -> usize {
     let mut used = 0;
     let fitting = natural.iter().enumerate().take_while(|(index, natural)| {
@@ -72,7 +72,7 @@ fn how_many_fit(natural: &[usize], width: usize) -> usize {
     fitting.count().max(1).min(natural.len())
 }
 
-/// Shares the width: columns that need less than a fair share get what they need, the others
+/// Distributes the width: columns that need less than a fair share get what they need, the others
 /// share the rest equally.
 fn widths(natural: &[usize], width: usize) -> Vec<usize> {
     let mut left = width.saturating_sub(GAP * natural.len().saturating_sub(1));

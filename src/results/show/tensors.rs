@@ -1,7 +1,7 @@
-//! The header of a safetensors file: which tensors there are, not what is in them.
+//! The header of a safetensors file: names, types and shapes of the tensors, not their values.
 //!
-//! The format is 8 bytes with the header's length (little endian), the header as JSON, and the
-//! tensors' bytes: <https://github.com/huggingface/safetensors#format>.
+//! The format is 8 bytes with the length of the header (little endian), the header as JSON, and
+//! the bytes of the tensors: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,9 +11,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ShowError;
+use super::error::ShowError;
 
-/// The format's own limit.
+/// The limit that the format sets.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// What a safetensors file holds.
@@ -21,11 +21,11 @@ const MAX_HEADER: u64 = 100_000_000;
 pub struct Tensors {
     pub bytes: u64,
     pub metadata: BTreeMap<String, String>,
-    /// How many tensors there are.
+    /// The number of tensors.
     pub tensors: u64,
-    /// How many numbers are in them all together.
+    /// The number of elements in all tensors.
     pub numbers: u64,
-    /// The first ones, in the order in which they lie in the file.
+    /// The first tensors, in the order of the file.
     pub first: Vec<Tensor>,
 }
 
@@ -37,22 +37,22 @@ pub struct Tensor {
     pub bytes: u64,
 }
 
-/// An entry of the header.
+/// One tensor in the header.
 #[derive(Deserialize)]
-struct Entry {
+struct TensorHeader {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
 }
 
-/// Whether a file of `bytes` bytes that begins like this can be nothing else.
+/// Whether a file of `bytes` bytes with this beginning must be safetensors.
 pub(super) fn looks_like(head: &[u8], bytes: u64) -> bool {
     let Some((length, rest)) = head.split_first_chunk::<8>() else { return false };
     let length = u64::from_le_bytes(*length);
     (2..=MAX_HEADER).contains(&length) && length <= bytes && rest.first() == Some(&b'{')
 }
 
-/// Reads the header; the file's length must be what the header says.
+/// Reads the header. The length of the file must match it.
 pub(super) fn read(
     path: &Path,
     mut file: File,
@@ -70,15 +70,15 @@ pub(super) fn read(
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header).map_err(ShowError::io("reading", path))?;
     let mut header: BTreeMap<String, Value> = serde_json::from_slice(&header)
-        .map_err(|error| broken(format!("its header is no JSON object: {error}")))?;
+        .map_err(|error| broken(format!("its header is not a JSON object: {error}")))?;
     let metadata = match header.remove("__metadata__") {
         Some(metadata) => serde_json::from_value(metadata)
-            .map_err(|error| broken(format!("its metadata are no texts: {error}")))?,
+            .map_err(|error| broken(format!("its metadata are not strings: {error}")))?,
         None => BTreeMap::new(),
     };
     let mut entries = Vec::with_capacity(header.len());
     for (name, entry) in header {
-        let entry: Entry = serde_json::from_value(entry)
+        let entry: TensorHeader = serde_json::from_value(entry)
             .map_err(|error| broken(format!("tensor `{name}`: {error}")))?;
         entries.push((name, entry));
     }
@@ -87,7 +87,7 @@ pub(super) fn read(
     let mut numbers = 0u64;
     let mut first = Vec::new();
     let tensors = entries.len() as u64;
-    for (name, Entry { dtype, shape, data_offsets: (start, end) }) in entries {
+    for (name, TensorHeader { dtype, shape, data_offsets: (start, end) }) in entries {
         if start != at || end < start {
             return Err(broken(format!("tensor `{name}` is at {start}..{end}, expected at {at}")));
         }
@@ -109,7 +109,7 @@ pub(super) fn read(
     Ok(Tensors { bytes, metadata, tensors, numbers, first })
 }
 
-/// Bits of one number; `None` for a type that came later than this program.
+/// The bits of one element; `None` for a type that this version does not know.
 fn bits_of(dtype: &str) -> Option<u64> {
     Some(match dtype {
         "F4" => 4,

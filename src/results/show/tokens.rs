@@ -1,4 +1,4 @@
-//! Token files as text with its token boundaries.
+//! The view of a token file: texts with their token boundaries.
 
 use std::path::Path;
 
@@ -7,11 +7,13 @@ use stages::StageError;
 use stages::data::token_file::TokenFile;
 use stages::text::TextTokenizer;
 
-use super::ShowOptions;
-use crate::text::text::{fit, grouped, printable};
+use super::view::ShowOptions;
+use crate::text::figures::grouped;
+use crate::text::terminal::columns;
+use crate::text::terminal::{fit, printable};
 
-/// The first rows of a token file: id, label, and the tokens between bars. Without the tokenizer
-/// they are numbers.
+/// Shows the first rows of a token file: id, label, and the tokens between bars. Without a
+/// tokenizer, tokens are shown as numbers.
 pub fn show_tokens(
     path: &Path,
     tokenizer: Option<&TextTokenizer>,
@@ -65,7 +67,7 @@ pub fn show_tokens(
     Ok(text)
 }
 
-/// A token as text: the marks that vocabularies have for a space are one.
+/// A token as text, with the markers that vocabularies use for a space as spaces.
 fn piece(id: i32, tokenizer: Option<&TextTokenizer>) -> String {
     let text = u32::try_from(id).ok().and_then(|id| tokenizer?.token_text(id));
     match text {
@@ -74,14 +76,14 @@ fn piece(id: i32, tokenizer: Option<&TextTokenizer>) -> String {
     }
 }
 
-/// The tokens between bars, in lines that break at bars.
+/// The tokens between bars, in lines that break at a bar.
 fn folded(pieces: &[String], width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for (index, piece) in pieces.iter().enumerate() {
         let bar = if index > 0 { "|" } else { "" };
         let piece = fit(&format!("{bar}{piece}"), width);
-        let last = lines.last().map_or(0, |line| crate::text::text::columns(line));
-        if last > 0 && last + crate::text::text::columns(&piece) > width {
+        let last = lines.last().map_or(0, |line| columns(line));
+        if last > 0 && last + columns(&piece) > width {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {

@@ -1,40 +1,40 @@
-//! Many pipelines as one: stages with equal definitions are one stage, the others are variants,
-//! named after the values that set them apart: `finetune@learning_rate=1e-5`.
+//! Combines many pipelines into one. Stages with equal definitions become one stage; the others
+//! become variants, named after the values that distinguish them: `finetune@learning_rate=1e-5`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::pipeline::sweeps::Loaded;
-use crate::pipeline::{Input, Pipeline, Stage};
+use crate::pipeline::{Input, LoadedCombination, Pipeline, Stage};
 use crate::plan::graph::Graph;
 use crate::results::sweep::short_names;
 use crate::text::variants::{label, value_label};
 
-/// A stage's name is no longer, so that it can be a file's.
+/// The longest name of a stage in bytes, so that it can be a file name.
 const MAX_NAME: usize = 200;
 
 /// One combination.
 #[derive(Clone, Debug)]
-pub struct Row {
-    /// What each key of the sweep comes to; `None` where it means nothing.
+pub struct SweepRow {
+    /// The value of each key of the sweep; `None` if the key has no meaning in this combination.
     pub values: Vec<Option<Value>>,
-    /// A stage of the file, and which stage of the combined pipeline it is.
+    /// The stages of the file, and the index of each in the combined pipeline.
     pub stages: BTreeMap<String, usize>,
 }
 
-/// The label of a variant with the usual value of every key.
+/// The label of the variant that has the most common value of every key.
 const USUAL: &str = "usual";
 
-/// The pipelines of all combinations in one, and what they are in it. Nothing in it is published:
-/// each combination would overwrite what the one before has published.
-pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
+/// Combines the pipelines of all combinations into one, and returns where each combination is in
+/// it. The combined pipeline publishes nothing: each combination would overwrite the files of the
+/// one before.
+pub fn combine(loaded: Vec<LoadedCombination>, keys: &[String]) -> (Pipeline, Vec<SweepRow>) {
     let mut stages: Vec<Stage> = Vec::new();
-    // What is equal in all but its name in the file and its line has one place in `stages`.
+    // Stages that are equal apart from name and line share one index in `stages`.
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut rows: Vec<Row> = Vec::with_capacity(loaded.len());
+    let mut rows: Vec<SweepRow> = Vec::with_capacity(loaded.len());
     let mut frame = Pipeline::default();
-    for Loaded { mut pipeline, values } in loaded {
+    for LoadedCombination { mut pipeline, values } in loaded {
         let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
         let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
         let own = std::mem::take(&mut pipeline.stages);
@@ -43,7 +43,7 @@ pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
         for index in order {
             let Some(mut stage) = own[index].take() else { continue };
             stage.publish.clear();
-            // Until the places have names, an artifact's stage is called by its place.
+            // Until the combined stages have names, an input refers to them by index.
             for input in stage.inputs.values_mut() {
                 if let Input::Artifact { stage, .. } = input
                     && let Some(place) = of_row.get(stage)
@@ -59,7 +59,7 @@ pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
             });
             of_row.insert(name, place);
         }
-        rows.push(Row { values, stages: of_row });
+        rows.push(SweepRow { values, stages: of_row });
     }
     let names = names(&stages, &rows, keys);
     for stage in &mut stages {
@@ -77,11 +77,11 @@ pub fn combine(loaded: Vec<Loaded>, keys: &[String]) -> (Pipeline, Vec<Row>) {
     (Pipeline { stages, ..frame }, rows)
 }
 
-/// The name of each place.
-fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
-    // The combinations of each place, by the stage of the file.
+/// The name of each combined stage.
+fn names(stages: &[Stage], rows: &[SweepRow], keys: &[String]) -> Vec<String> {
+    // By stage of the file: the combined stages, and the combinations that use each.
     let mut users: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
-    for (row, Row { stages, .. }) in rows.iter().enumerate() {
+    for (row, SweepRow { stages, .. }) in rows.iter().enumerate() {
         for (name, place) in stages {
             users.entry(name).or_default().entry(*place).or_default().push(row);
         }
@@ -93,7 +93,7 @@ fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
             taken.insert(name.to_owned());
             continue;
         }
-        let axes = telling(&places, rows, keys.len());
+        let axes = distinguishing_keys(&places, rows, keys.len());
         let axis_keys: Vec<String> = axes.iter().map(|axis| keys[*axis].clone()).collect();
         let labels = short_names(&axis_keys);
         let usual = usual(&axes, &places, rows);
@@ -114,7 +114,7 @@ fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
                 full.truncate(MAX_NAME / 2);
                 full = format!("{full}variant-{place}");
             }
-            // Values that differ may look the same as a part of a name.
+            // Different values may become the same label.
             while !taken.insert(full.clone()) {
                 full = format!("{full}-{place}");
             }
@@ -124,12 +124,12 @@ fn names(stages: &[Stage], rows: &[Row], keys: &[String]) -> Vec<String> {
     names
 }
 
-/// For each key the value that most places have: it is left out of the names, unless the places
-/// are all combinations of the values, where every value is of interest.
+/// The most common value of each key, which is left out of the names. If the stages cover every
+/// combination of the values, no value is left out.
 fn usual(
     axes: &[usize],
     places: &BTreeMap<usize, Vec<usize>>,
-    rows: &[Row],
+    rows: &[SweepRow],
 ) -> Vec<Option<String>> {
     let mut counts: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); axes.len()];
     for users in places.values() {
@@ -148,9 +148,14 @@ fn usual(
     }
 }
 
-/// The keys whose values tell the places of a stage apart: as few as do, the first ones first.
-fn telling(places: &BTreeMap<usize, Vec<usize>>, rows: &[Row], keys: usize) -> Vec<usize> {
-    // A number for each value of a key is quicker to compare.
+/// The smallest set of keys whose values distinguish the variants of a stage; earlier keys are
+/// preferred.
+fn distinguishing_keys(
+    places: &BTreeMap<usize, Vec<usize>>,
+    rows: &[SweepRow],
+    keys: usize,
+) -> Vec<usize> {
+    // Values are numbered, since numbers are faster to compare.
     let place_of: BTreeMap<usize, usize> =
         places.iter().flat_map(|(place, users)| users.iter().map(|row| (*row, *place))).collect();
     let mut numbers: Vec<Vec<usize>> = Vec::with_capacity(keys);
@@ -163,7 +168,7 @@ fn telling(places: &BTreeMap<usize, Vec<usize>>, rows: &[Row], keys: usize) -> V
         };
         numbers.push(place_of.keys().map(number).collect());
     }
-    let tells = |axes: &[usize]| {
+    let distinguish = |axes: &[usize]| {
         let mut seen: HashMap<Vec<usize>, usize> = HashMap::new();
         place_of.values().enumerate().all(|(at, place)| {
             let values = axes.iter().map(|axis| numbers[*axis][at]).collect();
@@ -173,7 +178,7 @@ fn telling(places: &BTreeMap<usize, Vec<usize>>, rows: &[Row], keys: usize) -> V
     let mut axes: Vec<usize> = (0..keys).collect();
     for axis in (0..keys).rev() {
         let fewer: Vec<usize> = axes.iter().copied().filter(|other| *other != axis).collect();
-        if tells(&fewer) {
+        if distinguish(&fewer) {
             axes = fewer;
         }
     }

@@ -1,4 +1,5 @@
-//! What the log of runs keeps of a sweep, so that its combinations can be told apart later.
+//! The part of a run's log entry that describes a sweep, so that its combinations can be told apart
+//! later.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +8,13 @@ use serde_json::Value;
 
 use crate::pipeline::Pipeline;
 use crate::results::sweep::Asked;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 
-/// A sweep's combinations, and by what they were compared.
+/// The combinations of a sweep, and how they were compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoggedSweep {
     pub keys: Vec<String>,
-    /// By what the table was sorted, if it was said.
+    /// The metric by which the table was sorted, if one was named.
     pub metric: Option<String>,
     pub ascending: bool,
     /// The keys over which means are taken.
@@ -25,17 +26,17 @@ pub struct LoggedSweep {
 /// One combination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoggedCombination {
-    /// By the keys of the sweep; `None` where one means nothing.
+    /// In the order of the keys; `None` if a key has no meaning in this combination.
     pub values: Vec<Option<Value>>,
-    /// A stage of the file, and what it is called in the run.
+    /// The stages of the file, and the name of each in the run.
     pub stages: BTreeMap<String, String>,
 }
 
 impl LoggedSweep {
-    /// `rows` are of the combined `pipeline`.
-    pub fn of(asked: &Asked, rows: &[Row], pipeline: &Pipeline) -> LoggedSweep {
+    /// Describes a sweep. `rows` refer to the combined `pipeline`.
+    pub fn of(asked: &Asked, rows: &[SweepRow], pipeline: &Pipeline) -> LoggedSweep {
         let called = |place: &usize| pipeline.stages[*place].name.clone();
-        let combination = |row: &Row| LoggedCombination {
+        let combination = |row: &SweepRow| LoggedCombination {
             values: row.values.clone(),
             stages: row.stages.iter().map(|(name, place)| (name.clone(), called(place))).collect(),
         };

@@ -1,6 +1,6 @@
-//! A sweep: combinations of overrides as variants of one pipeline. Stages that combinations have
-//! in common are one stage of it, so one plan and one run do for all, and at the end each
-//! combination is a row of a table.
+//! A sweep: combinations of overrides as variants of one pipeline. Combinations share the stages
+//! that are equal, so one plan and one run cover them all. At the end each combination is a row of
+//! a table.
 //!
 //! ```text
 //! combinations ─ a Pipeline each ─ combine ─→ Pipeline ─→ Plan ─→ Run ─→ table
@@ -20,20 +20,20 @@ use crate::pipeline::Overrides;
 use crate::pipeline::sweeps::{Axis, Combination, MAX_COMBINATIONS, Sweep, keys_of, product};
 use crate::text::suggest::nearest;
 
-/// What was asked for: a sweep of the file, axes from the command line, or both.
+/// The sweep that the user asked for: one of the file, axes from the command line, or both.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub combinations: Vec<Combination>,
     /// The keys that some combination sets, in the order written.
     pub keys: Vec<String>,
-    /// By what the table is sorted, if it was said.
+    /// The metric by which to sort the table, if one was named.
     pub metric: Option<String>,
     pub ascending: bool,
     /// Keys over which means are taken.
     pub over: Vec<String>,
 }
 
-/// Why there is nothing to sweep over.
+/// Why a sweep cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     #[error("there is no sweep `{name}`")]
@@ -46,7 +46,7 @@ pub enum SweepError {
     NoValues { key: String },
     #[error("`{key}` takes the value {value} twice")]
     SameValue { key: String, value: Value },
-    #[error("these are over {MAX_COMBINATIONS} combinations")]
+    #[error("the sweep has over {MAX_COMBINATIONS} combinations")]
     TooMany,
     #[error("`--over {key}`: the sweep has no such key")]
     NotAKey { key: String, known: Vec<String> },
@@ -75,8 +75,8 @@ impl SweepError {
     }
 }
 
-/// The combinations of a sweep of the file, if one is named, times the axes. What `--set` fixes
-/// is no axis any more, and combinations that become equal are one.
+/// Makes the product of the axes and of a named sweep of the file, if there is one. A key that
+/// `--set` fixes is not swept over, and combinations that become equal are merged.
 pub fn ask(
     named: Option<&Sweep>,
     axes: &[Axis],
@@ -126,7 +126,7 @@ pub fn ask(
     })
 }
 
-/// The sweep of that name.
+/// Finds the sweep of that name.
 pub fn named<'s>(sweeps: &'s [Sweep], name: &str) -> Result<&'s Sweep, SweepError> {
     let known: Vec<&str> = sweeps.iter().map(|sweep| sweep.name.as_str()).collect();
     sweeps.iter().find(|sweep| sweep.name == name).ok_or_else(|| SweepError::Unknown {
@@ -136,7 +136,7 @@ pub fn named<'s>(sweeps: &'s [Sweep], name: &str) -> Result<&'s Sweep, SweepErro
     })
 }
 
-/// Keys as short as they can be told apart: `learning_rate` for `finetune.learning_rate`.
+/// Shortens keys as far as they stay distinct: `learning_rate` for `finetune.learning_rate`.
 pub fn short_names(keys: &[String]) -> Vec<String> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let short: Vec<String> = keys.iter().map(|key| last(key)).collect();

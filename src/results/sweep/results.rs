@@ -1,4 +1,4 @@
-//! What came of each combination, from the events of the run.
+//! The result of each combination, collected from the events of the run.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +6,44 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::pipeline::Pipeline;
-use crate::results::sweep::combine::Row;
+use crate::results::sweep::combine::SweepRow;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::store::key::Key;
 
-/// How the stages of a run have ended, by name.
+/// The end of each stage of a run, by name.
 #[derive(Debug, Default)]
 pub struct Seen(BTreeMap<String, StageFinished>);
 
 /// One combination at the end of a run.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// By the keys of the sweep.
+    /// In the order of the keys of the sweep.
     pub values: Vec<Option<Value>>,
     pub came: Came,
     /// The stage that failed, and why.
     pub problem: Option<(String, String)>,
     /// `stage.metric`.
     pub metrics: BTreeMap<String, f64>,
-    /// What its stages took when they ran, shared ones too.
+    /// How long its stages took when they ran, including shared ones.
     pub seconds: f64,
-    /// A stage of the file, and what it is called in the sweep.
+    /// The stages of the file, and the name of each in the sweep.
     pub stages: BTreeMap<String, String>,
-    /// A stage of the file, and the key of its result.
+    /// The stages of the file, and the key of each result.
     pub keys: BTreeMap<String, Key>,
 }
 
-/// What a combination came to.
+/// How a combination ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Came {
     Done,
     Failed,
-    /// Not all of its stages had their turn.
+    /// Some of its stages did not run.
     Unfinished,
 }
 
 impl Seen {
+    /// Notes an event of the run.
     pub fn take(&mut self, event: &RunEvent) {
         if let RunEvent::StageFinished(finished) = event {
             self.0.insert(finished.stage.clone(), (**finished).clone());
@@ -50,11 +51,11 @@ impl Seen {
     }
 
     /// Each combination, in the order of the sweep.
-    pub fn rows(&self, rows: &[Row], pipeline: &Pipeline) -> Vec<Finished> {
+    pub fn rows(&self, rows: &[SweepRow], pipeline: &Pipeline) -> Vec<Finished> {
         rows.iter().map(|row| self.row(row, pipeline)).collect()
     }
 
-    fn row(&self, row: &Row, pipeline: &Pipeline) -> Finished {
+    fn row(&self, row: &SweepRow, pipeline: &Pipeline) -> Finished {
         let mut finished = Finished {
             values: row.values.clone(),
             came: Came::Done,

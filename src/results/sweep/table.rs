@@ -1,5 +1,5 @@
-//! The table at the end of a sweep: combinations in the order of a metric, with means where some
-//! keys (seeds) are taken together; as JSON and CSV. `console` draws it.
+//! The table at the end of a sweep: combinations sorted by a metric, with means over keys such as
+//! the seed; as JSON and CSV. `console` draws it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,60 +17,60 @@ use crate::text::values::value_text;
 pub struct Table {
     /// The keys that are columns.
     pub keys: Vec<String>,
-    /// `stage.metric`, by which it is sorted, if it is.
+    /// The metric by which the rows are sorted, `stage.metric`, if any.
     pub metric: Option<String>,
     /// The keys over which means are taken.
     pub over: Vec<String>,
     pub rows: Vec<TableRow>,
 }
 
-/// One combination, or several that differ in the keys of [`Table::over`] alone.
+/// One combination, or several that differ only in the keys of [`Table::over`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRow {
-    /// By [`Table::keys`].
+    /// In the order of [`Table::keys`].
     pub values: Vec<Option<Value>>,
     pub came: Came,
-    /// How many combinations are done, of how many.
+    /// How many of the combinations are done.
     pub done: usize,
     pub runs: usize,
     /// The stage that failed, and why.
     pub problem: Option<(String, String)>,
-    pub metrics: BTreeMap<String, Figure>,
+    pub metrics: BTreeMap<String, Mean>,
     pub seconds: f64,
-    /// A stage of the file, and what it is called in the sweep; none where rows are taken together.
+    /// The stages of the file, and the name of each in the sweep; empty for several combinations.
     pub stages: BTreeMap<String, String>,
-    /// A stage of the file, and the key of its result.
+    /// The stages of the file, and the key of each result.
     pub keys: BTreeMap<String, Key>,
 }
 
-/// A mean over combinations, and how far they scatter.
+/// The mean and the standard deviation of a metric over combinations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Figure {
+pub struct Mean {
     pub mean: f64,
-    /// The sample standard deviation (with n - 1); `None` of a single value.
+    /// The sample standard deviation (with n - 1); `None` for a single value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation: Option<f64>,
 }
 
-impl Figure {
-    /// Of at least one value. The mean of equal values is that value to the bit.
-    pub fn of(values: &[f64]) -> Figure {
+impl Mean {
+    /// Summarises at least one value. The mean of equal values is that value to the bit.
+    pub fn of(values: &[f64]) -> Mean {
         let count = values.len() as f64;
         let first = values.first().copied().unwrap_or(f64::NAN);
         let mean = first + values.iter().map(|value| value - first).sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-        Figure { mean, deviation }
+        Mean { mean, deviation }
     }
 }
 
-/// All metrics that some combination has, `stage.metric`.
+/// The metrics that at least one combination has, as `stage.metric`.
 pub fn metrics_of(rows: &[Finished]) -> BTreeSet<&str> {
     rows.iter().flat_map(|row| row.metrics.keys().map(String::as_str)).collect()
 }
 
-/// The metric that is meant: in full, or its last part where no other ends so. The error is the
-/// nearest that there is.
+/// Finds a metric by its full name, or by its last part if that is unique. The error is the nearest
+/// known name.
 pub fn find_metric<'m>(asked: &str, known: &BTreeSet<&'m str>) -> Result<&'m str, Option<&'m str>> {
     let ends = |metric: &&str| metric.rsplit('.').next() == Some(asked);
     if let Some(same) = known.get(asked) {
@@ -83,8 +83,8 @@ pub fn find_metric<'m>(asked: &str, known: &BTreeSet<&'m str>) -> Result<&'m str
     }
 }
 
-/// The metric of a table that was not told one: the first that a built-in wants to be seen,
-/// from the last stage that has such.
+/// The metric to sort by if none is named: `valid_f1`, else the first headline metric of the last
+/// stage that has one.
 pub fn usual_metric<'m>(known: &BTreeSet<&'m str>, stages: &[&str]) -> Option<&'m str> {
     let headline: Vec<&str> = stages::all().iter().flat_map(|it| it.headline()).copied().collect();
     let of = |stage: &&str| {
@@ -95,8 +95,8 @@ pub fn usual_metric<'m>(known: &BTreeSet<&'m str>, stages: &[&str]) -> Option<&'
     known.iter().find(last_part).copied().or_else(|| stages.iter().rev().find_map(of))
 }
 
-/// Sorts the combinations by a metric, the best first, those without it last; the keys of `over`
-/// are taken together.
+/// Sorts the combinations by a metric, the best first and those without it last. Combinations that
+/// differ only in the keys of `over` become one row.
 pub fn table(
     rows: &[Finished],
     keys: &[String],
@@ -108,7 +108,7 @@ pub fn table(
     let mut groups: Vec<(String, Vec<&Finished>)> = Vec::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
-        // Alone unless means are wanted: two combinations may come to the same values.
+        // Without `over` each combination is a row, even if two have the same values.
         let own = if over.is_empty() { index.to_string() } else { String::new() };
         let values: Vec<&Option<Value>> = kept.iter().map(|key| &row.values[*key]).collect();
         let name = format!("{own}{values:?}");
@@ -140,7 +140,7 @@ pub fn table(
 
 fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
     let done: Vec<&&Finished> = members.iter().filter(|row| row.came == Came::Done).collect();
-    // Where none is done, what is known of the others is better than nothing.
+    // If none is done, the metrics of unfinished ones are better than nothing.
     let counted: Vec<&Finished> = match done.is_empty() {
         true => members.to_vec(),
         false => done.iter().map(|row| **row).collect(),
@@ -157,14 +157,14 @@ fn of_group(members: &[&Finished], kept: &[usize]) -> TableRow {
         done: done.len(),
         runs: members.len(),
         problem: members.iter().find_map(|row| row.problem.clone()),
-        metrics: figures.into_iter().map(|(name, of)| (name, Figure::of(&of))).collect(),
+        metrics: figures.into_iter().map(|(name, of)| (name, Mean::of(&of))).collect(),
         seconds: members.iter().map(|row| row.seconds).sum(),
         stages: if single { first.stages.clone() } else { BTreeMap::new() },
         keys: if single { first.keys.clone() } else { BTreeMap::new() },
     }
 }
 
-/// One line of JSON a row.
+/// One line of JSON per row.
 pub fn json(table: &Table) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -190,7 +190,7 @@ pub fn json(table: &Table) -> String {
     let mut text = String::new();
     for (index, row) in table.rows.iter().enumerate() {
         let deviation =
-            |(name, figure): (&'_ String, &Figure)| Some((name.clone(), figure.deviation?));
+            |(name, figure): (&'_ String, &Mean)| Some((name.clone(), figure.deviation?));
         let deviations: BTreeMap<String, f64> = row.metrics.iter().filter_map(deviation).collect();
         let line = Line {
             event: "combination",
@@ -213,7 +213,7 @@ pub fn json(table: &Table) -> String {
     text
 }
 
-/// Comma-separated values by RFC 4180, one line a row: keys, outcome, seconds, every metric.
+/// Comma-separated values (RFC 4180), one line per row: keys, outcome, seconds, every metric.
 pub fn csv(table: &Table) -> String {
     let metrics: BTreeSet<&String> = table.rows.iter().flat_map(|row| row.metrics.keys()).collect();
     let means = !table.over.is_empty();
@@ -260,14 +260,14 @@ fn csv_line(cells: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::results::sweep::table::Figure;
+    use crate::results::sweep::table::Mean;
 
     #[test]
     fn the_scatter_is_that_of_a_sample() {
-        let figure = Figure::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        let figure = Mean::of(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
         assert_eq!(figure.mean, 5.0);
         assert!((figure.deviation.unwrap() - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
-        assert_eq!(Figure::of(&[0.1]), Figure { mean: 0.1, deviation: None });
-        assert_eq!(Figure::of(&[0.1, 0.1, 0.1]), Figure { mean: 0.1, deviation: Some(0.0) });
+        assert_eq!(Mean::of(&[0.1]), Mean { mean: 0.1, deviation: None });
+        assert_eq!(Mean::of(&[0.1, 0.1, 0.1]), Mean { mean: 0.1, deviation: Some(0.0) });
     }
 }

@@ -9,6 +9,7 @@ pub mod lines;
 pub mod nearest;
 pub mod prediction;
 pub mod random;
+pub mod tensor_differences;
 pub mod tensors;
 pub mod threshold;
 pub mod token_file;

@@ -1,4 +1,4 @@
-//! What only shows when all stages are looked at together: cycles, published paths.
+//! Checks across stages: cycles and published paths.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn a_cycle_is_named_as_a_whole() {
         stage("c", "b"),
         stage("d", "c")
     );
-    assert_eq!(refusal(&yaml).0, "stages feed each other in a circle: a → b → c → a");
+    assert_eq!(refusal(&yaml).0, "the stages form a cycle: a → b → c → a");
     let own = format!("stages:\n{}", stage("a", "a"));
     assert_eq!(refusal(&own).0, "stage `a` reads its own output");
 }
@@ -41,7 +41,7 @@ fn a_published_path_stays_in_the_project() {
 }
 
 #[test]
-fn a_link_out_of_the_project_is_no_place_to_publish() {
+fn publishing_through_a_link_out_of_the_project_is_refused() {
     let elsewhere = tempfile::tempdir().unwrap();
     let link = |target: &Path, path: &str| {
         let project = Project::new(&publishing(&[path]));
@@ -55,16 +55,16 @@ fn a_link_out_of_the_project_is_no_place_to_publish() {
 }
 
 #[test]
-fn a_published_path_is_claimed_once() {
+fn two_outputs_cannot_be_published_to_one_path() {
     let (message, _) = refusal(&publishing(&["a/b", "./a/b"]));
-    assert_eq!(message, "output `o` of stage `s1` is published to `a/b`, which is claimed already");
+    assert_eq!(message, "output `o` of stage `s1` is published to `a/b`, which is already claimed");
     let found = problems(&publishing(&["a/b/c", "a"]));
     assert_eq!(found[0].notes, ["output `o` of stage `s1` claims it at line 3"]);
     load(&publishing(&["a/b", "a/c", "ab"]));
 }
 
 #[test]
-fn outputs_of_a_command_are_claimed_once() {
+fn outputs_of_a_command_have_different_files() {
     for outputs in ["[a, a]", "{a: f, b: f}", "{a: x/y}", "{a: ..}", "{a: ''}", "{a: 1}"] {
         refusal(&format!("stages: {{s: {{run: x, outputs: {outputs}}}}}"));
     }
@@ -81,7 +81,7 @@ fn reading_what_another_stage_publishes_is_refused() {
          a: {run: x, outputs: [o], publish: {o: data.txt}}\n  \
          b: {run: x, inputs: {i: data.txt}}\n";
     let (message, help) = refusal(yaml);
-    assert_eq!(message, "input `i` of stage `b` is what stage `a` publishes");
+    assert_eq!(message, "input `i` of stage `b` is a file that stage `a` publishes");
     assert_eq!(help, "write `a:o`");
 }
 
@@ -104,7 +104,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn random_damage_to_a_pipeline_never_panics() {
-    // A small generator of its own, so that the same damage is done every time.
+    // A small random generator with a fixed seed, so that every run does the same damage.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
         state ^= state << 13;

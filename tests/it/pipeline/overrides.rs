@@ -1,4 +1,4 @@
-//! What profiles and `--set` lay over the file.
+//! Profiles and `--set`.
 
 use pipe::pipeline::Overrides;
 use serde_json::json;
@@ -43,7 +43,7 @@ fn the_values_of_set_are_yaml_scalars_and_lists() {
     assert_eq!(value("{a: b}"), json!({"a": "b"}));
     assert_eq!(value("'4'"), json!("4"));
     assert_eq!(value("null"), json!(null));
-    // What YAML would take for a comment, a map or nothing is a text.
+    // Text that YAML would read as a comment, a map or null stays a text.
     assert_eq!(value("a #b"), json!("a #b"));
     assert_eq!(value("#b"), json!("#b"));
     assert_eq!(value("a: b"), json!("a: b"));
@@ -54,11 +54,11 @@ fn the_values_of_set_are_yaml_scalars_and_lists() {
 }
 
 #[test]
-fn set_wires_an_input_that_the_file_does_not_have() {
+fn set_adds_an_input_that_the_file_does_not_have() {
     let pipeline = load_over(WHOLE, &set(&[("clean.inputs.extra", "data.txt")]));
     let clean = pipeline.stage("clean").unwrap();
     assert!(clean.inputs.contains_key("extra"));
-    assert_eq!(clean.outputs.len(), 2, "with the input comes its output");
+    assert_eq!(clean.outputs.len(), 2, "the output that depends on the input exists too");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn unknown_names_in_set_are_refused_with_the_nearest() {
 }
 
 #[test]
-fn a_fault_from_the_command_line_points_there() {
+fn a_mistake_on_the_command_line_points_there() {
     let error = Project::new(WHOLE).load(&set(&[("train.epochs", "0")])).unwrap_err();
     assert_eq!(
         error.to_string(),

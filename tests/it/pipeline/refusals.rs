@@ -1,4 +1,4 @@
-//! What is wrong within the file or one stage, and how it is told.
+//! Mistakes within the file or a single stage, and their messages.
 
 use pipe::pipeline::Overrides;
 use serde_json::json;
@@ -74,7 +74,7 @@ fn duplicate_keys_are_refused_at_every_level() {
 }
 
 #[test]
-fn what_is_not_yaml_is_refused_with_its_place() {
+fn invalid_yaml_is_refused_with_its_place() {
     let found = problems("stages:\n  s: [\n");
     assert!(found[0].message.starts_with("this is not YAML: "), "{found:?}");
     for yaml in
@@ -109,17 +109,14 @@ fn wrong_kinds_of_sections_are_refused() {
         ("stages: {s: {run: x, env: HOME}}", "`env` of stage `s` must be a list, not a text"),
         ("stages: {s: {run: x, env: [3]}}", "a number is not the name of an environment variable"),
         ("stages: {s: {run: x, env: [a b]}}", "`a b` is not the name of an environment variable"),
-        (
-            "stages: {s: {run: x, env: [IN_x]}}",
-            "`IN_x` is one of the variables that pipe itself sets",
-        ),
+        ("stages: {s: {run: x, env: [IN_x]}}", "`IN_x` is a variable that pipe itself sets"),
         ("stages: {s: {run: x, salt: [1]}}", "`salt` of stage `s` must be a text, not a list"),
         ("stages: {s: {run: x, inputs: {a: [[1]]}}}", "input `a` of stage `s` is a list"),
         (
             "vars: {v: {a: 1}}\nstages: {s: {run: x}}",
             "variable `v` must be a scalar or a list, not a map",
         ),
-        ("stages: {s: {run: x, params: {a: !t 1}}}", "the tag `!t` means nothing here"),
+        ("stages: {s: {run: x, params: {a: !t 1}}}", "the tag `!t` is not supported"),
         ("stages: {s: {run: x, params: {a: .inf}}}", "`.inf` is not a finite number"),
         ("stages: {s: {run: x, uses: clean}}", "stage `s` has both `uses` and `run`"),
         (
@@ -139,7 +136,10 @@ fn an_unknown_built_in_is_refused_with_the_nearest() {
         ("there is no built-in stage `claen`", "did you mean `clean`?")
     );
     let (message, help) = refusal("stages: {trian: {}}");
-    assert_eq!(message, "stage `trian` has neither `uses` nor `run`, and no built-in is called so");
+    assert_eq!(
+        message,
+        "stage `trian` has neither `uses` nor `run`, and there is no built-in of that name"
+    );
     assert_eq!(help, "did you mean `train`?");
 }
 

@@ -1,4 +1,4 @@
-//! `${name}`: what it stands for, and whose it is in a command.
+//! `${name}` in values, and in commands, where the shell has variables too.
 
 use pipe::pipeline::Action;
 use serde_json::json;
@@ -18,10 +18,10 @@ fn variables_use_each_other_in_any_order() {
 }
 
 #[test]
-fn variables_in_a_circle_are_refused() {
+fn a_cycle_of_variables_is_refused() {
     let (message, _) =
         refusal("vars: {a: '${b}', b: '${c}', c: '${b}'}\nstages: {s: {run: 'true'}}");
-    assert_eq!(message, "variables use each other: b → c → b");
+    assert_eq!(message, "the variables form a cycle: b → c → b");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_unknown_variable_is_refused_in_a_value_and_in_a_command() {
 #[test]
 fn a_list_cannot_stand_inside_a_text() {
     let (message, _) = refusal("vars: {l: [1]}\nstages: {s: {run: 'true', params: {a: 'x ${l}'}}}");
-    assert_eq!(message, "variable `l` is a list, it cannot stand in a text");
+    assert_eq!(message, "variable `l` is a list and cannot stand inside a text");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn doubling_variables_cannot_fill_the_memory() {
 }
 
 #[test]
-fn a_wrong_value_names_the_variable_that_brought_it() {
+fn a_message_about_a_value_names_the_variable_it_came_from() {
     let found = problems_over(WHOLE, &set(&[("source", "nowhere.txt")]));
     assert!(found[0].message.contains("nowhere.txt"), "{found:?}");
     assert_eq!(found[0].notes, ["`${source}` is \"nowhere.txt\", from `--set source=nowhere.txt`"]);

@@ -198,7 +198,7 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
     let (body, _) = text.rsplit_once(",\"check\"").unwrap();
     let planted: serde_json::Value =
         serde_json::from_str(&(body.replace("\"seconds\":", "\"seconds\":1") + "}")).unwrap();
-    replace(&record, pipe::store::record::with_check(&planted).as_bytes());
+    replace(&record, pipe::store::record::with_check(&planted).unwrap().as_bytes());
     let ended = server.clone_of().pipe_with(&RUN, &secret).expect_code(0);
     assert_eq!(ended.outcomes(), "a=hit b=ran");
 }

@@ -27,7 +27,7 @@ fn a_secret_in_the_project_is_refused_and_not_shown() {
         let project = project(&format!("lab: {{url: 's3://bucket', {key}: hunter2}}"));
         let ended = project.pipe(&["status", "--json"]).expect_code(2);
         assert!(!ended.stderr.contains("hunter2") && !ended.stdout.contains("hunter2"));
-        assert!(ended.stderr.contains(&format!("`{key}` of remote `lab` must not stand in")));
+        assert!(ended.stderr.contains(&format!("`{key}` of remote `lab` must not be in")));
         assert!(ended.stderr.contains(where_else) && ended.stderr.contains("config.yaml"));
     }
     let ended = project("lab: 'https://user:hunter2@example.org/x'").pipe(&["status"]);

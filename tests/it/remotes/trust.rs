@@ -17,7 +17,7 @@ fn a_record_that_is_not_of_its_key_is_not_used() {
     let checked = |text: &str| {
         let mut value: Value = serde_json::from_str(text).unwrap();
         value.as_object_mut().unwrap().remove("check");
-        pipe::store::record::with_check(&value)
+        pipe::store::record::with_check(&value).unwrap()
     };
     let other_fields = text.replace("seq 300000", "seq 300001");
     let other_outputs = text.replace("\"d\":{", "\"e\":{");
@@ -76,7 +76,7 @@ fn a_signature_does_not_fit_another_record() {
     let mut planted: Value = serde_json::from_str(&text).unwrap();
     planted["seconds"] = 7.0.into();
     planted.as_object_mut().unwrap().remove("check");
-    let planted = pipe::store::record::with_check(&planted);
+    let planted = pipe::store::record::with_check(&planted).unwrap();
     let signature = |text: &str| {
         let digest = blake3::hash(text.as_bytes()).to_hex();
         record.with_extension(format!("{digest}.sig"))

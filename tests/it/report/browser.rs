@@ -1,5 +1,5 @@
-//! The page in a headless Chromium, where there is one: `PIPE_CHROMIUM`, or one in the `PATH`. A
-//! script that is laid into a copy of the page measures it, sorts, and switches the theme.
+//! The page in a headless Chromium, if there is one: `PIPE_CHROMIUM`, or one on the `PATH`. A script
+//! added to a copy of the page measures it, sorts tables, and switches the theme.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,7 +52,7 @@ fn browser() -> Option<PathBuf> {
     files.into_iter().find(|file| file.is_file())
 }
 
-/// The page's elements after it has run, and what it said on the console.
+/// The elements of the page after its script has run, and the messages on the console.
 #[track_caller]
 fn shown(browser: &Path, project: &Project, file: &str) -> (String, Vec<String>) {
     let profile = project.path("profile");
@@ -72,20 +72,20 @@ fn shown(browser: &Path, project: &Project, file: &str) -> (String, Vec<String>)
     (String::from_utf8_lossy(&output.stdout).into_owned(), console)
 }
 
-/// Opens the page as it is, which must say nothing on the console, and a copy that is measured, 390
-/// and 1,440 pixels wide.
+/// Opens the page, which must print nothing on the console, and measures a copy at widths of 390
+/// and 1,440 pixels.
 #[track_caller]
 fn check_report(browser: &Path, project: &Project, charts: usize) {
     let (shown_page, console) = shown(browser, project, "report.html");
     assert_eq!(console, Vec::<String>::new());
-    // Its own script has run under its own policy.
+    // The script of the page has run under the policy of the page.
     assert!(shown_page.contains("Theme: auto"), "the script was not run");
     let page = project.read("report.html");
     let policy = page.find("<meta http-equiv").unwrap();
     let end = policy + page[policy..].find('>').unwrap() + 1;
     let copy = format!("{}{}", &page[..policy], &page[end..]);
     project.write("probe.html", &copy.replace("</body>", &format!("{PROBE}</body>")));
-    // A window cannot be as narrow as a telephone, a frame can.
+    // A window cannot be as narrow as a phone, but a frame can.
     let frame = |width: u32| {
         format!("<iframe width={width} height=900 style='border:0' src=probe.html></iframe>")
     };
@@ -135,7 +135,7 @@ fn check(found: &Value, width: u32, charts: usize) {
     assert_ne!(found["tip"], "");
 }
 
-/// Of the text on the ground, as WCAG 2 defines it.
+/// The contrast between text and background, as WCAG 2 defines it.
 fn contrast(theme: &Value) -> f64 {
     let luminance = |color: &Value| {
         let digits = |it: char| !it.is_ascii_digit();

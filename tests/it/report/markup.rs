@@ -1,6 +1,6 @@
-//! A page as its elements: strict enough that anything which is not well-formed fails.
+//! A page parsed into elements, strictly: anything that is not well-formed fails.
 
-/// An element's name with its attributes, or text.
+/// The name of an element with its attributes, or text.
 #[derive(Debug)]
 enum Piece {
     Open(String, Vec<(String, String)>),
@@ -16,13 +16,13 @@ pub struct Page {
 const VOID: [&str; 2] = ["meta", "br"];
 
 impl Page {
-    /// Fails unless every element is closed in its order and every attribute is quoted.
+    /// Fails unless elements are closed in order and every attribute is quoted.
     #[track_caller]
     pub fn parse(text: String) -> Page {
         let mut rest = text.strip_prefix("<!doctype html>\n").expect("a doctype first");
         let (mut pieces, mut open) = (Vec::new(), Vec::<String>::new());
         while !rest.is_empty() {
-            // The content of these two is no markup.
+            // The content of these two elements is not markup.
             if let Some(raw) = open.last().filter(|it| ["style", "script"].contains(&it.as_str())) {
                 let end = rest.find(&format!("</{raw}>")).expect("an end");
                 rest = &rest[end..];
@@ -49,8 +49,8 @@ impl Page {
         Page { text, pieces }
     }
 
-    /// Nothing is loaded, no style or script is in an attribute, the policy allows none, and every
-    /// chart has a title and a description.
+    /// Asserts that nothing is loaded, no attribute holds style or script, the policy allows neither,
+    /// and every chart has a title and a description.
     #[track_caller]
     pub fn expect_self_contained(&self) {
         assert!(self.text.contains("content=\"default-src &#39;none&#39;; style-src &#39;sha256-"));
@@ -99,7 +99,7 @@ impl Page {
         self.pieces.iter().filter(has).count()
     }
 
-    /// What stands in each element of that name.
+    /// The text of each element of that name.
     pub fn texts(&self, name: &str) -> Vec<String> {
         let starts = self.pieces.iter().enumerate().filter(|(_, it)| opened(it) == Some(name));
         let inside = starts.map(|(place, _)| {
@@ -117,7 +117,7 @@ impl Page {
         title.map(|title| title.unwrap_or_default().to_owned()).collect()
     }
 
-    /// All that can be read, pieces apart.
+    /// All visible text, in pieces.
     pub fn text(&self) -> String {
         self.pieces.iter().filter_map(text_of).collect::<Vec<_>>().join("")
     }
@@ -141,7 +141,7 @@ fn is_drawing(piece: &Piece) -> bool {
     matches!(piece, Piece::Open(_, attributes) if attributes.iter().any(|it| it.1 == "img"))
 }
 
-/// The name, the attributes, and what is behind the tag.
+/// The name, the attributes, and the text after the tag.
 #[track_caller]
 fn tag_of(text: &str) -> (String, Vec<(String, String)>, &str) {
     let end = text.find([' ', '>']).expect("an end of a tag");

@@ -105,10 +105,10 @@ stages:
         "`executor` is `slrum`, expected an executor",
         "did you mean `slurm`?",
         "unknown key `partiton` in `slurm`",
-        "`memory` in `slurm` is `8`, expected a size such as `8G` or `500M`, of one node",
+        "`memory` in `slurm` is `8`, expected the memory of one node, such as `8G` or `500M`",
         "`executor` of stage `a` is `srnu`, expected an executor",
         "`cpus` in `resources` of stage `a` is `0`, expected a whole number from 1 to 65536",
-        "`--array=3` in `resources` of stage `a` is for the engine to say",
+        "`--array=3` in `resources` of stage `a` is set by the engine itself",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pipe::pipeline::Input;
-use pipe::sources::{HubSettings, Located, SourceError};
+use pipe::sources::download_error::DownloadError;
+use pipe::sources::hub_settings::HubSettings;
 
 use super::{names, nowhere, place};
 use crate::server::{Answer, Request, Server};
@@ -73,7 +74,7 @@ fn a_model_is_a_folder_of_links_to_just_what_it_needs() {
     ]);
     let server = hub(all, "main");
     let place = place(&server.url(""));
-    assert_eq!(place.downloads.locate(&model("main")), Located::Missing);
+    assert_eq!(place.downloads.locate(&model("main")), None);
     let mut seen = BTreeMap::new();
     let folder = place.downloads.fetch(&model("main"), &mut |progress| {
         seen.insert(progress.file.to_owned(), (progress.done_bytes, progress.total_bytes));
@@ -89,8 +90,8 @@ fn a_model_is_a_folder_of_links_to_just_what_it_needs() {
     assert!(!server.paths().iter().any(|path| path.contains("pytorch_model")));
 
     let before = server.asked().len();
-    assert_eq!(place.downloads.locate(&model("main")), Located::Ready(folder.clone()));
-    assert_eq!(place.downloads.locate(&model(COMMIT)), Located::Ready(folder.clone()));
+    assert_eq!(place.downloads.locate(&model("main")), Some(folder.clone()));
+    assert_eq!(place.downloads.locate(&model(COMMIT)), Some(folder.clone()));
     assert_eq!(place.fetch(&model("main")).unwrap(), folder);
     assert_eq!(server.asked().len(), before);
     assert_eq!(place.in_downloads(), [format!("o--n@{COMMIT}")]);
@@ -170,7 +171,7 @@ fn a_revision_can_be_a_commit_or_a_pull_request() {
     let server = hub(files(&["config.json", "model.safetensors"]), "refs%2Fpr%2F1");
     let second = place(&server.url(""));
     let folder = second.fetch(&model("refs/pr/1")).unwrap();
-    assert_eq!(second.downloads.locate(&model("refs/pr/1")), Located::Ready(folder));
+    assert_eq!(second.downloads.locate(&model("refs/pr/1")), Some(folder));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn what_another_tool_has_cached_is_used_offline() {
     let mut place = nowhere();
     place.downloads.hub.offline = true;
     let error = place.fetch(&model("main")).unwrap_err();
-    assert!(matches!(error, SourceError::Offline { .. }), "{error}");
+    assert!(matches!(error, DownloadError::Offline { .. }), "{error}");
     assert_eq!(
         error.hint(&["model"]).unwrap(),
         "with a network: download config.json, model.safetensors (or pytorch_model.bin) and the \
@@ -210,10 +211,10 @@ fn without_a_network_the_cache_is_used_and_else_the_error_says_why() {
 
     std::fs::remove_dir_all(place.folder.path().join("hub")).unwrap();
     // The folder of links is still there, but they are dead.
-    assert_eq!(place.downloads.locate(&model(COMMIT)), Located::Missing);
+    assert_eq!(place.downloads.locate(&model(COMMIT)), None);
     place.downloads.retries = 0;
     let error = place.fetch(&model("main")).unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn what_is_no_model_is_refused() {
     for names in [&["config.json"][..], &["model.safetensors"]] {
         let server = hub(files(names), "main");
         let error = place(&server.url("")).fetch(&model("main")).unwrap_err();
-        assert!(matches!(error, SourceError::NotAModel { .. }), "{error}");
+        assert!(matches!(error, DownloadError::NotAModel { .. }), "{error}");
     }
 }
 
@@ -244,7 +245,7 @@ fn a_private_model_asks_for_the_token_and_the_token_is_sent() {
     });
     let mut place = place(&server.url(""));
     let error = place.fetch(&model("main")).unwrap_err();
-    assert!(matches!(error, SourceError::Status { status: 401, .. }), "{error}");
+    assert!(matches!(error, DownloadError::Status { status: 401, .. }), "{error}");
     assert!(error.hint(&[]).unwrap().starts_with("if the model is private or gated, set HF_TOKEN"));
     place.downloads.hub.token = Some("secret".to_owned());
     place.fetch(&model("main")).unwrap();
@@ -255,7 +256,7 @@ fn a_hub_that_answers_nonsense_is_no_panic() {
     for body in ["", "{}", "[]", "{\"sha\": \"../..\", \"siblings\": []}"] {
         let server = Server::start(move |_| Answer::new(200, body.as_bytes()));
         let error = place(&server.url("")).fetch(&model("main")).unwrap_err();
-        assert!(matches!(error, SourceError::Damaged { .. }), "{error}");
+        assert!(matches!(error, DownloadError::Damaged { .. }), "{error}");
     }
 }
 

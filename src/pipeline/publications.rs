@@ -1,15 +1,16 @@
-//! Where outputs are copied to in the project's tree: inside of it, and nowhere else.
+//! The section `publish` of a stage: the paths that outputs are copied to, which must be inside
+//! the project.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::document::Draft;
-use super::node::Node;
+use super::outputs::Outputs;
 use super::problem::Problems;
-use super::stage::Outputs;
+use super::yaml::YamlNode;
 
-/// The `publish` section of a stage, with clean paths relative to the root.
-pub(super) fn resolve(
+/// Reads the `publish` section of a stage: from output names to clean paths relative to the root.
+pub(super) fn read_publications(
     draft: &Draft,
     outputs: &Outputs,
     root: &Path,
@@ -22,7 +23,7 @@ pub(super) fn resolve(
     let mut publish = BTreeMap::new();
     for given in &draft.publish {
         let output = &given.key;
-        // A built-in without a single output is an unknown one, which is reported elsewhere.
+        // An unknown built-in, which has no outputs, is reported by `stage`.
         let unknown_builtin = names.is_empty() && draft.run.is_none();
         if !unknown_builtin && !names.contains(&output.as_str()) {
             let message = format!("stage `{stage}` has no output `{output}` to publish");
@@ -43,7 +44,8 @@ pub(super) fn resolve(
     publish
 }
 
-fn target(node: &Node, root: &Path, pipeline_file: &Path) -> Result<PathBuf, String> {
+/// A clean path below the root. The error continues "output `o` of stage `s` …".
+fn target(node: &YamlNode, root: &Path, pipeline_file: &Path) -> Result<PathBuf, String> {
     let Some(text) = node.as_text().filter(|text| !text.is_empty() && !text.contains('\0')) else {
         return Err(format!("is published to {}, not to a path", node.what()));
     };
@@ -76,7 +78,7 @@ fn target(node: &Node, root: &Path, pipeline_file: &Path) -> Result<PathBuf, Str
     Ok(path)
 }
 
-/// The first part of the path that is a symbolic link to somewhere outside the root.
+/// The first ancestor of the path that is a symbolic link to a place outside the root.
 fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut at = root.to_owned();
     for part in path.components() {
@@ -84,7 +86,7 @@ fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
         if !at.is_symlink() {
             continue;
         }
-        // A link to nothing is refused as well: who knows what comes to lie there.
+        // A broken link is refused as well: its target may appear later.
         let real_root = root.canonicalize();
         let inside =
             real_root.is_ok_and(|root| at.canonicalize().is_ok_and(|real| real.starts_with(root)));

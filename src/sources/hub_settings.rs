@@ -1,14 +1,14 @@
-//! The environment variables that Hugging Face tools share, read as `huggingface_hub` does.
+//! The environment variables that Hugging Face tools share, read as `huggingface_hub` reads them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where the hub is, where its files are cached, and who asks.
+/// The address of the hub, the cache for its files, and the user's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubSettings {
-    /// Without a slash at its end.
+    /// The address, without a slash at its end.
     pub endpoint: String,
-    /// `None` where neither a variable nor a home directory says.
+    /// `None` if neither a variable nor the home directory determines it.
     pub cache: Option<PathBuf>,
     pub token: Option<String>,
     /// `HF_HUB_OFFLINE`.
@@ -20,7 +20,7 @@ impl HubSettings {
         HubSettings::from_variables(|name| std::env::var_os(name))
     }
 
-    /// The settings by these variables; one that is empty counts as absent.
+    /// The settings from these variables. An empty variable counts as absent.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> HubSettings {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());

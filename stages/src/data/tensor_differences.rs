@@ -1,13 +1,13 @@
-//! Two safetensors files, tensor by tensor.
+//! Two safetensors files compared, tensor by tensor.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::data::tensors::{Dtype, TensorFile};
 use rayon::prelude::*;
 use serde::Serialize;
-use stages::data::tensors::{Dtype, TensorFile};
 
-/// A tensor that is not the same on both sides.
+/// A tensor that differs between the two files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TensorDifference {
     pub tensor: String,
@@ -19,24 +19,25 @@ pub struct TensorDifference {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Unlike {
-    /// Of one type and shape. A difference that is no number (from a NaN or an infinity) is
-    /// infinite, which JSON writes as null.
+    /// Both have the same type and shape. A difference that is not a number, from a NaN or an
+    /// infinity, counts as infinite, which JSON writes as null.
     Numbers {
         dtype: String,
         shape: Vec<usize>,
-        /// How many numbers differ, of how many.
+        /// How many of the elements differ.
         differing: u64,
         numbers: u64,
         /// The greatest |a - b|.
         max_abs: f64,
-        /// ‖a - b‖ / ‖a‖, both Euclidean.
+        /// ‖a - b‖ / ‖a‖ with Euclidean norms.
         relative: f64,
     },
-    /// Of another type or shape, or only on one side, or of a type whose numbers are not read.
+    /// The types or shapes differ, one file lacks the tensor, or its type cannot be read as
+    /// numbers.
     Kinds { first: String, second: String },
 }
 
-/// How many tensors there are in both files together, and those that differ, the greatest relative
+/// Counts the tensors of both files together, and lists those that differ, the greatest relative
 /// difference first. `None` if one of the files is not safetensors.
 pub fn compare(first: &Path, second: &Path) -> Option<(usize, Vec<TensorDifference>)> {
     let (first, second) = (TensorFile::open(first).ok()?, TensorFile::open(second).ok()?);
@@ -96,9 +97,9 @@ struct Sums {
     square_differences: f64,
 }
 
-/// `None` for a type that is not read as numbers.
+/// `None` for a type that cannot be read as numbers.
 fn differences(dtype: Dtype, a: &[u8], b: &[u8]) -> Option<Sums> {
-    /// `from_le_bytes` of a type, and that as an f64.
+    /// Reads little-endian numbers of a type as f64.
     macro_rules! of {
         ($rust:ty) => {
             sums(a, b, |bytes: [u8; size_of::<$rust>()]| <$rust>::from_le_bytes(bytes) as f64)
@@ -140,14 +141,14 @@ fn sums<const N: usize>(a: &[u8], b: &[u8], number: impl Fn([u8; N]) -> f64) -> 
         sums.max_abs = sums.max_abs.max(difference);
         sums.square_differences += difference * difference;
     }
-    // Of numbers, were there no NaN among them.
+    // With a NaN among the numbers the relative difference is infinite.
     if sums.squares.is_nan() {
         sums.squares = 0.0;
     }
     sums
 }
 
-/// IEEE 754 binary16.
+/// The value of an IEEE 754 binary16.
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
@@ -161,7 +162,7 @@ fn half(bits: u16) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::results::compare::tensors::{Dtype, differences, half};
+    use crate::data::tensor_differences::{Dtype, differences, half};
 
     #[test]
     fn sixteen_bits_are_read_as_ieee_754_has_them() {

@@ -1,7 +1,5 @@
-//! Which stage has to run before which. Edges come from `stage:output` inputs only; no edge is
-//! inferred from paths.
-
-mod render;
+//! The graph of the stages, and the order in which they run. Edges come from `stage:output` inputs
+//! only; no edge is inferred from paths.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -10,11 +8,10 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
-pub use render::{Format, render};
-
 use crate::pipeline::{Input, Pipeline};
 
-/// The stages of a pipeline, by their index in [`Pipeline::stages`], and what they hand on.
+/// The stages of a pipeline, by their index in [`Pipeline::stages`]. An edge leads from the stage
+/// that makes an artifact to a stage that reads it.
 #[derive(Clone, Debug)]
 pub struct Graph {
     graph: DiGraph<(), ()>,
@@ -23,8 +20,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of a loaded pipeline, which has no cycle. Stages on a cycle, which a pipeline put
-    /// together by hand could have, would be in no order.
+    /// The graph of a loaded pipeline. Loading refuses cycles; in a pipeline that was not loaded,
+    /// stages on a cycle would be missing from [`Graph::order`].
     pub fn new(pipeline: &Pipeline) -> Graph {
         let stages = &pipeline.stages;
         let index: BTreeMap<&str, usize> =
@@ -42,7 +39,7 @@ impl Graph {
         Graph::of_edges(stages.len(), &edges)
     }
 
-    /// So many stages, and who reads from whom: `(maker, reader)`, once or more.
+    /// The graph of `stages` stages with the edges `(maker, reader)`, which may repeat.
     pub fn of_edges(stages: usize, edges: &[(usize, usize)]) -> Graph {
         let mut graph = DiGraph::with_capacity(stages, edges.len());
         for _ in 0..stages {
@@ -55,12 +52,13 @@ impl Graph {
         Graph { graph, order, level }
     }
 
-    /// Every stage after those it reads from; among those that are free, in the order of the file.
+    /// The stages in the order in which they may run: each after all that it reads from, and
+    /// otherwise in the order of the file.
     pub fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// How many stages lie, one behind the other, before this one: 0 for one that reads from none.
+    /// The length of the longest path that leads to this stage: 0 if it reads from no other.
     pub fn level(&self, stage: usize) -> usize {
         self.level[stage]
     }
@@ -75,7 +73,7 @@ impl Graph {
         self.neighbours(stage, Direction::Outgoing)
     }
 
-    /// These stages and everything they need.
+    /// These stages and all stages that they need.
     pub fn upstream(&self, stages: &[usize]) -> BTreeSet<usize> {
         let reversed = Reversed(&self.graph);
         let mut search = Dfs::empty(reversed);
@@ -89,7 +87,7 @@ impl Graph {
         found
     }
 
-    /// These stages and everything that needs them.
+    /// These stages and all stages that need them.
     pub fn downstream(&self, stages: &[usize]) -> BTreeSet<usize> {
         let mut search = Dfs::empty(&self.graph);
         let mut found = BTreeSet::new();
@@ -109,8 +107,8 @@ impl Graph {
     }
 }
 
-/// Kahn's algorithm; of several free stages the first in the file goes first, which
-/// `petgraph::algo::toposort` does not promise. Also each stage's level.
+/// The order of the stages, and their levels, by Kahn's algorithm. Among the stages that could come
+/// next it takes the first of the file, which `petgraph::algo::toposort` does not promise.
 fn sort(graph: &DiGraph<(), ()>) -> (Vec<usize>, Vec<usize>) {
     let count = graph.node_count();
     let makers =

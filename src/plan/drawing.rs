@@ -1,32 +1,32 @@
-//! The graph for people: as text in a terminal, as DOT for Graphviz, as Mermaid for a web page.
+//! Drawings of the graph: as text for a terminal, as DOT for Graphviz, as Mermaid for a web page.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 use crate::pipeline::{Action, Input, Pipeline, Stage, input_and_entry};
 use crate::plan::graph::Graph;
-use crate::text::text::{fit, printable};
+use crate::text::terminal::{fit, printable};
 use crate::text::variants::{family, label};
 
-/// How a graph is written.
+/// The format of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Many variants of a stage are told together.
+    /// Many variants of a stage share one entry.
     Text,
-    /// Every stage on its own.
+    /// Every stage has its own entry.
     LongText,
     Dot,
     Mermaid,
 }
 
-/// From how many variants a stage, or entries a set, has one line.
+/// From this many on, the variants of a stage, or the entries of a set of inputs, share one line.
 const MANY: usize = 4;
 
-/// The text's width in columns.
+/// The width of the text in columns.
 const WIDTH: usize = 80;
 
-/// The whole graph, ending in a newline.
+/// Draws the whole graph. The text ends in a newline.
 pub fn render(pipeline: &Pipeline, graph: &Graph, format: Format) -> String {
     match format {
         Format::Text => text(pipeline, graph, MANY),
@@ -36,8 +36,8 @@ pub fn render(pipeline: &Pipeline, graph: &Graph, format: Format) -> String {
     }
 }
 
-/// Stages in the order in which they may run, each with its level, where its inputs come from and
-/// what it publishes.
+/// The stages in the order in which they may run, each with its level, its inputs and what it
+/// publishes.
 ///
 /// ```text
 /// 1  ingest
@@ -65,8 +65,8 @@ fn text(pipeline: &Pipeline, graph: &Graph, fold_from: usize) -> String {
     out
 }
 
-/// Each stage with its level from 1; of a stage with many variants on a level all of them, where
-/// the first stands.
+/// The entries of the text, each with its level from 1: one stage, or all variants of a stage on
+/// that level if there are at least `fold_from`.
 fn together<'p>(
     order: &[usize],
     pipeline: &'p Pipeline,
@@ -101,7 +101,7 @@ fn together<'p>(
     shown
 }
 
-/// Where the inputs come from, and what is published.
+/// The lines below an entry: where its inputs come from, and what it publishes.
 fn lines(stages: &[&Stage], root: &Path, fold_from: usize) -> Vec<String> {
     let mut inputs: BTreeMap<&str, Vec<(&str, &Input)>> = BTreeMap::new();
     let mut published: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -127,7 +127,7 @@ fn lines(stages: &[&Stage], root: &Path, fold_from: usize) -> Vec<String> {
     lines
 }
 
-/// Many sources on one line: `train@…:model (12)`.
+/// Where many inputs come from, on one line: `train@…:model (12)`.
 fn sources(wired: &[(&str, &Input)], root: &Path) -> String {
     let artifact = |input: &Input| match input {
         Input::Artifact { stage, output } if label(stage).is_some() => {
@@ -159,7 +159,7 @@ fn push_line(out: &mut String, line: &str) {
     out.push('\n');
 }
 
-/// The stage's name, and what it runs where the name does not say it.
+/// The stage's name, and what it runs unless the name says that already.
 fn title(stages: &[&Stage]) -> String {
     let stage = stages[0];
     let name = match stages.len() {
@@ -173,7 +173,7 @@ fn title(stages: &[&Stage]) -> String {
     }
 }
 
-/// Where an input comes from; what lies in the project relative to it.
+/// Where an input comes from. Paths inside the project are relative to it.
 fn source(input: &Input, root: &Path) -> String {
     match input {
         Input::Path(path) => {
@@ -184,9 +184,10 @@ fn source(input: &Input, root: &Path) -> String {
     }
 }
 
-/// What is drawn: stages, sources from outside, and edges from either to a stage.
+/// What DOT and Mermaid draw besides the stages: sources, and edges from a stage or a source to a
+/// stage.
 struct Drawing<'p> {
-    /// Each source once, whoever reads it.
+    /// Each source with its number. A source that several stages read is drawn once.
     sources: BTreeMap<String, usize>,
     /// From, to, label.
     edges: Vec<(From, usize, &'p str)>,
@@ -195,6 +196,16 @@ struct Drawing<'p> {
 enum From {
     Stage(usize),
     Source(usize),
+}
+
+/// The name of the node in DOT and Mermaid.
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            From::Stage(index) => write!(f, "stage{index}"),
+            From::Source(index) => write!(f, "source{index}"),
+        }
+    }
 }
 
 fn drawing(pipeline: &Pipeline) -> Drawing<'_> {
@@ -232,17 +243,13 @@ fn dot(pipeline: &Pipeline) -> String {
         let _ = writeln!(out, "  source{index} [shape=note, label={}];", dot_quoted(source));
     }
     for (from, to, label) in &drawing.edges {
-        let from = match from {
-            From::Stage(index) => format!("stage{index}"),
-            From::Source(index) => format!("source{index}"),
-        };
         let _ = writeln!(out, "  {from} -> stage{to} [label={}];", dot_quoted(label));
     }
     out.push_str("}\n");
     out
 }
 
-/// A quoted string of DOT. In labels a backslash begins an escape, so it is doubled too.
+/// A quoted string of DOT. A backslash begins an escape in labels, so it is doubled.
 fn dot_quoted(text: &str) -> String {
     format!("\"{}\"", printable(text).replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -257,21 +264,17 @@ fn mermaid(pipeline: &Pipeline) -> String {
         let _ = writeln!(out, "  source{index}([{}])", mermaid_quoted(source));
     }
     for (from, to, label) in &drawing.edges {
-        let from = match from {
-            From::Stage(index) => format!("stage{index}"),
-            From::Source(index) => format!("source{index}"),
-        };
         let _ = writeln!(out, "  {from} -->|{}| stage{to}", mermaid_quoted(label));
     }
     out
 }
 
-/// A quoted text of Mermaid, whose only escapes are `#…;` entities.
+/// A quoted string of Mermaid, whose only escapes are `#…;` entities.
 fn mermaid_quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in printable(text).chars() {
         match character {
-            // `[` and the like are safe in quotes; these are read as markup or as an entity.
+            // Even in quotes, Mermaid reads these as markup or as entities.
             '"' | '#' | '<' | '>' | '&' | '`' | ';' | '\\' => {
                 let _ = write!(quoted, "#{};", u32::from(character));
             }
