@@ -1,10 +1,11 @@
-//! A finished model that stays loaded, and texts through it: what `pipe classify` and
-//! `pipe why-row` use. The same tokens, batches and decisions as in `tokenize` and `predict`.
+//! Classifies texts with a model that stays loaded, for `pipe classify` and `pipe why-row`. It uses
+//! the same tokens, batches and decisions as `tokenize` and `predict`.
 
 use std::path::Path;
 
 use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
+use crate::builtin::predict::params::PredictParams;
 use crate::builtin::tokenize::compose::Composer;
 use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
 use crate::data::example::Example;
@@ -15,37 +16,38 @@ use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::device;
 use crate::model::loading::load;
-use crate::model::ops::Precision;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
 use crate::train::evaluation::batch_probabilities;
 use crate::train::order::evaluation_batches;
 
-/// A model folder, ready to classify.
+/// A model that is ready to classify texts.
 pub struct TextClassifier {
     tokenizer: TextTokenizer,
     composer: Composer,
     model: Classifier,
     deciding: Deciding,
     pad_id: u32,
-    /// Whether the model looks at token types.
+    /// Whether the model distinguishes token types.
     types: bool,
     batch_size: usize,
-    /// What it runs on, in words.
+    /// The device it runs on, in words.
     pub device: String,
 }
 
-/// A token as the vocabulary writes it, and what it contributes.
+/// A token and its contribution to the predicted label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenWeight {
+    /// As the vocabulary writes it.
     pub token: String,
-    /// Of a probability: from -1 to 1.
+    /// A difference of probabilities, from -1 to 1.
     pub weight: f64,
 }
 
 impl TextClassifier {
-    /// Loads a folder; `tokenize` and `predict` are the parameters of the stages of that name.
+    /// Loads a model folder. `tokenize` and `predict` are the parameters of the stages with these
+    /// names.
     pub fn open(
         folder: &Path,
         tokenize: &Params,
@@ -55,9 +57,10 @@ impl TextClassifier {
         let config = ModelConfig::read(folder)?;
         let tokenizer = TextTokenizer::open(folder, config.family)?;
         let composer = Composer::new(&TokenizeParams::of(tokenize), &config, &tokenizer)?;
-        let deciding = Deciding::new(folder, &config, predict)?;
+        let predict = PredictParams::of(predict);
+        let deciding = Deciding::new(folder, &config, &predict)?;
         let chosen = device::choose(device)?;
-        let options = load_options(deciding.labels.len(), Precision::of(predict));
+        let options = load_options(deciding.labels.len(), predict.precision);
         let model = load(folder, &config, &options, &chosen.device)?.model;
         Ok(TextClassifier {
             tokenizer,
@@ -66,12 +69,12 @@ impl TextClassifier {
             deciding,
             pad_id: config.pad_token_id as u32,
             types: config.type_vocab_size > 1,
-            batch_size: predict.count("batch_size"),
+            batch_size: predict.batch_size,
             device: chosen.name,
         })
     }
 
-    /// A prediction for each text, in their order. Texts without an id have an empty one.
+    /// A prediction for each text, in the same order. A text without an id gets an empty one.
     pub fn classify(&self, texts: &[Example]) -> Result<Vec<Prediction>, StageError> {
         let sequences = texts.iter().map(|text| self.sequence(text));
         let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
@@ -82,15 +85,16 @@ impl TextClassifier {
         Ok(each.collect())
     }
 
-    /// The tokens of a text, special ones among them, as they are written in the vocabulary.
+    /// The tokens of a text as the vocabulary writes them, including special tokens.
     pub fn tokens(&self, text: &Example) -> Result<Vec<String>, StageError> {
         let ids = self.sequence(text)?.ids;
         let written = |id: &u32| self.tokenizer.token_text(*id).unwrap_or_default();
         Ok(ids.iter().map(written).collect())
     }
 
-    /// How much each token of the text itself speaks for the predicted label: the probability of
-    /// that label with all tokens, less that without this one (leave-one-out).
+    /// The weight of each token of the text itself, without context and special tokens: the
+    /// probability of the predicted label, minus its probability without the token
+    /// (leave-one-out).
     pub fn weights(&self, text: &Example) -> Result<Vec<TokenWeight>, StageError> {
         let whole = self.sequence(text)?;
         let places = self.places_of_text(&whole, text)?;
@@ -115,7 +119,7 @@ impl TextClassifier {
         Ok(weights.collect())
     }
 
-    /// Where in a sequence the tokens of the text are, without its context and special tokens.
+    /// The positions of the text's own tokens in a sequence, without context and special tokens.
     fn places_of_text(
         &self,
         sequence: &Sequence,
@@ -144,7 +148,7 @@ impl TextClassifier {
         Ok(self.composer.compose(&self.tokenizer, text)?.sequence)
     }
 
-    /// Row-major `[sequences, classes]`.
+    /// Class probabilities, row-major `[sequences, classes]`.
     fn probabilities(&self, sequences: &[Sequence]) -> Result<Vec<f32>, StageError> {
         let classes = self.deciding.labels.len();
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();

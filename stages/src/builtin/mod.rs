@@ -1,4 +1,4 @@
-//! The built-in stages, a folder each.
+//! The built-in stages, one folder each, and how a stage's process runs one of them.
 
 pub mod baseline;
 #[cfg(feature = "model")]
@@ -6,6 +6,10 @@ pub mod classify;
 pub mod ensemble;
 pub mod finetune;
 pub mod ingest;
+#[cfg(feature = "model")]
+mod model_output;
+#[cfg(feature = "model")]
+mod open_device;
 pub mod predict;
 pub mod pretrain;
 pub mod score;
@@ -20,7 +24,7 @@ use crate::stage::event::Events;
 use crate::stage::manifest::Manifest;
 use crate::stage::{Context, Stage};
 
-/// Every built-in stage, in the order of a pipeline.
+/// Every built-in stage, in the order in which a pipeline uses them.
 pub fn all() -> &'static [&'static dyn Stage] {
     &[
         &ingest::Ingest,
@@ -36,21 +40,13 @@ pub fn all() -> &'static [&'static dyn Stage] {
     ]
 }
 
-/// What `pretrain`, `finetune` and `predict` say in a build without the model.
-#[cfg(not(feature = "model"))]
-fn without_model(stage: &str) -> StageError {
-    StageError::Unavailable {
-        what: format!("stage `{stage}`"),
-        problem: "this binary was built without the feature `model`".to_owned(),
-    }
-}
-
-/// The built-in of that name.
+/// The built-in with this name.
 pub fn find(name: &str) -> Option<&'static dyn Stage> {
     all().iter().copied().find(|stage| stage.name() == name)
 }
 
-/// The outputs of a built-in that are files of [`Prediction`](crate::data::prediction::Prediction), by name.
+/// The names of a built-in's outputs that are files of
+/// [`Prediction`](crate::data::prediction::Prediction)s.
 pub fn predictions_of(builtin: &str) -> &'static [&'static str] {
     match builtin {
         "predict" | "ensemble" | "baseline" => &["predictions", "valid"],
@@ -58,9 +54,16 @@ pub fn predictions_of(builtin: &str) -> &'static [&'static str] {
     }
 }
 
-/// Runs the stage that a manifest describes.
+/// Reads a manifest and runs its stage.
 pub fn run_manifest(path: &Path, events: &Events) -> Result<(), StageError> {
-    let manifest = Manifest::read(path)?;
+    run(&Manifest::read(path)?, events)
+}
+
+/// Runs the stage that a manifest describes, on a thread pool of the manifest's size.
+///
+/// # Errors
+/// No built-in has this name, the version differs, or the stage fails.
+pub fn run(manifest: &Manifest, events: &Events) -> Result<(), StageError> {
     let stage = find(&manifest.uses)
         .ok_or_else(|| StageError::NoSuchStage { name: manifest.uses.clone() })?;
     if stage.version() != manifest.version {
@@ -70,9 +73,11 @@ pub fn run_manifest(path: &Path, events: &Events) -> Result<(), StageError> {
             found: stage.version(),
         });
     }
-    if manifest.threads > 0 {
-        // Where a pool is there already, in a test's process, its size changes no result.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(manifest.threads).build_global();
-    }
-    stage.run(&Context { manifest: &manifest, events })
+    let threads = manifest.threads;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| StageError::Unavailable {
+        what: format!("a pool of {threads} threads"),
+        problem: error.to_string(),
+    })?;
+    pool.install(|| stage.run(&Context { manifest, events }))
 }

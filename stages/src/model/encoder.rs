@@ -31,7 +31,6 @@ use super::noise::Noise;
 use super::ops::Precision;
 use super::parameters::{Parameter, ParameterSource, table};
 use super::relative::relative_buckets;
-use crate::stage::params::Params;
 use embeddings::Embeddings;
 use layer::{Layer, LayerNames, Pass};
 
@@ -40,17 +39,6 @@ use layer::{Layer, LayerNames, Pass};
 pub struct DropoutRates {
     pub hidden: f64,
     pub attention: f64,
-}
-
-impl DropoutRates {
-    /// As a training stage's parameters have it; what they do not say is the model's own.
-    pub fn of(params: &Params, config: &ModelConfig) -> DropoutRates {
-        let rate = |name: &str, own: f64| params.optional_float(name).unwrap_or(own);
-        DropoutRates {
-            hidden: rate("dropout", config.hidden_dropout),
-            attention: rate("attention_dropout", config.attention_dropout),
-        }
-    }
 }
 
 /// The stack from token ids to the states of the last layer.

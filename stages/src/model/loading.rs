@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::checkpoint::{Checkpoint, has_weights};
+use super::checkpoint::Checkpoint;
 use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
@@ -16,7 +16,6 @@ use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
 use crate::data::random::Random;
 use crate::stage::error::StageError;
-use crate::stage::params::Params;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -38,17 +37,6 @@ pub enum Weights {
     Pretrained,
     /// From `config.json` alone.
     Random,
-}
-
-impl Weights {
-    /// As a training stage's parameter `init` has it, of the model in this folder.
-    pub fn of(params: &Params, folder: &Path) -> Weights {
-        match params.text("init") {
-            "random" => Weights::Random,
-            "auto" if !has_weights(folder) => Weights::Random,
-            _ => Weights::Pretrained,
-        }
-    }
 }
 
 /// Where the head's values come from.

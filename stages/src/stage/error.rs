@@ -1,4 +1,4 @@
-//! Why a stage failed. Every variant says what was being done and to which file, line or tensor.
+//! Why a stage failed. Every message names the operation and the file, line or parameter.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ pub enum StageError {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("reading {}: {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
-    /// A line of a data file that is not what it should be.
+    /// A line of a data file is malformed.
     #[error("{}, line {line}: {problem}", path.display())]
     Line { path: PathBuf, line: u64, problem: String },
-    /// A file that, as a whole, is not what it should be.
+    /// A file as a whole is unusable.
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     #[error("parameter `{name}`: {problem}")]
@@ -26,21 +26,33 @@ pub enum StageError {
     NoSuchStage { name: String },
     #[error("the manifest wants version {wanted} of `{name}`, this binary has {found}")]
     OtherVersion { name: String, wanted: u32, found: u32 },
-    /// Not in this build, or not on this machine: the device, the feature, the driver.
+    /// This build or this machine lacks something: a feature, a device, a driver.
     #[error("{what} is not available: {problem}")]
     Unavailable { what: String, problem: String },
+    /// A line of `metrics.jsonl` could not be written or read.
+    #[error("a line of metrics: {source}")]
+    Metrics { source: serde_json::Error },
     #[error("training diverged at step {step}: the loss is {loss}")]
     Diverged { step: u64, loss: f64 },
 }
 
 impl StageError {
-    /// For `map_err`: names the operation (a participle: `reading`) and the path.
+    /// For `map_err`: adds the operation (a participle such as `reading`) and the path.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StageError {
         let path = path.to_owned();
         move |source| StageError::Io { doing, path, source }
     }
 
-    /// What to do about it, where there is something general to say.
+    /// The error of `pretrain`, `finetune` and `predict` in a build without the feature `model`.
+    #[cfg(not(feature = "model"))]
+    pub fn without_model(stage: &str) -> StageError {
+        StageError::Unavailable {
+            what: format!("stage `{stage}`"),
+            problem: "this binary was built without the feature `model`".to_owned(),
+        }
+    }
+
+    /// A hint on how to fix it, if there is general advice.
     pub fn hint(&self) -> Option<String> {
         match self {
             StageError::OtherVersion { .. } => {

@@ -1,5 +1,5 @@
-//! What a stage's process says while it runs: one JSON object a line on its standard output.
-//! The engine draws progress from it and keeps metrics in the record.
+//! The events that a stage's process reports while it runs: one JSON object per line on its
+//! standard output. The engine shows progress from them and keeps metrics in the record.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,13 +7,14 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-/// One line.
+/// One event, which is one line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Where the stage runs, in words: `cpu (2 threads)`, `cuda:0 (NVIDIA H200)`.
+    /// The device that the stage runs on, in words: `cpu (2 threads)`, `cuda:0 (NVIDIA H200)`.
     Device { name: String },
-    /// How far it is. `values` are for the eye: `epoch`, `loss`, `tokens_per_second`.
+    /// How far the stage has come. `values` are only displayed, for instance `epoch`, `loss` and
+    /// `tokens_per_second`.
     Progress {
         done: u64,
         total: Option<u64>,
@@ -21,18 +22,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         values: BTreeMap<String, f64>,
     },
-    /// Figures to keep in the record. With a `step` (an epoch) they are a row of a history,
-    /// without they are the stage's results.
+    /// Figures to keep in the record. With a `step` (an epoch, for instance) they are a row of the
+    /// history; without one they are the stage's results.
     Metrics {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<u64>,
         values: BTreeMap<String, f64>,
     },
-    /// Something a person should read: `resumed at step 412 of 564`.
+    /// A message for the user: `resumed at step 412 of 564`.
     Note { message: String },
-    /// As [`Event::Note`], but something may be wrong.
+    /// A message for the user that something may be wrong.
     Warning { message: String },
-    /// The stage has failed, and why; its exit status says so too.
+    /// The stage has failed. Its exit status says so too.
     Failed {
         message: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub enum Event {
     },
 }
 
-/// Where events go. A line is written whole or not at all.
+/// The sink of a stage's events. Each event is written as one whole line.
 pub struct Events(Mutex<Box<dyn Write + Send>>);
 
 impl Events {
@@ -48,13 +49,13 @@ impl Events {
         Events(Mutex::new(Box::new(sink)))
     }
 
-    /// Nowhere: for tests.
+    /// A sink that discards every event, for tests.
     pub fn discard() -> Events {
         Events::new(std::io::sink())
     }
 
-    /// Writes one event. An engine that has gone away is no reason to fail: it has already
-    /// told the stage to end by a signal.
+    /// Writes one event. A write error is ignored: it means that the engine has exited, and then
+    /// the engine has already told the stage to end by a signal.
     pub fn emit(&self, event: &Event) {
         let Ok(mut line) = serde_json::to_vec(event) else { return };
         line.push(b'\n');

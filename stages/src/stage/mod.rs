@@ -1,11 +1,11 @@
-//! What a built-in stage is: its name, version, inputs, parameters, outputs, and the function
-//! that does the work. The engine checks pipelines against this and never looks further; the
-//! traits live below both those who implement them and those who call them.
+//! What a built-in stage is: its name, version, inputs, parameters and outputs, and the function
+//! that does the work. The engine knows stages only by this trait; the built-ins implement it.
 
 pub(crate) mod choice;
 pub mod error;
 pub mod event;
 pub mod manifest;
+pub mod metric_lines;
 pub mod output;
 pub mod params;
 pub mod progress;
@@ -17,62 +17,65 @@ use crate::stage::event::{Event, Events};
 use crate::stage::manifest::Manifest;
 use crate::stage::params::{ParamSpec, Params};
 
-/// A built-in stage. All but [`Stage::run`] is data that the engine reads before anything runs.
+/// A built-in stage. Everything except [`Stage::run`] describes the stage; the engine reads it to
+/// check and plan a pipeline.
 pub trait Stage: Sync {
-    /// What `uses:` says, for instance `finetune`.
+    /// The name in `uses:`, for instance `finetune`.
     fn name(&self) -> &'static str;
 
-    /// Enters the key. Raise it whenever the same inputs and parameters may give other bytes.
+    /// A part of the key. Raise it when the same inputs and parameters may give different bytes.
     fn version(&self) -> u32;
 
-    /// One line for `pipe stages` and the README.
+    /// One line for `pipe stages` and the documentation.
     fn summary(&self) -> &'static str;
 
-    /// The inputs that a pipeline may wire, in the order in which they are documented.
+    /// The inputs that a pipeline may wire, in the order of the documentation.
     fn inputs(&self) -> &'static [InputSpec];
 
-    /// The outputs; those with [`OutputSpec::given`] exist only where that input is wired.
+    /// The outputs. One with [`OutputSpec::given`] exists only if that input is wired.
     fn outputs(&self) -> &'static [OutputSpec];
 
-    /// The parameters with their types, ranges and defaults.
+    /// The table of parameters: types, ranges, defaults and documentation.
     fn params(&self) -> &'static [ParamSpec];
 
-    /// Checks what no single parameter or input shows: which combinations make sense.
-    /// `wired` holds the names of the inputs that the pipeline gives.
+    /// Checks combinations of parameters and inputs. `wired` holds the names of the inputs that
+    /// the pipeline wires.
     fn check(&self, _params: &Params, _wired: &[&str]) -> Result<(), CheckError> {
         Ok(())
     }
 
-    /// The metrics that a person wants to see first, in their order.
+    /// The metrics to show first, in this order.
     fn headline(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Whether the state that a run leaves is the beginning of a longer one.
+    /// Whether a longer run can continue from the state that a run with these parameters leaves.
     fn continuation(&self, _params: &Params) -> Continuation {
         Continuation::None
     }
 
-    /// Whether a run that was out of memory is worth another with less: the engine writes
-    /// [`crate::stage::manifest::OUT_OF_MEMORY`] into the state then.
+    /// Whether a run that ran out of memory can be retried with less memory. If so, the engine
+    /// writes [`crate::stage::manifest::OUT_OF_MEMORY`] into the state before it retries.
     fn shrinks(&self, _params: &Params) -> bool {
         false
     }
 
-    /// Does the work: reads the inputs named in the manifest, writes every output named there.
+    /// Does the work: reads the manifest's inputs and writes all of its outputs. Call it through
+    /// [`crate::builtin::run`], which provides the thread pool.
     fn run(&self, context: &Context) -> Result<(), StageError>;
 }
 
-/// Whether a run with a larger value of one parameter can go on from where one with a smaller
-/// value ended, and then gives the bytes that it would have given from the start. The engine
-/// keeps the [`Manifest::state`] of a run that can be gone on from, and hands it to the longer.
+/// Whether a run with a larger value of one parameter can continue where a run with a smaller
+/// value ended, with the same bytes as a run from the start. The engine keeps the
+/// [`Manifest::state`] of a run that can be continued, and hands it to the longer run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// There is no such parameter.
+    /// The stage has no such parameter.
     None,
-    /// It can, by this parameter, a whole number.
+    /// A run with a larger value of this parameter, a whole number, continues.
     By(&'static str),
-    /// There is such a parameter, but as the others are it cannot: why, and what to change.
+    /// The stage has such a parameter, but the other parameters prevent it. `why` gives the reason
+    /// and what to change.
     Not { parameter: &'static str, why: &'static str },
 }
 
@@ -80,28 +83,28 @@ pub enum Continuation {
 #[derive(Clone, Copy, Debug)]
 pub struct InputSpec {
     pub name: &'static str,
-    /// A pipeline that does not wire it is refused.
+    /// Whether every pipeline must wire it.
     pub required: bool,
-    /// May be an encoder: a folder, or `hub:owner/name@revision`.
+    /// A [`Kind::Folder`] may also be an encoder, `hub:owner/name@revision`.
     pub kind: Kind,
-    /// Takes any number of such: the manifest's path is that of a folder, whose entries are
-    /// named after the variants or stages that they come from.
+    /// Takes any number of artifacts. The manifest's path is then a folder, whose entries are
+    /// named after the variants or stages that made them.
     pub many: bool,
     pub doc: &'static str,
 }
 
 impl InputSpec {
-    /// One that has to be wired.
+    /// An input that must be wired.
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
         InputSpec { name, required: true, kind, many: false, doc }
     }
 
-    /// One that may be left out.
+    /// An input that may be left out.
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
         InputSpec { name, required: false, kind, many: false, doc }
     }
 
-    /// Any number of such, or none.
+    /// An input of any number of artifacts, or none.
     pub const fn many(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
         InputSpec { name, required: false, kind, many: true, doc }
     }
@@ -111,10 +114,10 @@ impl InputSpec {
 #[derive(Clone, Copy, Debug)]
 pub struct OutputSpec {
     pub name: &'static str,
-    /// The file or folder name by which people know it, for instance `metrics.jsonl`.
+    /// The name under which the file or folder is published, for instance `metrics.jsonl`.
     pub file: &'static str,
     pub kind: Kind,
-    /// Exists only if this input is wired.
+    /// The output exists only if this input is wired.
     pub given: Option<&'static str>,
     pub doc: &'static str,
 }
@@ -129,7 +132,7 @@ impl OutputSpec {
         OutputSpec { name, file, kind, given: None, doc }
     }
 
-    /// The same, where it exists only if this input is wired.
+    /// The same output, but it exists only if this input is wired.
     pub const fn given(self, input: &'static str) -> OutputSpec {
         OutputSpec { given: Some(input), ..self }
     }
@@ -146,49 +149,34 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CheckError {
-    /// The parameter or input to point at, if it is one.
+    /// The parameter or input that the message is about, if there is one.
     pub name: Option<&'static str>,
     pub message: String,
 }
 
-/// What a running stage has: its manifest, and a way to say how it goes.
+/// What a running stage has: its manifest, and the sink of its events.
 pub struct Context<'a> {
     pub manifest: &'a Manifest,
     pub events: &'a Events,
 }
 
 impl Context<'_> {
-    /// Does the work of a stage on a pool of as many threads as the manifest says: also where the
-    /// process has a pool already, as a test's has.
-    pub fn in_pool(
-        &self,
-        work: impl FnOnce() -> Result<(), StageError> + Send,
-    ) -> Result<(), StageError> {
-        let threads = self.manifest.threads;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| StageError::Unavailable {
-            what: format!("a pool of {threads} threads"),
-            problem: error.to_string(),
-        })?;
-        pool.install(work)
-    }
-
-    /// The checked parameters, defaults filled in.
+    /// The checked parameters, with defaults filled in.
     pub fn params(&self) -> &Params {
         &self.manifest.params
     }
 
-    /// Where a wired input lies; an error names the stage's missing input.
+    /// The path of an input; an error if the pipeline does not wire it.
     pub fn input(&self, name: &'static str) -> Result<&Path, StageError> {
         self.optional_input(name).ok_or(StageError::NoSuchInput { name })
     }
 
-    /// Where an input lies if the pipeline wires it.
+    /// The path of an input, if the pipeline wires it.
     pub fn optional_input(&self, name: &str) -> Option<&Path> {
         self.manifest.inputs.get(name).map(PathBuf::as_path)
     }
 
-    /// Where to write an output; an error names the output that the manifest lacks.
+    /// The path to write an output to; an error if the manifest lacks it.
     pub fn output(&self, name: &'static str) -> Result<&Path, StageError> {
         self.manifest
             .outputs

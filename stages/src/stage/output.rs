@@ -1,4 +1,4 @@
-//! Writing an output: buffered, and every error names the file.
+//! Writing an output file, buffered. Every error names the file.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::stage::error::StageError;
 
-/// An output file that is being written. Only [`OutputFile::finish`] makes sure that all of it
-/// is on its way to the disk.
+/// An output file that is being written. Call [`OutputFile::finish`] at the end, or the last lines
+/// may stay in the buffer.
 pub struct OutputFile {
     writer: BufWriter<File>,
     path: PathBuf,
@@ -21,7 +21,7 @@ impl OutputFile {
         Ok(OutputFile { writer: BufWriter::with_capacity(1 << 16, file), path: path.to_owned() })
     }
 
-    /// A line of bytes, and a line end.
+    /// Writes a line and a line end.
     pub fn write_line(&mut self, line: &[u8]) -> Result<(), StageError> {
         self.writer
             .write_all(line)
@@ -29,7 +29,7 @@ impl OutputFile {
             .map_err(StageError::io("writing", &self.path))
     }
 
-    /// A value as one line of JSON.
+    /// Writes a value as one line of JSON.
     pub fn write_json_line(&mut self, value: &impl Serialize) -> Result<(), StageError> {
         serde_json::to_writer(&mut self.writer, value)
             .map_err(std::io::Error::from)
@@ -37,6 +37,7 @@ impl OutputFile {
             .map_err(StageError::io("writing", &self.path))
     }
 
+    /// Writes out the buffer.
     pub fn finish(mut self) -> Result<(), StageError> {
         self.writer.flush().map_err(StageError::io("writing", &self.path))
     }

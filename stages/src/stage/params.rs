@@ -1,5 +1,5 @@
-//! Parameters of built-in stages: their specification as data, the check of what a pipeline
-//! gives against it, and typed access for the stage. One table serves the check, the filled-in
+//! Parameters of built-in stages: a table that specifies them, the check of a pipeline's values
+//! against the table, and typed access for the stage. The same table serves the check, the
 //! defaults that enter the key, and the documentation.
 
 use std::collections::BTreeMap;
@@ -36,26 +36,26 @@ pub enum ParamKind {
         min: i64,
         max: i64,
     },
-    /// A number in `min..=max`; whole numbers are taken as well.
+    /// A number in `min..=max`; whole numbers are accepted too.
     Float {
         min: f64,
         max: f64,
     },
     Text,
     Choice(&'static [&'static str]),
-    /// One of these words, or a whole number in `min..=max` (`max_length: auto|N`).
+    /// A word of this list, or a whole number in `min..=max` (`max_length: auto|N`).
     WordOrInt {
         words: &'static [&'static str],
         min: i64,
         max: i64,
     },
-    /// One of these words, or a number in `min..=max`.
+    /// A word of this list, or a number in `min..=max`.
     WordOrFloat {
         words: &'static [&'static str],
         min: f64,
         max: f64,
     },
-    /// One of these words, or a list of numbers in `min..=max`.
+    /// A word of this list, or a list of numbers in `min..=max`.
     WordOrFloatList {
         words: &'static [&'static str],
         min: f64,
@@ -77,12 +77,12 @@ pub enum ParamKind {
     },
 }
 
-/// What a parameter is when the pipeline does not give it.
+/// The value of a parameter that the pipeline does not give.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Default {
     /// The pipeline must give it.
     Required,
-    /// Absent: `null`.
+    /// `null`. The parameter's documentation says what that means.
     Null,
     Bool(bool),
     Int(i64),
@@ -94,7 +94,7 @@ pub enum Default {
 }
 
 impl Default {
-    /// The default as a JSON value; `None` where the pipeline must give one.
+    /// The default as a JSON value; `None` if the pipeline must give the parameter.
     pub fn value(&self) -> Option<Value> {
         Some(match *self {
             Default::Required => return None,
@@ -119,7 +119,7 @@ impl ParamKind {
         ParamKind::Float { min, max }
     }
 
-    /// What is expected, in words: "a whole number from 1 to 100".
+    /// The expected values in words: "a whole number from 1 to 100".
     pub fn expected(&self) -> String {
         let range = |min: f64, max: f64| match (min == f64::MIN, max == f64::MAX) {
             (true, true) => String::new(),
@@ -156,8 +156,8 @@ impl ParamKind {
         }
     }
 
-    /// The value in its canonical form (a whole number given for a [`ParamKind::Float`] becomes a
-    /// float, so that `1` and `1.0` have one key), or `None` if it does not fit.
+    /// The value in its canonical form, or `None` if the value is not allowed. A whole number
+    /// given for a [`ParamKind::Float`] becomes a float, so that `1` and `1.0` give the same key.
     pub fn canonical(&self, value: &Value) -> Option<Value> {
         match *self {
             ParamKind::Bool => value.is_boolean().then(|| value.clone()),
@@ -209,7 +209,7 @@ impl ParamKind {
     }
 }
 
-/// `2`, and `2.0` too: YAML writers mean the same by both.
+/// Accepts `2` and `2.0`: authors of YAML mean the same by both.
 fn whole_number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let number = value.as_f64()?;
@@ -217,13 +217,13 @@ fn whole_number(value: &Value) -> Option<i64> {
     })
 }
 
-/// The parameters of one stage, checked and complete. Keys are sorted, so that their order in
-/// YAML reaches no hash.
+/// The parameters of one stage, checked and complete. The map is sorted, so that the order in the
+/// YAML does not reach the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Params(pub BTreeMap<String, Value>);
 
-/// A parameter that a pipeline gives wrongly.
+/// Why a parameter in a pipeline is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParamError {
     #[error("unknown parameter `{name}`")]
@@ -246,7 +246,10 @@ impl ParamError {
 
 impl Params {
     /// Checks `given` against the stage's `specs`, fills in the defaults and returns the
-    /// canonical values. All that is wrong is reported, not only the first.
+    /// canonical values.
+    ///
+    /// # Errors
+    /// Every wrong parameter, not only the first.
     pub fn resolve(
         specs: &[ParamSpec],
         given: &BTreeMap<String, Value>,
@@ -289,8 +292,8 @@ impl Params {
     }
 
     fn get(&self, name: &str) -> &Value {
-        // A stage asking for a parameter that its own table lacks is a bug in the stage, which
-        // its tests meet at once; bad input never comes here.
+        // Only a bug in a stage can ask for a parameter that its own table lacks, and the stage's
+        // tests meet it at once.
         self.0.get(name).unwrap_or_else(|| panic!("stage asks for undeclared parameter `{name}`"))
     }
 
@@ -302,7 +305,7 @@ impl Params {
         self.get(name).as_i64().unwrap_or_default()
     }
 
-    /// An integer whose range admits no negative value.
+    /// A whole number whose range excludes negative values.
     pub fn count(&self, name: &str) -> usize {
         usize::try_from(self.int(name)).unwrap_or_default()
     }
@@ -315,15 +318,22 @@ impl Params {
         self.get(name).as_str().unwrap_or_default()
     }
 
-    /// `None` where the parameter is a word or absent.
+    /// [`Params::count`], or `None` if the parameter is a word or `null`.
+    pub fn optional_count(&self, name: &str) -> Option<usize> {
+        self.optional_int(name).and_then(|number| usize::try_from(number).ok())
+    }
+
+    /// `None` if the parameter is a word or `null`.
     pub fn optional_int(&self, name: &str) -> Option<i64> {
         self.get(name).as_i64()
     }
 
+    /// `None` if the parameter is `null` or not a text.
     pub fn optional_text(&self, name: &str) -> Option<&str> {
         self.get(name).as_str()
     }
 
+    /// `None` if the parameter is a word or `null`.
     pub fn optional_float(&self, name: &str) -> Option<f64> {
         self.get(name).as_f64()
     }

@@ -1,4 +1,4 @@
-//! Progress events at a rate that an eye can follow.
+//! Progress events, limited to a rate that a person can follow.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,12 +20,13 @@ impl<'a> Progress<'a> {
         Progress { context, unit, last: Instant::now() }
     }
 
-    /// `done` of `total` units are done.
+    /// Reports `done` of `total` units.
     pub fn update(&mut self, done: u64, total: u64) {
         self.update_with(done, total, || []);
     }
 
-    /// The same with figures for the eye, asked for only when the event is sent.
+    /// Like [`Progress::update`], with figures to display. `values` is called only if the event is
+    /// sent.
     pub fn update_with<const N: usize>(
         &mut self,
         done: u64,
@@ -44,7 +45,7 @@ impl<'a> Progress<'a> {
         });
     }
 
-    /// `done` units are done, and nobody knows of how many.
+    /// Reports `done` units of an unknown total.
     pub fn update_unknown(&mut self, done: u64) {
         if self.last.elapsed() < PAUSE {
             return;

@@ -23,8 +23,7 @@ pub mod objective;
 pub mod optimizer;
 #[cfg(feature = "model")]
 pub mod order;
-pub(crate) mod params;
-#[cfg(feature = "model")]
+pub mod params;
 pub mod schedule;
 #[cfg(feature = "model")]
 pub mod step;

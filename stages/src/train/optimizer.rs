@@ -11,7 +11,6 @@ use burn::tensor::Tensor;
 use super::depth::Depth;
 use super::step::Gradient;
 use crate::model::parameters::{Network, Parameter, leaf};
-use crate::stage::params::Params;
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,21 +26,6 @@ pub struct AdamW {
     pub layer_decay: f64,
     /// Of the encoder.
     pub layers: usize,
-}
-
-impl AdamW {
-    /// As a training stage's parameters have it, for an encoder of so many layers.
-    pub fn of(params: &Params, layers: usize) -> AdamW {
-        AdamW {
-            beta1: params.float("adam_beta1"),
-            beta2: params.float("adam_beta2"),
-            epsilon: params.float("adam_epsilon"),
-            weight_decay: params.float("weight_decay"),
-            max_gradient_norm: params.float("max_grad_norm"),
-            layer_decay: 1.0,
-            layers,
-        }
-    }
 }
 
 /// First and second moments of every parameter, in the order of `Network::parameters`.

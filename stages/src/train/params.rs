@@ -1,9 +1,27 @@
-//! The parameters that `finetune` and `pretrain` have in common, and `precision`, which `predict`
-//! has too. Where defaults differ, each gives its own.
+//! The parameters that `finetune` and `pretrain` share: their specifications, and their values as
+//! one typed struct. `precision` is a parameter of `predict` too. Where the two stages have
+//! different defaults, each passes its own.
 
-use crate::stage::params::{Default, ParamKind, ParamSpec};
+#[cfg(feature = "model")]
+use std::path::Path;
 
-/// Of a dropout.
+#[cfg(feature = "model")]
+use crate::model::checkpoint::has_weights;
+#[cfg(feature = "model")]
+use crate::model::config::ModelConfig;
+#[cfg(feature = "model")]
+use crate::model::encoder::DropoutRates;
+#[cfg(feature = "model")]
+use crate::model::loading::Weights;
+#[cfg(feature = "model")]
+use crate::model::ops::Precision;
+use crate::stage::choice::choice;
+use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+#[cfg(feature = "model")]
+use crate::train::optimizer::AdamW;
+use crate::train::schedule::{Decay, Schedule};
+
+/// The range of a dropout rate.
 pub const RATE: ParamKind = ParamKind::float(0.0, 0.99);
 
 pub const fn learning_rate(default: f64) -> ParamSpec {
@@ -13,9 +31,9 @@ pub const fn learning_rate(default: f64) -> ParamSpec {
 
 pub const SCHEDULE: ParamSpec = ParamSpec::new(
     "schedule",
-    ParamKind::Choice(&["linear", "constant"]),
+    ParamKind::Choice(Decay::WORDS),
     Default::Text("linear"),
-    "how the learning rate goes on after warm-up: down to 0 at the last step, or level",
+    "learning rate after the warm-up: `linear` falls to 0 at the last step, `constant` stays",
 );
 
 pub const fn warmup_ratio(default: f64, doc: &'static str) -> ParamSpec {
@@ -27,7 +45,7 @@ pub const fn weight_decay(default: f64) -> ParamSpec {
         "weight_decay",
         ParamKind::float(0.0, 1.0),
         Default::Float(default),
-        "decoupled weight decay; biases and layer norms are spared",
+        "decoupled weight decay; not applied to biases and layer norms",
     )
 }
 
@@ -35,12 +53,13 @@ pub const ADAM_BETA1: ParamSpec = ParamSpec::new(
     "adam_beta1",
     ParamKind::float(0.0, 0.999_999),
     Default::Float(0.9),
-    "decay of the first moment",
+    "decay of AdamW's first moment",
 );
 
 pub const fn adam_beta2(default: f64) -> ParamSpec {
     let kind = ParamKind::float(0.0, 0.999_999);
-    ParamSpec::new("adam_beta2", kind, Default::Float(default), "decay of the second moment")
+    let default = Default::Float(default);
+    ParamSpec::new("adam_beta2", kind, default, "decay of AdamW's second moment")
 }
 
 pub const fn adam_epsilon(default: f64) -> ParamSpec {
@@ -52,8 +71,20 @@ pub const MAX_GRAD_NORM: ParamSpec = ParamSpec::new(
     "max_grad_norm",
     ParamKind::float(0.0, 1e9),
     Default::Float(1.0),
-    "gradients with a larger norm are scaled down to it; 0 turns this off",
+    "gradients with a larger norm are scaled down to this norm; 0: no limit",
 );
+
+pub const fn dropout(doc: &'static str) -> ParamSpec {
+    ParamSpec::new("dropout", RATE, Default::Null, doc)
+}
+
+pub const fn attention_dropout(doc: &'static str) -> ParamSpec {
+    ParamSpec::new("attention_dropout", RATE, Default::Null, doc)
+}
+
+pub const fn init(default: &'static str, doc: &'static str) -> ParamSpec {
+    ParamSpec::new("init", ParamKind::Choice(Init::WORDS), Default::Text(default), doc)
+}
 
 pub const fn seed(doc: &'static str) -> ParamSpec {
     ParamSpec::new("seed", ParamKind::int(0, i64::MAX), Default::Int(42), doc)
@@ -63,5 +94,128 @@ pub const PRECISION: ParamSpec = ParamSpec::new(
     "precision",
     ParamKind::Choice(&["f32", "bf16"]),
     Default::Text("f32"),
-    "of the factors of matrix products; all else is f32; on a CPU bf16 is faster on few (AMD from Zen 4 on)",
+    "number format of the factors of matrix products; everything else is f32; few CPUs (AMD from \
+     Zen 4) compute faster with bf16",
 );
+
+choice! {
+    /// The weights that a training starts from.
+    pub enum Init {
+        /// The checkpoint's.
+        Pretrained = "pretrained",
+        /// Random ones.
+        Random = "random",
+        /// The checkpoint's, or random ones if the folder holds no weights.
+        Auto = "auto",
+    }
+}
+
+/// The shared parameters of one training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainingParams {
+    pub schedule: ScheduleParams,
+    pub optimizer: OptimizerParams,
+    /// `None`: the model's own rate.
+    pub dropout: Option<f64>,
+    /// `None`: the model's own rate.
+    pub attention_dropout: Option<f64>,
+    pub init: Init,
+    pub seed: u64,
+    #[cfg(feature = "model")]
+    pub precision: Precision,
+}
+
+/// The parameters of the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScheduleParams {
+    pub learning_rate: f64,
+    pub decay: Decay,
+    /// The share of all steps that the warm-up takes.
+    pub warmup_ratio: f64,
+}
+
+/// The parameters of AdamW, named as in the table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OptimizerParams {
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    pub max_grad_norm: f64,
+}
+
+impl TrainingParams {
+    pub fn of(params: &Params) -> TrainingParams {
+        TrainingParams {
+            schedule: ScheduleParams::of(params),
+            optimizer: OptimizerParams {
+                weight_decay: params.float("weight_decay"),
+                adam_beta1: params.float("adam_beta1"),
+                adam_beta2: params.float("adam_beta2"),
+                adam_epsilon: params.float("adam_epsilon"),
+                max_grad_norm: params.float("max_grad_norm"),
+            },
+            dropout: params.optional_float("dropout"),
+            attention_dropout: params.optional_float("attention_dropout"),
+            init: Init::of(params, "init"),
+            seed: params.int("seed").unsigned_abs(),
+            #[cfg(feature = "model")]
+            precision: Precision::of(params),
+        }
+    }
+
+    /// The dropout rates inside an encoder with this config.
+    #[cfg(feature = "model")]
+    pub fn dropout_rates(&self, config: &ModelConfig) -> DropoutRates {
+        DropoutRates {
+            hidden: self.dropout.unwrap_or(config.hidden_dropout),
+            attention: self.attention_dropout.unwrap_or(config.attention_dropout),
+        }
+    }
+
+    /// The source of the weights of the model in `folder`.
+    #[cfg(feature = "model")]
+    pub fn weights(&self, folder: &Path) -> Weights {
+        match self.init {
+            Init::Pretrained => Weights::Pretrained,
+            Init::Random => Weights::Random,
+            Init::Auto if has_weights(folder) => Weights::Pretrained,
+            Init::Auto => Weights::Random,
+        }
+    }
+
+    /// The optimiser of an encoder with this many layers, without a decay by layer.
+    #[cfg(feature = "model")]
+    pub fn adam_w(&self, layers: usize) -> AdamW {
+        AdamW {
+            beta1: self.optimizer.adam_beta1,
+            beta2: self.optimizer.adam_beta2,
+            epsilon: self.optimizer.adam_epsilon,
+            weight_decay: self.optimizer.weight_decay,
+            max_gradient_norm: self.optimizer.max_grad_norm,
+            layer_decay: 1.0,
+            layers,
+        }
+    }
+}
+
+impl ScheduleParams {
+    pub fn of(params: &Params) -> ScheduleParams {
+        ScheduleParams {
+            learning_rate: params.float("learning_rate"),
+            decay: Decay::of(params, "schedule"),
+            warmup_ratio: params.float("warmup_ratio"),
+        }
+    }
+
+    /// The learning rate of each step of a training of this length.
+    pub fn over(&self, total_steps: u64) -> Schedule {
+        Schedule {
+            learning_rate: self.learning_rate,
+            decay: self.decay,
+            // Rounded up, as transformers' `TrainingArguments.get_warmup_steps` does.
+            warmup_steps: (self.warmup_ratio * total_steps as f64).ceil() as u64,
+            total_steps,
+        }
+    }
+}

@@ -1,11 +1,12 @@
-//! `baseline` against scikit-learn, on what `fixtures/make_baseline.py` makes.
+//! `baseline` against scikit-learn, on fixtures from `fixtures/make_baseline.py`.
 
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use stages::builtin::baseline::embedding::{Embedding, Features, Training};
+use stages::builtin::baseline::embedding::{Embedding, Features};
 use stages::builtin::baseline::lbfgs::{Limits, minimize};
-use stages::builtin::baseline::tfidf::{Analyzer, Settings, Vectorizer};
+use stages::builtin::baseline::params::EmbeddingParams;
+use stages::builtin::baseline::tfidf::{Analyzer, TfidfOptions, Vectorizer};
 use stages::data::random::Random;
 
 use crate::harness::{Done, Run};
@@ -33,7 +34,7 @@ fn baseline(case: &str) -> Run {
         .input_path("valid", fixture(&format!("{case}_valid.jsonl")))
 }
 
-/// With the features that the fixture is made with.
+/// With the parameters that the fixture was made with.
 fn reference(case: &str) -> Run {
     baseline(case).param("char_ngrams", 4)
 }
@@ -46,7 +47,8 @@ fn features_are_those_of_scikit_learn() {
     let chars = Analyzer::Chars { shortest: 2, longest: 4 };
     for (case, from, min_rows, sublinear) in [("sublinear", 0, 2, true), ("counts", 10, 1, false)] {
         for (place, analyzer) in [words, chars].into_iter().enumerate() {
-            let vectorizer = Vectorizer::fit(&train, Settings { analyzer, min_rows, sublinear });
+            let vectorizer =
+                Vectorizer::fit(&train, TfidfOptions { analyzer, min_rows, sublinear });
             let wanted = &expected()[case][place];
             assert_eq!(vectorizer.names().len() as u64, wanted["features"], "{case} {analyzer:?}");
             for (row, text) in wanted["rows"].as_array().unwrap().iter().zip(&valid[from..]) {
@@ -88,7 +90,7 @@ fn probabilities_are_those_of_scikit_learn_for_two_classes_and_for_three() {
 }
 
 #[test]
-fn predictions_are_those_that_score_reads_in_the_order_of_the_examples() {
+fn predictions_are_in_the_order_of_the_examples_and_score_reads_them() {
     let done = baseline("two").input_path("test", fixture("two_valid.jsonl")).run();
     let (found, examples) = (done.rows("valid"), rows("two_valid.jsonl"));
     assert_eq!(found, done.rows("predictions"));
@@ -113,7 +115,7 @@ fn predictions_are_those_that_score_reads_in_the_order_of_the_examples() {
     assert!(difference.abs() < 1e-12);
 }
 
-/// Rows whose label is said by a word of the text, or by one of the context.
+/// Rows whose label follows from a word of the text, or from a word of the context.
 fn said(rows: usize, in_context: bool) -> String {
     let row = |index: usize| {
         let (label, word) = [("A", "good"), ("B", "bad")][index % 2];
@@ -133,7 +135,7 @@ fn accuracy(done: &Done) -> f64 {
 }
 
 #[test]
-fn embeddings_learn_what_a_word_says() {
+fn embeddings_learn_the_label_of_a_word() {
     let done = embedding(&said(60, false)).run();
     assert_eq!(accuracy(&done), 1.0);
     let metrics = done.json("metrics");
@@ -141,14 +143,14 @@ fn embeddings_learn_what_a_word_says() {
     assert!(metrics["loss"].as_f64().unwrap() < 0.6);
 }
 
-/// Descent written out: the loss is -ln softmax(W·mean of vectors) of the class.
+/// Gradient descent written out: the loss is -ln softmax(W·mean of vectors) of the class.
 fn embedding_by_hand(
     rows: &[Vec<u32>],
     of_rows: &[usize],
-    training: Training,
+    training: EmbeddingParams,
     asked: &[u32],
 ) -> Vec<f64> {
-    let Training { dimension, epochs, learning_rate, seed } = training;
+    let EmbeddingParams { dimension, epochs, learning_rate, seed } = training;
     let mut first = vec![0.0_f32; 5 * dimension];
     Random::new(seed, "baseline vectors", 0, 0).fill_uniform(&mut first);
     let scaled = |it: &f32| (f64::from(*it) - 0.5) * 2.0 / dimension as f64;
@@ -190,10 +192,10 @@ fn embedding_by_hand(
 }
 
 #[test]
-fn embeddings_are_trained_by_descent_with_a_rate_that_falls_to_nothing() {
+fn embeddings_are_trained_by_descent_with_a_learning_rate_that_falls_to_0() {
     let rows = vec![vec![0, 1, 1], vec![2], vec![3, 4], vec![0, 4], vec![1, 2, 3, 4]];
     let of_rows = [0, 1, 2, 0, 1];
-    let training = Training { dimension: 4, epochs: 30, learning_rate: 0.7, seed: 5 };
+    let training = EmbeddingParams { dimension: 4, epochs: 30, learning_rate: 0.7, seed: 5 };
     let mut heard = 0;
     let (model, loss) = Embedding::fit(&rows, (&of_rows, 3), 5, training, |done| heard = done);
     assert_eq!(heard, 150);
@@ -207,7 +209,7 @@ fn embeddings_are_trained_by_descent_with_a_rate_that_falls_to_nothing() {
 }
 
 #[test]
-fn context_is_used_where_it_is_asked_for_and_not_taken_for_the_response() {
+fn context_is_used_if_asked_for_and_kept_apart_from_the_response() {
     for kind in ["ngram", "embedding"] {
         let examples = said(60, true);
         let run = |context: Value| {
@@ -255,7 +257,7 @@ fn a_text_without_known_features_has_the_probabilities_of_no_features() {
 }
 
 #[test]
-fn what_cannot_be_trained_on_is_refused() {
+fn unusable_training_data_is_refused() {
     let error = |train: &str| Run::new("baseline").input("train", train).run().error();
     let labelled = "{\"id\":\"1\",\"label\":\"A\",\"text\":\"a\"}\n";
     assert_eq!(error(labelled), "train.in: only the label `A`, expected at least two");
@@ -273,8 +275,8 @@ fn what_cannot_be_trained_on_is_refused() {
 }
 
 #[test]
-fn the_least_value_of_a_narrow_valley_is_found() {
-    // Rosenbrock's function, in 20 variables.
+fn the_minimum_of_a_narrow_valley_is_found() {
+    // Rosenbrock's function in 20 variables.
     let function = |x: &[f64], gradient: &mut [f64]| {
         gradient.fill(0.0);
         let mut value = 0.0;

@@ -1,4 +1,4 @@
-//! `ensemble`: several predictions become one.
+//! `ensemble` as the engine runs it.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::harness::Run;
 
-/// A set of predictions: files by name.
+/// A folder of members' predictions.
 struct Set(TempDir);
 
 impl Set {
@@ -45,7 +45,7 @@ fn labels(rows: &[Value]) -> Vec<&str> {
     rows.iter().map(|row| row["label"].as_str().unwrap()).collect()
 }
 
-/// Two members just below a half, one far above: mean and majority disagree on `x`.
+/// Two members just below a half and one far above it, so that mean and majority disagree on `x`.
 fn three() -> Set {
     Set::new(&[
         ("seed=1", &[row("x", 0.375), row("y", 0.75)]),
@@ -72,7 +72,7 @@ fn a_vote_goes_by_the_labels_of_the_members() {
     let rows = done.rows("predictions");
     assert_eq!(labels(&rows), ["NO", "YES"]);
     assert_eq!(rows[0]["probabilities"]["YES"], 1.75 / 3.0);
-    // A member whose threshold is not a half votes for what it says.
+    // A member with a threshold other than a half votes for its own label.
     let own = [json!({"id": "x", "label": "YES", "probabilities": {"NO": 0.75, "YES": 0.25}})];
     let set = Set::new(&[("a", &own), ("b", &own), ("c", &[row("x", 0.0)])]);
     assert_eq!(labels(&set.run().param("method", "vote").run().rows("predictions")), ["YES"]);
@@ -110,7 +110,7 @@ fn weights_count_by_the_name_of_the_member() {
 }
 
 #[test]
-fn true_labels_go_along_and_score_reads_the_result() {
+fn true_labels_are_kept_and_score_reads_the_result() {
     let labelled = |yes: f64, gold: Value| {
         let mut row = row("x", yes);
         row["gold"] = gold;
@@ -137,16 +137,19 @@ fn members_that_do_not_match_are_named_by_file_and_row() {
     let error = |second: &[Value]| Set::new(&[("a", &good()), ("b.jsonl", second)]).error();
     assert_eq!(
         error(&[row("x", 0.5), row("z", 0.5)]),
-        "set/b.jsonl, line 2: the id is `z`, in `a` it is `y`: members need the same examples in \
+        "set/b.jsonl, line 2: the id is `z`, but in `a` it is `y`: members need the same examples in \
          the same order"
     );
-    assert_eq!(error(&good()[..1]), "set/b.jsonl, line 1: ends here, `a` has more rows");
+    assert_eq!(
+        error(&good()[..1]),
+        "set/b.jsonl, line 1: the file ends here, but `a` has more rows"
+    );
     let longer = [good(), vec![row("z", 0.5)]].concat();
-    assert_eq!(error(&longer), "set/b.jsonl, line 3: one row more than `a` has");
+    assert_eq!(error(&longer), "set/b.jsonl, line 3: `a` has no such row");
     let other = json!({"id": "x", "label": "A", "probabilities": {"A": 0.5, "B": 0.5}});
     assert_eq!(
         error(&[other]),
-        "set/b.jsonl, line 1: the labels are A, B; in the first row of `a` they are NO, YES"
+        "set/b.jsonl, line 1: the labels are A, B, but in the first row of `a` they are NO, YES"
     );
     let bare = json!({"id": "x", "label": "YES"});
     assert_eq!(error(&[bare]), "set/b.jsonl, line 1: no probabilities to combine");
@@ -154,11 +157,11 @@ fn members_that_do_not_match_are_named_by_file_and_row() {
     assert_eq!(error(&[odd]), "set/b.jsonl, line 1: the probabilities sum to 1.25, expected 1");
     let gold = |label: &str| json!({"id": "x", "label": "YES", "probabilities": {"YES": 1.0}, "gold": label});
     let set = Set::new(&[("a", &[gold("YES")]), ("b", &[gold("NO")])]);
-    assert_eq!(set.error(), "set/b, line 1: the true label is `NO`, in `a` it is `YES`");
+    assert_eq!(set.error(), "set/b, line 1: the true label is `NO`, but in `a` it is `YES`");
 }
 
 #[test]
-fn a_set_that_is_none_is_refused() {
+fn a_folder_without_valid_members_is_refused() {
     assert_eq!(Set::new(&[]).error(), "set: holds no file of predictions");
     assert_eq!(Set::new(&[("a", &[]), ("b", &[])]).error(), "set: its files hold no predictions");
     let set = three();

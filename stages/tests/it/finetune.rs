@@ -24,7 +24,7 @@ impl Data {
         Data(tempfile::tempdir().unwrap())
     }
 
-    /// Rows of ids with their classes; the row's number is its id.
+    /// Writes rows of token ids with their classes. Row `n` has the id `row_n`.
     pub fn file(&self, name: &str, rows: &[(Vec<u32>, Option<usize>)], labels: &[&str]) -> PathBuf {
         let mut writer = TokenWriter::new(self.0.path()).unwrap();
         for (index, (ids, label)) in rows.iter().enumerate() {
@@ -43,7 +43,8 @@ impl Data {
     }
 }
 
-/// Sequences that can be told apart: class 1 holds the token 50.
+/// Sequences that a model can learn to classify: class 1 contains the token 50, class 0 the token
+/// 51.
 pub fn rows(count: usize) -> Vec<(Vec<u32>, Option<usize>)> {
     let row = |index: usize| {
         let class = index % 2;
@@ -82,11 +83,11 @@ fn a_model_learns_and_every_epoch_is_measured() {
         for name in ["train_loss", "valid_loss", "valid_precision", "valid_recall", "valid_f1"] {
             assert!(row[name].is_f64(), "{name} of {row}");
         }
-        assert!(row.get("train_seconds").is_none(), "times are no part of an artifact");
+        assert!(row.get("train_seconds").is_none(), "artifacts hold no times");
     }
     assert_eq!(column(&done, "valid_accuracy")[3], 1.0);
     let timed = done.events.iter().filter(|event| event["values"]["train_seconds"].is_f64());
-    assert_eq!(timed.count(), 4, "times are in the events");
+    assert_eq!(timed.count(), 4, "events hold the times");
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn equal_runs_give_equal_bytes_and_another_seed_gives_others() {
 }
 
 #[test]
-fn the_best_epoch_is_kept_where_that_is_asked_for() {
+fn the_best_epoch_is_kept_if_asked_for() {
     // At this rate the last epoch is not the best one.
     let run = |keep: &str| {
         let data = Data::new();
@@ -127,7 +128,7 @@ fn the_best_epoch_is_kept_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_size_of_micro_batches_changes_no_mask_and_hardly_a_loss() {
+fn the_size_of_micro_batches_changes_no_mask_and_hardly_any_loss() {
     let losses = |micro: serde_json::Value| {
         column(&finetune(&Data::new()).param("micro_batch", micro).run(), "train_loss")
     };
@@ -138,7 +139,7 @@ fn the_size_of_micro_batches_changes_no_mask_and_hardly_a_loss() {
 
 #[test]
 fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
-    // One batch is the whole epoch, so an epoch's loss is a step's.
+    // An epoch is a single batch, so the loss of an epoch is the loss of a step.
     let losses = |micro: serde_json::Value| {
         let data = Data::new();
         let run = finetune(&data).param("micro_batch", micro).param("batch_size", 64);
@@ -148,7 +149,7 @@ fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
     };
     let whole = losses(64.into());
     assert_eq!(whole.len(), 10);
-    assert!(whole[9] < whole[0] - 0.01, "nothing is learnt: {whole:?}");
+    assert!(whole[9] < whole[0] - 0.01, "the model did not learn: {whole:?}");
     for micro in [1, 3, 20] {
         for (whole, parts) in whole.iter().zip(losses(micro.into())) {
             assert!(
@@ -160,7 +161,7 @@ fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
 }
 
 #[test]
-fn a_training_whose_loss_is_no_number_stops_and_says_where() {
+fn a_training_whose_loss_is_nan_stops_and_names_the_step() {
     let data = Data::new();
     let model = data.0.path().join("model");
     std::fs::create_dir(&model).unwrap();
@@ -245,7 +246,7 @@ fn answers_come_in_the_order_of_the_test_file() {
 }
 
 #[test]
-fn a_head_that_a_checkpoint_brings_predicts_mapped_labels() {
+fn the_head_of_a_checkpoint_predicts_mapped_labels() {
     let data = Data::new();
     let run = || {
         let run = Run::new("predict").input_path("model", fixture("roberta-irony"));
@@ -264,7 +265,7 @@ fn a_head_that_a_checkpoint_brings_predicts_mapped_labels() {
 }
 
 #[test]
-fn without_an_epoch_a_checkpoint_is_taken_as_it_is_with_its_own_head() {
+fn with_0_epochs_a_checkpoint_stays_unchanged_and_keeps_its_head() {
     let data = Data::new();
     let untrained = |model: &str| {
         let run = finetune(&data).input_path("model", fixture(model));
@@ -294,7 +295,7 @@ fn a_model_without_a_head_cannot_predict() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_named() {
+fn a_missing_device_is_named() {
     let data = Data::new();
     let run = Run::new("predict").input_path("model", fixture("roberta-irony")).device("cuda:7");
     let error = run.input_path("test", data.file("test", &rows(3), &LABELS)).run().error();

@@ -1,5 +1,5 @@
-//! `finetune` with parts of the recipe that a pipeline turns on: early stopping, thresholds,
-//! pooling, frozen layers, class weights, and what it refuses.
+//! `finetune` with the optional parts of its recipe: early stopping, thresholds, pooling, frozen
+//! layers, class weights; and the combinations that it refuses.
 
 #![cfg(feature = "model")]
 
@@ -7,7 +7,7 @@ use crate::finetune::{Data, LABELS, column, finetune, rows};
 use crate::harness::{Done, Run};
 
 #[test]
-fn training_ends_when_it_has_not_got_better_for_a_while() {
+fn training_ends_after_some_epochs_without_a_better_one() {
     let run = |patience: i64| {
         let data = Data::new();
         let run = finetune(&data).param("learning_rate", 0.05).param("schedule", "constant");
@@ -28,14 +28,14 @@ fn config(done: &Done) -> serde_json::Value {
     serde_json::from_slice(&done.bytes("model/config.json")).unwrap()
 }
 
-/// Predictions for the validation examples.
+/// Predictions for noisy examples, with this threshold.
 fn predictions(data: &Data, model: &Done, threshold: serde_json::Value) -> Vec<serde_json::Value> {
     let run = Run::new("predict").input_path("model", model.path("model"));
     let run = run.input_path("valid", data.file("again", &noisy(40), &LABELS));
     run.param("threshold", threshold).run().rows("valid")
 }
 
-/// Rows of which every fifth has the wrong class.
+/// Rows, every fifth with the wrong class.
 fn noisy(count: usize) -> Vec<(Vec<u32>, Option<usize>)> {
     let mut rows = rows(count);
     for row in rows.iter_mut().step_by(5) {
@@ -89,7 +89,7 @@ fn mean_pooling_is_kept_in_the_config_and_used_by_predict() {
     let run = |pooling: &str| finetune(&data).param("epochs", 1).param("pooling", pooling).run();
     let (mean, first) = (run("mean"), run("first"));
     assert_eq!(config(&mean)["pooling"], "mean");
-    assert!(config(&first).get("pooling").is_none(), "the hub's heads need no key");
+    assert!(config(&first).get("pooling").is_none(), "the default pooling is not in the config");
     assert_ne!(column(&mean, "valid_loss"), column(&first, "valid_loss"));
     let loss = |done: &Done| {
         let run = Run::new("predict").input_path("model", done.path("model"));
@@ -101,24 +101,24 @@ fn mean_pooling_is_kept_in_the_config_and_used_by_predict() {
         rows.iter().map(of).sum::<f64>() / rows.len() as f64
     };
     assert!((loss(&mean) - column(&mean, "valid_loss")[0]).abs() < 1e-5);
-    // Tuned further, a model stays as it is pooled.
+    // Further training keeps the pooling.
     let again = finetune(&data).input_path("model", mean.path("model")).param("epochs", 1).run();
     assert_eq!(config(&again)["pooling"], "mean");
 }
 
 #[test]
-fn balanced_classes_have_the_weights_of_equal_ones() {
+fn balanced_classes_have_equal_weights() {
     let losses = |weights: serde_json::Value| {
         let data = Data::new();
         column(&finetune(&data).param("class_weights", weights).run(), "train_loss")
     };
-    // As many of each class: balanced is the same as none.
+    // Both classes have the same number of rows, so `balanced` equals `none`.
     assert_eq!(losses("balanced".into()), losses("none".into()));
     assert_ne!(losses(serde_json::json!([1.0, 3.0])), losses("none".into()));
 }
 
 #[test]
-fn the_recipe_is_refused_where_it_cannot_be_followed() {
+fn a_recipe_that_does_not_fit_is_refused() {
     let data = Data::new();
     for (name, value, reason) in [
         ("freeze", serde_json::json!(9), "9 layers cannot be frozen, the model has 2"),
@@ -145,7 +145,7 @@ fn the_recipe_is_refused_where_it_cannot_be_followed() {
 }
 
 #[test]
-fn a_schedule_of_its_own_length_makes_a_shorter_run_the_beginning_of_a_longer_one() {
+fn with_schedule_epochs_a_shorter_run_equals_the_beginning_of_a_longer_one() {
     let data = Data::new();
     let losses = |epochs: i64, schedule: Option<i64>| {
         let run = finetune(&data).param("epochs", epochs);

@@ -1,4 +1,5 @@
-//! Runs a stage as the engine does: parameters resolved and checked, a manifest, events.
+//! Runs a stage as the engine does: resolves and checks the parameters, writes a manifest, and
+//! collects the events.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use stages::{Context, Events, Manifest, Params, StageError};
+use stages::builtin;
+use stages::{Events, Manifest, Params, StageError};
 use tempfile::TempDir;
 
-/// A stage to be run, with what a pipeline would give it.
+/// A stage to run, with the inputs and parameters that a pipeline would give it.
 pub struct Run {
     folder: TempDir,
     uses: &'static str,
@@ -19,7 +21,7 @@ pub struct Run {
     threads: usize,
 }
 
-/// What a run left behind.
+/// The result of a run.
 pub struct Done {
     folder: TempDir,
     pub result: Result<(), StageError>,
@@ -46,7 +48,7 @@ impl Run {
         self
     }
 
-    /// An input with that content.
+    /// An input with this content.
     pub fn input(self, name: &str, content: impl AsRef<[u8]>) -> Run {
         let path = self.folder.path().join(format!("{name}.in"));
         std::fs::write(&path, content).unwrap();
@@ -69,7 +71,7 @@ impl Run {
         self
     }
 
-    /// What the stage's check says of parameters and inputs.
+    /// The result of the stage's check of parameters and inputs.
     pub fn check(&self) -> Result<(), String> {
         let stage = stages::find(self.uses).unwrap();
         let wired: Vec<&str> = self.inputs.keys().map(String::as_str).collect();
@@ -102,7 +104,7 @@ impl Run {
         };
         let lines = Lines::default();
         let events = Events::new(lines.clone());
-        let result = stage.run(&Context { manifest: &manifest, events: &events });
+        let result = builtin::run(&manifest, &events);
         let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         Done { folder: self.folder, result, events }
@@ -110,7 +112,7 @@ impl Run {
 }
 
 impl Done {
-    /// Where an output of a run that succeeded lies.
+    /// The path of an output. The run must have succeeded.
     #[track_caller]
     pub fn path(&self, output: &str) -> PathBuf {
         if let Err(error) = &self.result {
@@ -141,7 +143,7 @@ impl Done {
         self.text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The message of a run that failed, without the folder of the test.
+    /// The message of a failed run, without the test's folder.
     #[track_caller]
     pub fn error(&self) -> String {
         let message = self.result.as_ref().unwrap_err().to_string();
@@ -158,7 +160,7 @@ impl Done {
     }
 }
 
-/// Where a test's events go.
+/// Collects a test's events.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The tests of the built-in stages: each runs a stage through its manifest, as the engine does.
+//! The tests of the built-in stages. Each runs a stage from its manifest, as the engine does.
 
 mod baseline;
 mod ensemble;
@@ -9,6 +9,8 @@ mod ingest;
 mod ingest_delimited;
 mod masked_lm;
 mod model;
+mod params;
+mod pool;
 mod pretrain;
 mod random;
 mod recipe;

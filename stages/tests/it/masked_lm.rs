@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use stages::builtin::pretrain::{MaskRules, MaskedLoss, MaskedPart, Vocabulary, WordPart};
+use stages::builtin::pretrain::params::MaskRules;
+use stages::builtin::pretrain::{MaskedLoss, MaskedPart, Vocabulary, WordPart};
 use stages::data::random::Random;
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
@@ -98,8 +99,12 @@ fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
     for (family, ends) in [("bert-mlm", &[0, 6][..]), ("roberta-mlm", &[0, 1, 4, 6])] {
         let expected = Expected::read(family);
         let (model, _) = loaded(&fixture(family), 0.0, &Device::flex().autodiff());
-        let schedule =
-            Schedule { peak: 2e-3, decay: Decay::Linear, warmup_steps: 2, total_steps: 10 };
+        let schedule = Schedule {
+            learning_rate: 2e-3,
+            decay: Decay::Linear,
+            warmup_steps: 2,
+            total_steps: 10,
+        };
         let optimizer = AdamW {
             beta1: 0.9,
             beta2: 0.999,

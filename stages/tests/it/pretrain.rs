@@ -8,7 +8,7 @@ use crate::harness::{Done, Run};
 use crate::reference::fixture;
 use crate::train_tokenizer::{texts, tokenizer};
 
-/// A tiny RoBERTa on some sentences.
+/// Pretrains a tiny RoBERTa on some sentences.
 fn pretrain(tokenizer: &Done) -> Run {
     Run::new("pretrain")
         .input_path("tokenizer", tokenizer.path("tokenizer"))
@@ -37,7 +37,7 @@ fn a_model_learns_from_random_weights_and_every_evaluation_is_written_down() {
         let train_loss = row["train_loss"].as_f64().unwrap();
         assert!((train_loss / perplexity.ln() - 1.0).abs() < 0.3, "{row}");
         assert!(row["step"].is_u64());
-        assert!(row.get("train_seconds").is_none(), "times are no part of an artifact");
+        assert!(row.get("train_seconds").is_none(), "artifacts hold no times");
     }
     assert_eq!(rows[5]["learning_rate"], 0.0);
     let told = done.events.iter().filter(|event| event["values"]["valid_loss"].is_f64());
@@ -51,17 +51,13 @@ fn a_model_learns_from_random_weights_and_every_evaluation_is_written_down() {
     }
 }
 
-fn in_pool(threads: usize, run: Run) -> Done {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| run.run())
-}
-
 #[test]
 fn the_bytes_are_the_same_at_any_number_of_threads_and_others_for_another_seed() {
     let tokenizer = tokenizer(400).run();
     let of = |threads: usize, seed: i64| {
         let run = pretrain(&tokenizer).param("steps", 6).param("seed", seed);
-        let done = in_pool(threads, run.param("accumulate", 2).param("evaluate_every", 3));
+        let run = run.param("accumulate", 2).param("evaluate_every", 3);
+        let done = run.threads(threads).run();
         (done.bytes("model/model.safetensors"), done.text("metrics"))
     };
     let one = of(1, 1);
@@ -75,7 +71,7 @@ fn products_in_bf16_learn_nearly_as_those_in_f32_at_any_number_of_threads() {
     let tokenizer = tokenizer(400).run();
     let losses = |threads: usize, precision: &str| -> Vec<f64> {
         let run = pretrain(&tokenizer).param("precision", precision).param("steps", 20);
-        let rows = in_pool(threads, run.param("evaluate_every", 5)).rows("metrics");
+        let rows = run.param("evaluate_every", 5).threads(threads).run().rows("metrics");
         rows.iter().map(|row| row["valid_loss"].as_f64().unwrap()).collect()
     };
     let (exact, rounded) = (losses(2, "f32"), losses(2, "bf16"));
@@ -89,7 +85,7 @@ fn products_in_bf16_learn_nearly_as_those_in_f32_at_any_number_of_threads() {
 #[test]
 fn held_out_texts_are_evaluated_alike_whatever_the_batches() {
     let tokenizer = tokenizer(400).run();
-    // At a rate of 0 the model stays as it was.
+    // At a learning rate of 0 the model does not change.
     let loss = |batch_tokens: usize| {
         let run = pretrain(&tokenizer).param("learning_rate", 0.0).param("steps", 1);
         let row = run.param("batch_tokens", batch_tokens).run().rows("metrics").remove(0);
@@ -99,7 +95,7 @@ fn held_out_texts_are_evaluated_alike_whatever_the_batches() {
 }
 
 #[test]
-fn what_it_writes_finetune_begins_from_also_in_f16() {
+fn finetune_starts_from_its_output_in_f32_and_f16() {
     let tokenizer = tokenizer(400).run();
     for precision in ["f32", "f16"] {
         let done = pretrain(&tokenizer).param("steps", 2).param("save_precision", precision).run();
@@ -122,7 +118,7 @@ fn what_it_writes_finetune_begins_from_also_in_f16() {
 }
 
 #[test]
-fn a_checkpoint_is_gone_on_from_and_keeps_a_pooler() {
+fn training_continues_from_a_checkpoint_and_keeps_its_pooler() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
         std::fs::copy(fixture("bert-mlm").join(name), folder.path().join(name)).unwrap();
@@ -162,7 +158,7 @@ fn combinations_that_make_no_sense_are_refused() {
         (model().param("layers", 2), "`layers` is that of the `model`"),
         (pretrain(&tokenizer).param("heads", 3), "`hidden` 32 is not a multiple of `heads` 3"),
         (pretrain(&tokenizer).param("init", "pretrained"), "no `model`"),
-        (pretrain(&tokenizer).param("mask_keep", 0.6).param("mask_random", 0.6), "more than all"),
+        (pretrain(&tokenizer).param("mask_keep", 0.6).param("mask_random", 0.6), "more than 1"),
     ] {
         let error = run.check().unwrap_err();
         assert!(error.contains(reason), "{error}");

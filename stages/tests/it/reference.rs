@@ -130,7 +130,12 @@ pub fn trainer(family: &str) -> Trainer {
             layer_decay: 1.0,
             layers: 2,
         },
-        schedule: Schedule { peak: 2e-3, decay: Decay::Linear, warmup_steps: 2, total_steps: 10 },
+        schedule: Schedule {
+            learning_rate: 2e-3,
+            decay: Decay::Linear,
+            warmup_steps: 2,
+            total_steps: 10,
+        },
         seed: 1,
         dropout: false,
         frozen: None,

@@ -1,4 +1,4 @@
-//! The decision threshold against every candidate tried one by one.
+//! The decision threshold, compared with an exhaustive search over all candidates.
 
 use stages::data::random::Random;
 use stages::data::threshold::{BestThreshold, Objective, ScoredRow, best_threshold, is_positive};
@@ -9,7 +9,7 @@ fn rows(rows: &[(f64, bool)]) -> Vec<ScoredRow> {
     rows.iter().map(|&(probability, positive)| ScoredRow { probability, positive }).collect()
 }
 
-/// The objective at a threshold as a fraction, counted row by row.
+/// The objective at a threshold, as a fraction counted row by row.
 fn fraction(rows: &[ScoredRow], threshold: f64, objective: Objective) -> (u64, u64) {
     let count = |called: bool, positive: bool| {
         let is = |row: &&ScoredRow| {
@@ -24,7 +24,7 @@ fn fraction(rows: &[ScoredRow], threshold: f64, objective: Objective) -> (u64, u
     }
 }
 
-/// Every candidate in turn.
+/// The best threshold by exhaustive search.
 fn by_trying(rows: &[ScoredRow], objective: Objective) -> BestThreshold {
     let mut places: Vec<f64> = rows.iter().map(|row| row.probability).collect();
     places.extend([0.0, 1.0]);
@@ -56,7 +56,7 @@ fn the_threshold_is_the_one_found_by_trying_all() {
     for case in 0..400 {
         let mut random = Random::new(7, "threshold test", case, 0);
         let count = 1 + random.below(40);
-        // A few distinct values make ties; 0 and 1 are among them.
+        // With few distinct values there are ties, also at 0 and 1.
         let levels = [4, 16, 1 << 40][case as usize % 3];
         let drawn: Vec<ScoredRow> = (0..count)
             .map(|_| {
@@ -79,7 +79,7 @@ fn a_threshold_lies_in_the_middle_between_two_probabilities() {
 }
 
 #[test]
-fn what_gains_nothing_stays_at_a_half() {
+fn a_threshold_that_gains_nothing_stays_at_a_half() {
     for objective in OBJECTIVES {
         let perfect = best_threshold(&rows(&[(0.1, false), (0.8, true)]), objective).unwrap();
         assert_eq!((perfect.value, perfect.score), (0.5, 1.0));
@@ -90,7 +90,7 @@ fn what_gains_nothing_stays_at_a_half() {
 
 #[test]
 fn of_equal_scores_the_one_nearest_to_a_half_wins() {
-    // Below 0.2 accuracy is 3/5, between 0.6 and 0.9 it is 4/5, at a half 3/5.
+    // The accuracy is 3/5 below 0.2 and at a half, and 4/5 between 0.6 and 0.9.
     let rows = rows(&[(0.2, true), (0.3, false), (0.6, false), (0.9, true), (0.95, true)]);
     let found = best_threshold(&rows, Objective::Accuracy).unwrap();
     assert_eq!((found.value, found.score, found.score_at_half), (0.75, 0.8, 0.6));

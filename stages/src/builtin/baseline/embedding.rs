@@ -1,63 +1,57 @@
-//! The kind `embedding`: a text is the mean of the vectors of its features, and a linear layer
-//! makes classes of it (A. Joulin, E. Grave, P. Bojanowski and T. Mikolov, "Bag of Tricks for
-//! Efficient Text Classification", 2017). Words, sequences of words, and character n-grams of
-//! words are features; BLAKE3 hashes each to one of `buckets` numbers.
+//! The kind `embedding`: the vector of a text is the mean of its features' vectors, and a linear
+//! layer classifies it (A. Joulin, E. Grave, P. Bojanowski and T. Mikolov, "Bag of Tricks for
+//! Efficient Text Classification", 2017). Features are words, word n-grams, and character n-grams
+//! of words; BLAKE3 hashes each into one of `buckets` buckets.
 //!
-//! Trained as fastText does, by stochastic gradient descent over one example at a time with a
-//! rate that falls to 0 in a line, but in one thread and in a shuffled order, so that a seed gives
-//! one result. Features that no training text has are left out of the mean.
+//! Training is fastText's: stochastic gradient descent, one example at a time, with a learning
+//! rate that falls linearly to 0. Unlike fastText it uses one thread and a seeded shuffle, so that
+//! a seed determines the result. Features without a training text are left out of the mean.
 
 use ahash::AHashMap;
 use rayon::prelude::*;
 
-use super::Model;
 use super::examples::{Classes, Examples, Text};
-use super::report::Report;
+use super::fitted::Fitted;
+use super::metrics::BaselineMetrics;
+use super::params::{BaselineParams, EmbeddingParams};
 use super::tfidf::is_space;
 use crate::data::random::Random;
 use crate::stage::Context;
-use crate::stage::params::Params;
 use crate::stage::progress::Progress;
 
-/// Which features a text has.
+/// Which n-grams of a text are features.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
-    /// The most words of a feature; 0 for no words.
+    /// The longest word n-gram, in words; 0: none.
     pub words: usize,
-    /// The fewest and the most characters of a feature, within a word and a sign before and
-    /// after it; the most is 0 for none.
+    /// The shortest and the longest character n-gram, within a word between `<` and `>`; a longest
+    /// of 0: none.
     pub chars: (usize, usize),
     pub buckets: u64,
 }
 
-/// How to train.
-#[derive(Clone, Copy, Debug)]
-pub struct Training {
-    pub dimension: usize,
-    pub epochs: u64,
-    pub learning_rate: f64,
-    pub seed: u64,
-}
-
-/// Vectors of the features, and the linear layer.
+/// The vectors of the features, and the linear layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
     dimension: usize,
     classes: usize,
-    /// A row for each feature.
+    /// `[features, dimension]`.
     vectors: Vec<f32>,
-    /// A row for each class.
+    /// `[classes, dimension]`.
     output: Vec<f32>,
 }
 
-pub(super) fn train(context: &Context, train: &Examples, classes: &Classes) -> Model {
-    let params = context.params();
-    let features = features(params);
-    let training = Training {
-        dimension: params.count("dimension"),
-        epochs: params.int("epochs").unsigned_abs(),
-        learning_rate: params.float("learning_rate"),
-        seed: params.int("seed").unsigned_abs(),
+/// Trains the classifier.
+pub fn train(
+    context: &Context,
+    params: &BaselineParams,
+    train: &Examples,
+    classes: &Classes,
+) -> Fitted {
+    let features = Features {
+        words: params.word_ngrams,
+        chars: (params.char_ngrams_min, params.char_ngrams),
+        buckets: params.buckets,
     };
     let hashed: Vec<Vec<u64>> =
         train.texts.par_iter().map(|text| features.of_example(text)).collect();
@@ -69,15 +63,15 @@ pub(super) fn train(context: &Context, train: &Examples, classes: &Classes) -> M
     let rows: Vec<Vec<u32>> =
         hashed.iter().map(|row| row.iter().map(|hash| numbers[hash]).collect()).collect();
     let mut progress = Progress::new(context, "example");
-    let total = training.epochs * rows.len() as u64;
+    let total = params.embedding.epochs * rows.len() as u64;
     let (fitted, loss) = Embedding::fit(
         &rows,
         (&classes.of_rows, classes.names.len()),
         numbers.len(),
-        training,
+        params.embedding,
         |done| progress.update(done, total),
     );
-    let report = Report {
+    let metrics = BaselineMetrics {
         kind: "embedding",
         labels: classes.names.clone(),
         features: numbers.len(),
@@ -97,15 +91,7 @@ pub(super) fn train(context: &Context, train: &Examples, classes: &Classes) -> M
         };
         examples.texts.par_iter().map(one).collect()
     };
-    Model { predict: Box::new(predict), report }
-}
-
-fn features(params: &Params) -> Features {
-    Features {
-        words: params.count("word_ngrams"),
-        chars: (params.count("char_ngrams_min"), params.count("char_ngrams")),
-        buckets: params.int("buckets").unsigned_abs(),
-    }
+    Fitted { predict: Box::new(predict), metrics }
 }
 
 impl Features {
@@ -115,8 +101,8 @@ impl Features {
         hashes
     }
 
-    /// The numbers of a text's features, as often as they occur. Texts in different parts have
-    /// different features.
+    /// The bucket of every occurrence of a feature in a text. The same text has different features
+    /// in different parts (response and context).
     pub fn of_text(&self, part: &str, text: &str) -> Vec<u64> {
         let text = text.to_lowercase();
         let words: Vec<&str> = text.split(is_space).filter(|word| !word.is_empty()).collect();
@@ -149,18 +135,19 @@ impl Features {
 }
 
 impl Embedding {
-    /// Trains on rows of feature numbers below `features`, each with a class in `0..classes`;
-    /// returns the mean loss of the last epoch, too. `each` hears how many examples were seen.
+    /// Trains on rows of feature numbers in `0..features`, each row with a class in `0..classes`.
+    /// Returns the model and the mean loss of the last epoch. `each` is called with the number of
+    /// examples seen so far.
     pub fn fit(
         rows: &[Vec<u32>],
         (of_rows, classes): (&[usize], usize),
         features: usize,
-        training: Training,
+        params: EmbeddingParams,
         mut each: impl FnMut(u64),
     ) -> (Embedding, f64) {
-        let Training { dimension, epochs, learning_rate, seed } = training;
+        let EmbeddingParams { dimension, epochs, learning_rate, seed } = params;
         let mut vectors = vec![0.0; features * dimension];
-        // Uniform in ±1/dimension, as there.
+        // Uniform in ±1/dimension, as in fastText.
         Random::new(seed, "baseline vectors", 0, 0).fill_uniform(&mut vectors);
         let scale = 2.0 / dimension as f32;
         vectors.iter_mut().for_each(|it| *it = (*it - 0.5) * scale);
@@ -183,7 +170,7 @@ impl Embedding {
         (model, loss / rows.len().max(1) as f64)
     }
 
-    /// One step of descent; returns the loss before it.
+    /// Takes one step of gradient descent. Returns the loss before the step.
     fn step(&mut self, features: &[u32], class: usize, rate: f32) -> f64 {
         if features.is_empty() {
             return (self.classes as f64).ln();
@@ -209,7 +196,7 @@ impl Embedding {
         -probabilities[class].max(f64::MIN_POSITIVE).ln()
     }
 
-    /// The probability of each class; all are equal where a text has no features.
+    /// The probability of each class; all are equal if there are no features.
     pub fn probabilities(&self, features: &[u32]) -> Vec<f64> {
         self.softmax(&self.mean(features))
     }

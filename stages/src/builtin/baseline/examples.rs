@@ -1,4 +1,4 @@
-//! Examples in memory, and the classes of those to train on.
+//! Examples in memory, and the classes of the training examples.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub struct Text {
     pub id: String,
     pub label: Option<String>,
     pub response: String,
-    /// The turns that are used, joined by spaces; empty where there are none.
+    /// The turns of context that are used, joined by spaces; empty if there are none.
     pub context: String,
     line: u64,
 }
@@ -29,7 +29,7 @@ pub struct Classes {
     pub of_rows: Vec<usize>,
 }
 
-/// Reads a file; of the context the last `turns`, or all.
+/// Reads a file of examples, with the last `turns` turns of context, or with all.
 pub fn read(path: &Path, turns: Option<usize>) -> Result<Examples, StageError> {
     let mut lines = LineReader::open(path)?;
     let mut texts = Vec::new();
@@ -47,8 +47,10 @@ pub fn read(path: &Path, turns: Option<usize>) -> Result<Examples, StageError> {
 }
 
 impl Examples {
+    /// The classes to train.
+    ///
     /// # Errors
-    /// Names the line of a row without a label, or the file if there are not two labels.
+    /// A row has no label, or there are fewer than two labels.
     pub fn classes(&self) -> Result<Classes, StageError> {
         let mut labels = Vec::with_capacity(self.texts.len());
         for text in &self.texts {

@@ -1,41 +1,39 @@
-//! The least value of a smooth convex function of many variables: L-BFGS (J. Nocedal,
-//! "Updating quasi-Newton matrices with limited storage", 1980) with a line search by bisection
+//! Minimises a smooth convex function of many variables by L-BFGS (J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980) with a line search by bisection
 //! for the weak Wolfe conditions (A. Lewis and M. Overton, "Nonsmooth optimization via
 //! quasi-Newton methods", 2013).
 //!
-//! Crates were looked at first: those with a logistic regression (`linfa-logistic`, `smartcore`)
-//! take dense features, which are gigabytes here, and `liblinear` wraps C++ with a random order
-//! of its own.
+//! No crate fits: those with a logistic regression (`linfa-logistic`, `smartcore`) need dense
+//! features, which would take gigabytes here, and `liblinear` wraps C++ with its own random order.
 
 use std::collections::VecDeque;
 
-/// Steps that the curvature is known from.
+/// The number of past steps from which the curvature is estimated.
 const HISTORY: usize = 10;
-/// Of the Wolfe conditions: a step must gain this part of what the slope promises …
+/// First Wolfe condition: a step must gain at least this share of what the slope predicts.
 const DECREASE: f64 = 1e-4;
-/// … and leave at most this part of the slope.
+/// Second Wolfe condition: a step must leave at most this share of the slope.
 const CURVATURE: f64 = 0.9;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The greatest absolute value in the gradient.
+    /// Stop when no component of the gradient has a greater absolute value.
     pub gradient: f64,
     pub iterations: usize,
 }
 
-/// How it ended.
+/// The result of a minimisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     pub iterations: usize,
     pub value: f64,
-    /// Whether the gradient is within its limit, or no step within the precision of numbers
-    /// gains anything.
+    /// Whether the gradient is within its limit, or no step gains anything at floating-point
+    /// precision.
     pub converged: bool,
 }
 
-/// Minimises from `x` on, and leaves the result there. `function` writes the gradient at a point
-/// and returns the value; `each` hears the number of every iteration.
+/// Minimises `function` from `x`, and leaves the result in `x`. `function` writes the gradient at a
+/// point and returns the value; `each` is called with the number of every iteration.
 pub fn minimize(
     x: &mut [f64],
     mut function: impl FnMut(&[f64], &mut [f64]) -> f64,
@@ -61,9 +59,9 @@ pub fn minimize(
                 *next = x + step * direction;
             }
             let there = function(&next, &mut next_gradient);
-            // Near the end a gain is less than the rounding of the value.
+            // Near the minimum, a gain is smaller than the rounding error of the value.
             let rounding = 1e-15 * value.abs();
-            // False for a value that is no number, too.
+            // False if the value is NaN.
             let gained = there <= value + DECREASE * step * slope + rounding;
             if !gained {
                 high = step;
@@ -93,13 +91,13 @@ pub fn minimize(
     Outcome { iterations: limits.iterations, value, converged: false }
 }
 
-/// A step, and how the gradient changed by it.
+/// A step, and the change of the gradient over it.
 struct Pair {
     step: Vec<f64>,
     change: Vec<f64>,
 }
 
-/// Minus the gradient times the estimated inverse of the Hessian: the two-loop recursion.
+/// The negative gradient times the estimated inverse Hessian, by the two-loop recursion.
 fn direction(gradient: &[f64], history: &VecDeque<Pair>) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|it| -it).collect();
     let mut factors = Vec::with_capacity(history.len());

@@ -1,13 +1,13 @@
-//! Logistic regression with squared weights as penalty: scikit-learn's `LogisticRegression` with
-//! its solver `lbfgs`. It minimises, over n rows,
+//! Logistic regression with an L2 penalty, as scikit-learn's `LogisticRegression` with the solver
+//! `lbfgs`. It minimises, over n rows,
 //!
 //! ```text
 //! 1/n · Σ loss(row) + 1/(2·C·n) · Σ weight²
 //! ```
 //!
-//! where the loss is −ln p of the row's class and intercepts cost nothing. Two classes have one
-//! vector of weights, that of the second class, and p = 1/(1 + exp(−z)); more have one each, and
-//! a softmax.
+//! where the loss is −ln p of the row's class; intercepts have no penalty. Two classes share one
+//! vector of weights, that of the second class, with p = 1/(1 + exp(−z)). More classes have one
+//! vector each and a softmax.
 
 use super::lbfgs::{Limits, Outcome, minimize};
 use super::sparse::Matrix;
@@ -16,18 +16,20 @@ use super::sparse::Matrix;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logistic {
     pub classes: usize,
-    /// One vector for two classes, one for each of more.
+    /// `[outputs, columns]`: one output for two classes, otherwise one per class.
     pub weights: Vec<Vec<f64>>,
+    /// `[outputs]`.
     pub intercepts: Vec<f64>,
 }
 
-/// Far below what a probability shows; scikit-learn's default is 1e-4.
+/// The tolerance of the gradient. It changes probabilities far less than they are printed with;
+/// scikit-learn's default is 1e-4.
 const GRADIENT: f64 = 1e-8;
 const ITERATIONS: usize = 2000;
 
 impl Logistic {
-    /// Trains on rows with a class in `0..classes` each. `each` hears the number of every
-    /// iteration.
+    /// Trains on rows and their classes `of_rows`, which are in `0..classes`. `each` is called with
+    /// the number of every iteration.
     pub fn fit(
         rows: &Matrix,
         of_rows: &[usize],
@@ -50,7 +52,7 @@ impl Logistic {
             let mut loss = 0.0;
             for (row, &class) in of_rows.iter().enumerate() {
                 loss += row_loss(&margins, row, class, &mut probabilities);
-                // The loss's derivative by each margin takes the margin's place.
+                // Overwrite each margin with the derivative of the loss by it.
                 for (output, margins) in margins.iter_mut().enumerate() {
                     let of = if outputs == 1 { 1 } else { output };
                     margins[row] = (probabilities[of] - f64::from(u8::from(class == of))) / n;
@@ -76,7 +78,7 @@ impl Logistic {
         (Logistic { classes, weights, intercepts }, outcome)
     }
 
-    /// The probability of each class, for each row.
+    /// The probabilities, `[rows, classes]`.
     pub fn probabilities(&self, rows: &Matrix) -> Vec<Vec<f64>> {
         let margins: Vec<Vec<f64>> = self
             .weights
@@ -98,8 +100,8 @@ impl Logistic {
     }
 }
 
-/// −ln p of a row's class; the probabilities of all classes are written to `out`. A vector of
-/// margins for each output, of two classes the first of which has the margin 0 only one.
+/// −ln p of a row's class; writes the probabilities of all classes to `out`. `margins` is
+/// `[outputs, rows]`; with a single output, the first of the two classes has the margin 0.
 fn row_loss(margins: &[Vec<f64>], row: usize, class: usize, out: &mut [f64]) -> f64 {
     match margins {
         [only] => out.copy_from_slice(&[0.0, only[row]]),
@@ -108,7 +110,7 @@ fn row_loss(margins: &[Vec<f64>], row: usize, class: usize, out: &mut [f64]) -> 
     softmax(out, class)
 }
 
-/// Margins to probabilities, in place; returns −ln of that of a class.
+/// Turns margins into probabilities, in place, and returns −ln p of `class`.
 fn softmax(values: &mut [f64], class: usize) -> f64 {
     let most = values.iter().copied().fold(f64::MIN, f64::max);
     let margin = values[class] - most;

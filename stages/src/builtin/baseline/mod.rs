@@ -1,18 +1,19 @@
-//! `baseline`: what a model without any pretraining makes of the same examples, in seconds. It
-//! stands beside `tokenize`, `finetune` and `predict` and writes what `predict` writes, so that a
-//! score has something to be compared with.
+//! `baseline`: a classifier without pretraining, which trains in seconds. It replaces `tokenize`,
+//! `finetune` and `predict` and writes the same outputs as `predict`, so that a score has something
+//! to be compared with.
 //!
-//! Two kinds: TF-IDF features of word and character n-grams with logistic regression
-//! ([`tfidf`], [`logistic`]), as scikit-learn has them; and averaged embeddings of hashed n-grams
-//! with a linear layer, as fastText has them ([`embedding`]).
+//! There are two kinds: TF-IDF features of word and character n-grams with logistic regression, as
+//! in scikit-learn ([`tfidf`], [`logistic`]); and averaged embeddings of hashed n-grams with a
+//! linear layer, as in fastText ([`embedding`]).
 
 pub mod embedding;
 mod examples;
+mod fitted;
 pub mod lbfgs;
 pub mod logistic;
+mod metrics;
 mod ngram;
-mod params;
-mod report;
+pub mod params;
 mod sparse;
 pub mod tfidf;
 
@@ -21,7 +22,8 @@ use std::path::Path;
 pub use self::sparse::Matrix;
 
 use self::examples::{Examples, read};
-use self::report::{Quality, Report};
+use self::metrics::Quality;
+use self::params::{BaselineKind, BaselineParams};
 use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
@@ -38,8 +40,8 @@ const INPUTS: &[InputSpec] = &[
         Kind::File,
         "labelled examples to train on, as `ingest` or `split` writes them",
     ),
-    InputSpec::optional("valid", Kind::File, "examples to predict and to report on, for `score`"),
-    InputSpec::optional("test", Kind::File, "examples to predict; `answer` is about these"),
+    InputSpec::optional("valid", Kind::File, "examples to predict and to evaluate on, for `score`"),
+    InputSpec::optional("test", Kind::File, "examples to predict; `answer` holds their labels"),
 ];
 
 const OUTPUTS: &[OutputSpec] = &[
@@ -50,8 +52,8 @@ const OUTPUTS: &[OutputSpec] = &[
         "metrics",
         "metrics.json",
         Kind::File,
-        "accuracy, the number of features, how the training went, and of kind `ngram` the \
-              features that speak most for each label",
+        "accuracy, number of features and loss; for the kind `ngram` also the features with the \
+         greatest weights for each label",
     ),
 ];
 
@@ -89,30 +91,30 @@ impl Stage for Baseline {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let turns = context.params().optional_int("context");
-        let turns = turns.map(|turns| usize::try_from(turns).unwrap_or(usize::MAX));
+        let params = BaselineParams::of(context.params());
+        let turns = params.context;
         let train = read(context.input("train")?, turns)?;
         let classes = train.classes()?;
         let wired = |input| context.optional_input(input).map(|path| read(path, turns)).transpose();
         let (valid, test) = (wired("valid")?, wired("test")?);
 
-        let model = match context.params().text("kind") {
-            "embedding" => embedding::train(context, &train, &classes),
-            _ => ngram::train(context, &train, &classes),
+        let fitted = match params.kind {
+            BaselineKind::Embedding => embedding::train(context, &params, &train, &classes),
+            BaselineKind::Ngram => ngram::train(context, &params, &train, &classes),
         };
-        let mut report = model.report;
-        let predict = |examples| rows(examples, &classes.names, &(model.predict)(examples));
-        report.train = Some(Quality::of(&predict(&train), &classes));
+        let mut metrics = fitted.metrics;
+        let predict = |examples| rows(examples, &classes.names, &(fitted.predict)(examples));
+        metrics.train = Some(Quality::of(&predict(&train), &classes));
         if let Some(valid) = &valid {
             let rows = predict(valid);
-            report.valid = Some(Quality::of(&rows, &classes));
+            metrics.valid = Some(Quality::of(&rows, &classes));
             write(&rows, context.output("valid")?, None)?;
         }
         if let Some(test) = &test {
             write(&predict(test), context.output("predictions")?, Some(context.output("answer")?))?;
         }
-        write_json(context.output("metrics")?, &report)?;
-        context.emit(Event::Metrics { step: None, values: report.metrics() });
+        write_json(context.output("metrics")?, &metrics)?;
+        context.emit(Event::Metrics { step: None, values: metrics.for_record() });
         Ok(())
     }
 }
@@ -123,16 +125,7 @@ fn write(rows: &[Prediction], path: &Path, answer: Option<&Path>) -> Result<(), 
     writer.finish()
 }
 
-/// Probabilities of the classes, for each example.
-type Predict = Box<dyn Fn(&Examples) -> Vec<Vec<f64>>>;
-
-/// A trained classifier.
-struct Model {
-    predict: Predict,
-    report: Report,
-}
-
-/// Of equal probabilities the first label in alphabetical order wins.
+/// The prediction for each example. A tie goes to the first label in alphabetical order.
 fn rows(examples: &Examples, names: &[String], probabilities: &[Vec<f64>]) -> Vec<Prediction> {
     let row = |(example, values): (&examples::Text, &Vec<f64>)| {
         let best =

@@ -1,40 +1,45 @@
-//! The kind `ngram`: features of words and of characters, of the response and of the context,
-//! side by side, and logistic regression on all of them.
+//! The kind `ngram`: logistic regression on TF-IDF features. Word and character n-grams of the
+//! response and of the context are separate blocks of features.
 
 use rayon::prelude::*;
 
-use super::Model;
 use super::examples::{Classes, Examples, Text};
+use super::fitted::Fitted;
 use super::logistic::Logistic;
-use super::report::{Report, strongest};
+use super::metrics::{BaselineMetrics, strongest};
+use super::params::BaselineParams;
 use super::sparse::Matrix;
-use super::tfidf::{Analyzer, Settings, Vectorizer};
+use super::tfidf::{Analyzer, TfidfOptions, Vectorizer};
 use crate::stage::Context;
-use crate::stage::params::Params;
 use crate::stage::progress::Progress;
 
-/// Features of one part of the examples by one analyzer.
+/// The features of one part of the examples by one analyzer.
 struct Block {
     part: fn(&Text) -> &str,
-    /// What its features are called in the report.
+    /// The prefix of its features' names in `metrics.json`.
     name: &'static str,
     vectorizer: Vectorizer,
 }
 
-pub(super) fn train(context: &Context, train: &Examples, classes: &Classes) -> Model {
-    let params = context.params();
+/// Trains the classifier.
+pub fn train(
+    context: &Context,
+    params: &BaselineParams,
+    train: &Examples,
+    classes: &Classes,
+) -> Fitted {
     let blocks = blocks(params, train);
     let rows = matrix(&blocks, train);
     let mut progress = Progress::new(context, "iteration");
     let (fitted, outcome) =
-        Logistic::fit(&rows, &classes.of_rows, classes.names.len(), params.float("c"), |number| {
+        Logistic::fit(&rows, &classes.of_rows, classes.names.len(), params.c, |number| {
             progress.update_unknown(number as u64);
         });
     let names: Vec<String> = blocks
         .iter()
         .flat_map(|block| block.vectorizer.names().iter().map(|it| format!("{}{it}", block.name)))
         .collect();
-    let report = Report {
+    let metrics = BaselineMetrics {
         kind: "ngram",
         labels: classes.names.clone(),
         features: names.len(),
@@ -45,42 +50,36 @@ pub(super) fn train(context: &Context, train: &Examples, classes: &Classes) -> M
         converged: Some(outcome.converged),
         strongest: Some(strongest(&fitted, &classes.names, &names)),
     };
-    Model {
+    Fitted {
         predict: Box::new(move |examples| fitted.probabilities(&matrix(&blocks, examples))),
-        report,
+        metrics,
     }
 }
 
-fn blocks(params: &Params, train: &Examples) -> Vec<Block> {
-    let words = Analyzer::Words { longest: params.count("word_ngrams") };
-    let chars = Analyzer::Chars {
-        shortest: params.count("char_ngrams_min"),
-        longest: params.count("char_ngrams"),
-    };
-    let wanted =
-        [(params.count("word_ngrams") > 0, words), (params.count("char_ngrams") > 0, chars)];
+/// The blocks of features that the parameters ask for, fitted to the training examples.
+fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
+    let words = Analyzer::Words { longest: params.word_ngrams };
+    let chars = Analyzer::Chars { shortest: params.char_ngrams_min, longest: params.char_ngrams };
+    let wanted = [(params.word_ngrams > 0, words), (params.char_ngrams > 0, chars)];
     let response: fn(&Text) -> &str = |text| &text.response;
     let turns: fn(&Text) -> &str = |text| &text.context;
     let mut parts = vec![(response, ["word ", "chars "])];
-    if params.optional_int("context") != Some(0) {
+    if params.context != Some(0) {
         parts.push((turns, ["context word ", "context chars "]));
     }
+    let BaselineParams { min_rows, sublinear, .. } = *params;
     let mut blocks = Vec::new();
     for (part, names) in parts {
         for ((_, analyzer), name) in wanted.iter().zip(names).filter(|((wanted, _), _)| *wanted) {
-            let settings = Settings {
-                analyzer: *analyzer,
-                min_rows: params.count("min_rows"),
-                sublinear: params.bool("sublinear"),
-            };
+            let options = TfidfOptions { analyzer: *analyzer, min_rows, sublinear };
             let texts: Vec<&str> = train.texts.iter().map(part).collect();
-            blocks.push(Block { part, name, vectorizer: Vectorizer::fit(&texts, settings) });
+            blocks.push(Block { part, name, vectorizer: Vectorizer::fit(&texts, options) });
         }
     }
     blocks
 }
 
-/// The features of all blocks, one after the other.
+/// The features of all blocks side by side, one row per example.
 fn matrix(blocks: &[Block], examples: &Examples) -> Matrix {
     let rows: Vec<Vec<(u32, f64)>> = examples
         .texts

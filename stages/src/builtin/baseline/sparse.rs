@@ -1,19 +1,19 @@
-//! Matrices of mostly nothing, by rows. Products go over rows on all cores and over a row's
-//! entries in their order, so that the number of threads shows nowhere.
+//! Sparse matrices in row order (CSR). Products run over rows in parallel and sum each row's entries
+//! in order, so the result does not depend on the number of threads.
 
 use rayon::prelude::*;
 
-/// Rows of (column, value).
+/// A sparse matrix; each row is a list of (column, value).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     columns: usize,
-    /// Where each row begins in `entries`, and where the last one ends.
+    /// The index in `entries` at which each row begins, and the end of the last row.
     starts: Vec<usize>,
     entries: Vec<(u32, f64)>,
 }
 
 impl Matrix {
-    /// Rows with columns in `0..columns`.
+    /// A matrix of these rows. All columns are in `0..columns`.
     pub fn new(columns: usize, rows: impl IntoIterator<Item = Vec<(u32, f64)>>) -> Matrix {
         let mut matrix = Matrix { columns, starts: vec![0], entries: Vec::new() };
         for row in rows {
@@ -35,7 +35,7 @@ impl Matrix {
         &self.entries[self.starts[row]..self.starts[row + 1]]
     }
 
-    /// The product with a vector: `vector` has a number for each column, `out` for each row.
+    /// The product with `vector`, of length `columns`, is written to `out`, of length `rows`.
     pub fn times(&self, vector: &[f64], out: &mut [f64]) {
         out.par_iter_mut().enumerate().with_min_len(64).for_each(|(row, out)| {
             *out =
@@ -43,7 +43,7 @@ impl Matrix {
         });
     }
 
-    /// Columns as rows.
+    /// The transposed matrix.
     pub fn transposed(&self) -> Matrix {
         let mut starts = vec![0; self.columns + 1];
         for (column, _) in &self.entries {

@@ -1,9 +1,9 @@
-//! Texts to weighted counts of n-grams: scikit-learn's `TfidfVectorizer`, with its analyzers
-//! `word` (and its pattern of words, two letters, digits or underscores or more) and `char_wb`.
+//! TF-IDF features of n-grams, as scikit-learn's `TfidfVectorizer` computes them with its analyzers
+//! `word` (a word is two or more letters, digits or underscores) and `char_wb`.
 //!
-//! An n-gram that occurs in d of n training texts has the weight ln((1 + n) / (1 + d)) + 1; in a
-//! text it counts its number of occurrences (or 1 + ln of it) times that weight, and the
-//! text's features are scaled to length 1. N-grams that no training text has are left out.
+//! An n-gram that occurs in d of n training texts has the weight ln((1 + n) / (1 + d)) + 1. Its
+//! value in a text is the number of occurrences (or 1 + ln of that number) times the weight, and
+//! the features of a text are scaled to length 1. N-grams without a training text are left out.
 
 use std::sync::LazyLock;
 
@@ -12,36 +12,37 @@ use regex::Regex;
 
 use crate::data::random::normal::ln;
 
-/// What counts as a feature.
+/// The n-grams that are features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Analyzer {
-    /// 1 to `longest` words that follow each other, with a space between.
+    /// 1 to `longest` consecutive words, joined by spaces.
     Words { longest: usize },
-    /// `shortest` to `longest` characters within a word and the spaces around it.
+    /// `shortest` to `longest` characters of a word with a space on either side.
     Chars { shortest: usize, longest: usize },
 }
 
-/// How features are chosen and counted.
+/// How features are selected and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct TfidfOptions {
     pub analyzer: Analyzer,
-    /// The fewest training texts that a feature occurs in.
+    /// Features in fewer training texts are dropped.
     pub min_rows: usize,
+    /// Whether n occurrences count 1 + ln n instead of n.
     pub sublinear: bool,
 }
 
-/// Features that were found in training texts.
+/// The features of the training texts, with their weights.
 #[derive(Clone, Debug)]
 pub struct Vectorizer {
-    settings: Settings,
-    /// In the order of their characters, which is that of their numbers.
+    options: TfidfOptions,
+    /// By feature number, in ascending order of characters.
     names: Vec<String>,
     numbers: AHashMap<String, u32>,
     weights: Vec<f64>,
 }
 
 impl Analyzer {
-    /// Hands every n-gram of a text, in lower case, to `each`, as often as it occurs.
+    /// Calls `each` with every occurrence of an n-gram in the text, in lower case.
     pub fn each(&self, text: &str, mut each: impl FnMut(&str)) {
         let text = text.to_lowercase();
         match *self {
@@ -71,7 +72,8 @@ impl Analyzer {
     }
 }
 
-/// A word shorter than an n-gram is one itself, once.
+/// Calls `each` with the n-grams of a padded word. A word that is too short for an n-gram counts as
+/// one itself, once.
 fn each_chars(word: &str, shortest: usize, longest: usize, each: &mut impl FnMut(&str)) {
     let mut places: Vec<usize> = word.char_indices().map(|(place, _)| place).collect();
     places.push(word.len());
@@ -85,22 +87,22 @@ fn each_chars(word: &str, shortest: usize, longest: usize, each: &mut impl FnMut
     }
 }
 
-/// `\w\w+` as Python means it: `\w` of this crate has marks and joiners, too.
+/// Python's `\w\w+`. In this crate `\w` would also match marks and joiners.
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[\p{L}\p{N}_]{2,}").expect("the pattern is a constant"));
 
-/// As `str.isspace` in Python, which knows four separators more.
+/// Python's `str.isspace`, which includes four more separators than [`char::is_whitespace`].
 pub fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
 impl Vectorizer {
     /// Finds the features of training texts.
-    pub fn fit(texts: &[&str], settings: Settings) -> Vectorizer {
+    pub fn fit(texts: &[&str], options: TfidfOptions) -> Vectorizer {
         let mut rows_with: AHashMap<String, (u32, u32)> = AHashMap::new();
         for (text, number) in texts.iter().zip(1..) {
-            // How many texts have it, and the last of them.
-            settings.analyzer.each(text, |gram| match rows_with.get_mut(gram) {
+            // The number of texts with the n-gram, and the last of these texts.
+            options.analyzer.each(text, |gram| match rows_with.get_mut(gram) {
                 Some((_, last)) if *last == number => {}
                 Some((rows, last)) => (*rows, *last) = (*rows + 1, number),
                 None => {
@@ -111,7 +113,7 @@ impl Vectorizer {
         let mut found: Vec<(String, u32)> = rows_with
             .into_iter()
             .map(|(name, (rows, _))| (name, rows))
-            .filter(|(_, rows)| *rows as usize >= settings.min_rows)
+            .filter(|(_, rows)| *rows as usize >= options.min_rows)
             .collect();
         found.sort_unstable();
         let n = texts.len() as f64;
@@ -119,24 +121,24 @@ impl Vectorizer {
             found.iter().map(|(_, rows)| ln((1.0 + n) / (1.0 + f64::from(*rows))) + 1.0).collect();
         let names: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
         let numbers = names.iter().cloned().zip(0..).collect();
-        Vectorizer { settings, names, numbers, weights }
+        Vectorizer { options, names, numbers, weights }
     }
 
-    /// The features by number.
+    /// The n-grams by feature number.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The features of a text, by number in ascending order.
+    /// The features of a text as (feature number, value), in ascending order of numbers.
     pub fn features(&self, text: &str) -> Vec<(u32, f64)> {
         let mut numbers = Vec::new();
-        self.settings.analyzer.each(text, |gram| numbers.extend(self.numbers.get(gram).copied()));
+        self.options.analyzer.each(text, |gram| numbers.extend(self.numbers.get(gram).copied()));
         numbers.sort_unstable();
         let mut features: Vec<(u32, f64)> = numbers
             .chunk_by(|a, b| a == b)
             .map(|equal| {
                 let count = equal.len() as f64;
-                let count = if self.settings.sublinear { 1.0 + ln(count) } else { count };
+                let count = if self.options.sublinear { 1.0 + ln(count) } else { count };
                 (equal[0], count * self.weights[equal[0] as usize])
             })
             .collect();

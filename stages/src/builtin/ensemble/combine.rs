@@ -1,23 +1,14 @@
-//! One prediction from those of all members.
+//! Combines the members' predictions of one example.
 
 use std::collections::BTreeMap;
 
+use super::params::Method;
 use crate::data::prediction::Prediction;
 
-/// How the label is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// The highest mean probability.
-    Mean,
-    /// What most members predict. A member's own label is its vote, so that a decision threshold
-    /// that it was given counts.
-    Vote,
-}
-
-/// Combines the members' predictions of one example (at least one, all with the same labels), with
-/// a weight for each. Probabilities are the weighted means whatever the method, so with
-/// [`Method::Vote`] the label is not always the likeliest. Of equals it is that of the higher mean
-/// probability, then the first in alphabetical order.
+/// Combines the members' predictions of one example, each with a weight. There is at least one
+/// member, and all have the same labels. Probabilities are always the weighted means, so with
+/// [`Method::Vote`] the label is not always the likeliest one. A tie goes to the higher mean
+/// probability, then to the first label in alphabetical order.
 pub fn combine(row: &[Prediction], weights: &[f64], method: Method) -> Prediction {
     let first = &row[0];
     let sum: f64 = weights.iter().sum();

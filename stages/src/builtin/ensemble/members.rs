@@ -1,5 +1,5 @@
-//! The members of an ensemble: files of predictions, read side by side a row at a time, so that
-//! memory does not grow with the rows.
+//! The members of an ensemble: files of predictions that are read in parallel, one row at a time, so
+//! that memory does not grow with the number of rows.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,21 @@ use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
 use crate::stage::error::StageError;
 
-/// The files of a folder, in the order of their names.
+/// The files of a folder, sorted by name.
 pub struct Members {
     folder: PathBuf,
     names: Vec<String>,
     files: Vec<LineReader>,
-    /// The labels of the first row; all rows of all members have these.
+    /// The labels of the first row, which every row of every member must have.
     labels: Vec<String>,
     rows: u64,
 }
 
 impl Members {
-    /// Opens every file of a folder. A member is called as its file, without an ending `.jsonl`.
+    /// Opens every file of a folder. A member's name is that of its file without `.jsonl`.
     ///
     /// # Errors
-    /// The folder or a file of it can't be read, or it holds none.
+    /// The folder or a file in it can't be read, or the folder is empty.
     pub fn open(folder: &Path) -> Result<Members, StageError> {
         let reading = |error| StageError::io("reading", folder)(error);
         let mut found = Vec::new();
@@ -55,7 +55,7 @@ impl Members {
         &self.names
     }
 
-    /// How many bytes of all files are read, and how many there are.
+    /// The bytes read so far, and the bytes of all files.
     pub fn bytes(&self) -> (u64, u64) {
         let bytes = self.files.iter().map(LineReader::bytes);
         bytes.fold((0, 0), |(done, total), (read, all)| (done + read, total + all))
@@ -64,8 +64,8 @@ impl Members {
     /// The next row of every member; `None` after the last.
     ///
     /// # Errors
-    /// Names the file and the line: a malformed row, one without probabilities, and one whose
-    /// id, labels or true label are not those of the first member.
+    /// A row is malformed, has no probabilities, or has another id, other labels or another true
+    /// label than the first member's row. The error names the file and the line.
     pub fn next_row(&mut self) -> Result<Option<Vec<Prediction>>, StageError> {
         let first_name = &self.names[0];
         let mut row: Vec<Prediction> = Vec::with_capacity(self.files.len());
@@ -73,14 +73,14 @@ impl Members {
         for (place, file) in self.files.iter_mut().enumerate() {
             let Some(prediction) = file.next_json::<Prediction>()? else {
                 if place > 0 && !ended {
-                    let problem = format!("ends here, `{first_name}` has more rows");
+                    let problem = format!("the file ends here, but `{first_name}` has more rows");
                     return Err(file.error(problem));
                 }
                 ended = true;
                 continue;
             };
             if ended {
-                let problem = format!("one row more than `{first_name}` has");
+                let problem = format!("`{first_name}` has no such row");
                 return Err(file.error(problem));
             }
             let known = (!self.labels.is_empty()).then_some(self.labels.as_slice());
@@ -115,7 +115,7 @@ fn check(
     {
         let own: Vec<&str> = found.probabilities.keys().map(String::as_str).collect();
         return Err(format!(
-            "the labels are {}; in the first row of `{first_name}` they are {}",
+            "the labels are {}, but in the first row of `{first_name}` they are {}",
             own.join(", "),
             labels.join(", ")
         ));
@@ -123,14 +123,14 @@ fn check(
     let Some(first) = first else { return Ok(()) };
     if found.id != first.id {
         return Err(format!(
-            "the id is `{}`, in `{first_name}` it is `{}`: members need the same examples in the \
+            "the id is `{}`, but in `{first_name}` it is `{}`: members need the same examples in the \
              same order",
             found.id, first.id
         ));
     }
     match (&found.gold, &first.gold) {
         (Some(found), Some(wanted)) if found != wanted => {
-            Err(format!("the true label is `{found}`, in `{first_name}` it is `{wanted}`"))
+            Err(format!("the true label is `{found}`, but in `{first_name}` it is `{wanted}`"))
         }
         _ => Ok(()),
     }

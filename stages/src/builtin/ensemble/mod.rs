@@ -1,22 +1,24 @@
-//! `ensemble`: several predictions of the same examples become one, by the mean of their
-//! probabilities or by majority. Between `predict` (or `baseline`) and `score`; it writes what
-//! `predict` writes.
+//! `ensemble`: combines several predictions of the same examples into one, by mean probability or
+//! by majority. It stands between `predict` (or `baseline`) and `score`, and writes the same outputs
+//! as `predict`.
 //!
-//! A set of predictions is a folder with one file for each member, named after it.
+//! Its inputs are folders with one file per member, named after the member.
 
 mod combine;
 mod members;
+pub mod params;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::combine::{Method, combine};
+use self::combine::combine;
 use self::members::Members;
+use self::params::{EnsembleParams, Method, PARAMS};
 use crate::data::nearest::list_names;
 use crate::data::prediction::PredictionWriter;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::progress::Progress;
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
@@ -28,12 +30,12 @@ const INPUTS: &[InputSpec] = &[
         "predictions",
         Kind::File,
         "predictions of the members, as `predict` writes them: the same examples in the same \
-              order; `answer` is about these",
+         order; `answer` holds their labels",
     ),
     InputSpec::many(
         "valid",
         Kind::File,
-        "the same members' predictions of the validation examples, for `score`",
+        "predictions of the validation examples by the same members, for `score`",
     ),
 ];
 
@@ -42,14 +44,14 @@ const OUTPUTS: &[OutputSpec] = &[
         "predictions",
         "predictions.jsonl",
         Kind::File,
-        "label and mean probabilities of each example, in the order of the members",
+        "label and mean probabilities of each example, in the members' order of examples",
     )
     .given("predictions"),
     OutputSpec::new(
         "answer",
         "answer.txt",
         Kind::File,
-        "a line `id,LABEL` for each example of `predictions`, in its order",
+        "one line `id,LABEL` per example of `predictions`, in its order",
     )
     .given("predictions"),
     OutputSpec::new(
@@ -59,22 +61,6 @@ const OUTPUTS: &[OutputSpec] = &[
         "label and mean probabilities of each example of `valid`",
     )
     .given("valid"),
-];
-
-const PARAMS: &[ParamSpec] = &[
-    ParamSpec::new(
-        "method",
-        ParamKind::Choice(&["mean", "vote"]),
-        Default::Text("mean"),
-        "the label: of the highest mean probability, or of most members; of equals, the one \
-              of the higher mean probability, then the first in alphabetical order",
-    ),
-    ParamSpec::new(
-        "weights",
-        ParamKind::FloatMap { min: 0.0, max: f64::MAX },
-        Default::EmptyMap,
-        "how much a member counts, by its name, for instance `seed=1: 2`; 1 where not given",
-    ),
 ];
 
 impl Stage for Ensemble {
@@ -87,7 +73,7 @@ impl Stage for Ensemble {
     }
 
     fn summary(&self) -> &'static str {
-        "one prediction from several, by mean probability or by vote"
+        "combines several predictions into one, by mean probability or by vote"
     }
 
     fn inputs(&self) -> &'static [InputSpec] {
@@ -115,10 +101,7 @@ impl Stage for Ensemble {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        let method = match context.params().text("method") {
-            "vote" => Method::Vote,
-            _ => Method::Mean,
-        };
+        let params = EnsembleParams::of(context.params());
         let mut names: Option<Vec<String>> = None;
         let mut values = BTreeMap::new();
         for input in ["predictions", "valid"] {
@@ -127,14 +110,12 @@ impl Stage for Ensemble {
             if let Some(names) = &names {
                 same_members(names, folder, members.names())?;
             }
-            let weights = weights(context.params(), members.names())?;
-            let answer = match input {
-                "predictions" => Some(context.output("answer")?),
-                _ => None,
-            };
+            let weights = weights(&params.weights, members.names())?;
+            let has_answer = input == "predictions";
+            let answer = has_answer.then(|| context.output("answer")).transpose()?;
             let writer = PredictionWriter::create(context.output(input)?, answer)?;
             names = Some(members.names().to_vec());
-            let agreement = write(context, members, &weights, method, writer)?;
+            let agreement = write(context, members, &weights, params.method, writer)?;
             let name = if input == "valid" { "valid_agreement" } else { "agreement" };
             values.insert(name.to_owned(), agreement);
         }
@@ -144,7 +125,8 @@ impl Stage for Ensemble {
     }
 }
 
-/// Combines row after row; returns the share of rows in which all members say the same.
+/// Combines the members row by row. Returns the share of rows in which all members predict the same
+/// label.
 fn write(
     context: &Context,
     mut members: Members,
@@ -165,10 +147,9 @@ fn write(
     Ok(agreed as f64 / rows.max(1) as f64)
 }
 
-/// A weight for each member.
-fn weights(params: &Params, names: &[String]) -> Result<Vec<f64>, StageError> {
+/// The weight of each member.
+fn weights(given: &BTreeMap<String, f64>, names: &[String]) -> Result<Vec<f64>, StageError> {
     let problem = |problem| StageError::Param { name: "weights", problem };
-    let given = params.float_map("weights");
     if let Some(unknown) = given.keys().find(|name| !names.contains(name)) {
         let known = list_names(unknown, names.iter().map(String::as_str));
         return Err(problem(format!("there is no member `{unknown}`; there are {known}")));
@@ -182,6 +163,7 @@ fn weights(params: &Params, names: &[String]) -> Result<Vec<f64>, StageError> {
     Ok(weights)
 }
 
+/// Checks that the input in `folder` has the members of `predictions`.
 fn same_members(wanted: &[String], folder: &Path, found: &[String]) -> Result<(), StageError> {
     let missing = wanted.iter().find(|name| !found.contains(name));
     let further = found.iter().find(|name| !wanted.contains(name));

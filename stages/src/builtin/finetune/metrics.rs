@@ -1,13 +1,14 @@
-//! What `finetune` writes down of every epoch.
+//! The metrics that `finetune` records of every epoch, and the comparison of epochs by them.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::params::Metric;
 use crate::train::evaluation::Evaluation;
 
-/// A line of `metrics.jsonl`. How long an epoch took is not in it, since equal runs make equal
-/// bytes; it is in the stage's record.
+/// A line of `metrics.jsonl`. It holds no times, because equal runs must write equal bytes; times
+/// are in the stage's record.
 #[derive(Serialize)]
 pub struct EpochMetrics {
     pub epoch: u64,
@@ -39,21 +40,28 @@ impl From<Evaluation> for ValidMetrics {
     }
 }
 
-/// The figure to make as large as possible.
-pub fn figure(evaluation: &Evaluation, metric: &str) -> f64 {
-    match metric {
-        "loss" => -evaluation.loss,
-        "accuracy" => evaluation.accuracy,
-        "precision" => evaluation.precision,
-        "recall" => evaluation.recall,
-        _ => evaluation.f1,
+impl Metric {
+    /// The metric of an evaluation, negated if smaller is better.
+    pub fn rank(self, evaluation: &Evaluation) -> f64 {
+        match self {
+            Metric::Loss => -evaluation.loss,
+            Metric::Accuracy => evaluation.accuracy,
+            Metric::Precision => evaluation.precision,
+            Metric::Recall => evaluation.recall,
+            Metric::F1 => evaluation.f1,
+        }
     }
-}
 
-/// The row's figures and the epoch's timing, for the record.
-pub fn values_of(row: &EpochMetrics, timing: &[(&str, f64)]) -> BTreeMap<String, f64> {
-    let json = serde_json::to_value(row).unwrap_or_default();
-    let figures = json.as_object().into_iter().flatten();
-    let figures = figures.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
-    figures.chain(timing.iter().map(|(name, value)| ((*name).to_owned(), *value))).collect()
+    /// The same of the figures of a line of `metrics.jsonl`; the lowest value if the line lacks
+    /// the metric.
+    pub fn rank_of_line(self, figures: &BTreeMap<String, f64>) -> f64 {
+        let (name, sign) = match self {
+            Metric::Loss => ("valid_loss", -1.0),
+            Metric::Accuracy => ("valid_accuracy", 1.0),
+            Metric::Precision => ("valid_precision", 1.0),
+            Metric::Recall => ("valid_recall", 1.0),
+            Metric::F1 => ("valid_f1", 1.0),
+        };
+        figures.get(name).map_or(f64::MIN, |figure| sign * figure)
+    }
 }

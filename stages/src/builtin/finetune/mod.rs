@@ -1,17 +1,22 @@
 //! `finetune`: trains a classifier on token files, starting from a pretrained encoder or from
-//! random weights. The defaults are the published recipe of BERT fine-tuning on small sets.
+//! random weights. The defaults are the published recipe for fine-tuning BERT on small data sets.
 
+#[cfg(feature = "model")]
+mod epochs;
+#[cfg(feature = "model")]
+mod fit;
 #[cfg(feature = "model")]
 mod metrics;
-mod params;
+pub mod params;
 #[cfg(feature = "model")]
 mod setup;
-#[cfg(feature = "model")]
-mod training;
 
+use self::params::{FinetuneParams, Keep, Length, PARAMS, ThresholdChoice};
 use crate::stage::error::StageError;
 use crate::stage::params::{ParamSpec, Params};
 use crate::stage::{CheckError, Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
+use crate::train::params::ScheduleParams;
+use crate::train::schedule::Decay;
 
 /// The stage.
 pub struct Finetune;
@@ -50,14 +55,14 @@ impl Stage for Finetune {
                 "metrics",
                 "metrics.jsonl",
                 Kind::File,
-                "losses and scores, a line for each epoch",
+                "losses and scores, one line per epoch",
             ),
         ];
         OUTPUTS
     }
 
     fn params(&self) -> &'static [ParamSpec] {
-        params::PARAMS
+        PARAMS
     }
 
     fn headline(&self) -> &'static [&'static str] {
@@ -73,19 +78,21 @@ impl Stage for Finetune {
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let problem = |name, message: String| Err(CheckError { name: Some(name), message });
+        let params = FinetuneParams::of(params);
+        let chooses_threshold = params.threshold != ThresholdChoice::None;
         let wanted = [
-            ("keep", params.text("keep") == "best", "to tell which epoch is best"),
-            ("patience", params.optional_int("patience").is_some(), "to tell when to end"),
-            ("threshold", params.text("threshold") != "none", "to choose a threshold"),
+            ("keep", params.selection.keep == Keep::Best, "to tell which epoch is best"),
+            ("patience", params.selection.patience.is_some(), "to tell when to end"),
+            ("threshold", chooses_threshold, "to choose a threshold"),
         ];
         for (name, wanted, why) in wanted {
             if wanted && !wired.contains(&"valid") {
                 return problem(name, format!("`{name}` needs the input `valid` {why}"));
             }
         }
-        let (epochs, length) = (params.int("epochs"), params.optional_int("schedule_epochs"));
-        if let Some(length) = length.filter(|length| *length < epochs)
-            && params.text("schedule") == "linear"
+        let Length { epochs, schedule_epochs } = params.length;
+        if let Some(length) = schedule_epochs.filter(|length| *length < epochs)
+            && params.training.schedule.decay == Decay::Linear
         {
             let message = format!(
                 "a linear schedule of {length} epochs is at a learning rate of 0 before epoch \
@@ -97,32 +104,20 @@ impl Stage for Finetune {
     }
 
     fn continuation(&self, params: &Params) -> Continuation {
-        let parameter = "epochs";
-        let level = params.text("schedule") == "constant" && params.float("warmup_ratio") == 0.0;
-        if level || params.optional_int("schedule_epochs").is_some() {
-            return Continuation::By(parameter);
-        }
-        let why = match params.text("schedule") {
-            "constant" => "the warm-up takes a share of all epochs; give `schedule_epochs`",
-            _ => {
-                "the learning rate falls to 0 over all epochs; give `schedule_epochs`, or \
-                 `schedule: constant`"
-            }
-        };
-        Continuation::Not { parameter, why }
+        Length::of(params).continuation(&ScheduleParams::of(params))
     }
 
     fn shrinks(&self, params: &Params) -> bool {
-        params.optional_int("micro_batch").is_none()
+        FinetuneParams::of(params).micro_batch.is_none()
     }
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        context.in_pool(|| training::run(context))
+        fit::run(context)
     }
 
     #[cfg(not(feature = "model"))]
     fn run(&self, _: &Context) -> Result<(), StageError> {
-        Err(crate::builtin::without_model(self.name()))
+        Err(StageError::without_model(self.name()))
     }
 }

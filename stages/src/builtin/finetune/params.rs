@@ -1,31 +1,35 @@
-//! The parameters of `finetune`. Every default is that of the published recipe or neutral.
+//! The parameters of `finetune`: their table, and their values as a typed struct. Every default is
+//! the published recipe's or neutral.
 
-use crate::stage::params::{Default, ParamKind, ParamSpec};
+use crate::stage::Continuation;
+use crate::stage::choice::choice;
+use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::{
-    ADAM_BETA1, MAX_GRAD_NORM, PRECISION, RATE, SCHEDULE, adam_beta2, adam_epsilon, learning_rate,
-    seed, warmup_ratio, weight_decay,
+    ADAM_BETA1, MAX_GRAD_NORM, PRECISION, RATE, SCHEDULE, ScheduleParams, TrainingParams,
+    adam_beta2, adam_epsilon, attention_dropout, dropout, init, learning_rate, seed, warmup_ratio,
+    weight_decay,
 };
+use crate::train::schedule::Decay;
 
 pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::new(
         "epochs",
         ParamKind::int(0, 100_000),
         Default::Int(4),
-        "passes over the training examples; 0: the checkpoint as it is, with its own head",
+        "passes over the training examples; 0: the checkpoint unchanged, with its own head",
     ),
     ParamSpec::new(
         "batch_size",
         ParamKind::int(1, 1_000_000),
         Default::Int(32),
-        "examples of one optimiser step",
+        "examples per optimiser step",
     ),
     ParamSpec::new(
         "micro_batch",
         ParamKind::WordOrInt { words: &["auto"], min: 1, max: 1_000_000 },
         Default::Text("auto"),
-        "examples that go through the network at once; their gradients are added up to those of \
-         the whole batch; `auto` keeps the activations within 4 GiB, or less where that is not \
-         free",
+        "examples that go through the network at once; their gradients are summed over the whole \
+         batch; `auto` keeps the activations within 4 GiB, or less if less memory is free",
     ),
     learning_rate(2e-5),
     SCHEDULE,
@@ -33,21 +37,22 @@ pub const PARAMS: &[ParamSpec] = &[
         "schedule_epochs",
         ParamKind::int(1, 100_000),
         Default::Null,
-        "the schedule's length; `epochs` where not given; where given, a run with more `epochs` \
-         goes on from one with fewer",
+        "length of the schedule; if given, a run with more `epochs` continues one with fewer; \
+         null: `epochs`",
     ),
-    warmup_ratio(0.0, "share of the schedule's steps in which the learning rate rises from 0"),
+    warmup_ratio(0.0, "share of the schedule's steps over which the learning rate rises from 0"),
     ParamSpec::new(
         "layer_decay",
         ParamKind::float(0.01, 1.0),
         Default::Float(1.0),
-        "what the learning rate is multiplied by for every layer below the head; 1: not at all",
+        "factor on the learning rate for each layer below the head; 1: no decay",
     ),
     ParamSpec::new(
         "freeze",
-        ParamKind::WordOrInt { words: &["none", "embeddings"], min: 1, max: 1_000 },
+        ParamKind::WordOrInt { words: FreezeWord::WORDS, min: 1, max: 1_000 },
         Default::Text("none"),
-        "what is not trained: the embeddings, or they and that many of the lowest layers",
+        "parameters that are not trained: the embeddings, or the embeddings and this many of the \
+         lowest layers",
     ),
     weight_decay(0.0),
     ParamSpec::new(
@@ -58,86 +63,278 @@ pub const PARAMS: &[ParamSpec] = &[
     ),
     ParamSpec::new(
         "class_weights",
-        ParamKind::WordOrFloatList { words: &["none", "balanced"], min: 0.0, max: 1e6 },
+        ParamKind::WordOrFloatList { words: ClassWeightsWord::WORDS, min: 0.0, max: 1e6 },
         Default::Text("none"),
-        "weights of the classes in the loss: in the order of the labels, or `balanced` by how \
-         many training examples each has",
+        "weights of the classes in the loss, in the order of the labels; `balanced`: by the number \
+         of training examples of each class",
     ),
     ParamSpec::new(
         "r_drop",
         ParamKind::float(0.0, 100.0),
         Default::Float(0.0),
-        "weight of R-Drop's term, which draws two passes with different dropout to each other; \
-         0 is one pass",
+        "weight of R-Drop's term, which pulls two passes with different dropout together; 0: a \
+         single pass",
     ),
     ADAM_BETA1,
     adam_beta2(0.999),
     adam_epsilon(1e-8),
     MAX_GRAD_NORM,
-    ParamSpec::new(
-        "dropout",
-        RATE,
-        Default::Null,
-        "dropout of hidden states; the model's own where not given",
-    ),
-    ParamSpec::new(
-        "attention_dropout",
-        RATE,
-        Default::Null,
-        "dropout of attention probabilities; the model's own if not given",
-    ),
+    dropout("dropout of hidden states; null: the model's own rate"),
+    attention_dropout("dropout of attention probabilities; null: the model's own rate"),
     ParamSpec::new(
         "classifier_dropout",
         RATE,
         Default::Null,
-        "dropout in the head; the model's own where not given",
+        "dropout in the head; null: the model's own rate",
     ),
     ParamSpec::new(
         "pooling",
-        ParamKind::Choice(&["auto", "first", "mean"]),
+        ParamKind::Choice(PoolingChoice::WORDS),
         Default::Text("auto"),
-        "what of the last layer enters the head: the first token, the mean over all, or as the \
-         checkpoint has it; `transformers` knows only the first token",
+        "what the head reads from the last layer: `first` the first token, `mean` the mean over \
+         all tokens, `auto` as the checkpoint does; `transformers` only supports the first token",
     ),
-    seed("of the new head, the order of examples, and dropout"),
+    seed("seed of the new head, the order of examples, and dropout"),
     ParamSpec::new(
         "keep",
-        ParamKind::Choice(&["last", "best"]),
+        ParamKind::Choice(Keep::WORDS),
         Default::Text("last"),
-        "which epoch's model is the result",
+        "the epoch whose model becomes the result",
     ),
     ParamSpec::new(
         "metric",
-        ParamKind::Choice(&["loss", "accuracy", "precision", "recall", "f1"]),
+        ParamKind::Choice(Metric::WORDS),
         Default::Text("f1"),
-        "by which validation figure `keep: best` and `patience` choose",
+        "the validation metric that `keep: best` and `patience` compare",
     ),
     ParamSpec::new(
         "patience",
         ParamKind::int(1, 100_000),
         Default::Null,
-        "training ends early after so many epochs without a better figure",
+        "ends the training after this many epochs without a better metric; null: never early",
     ),
     ParamSpec::new(
         "threshold",
-        ParamKind::Choice(&["none", "f1", "accuracy"]),
+        ParamKind::Choice(ThresholdChoice::WORDS),
         Default::Text("none"),
-        "for two labels: the probability of the last one from which on it is predicted, chosen \
-         for this figure on the validation examples and kept in the model folder; `none` is the \
-         likelier label",
+        "for two labels: predict the last label if its probability exceeds a threshold, which is \
+         chosen to maximise this metric on the validation examples and saved in the model folder; \
+         `none` predicts the likelier label",
     ),
-    ParamSpec::new(
-        "init",
-        ParamKind::Choice(&["pretrained", "random", "auto"]),
-        Default::Text("pretrained"),
-        "the checkpoint's weights, or random ones by its config.json alone; `auto`: random only \
-         where the folder holds no weights",
+    init(
+        "pretrained",
+        "initial weights: the checkpoint's, or random ones from its config.json alone; `auto`: \
+         random only if the folder holds no weights",
     ),
     ParamSpec::new(
         "head",
-        ParamKind::Choice(&["auto", "new"]),
+        ParamKind::Choice(HeadChoice::WORDS),
         Default::Text("auto"),
-        "the checkpoint's own classification head where it has one that fits, or a new one",
+        "`auto`: the checkpoint's own classification head if it has one that fits, otherwise a new \
+         one; `new`: always a new one",
     ),
     PRECISION,
 ];
+
+choice! {
+    /// The words of `freeze`.
+    pub enum FreezeWord {
+        None = "none",
+        Embeddings = "embeddings",
+    }
+}
+
+choice! {
+    /// The words of `class_weights`.
+    pub enum ClassWeightsWord {
+        None = "none",
+        Balanced = "balanced",
+    }
+}
+
+choice! {
+    /// What the head reads from the last layer.
+    pub enum PoolingChoice {
+        /// As the checkpoint does.
+        Auto = "auto",
+        First = "first",
+        Mean = "mean",
+    }
+}
+
+choice! {
+    /// The epoch whose model becomes the result.
+    pub enum Keep {
+        Last = "last",
+        Best = "best",
+    }
+}
+
+choice! {
+    /// A validation metric.
+    pub enum Metric {
+        Loss = "loss",
+        Accuracy = "accuracy",
+        Precision = "precision",
+        Recall = "recall",
+        F1 = "f1",
+    }
+}
+
+choice! {
+    /// The metric that the decision threshold maximises.
+    pub enum ThresholdChoice {
+        /// No threshold.
+        None = "none",
+        F1 = "f1",
+        Accuracy = "accuracy",
+    }
+}
+
+choice! {
+    /// The classification head that training starts from.
+    pub enum HeadChoice {
+        Auto = "auto",
+        New = "new",
+    }
+}
+
+/// The parameters that are not trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freeze {
+    None,
+    Embeddings,
+    /// The embeddings and this many of the lowest layers, at least 1.
+    Layers(usize),
+}
+
+/// The weights of the classes in the loss.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClassWeights {
+    None,
+    Balanced,
+    /// In the order of the labels.
+    Given(Vec<f64>),
+}
+
+/// The parameters of one `finetune`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinetuneParams {
+    pub training: TrainingParams,
+    pub length: Length,
+    pub batch_size: usize,
+    /// `None`: by the memory that is free.
+    pub micro_batch: Option<usize>,
+    pub layer_decay: f64,
+    pub freeze: Freeze,
+    pub loss: LossParams,
+    /// `None`: the model's own rate.
+    pub classifier_dropout: Option<f64>,
+    pub pooling: PoolingChoice,
+    pub selection: Selection,
+    pub threshold: ThresholdChoice,
+    pub head: HeadChoice,
+}
+
+/// The length of the training and of its schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    pub epochs: u64,
+    /// `None`: as long as the training.
+    pub schedule_epochs: Option<u64>,
+}
+
+/// The parameters of the loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossParams {
+    pub label_smoothing: f64,
+    pub class_weights: ClassWeights,
+    pub r_drop: f64,
+}
+
+/// How the resulting model is selected from the epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    pub keep: Keep,
+    pub metric: Metric,
+    /// `None`: the training never ends early.
+    pub patience: Option<u64>,
+}
+
+impl FinetuneParams {
+    pub fn of(params: &Params) -> FinetuneParams {
+        FinetuneParams {
+            training: TrainingParams::of(params),
+            length: Length::of(params),
+            batch_size: params.count("batch_size"),
+            micro_batch: params.optional_count("micro_batch"),
+            layer_decay: params.float("layer_decay"),
+            freeze: Freeze::of(params),
+            loss: LossParams {
+                label_smoothing: params.float("label_smoothing"),
+                class_weights: ClassWeights::of(params),
+                r_drop: params.float("r_drop"),
+            },
+            classifier_dropout: params.optional_float("classifier_dropout"),
+            pooling: PoolingChoice::of(params, "pooling"),
+            selection: Selection {
+                keep: Keep::of(params, "keep"),
+                metric: Metric::of(params, "metric"),
+                patience: params.optional_int("patience").map(i64::unsigned_abs),
+            },
+            threshold: ThresholdChoice::of(params, "threshold"),
+            head: HeadChoice::of(params, "head"),
+        }
+    }
+}
+
+impl Length {
+    pub fn of(params: &Params) -> Length {
+        Length {
+            epochs: params.int("epochs").unsigned_abs(),
+            schedule_epochs: params.optional_int("schedule_epochs").map(i64::unsigned_abs),
+        }
+    }
+
+    /// Whether a longer training can continue one with these parameters: only if the learning
+    /// rate of a step does not depend on `epochs`.
+    pub fn continuation(self, schedule: &ScheduleParams) -> Continuation {
+        let parameter = "epochs";
+        if self.schedule_epochs.is_some() {
+            return Continuation::By(parameter);
+        }
+        let why = match schedule.decay {
+            Decay::Constant if schedule.warmup_ratio == 0.0 => return Continuation::By(parameter),
+            Decay::Constant => "the warm-up takes a share of all epochs; give `schedule_epochs`",
+            Decay::Linear => {
+                "the learning rate falls to 0 over all epochs; give `schedule_epochs`, or \
+                 `schedule: constant`"
+            }
+        };
+        Continuation::Not { parameter, why }
+    }
+}
+
+impl Freeze {
+    fn of(params: &Params) -> Freeze {
+        if let Some(layers) = params.optional_count("freeze") {
+            return Freeze::Layers(layers);
+        }
+        match FreezeWord::of(params, "freeze") {
+            FreezeWord::None => Freeze::None,
+            FreezeWord::Embeddings => Freeze::Embeddings,
+        }
+    }
+}
+
+impl ClassWeights {
+    fn of(params: &Params) -> ClassWeights {
+        if params.optional_text("class_weights").is_none() {
+            return ClassWeights::Given(params.floats("class_weights"));
+        }
+        match ClassWeightsWord::of(params, "class_weights") {
+            ClassWeightsWord::None => ClassWeights::None,
+            ClassWeightsWord::Balanced => ClassWeights::Balanced,
+        }
+    }
+}

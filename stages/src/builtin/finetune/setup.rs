@@ -1,55 +1,55 @@
-//! What `finetune` makes of its parameters and its token files, and the checks of both.
+//! Prepares a training: reads and checks the token files, and builds the trainer from them and
+//! from the parameters.
 
 use std::path::Path;
 
+use super::params::{
+    ClassWeights, FinetuneParams, Freeze, HeadChoice, Length, PoolingChoice, ThresholdChoice,
+};
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::{ModelConfig, Pooling};
-use crate::model::encoder::DropoutRates;
-use crate::model::loading::{HeadSource, LoadOptions, Weights};
-use crate::model::ops::Precision;
+use crate::model::loading::{HeadSource, LoadOptions};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
-use crate::stage::params::Params;
 use crate::train::depth::Depth;
 use crate::train::evaluation::{Evaluation, evaluate, probabilities};
 use crate::train::loss::{Loss, MicroBatch, balanced_weights};
 use crate::train::micro::Rows;
 use crate::train::optimizer::{AdamW, Moments};
-use crate::train::schedule::Schedule;
 use crate::train::step::Trainer;
 
+/// How the classifier of `folder` is loaded.
 pub fn load_options(
-    params: &Params,
+    params: &FinetuneParams,
     config: &ModelConfig,
     classes: usize,
     folder: &Path,
 ) -> LoadOptions {
-    let head_rate = params.optional_float("classifier_dropout");
     LoadOptions {
         classes,
-        rates: DropoutRates::of(params, config),
-        head_rate: head_rate.unwrap_or(config.classifier_dropout),
-        precision: Precision::of(params),
-        seed: params.int("seed").unsigned_abs(),
-        weights: Weights::of(params, folder),
-        head: if params.text("head") == "new" {
-            HeadSource::New
-        } else {
-            HeadSource::CheckpointOrNew
+        rates: params.training.dropout_rates(config),
+        head_rate: params.classifier_dropout.unwrap_or(config.classifier_dropout),
+        precision: params.training.precision,
+        seed: params.training.seed,
+        weights: params.training.weights(folder),
+        head: match params.head {
+            HeadChoice::New => HeadSource::New,
+            HeadChoice::Auto => HeadSource::CheckpointOrNew,
         },
     }
 }
 
-/// The labelled examples of a training, and how they are grouped.
+/// The labelled examples of a training, and the sizes of its batches and epochs.
 pub struct Examples {
     pub train: TokenFile,
     /// The class of every training row.
     pub classes: Vec<usize>,
+    /// The tokens of every training row.
     pub lengths: Vec<usize>,
-    /// With the class of every row.
+    /// The validation examples with the class of every row, if there are any.
     pub valid: Option<(TokenFile, Vec<usize>)>,
     pub labels: Vec<String>,
     pub batch_size: usize,
@@ -57,7 +57,11 @@ pub struct Examples {
 }
 
 impl Examples {
-    pub fn open(context: &Context) -> Result<Examples, StageError> {
+    /// Opens the inputs `train` and `valid`.
+    ///
+    /// # Errors
+    /// A row has no label, there are fewer than two labels, or a validation label is unknown.
+    pub fn open(context: &Context, batch_size: usize) -> Result<Examples, StageError> {
         let path = context.input("train")?;
         let train = TokenFile::open(path)?;
         let labels = train.label_names().to_vec();
@@ -71,12 +75,12 @@ impl Examples {
             }
         };
         let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
-        let batch_size = context.params().count("batch_size");
         let steps_per_epoch = lengths.len().div_ceil(batch_size) as u64;
         Ok(Examples { train, classes, lengths, valid, labels, batch_size, steps_per_epoch })
     }
 
-    /// Ids beyond the embedding table come from a tokenizer that is not this model's.
+    /// Checks that the model has every token id and is long enough for every sequence. Otherwise
+    /// the files were tokenized for another model.
     pub fn check_vocabulary(
         &self,
         config: &ModelConfig,
@@ -89,7 +93,7 @@ impl Examples {
         }
     }
 
-    /// How good the model is on the validation examples, if there are any.
+    /// Evaluates the model on the validation examples, if there are any.
     pub fn evaluate(&self, model: &Classifier) -> Result<Option<Evaluation>, StageError> {
         let Some((valid, gold)) = &self.valid else { return Ok(None) };
         let classes = self.labels.len();
@@ -113,65 +117,61 @@ impl Rows<MicroBatch> for Examples {
     }
 }
 
-/// The base model's config as the pipeline wants it changed.
+/// The base model's config with the pipeline's changes.
 pub fn config(
-    params: &Params,
+    params: &FinetuneParams,
     mut config: ModelConfig,
-    examples: &Examples,
+    labels: &[String],
 ) -> Result<ModelConfig, StageError> {
-    config.pooling = match params.text("pooling") {
-        "first" => Pooling::First,
-        "mean" => Pooling::Mean,
-        _ => config.pooling,
+    config.pooling = match params.pooling {
+        PoolingChoice::Auto => config.pooling,
+        PoolingChoice::First => Pooling::First,
+        PoolingChoice::Mean => Pooling::Mean,
     };
-    if params.text("threshold") != "none" && examples.labels.len() != 2 {
-        let problem = format!(
-            "a threshold is for two labels, there are {}: {}",
-            examples.labels.len(),
-            examples.labels.join(", ")
-        );
+    if params.threshold != ThresholdChoice::None && labels.len() != 2 {
+        let (count, labels) = (labels.len(), labels.join(", "));
+        let problem = format!("a threshold is for two labels, there are {count}: {labels}");
         return Err(StageError::Param { name: "threshold", problem });
     }
     Ok(config)
 }
 
-/// The trainer at its first step.
+/// The trainer before its first step.
 pub fn trainer(
-    params: &Params,
+    params: &FinetuneParams,
     config: &ModelConfig,
     examples: &Examples,
     model: Classifier,
 ) -> Result<Trainer, StageError> {
-    let epochs = params.optional_int("schedule_epochs").unwrap_or_else(|| params.int("epochs"));
+    let Length { epochs, schedule_epochs } = params.length;
+    let layers = config.num_hidden_layers;
+    let steps = examples.steps_per_epoch * schedule_epochs.unwrap_or(epochs);
     Ok(Trainer {
         model,
         moments: Moments::default(),
         loss: Loss {
-            label_smoothing: params.float("label_smoothing"),
-            class_weights: class_weights(params, examples)?,
-            r_drop: params.float("r_drop"),
+            label_smoothing: params.loss.label_smoothing,
+            class_weights: class_weights(&params.loss.class_weights, examples)?,
+            r_drop: params.loss.r_drop,
         },
-        optimizer: AdamW {
-            layer_decay: params.float("layer_decay"),
-            ..AdamW::of(params, config.num_hidden_layers)
-        },
-        schedule: Schedule::of(params, examples.steps_per_epoch * epochs.unsigned_abs()),
-        seed: params.int("seed").unsigned_abs(),
+        optimizer: AdamW { layer_decay: params.layer_decay, ..params.training.adam_w(layers) },
+        schedule: params.training.schedule.over(steps),
+        seed: params.training.seed,
         dropout: true,
-        frozen: frozen(params, config)?,
+        frozen: frozen(params.freeze, layers)?,
     })
 }
 
-fn class_weights(params: &Params, examples: &Examples) -> Result<Vec<f64>, StageError> {
+/// The weight of each class; empty if all are equal.
+fn class_weights(wanted: &ClassWeights, examples: &Examples) -> Result<Vec<f64>, StageError> {
     let labels = &examples.labels;
-    match params.optional_text("class_weights") {
-        Some("balanced") => return Ok(balanced_weights(&examples.classes, labels.len())),
-        Some(_) => return Ok(Vec::new()),
-        None => {}
-    }
-    let weights = params.floats("class_weights");
+    let weights = match wanted {
+        ClassWeights::None => return Ok(Vec::new()),
+        ClassWeights::Balanced => return Ok(balanced_weights(&examples.classes, labels.len())),
+        ClassWeights::Given(weights) => weights,
+    };
     if weights.len() == labels.len() && weights.iter().any(|weight| *weight > 0.0) {
-        return Ok(weights);
+        return Ok(weights.clone());
     }
     let problem = format!(
         "there must be a weight for each of the {} labels ({}), and not all may be 0; found {}",
@@ -182,14 +182,14 @@ fn class_weights(params: &Params, examples: &Examples) -> Result<Vec<f64>, Stage
     Err(StageError::Param { name: "class_weights", problem })
 }
 
-fn frozen(params: &Params, config: &ModelConfig) -> Result<Option<Depth>, StageError> {
-    match params.optional_int("freeze").map(|layers| layers.unsigned_abs() as usize) {
-        None if params.text("freeze") == "embeddings" => Ok(Some(Depth::Embeddings)),
-        None | Some(0) => Ok(None),
-        Some(layers) if layers <= config.num_hidden_layers => Ok(Some(Depth::Layer(layers - 1))),
-        Some(layers) => {
-            let found = config.num_hidden_layers;
-            let problem = format!("{layers} layers cannot be frozen, the model has {found}");
+/// The highest depth that is not trained, in a model with this many layers.
+fn frozen(freeze: Freeze, layers: usize) -> Result<Option<Depth>, StageError> {
+    match freeze {
+        Freeze::None => Ok(None),
+        Freeze::Embeddings => Ok(Some(Depth::Embeddings)),
+        Freeze::Layers(frozen) if frozen <= layers => Ok(Some(Depth::Layer(frozen - 1))),
+        Freeze::Layers(frozen) => {
+            let problem = format!("{frozen} layers cannot be frozen, the model has {layers}");
             Err(StageError::Param { name: "freeze", problem })
         }
     }
@@ -214,7 +214,7 @@ fn classes_of(tokens: &TokenFile, path: &Path) -> Result<Vec<usize>, StageError>
         .collect()
 }
 
-/// The class of every validation row, by the training file's order of labels.
+/// The class of every validation row, in the training file's order of labels.
 fn valid_classes(
     tokens: &TokenFile,
     path: &Path,

@@ -1,38 +1,43 @@
-//! From class probabilities to a prediction: the names of the labels, and the threshold.
+//! Turns class probabilities into a prediction: the names of the labels, and the threshold.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::params::{PredictParams, ThresholdParam};
 use crate::data::prediction::Prediction;
 use crate::data::threshold::is_positive;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::classifier::last_weight;
 use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
-use crate::stage::params::Params;
 use crate::train::evaluation::argmax;
 
 /// How a model's probabilities become labels.
 pub struct Deciding {
-    /// The label of each class: the model's own names, mapped.
+    /// The label of each class: the model's own names, mapped by `label_map`. Several classes may
+    /// have the same label.
     pub labels: Vec<String>,
-    /// From which probability on the last of two labels is predicted, if not simply the likelier.
+    /// The last of two labels is predicted if its probability exceeds this threshold. `None`: the
+    /// likeliest label is predicted.
     pub threshold: Option<f64>,
 }
 
 impl Deciding {
-    /// As the model folder and the parameters of `predict` have it.
+    /// How the model in `folder` decides with these parameters.
+    ///
+    /// # Errors
+    /// `label_map` names an unknown label, or there is a threshold but not two labels.
     pub fn new(
         folder: &Path,
         config: &ModelConfig,
-        params: &Params,
+        params: &PredictParams,
     ) -> Result<Deciding, StageError> {
-        let labels = labels(folder, config, &params.text_map("label_map"))?;
-        let threshold = threshold(params, config, &labels)?;
+        let labels = labels(folder, config, &params.label_map)?;
+        let threshold = threshold(params.threshold, config, &labels)?;
         Ok(Deciding { labels, threshold })
     }
 
-    /// What these probabilities of the classes say.
+    /// The prediction for one example from the probability of each class.
     pub fn prediction(&self, id: String, values: &[f32], gold: Option<String>) -> Prediction {
         let labels = &self.labels;
         let probabilities = probabilities_by_label(labels, values);
@@ -46,14 +51,14 @@ impl Deciding {
     }
 }
 
-/// The label of each class: the model's own names, mapped.
+/// The label of each class.
 fn labels(
     folder: &Path,
     config: &ModelConfig,
     map: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, StageError> {
     let own = if config.labels.is_empty() {
-        // A checkpoint without names: transformers calls them so too.
+        // transformers invents the same names for a checkpoint without names.
         let checkpoint = Checkpoint::open(folder)?;
         let classes =
             checkpoint.get(last_weight(config.family)).map_or(2, |tensor| tensor.shape[0]);
@@ -70,26 +75,25 @@ fn labels(
     Ok(own.into_iter().map(|name| map.get(&name).cloned().unwrap_or(name)).collect())
 }
 
-/// From which probability on the last of two labels is predicted, if not simply the likelier
-/// one.
+/// The threshold to decide by, if there is one.
 fn threshold(
-    params: &Params,
+    wanted: ThresholdParam,
     config: &ModelConfig,
     labels: &[String],
 ) -> Result<Option<f64>, StageError> {
-    let wanted = match params.optional_text("threshold") {
-        Some("auto") => config.decision_threshold,
-        Some(_) => None,
-        None => params.optional_float("threshold"),
+    let threshold = match wanted {
+        ThresholdParam::Auto => config.decision_threshold,
+        ThresholdParam::None => None,
+        ThresholdParam::Given(threshold) => Some(threshold),
     };
-    if wanted.is_some() && (labels.len() != 2 || labels[0] == labels[1]) {
+    if threshold.is_some() && (labels.len() != 2 || labels[0] == labels[1]) {
         let problem = format!("a threshold is for two labels, there are: {}", labels.join(", "));
         return Err(StageError::Param { name: "threshold", problem });
     }
-    Ok(wanted)
+    Ok(threshold)
 }
 
-/// Classes that are mapped to one label add up.
+/// The probability of each label: the sum over the classes that are mapped to it.
 fn probabilities_by_label(labels: &[String], values: &[f32]) -> BTreeMap<String, f64> {
     let mut result = BTreeMap::new();
     for (label, value) in labels.iter().zip(values) {
@@ -98,7 +102,7 @@ fn probabilities_by_label(labels: &[String], values: &[f32]) -> BTreeMap<String,
     result
 }
 
-/// The label of the highest probability; of equals the one of the first class.
+/// The label with the highest probability; the one of the first class in a tie.
 fn likeliest(labels: &[String], probabilities: &BTreeMap<String, f64>) -> String {
     let values: Vec<f64> = labels.iter().map(|label| probabilities[label]).collect();
     labels[argmax(&values)].clone()

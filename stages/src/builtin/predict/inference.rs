@@ -1,40 +1,38 @@
-//! The run of `predict`: loads the model, classifies, writes rows in the input's order.
+//! The work of `predict`: loads the model, classifies, and writes rows in the input's order.
 
 use std::time::Instant;
 
 use super::deciding::Deciding;
+use super::params::PredictParams;
+use crate::builtin::open_device::open_device;
 use crate::data::prediction::PredictionWriter;
 use crate::data::token_file::TokenFile;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
-use crate::model::device;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::ops::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
-use crate::stage::event::Event;
 use crate::stage::progress::Progress;
 use crate::train::evaluation::probabilities;
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
     let config = ModelConfig::read(folder)?;
-    let deciding = Deciding::new(folder, &config, context.params())?;
-    let options = load_options(deciding.labels.len(), Precision::of(context.params()));
-    let chosen = device::choose(&context.manifest.device)?;
-    context.emit(Event::Device { name: chosen.name });
-    if let Some(message) = Precision::of(context.params()).advice(&chosen.device) {
-        context.emit(Event::Note { message });
-    }
-    let model = load(folder, &config, &options, &chosen.device)?.model;
+    let params = PredictParams::of(context.params());
+    let deciding = Deciding::new(folder, &config, &params)?;
+    let options = load_options(deciding.labels.len(), params.precision);
+    let device = open_device(context, params.precision)?;
+    let model = load(folder, &config, &options, &device)?.model;
     for (input, output) in [("test", "predictions"), ("valid", "valid")] {
         let Some(path) = context.optional_input(input) else { continue };
         let tokens = TokenFile::open(path)?;
-        let found = classify(context, &model, &tokens, deciding.labels.len())?;
+        let classes = deciding.labels.len();
+        let found = classify(context, &model, &tokens, classes, params.batch_size)?;
         let answer = (input == "test").then(|| context.output("answer")).transpose()?;
         let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
-        for (row, values) in found.chunks(deciding.labels.len()).enumerate() {
+        for (row, values) in found.chunks(classes).enumerate() {
             let gold = tokens.label(row).map(|class| tokens.label_names()[class].clone());
             writer.write(&deciding.prediction(tokens.id(row).to_owned(), values, gold))?;
         }
@@ -43,7 +41,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     Ok(())
 }
 
-/// A whole checkpoint, with its head, as it is: nothing is trained.
+/// Loads a whole checkpoint, with its head and without dropout.
 pub fn load_options(classes: usize, precision: Precision) -> LoadOptions {
     LoadOptions {
         classes,
@@ -56,15 +54,15 @@ pub fn load_options(classes: usize, precision: Precision) -> LoadOptions {
     }
 }
 
-/// The probabilities of the classes, row after row in the input's order.
+/// Class probabilities, row-major `[rows, classes]`, in the order of the file.
 fn classify(
     context: &Context,
     model: &Classifier,
     tokens: &TokenFile,
     classes: usize,
+    batch_size: usize,
 ) -> Result<Vec<f32>, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
-    let batch_size = context.params().count("batch_size");
     let mut progress = Progress::new(context, "example");
     probabilities(model, tokens, classes, batch_size, |done| {
         progress.update_with(done as u64, total, || {

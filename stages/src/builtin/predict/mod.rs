@@ -1,16 +1,17 @@
-//! `predict`: class probabilities for token files, with a model that `finetune` made or with a
-//! checkpoint that brings a head of its own.
+//! `predict`: class probabilities for token files, with a model from `finetune` or a checkpoint that
+//! has a classification head.
 
 #[cfg(feature = "model")]
 pub mod deciding;
 #[cfg(feature = "model")]
 pub mod inference;
+pub mod params;
 
+use self::params::PARAMS;
 use crate::data::prediction::{ANSWER, PREDICTIONS, VALID};
 use crate::stage::error::StageError;
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
-use crate::train::params::PRECISION;
 
 /// The stage.
 pub struct Predict;
@@ -34,9 +35,9 @@ impl Stage for Predict {
             InputSpec::optional(
                 "test",
                 Kind::File,
-                "token file to classify; `answer` is about this one",
+                "token file to classify; `answer` holds its labels",
             ),
-            InputSpec::optional("valid", Kind::File, "token file to classify as well, for `score`"),
+            InputSpec::optional("valid", Kind::File, "token file to classify too, for `score`"),
         ];
         INPUTS
     }
@@ -47,29 +48,6 @@ impl Stage for Predict {
     }
 
     fn params(&self) -> &'static [ParamSpec] {
-        const PARAMS: &[ParamSpec] = &[
-            ParamSpec::new(
-                "batch_size",
-                ParamKind::int(1, 1_000_000),
-                Default::Int(32),
-                "examples that go through the network at once",
-            ),
-            ParamSpec::new(
-                "label_map",
-                ParamKind::TextMap,
-                Default::EmptyMap,
-                "the model's label names to those of the data, for instance \
-                      `irony: SARCASM`",
-            ),
-            ParamSpec::new(
-                "threshold",
-                ParamKind::WordOrFloat { words: &["auto", "none"], min: 0.0, max: 1.0 },
-                Default::Text("auto"),
-                "for two labels: the last one is predicted if its probability is greater; \
-                      `auto` is what the model folder carries, `none` the likelier label",
-            ),
-            PRECISION,
-        ];
         PARAMS
     }
 
@@ -77,17 +55,17 @@ impl Stage for Predict {
         if wired.iter().any(|name| ["test", "valid"].contains(name)) {
             return Ok(());
         }
-        let message = "one of the inputs `test` and `valid` must be given".to_owned();
+        let message = "give at least one of the inputs `test` and `valid`".to_owned();
         Err(CheckError { name: None, message })
     }
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        context.in_pool(|| inference::run(context))
+        inference::run(context)
     }
 
     #[cfg(not(feature = "model"))]
     fn run(&self, _: &Context) -> Result<(), StageError> {
-        Err(crate::builtin::without_model(self.name()))
+        Err(StageError::without_model(self.name()))
     }
 }

@@ -1,5 +1,5 @@
-//! How well held-out texts are predicted, their masks the same at every evaluation; and what is
-//! written down of it.
+//! Evaluation on held-out texts, and the metrics that it records. Held-out texts have the same
+//! masks at every evaluation.
 
 use serde::Serialize;
 
@@ -10,8 +10,12 @@ use crate::stage::error::StageError;
 use crate::train::micro::Rows;
 use crate::train::order::evaluation_token_batches;
 
-/// Mean cross-entropy of the masked tokens.
-pub fn loss(model: &MaskedLm, texts: &Masked, batch_tokens: usize) -> Result<f64, StageError> {
+/// The mean cross-entropy of the masked tokens.
+pub fn held_out_loss(
+    model: &MaskedLm,
+    texts: &Masked,
+    batch_tokens: usize,
+) -> Result<f64, StageError> {
     let model = model.frozen();
     let (mut sum, mut count) = (0.0, 0);
     for rows in evaluation_token_batches(texts.sequences.lengths(), batch_tokens) {
@@ -28,27 +32,27 @@ pub fn loss(model: &MaskedLm, texts: &Masked, batch_tokens: usize) -> Result<f64
     Ok(sum / count.max(1) as f64)
 }
 
-/// A line of `metrics.jsonl`. How long it took is not in it, since equal runs make equal bytes; it
-/// is in the stage's record.
+/// A line of `metrics.jsonl`. It holds no times, because equal runs must write equal bytes; times
+/// are in the stage's record.
 #[derive(Serialize)]
-pub struct Row {
+pub struct StepMetrics {
     pub step: u64,
     pub learning_rate: f64,
-    /// Mean over the steps since the row before.
+    /// The mean over the steps since the previous line.
     pub train_loss: f64,
     #[serde(flatten)]
-    pub valid: Option<ValidRow>,
+    pub valid: Option<HeldOutMetrics>,
 }
 
 #[derive(Serialize)]
-pub struct ValidRow {
+pub struct HeldOutMetrics {
     pub valid_loss: f64,
-    /// e to the power of the loss: among how many tokens the model is undecided.
+    /// e to the power of the loss.
     pub valid_perplexity: f64,
 }
 
-impl ValidRow {
-    pub fn of(loss: f64) -> ValidRow {
-        ValidRow { valid_loss: loss, valid_perplexity: loss.exp() }
+impl HeldOutMetrics {
+    pub fn of(loss: f64) -> HeldOutMetrics {
+        HeldOutMetrics { valid_loss: loss, valid_perplexity: loss.exp() }
     }
 }

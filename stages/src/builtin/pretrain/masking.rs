@@ -1,34 +1,38 @@
-//! Which tokens are to be predicted, and what stands in their place: RoBERTa's dynamic masking
-//! (Liu et al. 2019), 80 % mask, 10 % another token, 10 % as they are. A mask is a function of
-//! seed, epoch and text alone.
+//! Masking: which tokens the model must predict, and what replaces them. This is RoBERTa's dynamic
+//! masking (Liu et al. 2019); by default 80 % become the mask token, 10 % a random token, and 10 %
+//! stay unchanged. A mask depends on seed, epoch and text alone.
 
 use std::path::Path;
 
+use super::params::MaskRules;
 use crate::data::random::Random;
 use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 use crate::text::TextTokenizer;
 
-/// What masking has to know of a vocabulary.
+/// The vocabulary as masking needs it.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     pub mask: u32,
-    /// Tokens that are never predicted and never put in another's place, by id.
+    /// By id: whether a token is never predicted and never replaces another.
     pub is_special: Vec<bool>,
     /// By id.
     words: Vec<WordPart>,
-    /// All that are not special.
+    /// The ids of all tokens that are not special.
     ordinary: Vec<u32>,
 }
 
 impl Vocabulary {
-    /// Of ids of which it is known what they are.
+    /// `is_special` and `words` are by id.
     pub fn new(mask: u32, is_special: Vec<bool>, words: Vec<WordPart>) -> Vocabulary {
         let ordinary = (0..is_special.len() as u32).filter(|id| !is_special[*id as usize]);
         Vocabulary { mask, ordinary: ordinary.collect(), is_special, words }
     }
 
-    /// Of a tokenizer, `size` ids long.
+    /// The vocabulary of the tokenizer in `folder`.
+    ///
+    /// # Errors
+    /// The tokenizer has no mask token, or more tokens than the model.
     pub fn of(
         tokenizer: &TextTokenizer,
         config: &ModelConfig,
@@ -60,35 +64,35 @@ impl Vocabulary {
         self.is_special.get(id as usize).copied().unwrap_or(true)
     }
 
-    /// Whether two tokens that follow each other are of one word.
+    /// Whether two adjacent tokens belong to one word.
     fn is_one_word(&self, left: i32, right: i32) -> bool {
         let of = |id: i32| self.words.get(id as usize).copied().unwrap_or_default();
         of(left).goes_on || of(right).continues
     }
 
-    /// Whether anything of a sequence can be predicted.
+    /// Whether a sequence has a token that can be predicted.
     pub fn has_ordinary(&self, ids: &[i32]) -> bool {
         ids.iter().any(|id| !self.is_special(*id))
     }
 }
 
-/// What a token says of the word that it is of.
+/// How a token is connected to its neighbours in a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WordPart {
-    /// It goes on with the word that the token before began.
+    /// It continues the word of the previous token.
     pub continues: bool,
-    /// The next token goes on with its word.
+    /// The next token continues its word.
     pub goes_on: bool,
 }
 
-/// How a vocabulary marks words.
+/// How a vocabulary marks the parts of a word.
 #[derive(Clone, Copy)]
 enum Marks {
-    /// Byte-level BPE and SentencePiece mark where a word begins: after a space.
+    /// Byte-level BPE and SentencePiece mark the beginning of a word, after a space.
     Begins(char),
-    /// WordPiece marks what goes on with a word.
+    /// WordPiece marks a token that continues a word.
     Continues,
-    /// BERTweet marks what a word goes on after.
+    /// BERTweet marks a token whose word continues.
     GoesOn,
 }
 
@@ -115,22 +119,10 @@ impl Marks {
     }
 }
 
-/// How much is masked, and how.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MaskRules {
-    /// Share of the tokens that are to be predicted.
-    pub share: f64,
-    /// Share of these that stay as they are.
-    pub keep: f64,
-    /// Share of these that become any ordinary token.
-    pub random: f64,
-    pub whole_word: bool,
-}
-
 impl MaskRules {
-    /// Masks a sequence in place. Returns the places to predict, ascending, with the tokens that
-    /// stood there: of `n` words or tokens `share · n`, rounded up or down at random so that the
-    /// mean is exact, and at least one.
+    /// Masks a sequence in place. Returns the positions to predict, ascending, each with its
+    /// original token. Of `n` words or tokens it masks `share · n`, rounded up or down at random
+    /// so that the mean is exact, and at least one.
     pub fn mask(
         &self,
         ids: &mut [i32],
@@ -152,7 +144,7 @@ impl MaskRules {
         }
         let wanted = (self.share * units.len() as f64 + random.uniform_f64()) as usize;
         let wanted = wanted.max(1).min(units.len());
-        // The beginning of a Fisher–Yates shuffle draws without replacement.
+        // The first steps of a Fisher–Yates shuffle draw without replacement.
         for index in 0..wanted {
             let other = index + random.below((units.len() - index) as u64) as usize;
             units.swap(index, other);

@@ -1,27 +1,32 @@
-//! `pretrain`: masked language modelling on plain texts, from random weights with a tokenizer of
-//! `train-tokenizer`, or from a checkpoint of BERT, RoBERTa or MPNet. What it writes, `finetune`
-//! begins from.
+//! `pretrain`: masked language modelling on plain texts. It starts from random weights and a
+//! tokenizer of `train-tokenizer`, or from a checkpoint of BERT, RoBERTa or MPNet. `finetune` starts
+//! from its output.
 
 #[cfg(feature = "model")]
 mod evaluation;
 #[cfg(feature = "model")]
+mod fit;
+#[cfg(feature = "model")]
 mod masking;
-mod params;
+pub mod params;
 #[cfg(feature = "model")]
 mod setup;
 #[cfg(feature = "model")]
-mod texts;
+mod steps;
 #[cfg(feature = "model")]
-mod training;
+mod texts;
 
 #[cfg(feature = "model")]
-pub use masking::{MaskRules, Vocabulary, WordPart};
+pub use self::masking::{Vocabulary, WordPart};
 #[cfg(feature = "model")]
-pub use texts::{MaskedLoss, MaskedPart};
+pub use self::texts::{MaskedLoss, MaskedPart};
+
+use self::params::{PARAMS, PretrainParams, SHAPE, Shape};
 
 use crate::stage::error::StageError;
 use crate::stage::params::{ParamSpec, Params};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::train::params::Init;
 
 /// The stage.
 pub struct Pretrain;
@@ -44,22 +49,22 @@ impl Stage for Pretrain {
             InputSpec::optional(
                 "model",
                 Kind::Folder,
-                "the encoder to go on from: a Hugging Face model folder",
+                "the encoder to continue from: a Hugging Face model folder",
             ),
             InputSpec::optional(
                 "tokenizer",
                 Kind::Folder,
-                "without `model`: a tokenizer's folder, for a new RoBERTa",
+                "instead of `model`: a tokenizer's folder, for a new RoBERTa",
             ),
             InputSpec::required(
                 "text",
                 Kind::File,
-                "texts: one a line, or JSON lines with a field `text`",
+                "texts: one per line, or JSON lines with a field `text`",
             ),
             InputSpec::optional(
                 "valid",
                 Kind::File,
-                "texts to evaluate on, in place of a share of `text`",
+                "texts to evaluate on, instead of a share of `text`",
             ),
         ];
         INPUTS
@@ -77,14 +82,14 @@ impl Stage for Pretrain {
                 "metrics",
                 "metrics.jsonl",
                 Kind::File,
-                "losses and perplexity, a line for each evaluation",
+                "losses and perplexity, one line per evaluation",
             ),
         ];
         OUTPUTS
     }
 
     fn params(&self) -> &'static [ParamSpec] {
-        params::PARAMS
+        PARAMS
     }
 
     fn headline(&self) -> &'static [&'static str] {
@@ -95,24 +100,29 @@ impl Stage for Pretrain {
         let problem = |name, message: String| Err(CheckError { name: Some(name), message });
         let from_checkpoint = wired.contains(&"model");
         if from_checkpoint == wired.contains(&"tokenizer") {
-            let message = "give either `model`, to go on from it, or `tokenizer`, for a new model";
+            let message =
+                "give either `model`, to continue from it, or `tokenizer`, for a new model";
             return problem("model", message.to_owned());
         }
-        for name in params::SHAPE {
+        for name in SHAPE {
             if from_checkpoint && params.optional_int(name).is_some() {
-                return problem(name, format!("`{name}` is that of the `model` which is given"));
+                return problem(
+                    name,
+                    format!("`{name}` is that of the `model`: give one of the two"),
+                );
             }
         }
-        if !from_checkpoint && params.text("init") == "pretrained" {
+        let params = PretrainParams::of(params);
+        if !from_checkpoint && params.training.init == Init::Pretrained {
             return problem("init", "there is no `model` with pretrained weights".to_owned());
         }
-        let (hidden, heads) = params::width(params);
+        let Shape { hidden, heads, .. } = params.shape.of_new_model();
         if hidden % heads != 0 {
             let message = format!("`hidden` {hidden} is not a multiple of `heads` {heads}");
             return problem("heads", message);
         }
-        if params.float("mask_keep") + params.float("mask_random") > 1.0 {
-            let message = "`mask_keep` and `mask_random` together are more than all".to_owned();
+        if params.masking.keep + params.masking.random > 1.0 {
+            let message = "`mask_keep` and `mask_random` add up to more than 1".to_owned();
             return problem("mask_random", message);
         }
         Ok(())
@@ -124,11 +134,11 @@ impl Stage for Pretrain {
 
     #[cfg(feature = "model")]
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        context.in_pool(|| training::run(context))
+        fit::run(context)
     }
 
     #[cfg(not(feature = "model"))]
     fn run(&self, _: &Context) -> Result<(), StageError> {
-        Err(crate::builtin::without_model(self.name()))
+        Err(StageError::without_model(self.name()))
     }
 }

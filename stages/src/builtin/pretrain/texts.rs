@@ -1,8 +1,9 @@
-//! The texts as token ids, in memory: those to train on and those that are held out.
+//! Texts as token ids in memory, and their masked batches.
 
 use std::path::Path;
 
-use super::masking::{MaskRules, Vocabulary};
+use super::masking::Vocabulary;
+use super::params::MaskRules;
 use crate::data::corpus::{CorpusFormat, for_each_text};
 use crate::data::random::Random;
 use crate::model::batch::Batch;
@@ -15,26 +16,27 @@ use crate::text::TextTokenizer;
 use crate::train::micro::Rows;
 use crate::train::objective::{Objective, Part};
 
-/// Texts that are tokenized at once.
-const BATCH: usize = 1 << 14;
+/// The number of texts that are tokenized at once.
+const TEXTS_AT_ONCE: usize = 1 << 14;
 
-/// Sequences one after the other.
+/// The token ids of many sequences, in one vector.
 #[derive(Clone, Debug, Default)]
 pub struct Sequences {
     ids: Vec<i32>,
     lengths: Vec<usize>,
-    /// Where each begins.
+    /// The index in `ids` at which each sequence begins.
     starts: Vec<usize>,
-    /// How many lost their end.
+    /// The number of texts that were too long and lost their end.
     pub cut: usize,
 }
 
 impl Sequences {
-    /// Tokenizes a file, no sequence longer than `max_length`. What has nothing to predict is left
-    /// out.
+    /// Tokenizes a file of texts and cuts sequences to `max_length` tokens. Texts without a token
+    /// to predict are left out.
     pub fn read(
         context: &Context,
         path: &Path,
+        format: CorpusFormat,
         tokenizer: &TextTokenizer,
         vocabulary: &Vocabulary,
         max_length: usize,
@@ -59,9 +61,9 @@ impl Sequences {
             batch.clear();
             Ok::<(), StageError>(())
         };
-        for_each_text(path, CorpusFormat::of(context.params(), "format"), |text| {
+        for_each_text(path, format, |text| {
             batch.push(text.to_owned());
-            if batch.len() == BATCH { tokenize(&mut batch) } else { Ok(()) }
+            if batch.len() == TEXTS_AT_ONCE { tokenize(&mut batch) } else { Ok(()) }
         })?;
         tokenize(&mut batch)?;
         Ok(sequences)
@@ -85,8 +87,8 @@ impl Sequences {
         &self.ids[self.starts[row]..][..self.lengths[row]]
     }
 
-    /// Takes a share of the sequences out, chosen by the seed, and at least one; both stay in
-    /// their order.
+    /// Splits off a share of the sequences, chosen by the seed, but at least one. Returns the rest
+    /// and the held-out sequences, both in their original order.
     pub fn hold_out(self, share: f64, seed: u64) -> (Sequences, Sequences) {
         let mut rows: Vec<usize> = (0..self.len()).collect();
         Random::new(seed, "hold out texts", 0, 0).shuffle(&mut rows);
@@ -102,14 +104,14 @@ impl Sequences {
     }
 }
 
-/// Sequences with the masks of one epoch.
+/// Sequences and what determines their masks in one epoch.
 pub struct Masked<'a> {
     pub sequences: &'a Sequences,
     pub rules: MaskRules,
     pub vocabulary: &'a Vocabulary,
     pub pad: u32,
     pub seed: u64,
-    /// What the masks are for.
+    /// Separates the random numbers of training from those of evaluation.
     pub purpose: &'static str,
     pub epoch: u64,
 }
@@ -142,12 +144,14 @@ impl Rows<MaskedPart> for Masked<'_> {
     }
 }
 
-/// A part of a batch, and what to predict in it.
+/// A part of a batch, and the tokens to predict in it.
 pub struct MaskedPart {
     pub batch: Batch,
-    /// Places of the tokens to predict, counted through the batch row by row.
+    /// Positions of the tokens to predict, as row-major indices into `[rows, width]`.
     pub positions: Vec<usize>,
+    /// The original tokens at these positions.
     pub targets: Vec<u32>,
+    /// The index of its first row in the whole batch.
     pub first_row: usize,
 }
 
@@ -160,13 +164,13 @@ impl Part for MaskedPart {
         self.first_row
     }
 
-    /// The output layer shares the table.
+    /// `None`: the output layer shares the table of words, so that every row has a gradient.
     fn words(&self) -> Option<Vec<usize>> {
         None
     }
 }
 
-/// Mean cross-entropy of the tokens to predict.
+/// The mean cross-entropy of the tokens to predict.
 #[derive(Clone, Copy, Debug)]
 pub struct MaskedLoss;
 

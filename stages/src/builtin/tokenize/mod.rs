@@ -104,7 +104,7 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        context.in_pool(|| run(context))
+        run(context)
     }
 }
 

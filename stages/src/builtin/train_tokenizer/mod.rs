@@ -82,7 +82,7 @@ impl Stage for TrainTokenizer {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        context.in_pool(|| run(context))
+        run(context)
     }
 }
 

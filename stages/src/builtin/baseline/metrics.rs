@@ -1,4 +1,4 @@
-//! `metrics.json`, and the metrics of the record.
+//! The output `metrics.json`, and the metrics of the record.
 
 use std::collections::BTreeMap;
 
@@ -9,35 +9,37 @@ use super::logistic::Logistic;
 use crate::data::classification::f1;
 use crate::data::prediction::Prediction;
 
-/// Features that are listed for each label.
+/// The number of features to list for each label.
 const LISTED: usize = 25;
 
+/// The content of `metrics.json`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BaselineMetrics {
     pub kind: &'static str,
     pub labels: Vec<String>,
     pub features: usize,
     pub train: Option<Quality>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<Quality>,
-    /// What training made small: of `ngram` the loss with its penalty, of `embedding` the mean
-    /// loss of the last epoch.
+    /// For `ngram` the loss that training minimised, including its penalty; for `embedding` the
+    /// mean loss of the last epoch.
     pub loss: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub converged: Option<bool>,
-    /// For each label the features with the greatest weights for it.
+    /// For each label, the features with the greatest weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strongest: Option<BTreeMap<String, Vec<(String, f64)>>>,
 }
 
-/// How good predictions are, of the rows with a true label.
+/// The quality of predictions, over the rows with a true label.
 #[derive(Clone, Debug, Serialize)]
 pub struct Quality {
+    /// The number of rows with a true label.
     pub labelled: usize,
     pub accuracy: f64,
-    /// Of the last label if there are two, else the mean over all labels.
+    /// F1 of the last of two labels, or the mean over more labels.
     pub f1: f64,
 }
 
@@ -63,8 +65,9 @@ impl Quality {
     }
 }
 
-impl Report {
-    pub fn metrics(&self) -> BTreeMap<String, f64> {
+impl BaselineMetrics {
+    /// The metrics for the record.
+    pub fn for_record(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         values.insert("features".to_owned(), self.features as f64);
         values.insert("loss".to_owned(), self.loss);
@@ -79,7 +82,7 @@ impl Report {
     }
 }
 
-/// The features with the greatest weights for each label, the greatest first.
+/// For each label, the features with the greatest weights, the greatest first.
 pub fn strongest(
     model: &Logistic,
     labels: &[String],

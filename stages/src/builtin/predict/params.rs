@@ -1,0 +1,86 @@
+//! The parameters of `predict`: their table, and their values as a typed struct.
+
+use std::collections::BTreeMap;
+
+#[cfg(feature = "model")]
+use crate::model::ops::Precision;
+use crate::stage::choice::choice;
+use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::train::params::PRECISION;
+
+pub const PARAMS: &[ParamSpec] = &[
+    ParamSpec::new(
+        "batch_size",
+        ParamKind::int(1, 1_000_000),
+        Default::Int(32),
+        "examples that go through the network at once",
+    ),
+    ParamSpec::new(
+        "label_map",
+        ParamKind::TextMap,
+        Default::EmptyMap,
+        "maps the model's label names to those of the data, for instance `irony: SARCASM`",
+    ),
+    ParamSpec::new(
+        "threshold",
+        ParamKind::WordOrFloat { words: ThresholdWord::WORDS, min: 0.0, max: 1.0 },
+        Default::Text("auto"),
+        "for two labels: predict the last label if its probability is greater; `auto`: the \
+         threshold in the model folder, if there is one; `none`: the likelier label",
+    ),
+    PRECISION,
+];
+
+choice! {
+    /// The words of `threshold`.
+    pub enum ThresholdWord {
+        Auto = "auto",
+        None = "none",
+    }
+}
+
+/// How a probability becomes one of two labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ThresholdParam {
+    /// By the threshold in the model folder, if there is one.
+    Auto,
+    /// The likelier label.
+    None,
+    /// The last label if its probability is greater.
+    Given(f64),
+}
+
+/// The parameters of one `predict`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictParams {
+    pub batch_size: usize,
+    /// From the model's label names to those of the data.
+    pub label_map: BTreeMap<String, String>,
+    pub threshold: ThresholdParam,
+    #[cfg(feature = "model")]
+    pub precision: Precision,
+}
+
+impl PredictParams {
+    pub fn of(params: &Params) -> PredictParams {
+        PredictParams {
+            batch_size: params.count("batch_size"),
+            label_map: params.text_map("label_map"),
+            threshold: ThresholdParam::of(params),
+            #[cfg(feature = "model")]
+            precision: Precision::of(params),
+        }
+    }
+}
+
+impl ThresholdParam {
+    fn of(params: &Params) -> ThresholdParam {
+        if let Some(threshold) = params.optional_float("threshold") {
+            return ThresholdParam::Given(threshold);
+        }
+        match ThresholdWord::of(params, "threshold") {
+            ThresholdWord::Auto => ThresholdParam::Auto,
+            ThresholdWord::None => ThresholdParam::None,
+        }
+    }
+}
