@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use stages::builtin::classify::TextClassifier;
-use stages::builtin::ingest::texts::{Text, TextFormat, read_texts};
+use stages::builtin::ingest::params::IngestParams;
+use stages::builtin::ingest::texts::{cleaned, read_fields, read_plain};
+use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
 use self::settings::{Settings, settings};
@@ -67,33 +69,37 @@ pub fn execute(
     let failed = |error| Error::Classify(Box::new(error));
     let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device)
         .map_err(failed)?;
-    let classify = |texts: Vec<Text>| {
+    let ingest = IngestParams::of(&ingest);
+    let classify = |texts: Vec<Example>| {
         let shown = texts.clone();
-        let cleaned: Vec<Text> = texts
+        let cleaned: Vec<Example> = texts
             .into_iter()
             .map(|mut text| {
                 if text.context.is_empty() {
                     text.context.clone_from(&options.context);
                 }
-                text.cleaned(&ingest)
+                cleaned(text, &ingest)
             })
             .collect();
         let predictions = classifier.classify(&cleaned).map_err(failed)?;
-        let rows: Vec<(Text, Prediction)> = shown.into_iter().zip(predictions).collect();
+        let rows: Vec<(Example, Prediction)> = shown.into_iter().zip(predictions).collect();
         Ok::<(), Error>(console.classified(&rows, options.json)?)
     };
-    let plain = |text: &str| Text { text: text.to_owned(), ..Text::default() };
     if !options.text.is_empty() {
-        classify(options.text.iter().map(|text| plain(text)).collect())?;
+        classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;
     } else if let Some(file) = &options.input {
         // An error of ours must come through the reader.
         let mut ended = Ok(());
-        let read = read_texts(file, format(options.format, file), &ingest, CHUNK, |texts| {
+        let each = |texts| {
             if ended.is_ok() {
                 ended = classify(texts);
             }
             Ok(())
-        });
+        };
+        let read = match is_plain(options.format, file) {
+            true => read_plain(file, CHUNK, each),
+            false => read_fields(file, &ingest, CHUNK, each),
+        };
         ended?;
         read.map_err(failed)?;
     } else {
@@ -105,18 +111,17 @@ pub fn execute(
         for line in stdin.lines() {
             let line = line.map_err(FileError::at("reading", Path::new("standard input")))?;
             if !line.trim().is_empty() {
-                classify(vec![plain(line.trim_end())])?;
+                classify(vec![Example::of_text(line.trim_end())])?;
             }
         }
     }
     Ok(Exit::Done)
 }
 
-fn format(wanted: InputFormat, file: &Path) -> TextFormat {
-    let is_text = || file.extension().is_some_and(|it| it.eq_ignore_ascii_case("txt"));
-    match wanted {
-        InputFormat::Plain => TextFormat::Plain,
-        InputFormat::Auto if is_text() => TextFormat::Plain,
-        InputFormat::Auto | InputFormat::Fields => TextFormat::Fields,
+fn is_plain(format: InputFormat, file: &Path) -> bool {
+    match format {
+        InputFormat::Plain => true,
+        InputFormat::Fields => false,
+        InputFormat::Auto => file.extension().is_some_and(|it| it.eq_ignore_ascii_case("txt")),
     }
 }

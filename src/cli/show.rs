@@ -55,5 +55,5 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
 /// The tokenizer that the stage reads, if it is at hand and the stage is up to date with it.
 fn tokenizer_of(stage: &Stage, project: &Project) -> Option<TextTokenizer> {
     let source = project.sources(true, true).find(stage.inputs.get("model")?).ok()??;
-    TextTokenizer::open(&source.path, &ModelConfig::read(&source.path).ok()?).ok()
+    TextTokenizer::open(&source.path, ModelConfig::read(&source.path).ok()?.family).ok()
 }

@@ -1,14 +1,14 @@
 //! Texts and their labels: a line each.
 
 use serde_json::json;
-use stages::builtin::ingest::texts::Text;
+use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
 use crate::console::style::{Palette, paint};
 use crate::text::terminal::{WIDTH, columns, fit, printable};
 
 /// The label, its probability, and as much of the text as the line holds.
-pub fn text(rows: &[(Text, Prediction)], palette: &Palette) -> String {
+pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
     let labels = rows.iter().flat_map(|(_, prediction)| prediction.probabilities.keys());
     let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
     let mut text = String::new();
@@ -24,15 +24,15 @@ pub fn text(rows: &[(Text, Prediction)], palette: &Palette) -> String {
 }
 
 /// An object a line.
-pub fn json(rows: &[(Text, Prediction)]) -> String {
-    let object = |(given, prediction): &(Text, Prediction)| {
+pub fn json(rows: &[(Example, Prediction)]) -> String {
+    let object = |(given, prediction): &(Example, Prediction)| {
         let mut object = json!({
             "text": given.text,
             "label": prediction.label,
             "probabilities": prediction.probabilities,
         });
-        if let Some(id) = &given.id {
-            object["id"] = id.as_str().into();
+        if !given.id.is_empty() {
+            object["id"] = given.id.as_str().into();
         }
         object.to_string() + "\n"
     };

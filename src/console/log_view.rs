@@ -11,7 +11,7 @@ use crate::run::event::Outcome;
 use crate::text::figures::{age, count, figure, figures, seconds};
 use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
-use stages::builtin::score::compare::Comparison;
+use stages::builtin::score::paired_comparison::PairedComparison;
 
 /// `runs` newest first; `older` ones are not shown.
 pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
@@ -119,7 +119,7 @@ fn stage_text(stage: &StageDiff) -> String {
 }
 
 /// How many rows changed sides, and whether that is more than chance.
-fn predictions(output: &str, compared: &Comparison) -> String {
+fn predictions(output: &str, compared: &PairedComparison) -> String {
     let rows = count(compared.rows as usize, "row");
     let (right, wrong) = (compared.only_this_right, compared.only_other_right);
     let p = figure(compared.mcnemar.mid_p);

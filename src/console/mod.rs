@@ -27,7 +27,7 @@ pub use style::When;
 use style::{Palette, paint};
 
 #[cfg(feature = "model")]
-use stages::builtin::ingest::texts::Text;
+use stages::data::example::Example;
 #[cfg(feature = "model")]
 use stages::data::prediction::Prediction;
 
@@ -264,7 +264,7 @@ impl Console {
 
     /// Texts and what a model says of them.
     #[cfg(feature = "model")]
-    pub fn classified(&self, rows: &[(Text, Prediction)], json: bool) -> io::Result<()> {
+    pub fn classified(&self, rows: &[(Example, Prediction)], json: bool) -> io::Result<()> {
         self.data(&match json {
             true => classified_view::json(rows),
             false => classified_view::text(rows, &self.out),

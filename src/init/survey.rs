@@ -7,7 +7,7 @@ use std::path::Path;
 
 use csv::ReaderBuilder;
 use serde_json::Value;
-use stages::builtin::ingest::Format;
+use stages::builtin::ingest::reader::DataFormat;
 use stages::data::lines::LineReader;
 
 use super::InitError;
@@ -25,7 +25,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// What a file of examples contains.
 #[derive(Debug)]
 pub struct Survey {
-    pub format: Format,
+    pub format: DataFormat,
     /// The number of rows read; the file may have more.
     pub rows: u64,
     /// In the order of their first occurrence.
@@ -81,9 +81,9 @@ impl Survey {
         let survey = if start.starts_with('{') {
             jsonl(path)?
         } else if header.matches('\t').count() > header.matches(',').count() {
-            delimited(path, reader, Format::Tsv)?
+            delimited(path, reader, DataFormat::Tsv)?
         } else {
-            delimited(path, reader, Format::Csv)?
+            delimited(path, reader, DataFormat::Csv)?
         };
         match survey.rows {
             0 => Err(InitError::Empty { path: path.to_owned() }),
@@ -97,7 +97,7 @@ impl Survey {
 }
 
 fn jsonl(path: &Path) -> Result<Survey, InitError> {
-    let mut survey = Survey { format: Format::Jsonl, rows: 0, fields: Vec::new() };
+    let mut survey = Survey { format: DataFormat::Jsonl, rows: 0, fields: Vec::new() };
     let mut lines = LineReader::open(path)?;
     while let Some(row) = lines.next_json()? {
         let Value::Object(row) = row else {
@@ -122,8 +122,9 @@ fn jsonl(path: &Path) -> Result<Survey, InitError> {
     Ok(survey)
 }
 
-fn delimited(path: &Path, reader: impl BufRead, format: Format) -> Result<Survey, InitError> {
-    let (delimiter, quoting) = if format == Format::Tsv { (b'\t', false) } else { (b',', true) };
+fn delimited(path: &Path, reader: impl BufRead, format: DataFormat) -> Result<Survey, InitError> {
+    let (delimiter, quoting) =
+        if format == DataFormat::Tsv { (b'\t', false) } else { (b',', true) };
     let mut reader = ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(reader);
     let refused = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stages::builtin::score::threshold::{Objective, Scored, best_threshold, is_positive};
 use stages::data::prediction::Prediction;
+use stages::data::threshold::{Objective, ScoredRow, best_threshold, is_positive};
 
 use crate::report::data::{
     Bin, Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint,
@@ -81,8 +81,8 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
     Some(evaluation)
 }
 
-fn scored(labelled: &[(&Prediction, &str)], label: &str) -> Vec<Scored> {
-    let row = |(row, gold): &(&Prediction, &str)| Scored {
+fn scored(labelled: &[(&Prediction, &str)], label: &str) -> Vec<ScoredRow> {
+    let row = |(row, gold): &(&Prediction, &str)| ScoredRow {
         probability: row.probabilities.get(label).copied().unwrap_or(0.0).clamp(0.0, 1.0),
         positive: *gold == label,
     };
@@ -112,7 +112,7 @@ fn figures(matrix: &[Vec<u64>], positive: Option<usize>) -> Vec<Figure> {
 
 /// Precision and recall from the highest probability down, and the average precision
 /// Σ (Rₙ − Rₙ₋₁)·Pₙ; `None` if the label is the true label of no row.
-fn curve(label: &str, rows: &[Scored]) -> Option<PrecisionRecall> {
+fn curve(label: &str, rows: &[ScoredRow]) -> Option<PrecisionRecall> {
     let mut rows = rows.to_vec();
     rows.sort_unstable_by(|one, two| two.probability.total_cmp(&one.probability));
     let positives = rows.iter().filter(|row| row.positive).count() as f64;
@@ -155,7 +155,7 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
     let at = |step: usize| low + (high - low) * step as f64 / STEPS as f64;
     let point = |threshold: f64| {
         let called = rows.iter().filter(|row| is_positive(row.probability, threshold));
-        let called: Vec<&Scored> = called.collect();
+        let called: Vec<&ScoredRow> = called.collect();
         let hits = called.iter().filter(|row| row.positive).count() as f64;
         let gold = rows.iter().filter(|row| row.positive).count() as f64;
         ThresholdPoint {
@@ -174,7 +174,7 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
 
 /// The threshold behind the predicted labels: it lies between the highest probability of a row that
 /// was not predicted positive and the lowest of one that was.
-fn used(labelled: &[(&Prediction, &str)], rows: &[Scored], positive: &str) -> Option<f64> {
+fn used(labelled: &[(&Prediction, &str)], rows: &[ScoredRow], positive: &str) -> Option<f64> {
     let (mut below, mut above) = (0.0_f64, 1.0_f64);
     for ((row, _), scored) in labelled.iter().zip(rows) {
         match row.label == positive {

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use stages::builtin::score::compare::{Comparison, Settings, compare_files};
+use stages::builtin::score::paired_comparison::{PairedComparison, compare_files};
+use stages::builtin::score::params::ScoreParams;
 
 use crate::plan::reason::{Change, changes_between};
 use crate::results::run_log::{LoggedRun, LoggedStage};
@@ -40,7 +41,7 @@ pub struct StageDiff {
     pub metrics: Vec<MetricChange>,
     /// By output: predictions of the same labelled examples, the second run against the first,
     /// if they differ.
-    pub predictions: BTreeMap<String, Comparison>,
+    pub predictions: BTreeMap<String, PairedComparison>,
 }
 
 /// A stage in one of the runs.
@@ -121,9 +122,13 @@ fn stage_diff(
 
 /// Compares the predictions of two records. Those without true labels, of different examples, or
 /// no longer in the store are left out.
-fn compare_predictions(from: &Record, to: &Record, store: &Store) -> BTreeMap<String, Comparison> {
+fn compare_predictions(
+    from: &Record,
+    to: &Record,
+    store: &Store,
+) -> BTreeMap<String, PairedComparison> {
     let Some(name) = to.fields.action.builtin() else { return BTreeMap::new() };
-    let settings = Settings { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
+    let settings = ScoreParams { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
     let compared = stages::predictions_of(name).iter().filter_map(|output| {
         let (from, to) = (from.outputs.get(*output)?.content, to.outputs.get(*output)?.content);
         let found = compare_files(&store.object(to), &store.object(from), &settings);

@@ -159,7 +159,8 @@ fn tokens(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Opti
     })?;
     let texts = stage.inputs.get("model").and_then(|model| {
         let folder = evidence.sources.find(model).ok()??.path;
-        let tokenizer = TextTokenizer::open(&folder, &ModelConfig::read(&folder).ok()?).ok()?;
+        let tokenizer =
+            TextTokenizer::open(&folder, ModelConfig::read(&folder).ok()?.family).ok()?;
         let text = |id: &i32| tokenizer.token_text(u32::try_from(*id).ok()?);
         ids.iter().map(text).collect::<Option<Vec<String>>>()
     });

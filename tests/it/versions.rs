@@ -20,6 +20,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random",
             "data/random.rs",
+            "data/classification.rs",
         ],
     ),
     (
@@ -56,7 +57,16 @@ const SOURCES: [(&str, &[&str]); 10] = [
     ),
     (
         "tokenize",
-        &["builtin/tokenize", "data/token_file.rs", "text", "model/config.rs", "data/tensors.rs"],
+        &[
+            "builtin/tokenize",
+            "data/token_file.rs",
+            "text",
+            "model/config.rs",
+            "data/tensors.rs",
+            "data/example.rs",
+            "data/lines.rs",
+            "stage/output.rs",
+        ],
     ),
     (
         "train-tokenizer",
@@ -66,6 +76,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "pretrain",
         &[
             "builtin/pretrain",
+            "builtin/model_output.rs",
+            "stage/metric_lines.rs",
             "data/corpus.rs",
             "data/lines.rs",
             "model",
@@ -76,21 +88,25 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "text",
             "data/token_file.rs",
             "train",
+            "data/classification.rs",
         ],
     ),
     (
         "finetune",
         &[
             "builtin/finetune",
+            "builtin/model_output.rs",
+            "stage/metric_lines.rs",
             "model",
             "stage/output.rs",
             "data/random",
             "data/random.rs",
-            "builtin/score/threshold.rs",
             "data/tensors.rs",
             "text",
             "data/token_file.rs",
             "train",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
     (
@@ -102,11 +118,12 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random",
             "data/random.rs",
-            "builtin/score/threshold.rs",
             "data/tensors.rs",
             "text",
             "data/token_file.rs",
             "train/evaluation.rs",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
     (
@@ -119,16 +136,20 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/prediction.rs",
             "data/random.rs",
             "data/random",
+            "data/classification.rs",
+            "data/threshold.rs",
         ],
     ),
 ];
 
 /// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 9] = [
+const NEUTRAL: [&str; 11] = [
     "builtin",
+    "builtin/open_device",
     "data/nearest",
     "stage",
+    "stage/choice",
     "stage/error",
     "stage/event",
     "stage/manifest",

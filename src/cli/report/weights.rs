@@ -6,7 +6,6 @@ use std::path::Path;
 
 use stages::Params;
 use stages::builtin::classify::{TextClassifier, TokenWeight};
-use stages::builtin::ingest::texts::Text;
 
 use crate::cli::linked::LinkedArtifact;
 use crate::report::data::{ListedExample, RunSummary, Span};
@@ -72,7 +71,10 @@ fn load(folder: &Path, tokenize: &Record, predict: &Record) -> Option<TextClassi
 fn weigh_example(example: &mut ListedExample, classifier: &TextClassifier) {
     let Some(spans) = &example.text else { return };
     let text: String = spans.iter().map(|span| span.text.as_str()).collect();
-    let given = Text { id: None, text: text.clone(), context: example.context.clone() };
+    let given = stages::data::example::Example {
+        context: example.context.clone(),
+        ..stages::data::example::Example::of_text(&text)
+    };
     if let Ok(weights) = classifier.weights(&given) {
         example.text = Some(marked(&text, &weights));
     }

@@ -1,7 +1,7 @@
 //! Two runs compared: the fields of the keys that differ, the metrics that changed, and the labelled
 //! examples that became right or wrong, with McNemar's test.
 
-use stages::builtin::score::compare::Comparison;
+use stages::builtin::score::paired_comparison::PairedComparison;
 
 use crate::report::data::Difference;
 use crate::report::html::{Html, tag};
@@ -97,7 +97,7 @@ fn metrics(changes: &[MetricChange], stage: &str) -> Html {
     }
 }
 
-fn predictions(output: &str, compared: &Comparison) -> Html {
+fn predictions(output: &str, compared: &PairedComparison) -> Html {
     let rows = grouped(compared.rows);
     let (right, wrong) = (grouped(compared.only_this_right), grouped(compared.only_other_right));
     let p = compared.mcnemar.mid_p;

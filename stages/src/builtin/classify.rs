@@ -1,14 +1,14 @@
 //! Classifies texts with a model that stays loaded, for `pipe classify` and `pipe why-row`. It uses
 //! the same tokens, batches and decisions as `tokenize` and `predict`.
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use crate::builtin::ingest::texts::Text;
 use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
 use crate::builtin::predict::params::PredictParams;
-use crate::builtin::tokenize::{Composer, Row, composer};
+use crate::builtin::tokenize::compose::Composer;
+use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
+use crate::data::example::Example;
 use crate::data::prediction::Prediction;
 use crate::data::token_file::Sequence;
 use crate::model::batch::Batch;
@@ -55,8 +55,8 @@ impl TextClassifier {
         device: &str,
     ) -> Result<TextClassifier, StageError> {
         let config = ModelConfig::read(folder)?;
-        let tokenizer = TextTokenizer::open(folder, &config)?;
-        let composer = composer(tokenize, &config, &tokenizer)?;
+        let tokenizer = TextTokenizer::open(folder, config.family)?;
+        let composer = Composer::new(&TokenizeParams::of(tokenize), &config, &tokenizer)?;
         let predict = PredictParams::of(predict);
         let deciding = Deciding::new(folder, &config, &predict)?;
         let chosen = device::choose(device)?;
@@ -75,19 +75,18 @@ impl TextClassifier {
     }
 
     /// A prediction for each text, in the same order. A text without an id gets an empty one.
-    pub fn classify(&self, texts: &[Text]) -> Result<Vec<Prediction>, StageError> {
+    pub fn classify(&self, texts: &[Example]) -> Result<Vec<Prediction>, StageError> {
         let sequences = texts.iter().map(|text| self.sequence(text));
         let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
         let probabilities = self.probabilities(&sequences)?;
         let each = texts.iter().zip(probabilities.chunks(self.deciding.labels.len()));
-        let each = each.map(|(text, values)| {
-            self.deciding.prediction(text.id.clone().unwrap_or_default(), values, None)
-        });
+        let each =
+            each.map(|(text, values)| self.deciding.prediction(text.id.clone(), values, None));
         Ok(each.collect())
     }
 
     /// The tokens of a text as the vocabulary writes them, including special tokens.
-    pub fn tokens(&self, text: &Text) -> Result<Vec<String>, StageError> {
+    pub fn tokens(&self, text: &Example) -> Result<Vec<String>, StageError> {
         let ids = self.sequence(text)?.ids;
         let written = |id: &u32| self.tokenizer.token_text(*id).unwrap_or_default();
         Ok(ids.iter().map(written).collect())
@@ -96,7 +95,7 @@ impl TextClassifier {
     /// The weight of each token of the text itself, without context and special tokens: the
     /// probability of the predicted label, minus its probability without the token
     /// (leave-one-out).
-    pub fn weights(&self, text: &Text) -> Result<Vec<TokenWeight>, StageError> {
+    pub fn weights(&self, text: &Example) -> Result<Vec<TokenWeight>, StageError> {
         let whole = self.sequence(text)?;
         let places = self.places_of_text(&whole, text)?;
         let without = |at: &usize| {
@@ -121,18 +120,21 @@ impl TextClassifier {
     }
 
     /// The positions of the text's own tokens in a sequence, without context and special tokens.
-    fn places_of_text(&self, sequence: &Sequence, text: &Text) -> Result<Vec<usize>, StageError> {
+    fn places_of_text(
+        &self,
+        sequence: &Sequence,
+        text: &Example,
+    ) -> Result<Vec<usize>, StageError> {
         let special = self.special_ids();
         let ids = sequence.ids.iter().enumerate();
         let mut places: Vec<usize> =
             ids.filter(|(_, id)| !special.contains(id)).map(|(at, _)| at).collect();
-        let alone = Text { context: Vec::new(), ..text.clone() };
+        let alone = Example { context: Vec::new(), ..text.clone() };
         let own = self.sequence(&alone)?.ids.iter().filter(|id| !special.contains(id)).count();
         let others = places.len().saturating_sub(own);
-        if self.composer.response_first {
-            places.truncate(own);
-        } else {
-            places.drain(..others);
+        match self.composer.response {
+            ResponsePlace::First => places.truncate(own),
+            ResponsePlace::Last => drop(places.drain(..others)),
         }
         Ok(places)
     }
@@ -142,14 +144,8 @@ impl TextClassifier {
         [special.cls, special.sep, special.pad].into_iter().flatten().collect()
     }
 
-    fn sequence(&self, text: &Text) -> Result<Sequence, StageError> {
-        let row = Row {
-            id: Cow::Borrowed(""),
-            label: None,
-            text: Cow::Borrowed(&text.text),
-            context: text.context.clone(),
-        };
-        Ok(self.composer.compose(&self.tokenizer, &row)?.sequence)
+    fn sequence(&self, text: &Example) -> Result<Sequence, StageError> {
+        Ok(self.composer.compose(&self.tokenizer, text)?.sequence)
     }
 
     /// Class probabilities, row-major `[sequences, classes]`.

@@ -1,27 +1,34 @@
-//! A row of the data: what `ingest` writes, `split` divides and `tokenize` reads.
+//! An example: the row type that `ingest` writes and every later stage reads.
 
 use serde::{Deserialize, Serialize};
 
-/// One text to classify. A line of JSON in this order of fields.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One text to classify. In a file it is one line of JSON with its fields in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
-    /// Unique within its file.
+    /// Unique within its file. Empty only before `ingest` has assigned an id.
     pub id: String,
-    /// Absent where the label is not known.
+    /// Absent if the label is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     pub text: String,
-    /// The turns of the conversation before `text`, the oldest first.
+    /// The turns of the conversation before `text`, oldest first.
     #[serde(default)]
     pub context: Vec<String>,
-    /// The line of the source that the row begins on, counted from 1; 0 where it is not known.
+    /// The line of the source file on which the row begins, counted from 1; 0 if unknown.
     #[serde(default)]
     pub line: u64,
 }
 
-/// Stands for a text and the number of its label in 16 bytes: equal texts share all but the
-/// lowest 16 bits. Texts are told apart by 112 bits of BLAKE3; two different ones are taken for
-/// equal with a probability below 1e-15 even among a billion.
+impl Example {
+    /// An example that consists of a text alone.
+    pub fn of_text(text: &str) -> Example {
+        Example { text: text.to_owned(), ..Example::default() }
+    }
+}
+
+/// Identifies a text and the number of its label in 16 bytes: the upper 112 bits are a BLAKE3
+/// hash of the text, the lower 16 bits the label. The probability that two different texts get
+/// the same hash is below 1e-15 even among a billion texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TextKey(u128);
 
@@ -37,7 +44,7 @@ impl TextKey {
         self.text() == other.text()
     }
 
-    /// The text's part alone.
+    /// The hash of the text, without the label.
     pub fn text(self) -> u128 {
         self.0 >> 16
     }

@@ -1,19 +1,23 @@
-//! Label names and the small numbers that stand for them while a file streams by.
+//! Numbers label names while a file is read row by row, so that rows can refer to labels by
+//! number.
 
 use std::collections::BTreeMap;
 
-/// More different labels than this, and the field named as the label holds something else.
+/// The most distinct labels that a file may have. With more, the label field most likely holds
+/// something else.
 pub const LABEL_LIMIT: usize = 4096;
 
-/// Numbers in the order in which the names were met.
+/// Label names, numbered from 0 in the order in which they first occur.
 #[derive(Clone, Debug, Default)]
 pub struct LabelTable {
     numbers: BTreeMap<String, u16>,
 }
 
 impl LabelTable {
-    /// The number of a label, a new one if it was not met before; an error beyond
-    /// [`LABEL_LIMIT`] says what may be wrong.
+    /// The number of a label; a new label gets the next number.
+    ///
+    /// # Errors
+    /// More than [`LABEL_LIMIT`] labels; the message says what may be wrong.
     pub fn number(&mut self, name: &str) -> Result<u16, String> {
         if let Some(&number) = self.numbers.get(name) {
             return Ok(number);
@@ -46,19 +50,19 @@ impl LabelTable {
         self.numbers.iter().map(|(name, &number)| (name.as_str(), number))
     }
 
-    /// The names in alphabetical order, `also` among them, and by number each name's place
-    /// there: what is computed by place does not depend on the order in which names were met.
+    /// The names in alphabetical order, `also` included, and for each number the position of its
+    /// name in that order. Results computed by position do not depend on the order of the rows.
     pub fn alphabetical<'a>(&'a self, also: &'a str) -> (Vec<&'a str>, Vec<u16>) {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
-        if let Err(place) = names.binary_search(&also) {
-            names.insert(place, also);
+        if let Err(position) = names.binary_search(&also) {
+            names.insert(position, also);
         }
-        let mut places = vec![0; self.len()];
-        for (place, name) in (0..).zip(&names) {
+        let mut positions = vec![0; self.len()];
+        for (position, name) in (0..).zip(&names) {
             if let Some(number) = self.get(name) {
-                places[usize::from(number)] = place;
+                positions[usize::from(number)] = position;
             }
         }
-        (names, places)
+        (names, positions)
     }
 }

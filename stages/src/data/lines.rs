@@ -1,8 +1,10 @@
-//! Reading a text file line by line in bounded memory, and JSON lines from it with errors that
-//! name the file, the line and what is wrong there.
+//! Reads a text file line by line in bounded memory, and parses JSON lines with errors that name
+//! the file, the line and the problem. Every stage that reads lines reads them with
+//! [`LineReader`].
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -11,17 +13,21 @@ use serde_json::error::Category;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 
-/// No line or record of a data file is longer than this, in bytes; what is longer is no line of
-/// text but a file of another kind, or one with a quotation mark left open.
+/// The longest line or record of a data file, in bytes. A longer one is not a line of text: the
+/// file is of another kind, or a quotation mark was left open.
 pub const LINE_LIMIT: usize = 16 << 20;
 
-/// What is kept of a line that is too long, in bytes.
+/// How many bytes are kept of a line that is too long.
 pub const BEGINNING: usize = 200;
 
 /// U+FEFF in UTF-8, with which some programs start a file.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A file, line by line. A byte order mark at its start is dropped.
+/// A batch ends with the line that takes it to this many lines or bytes.
+const BATCH_LINES: usize = 4096;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Reads a file line by line. Drops a byte order mark at the start of the file.
 pub struct LineReader {
     reader: BufReader<File>,
     path: PathBuf,
@@ -32,7 +38,33 @@ pub struct LineReader {
     total_bytes: u64,
 }
 
+/// Consecutive lines of a file without its blank lines, to be worked on in parallel.
+#[derive(Default)]
+pub struct LineBatch {
+    bytes: Vec<u8>,
+    /// The number of each line, counted from 1, and its range in `bytes`.
+    lines: Vec<(u64, Range<usize>)>,
+}
+
+impl LineBatch {
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The number of a line, counted from 1, and its bytes.
+    pub fn line(&self, index: usize) -> (u64, &[u8]) {
+        let (number, range) = &self.lines[index];
+        (*number, &self.bytes[range.clone()])
+    }
+}
+
 impl LineReader {
+    /// # Errors
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> Result<LineReader, StageError> {
         let file = File::open(path).map_err(StageError::io("opening", path))?;
         let total_bytes = file.metadata().map_err(StageError::io("reading", path))?.len();
@@ -47,7 +79,8 @@ impl LineReader {
         })
     }
 
-    /// Goes to the next line; `false` at the end. The last line may lack its end.
+    /// Advances to the next line; `false` at the end of the file. The last line may lack its line
+    /// end.
     pub fn advance(&mut self) -> Result<bool, StageError> {
         self.buffer.clear();
         self.too_long = false;
@@ -60,8 +93,8 @@ impl LineReader {
             found = true;
             let end = chunk.iter().position(|&byte| byte == b'\n');
             let part = &chunk[..end.unwrap_or(chunk.len())];
-            // Once too long, the rest of the line is read and dropped. (The limit grants one
-            // byte more for the `\r` of a line end.)
+            // The rest of a line that is too long is read and dropped. The limit allows one byte
+            // more for the `\r` of a line end.
             self.too_long |= self.buffer.len() + part.len() > LINE_LIMIT + 1;
             if self.too_long {
                 self.buffer.truncate(BEGINNING);
@@ -88,7 +121,7 @@ impl LineReader {
         Ok(true)
     }
 
-    /// The line without its end (`\n` or `\r\n`); the first [`BEGINNING`] bytes of it if it
+    /// The line without its line end (`\n` or `\r\n`), or its first [`BEGINNING`] bytes if it
     /// [is too long](LineReader::is_too_long).
     pub fn line(&self) -> &[u8] {
         &self.buffer
@@ -104,54 +137,92 @@ impl LineReader {
         self.number
     }
 
-    /// How many bytes are read, and how many the file had when it was opened.
+    /// The bytes read so far, and the size of the file when it was opened.
     pub fn bytes(&self) -> (u64, u64) {
         (self.read_bytes, self.total_bytes)
     }
 
-    /// Goes to the next line that is not blank and reads it as JSON; `None` at the end.
-    pub fn next_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StageError> {
+    /// Advances to the next line that is not blank; `false` at the end of the file.
+    ///
+    /// # Errors
+    /// The line is too long.
+    pub fn advance_to_text(&mut self) -> Result<bool, StageError> {
         while self.advance()? {
             if self.too_long {
                 return Err(self.error(too_long_problem()));
             }
             if !is_blank(&self.buffer) {
-                let value = serde_json::from_slice(&self.buffer)
-                    .map_err(|error| self.error(json_problem(&self.buffer, &error)))?;
-                return Ok(Some(value));
+                return Ok(true);
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
-    /// An error about the line read last.
+    /// Reads the next line that is not blank as JSON; `None` at the end of the file.
+    ///
+    /// # Errors
+    /// The line is too long, or not a `T`.
+    pub fn next_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StageError> {
+        if !self.advance_to_text()? {
+            return Ok(None);
+        }
+        parse_json(&self.buffer).map(Some).map_err(|problem| self.error(problem))
+    }
+
+    /// Replaces the batch with the next lines; `false` at the end of the file.
+    ///
+    /// # Errors
+    /// A line is too long.
+    pub fn next_batch(&mut self, batch: &mut LineBatch) -> Result<bool, StageError> {
+        batch.bytes.clear();
+        batch.lines.clear();
+        while batch.lines.len() < BATCH_LINES
+            && batch.bytes.len() < BATCH_BYTES
+            && self.advance_to_text()?
+        {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(&self.buffer);
+            batch.lines.push((self.number, start..batch.bytes.len()));
+        }
+        Ok(!batch.is_empty())
+    }
+
+    /// An error about the current line.
     pub fn error(&self, problem: String) -> StageError {
         StageError::Line { path: self.path.clone(), line: self.number, problem }
     }
 }
 
-/// Nothing but white space: passed over in every format.
+/// Parses a line of JSON. The error is the problem in words, see [`json_problem`].
+pub fn parse_json<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|error| json_problem(line, &error))
+}
+
+/// Whether a line is only white space. Every format skips such lines.
 pub fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
 
-/// What to say of a line over [`LINE_LIMIT`].
+/// The message for a line longer than [`LINE_LIMIT`].
 pub fn too_long_problem() -> String {
     format!("longer than {} MiB", LINE_LIMIT >> 20)
 }
 
-/// What to say of a line that is not UTF-8; `None` if it is.
+/// The message for a line that is not UTF-8; `None` if it is UTF-8.
 pub fn utf8_problem(line: &[u8]) -> Option<String> {
     let error = std::str::from_utf8(line).err()?;
     let at = error.valid_up_to();
     if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
-        return Some("expected UTF-8, found the mark of UTF-16: convert the file first".to_owned());
+        return Some(
+            "expected UTF-8, found a byte order mark of UTF-16: convert the file first".to_owned(),
+        );
     }
     let byte = line.get(at).copied().unwrap_or_default();
     Some(format!("expected UTF-8, found the byte 0x{byte:02x} at byte {}", at + 1))
 }
 
-/// What to say of a line that `serde_json` refuses: what was expected and found, and where.
+/// The message for a line that `serde_json` rejects: what was expected, what was found, and at
+/// which byte.
 pub fn json_problem(line: &[u8], error: &serde_json::Error) -> String {
     if let Some(problem) = utf8_problem(line) {
         return problem;
@@ -169,14 +240,14 @@ pub fn json_problem(line: &[u8], error: &serde_json::Error) -> String {
             Some(field) => missing_field_problem(line, field.trim_end_matches('`')),
             None => message.to_owned(),
         },
-        Category::Eof => format!("expected a JSON object, found one that breaks off: {message}"),
+        Category::Eof => format!("expected a JSON object, found an incomplete one: {message}"),
         Category::Syntax | Category::Io => {
             format!("expected a JSON object, found at byte {}: {message}", error.column())
         }
     }
 }
 
-/// What to say of a JSON object without a field that it needs.
+/// The message for a JSON object that lacks a required field: the fields that it has.
 pub fn missing_field_problem(line: &[u8], field: &str) -> String {
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(line).unwrap_or_default();
@@ -189,7 +260,8 @@ pub fn missing_field_problem(line: &[u8], field: &str) -> String {
     )
 }
 
-/// The first `\ud800`–`\udfff` escape that has no other half, and its place counted from 1.
+/// The first `\ud800`–`\udfff` escape without its other half, and its position in bytes, counted
+/// from 1.
 fn lone_surrogate(line: &[u8]) -> Option<(usize, String)> {
     let unit = |at: usize| -> Option<u16> {
         let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;

@@ -1,5 +1,7 @@
-//! What stages read and write: rows, labels, token tensors, lines, and randomness by address.
+//! What stages read and write: examples, labels, predictions, token files, tensors and lines.
+//! Also what several stages compute from them: scores, thresholds, reproducible random numbers.
 
+pub mod classification;
 pub mod corpus;
 pub mod example;
 pub mod labels;
@@ -9,4 +11,5 @@ pub mod prediction;
 pub mod random;
 pub mod tensor_differences;
 pub mod tensors;
+pub mod threshold;
 pub mod token_file;

@@ -8,15 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::stage::error::StageError;
 
-/// Which of the three architectures a checkpoint has. BERTweet and all Twitter-RoBERTa models
-/// are [`Family::Roberta`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Bert,
-    Roberta,
-    /// RoBERTa's layout with one relative attention bias shared by all layers, no token types.
-    Mpnet,
-}
+pub use crate::text::family::Family;
 
 /// What of the last layer enters the classification head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

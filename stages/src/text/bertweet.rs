@@ -1,37 +1,39 @@
-//! BERTweet's own tokenizer, `bpe.codes` and `vocab.txt`: fastBPE on words between white space,
-//! `@@` at the end of every piece but a word's last. The same ids as `BertweetTokenizer` of
-//! `transformers`, its quirks at line ends included.
+//! BERTweet's own tokenizer, from `bpe.codes` and `vocab.txt`: fastBPE on words between white
+//! space, with `@@` at the end of every piece except the last of a word. Gives the same ids as
+//! `BertweetTokenizer` of `transformers`, including its quirks at line ends.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::RwLock;
 
-/// What `BertweetTokenizer` puts before the file's own tokens, in this order.
+/// The tokens that `BertweetTokenizer` puts before those of the file, in this order.
 const SPECIAL: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 const MASK: &str = "<mask>";
 const UNKNOWN: u32 = 3;
-/// Marks a word's last symbol in `bpe.codes`.
+/// Marks the last symbol of a word in `bpe.codes`.
 const WORD_END: &str = "</w>";
-/// Words kept with their ids; a natural text's frequent ones.
+/// How many words are cached with their ids: enough for the frequent words of a natural text.
 const CACHED_WORDS: usize = 50_000;
-/// A symbol that no merge names.
+/// A symbol that occurs in no merge.
 const NO_SYMBOL: u32 = u32::MAX;
 
 /// The tokenizer.
 pub struct Bertweet {
     ids: HashMap<String, u32>,
     tokens: Vec<String>,
-    /// Symbols that merges are made of, numbered.
+    /// The numbers of the symbols that occur in merges.
     symbols: HashMap<String, u32>,
-    /// A pair of symbols to the merge's rank and the merged symbol.
+    /// For a pair of symbols, the rank of its merge and the merged symbol.
     merges: HashMap<(u32, u32), (u32, u32)>,
     cache: RwLock<HashMap<String, Box<[u32]>>>,
 }
 
 impl Bertweet {
-    /// Builds it from the contents of `vocab.txt` (`token count` a line) and `bpe.codes`
-    /// (`left right count` a line). `Err` is the line, counted from 1, of `vocab.txt` that is
-    /// neither.
+    /// Builds the tokenizer from the contents of `vocab.txt` (lines `token count`) and `bpe.codes`
+    /// (lines `left right count`).
+    ///
+    /// # Errors
+    /// The malformed line of `vocab.txt`, counted from 1.
     pub fn new(vocab: &str, codes: &str) -> Result<Bertweet, usize> {
         let mut ids: HashMap<String, u32> = HashMap::new();
         for special in SPECIAL {
@@ -39,8 +41,8 @@ impl Bertweet {
         }
         for (number, line) in vocab.lines().enumerate() {
             let (token, _count) = line.trim_matches(is_space).rsplit_once(' ').ok_or(number + 1)?;
-            // A token that occurs twice gets a new id and leaves the size as it is, so the next
-            // token shares it: that is what the Python dictionary does.
+            // As with the Python dictionary, a token that occurs twice gets a new id without
+            // growing the dictionary, so the next token shares that id.
             let id = ids.len() as u32;
             ids.insert(token.to_owned(), id);
         }
@@ -57,11 +59,11 @@ impl Bertweet {
             merges: HashMap::new(),
             cache: RwLock::default(),
         };
-        // Only what ends in a line break is a line.
+        // Text after the last line break is not a line.
         let whole_lines = codes.rsplit_once('\n').map_or("", |(lines, _)| lines);
         for (rank, line) in whole_lines.split('\n').enumerate() {
             let parts: Vec<&str> = line.split(is_space).filter(|part| !part.is_empty()).collect();
-            // The last column is a count; other lines name no pair and so match nothing.
+            // The last column is a count. Lines without three columns name no pair.
             let [left, right, _count] = parts[..] else { continue };
             let merged = bertweet.symbol(&format!("{left}{right}"));
             let pair = (bertweet.symbol(left), bertweet.symbol(right));
@@ -90,8 +92,8 @@ impl Bertweet {
         self.ids.get(token).copied()
     }
 
-    /// The ids of a text, without special tokens around it. A special token written out in the
-    /// text is that token.
+    /// The ids of a text, without special tokens around it. Where the text contains a special token,
+    /// it becomes that token.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut rest = text;
@@ -104,7 +106,7 @@ impl Bertweet {
         ids
     }
 
-    /// `re.findall(r"\S+\n?", text)`: a line break right after a word belongs to it.
+    /// As `re.findall(r"\S+\n?", text)`: a line break right after a word belongs to the word.
     fn encode_words(&self, text: &str, ids: &mut Vec<u32>) {
         let mut rest = text.trim_start_matches(is_space);
         while !rest.is_empty() {
@@ -118,7 +120,7 @@ impl Bertweet {
     }
 
     fn encode_word(&self, word: &str, ids: &mut Vec<u32>) {
-        // Another thread writing is no reason to wait: the word is cheap to do again.
+        // Does not wait for a writer: encoding the word again is cheap.
         if let Ok(cache) = self.cache.try_read()
             && let Some(found) = cache.get(word)
         {
@@ -141,9 +143,9 @@ impl Bertweet {
         }
     }
 
-    /// The pieces of a word. In each round the pair of lowest rank is merged wherever it stands,
-    /// from the left. Pairs wait in a heap by rank and place, so that a word of n characters
-    /// takes n log n steps; those that a merge has made void are told apart when they come up.
+    /// The pieces of a word. Each round merges all occurrences of the pair with the lowest rank,
+    /// from the left. Pairs are in a heap by rank and position, so that a word of n characters
+    /// takes O(n log n) steps. Pairs that a merge has invalidated are skipped when they come up.
     fn merge<'a>(&self, word: &'a str) -> Vec<&'a str> {
         let mut bounds: Vec<usize> = word.char_indices().map(|(at, _)| at).collect();
         bounds.push(word.len());
@@ -186,11 +188,11 @@ impl Bertweet {
     }
 }
 
-/// The symbols of a word while they are merged; a merged symbol lives at the place of its first
-/// character.
+/// The symbols of a word while they are merged, as a linked list. A merged symbol is at the
+/// position of its first character.
 struct Chain {
     symbols: Vec<u32>,
-    /// Where the next symbol begins; the number of characters after the last one.
+    /// The position of the next symbol; for the last symbol, the number of characters.
     next: Vec<usize>,
     previous: Vec<Option<usize>>,
     alive: Vec<bool>,
@@ -227,13 +229,13 @@ impl Chain {
         }
     }
 
-    /// First and end character of each symbol left.
+    /// The first and the end position of each remaining symbol.
     fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
         (0..self.alive.len()).filter(|at| self.alive[*at]).map(|at| (at, self.next[at]))
     }
 }
 
-/// The first special token that is written out in a text.
+/// The first special token in a text, with its position.
 fn first_special(text: &str) -> Option<(usize, &'static str)> {
     text.match_indices('<').find_map(|(start, _)| {
         let mut all = SPECIAL.into_iter().chain([MASK]);
@@ -241,7 +243,7 @@ fn first_special(text: &str) -> Option<(usize, &'static str)> {
     })
 }
 
-/// White space as Python's `str` has it: Unicode's, and four separators of ASCII.
+/// White space as defined by Python's `str`: Unicode's, and four ASCII separators.
 pub fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }

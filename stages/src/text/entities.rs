@@ -1,10 +1,10 @@
-//! HTML entities in tweets: `&amp;`, `&#8217;`, `&#x1F602;`. What is no entity of HTML 4 is
-//! removed, as NLTK's tweet tokenizer does.
+//! Decodes HTML entities in tweets: `&amp;`, `&#8217;`, `&#x1F602;`. Entities that HTML 4 does not
+//! define are removed, as NLTK's tweet tokenizer does.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// `name code-point` a line, the code point in hexadecimal: Python's `html.entities`.
+/// Lines `name code-point`, the code point in hexadecimal, from Python's `html.entities`.
 const NAMED: &str = include_str!("data/entities.txt");
 
 static NAMES: LazyLock<HashMap<&str, char>> = LazyLock::new(|| {
@@ -17,14 +17,14 @@ static NAMES: LazyLock<HashMap<&str, char>> = LazyLock::new(|| {
         .collect()
 });
 
-/// The characters of Windows-1252 at 0x80 to 0x9f, which numeric entities of that range mean in
-/// browsers; `\0` where it has none.
+/// The characters of Windows-1252 at 0x80 to 0x9f, as browsers decode numeric entities in that
+/// range; `\0` where Windows-1252 has none.
 const WINDOWS_1252: [char; 32] = [
     '€', '\0', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\0', 'Ž', '\0', '\0', '‘',
     '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\0', 'ž', 'Ÿ',
 ];
 
-/// Replaces entities by their characters.
+/// Replaces entities with their characters.
 pub fn replace_entities(text: &str) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
@@ -44,8 +44,8 @@ pub fn replace_entities(text: &str) -> String {
     replaced
 }
 
-/// What stands between `&` and `;`. As in NLTK's pattern, `(#?(x?))([^&;\s]+)`, an `x` without a
-/// `#` makes it a hexadecimal number too.
+/// Decodes the text between `&` and `;`. As in NLTK's pattern, `(#?(x?))([^&;\s]+)`, an `x` starts
+/// a hexadecimal number even without a `#`.
 fn character(entity: &str) -> Option<char> {
     let strip = |text: &str, mark: char| {
         text.strip_prefix(mark).filter(|rest| !rest.is_empty()).map(str::to_owned)
@@ -59,7 +59,7 @@ fn character(entity: &str) -> Option<char> {
     }
 }
 
-/// The character of a number as Python's `int` reads it, with a sign, single underscores between
+/// The character with this number. As Python's `int`, accepts a sign, single underscores between
 /// digits, and `0x` in hexadecimal.
 fn numeric(digits: &str, radix: u32) -> Option<char> {
     let (negative, digits) = match digits.strip_prefix('-') {

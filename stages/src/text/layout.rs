@@ -1,6 +1,6 @@
-//! Where the special tokens of a model go around one text or two: `<s> A </s></s> B </s>`.
-//! Read off the tokenizer once; then sequences are put together from plain ids, so that the
-//! truncation can be ours.
+//! The positions of a model's special tokens around one text or two: `<s> A </s></s> B </s>`. The
+//! layout is read from the tokenizer once. Sequences are then built from plain ids, so that
+//! `tokenize` can truncate in its own way.
 
 use crate::data::token_file::Sequence;
 
@@ -8,7 +8,7 @@ use tokenizers::tokenizer::{Encoding, Token, Tokenizer};
 
 /// The special tokens around one text and around two, in order, each with its token type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct SpecialTokenLayout {
     single: Vec<Slot>,
     pair: Vec<Slot>,
 }
@@ -20,30 +20,34 @@ enum Slot {
     Second { kind: u8 },
 }
 
-/// Ids that no vocabulary has: they stand for the texts when a layout is read off a tokenizer.
+/// Placeholders for the texts when the layout is read from a tokenizer. No vocabulary has these
+/// ids.
 const FIRST: u32 = u32::MAX - 1;
 const SECOND: u32 = u32::MAX;
 
-impl Layout {
+impl SpecialTokenLayout {
     /// RoBERTa's: `<s> A </s>` and `<s> A </s></s> B </s>`, without token types.
-    pub fn roberta(cls: u32, sep: u32) -> Layout {
+    pub fn roberta(cls: u32, sep: u32) -> SpecialTokenLayout {
         let special = |id| Slot::Special { id, kind: 0 };
         let first = Slot::First { kind: 0 };
         let second = Slot::Second { kind: 0 };
-        Layout {
+        SpecialTokenLayout {
             single: vec![special(cls), first, special(sep)],
             pair: vec![special(cls), first, special(sep), special(sep), second, special(sep)],
         }
     }
 
-    /// Runs the tokenizer's post-processor over one stand-in for each text. `Err` says in words
-    /// what is odd about it.
-    pub fn of(tokenizer: &Tokenizer) -> Result<Layout, String> {
-        let stand_in = |id| Encoding::from_tokens(vec![Token::new(id, String::new(), (0, 0))], 0);
+    /// Runs the tokenizer's post-processor on one placeholder for each text.
+    ///
+    /// # Errors
+    /// The problem in words: the post-processor fails, or does not keep each text exactly once.
+    pub fn of(tokenizer: &Tokenizer) -> Result<SpecialTokenLayout, String> {
+        let placeholder =
+            |id| Encoding::from_tokens(vec![Token::new(id, String::new(), (0, 0))], 0);
         let slots = |second: bool| {
-            let pair = second.then(|| stand_in(SECOND));
+            let pair = second.then(|| placeholder(SECOND));
             let encoding = tokenizer
-                .post_process(stand_in(FIRST), pair, true)
+                .post_process(placeholder(FIRST), pair, true)
                 .map_err(|error| error.to_string())?;
             let types = encoding.get_type_ids();
             let slots: Vec<Slot> = encoding.get_ids().iter().zip(types).map(slot).collect();
@@ -56,24 +60,17 @@ impl Layout {
                 false => Err("its post-processor does not keep each text once".to_owned()),
             }
         };
-        Ok(Layout { single: slots(false)?, pair: slots(true)? })
+        Ok(SpecialTokenLayout { single: slots(false)?, pair: slots(true)? })
     }
 
-    /// How many special tokens one text gets.
+    /// How many special tokens are put around one text.
     pub fn single_specials(&self) -> usize {
         self.single.len() - 1
     }
 
-    /// How many special tokens two texts get.
+    /// How many special tokens are put around two texts.
     pub fn pair_specials(&self) -> usize {
         self.pair.len() - 2
-    }
-
-    /// Whether a pair has more than one token type.
-    pub fn has_types(&self) -> bool {
-        self.pair.iter().any(|slot| match slot {
-            Slot::Special { kind, .. } | Slot::First { kind } | Slot::Second { kind } => *kind > 0,
-        })
     }
 
     /// One text with its special tokens.
@@ -88,8 +85,8 @@ impl Layout {
 }
 
 fn slot((id, kind): (&u32, &u32)) -> Slot {
-    // Token types are 0 or 1 in every family; a tokenizer that says more is clamped here and
-    // fails at the model's type table.
+    // Token types are 0 or 1 in every family. A larger type is clamped here and rejected by the
+    // model's type table.
     let kind = u8::try_from(*kind).unwrap_or(u8::MAX);
     match *id {
         FIRST => Slot::First { kind },

@@ -1,11 +1,12 @@
-//! Text to token ids, with the tokenizer that a model folder brings along.
+//! Turns text into token ids with the tokenizer of a model folder.
 //!
-//! [`TextTokenizer`] is what others use. `open` knows the file formats, `layout` the special
-//! tokens around texts, `bertweet` the one format that the `tokenizers` library does not read,
-//! `tweets` BERTweet's normalisation.
+//! [`TextTokenizer`] is the entry point. `open` reads the file formats, `special` finds the special
+//! tokens, `layout` puts them around texts, `bertweet` is the one format that the `tokenizers`
+//! library does not read, `tweets` is BERTweet's normalization.
 
 mod bertweet;
 mod entities;
+pub mod family;
 mod layout;
 mod open;
 mod special;
@@ -13,7 +14,7 @@ mod tokenizer;
 mod tweet_words;
 mod tweets;
 
-pub use layout::Layout;
+pub use layout::SpecialTokenLayout;
 pub use open::tokenizer_files;
 pub use tokenizer::{SpecialIds, TextTokenizer};
 pub use tweets::TweetNormalizer;

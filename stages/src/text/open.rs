@@ -1,5 +1,5 @@
-//! From the files of a model folder to a tokenizer: which files there are, in which order they
-//! are preferred, and what each of the formats means.
+//! Builds a tokenizer from the files of a model folder: the file formats, and which of them is
+//! preferred.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use tokenizers::{AddedToken, ModelWrapper, Tokenizer, decoders};
 
 use super::bertweet::Bertweet;
 use super::special::SpecialTokens;
-use crate::model::config::Family;
 use crate::stage::error::StageError;
+use crate::text::family::Family;
 
-/// Every file that a tokenizer of the hub may consist of.
+/// Every file that a tokenizer on the hub may consist of.
 const FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -31,19 +31,19 @@ const FILES: [&str; 8] = [
     "bpe.codes",
 ];
 
-/// The files of a folder's tokenizer, those that exist: what a fine-tuned model's folder needs
-/// beside its weights.
+/// The tokenizer files that exist in a folder. The folder of a fine-tuned model needs a copy of
+/// them.
 pub fn tokenizer_files(folder: &Path) -> Vec<PathBuf> {
     FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
-/// What does the work.
+/// The implementation behind a tokenizer.
 pub(super) enum Backend {
     Tokenizers(Box<Tokenizer>),
     Bertweet(Box<Bertweet>),
 }
 
-/// Builds the tokenizer of a folder from the first of the four sets of files that is whole.
+/// Builds the tokenizer of a folder from the first of the four sets of files that is complete.
 pub(super) fn open(folder: &Path, family: Family) -> Result<(Backend, SpecialTokens), StageError> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     let special = SpecialTokens::read(folder, family)?;
@@ -66,7 +66,7 @@ pub(super) fn open(folder: &Path, family: Family) -> Result<(Backend, SpecialTok
     Ok((backend, special))
 }
 
-/// `tokenizer.json`, without the truncation, padding and dropout that some bake in.
+/// `tokenizer.json`. Truncation, padding and dropout, which some files contain, are removed.
 fn whole(path: &Path) -> Result<Backend, StageError> {
     let bytes = fs::read(path).map_err(StageError::io("reading", path))?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| problem(path, error))?;

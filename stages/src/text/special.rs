@@ -1,6 +1,6 @@
-//! Which tokens of a folder without `tokenizer.json` are special: the family's published ones,
-//! overridden by `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`,
-//! read in the order of `transformers`.
+//! The special tokens of a model folder: the published ones of the family, overridden by
+//! `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` in the order in which
+//! `transformers` reads them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,36 +8,39 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
-use crate::model::config::Family;
 use crate::stage::error::StageError;
+use crate::text::family::Family;
 
 /// The roles that a special token can have, as the files name them.
 const ROLES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Special tokens by role, further ones, and the settings of `tokenizer_config.json`.
+/// Special tokens by role, other special tokens, and the contents of `tokenizer_config.json`.
 #[derive(Clone, Debug)]
 pub struct SpecialTokens {
     by_role: BTreeMap<&'static str, AddedToken>,
     /// Tokens with a fixed id, by id.
     fixed: BTreeMap<u32, AddedToken>,
-    further: Vec<AddedToken>,
+    others: Vec<AddedToken>,
     config: Map<String, Value>,
 }
 
 impl SpecialTokens {
-    /// Reads those of a folder. Absent files mean the family's own tokens.
+    /// Reads the special tokens of a folder. Without files they are those of the family.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not a JSON object.
     pub fn read(folder: &Path, family: Family) -> Result<SpecialTokens, StageError> {
         let config = read_map(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let mut tokens = SpecialTokens {
             by_role: defaults(family),
             fixed: BTreeMap::new(),
-            further: Vec::new(),
+            others: Vec::new(),
             config: config.clone(),
         };
         tokens.take(&config, family);
-        // The newer layout holds everything in `tokenizer_config.json`; where it is there, the
-        // other two files are leftovers.
+        // The newer format has everything in `tokenizer_config.json`. If it is used, the other two
+        // files are leftovers.
         if let Some(decoder) = config.get("added_tokens_decoder").and_then(Value::as_object) {
             for (id, token) in decoder {
                 if let (Ok(id), Some(token)) = (id.parse(), added_token(token, false)) {
@@ -67,8 +70,8 @@ impl SpecialTokens {
 
     fn take(&mut self, map: &Map<String, Value>, family: Family) {
         for role in ROLES {
-            // As the families' tokenizers do with a plain text: the mask takes the space before
-            // it along, but for BERT's.
+            // As the tokenizers of the families do for a plain text: the mask includes the space
+            // before it, except for BERT.
             let lstrip = role == "mask_token" && family != Family::Bert;
             if let Some(token) = map.get(role).and_then(|token| added_token(token, lstrip)) {
                 self.by_role.insert(role, token.special(true));
@@ -77,23 +80,23 @@ impl SpecialTokens {
         for name in ["additional_special_tokens", "extra_special_tokens"] {
             let list = map.get(name).and_then(Value::as_array);
             let tokens = list.into_iter().flatten().filter_map(|token| added_token(token, false));
-            self.further.extend(tokens.map(|token| token.special(true)));
+            self.others.extend(tokens.map(|token| token.special(true)));
         }
     }
 
-    /// The text of a role, for instance `unk_token`.
+    /// The token with a role, for instance `unk_token`; empty if there is none.
     pub fn content(&self, role: &'static str) -> &str {
         self.by_role.get(role).map_or("", |token| &token.content)
     }
 
-    /// All of them, those with a fixed id first and by it, so that tokens that the vocabulary
-    /// lacks get the ids that they had.
+    /// All tokens. Those with a fixed id come first, ordered by id, so that tokens that the
+    /// vocabulary lacks get their original ids.
     pub fn all(&self) -> Vec<AddedToken> {
         let named = ROLES.iter().filter_map(|role| self.by_role.get(role));
-        self.fixed.values().chain(named).chain(&self.further).cloned().collect()
+        self.fixed.values().chain(named).chain(&self.others).cloned().collect()
     }
 
-    /// A switch of `tokenizer_config.json`.
+    /// A boolean setting of `tokenizer_config.json`.
     pub fn switch(&self, name: &str) -> Option<bool> {
         self.config.get(name).and_then(Value::as_bool)
     }
@@ -125,7 +128,7 @@ fn defaults(family: Family) -> BTreeMap<&'static str, AddedToken> {
     texts.iter().map(token).collect()
 }
 
-/// A token as these files write it: a plain text, or an object with `content` and flags.
+/// A token as these files represent it: a plain text, or an object with `content` and flags.
 fn added_token(value: &Value, lstrip: bool) -> Option<AddedToken> {
     if let Some(text) = value.as_str() {
         return Some(AddedToken::from(text, true).lstrip(lstrip));
@@ -138,7 +141,7 @@ fn added_token(value: &Value, lstrip: bool) -> Option<AddedToken> {
     Some(token.normalized(false))
 }
 
-/// A JSON object in a file; `None` where there is no such file.
+/// The JSON object in a file; `None` if the file does not exist.
 fn read_map(path: &Path) -> Result<Option<Map<String, Value>>, StageError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,26 +1,25 @@
-//! One tokenizer type over all formats: texts to ids, and ids back to text for people.
+//! One tokenizer type for all formats. Turns texts into ids, and ids into readable text.
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::layout::Layout;
+use super::family::Family;
+use super::layout::SpecialTokenLayout;
 use super::open::{Backend, open};
-use crate::data::token_file::Sequence;
-use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 
 /// The tokenizer of a model folder.
 pub struct TextTokenizer {
     folder: PathBuf,
     backend: Backend,
-    layout: Layout,
+    layout: SpecialTokenLayout,
     special: SpecialIds,
     special_texts: Vec<String>,
     asks_for_normalization: bool,
 }
 
-/// Ids of the tokens with a meaning of their own; those that the vocabulary lacks are absent.
+/// The ids of the special tokens; `None` for those that the vocabulary lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpecialIds {
     pub cls: Option<u32>,
@@ -31,13 +30,13 @@ pub struct SpecialIds {
 }
 
 impl TextTokenizer {
-    /// Reads the tokenizer of a folder, by the first of these that it holds: `tokenizer.json`;
+    /// Reads the tokenizer of a folder from the first of these that exists: `tokenizer.json`;
     /// `vocab.json` with `merges.txt`; BERTweet's `vocab.txt` with `bpe.codes`; `vocab.txt`.
     ///
     /// # Errors
-    /// A file that can't be read or is not what it should be; none of them there.
-    pub fn open(folder: &Path, config: &ModelConfig) -> Result<TextTokenizer, StageError> {
-        let (backend, tokens) = open(folder, config.family)?;
+    /// None of them exists, or a file cannot be read or is malformed.
+    pub fn open(folder: &Path, family: Family) -> Result<TextTokenizer, StageError> {
+        let (backend, tokens) = open(folder, family)?;
         let id = |role: &'static str| match &backend {
             Backend::Tokenizers(tokenizer) => tokenizer.token_to_id(tokens.content(role)),
             Backend::Bertweet(tokenizer) => tokenizer.id(tokens.content(role)),
@@ -50,20 +49,20 @@ impl TextTokenizer {
             mask: id("mask_token"),
         };
         let layout = match &backend {
-            Backend::Tokenizers(tokenizer) => Layout::of(tokenizer),
+            Backend::Tokenizers(tokenizer) => SpecialTokenLayout::of(tokenizer),
             Backend::Bertweet(_) => match (special.cls, special.sep) {
-                (Some(cls), Some(sep)) => Ok(Layout::roberta(cls, sep)),
+                (Some(cls), Some(sep)) => Ok(SpecialTokenLayout::roberta(cls, sep)),
                 _ => Err("its special tokens are not in the vocabulary".to_owned()),
             },
         };
         let layout = layout.map_err(|problem| StageError::File {
             path: folder.to_owned(),
-            problem: format!("the tokenizer can't be used: {problem}"),
+            problem: format!("the tokenizer cannot be used: {problem}"),
         })?;
         let mut special_texts: Vec<String> =
             tokens.all().into_iter().map(|token| token.content).collect();
         special_texts.retain(|text| !text.is_empty());
-        // The longest first, so that none hides another that it begins with.
+        // Longest first, so that a token is found before another that is a prefix of it.
         special_texts.sort_by_key(|text| (std::cmp::Reverse(text.len()), text.clone()));
         special_texts.dedup();
         let asks_for_normalization = tokens.switch("normalization").unwrap_or(false);
@@ -92,32 +91,15 @@ impl TextTokenizer {
         }
     }
 
-    /// The ids of texts, without special tokens around them, on all cores of the current rayon
-    /// pool. The result does not depend on the number of threads.
+    /// The ids of texts, without special tokens around them. Runs on all threads of the current
+    /// rayon pool; the result does not depend on their number.
     pub fn ids_of_all(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, StageError> {
         let ids: Vec<_> = texts.par_iter().map(|text| self.ids(text)).collect();
         ids.into_iter().collect()
     }
 
-    /// Encodes texts and pairs of texts on all cores of the current rayon pool, with special
-    /// tokens and without truncation. The result does not depend on the number of threads.
-    pub fn encode_batch(
-        &self,
-        texts: &[(&str, Option<&str>)],
-    ) -> Result<Vec<Sequence>, StageError> {
-        let encode = |(first, second): &(&str, Option<&str>)| {
-            let first = self.ids(first)?;
-            Ok(match second {
-                Some(second) => self.layout.pair(&first, &self.ids(second)?),
-                None => self.layout.single(&first),
-            })
-        };
-        let sequences: Vec<Result<Sequence, StageError>> = texts.par_iter().map(encode).collect();
-        sequences.into_iter().collect()
-    }
-
-    /// Where special tokens go.
-    pub fn layout(&self) -> &Layout {
+    /// The positions of the special tokens around texts.
+    pub fn layout(&self) -> &SpecialTokenLayout {
         &self.layout
     }
 
@@ -125,12 +107,12 @@ impl TextTokenizer {
         self.special
     }
 
-    /// The special tokens as they may be written out in a text.
+    /// The special tokens as a text may contain them, longest first.
     pub fn special_texts(&self) -> &[String] {
         &self.special_texts
     }
 
-    /// Whether an id is a special token's: no part of a text, or what stands for one.
+    /// Whether an id is that of a special token, which is not a part of a text or stands for one.
     pub fn is_special(&self, id: u32) -> bool {
         let SpecialIds { cls, sep, pad, unk, mask } = self.special;
         [cls, sep, pad, unk, mask].contains(&Some(id))
@@ -144,7 +126,7 @@ impl TextTokenizer {
             }
     }
 
-    /// Whether an id is that of a token which was added to the vocabulary as a whole.
+    /// Whether an id is that of a token that was added to the vocabulary whole.
     pub fn is_added(&self, id: u32) -> bool {
         match &self.backend {
             Backend::Tokenizers(tokenizer) => {
@@ -154,12 +136,12 @@ impl TextTokenizer {
         }
     }
 
-    /// Whether `tokenizer_config.json` says that tweets are normalised first.
+    /// Whether `tokenizer_config.json` asks for normalized tweets.
     pub fn asks_for_normalization(&self) -> bool {
         self.asks_for_normalization
     }
 
-    /// How many tokens there are, added ones included.
+    /// The number of tokens, added tokens included.
     pub fn vocab_size(&self) -> usize {
         match &self.backend {
             Backend::Tokenizers(tokenizer) => tokenizer.get_vocab_size(true),
@@ -167,7 +149,7 @@ impl TextTokenizer {
         }
     }
 
-    /// The token of an id as the vocabulary writes it, for instance `Ġhello`.
+    /// The token with an id as the vocabulary spells it, for instance `Ġhello`.
     pub fn token_text(&self, id: u32) -> Option<String> {
         match &self.backend {
             Backend::Tokenizers(tokenizer) => tokenizer.id_to_token(id),
@@ -175,7 +157,7 @@ impl TextTokenizer {
         }
     }
 
-    /// Ids as text, special tokens included; unknown ids are left out.
+    /// The text of ids, special tokens included; unknown ids are left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         match &self.backend {
             Backend::Tokenizers(tokenizer) => tokenizer.decode(ids, false).unwrap_or_default(),

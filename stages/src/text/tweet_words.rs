@@ -1,13 +1,13 @@
-//! Splits a tweet into words, as NLTK's `TweetTokenizer` does: links, telephone numbers,
-//! emoticons, mentions, hashtags, addresses, words with apostrophes, and single characters.
+//! Splits a tweet into words as NLTK's `TweetTokenizer` does: links, telephone numbers, emoticons,
+//! mentions, hashtags, addresses, words with apostrophes, and single characters.
 //!
-//! At each place the patterns are tried in NLTK's order and the first that fits wins. They run
-//! in linear time here, where Python's backtracking may take exponential time on a hostile
-//! tweet. The one pattern that looks behind and ahead, `naked_domain`, is written out.
+//! At each position the patterns are tried in NLTK's order, and the first match wins. They run in
+//! linear time here; Python's backtracking can take exponential time on a hostile tweet. The one
+//! pattern that looks behind and ahead, `naked_domain`, is implemented by hand.
 
 use regex::Regex;
 
-/// `[a-z]` without regard to case also holds `İ` in Python's `regex`.
+/// In Python's `regex`, a case-insensitive `[a-z]` also matches `İ`.
 const LETTER: &str = r"a-z\x{130}";
 
 /// John Gruber's pattern for links: a scheme, or a domain with a slash after it.
@@ -18,7 +18,7 @@ const LINK: &str = concat!(
     r#"|[^\s`!()\[\]{};:'".,<>?«»“”‘’]))"#,
 );
 
-/// All that follows the links, in order.
+/// The patterns after those for links, in order.
 const OTHERS: [&str; 12] = [
     // Telephone numbers.
     concat!(r"(?:(?:\+?[01][\x20*\-.)]*)?(?:\(?\d{3}[\x20*\-.)]*)?", r"\d{3}[\x20*\-.)]*\d{4})"),
@@ -39,7 +39,8 @@ const OTHERS: [&str; 12] = [
     r"\S",
 ];
 
-/// No word is longer, in bytes. Without a bound each of n words could look at all the rest.
+/// The longest word in bytes. Without a limit the search for each of n words could read the whole
+/// rest of the tweet.
 const LONGEST_WORD: usize = 4096;
 
 /// The compiled patterns.
@@ -59,7 +60,7 @@ impl TweetWords {
         }
     }
 
-    /// The words in order; white space between them is left out.
+    /// The words in order, without the white space between them.
     pub fn split<'a>(&self, text: &'a str) -> Vec<&'a str> {
         let mut words = Vec::new();
         let mut at = 0;
@@ -83,8 +84,8 @@ impl TweetWords {
     }
 
     /// The length of a domain name at the start of `rest`, for instance `example.co.uk`:
-    /// `(?<!@)[a-z0-9]+(?:[.\-][a-z0-9]+)*[.](?:[a-z]{2,13})\b/?(?!@)`. The last dot that leaves
-    /// a top-level domain wins.
+    /// `(?<!@)[a-z0-9]+(?:[.\-][a-z0-9]+)*[.](?:[a-z]{2,13})\b/?(?!@)`. The match ends with the
+    /// last label that can be a top-level domain.
     fn naked_domain(&self, before: &str, rest: &str) -> Option<usize> {
         if before.ends_with('@') {
             return None;

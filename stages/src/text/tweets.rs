@@ -1,7 +1,7 @@
-//! BERTweet's normalisation of a tweet: mentions become `@USER`, links `HTTPURL`, single emoji
-//! their names, words and punctuation stand apart, contractions as in the Penn treebank. The
-//! text that `BertweetTokenizer(normalization=True)` of `transformers` makes with the `emoji`
-//! package 0.6.0, the version whose names BERTweet was trained on.
+//! BERTweet's normalization of a tweet: mentions become `@USER`, links become `HTTPURL`, single
+//! emoji become their names, words and punctuation are separated, and contractions are split as in
+//! the Penn Treebank. Gives the same text as `BertweetTokenizer(normalization=True)` of
+//! `transformers` with version 0.6.0 of the `emoji` package, whose names BERTweet was trained on.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,11 @@ use super::bertweet::is_space;
 use super::entities::replace_entities;
 use super::tweet_words::TweetWords;
 
-/// `character replacement` a line, by code point; a variation selector's is empty.
+/// Lines `character replacement`, ordered by code point. A variation selector has an empty
+/// replacement.
 const EMOJI: &str = include_str!("data/emoji.txt");
 
-/// In order: later ones see what earlier ones made.
+/// Applied in this order, each to the result of those before it.
 const REPLACEMENTS: [(&str, &str); 15] = [
     ("cannot ", "can not "),
     ("n't ", " n't "),
@@ -31,7 +32,7 @@ const REPLACEMENTS: [(&str, &str); 15] = [
     (" a . m ", " a.m "),
 ];
 
-/// The normaliser; building it compiles its patterns.
+/// Normalizes tweets. Creating one compiles its patterns.
 pub struct TweetNormalizer {
     words: TweetWords,
     emoji: HashMap<char, &'static str>,
@@ -46,7 +47,7 @@ impl TweetNormalizer {
         TweetNormalizer { words: TweetWords::new(), emoji: emoji.collect() }
     }
 
-    /// The normalised tweet: words with one space between them.
+    /// The normalized tweet: words with one space between them.
     pub fn normalize(&self, tweet: &str) -> String {
         let text = tweet.replace('’', "'").replace('…', "...");
         let text = shorten_runs(&replace_entities(&text));
@@ -62,8 +63,8 @@ impl TweetNormalizer {
         words.join(" ")
     }
 
-    /// As [`TweetNormalizer::normalize`], with `marks` (the tokenizer's special tokens) left as
-    /// they are where they are written out in the tweet.
+    /// As [`TweetNormalizer::normalize`], but keeps `marks` (the special tokens of the tokenizer)
+    /// as they are where the tweet contains them.
     pub fn normalize_around(&self, tweet: &str, marks: &[String]) -> String {
         let mut normalized = String::new();
         let mut rest = tweet;
@@ -88,7 +89,7 @@ impl TweetNormalizer {
         }
         let mut characters = word.chars();
         match (characters.next(), characters.next()) {
-            // An entity such as `&rsquo;` brings back what was replaced at the start.
+            // An entity such as `&rsquo;` reintroduces a character that was replaced at the start.
             (Some('’'), None) => "'".to_owned(),
             (Some('…'), None) => "...".to_owned(),
             (Some(one), None) => {
@@ -112,8 +113,7 @@ fn first_mark<'a>(text: &str, marks: &'a [String]) -> Option<(usize, &'a str)> {
     })
 }
 
-/// Cuts more than three of one character in a row down to three, except ASCII letters and
-/// digits.
+/// Shortens runs of more than three equal characters to three, except ASCII letters and digits.
 fn shorten_runs(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut last = None;

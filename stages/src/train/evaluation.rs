@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::order::evaluation_batches;
+use crate::data::classification::f1_of_rates;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
@@ -91,7 +92,7 @@ pub fn evaluate(probabilities: &[f32], gold: &[usize], classes: usize) -> Evalua
         let hits = count(class, class);
         let precision = ratio(hits, all.clone().map(|gold| count(gold, class)).sum());
         let recall = ratio(hits, all.clone().map(|guess| count(class, guess)).sum());
-        (precision, recall, ratio(2.0 * precision * recall, precision + recall))
+        (precision, recall, f1_of_rates(precision, recall))
     };
     let (precision, recall, f1) = if classes == 2 {
         of_class(1)

@@ -95,10 +95,10 @@ fn malformed_lines_are_named_with_what_was_expected_and_found() {
             r#"{"label":"A","response":"b","context":["c",1]}"#,
             "the field `context` is a list of other things, expected a list of texts, or a text",
         ),
-        (r#"{"label":"A","response":"b","label":"B"}"#, "the field `label` is there twice"),
+        (r#"{"label":"A","response":"b","label":"B"}"#, "the field `label` occurs twice"),
         (
             r#"{"label":"A","response":"b""#,
-            "expected a JSON object, found one that breaks off: EOF while parsing an object",
+            "expected a JSON object, found an incomplete one: EOF while parsing an object",
         ),
         (
             r#"{"label":"A" "response":"b"}"#,
@@ -137,7 +137,7 @@ fn bytes_that_are_not_utf8_are_malformed() {
     let done = train(utf16).param("format", "jsonl").run();
     assert_eq!(
         done.error(),
-        "train.in, line 1: expected UTF-8, found the mark of UTF-16: convert the file first"
+        "train.in, line 1: expected UTF-8, found a byte order mark of UTF-16: convert the file first"
     );
 }
 

@@ -129,7 +129,7 @@ fn a_cell_that_is_not_utf8_is_malformed() {
 #[test]
 fn the_format_is_seen_in_the_content_or_given() {
     let list = train("\n [{\"label\":\"A\",\"response\":\"a\"}]").run().error();
-    assert!(list.starts_with("train.in: expected a JSON object a line, found one JSON list"));
+    assert!(list.starts_with("train.in: expected one JSON object a line, found one JSON list"));
     // A comma-separated header with a tab in it is CSV; as TSV it lacks the text.
     let text = "label,response,\"a\tb\"\nA,a,x\n";
     assert_eq!(column(&train(text).run(), "text"), ["a"]);

@@ -132,12 +132,13 @@ fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resample
 
 #[test]
 fn the_test_of_mcnemar_is_that_of_scipy() {
-    use stages::builtin::score::compare::{Cells, Settings, compare};
-    let settings = Settings { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
+    use stages::builtin::score::paired_comparison::{Cells, compare};
+    use stages::builtin::score::params::ScoreParams;
+    let params = ScoreParams { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
     for case in expected()["mcnemar"].as_array().unwrap() {
         let count = |place: usize| case[place].as_u64().unwrap();
         let cells = Cells::from([((0, 0, 1), count(0)), ((0, 1, 0), count(1)), ((1, 1, 1), 7)]);
-        let found = compare(&cells, 2, ("A", 0), &settings).mcnemar;
+        let found = compare(&cells, 2, ("A", 0), &params).mcnemar;
         for (found, name) in [(found.exact_p, "exact_p"), (found.mid_p, "mid_p")] {
             let wanted = case[2][name].as_f64().unwrap();
             assert!((found - wanted).abs() <= 1e-10 * wanted, "{case}: {found}");
@@ -183,17 +184,20 @@ fn predictions_of_other_examples_are_not_compared() {
     );
     assert_eq!(
         error(row("a", "A", "null")),
-        "against.in, line 1: ends here, valid.in has more rows"
+        "against.in, line 1: is the last row, but valid.in has more rows"
     );
     let longer = valid.clone() + &row("c", "A", "null");
-    assert_eq!(error(longer), "against.in, line 3: one row more than valid.in has");
+    assert_eq!(error(longer), "against.in, line 3: is one row more than valid.in has");
     assert_eq!(
         error(row("a", "A", "\"B\"")),
         "against.in, line 1: the true label is `B`, in valid.in it is `A`"
     );
     let unlabelled = row("a", "A", "null");
     let run = Run::new("score").input("valid", &unlabelled).input("against", &unlabelled);
-    assert_eq!(run.run().error(), "valid.in: no true label in it, nor in what it is compared with");
+    assert_eq!(
+        run.run().error(),
+        "valid.in: no row has a true label, neither here nor in `against`"
+    );
     let alone = Run::new("score").input("against", "");
     assert_eq!(alone.check().unwrap_err(), "`score` needs an input: `valid`, `test` or both");
 }
@@ -311,7 +315,7 @@ fn malformed_predictions_are_named_by_file_and_line() {
         ),
         (
             r#"{"id":"b","label":"A""#,
-            "valid.in, line 2: expected a JSON object, found one that breaks off: \
+            "valid.in, line 2: expected a JSON object, found an incomplete one: \
              EOF while parsing an object",
         ),
     ];

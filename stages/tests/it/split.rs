@@ -262,7 +262,7 @@ fn a_text_that_two_conversations_share_joins_them_unless_equal_texts_are_no_grou
     let chain = |row: usize| (format!("opening {}", row / 2), format!("text {}", row.div_ceil(2)));
     let examples = replies(20, chain);
     let error = split(&examples).param("group_conversations", true).run().error();
-    assert_eq!(error, "examples.in: 20 rows in 1 groups that stay together do not fill 2 parts");
+    assert_eq!(error, "examples.in: 20 rows form 1 groups that stay together, too few for 2 parts");
     let run = split(&examples).param("group_conversations", true);
     let done = run.param("group_duplicates", false).run();
     assert_eq!(done.json("report")["groups"], 10);
@@ -305,9 +305,9 @@ fn what_cannot_be_divided_is_refused() {
     assert_eq!(error, "examples.in: expected at least 2 rows to divide, found 1");
     let same = examples(9, |_| "same".to_owned());
     let error = split(&same).run().error();
-    assert_eq!(error, "examples.in: 9 rows in 1 groups that stay together do not fill 2 parts");
+    assert_eq!(error, "examples.in: 9 rows form 1 groups that stay together, too few for 2 parts");
     let error = split(&distinct(9)).param("folds", 10).run().error();
-    assert_eq!(error, "examples.in: 9 rows in 9 groups that stay together do not fill 10 parts");
+    assert_eq!(error, "examples.in: 9 rows form 9 groups that stay together, too few for 10 parts");
     let error = split(&(distinct(3) + "{\"id\":\"4\"}\n")).run().error();
     assert_eq!(error, "examples.in, line 4: no field `text`; there are `id`");
 }

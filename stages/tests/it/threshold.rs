@@ -1,20 +1,18 @@
 //! The decision threshold, compared with an exhaustive search over all candidates.
 
-use stages::builtin::score::threshold::{
-    Objective, Scored, Threshold, best_threshold, is_positive,
-};
 use stages::data::random::Random;
+use stages::data::threshold::{BestThreshold, Objective, ScoredRow, best_threshold, is_positive};
 
 const OBJECTIVES: [Objective; 2] = [Objective::F1, Objective::Accuracy];
 
-fn rows(rows: &[(f64, bool)]) -> Vec<Scored> {
-    rows.iter().map(|&(probability, positive)| Scored { probability, positive }).collect()
+fn rows(rows: &[(f64, bool)]) -> Vec<ScoredRow> {
+    rows.iter().map(|&(probability, positive)| ScoredRow { probability, positive }).collect()
 }
 
 /// The objective at a threshold, as a fraction counted row by row.
-fn fraction(rows: &[Scored], threshold: f64, objective: Objective) -> (u64, u64) {
+fn fraction(rows: &[ScoredRow], threshold: f64, objective: Objective) -> (u64, u64) {
     let count = |called: bool, positive: bool| {
-        let is = |row: &&Scored| {
+        let is = |row: &&ScoredRow| {
             is_positive(row.probability, threshold) == called && row.positive == positive
         };
         rows.iter().filter(is).count() as u64
@@ -27,7 +25,7 @@ fn fraction(rows: &[Scored], threshold: f64, objective: Objective) -> (u64, u64)
 }
 
 /// The best threshold by exhaustive search.
-fn by_trying(rows: &[Scored], objective: Objective) -> Threshold {
+fn by_trying(rows: &[ScoredRow], objective: Objective) -> BestThreshold {
     let mut places: Vec<f64> = rows.iter().map(|row| row.probability).collect();
     places.extend([0.0, 1.0]);
     places.sort_by(f64::total_cmp);
@@ -50,7 +48,7 @@ fn by_trying(rows: &[Scored], objective: Objective) -> Threshold {
         let (part, whole) = fraction(rows, at, objective);
         part as f64 / whole as f64
     };
-    Threshold { value: best, score: value(best), score_at_half: value(0.5) }
+    BestThreshold { value: best, score: value(best), score_at_half: value(0.5) }
 }
 
 #[test]
@@ -60,11 +58,11 @@ fn the_threshold_is_the_one_found_by_trying_all() {
         let count = 1 + random.below(40);
         // With few distinct values there are ties, also at 0 and 1.
         let levels = [4, 16, 1 << 40][case as usize % 3];
-        let drawn: Vec<Scored> = (0..count)
+        let drawn: Vec<ScoredRow> = (0..count)
             .map(|_| {
                 let probability = random.below(levels + 1) as f64 / levels as f64;
                 let positive = random.uniform_f64() < (probability + 0.5) / 2.0;
-                Scored { probability, positive }
+                ScoredRow { probability, positive }
             })
             .collect();
         for objective in OBJECTIVES {
@@ -77,7 +75,7 @@ fn the_threshold_is_the_one_found_by_trying_all() {
 #[test]
 fn a_threshold_lies_in_the_middle_between_two_probabilities() {
     let found = best_threshold(&rows(&[(0.125, false), (0.25, true), (0.75, true)]), Objective::F1);
-    assert_eq!(found, Some(Threshold { value: 0.1875, score: 1.0, score_at_half: 2.0 / 3.0 }));
+    assert_eq!(found, Some(BestThreshold { value: 0.1875, score: 1.0, score_at_half: 2.0 / 3.0 }));
 }
 
 #[test]

@@ -212,6 +212,22 @@ fn unknown_label_is_refused_with_place_and_nearest() {
         "/test.jsonl, line 2: label `Sarcsm` is not one of NOT_SARCASM, SARCASM; \
          did you mean `SARCASM`?"
     );
+    let bench = Bench::bert().rows("train", &rows).rows("test", &[labelled("joke")]);
+    let error = bench.error_after_train();
+    assert_eq!(error, "/test.jsonl, line 1: label `joke` is not one of NOT_SARCASM, SARCASM");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_example() {
+    let bench = Bench::bert().lines("test", "\u{feff}{\"id\":\"1\",\"text\":\"the\"}\n").run();
+    assert_eq!(bench.tokens("test").id(0), "1");
+}
+
+#[test]
+fn a_line_too_long_for_an_example_is_named() {
+    let long = row(&"x".repeat(16 << 20)).to_string();
+    let error = Bench::bert().lines("test", &format!("{}\n{long}\n", row("x"))).error();
+    assert_eq!(error, "/test.jsonl, line 2: longer than 16 MiB");
 }
 
 impl Bench {
@@ -228,8 +244,8 @@ impl Bench {
 fn malformed_line_is_named_and_nothing_is_left() {
     let bench = Bench::bert().lines("test", "{\"id\":\"1\",\"text\":\"a\"}\n\n{\"id\":\"2\"}\n");
     let error = bench.error();
-    assert!(error.starts_with("/test.jsonl, line 3: expected an object"), "{error}");
-    assert!(error.contains("missing field `text`"), "{error}");
+    assert!(error.starts_with("/test.jsonl, line 3: no field `text`"), "{error}");
+    assert!(error.contains("there are `id`"), "{error}");
     let bench = Bench::bert().lines("test", "{\"id\":\"1\",\"text\":5}\n");
     assert!(bench.error().contains("line 1"));
 }
@@ -257,7 +273,7 @@ fn wiring_no_examples_or_a_label_twice_is_refused() {
     };
     assert!(Tokenize.check(&params(&[]), &["model", "test"]).is_ok());
     let error = Tokenize.check(&params(&[]), &["model"]).unwrap_err();
-    assert_eq!(error.message, "give at least one of the inputs `train`, `valid` and `test`");
+    assert_eq!(error.message, "`tokenize` needs an input of examples: `train`, `valid` or `test`");
     let error = Tokenize.check(&params(&["a", "b", "a"]), &["model", "test"]).unwrap_err();
     assert_eq!(error.message, "label `a` is listed twice");
 }
@@ -266,7 +282,7 @@ fn wiring_no_examples_or_a_label_twice_is_refused() {
 fn tokens_of(bench: Bench) -> String {
     let bench = bench.run();
     let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
-    let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
+    let tokenizer = stages::text::TextTokenizer::open(bench.model(), config.family).unwrap();
     let ids: Vec<u32> = bench.tokens("test").ids(0).iter().map(|id| *id as u32).collect();
     let texts: Vec<String> = ids.iter().map(|id| tokenizer.token_text(*id).unwrap()).collect();
     texts.join(" ")
@@ -334,7 +350,7 @@ fn sep_between_turns_is_the_separator_of_any_tokenizer() {
     let mpnet = || Bench::new("mpnet", &["vocab.txt"]);
     for bench in [Bench::roberta(), bertweet(), mpnet()] {
         let config = stages::model::config::ModelConfig::read(bench.model()).unwrap();
-        let tokenizer = stages::text::TextTokenizer::open(bench.model(), &config).unwrap();
+        let tokenizer = stages::text::TextTokenizer::open(bench.model(), config.family).unwrap();
         let sep = tokenizer.special_ids().sep.unwrap();
         let ids = |text: &str| tokenizer.ids(text).unwrap();
         let context = [ids("late"), vec![sep], ids("queue")].concat();

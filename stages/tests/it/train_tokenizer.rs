@@ -40,7 +40,7 @@ fn opened(folder: &Path) -> TextTokenizer {
     let raw = raw.as_object().unwrap().clone();
     let config = ModelConfig::from_raw(raw, folder).unwrap();
     assert_eq!(config.family, Family::Roberta);
-    TextTokenizer::open(folder, &config).unwrap()
+    TextTokenizer::open(folder, config.family).unwrap()
 }
 
 #[test]
@@ -123,16 +123,19 @@ fn the_frequency_bounds_how_many_tokens_there_are() {
 #[test]
 fn what_cannot_be_is_refused() {
     for (run, reason) in [
-        (tokenizer(262), "special tokens, those to `keep` and the 256 bytes already are 263"),
+        (
+            tokenizer(262),
+            "the special tokens, the tokens to `keep` and the 256 bytes are 263 tokens already",
+        ),
         (tokenizer(400).param("keep", vec!["a b"]), "`a b` cannot be kept whole"),
-        (tokenizer(400).param("keep", vec!["<s>"]), "`<s>` is there already"),
-        (tokenizer(400).param("keep", vec!["@", "@"]), "`@` is there already"),
+        (tokenizer(400).param("keep", vec!["<s>"]), "`<s>` is already a token"),
+        (tokenizer(400).param("keep", vec!["@", "@"]), "`@` is already a token"),
     ] {
         let error = run.check().unwrap_err();
         assert!(error.contains(reason), "{error}");
     }
     let error = Run::new("train-tokenizer").input("text", "\n \n").run().error();
-    assert_eq!(error, "text.in: there are no texts");
+    assert_eq!(error, "text.in: holds no texts");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::examples::Classes;
 use super::logistic::Logistic;
+use crate::data::classification::f1;
 use crate::data::prediction::Prediction;
 
 /// The number of features to list for each label.
@@ -47,21 +48,19 @@ impl Quality {
         let labelled = rows.iter().filter_map(|row| Some((row.gold.as_ref()?, &row.label)));
         let labelled: Vec<(&String, &String)> = labelled.collect();
         let correct = labelled.iter().filter(|(gold, found)| gold == found).count();
-        let f1 = |label: &String| {
-            let both = labelled.iter().filter(|(gold, found)| *gold == label && *found == label);
-            let (gold, found) = (
-                |it: &&(&String, &String)| it.0 == label,
-                |it: &&(&String, &String)| it.1 == label,
-            );
-            let whole =
-                labelled.iter().filter(gold).count() + labelled.iter().filter(found).count();
-            2.0 * both.count() as f64 / whole.max(1) as f64
+        let label_f1 = |label: &String| {
+            let count = |wanted: fn(bool, bool) -> bool| {
+                let rows =
+                    labelled.iter().filter(|(gold, it)| wanted(*gold == label, *it == label));
+                rows.count() as u64
+            };
+            f1(count(|gold, it| gold && it), count(|gold, _| gold), count(|_, it| it)).value()
         };
         let of_f1 = if classes.names.len() == 2 { &classes.names[1..] } else { &classes.names[..] };
         Quality {
             labelled: labelled.len(),
             accuracy: correct as f64 / labelled.len().max(1) as f64,
-            f1: of_f1.iter().map(f1).sum::<f64>() / of_f1.len() as f64,
+            f1: of_f1.iter().map(label_f1).sum::<f64>() / of_f1.len() as f64,
         }
     }
 }

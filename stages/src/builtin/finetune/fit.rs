@@ -8,7 +8,7 @@ use super::params::{FinetuneParams, Metric, ThresholdChoice};
 use super::setup::{Examples, config, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
-use crate::builtin::score::threshold::{Objective, Scored, best_threshold};
+use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::folder;
@@ -148,11 +148,11 @@ fn with_threshold(
         ThresholdChoice::Accuracy => Objective::Accuracy,
     };
     let found = probabilities(model, valid, 2, examples.batch_size, |_| ())?;
-    let scored = |(values, gold): (&[f32], &usize)| Scored {
+    let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
         probability: f64::from(values[1]),
         positive: *gold == 1,
     };
-    let scored: Vec<Scored> = found.chunks(2).zip(gold).map(scored).collect();
+    let scored: Vec<ScoredRow> = found.chunks(2).zip(gold).map(scored).collect();
     if let Some(best) = best_threshold(&scored, objective) {
         config.decision_threshold = Some(best.value);
         let values = [("decision_threshold".to_owned(), best.value)].into();

@@ -1,8 +1,8 @@
-//! CSV and TSV with a header, record by record in bounded memory.
+//! Reads CSV and TSV files with a header, record by record in bounded memory.
 //!
-//! CSV is RFC 4180: a cell in quotation marks may hold commas, line ends and doubled quotation
-//! marks. TSV has no quotation marks (IANA `text/tab-separated-values`): a tweet that begins
-//! with one is not mistaken for a quoted cell.
+//! CSV follows RFC 4180: a cell in quotation marks may hold commas, line ends and doubled
+//! quotation marks. TSV has no quoting (IANA `text/tab-separated-values`), so a tweet that begins
+//! with a quotation mark is not mistaken for a quoted cell.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,29 +10,30 @@ use std::path::{Path, PathBuf};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::row::{Fields, Row};
+use super::params::IngestParams;
+use crate::data::example::Example;
 use crate::data::lines::{BEGINNING, BYTE_ORDER_MARK, LINE_LIMIT, too_long_problem, utf8_problem};
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 
-/// Which delimited format.
+/// What separates cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delimiter {
     Comma,
     Tab,
 }
 
-/// A file of records, after its header.
+/// A file of records whose header has been read.
 pub struct DelimitedReader {
     reader: BufReader<File>,
     path: PathBuf,
-    /// `csv` or `tsv`, for messages.
+    /// `csv` or `tsv`, for error messages.
     format: &'static str,
     parser: Reader,
-    /// The cells of a record without quotation marks, end to end; and where each one ends.
+    /// The unquoted cells of the record, one after the other, and the end of each.
     cells: Vec<u8>,
     ends: Vec<usize>,
-    /// The record as it stands in the file, and the line it begins on.
+    /// The record as it is in the file, and the line on which it begins.
     raw: Vec<u8>,
     number: u64,
     columns: Columns,
@@ -40,7 +41,7 @@ pub struct DelimitedReader {
     total_bytes: u64,
 }
 
-/// Which cell of a record holds what.
+/// Which columns hold the fields, counted from 0.
 #[derive(Default)]
 struct Columns {
     count: usize,
@@ -50,23 +51,26 @@ struct Columns {
     context: Option<usize>,
 }
 
-/// What became of a record.
-enum Record {
+/// The result of parsing one record.
+enum ParsedRecord {
+    /// The file has no more records.
     End,
-    /// So many cells.
+    /// A record with this number of cells.
     Cells(usize),
     TooLong,
     /// The file ended within quotation marks.
-    Open,
+    OpenQuote,
 }
 
 impl DelimitedReader {
-    /// Opens a file and reads its header; an error if that lacks the text's field, or a label's
-    /// that is required.
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// The header lacks the text field or the required label field, or has a field twice.
     pub fn open(
         path: &Path,
         delimiter: Delimiter,
-        fields: &Fields,
+        params: &IngestParams,
         label_required: bool,
     ) -> Result<DelimitedReader, StageError> {
         let file = File::open(path).map_err(StageError::io("opening", path))?;
@@ -93,16 +97,20 @@ impl DelimitedReader {
             read_bytes: 0,
             total_bytes,
         };
-        records.columns = records.header(fields, label_required)?;
+        records.columns = records.header(params, label_required)?;
         Ok(records)
     }
 
-    fn header(&mut self, fields: &Fields, label_required: bool) -> Result<Columns, StageError> {
+    fn header(
+        &mut self,
+        params: &IngestParams,
+        label_required: bool,
+    ) -> Result<Columns, StageError> {
         let count = match self.next_record()? {
-            Record::Cells(count) => count,
-            Record::TooLong => return Err(self.error(too_long_problem())),
-            Record::Open => return Err(self.error(open_problem())),
-            Record::End => {
+            ParsedRecord::Cells(count) => count,
+            ParsedRecord::TooLong => return Err(self.error(too_long_problem())),
+            ParsedRecord::OpenQuote => return Err(self.error(open_quote_problem())),
+            ParsedRecord::End => {
                 let problem = "expected a header, found an empty file".to_owned();
                 return Err(StageError::File { path: self.path.clone(), problem });
             }
@@ -112,15 +120,16 @@ impl DelimitedReader {
         }
         let names: Vec<String> = (0..count).map(|index| self.cell(index)).collect();
         let find = |name: &str| names.iter().position(|found| found == name);
-        for name in [&fields.id, &fields.label, &fields.text, &fields.context] {
+        let IngestParams { id_field, label_field, text_field, context_field, .. } = params;
+        for name in [id_field, label_field, text_field, context_field] {
             if names.iter().filter(|found| *found == name).count() > 1 {
                 return Err(self.error(format!("the header has the field `{name}` twice")));
             }
         }
-        let label = find(&fields.label);
-        let missing = match find(&fields.text) {
-            None => Some(&fields.text),
-            Some(_) if label.is_none() && label_required => Some(&fields.label),
+        let label = find(label_field);
+        let missing = match find(text_field) {
+            None => Some(text_field),
+            Some(_) if label.is_none() && label_required => Some(label_field),
             Some(_) => None,
         };
         if let Some(name) = missing {
@@ -131,17 +140,21 @@ impl DelimitedReader {
             );
             return Err(self.error(problem));
         }
-        let text = find(&fields.text).unwrap_or_default();
-        Ok(Columns { count, id: find(&fields.id), label, text, context: find(&fields.context) })
+        let text = find(text_field).unwrap_or_default();
+        Ok(Columns { count, id: find(id_field), label, text, context: find(context_field) })
     }
 
-    /// Goes to the next record: a row, or what is wrong with it; `None` at the end.
-    pub fn next_row(&mut self, fields: &Fields) -> Result<Option<Result<Row, String>>, StageError> {
+    /// Advances to the next record: its example, or the problem in words; `None` at the end of
+    /// the file. An absent id is empty.
+    pub fn next_row(
+        &mut self,
+        params: &IngestParams,
+    ) -> Result<Option<Result<Example, String>>, StageError> {
         let count = match self.next_record()? {
-            Record::End => return Ok(None),
-            Record::Cells(count) => count,
-            Record::Open => return Ok(Some(Err(open_problem()))),
-            Record::TooLong => {
+            ParsedRecord::End => return Ok(None),
+            ParsedRecord::Cells(count) => count,
+            ParsedRecord::OpenQuote => return Ok(Some(Err(open_quote_problem()))),
+            ParsedRecord::TooLong => {
                 let problem = format!("{}: is a quotation mark left open?", too_long_problem());
                 return Ok(Some(Err(problem)));
             }
@@ -155,28 +168,29 @@ impl DelimitedReader {
             return Ok(Some(Err(problem)));
         }
         let columns = &self.columns;
-        Ok(Some(Ok(Row {
-            id: columns.id.map(|index| self.cell(index)),
+        Ok(Some(Ok(Example {
+            id: columns.id.map(|index| self.cell(index)).unwrap_or_default(),
             label: columns.label.map(|index| self.cell(index)),
             text: self.cell(columns.text),
             context: match columns.context {
-                Some(index) => fields.turns(&self.cell(index)),
+                Some(index) => params.turns(&self.cell(index)),
                 None => Vec::new(),
             },
+            line: 0,
         })))
     }
 
-    /// The record as it stands in the file, without its end; its beginning if it is too long.
+    /// The record as it is in the file, without its line end; its beginning if it is too long.
     pub fn raw(&self) -> &[u8] {
         self.raw.trim_ascii_end()
     }
 
-    /// The line that the record begins on, counted from 1.
+    /// The line on which the record begins, counted from 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// How many bytes are read, and how many the file had when it was opened.
+    /// The bytes read so far, and the size of the file when it was opened.
     pub fn bytes(&self) -> (u64, u64) {
         (self.read_bytes, self.total_bytes)
     }
@@ -185,21 +199,21 @@ impl DelimitedReader {
         StageError::Line { path: self.path.clone(), line: self.number, problem }
     }
 
-    /// Valid UTF-8, as the whole record was checked before.
+    /// The text of a cell. The callers have checked that the record is UTF-8.
     fn cell(&self, index: usize) -> String {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         String::from_utf8_lossy(&self.cells[start..self.ends[index]]).into_owned()
     }
 
-    fn next_record(&mut self) -> Result<Record, StageError> {
+    fn next_record(&mut self) -> Result<ParsedRecord, StageError> {
         self.raw.clear();
         let line_before = self.parser.line();
         let (mut length, mut count, mut too_long) = (0, 0, false);
         let result = loop {
             let input = self.reader.fill_buf().map_err(StageError::io("reading", &self.path))?;
             let at_end = input.is_empty();
-            // A line end added at the end of the file ends the last record, or it is inside
-            // quotation marks that were left open.
+            // At the end of the file the parser gets one more line end. It completes the last
+            // record, unless a quotation mark was left open.
             let (result, read, written, ended) = self.parser.read_record(
                 if at_end { b"\n" } else { input },
                 &mut self.cells[length..],
@@ -214,28 +228,29 @@ impl DelimitedReader {
                 self.reader.consume(read);
                 self.read_bytes += read as u64;
             }
-            // The cells of a record that is too long overwrite each other.
+            // The cells of a record that is too long are not needed: they overwrite each other.
             (length, count) = if too_long { (0, 0) } else { (length + written, count + ended) };
             match result {
-                ReadRecordResult::Record => break Record::Cells(count),
+                ReadRecordResult::Record => break ParsedRecord::Cells(count),
                 ReadRecordResult::OutputFull => self.cells.resize(2 * length + (1 << 12), 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * count + 64, 0),
                 _ if at_end && self.raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {
-                    break Record::End;
+                    break ParsedRecord::End;
                 }
-                _ if at_end => break Record::Open,
+                _ if at_end => break ParsedRecord::OpenQuote,
                 _ => {}
             }
         };
-        // Blank lines before a record, and the `\n` of the `\r\n` before it, come with it.
+        // The parser counts blank lines before a record, and the `\n` of a `\r\n` before it, as
+        // part of the record.
         let blank = self.raw.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let lines = self.raw[..blank].iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.number = line_before + lines;
         self.raw.drain(..blank);
-        Ok(if too_long { Record::TooLong } else { result })
+        Ok(if too_long { ParsedRecord::TooLong } else { result })
     }
 }
 
-fn open_problem() -> String {
+fn open_quote_problem() -> String {
     "a quotation mark is opened here and never closed".to_owned()
 }

@@ -1,15 +1,16 @@
-//! `ingest`: the first stage. Reads labelled texts from JSONL, CSV or TSV, checks every row and
-//! writes [`Example`]s, a report, and what it had to leave out.
+//! The stage `ingest`, the first of a pipeline. Reads labelled texts from JSONL, CSV or TSV,
+//! checks every row, and writes examples, a report, and the rows that it skipped.
 //!
-//! Rows stream: what stays in memory is 16 bytes a row for the search for equal texts and, in an
-//! input with ids, 10 to 20 bytes a row for the search for equal ids.
+//! Rows are streamed. Memory holds 16 bytes a row to find equal texts and, if the input has ids,
+//! 10 to 20 bytes a row to find equal ids.
 
+mod checks;
 mod delimited;
 mod duplicates;
 mod jsonl;
+pub mod params;
+pub mod reader;
 mod report;
-mod row;
-mod source;
 pub mod texts;
 
 use std::collections::BTreeMap;
@@ -17,21 +18,18 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::duplicates::{Ids, count_duplicates, count_shared};
-use self::report::{InputReport, LabelShare, Lengths, Report};
-use self::row::Fields;
-use self::source::Source;
-use crate::data::example::{Example, TextKey};
-use crate::data::labels::LabelTable;
+use self::checks::checked;
+use self::duplicates::{Ids, count_shared};
+use self::params::{IngestParams, OnError, PARAMS};
+use self::reader::{DataFormat, InputReader};
+use self::report::{IngestReport, InputReport, InputTally};
+use crate::data::example::TextKey;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::progress::Progress;
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
-
-pub use self::duplicates::{Duplicates, Shared};
-pub use self::source::Format;
 
 /// The stage.
 pub struct Ingest;
@@ -66,75 +64,7 @@ const OUTPUTS: &[OutputSpec] = &[
         "skipped",
         "skipped.jsonl",
         Kind::File,
-        "what `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
-    ),
-];
-
-const PARAMS: &[ParamSpec] = &[
-    ParamSpec::new(
-        "format",
-        ParamKind::Choice(&["auto", "jsonl", "csv", "tsv"]),
-        Default::Text("auto"),
-        "what the inputs are; `auto` looks at their content. CSV and TSV need a header; \
-              quotation marks mean something in CSV only",
-    ),
-    ParamSpec::new(
-        "text_field",
-        ParamKind::Text,
-        Default::Text("response"),
-        "the field with the text to classify; every row must have it",
-    ),
-    ParamSpec::new(
-        "label_field",
-        ParamKind::Text,
-        Default::Text("label"),
-        "the field with the label: a text, or a number, which is taken as text",
-    ),
-    ParamSpec::new(
-        "id_field",
-        ParamKind::Text,
-        Default::Text("id"),
-        "the field with the row's id, unique within its input; a row without one is called \
-              `<input>_<line>`, for instance `train_17`",
-    ),
-    ParamSpec::new(
-        "context_field",
-        ParamKind::Text,
-        Default::Text("context"),
-        "the field with the turns before the text, the oldest first: a list of texts, or \
-              one text; may be absent",
-    ),
-    ParamSpec::new(
-        "context_separator",
-        ParamKind::Text,
-        Default::Null,
-        "splits a context that is one text into turns; without it such a text is one turn",
-    ),
-    ParamSpec::new(
-        "labels",
-        ParamKind::TextList,
-        Default::TextList(&[]),
-        "the labels that may occur; with an empty list any may",
-    ),
-    ParamSpec::new(
-        "remove",
-        ParamKind::TextList,
-        Default::TextList(&[]),
-        "strings that are taken out of text and context, in this order; white space around \
-              them stays",
-    ),
-    ParamSpec::new(
-        "require_labels",
-        ParamKind::Bool,
-        Default::Bool(true),
-        "whether every row of `train` must have a label; rows of `test` never must",
-    ),
-    ParamSpec::new(
-        "on_error",
-        ParamKind::Choice(&["fail", "skip"]),
-        Default::Text("fail"),
-        "what a malformed row does: it fails the stage, or it is left out and kept in the \
-              output `skipped`",
+        "the rows that `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
     ),
 ];
 
@@ -169,44 +99,50 @@ impl Stage for Ingest {
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let refuse = |name, message: &str| Err(CheckError { name, message: message.to_owned() });
+        let params = IngestParams::of(params);
         if wired.is_empty() {
             return refuse(None, "`ingest` needs an input: `train`, `test` or both");
         }
-        let names = ["text_field", "label_field", "id_field", "context_field"];
-        for (index, name) in names.into_iter().enumerate() {
-            if params.text(name).is_empty() {
+        let fields = [
+            ("text_field", &params.text_field),
+            ("label_field", &params.label_field),
+            ("id_field", &params.id_field),
+            ("context_field", &params.context_field),
+        ];
+        for (index, (name, field)) in fields.into_iter().enumerate() {
+            if field.is_empty() {
                 return refuse(Some(name), &format!("`{name}` is empty, expected a field's name"));
             }
-            for other in &names[..index] {
-                if params.text(name) == params.text(other) {
-                    let field = params.text(name);
-                    let message = format!("`{other}` and `{name}` are both the field `{field}`");
-                    return refuse(Some(name), &message);
-                }
+            if let Some((other, _)) = fields[..index].iter().find(|(_, other)| *other == field) {
+                let message = format!("`{other}` and `{name}` are both the field `{field}`");
+                return refuse(Some(name), &message);
             }
         }
-        if params.optional_text("context_separator") == Some("") {
+        if params.context_separator.as_deref() == Some("") {
             return refuse(Some("context_separator"), "`context_separator` is empty");
         }
-        for name in ["labels", "remove"] {
-            if params.texts(name).iter().any(String::is_empty) {
-                return refuse(Some(name), &format!("`{name}` holds an empty text"));
-            }
+        let holds_empty = [
+            ("labels", params.labels.contains("")),
+            ("remove", params.remove.contains(&String::new())),
+        ];
+        match holds_empty.into_iter().find(|(_, holds_empty)| *holds_empty) {
+            Some((name, _)) => refuse(Some(name), &format!("`{name}` holds an empty text")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
+        let params = IngestParams::of(context.params());
         let mut skipped = OutputFile::create(context.output("skipped")?)?;
-        let train = read_input(context, "train", &mut skipped)?;
-        let test = read_input(context, "test", &mut skipped)?;
+        let train = read_input(context, &params, "train", &mut skipped)?;
+        let test = read_input(context, &params, "test", &mut skipped)?;
         skipped.finish()?;
 
         let between = match (&train, &test) {
             (Some((_, train)), Some((_, test))) => Some(count_shared(train, test)),
-            _ => None,
+            (None, _) | (_, None) => None,
         };
-        let report = Report {
+        let report = IngestReport {
             train: train.map(|(report, _)| report),
             test: test.map(|(report, _)| report),
             between_train_and_test: between,
@@ -219,97 +155,62 @@ impl Stage for Ingest {
 
 /// A line of `skipped.jsonl`.
 #[derive(Serialize)]
-struct Skipped<'a> {
+struct SkippedRow<'a> {
     input: &'a str,
     line: u64,
     problem: &'a str,
     raw: &'a str,
 }
 
-/// Reads one input and writes its examples; returns its report and the sorted keys of its texts,
+/// Reads one input and writes its examples. Returns its report and the sorted keys of its texts,
 /// or `None` if the pipeline does not wire it.
 fn read_input(
     context: &Context,
+    params: &IngestParams,
     input: &'static str,
     skipped: &mut OutputFile,
 ) -> Result<Option<(InputReport, Vec<TextKey>)>, StageError> {
     let Some(path) = context.optional_input(input) else { return Ok(None) };
-    // An engine hands over links; people know the file by the path it has itself.
+    // The engine passes a link; error messages name the file that it points to.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let params = context.params();
-    let fields = Fields::new(params);
-    let label_required = input == "train" && params.bool("require_labels");
-    let skip = params.text("on_error") == "skip";
-
-    let format = Format::of(params.text("format"), path, &fields)?;
-    let mut source = Source::open(path, format, &fields, label_required)?;
+    let label_required = input == "train" && params.require_labels;
+    let format = DataFormat::of_file(path, params)?;
+    let mut reader = InputReader::open(path, format, params, label_required)?;
     let mut output = OutputFile::create(context.output(input)?)?;
     let mut progress = Progress::new(context, "bytes");
     let mut ids = Ids::new(input);
-    let mut labels = LabelTable::default();
-    // How many rows have no label, then by label number.
-    let mut label_rows = vec![0];
-    let mut keys = Vec::new();
-    let mut lengths = Lengths::default();
-    let mut skipped_rows = 0;
+    let mut tally = InputTally::default();
 
-    while let Some(record) = source.next_record(&fields)? {
-        let line = record.line;
-        let example =
-            record.row.and_then(|row| fields.checked(row, label_required)).and_then(|row| {
-                let number = match &row.label {
-                    Some(label) => 1 + labels.number(label)?,
-                    None => 0,
-                };
-                let id = ids.of_row(row.id, line)?;
-                let (label, text, context) = (row.label, row.text, row.context);
-                Ok((number, Example { id, label, text, context, line }))
-            });
-        match example {
-            Ok((label, example)) => {
-                label_rows.resize(1 + labels.len(), 0);
-                label_rows[usize::from(label)] += 1;
-                keys.push(TextKey::new(&example.text, label));
-                lengths.add(&example);
+    while let Some(row) = reader.next_row(params)? {
+        let line = row.line;
+        let example = row.example.and_then(|example| {
+            let mut example = checked(example, params, label_required)?;
+            let label = tally.label_of(&example)?;
+            example.id = ids.of_row(example.id, line)?;
+            Ok((example, label))
+        });
+        match (example, params.on_error) {
+            (Ok((example, label)), _) => {
+                tally.add(&example, label);
                 output.write_json_line(&example)?;
             }
-            Err(problem) if skip => {
-                skipped_rows += 1;
-                let raw = &String::from_utf8_lossy(record.raw);
-                skipped.write_json_line(&Skipped { input, line, problem: &problem, raw })?;
+            (Err(problem), OnError::Skip) => {
+                tally.skipped += 1;
+                let raw = &String::from_utf8_lossy(row.raw);
+                skipped.write_json_line(&SkippedRow { input, line, problem: &problem, raw })?;
             }
-            Err(problem) => return Err(StageError::Line { path: path.clone(), line, problem }),
+            (Err(problem), OnError::Fail) => {
+                return Err(StageError::Line { path: path.clone(), line, problem });
+            }
         }
-        let (done, total) = source.bytes();
+        let (done, total) = reader.bytes();
         progress.update(done, total);
     }
     output.finish()?;
-    if keys.is_empty() {
-        return Err(no_rows(path, skipped_rows));
+    if tally.keys.is_empty() {
+        return Err(no_rows(path, tally.skipped));
     }
-
-    keys.sort_unstable();
-    let labelled: u64 = label_rows[1..].iter().sum();
-    let report = InputReport {
-        format: format.name(),
-        rows: keys.len() as u64,
-        skipped: skipped_rows,
-        labels: labels
-            .iter()
-            .filter_map(|(name, number)| {
-                // A label that only left-out rows had has no rows.
-                let rows = *label_rows.get(1 + usize::from(number)).filter(|rows| **rows > 0)?;
-                Some((name.to_owned(), LabelShare { rows, share: rows as f64 / labelled as f64 }))
-            })
-            .collect(),
-        unlabelled_rows: label_rows[0],
-        empty_texts: lengths.empty_texts,
-        characters: lengths.characters.summary(),
-        words: lengths.words.summary(),
-        context_turns: lengths.context_turns.summary(),
-        duplicate_texts: count_duplicates(&keys),
-    };
-    Ok(Some((report, keys)))
+    Ok(Some(tally.finish(format)))
 }
 
 fn no_rows(path: &Path, skipped: u64) -> StageError {
@@ -320,8 +221,8 @@ fn no_rows(path: &Path, skipped: u64) -> StageError {
     StageError::File { path: path.to_owned(), problem }
 }
 
-/// Tells the engine the counts, and a person what to look at.
-fn emit_findings(context: &Context, report: &Report) {
+/// Emits the counts as metrics, and what a person should look at as warnings.
+fn emit_findings(context: &Context, report: &IngestReport) {
     let inputs = [("train", &report.train), ("test", &report.test)];
     let mut values = BTreeMap::new();
     for (input, report) in inputs {

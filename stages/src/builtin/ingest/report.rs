@@ -1,82 +1,129 @@
-//! What `ingest` found, as figures: `report.json`.
+//! The figures of `report.json`, and the tally of rows that they come from.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::duplicates::{Duplicates, Shared};
-use crate::data::example::Example;
+use super::duplicates::{DuplicateTexts, SharedTexts, count_duplicates};
+use super::reader::DataFormat;
+use crate::data::example::{Example, TextKey};
+use crate::data::labels::LabelTable;
 
 /// `report.json`.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct IngestReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<InputReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<InputReport>,
-    /// Given where both inputs are.
+    /// Present if both inputs are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub between_train_and_test: Option<Shared>,
+    pub between_train_and_test: Option<SharedTexts>,
 }
 
-/// One input.
+/// The report on one input.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InputReport {
     pub format: &'static str,
     /// Rows written.
     pub rows: u64,
-    /// Lines left out.
+    /// Malformed rows left out.
     pub skipped: u64,
     pub labels: BTreeMap<String, LabelShare>,
     pub unlabelled_rows: u64,
     pub empty_texts: u64,
-    /// Lengths of texts: Unicode scalar values, and words between white space.
-    pub characters: Summary,
-    pub words: Summary,
-    pub context_turns: Summary,
-    pub duplicate_texts: Duplicates,
+    /// Lengths of the texts in Unicode scalar values, and in words between white space.
+    pub characters: LengthSummary,
+    pub words: LengthSummary,
+    pub context_turns: LengthSummary,
+    pub duplicate_texts: DuplicateTexts,
 }
 
-/// A label's rows, and their share of all labelled rows.
+/// The rows of a label, and their share of all labelled rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LabelShare {
     pub rows: u64,
     pub share: f64,
 }
 
-/// Least, middle, mean and greatest of a set of whole numbers.
+/// Minimum, median, mean and maximum of whole numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub struct LengthSummary {
     pub min: u64,
     pub median: f64,
     pub mean: f64,
     pub max: u64,
 }
 
-/// The lengths of an input's rows, in memory that does not grow with them.
+/// What is counted of one input while its rows pass by.
 #[derive(Default)]
-pub struct Lengths {
-    pub characters: Histogram,
-    pub words: Histogram,
-    pub context_turns: Histogram,
-    pub empty_texts: u64,
+pub struct InputTally {
+    labels: LabelTable,
+    /// The rows without a label, then the rows of each label by its number.
+    label_rows: Vec<u64>,
+    /// In the order of the rows. The label is 0 for none, else its number plus 1.
+    pub keys: Vec<TextKey>,
+    characters: LengthHistogram,
+    words: LengthHistogram,
+    context_turns: LengthHistogram,
+    empty_texts: u64,
+    pub skipped: u64,
 }
 
-impl Lengths {
-    pub fn add(&mut self, example: &Example) {
+impl InputTally {
+    /// The label for the key of an example.
+    ///
+    /// # Errors
+    /// The input has too many labels.
+    pub fn label_of(&mut self, example: &Example) -> Result<u16, String> {
+        match &example.label {
+            Some(label) => Ok(1 + self.labels.number(label)?),
+            None => Ok(0),
+        }
+    }
+
+    /// Counts an example; `label` is its [`InputTally::label_of`].
+    pub fn add(&mut self, example: &Example, label: u16) {
+        self.label_rows.resize(1 + self.labels.len(), 0);
+        self.label_rows[usize::from(label)] += 1;
+        self.keys.push(TextKey::new(&example.text, label));
         self.characters.add(example.text.chars().count() as u64);
         self.words.add(example.text.split_whitespace().count() as u64);
         self.context_turns.add(example.context.len() as u64);
         self.empty_texts += u64::from(example.text.trim().is_empty());
     }
+
+    /// The report on an input with at least one row, and the sorted keys of its texts.
+    pub fn finish(mut self, format: DataFormat) -> (InputReport, Vec<TextKey>) {
+        self.keys.sort_unstable();
+        let labelled: u64 = self.label_rows[1..].iter().sum();
+        let share = |(name, number): (&str, u16)| {
+            // A label that occurs only in skipped rows has no rows.
+            let rows = *self.label_rows.get(1 + usize::from(number)).filter(|rows| **rows > 0)?;
+            Some((name.to_owned(), LabelShare { rows, share: rows as f64 / labelled as f64 }))
+        };
+        let report = InputReport {
+            format: format.name(),
+            rows: self.keys.len() as u64,
+            skipped: self.skipped,
+            labels: self.labels.iter().filter_map(share).collect(),
+            unlabelled_rows: self.label_rows[0],
+            empty_texts: self.empty_texts,
+            characters: self.characters.summary(),
+            words: self.words.summary(),
+            context_turns: self.context_turns.summary(),
+            duplicate_texts: count_duplicates(&self.keys),
+        };
+        (report, self.keys)
+    }
 }
 
-/// Lengths below this are counted one by one.
+/// Every length below this has a bucket of its own.
 const EXACT: usize = 1 << 14;
 
 /// How often each length occurs. From 16,384 on, lengths between two powers of two count as the
-/// lower one, which only the median can show.
-pub struct Histogram {
+/// lower power, which affects only the median.
+pub struct LengthHistogram {
     counts: Vec<u64>,
     number: u64,
     sum: u64,
@@ -84,14 +131,14 @@ pub struct Histogram {
     max: u64,
 }
 
-impl Default for Histogram {
-    fn default() -> Histogram {
+impl Default for LengthHistogram {
+    fn default() -> LengthHistogram {
         let buckets = EXACT + (u64::BITS - EXACT.ilog2()) as usize;
-        Histogram { counts: vec![0; buckets], number: 0, sum: 0, min: u64::MAX, max: 0 }
+        LengthHistogram { counts: vec![0; buckets], number: 0, sum: 0, min: u64::MAX, max: 0 }
     }
 }
 
-impl Histogram {
+impl LengthHistogram {
     pub fn add(&mut self, length: u64) {
         let bucket = match usize::try_from(length) {
             Ok(length) if length < EXACT => length,
@@ -104,10 +151,10 @@ impl Histogram {
         self.max = self.max.max(length);
     }
 
-    /// All 0 where nothing was added.
-    pub fn summary(&self) -> Summary {
+    /// All figures are 0 if no length was added.
+    pub fn summary(&self) -> LengthSummary {
         let number = self.number.max(1);
-        Summary {
+        LengthSummary {
             min: self.min.min(self.max),
             median: (self.at(number.div_ceil(2)) + self.at(number / 2 + 1)) / 2.0,
             mean: self.sum as f64 / number as f64,
@@ -115,7 +162,7 @@ impl Histogram {
         }
     }
 
-    /// The length at a rank counted from 1.
+    /// The length at this rank, counted from 1.
     fn at(&self, rank: u64) -> f64 {
         let mut seen = 0;
         let bucket = self.counts.iter().position(|count| {

@@ -1,79 +1,77 @@
-//! Texts as `ingest` reads them, outside of a pipeline's run: for `pipe classify`.
+//! Reads texts to classify outside a run of the pipeline, for `pipe classify`.
 
 use std::path::Path;
 
-use super::row::{Fields, Row};
-use super::source::{Format, Source};
-use crate::data::lines::{LineReader, is_blank};
+use super::params::IngestParams;
+use super::reader::{DataFormat, InputReader};
+use crate::data::example::Example;
+use crate::data::lines::LineReader;
 use crate::stage::error::StageError;
-use crate::stage::params::Params;
 
-/// A text to classify.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    pub id: Option<String>,
-    pub text: String,
-    /// The turns before it, the oldest first.
-    pub context: Vec<String>,
-}
+pub use super::checks::cleaned;
 
-/// What a file of texts is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFormat {
-    /// A text a line.
-    Plain,
-    /// By the parameters of `ingest`.
-    Fields,
-}
-
-impl Text {
-    /// The text after `ingest`, whose parameters these are, has taken out what it takes out.
-    pub fn cleaned(self, params: &Params) -> Text {
-        let row = Row { text: self.text, context: self.context, ..Row::default() };
-        // Only a label can be wrong, and there is none.
-        let row = Fields::new(params).checked(row, false).unwrap_or_default();
-        Text { id: self.id, text: row.text, context: row.context }
-    }
-}
-
-/// Reads a file of texts, `chunk` at a time. They are not yet [cleaned](Text::cleaned).
-pub fn read_texts(
+/// Reads a plain file with one text a line and calls `each` with `chunk` examples at a time.
+/// Blank lines are skipped.
+///
+/// # Errors
+/// A line that is too long; any error of `each`.
+pub fn read_plain(
     path: &Path,
-    format: TextFormat,
-    params: &Params,
     chunk: usize,
-    mut each: impl FnMut(Vec<Text>) -> Result<(), StageError>,
+    each: impl FnMut(Vec<Example>) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
-    let mut texts = Vec::with_capacity(chunk);
-    let mut push = |text: Text, texts: &mut Vec<Text>| {
-        texts.push(text);
-        if texts.len() == chunk { each(std::mem::take(texts)) } else { Ok(()) }
-    };
-    match format {
-        TextFormat::Plain => {
-            let mut lines = LineReader::open(path)?;
-            while lines.advance()? {
-                if is_blank(lines.line()) {
-                    continue;
-                }
-                let text = String::from_utf8_lossy(lines.line()).trim_end().to_owned();
-                push(Text { text, ..Text::default() }, &mut texts)?;
-            }
-        }
-        TextFormat::Fields => {
-            let fields = Fields::new(params);
-            let format = Format::of(params.text("format"), path, &fields)?;
-            let mut source = Source::open(path, format, &fields, false)?;
-            while let Some(record) = source.next_record(&fields)? {
-                let line = record.line;
-                let row = record.row.map_err(|problem| StageError::Line {
-                    path: path.to_owned(),
-                    line,
-                    problem,
-                })?;
-                push(Text { id: row.id, text: row.text, context: row.context }, &mut texts)?;
-            }
-        }
+    let mut chunks = Chunks::new(chunk, each);
+    let mut lines = LineReader::open(path)?;
+    while lines.advance_to_text()? {
+        let text = String::from_utf8_lossy(lines.line());
+        chunks.push(Example::of_text(text.trim_end()))?;
     }
-    if texts.is_empty() { Ok(()) } else { each(texts) }
+    chunks.finish()
+}
+
+/// Reads a file as `ingest` does and calls `each` with `chunk` examples at a time. The examples
+/// keep the ids of the file and are not yet [`cleaned`].
+///
+/// # Errors
+/// A malformed row, with its line; any error of `each`.
+pub fn read_fields(
+    path: &Path,
+    params: &IngestParams,
+    chunk: usize,
+    each: impl FnMut(Vec<Example>) -> Result<(), StageError>,
+) -> Result<(), StageError> {
+    let mut chunks = Chunks::new(chunk, each);
+    let format = DataFormat::of_file(path, params)?;
+    let mut reader = InputReader::open(path, format, params, false)?;
+    while let Some(row) = reader.next_row(params)? {
+        let (path, line) = (path.to_owned(), row.line);
+        let problem = |problem| StageError::Line { path, line, problem };
+        chunks.push(row.example.map_err(problem)?)?;
+    }
+    chunks.finish()
+}
+
+/// Collects examples and passes them on, `size` at a time.
+struct Chunks<F> {
+    size: usize,
+    examples: Vec<Example>,
+    each: F,
+}
+
+impl<F: FnMut(Vec<Example>) -> Result<(), StageError>> Chunks<F> {
+    fn new(size: usize, each: F) -> Chunks<F> {
+        Chunks { size, examples: Vec::with_capacity(size), each }
+    }
+
+    fn push(&mut self, example: Example) -> Result<(), StageError> {
+        self.examples.push(example);
+        if self.examples.len() < self.size {
+            return Ok(());
+        }
+        (self.each)(std::mem::take(&mut self.examples))
+    }
+
+    fn finish(mut self) -> Result<(), StageError> {
+        if self.examples.is_empty() { Ok(()) } else { (self.each)(self.examples) }
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::params::{PredictParams, ThresholdParam};
-use crate::builtin::score::threshold::is_positive;
 use crate::data::prediction::Prediction;
+use crate::data::threshold::is_positive;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::classifier::last_weight;
 use crate::model::config::ModelConfig;

@@ -1,7 +1,7 @@
 //! The parameters of `pretrain`: their table, and their values as a typed struct. The defaults are
 //! RoBERTa's, except those that depend on RoBERTa's batches of 8,000 sequences.
 
-use crate::data::corpus;
+use crate::data::corpus::{self, CorpusFormat};
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::{
@@ -171,7 +171,7 @@ choice! {
 pub struct PretrainParams {
     pub training: TrainingParams,
     /// How the files hold their texts.
-    pub format: String,
+    pub format: CorpusFormat,
     pub shape: ShapeParams,
     pub epochs: u64,
     /// `None`: as many as `epochs` take.
@@ -224,7 +224,7 @@ impl PretrainParams {
     pub fn of(params: &Params) -> PretrainParams {
         PretrainParams {
             training: TrainingParams::of(params),
-            format: params.text("format").to_owned(),
+            format: CorpusFormat::of(params, "format"),
             shape: ShapeParams {
                 layers: params.optional_int("layers"),
                 hidden: params.optional_int("hidden"),

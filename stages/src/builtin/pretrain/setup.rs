@@ -31,7 +31,7 @@ pub fn config<'a>(
     let shape = params.shape.of_new_model();
     // The config needs the tokenizer's size, and opening the tokenizer needs a config.
     let unsized_config = new_config(shape, 0, folder)?;
-    let size = TextTokenizer::open(folder, &unsized_config)?.vocab_size();
+    let size = TextTokenizer::open(folder, unsized_config.family)?.vocab_size();
     Ok((new_config(shape, size, folder)?, folder))
 }
 
@@ -94,7 +94,7 @@ impl Texts {
         config: &ModelConfig,
         folder: &Path,
     ) -> Result<Texts, StageError> {
-        let tokenizer = TextTokenizer::open(folder, config)?;
+        let tokenizer = TextTokenizer::open(folder, config.family)?;
         let vocabulary = Vocabulary::of(&tokenizer, config, folder)?;
         let limit = config.max_tokens();
         let max_length = params.max_length.unwrap_or(limit);
@@ -103,7 +103,7 @@ impl Texts {
             return Err(StageError::Param { name: "max_length", problem });
         }
         let read = |path| {
-            Sequences::read(context, path, &params.format, &tokenizer, &vocabulary, max_length)
+            Sequences::read(context, path, params.format, &tokenizer, &vocabulary, max_length)
         };
         let path = context.input("text")?;
         let all = read(path)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::masking::Vocabulary;
 use super::params::MaskRules;
-use crate::data::corpus::for_each_text;
+use crate::data::corpus::{CorpusFormat, for_each_text};
 use crate::data::random::Random;
 use crate::model::batch::Batch;
 use crate::model::masked_lm::{MaskedLm, Targets};
@@ -36,7 +36,7 @@ impl Sequences {
     pub fn read(
         context: &Context,
         path: &Path,
-        format: &str,
+        format: CorpusFormat,
         tokenizer: &TextTokenizer,
         vocabulary: &Vocabulary,
         max_length: usize,

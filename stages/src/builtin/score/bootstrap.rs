@@ -1,37 +1,41 @@
-//! How far a figure could be off: percentile intervals of the bootstrap (B. Efron, 1979).
+//! Confidence intervals of the figures: percentile intervals of the bootstrap (B. Efron, "Bootstrap
+//! methods: another look at the jackknife", Annals of Statistics 7, 1979).
 //!
-//! The figures depend on the confusion matrix alone, so a replicate draws a matrix, not rows:
-//! as many rows with replacement is one draw from a multinomial over the cells. That is as
-//! quick for a million rows as for a thousand within a factor of ten.
+//! The figures depend on the confusion matrix alone, so a replicate resamples the matrix, not the
+//! rows: drawing as many rows with replacement is one draw from a multinomial distribution over
+//! the cells. The time hardly grows with the number of rows: a million rows take less than ten
+//! times as long as a thousand.
 
 use serde::Serialize;
 
-use super::counts::{Counts, Margins};
+use super::confusion::{ConfusionCounts, Margins};
+use super::params::ScoreParams;
 use crate::data::random::Random;
 
-/// Intervals `[low, high]`.
+/// Intervals `[low, high]` of the figures of one input.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Intervals {
-    /// How much of the distribution lies within.
+    /// The share of the bootstrap distribution that lies within an interval.
     pub confidence: f64,
     pub replicates: usize,
     pub accuracy: [f64; 2],
-    /// Precision, recall and F1 are those of the positive label.
+    /// Precision, recall and F1 are of the positive label.
     pub precision: [f64; 2],
     pub recall: [f64; 2],
     pub f1: [f64; 2],
     pub macro_f1: [f64; 2],
 }
 
-/// Draws `replicates` matrices and takes the percentiles of their figures, between two
-/// neighbours by proportion as numpy does. Replicate `n` depends on the seed, the input's name
-/// and `n` only. The macro average is over the labels that occur in the replicate.
+/// Draws matrices and takes the percentiles of their figures. Replicate `n` depends only on the
+/// seed, the name of the input and `n`. The macro average is over the labels that occur in the
+/// replicate. `params.replicates` must not be 0.
 pub fn intervals(
-    counts: &Counts,
+    counts: &ConfusionCounts,
     positive: usize,
-    (replicates, confidence): (usize, f64),
-    (seed, input): (u64, &str),
+    params: &ScoreParams,
+    input: &str,
 ) -> Intervals {
+    let ScoreParams { replicates, confidence, seed, .. } = *params;
     let cells: Vec<(u16, u16)> = counts.cells.keys().copied().collect();
     let observed: Vec<u64> = counts.cells.values().copied().collect();
     let before = running_sums(&observed);
@@ -62,7 +66,7 @@ pub fn intervals(
     }
 }
 
-/// The number of rows in all cells before each one, and in all.
+/// For each cell the number of rows in the cells before it, and finally the number of all rows.
 pub fn running_sums(counts: &[u64]) -> Vec<u64> {
     let mut before = vec![0];
     for count in counts {
@@ -71,8 +75,9 @@ pub fn running_sums(counts: &[u64]) -> Vec<u64> {
     before
 }
 
-/// A draw of `rows` from a multinomial: halves the cells and divides the rows between the two
-/// halves by a binomial, and so on. `before` has one number more than there are cells.
+/// Draws `rows` rows from a multinomial distribution over the cells: divides the rows between the
+/// two halves of the cells by a binomial draw, and recurses. `before` has the [`running_sums`] of
+/// the cells, one number more than `drawn`.
 pub fn draw(random: &mut Random, rows: u64, before: &[u64], drawn: &mut [u64]) {
     if let [only] = drawn {
         *only = rows;
@@ -86,7 +91,8 @@ pub fn draw(random: &mut Random, rows: u64, before: &[u64], drawn: &mut [u64]) {
     draw(random, rows - in_left, &before[middle..], right);
 }
 
-/// The ends of the middle `confidence` of some values, of which there is at least one.
+/// The two percentiles that enclose the middle `confidence` of the values, interpolated between
+/// neighbours as in numpy. `values` must not be empty.
 pub fn percentiles(mut values: Vec<f64>, confidence: f64) -> [f64; 2] {
     values.sort_unstable_by(f64::total_cmp);
     let outside = (1.0 - confidence) / 2.0;

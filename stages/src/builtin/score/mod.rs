@@ -1,28 +1,29 @@
-//! `score`: the last stage. Compares predictions with true labels; figures as scikit-learn
-//! defines them, with bootstrap intervals that say how much of a difference is noise; and with
-//! other predictions of the same examples, figure by figure and row by row.
+//! The stage `score`, the last of a pipeline. Compares predictions with true labels: figures as
+//! scikit-learn defines them, with bootstrap confidence intervals. Also compares them with other
+//! predictions for the same examples.
 
 mod bootstrap;
 mod calibration;
-pub mod compare;
-mod counts;
-mod input;
+mod confusion;
 mod mcnemar;
+pub mod paired_comparison;
+pub mod params;
 mod ranking;
 mod report;
-pub mod threshold;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::compare::{Settings, compare_files};
-use self::input::Tally;
+use self::paired_comparison::compare_files;
+use self::params::{PARAMS, ScoreParams};
 use self::ranking::{Ranking, ranking};
 use self::report::{Against, Scores, emit_metrics, score};
+use self::tally::PredictionTally;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 use crate::stage::output::write_json;
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
 /// The stage.
@@ -37,13 +38,13 @@ const INPUTS: &[InputSpec] = &[
     InputSpec::optional(
         "test",
         Kind::File,
-        "predictions for the test examples; without true labels they are only counted",
+        "predictions for the test examples; if they have no true labels they are only counted",
     ),
     InputSpec::optional(
         "against",
         Kind::File,
-        "other predictions, of the same examples in the same order as `test` or `valid` \
-              (whichever begins with the same id), to compare those with",
+        "other predictions for the same examples in the same order, to compare with `test` or \
+              `valid`, whichever begins with the same id",
     ),
 ];
 
@@ -51,38 +52,10 @@ const OUTPUTS: &[OutputSpec] = &[OutputSpec::new(
     "scores",
     "scores.json",
     Kind::File,
-    "for each input accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
-          AUC, average precision and calibration; and under `against` differences, their \
-          intervals, and McNemar's test",
+    "for each input: accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
+          AUC, average precision and calibration; under `against`: differences, their intervals, \
+          and McNemar's test",
 )];
-
-const PARAMS: &[ParamSpec] = &[
-    ParamSpec::new(
-        "positive",
-        ParamKind::Text,
-        Default::Null,
-        "the label whose precision, recall and F1 are the headline; by default the last in \
-              alphabetical order",
-    ),
-    ParamSpec::new(
-        "bootstrap",
-        ParamKind::int(0, 1_000_000),
-        Default::Int(1000),
-        "how many times the rows are drawn anew for the intervals; 0 for no intervals",
-    ),
-    ParamSpec::new(
-        "confidence",
-        ParamKind::float(0.0, 1.0),
-        Default::Float(0.95),
-        "how sure the intervals are, more than 0 and less than 1",
-    ),
-    ParamSpec::new(
-        "seed",
-        ParamKind::int(0, i64::MAX),
-        Default::Int(42),
-        "which of the random draws for the intervals",
-    ),
-];
 
 impl Stage for Score {
     fn name(&self) -> &'static str {
@@ -129,37 +102,41 @@ impl Stage for Score {
             let message = "`score` needs an input: `valid`, `test` or both";
             return refuse(None, message.to_owned());
         }
-        let confidence = params.float("confidence");
+        let ScoreParams { confidence, replicates, .. } = ScoreParams::of(params);
         if confidence <= 0.0 || confidence >= 1.0 {
             let message =
                 format!("`confidence` is {confidence}, expected more than 0 and less than 1");
             return refuse(Some("confidence"), message);
         }
-        if params.int("bootstrap") == 1 {
-            let message = "`bootstrap` is 1, expected 0 for none or enough for an interval";
+        if replicates == 1 {
+            let message = "`bootstrap` is 1, expected 0 for no intervals or at least 2";
             return refuse(Some("bootstrap"), message.to_owned());
         }
         Ok(())
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
+        let params = ScoreParams::of(context.params());
         let mut tallies = BTreeMap::new();
         for input in ["valid", "test"] {
             if let Some(path) = context.optional_input(input) {
-                tallies.insert(input, input::read(context, path)?);
+                tallies.insert(input, tally::read(context, path)?);
             }
         }
-        let positive = positive_label(context.params(), &tallies)?;
+        let positive = positive_label(params.positive.as_deref(), &tallies)?;
         let mut inputs = BTreeMap::new();
         for (&input, tally) in &tallies {
             let ranking = match tally.labelled > 0 && tally.without_probabilities == 0 {
-                true => ranking(input::read_scored(context.input(input)?, &positive)?),
+                true => ranking(tally::read_scored(context.input(input)?, &positive)?),
                 false => Ranking::default(),
             };
-            inputs.insert(input, score(context.params(), input, tally, &positive, ranking));
+            inputs.insert(input, score(&params, input, tally, &positive, ranking));
         }
         let against = match context.optional_input("against") {
-            Some(path) => Some(against(context, path, positive)?),
+            Some(path) => {
+                let params = ScoreParams { positive: Some(positive), ..params };
+                Some(compare_against(context, path, &params)?)
+            }
             None => None,
         };
         let scores = Scores { inputs, against };
@@ -169,37 +146,41 @@ impl Stage for Score {
     }
 }
 
-/// Compares the input that begins with the same id.
-fn against(context: &Context, path: &Path, positive: String) -> Result<Against, StageError> {
-    let params = context.params();
-    let wanted = input::first_id(path)?;
+/// Compares the input that begins with the same id as `path`; if neither does, `test`, for which
+/// the comparison then fails with the row that differs.
+fn compare_against(
+    context: &Context,
+    path: &Path,
+    params: &ScoreParams,
+) -> Result<Against, StageError> {
+    let wanted = tally::first_id(path)?;
     let wired: Vec<_> = ["test", "valid"]
         .into_iter()
         .filter_map(|input| Some((input, context.optional_input(input)?)))
         .collect();
     let mut chosen = wired.first().copied().ok_or(StageError::NoSuchInput { name: "test" })?;
     for &(input, path) in wired.iter().rev() {
-        if input::first_id(path)? == wanted {
+        if tally::first_id(path)? == wanted {
             chosen = (input, path);
         }
     }
-    let settings = Settings {
-        positive: Some(positive),
-        replicates: params.count("bootstrap"),
-        confidence: params.float("confidence"),
-        seed: params.int("seed").unsigned_abs(),
-    };
     let (input, this) = chosen;
-    Ok(Against { input, comparison: compare_files(this, path, &settings)? })
+    Ok(Against { input, comparison: compare_files(this, path, params)? })
 }
 
-/// The parameter, if an input knows that label; else the last label of all inputs.
-fn positive_label(params: &Params, tallies: &BTreeMap<&str, Tally>) -> Result<String, StageError> {
+/// The positive label: `given`, or the last of all labels in alphabetical order.
+///
+/// # Errors
+/// No input knows the label.
+fn positive_label(
+    given: Option<&str>,
+    tallies: &BTreeMap<&str, PredictionTally>,
+) -> Result<String, StageError> {
     let mut known: Vec<&str> =
         tallies.values().flat_map(|tally| tally.labels.iter().map(|(name, _)| name)).collect();
     known.sort_unstable();
     known.dedup();
-    match params.optional_text("positive") {
+    match given {
         Some(label) if !known.contains(&label) => {
             let known = list_names(label, known);
             let problem = format!("no prediction knows the label `{label}`; there are {known}");

@@ -1,25 +1,25 @@
-//! How well probabilities put the positive rows before the others, whatever the threshold; as
-//! scikit-learn defines it.
+//! How well probabilities rank the positive rows before the others, independent of a threshold;
+//! defined as in scikit-learn.
 
-use super::threshold::Scored;
+use crate::data::threshold::ScoredRow;
 
-/// The areas under two curves.
+/// The areas under the ROC curve and under the precision-recall curve.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ranking {
-    /// The probability that a positive row is ranked above another one, ties counting a half
-    /// (`roc_auc_score`). Absent where all rows are positive, or none is.
+    /// The probability that a positive row ranks above a negative row; a tie counts one half
+    /// (`roc_auc_score`). Absent if all rows are positive or all are negative.
     pub roc_auc: Option<f64>,
-    /// Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct probabilities from the highest down, with precision P
-    /// and recall R (`average_precision_score`). Absent where no row is positive.
+    /// Σ (Rₙ − Rₙ₋₁)·Pₙ over the distinct probabilities in descending order, with precision P and
+    /// recall R (`average_precision_score`). Absent if no row is positive.
     pub average_precision: Option<f64>,
 }
 
 /// Ranks rows, in O(n log n).
-pub fn ranking(mut rows: Vec<Scored>) -> Ranking {
+pub fn ranking(mut rows: Vec<ScoredRow>) -> Ranking {
     rows.sort_unstable_by(|a, b| b.probability.total_cmp(&a.probability));
     let positives = rows.iter().filter(|row| row.positive).count() as u128;
     let negatives = rows.len() as u128 - positives;
-    // Pairs of a positive and a negative row in the right order, times 2.
+    // Twice the number of pairs of a positive and a negative row in the right order.
     let mut ordered = 0_u128;
     let (mut hits, mut alarms) = (0_u128, 0_u128);
     let mut average = 0.0;

@@ -1,17 +1,18 @@
-//! `scores.json` and the metrics of the record: what a tally comes to.
+//! Computes the figures of `scores.json`, and emits the metrics for the record.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::bootstrap::{Intervals, intervals};
-use super::compare::Comparison;
-use super::counts::{Counts, Figures};
-use super::input::Tally;
+use super::confusion::ConfusionCounts;
+use super::paired_comparison::PairedComparison;
+use super::params::ScoreParams;
 use super::ranking::Ranking;
+use super::tally::PredictionTally;
+use crate::data::classification::ClassFigures;
 use crate::stage::Context;
 use crate::stage::event::Event;
-use crate::stage::params::Params;
 
 /// `scores.json`.
 #[derive(Serialize)]
@@ -24,13 +25,13 @@ pub struct Scores {
 
 #[derive(Serialize)]
 pub struct Against {
-    /// The input that is compared.
+    /// The input that is compared with `against`.
     pub input: &'static str,
     #[serde(flatten)]
-    pub comparison: Comparison,
+    pub comparison: PairedComparison,
 }
 
-/// What `scores.json` has for one input.
+/// The scores of one input.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum InputScore {
@@ -41,25 +42,26 @@ pub enum InputScore {
 #[derive(Serialize)]
 pub struct LabelledScore {
     rows: u64,
-    /// The rows with a true label: all figures are of these.
+    /// The rows with a true label. All figures are of these rows.
     labelled: u64,
-    /// The labels that occur, as true or as predicted ones, in alphabetical order.
+    /// The labels that occur as true or as predicted labels, in alphabetical order.
     labels: Vec<String>,
     accuracy: f64,
     positive: Positive,
     /// The mean over the labels.
-    r#macro: Figures,
+    r#macro: ClassFigures,
     /// The mean over the labels, weighted by their rows.
-    weighted: Figures,
+    weighted: ClassFigures,
     per_class: BTreeMap<String, PerClass>,
     confusion_matrix: ConfusionMatrix,
     matthews_correlation: f64,
-    /// The mean of -ln p of the true label; null where a row has no probabilities.
+    /// The mean of -ln p of the true label; null if a row has no probabilities.
     log_loss: Option<f64>,
-    /// Of the positive label; null as above, or where the rows do not define it.
+    /// Both are of the positive label; null if a row has no probabilities or the figure is not
+    /// defined, see [`Ranking`].
     roc_auc: Option<f64>,
     average_precision: Option<f64>,
-    /// Null where a row has no probabilities.
+    /// Both are null if a row has no probabilities.
     brier_score: Option<f64>,
     expected_calibration_error: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,14 +72,14 @@ pub struct LabelledScore {
 pub struct Positive {
     label: String,
     #[serde(flatten)]
-    figures: Figures,
+    figures: ClassFigures,
 }
 
 #[derive(Serialize)]
 pub struct PerClass {
     #[serde(flatten)]
-    figures: Figures,
-    /// The rows that truly have the label.
+    figures: ClassFigures,
+    /// The rows that have the label.
     support: u64,
 }
 
@@ -89,12 +91,12 @@ pub struct ConfusionMatrix {
     counts: Vec<Vec<u64>>,
 }
 
-/// What one input comes to; labels are in alphabetical order, so that nothing depends on that of
-/// the rows.
+/// Computes the scores of one input. Labels are in alphabetical order, so that the result does not
+/// depend on the order of the rows.
 pub fn score(
-    params: &Params,
+    params: &ScoreParams,
     input: &str,
-    tally: &Tally,
+    tally: &PredictionTally,
     positive: &str,
     ranking: Ranking,
 ) -> InputScore {
@@ -106,14 +108,12 @@ pub fn score(
     let place = |number: u16| places[usize::from(number)];
     let with_probabilities = tally.without_probabilities == 0;
     let cells = tally.counts.cells.iter();
-    let counts = Counts {
+    let counts = ConfusionCounts {
         labels: names.len(),
         cells: cells.map(|(&(gold, it), &count)| ((place(gold), place(it)), count)).collect(),
     };
     let margins = counts.margins();
     let positive_place = names.partition_point(|name| *name < positive);
-    let (replicates, confidence) = (params.count("bootstrap"), params.float("confidence"));
-    let seed = params.int("seed").unsigned_abs();
     let occurring: Vec<usize> = (0..names.len()).filter(|&it| margins.occurs(it)).collect();
     let labels: Vec<String> = occurring.iter().map(|&it| names[it].to_owned()).collect();
     let matrix = counts.matrix();
@@ -147,12 +147,13 @@ pub fn score(
         average_precision: ranking.average_precision,
         brier_score: with_probabilities.then(|| tally.calibration.brier(tally.labels.len())),
         expected_calibration_error: with_probabilities.then(|| tally.calibration.expected_error()),
-        intervals: (replicates > 0)
-            .then(|| intervals(&counts, positive_place, (replicates, confidence), (seed, input))),
+        intervals: (params.replicates > 0)
+            .then(|| intervals(&counts, positive_place, params, input)),
     }))
 }
 
-/// `valid_f1` and so on: `precision`, `recall` and `f1` are those of the positive label.
+/// Emits the metrics, named `valid_f1` and so on. `precision`, `recall` and `f1` are of the
+/// positive label.
 pub fn emit_metrics(context: &Context, scores: &Scores) {
     let mut values = BTreeMap::new();
     for (input, score) in &scores.inputs {

@@ -1,4 +1,5 @@
-//! Which part each row goes to: by share or by fold, over whole groups of rows that belong together.
+//! Assigns each row to a part, by share or by fold. Groups of rows that belong together are never
+//! divided.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,23 +7,23 @@ use std::collections::BinaryHeap;
 use crate::data::example::TextKey;
 use crate::data::random::Random;
 
-/// Rows that stay together: a range of the order that [`Groups`] holds.
+/// Rows that stay in one part: a range of [`Groups::order`].
 #[derive(Clone, Copy, Debug)]
 struct Group {
     start: u32,
     rows: u32,
 }
 
-/// Which rows stay together: those that one and the same text or opening turn joins, directly or
-/// by way of other rows (a union of sets by their first rows).
+/// Which rows stay in one part: rows with an equal text or opening turn are joined, directly or
+/// through other rows. A union-find structure, in which the first row stands for its group.
 #[derive(Default)]
-pub struct Together {
-    /// Of every row, the first one of its group. Empty as long as each row is one by itself.
+pub struct JoinedRows {
+    /// For each row, the first row of its group. Empty until rows are joined.
     firsts: Vec<u32>,
 }
 
-impl Together {
-    /// Joins rows with equal keys. There must be as many keys each time.
+impl JoinedRows {
+    /// Joins the rows with equal keys. `rows` must be the same in every call.
     pub fn join<K: Ord>(&mut self, rows: usize, key: impl Fn(usize) -> K) {
         if self.firsts.is_empty() {
             self.firsts = (0..rows as u32).collect();
@@ -35,13 +36,13 @@ impl Together {
                 self.firsts[a.max(b) as usize] = a.min(b);
             }
         }
-        // A row comes after the first of its group, so that one's own first is already known.
+        // The first row of a group comes before the others, so its entry is already final.
         for row in 0..rows {
             self.firsts[row] = self.firsts[self.firsts[row] as usize];
         }
     }
 
-    /// The first row of a row's group. Shortens the way for the next one (path halving).
+    /// The first row of a row's group. Shortens the path for later calls (path halving).
     fn first(&mut self, mut row: u32) -> u32 {
         while self.firsts[row as usize] != row {
             let next = self.firsts[self.firsts[row as usize] as usize];
@@ -61,11 +62,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups the rows that `together` puts together, and the groups by the label of their first
-    /// row (or all in one stratum). `keys` are in the order of the rows.
-    pub fn new(keys: &[TextKey], together: Together, by_label: bool) -> Groups {
+    /// Makes groups of joined rows, and with `by_label` a stratum of the groups whose first rows
+    /// have the same label; otherwise there is one stratum. `keys` are in the order of the rows.
+    pub fn new(keys: &[TextKey], joined: JoinedRows, by_label: bool) -> Groups {
         let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-        let firsts = together.firsts;
+        let firsts = joined.firsts;
         let first = |row: u32| firsts.get(row as usize).copied().unwrap_or(row);
         if !firsts.is_empty() {
             order.sort_unstable_by_key(|&row| (first(row), row));
@@ -76,8 +77,7 @@ impl Groups {
             groups.push(Group { start, rows: rows.len() as u32 });
             start += rows.len() as u32;
         }
-        // In the order of their first rows; so where all differ it makes no difference whether
-        // rows are grouped.
+        // The order of their first rows: if no rows are joined, grouping changes nothing.
         groups.sort_unstable_by_key(|group| order[group.start as usize]);
         let mut strata = vec![Vec::new()];
         for group in groups {
@@ -97,14 +97,14 @@ impl Groups {
         self.strata.iter().map(Vec::len).sum()
     }
 
-    /// Assigns `true` to the rows of the training part, whose size is `share` of all, rounded to
-    /// the nearest whole number (a half upwards) and neither nothing nor all. With strata, each
-    /// has its part of that: its share of its own rows, rounded down or up so that the parts sum
-    /// to the whole (largest remainders first).
+    /// Assigns `true` to the rows of the training part. Its size is `share` of all rows, rounded to
+    /// the nearest whole number (a half upwards), but at least one row and not all of them. Each
+    /// stratum contributes the same share of its own rows, rounded down or up so that the strata
+    /// sum to the whole (largest remainders first).
     ///
-    /// Within a stratum the groups are shuffled and taken in turn while they fit. So the part is
-    /// exact if groups are single rows, else it is short by less than any group left out, unless
-    /// the smallest of these takes it nearer.
+    /// Within a stratum the groups are shuffled and taken in turn while they fit. If groups are
+    /// single rows, the size is exact. Otherwise it falls short by less than the smallest group
+    /// left out, which is taken too if that brings the size nearer.
     pub fn by_share(mut self, share: f64, seed: u64) -> Vec<bool> {
         let rows = self.order.len() as u64;
         let target = ((share * rows as f64 + 0.5).floor() as u64).clamp(1, rows.max(2) - 1);
@@ -132,7 +132,7 @@ impl Groups {
             }
             left_over.extend(rest);
         }
-        // Few and large groups may leave one part without any.
+        // With few, large groups a part may still be empty.
         if taken_groups == 0
             && let Some(group) = left_over.iter().min_by_key(|group| group.rows)
         {
@@ -149,10 +149,10 @@ impl Groups {
         assigned
     }
 
-    /// Assigns each row one of `folds` parts. The groups of each stratum are shuffled and go, one
-    /// after the other, to the fold that has fewest rows of the stratum (then fewest in all, then
-    /// the first): sizes differ by at most one group, within each stratum and, where groups are
-    /// single rows, in all.
+    /// Assigns each row to a fold in `0..folds`. The groups of each stratum are shuffled and go,
+    /// one after the other, to the fold with the fewest rows of the stratum; ties go to the fold
+    /// with the fewest rows in all, then to the first. Within a stratum, sizes differ by at most
+    /// one group; if groups are single rows, so do the sizes in all.
     pub fn by_fold(mut self, folds: u16, seed: u64) -> Vec<u16> {
         let mut assigned = vec![0; self.order.len()];
         let mut sizes = vec![0_u64; usize::from(folds)];
@@ -191,8 +191,8 @@ fn mark(order: &[u32], group: Group, assigned: &mut [bool]) {
     }
 }
 
-/// Divides `target` in proportion to `sizes` (Hamilton's method): each part is its exact share
-/// rounded down or up.
+/// Divides `target` in proportion to `sizes` by Hamilton's method: each part is its exact share
+/// rounded down or up, and the parts sum to `target`.
 fn apportion(sizes: &[u64], target: u64) -> Vec<u64> {
     let total = u128::from(sizes.iter().sum::<u64>().max(1));
     let exact = |size: u64| u128::from(size) * u128::from(target);

@@ -1,24 +1,26 @@
-//! `split`: divides examples into a part to train with and one to validate with, by share or by
+//! The stage `split`: divides examples into a training part and a validation part, by share or by
 //! fold. Rows are copied byte for byte in the order of the input.
 //!
-//! The input is read twice: for texts and labels, then to copy. In between there are about 30
-//! bytes a row in memory, or 50 where conversations stay together.
+//! The input is read twice, first for texts and labels, then to copy the rows. Memory holds about
+//! 30 bytes a row, or 50 if conversations stay together.
 
 mod assign;
+mod params;
+mod report;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
-
-use self::assign::{Groups, Together};
+use self::assign::{Groups, JoinedRows};
+use self::params::{Division, PARAMS, SplitParams};
+use self::report::{PartReport, SplitReport};
 use crate::data::example::{Example, TextKey};
 use crate::data::labels::LabelTable;
-use crate::data::lines::{LineReader, is_blank};
+use crate::data::lines::LineReader;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::progress::Progress;
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
@@ -34,55 +36,7 @@ const OUTPUTS: &[OutputSpec] = &[
     OutputSpec::new("report", "report.json", Kind::File, "rows and labels of each part"),
 ];
 
-const PARAMS: &[ParamSpec] = &[
-    ParamSpec::new(
-        "share",
-        ParamKind::float(0.0, 1.0),
-        Default::Float(0.9),
-        "the part of the rows to train with, more than 0 and less than 1; the number of \
-              rows is rounded to the nearest. Without effect where `folds` is given",
-    ),
-    ParamSpec::new(
-        "folds",
-        ParamKind::int(0, 1000),
-        Default::Int(0),
-        "into how many folds of equal size the rows are divided; 0 for none: by `share`",
-    ),
-    ParamSpec::new(
-        "fold",
-        ParamKind::int(0, 999),
-        Default::Int(0),
-        "the fold to validate with, counted from 0; the others are to train with",
-    ),
-    ParamSpec::new(
-        "stratify",
-        ParamKind::Bool,
-        Default::Bool(false),
-        "whether each label is divided in the same proportion, within one row",
-    ),
-    ParamSpec::new(
-        "group_duplicates",
-        ParamKind::Bool,
-        Default::Bool(true),
-        "whether rows with the same text stay together, so that none is trained with and \
-              validated with. Sizes are then as near as whole groups allow",
-    ),
-    ParamSpec::new(
-        "group_conversations",
-        ParamKind::Bool,
-        Default::Bool(false),
-        "whether rows whose contexts open with the same turn stay together: of answers to \
-              one tweet, none is validated with while another is trained with",
-    ),
-    ParamSpec::new(
-        "seed",
-        ParamKind::int(0, i64::MAX),
-        Default::Int(42),
-        "which of the random divisions",
-    ),
-];
-
-/// More rows than this have no number of 32 bits.
+/// Row numbers have 32 bits.
 const MOST_ROWS: usize = u32::MAX as usize;
 
 impl Stage for Split {
@@ -135,33 +89,34 @@ impl Stage for Split {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let path = context.input("examples")?;
-        let params = context.params();
-        let seed = params.int("seed").unsigned_abs();
-        let (labels, keys, openings) = read_keys(context, path)?;
+        let params = SplitParams::of(context.params());
+        let RowKeys { labels, keys, openings } = read_rows(context, path, &params)?;
 
-        let mut together = Together::default();
-        if params.bool("group_duplicates") {
-            together.join(keys.len(), |row| keys[row].text());
+        let mut joined = JoinedRows::default();
+        if params.group_duplicates {
+            joined.join(keys.len(), |row| keys[row].text());
         }
-        if params.bool("group_conversations") {
-            together.join(keys.len(), |row| openings[row]);
+        if params.group_conversations {
+            joined.join(keys.len(), |row| openings[row]);
         }
-        let groups = Groups::new(&keys, together, params.bool("stratify"));
-        let group_count = groups.len() as u64;
-        let folds = params.count("folds") as u16;
-        if groups.len() < usize::from(folds.max(2)) {
+        let groups = Groups::new(&keys, joined, params.stratify);
+        let group_count = groups.len();
+        let parts = match params.division {
+            Division::Share(_) => 2,
+            Division::Folds { folds, .. } => usize::from(folds.max(2)),
+        };
+        if group_count < parts {
+            let rows = keys.len();
             let problem = format!(
-                "{} rows in {group_count} groups that stay together do not fill {} parts",
-                keys.len(),
-                folds.max(2)
+                "{rows} rows form {group_count} groups that stay together, too few for {parts} \
+                 parts"
             );
             return Err(StageError::File { path: path.to_owned(), problem });
         }
-        let (in_train, fold_rows) = match folds {
-            0 => (groups.by_share(params.float("share"), seed), None),
-            _ => {
-                let fold = params.count("fold") as u16;
-                let assigned = groups.by_fold(folds, seed);
+        let (in_train, fold_rows) = match params.division {
+            Division::Share(share) => (groups.by_share(share, params.seed), None),
+            Division::Folds { folds, fold } => {
+                let assigned = groups.by_fold(folds, params.seed);
                 let mut rows = vec![0_u64; usize::from(folds)];
                 assigned.iter().for_each(|&fold| rows[usize::from(fold)] += 1);
                 (assigned.iter().map(|&found| found != fold).collect(), Some(rows))
@@ -169,10 +124,10 @@ impl Stage for Split {
         };
         copy_rows(context, path, &in_train)?;
 
-        let part = |train: bool| Part::count(&keys, &in_train, train, &labels);
-        let report = Report {
+        let part = |train: bool| PartReport::count(&keys, &in_train, train, &labels);
+        let report = SplitReport {
             rows: keys.len() as u64,
-            groups: group_count,
+            groups: group_count as u64,
             share: in_train.iter().filter(|it| **it).count() as f64 / keys.len() as f64,
             train: part(true),
             valid: part(false),
@@ -184,79 +139,48 @@ impl Stage for Split {
     }
 }
 
-/// `report.json`.
-#[derive(Serialize)]
-struct Report {
-    rows: u64,
-    /// Groups of rows that stay together; as many as rows if every row is one by itself.
-    groups: u64,
-    /// The training part's share of the rows.
-    share: f64,
-    train: Part,
-    valid: Part,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fold_rows: Option<Vec<u64>>,
+/// What the division needs to know of the rows.
+#[derive(Default)]
+struct RowKeys {
+    labels: LabelTable,
+    /// In the order of the rows. The label is 0 for none, else its number plus 1.
+    keys: Vec<TextKey>,
+    /// What each conversation begins with; empty unless conversations stay together.
+    openings: Vec<Opening>,
 }
 
-#[derive(Serialize)]
-struct Part {
-    rows: u64,
-    /// Rows by label, 0 for a label that only the other part has.
-    labels: BTreeMap<String, u64>,
-}
-
-impl Part {
-    fn count(keys: &[TextKey], in_train: &[bool], train: bool, labels: &LabelTable) -> Part {
-        let mut counts = vec![0_u64; labels.len() + 1];
-        let chosen = keys.iter().zip(in_train).filter(|(_, it)| **it == train);
-        chosen.for_each(|(key, _)| counts[usize::from(key.label())] += 1);
-        let label_rows = |number: u16| counts[usize::from(number) + 1];
-        Part {
-            rows: counts.iter().sum(),
-            labels: labels.iter().map(|(name, it)| (name.to_owned(), label_rows(it))).collect(),
-        }
-    }
-}
-
-/// The first reading: labels, and a key for every row in which no label is 0 and each label its
-/// number plus 1. With them, where conversations stay together, what each row's conversation opens
-/// with.
-fn read_keys(
-    context: &Context,
-    path: &Path,
-) -> Result<(LabelTable, Vec<TextKey>, Vec<Opening>), StageError> {
-    let conversations = context.params().bool("group_conversations");
-    let stratify = context.params().bool("stratify");
+/// Reads the input for the first time, to get keys and labels.
+fn read_rows(context: &Context, path: &Path, params: &SplitParams) -> Result<RowKeys, StageError> {
     let mut progress = Progress::new(context, "bytes");
     let mut lines = LineReader::open(path)?;
-    let mut labels = LabelTable::default();
-    let (mut keys, mut openings) = (Vec::new(), Vec::new());
+    let mut rows = RowKeys::default();
     while let Some(example) = lines.next_json::<Example>()? {
         let label = match &example.label {
-            Some(label) => 1 + labels.number(label).map_err(|problem| lines.error(problem))?,
-            None if stratify => {
+            Some(label) => 1 + rows.labels.number(label).map_err(|problem| lines.error(problem))?,
+            None if params.stratify => {
                 return Err(lines.error("no label, and `stratify` needs one in every row".into()));
             }
             None => 0,
         };
-        if keys.len() == MOST_ROWS {
+        if rows.keys.len() == MOST_ROWS {
             return Err(lines.error(format!("more than {MOST_ROWS} rows")));
         }
-        keys.push(TextKey::new(&example.text, label));
-        if conversations {
-            openings.push(Opening::of(&example, openings.len()));
+        rows.keys.push(TextKey::new(&example.text, label));
+        if params.group_conversations {
+            rows.openings.push(Opening::of(&example, rows.openings.len()));
         }
         let (done, total) = lines.bytes();
         progress.update(done, 2 * total);
     }
-    if keys.len() < 2 {
-        let problem = format!("expected at least 2 rows to divide, found {}", keys.len());
+    let count = rows.keys.len();
+    if count < 2 {
+        let problem = format!("expected at least 2 rows to divide, found {count}");
         return Err(StageError::File { path: path.to_owned(), problem });
     }
-    Ok((labels, keys, openings))
+    Ok(rows)
 }
 
-/// The first turn of a conversation, or the row itself where there is none.
+/// The first turn of a conversation, or the number of the row if there is none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Opening {
     Turn(TextKey),
@@ -272,17 +196,14 @@ impl Opening {
     }
 }
 
-/// The second reading: copies every row to its part.
+/// Reads the input for the second time, and copies every row to its part.
 fn copy_rows(context: &Context, path: &Path, in_train: &[bool]) -> Result<(), StageError> {
     let mut progress = Progress::new(context, "bytes");
     let mut lines = LineReader::open(path)?;
     let mut train = OutputFile::create(context.output("train")?)?;
     let mut valid = OutputFile::create(context.output("valid")?)?;
     let mut rows = in_train.iter();
-    while lines.advance()? {
-        if is_blank(lines.line()) {
-            continue;
-        }
+    while lines.advance_to_text()? {
         match rows.next() {
             Some(true) => train.write_line(lines.line())?,
             Some(false) => valid.write_line(lines.line())?,
@@ -299,11 +220,11 @@ fn copy_rows(context: &Context, path: &Path, in_train: &[bool]) -> Result<(), St
 }
 
 fn changed(path: &Path) -> StageError {
-    let problem = "was changed while it was read".to_owned();
+    let problem = "changed while it was read".to_owned();
     StageError::File { path: path.to_owned(), problem }
 }
 
-fn emit_findings(context: &Context, report: &Report) {
+fn emit_findings(context: &Context, report: &SplitReport) {
     let parts = [("train", &report.train), ("valid", &report.valid)];
     let mut values = BTreeMap::new();
     for (name, part) in parts {

@@ -1,64 +1,89 @@
-//! From one example to one sequence: which turns of context go with the response, how the two
-//! are put together, and what gives way when that is too long.
+//! Composes one sequence from one example: selects the turns of context, joins them with the
+//! response, and truncates what is too long.
 
 use std::borrow::Cow;
 
-use super::rows::Row;
+use super::params::{ContextMode, ResponsePlace, TokenizeParams, TruncatedSide};
+use crate::data::example::Example;
 use crate::data::token_file::Sequence;
+use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 use crate::text::{TextTokenizer, TweetNormalizer};
 
-/// The settings, as the stage's parameters give them.
+/// Composes sequences for one model, as the parameters say.
 pub struct Composer {
-    /// How many of the last turns are used; `None` for all.
-    pub turns: Option<usize>,
-    pub mode: Mode,
-    /// Whether the response comes before the context.
-    pub response_first: bool,
-    /// Stands between turns, and in [`Mode::Joined`] between context and response.
-    pub separator: String,
-    /// Whether the end of the first turn that does not fit whole fills the room that is left.
-    pub partial_turn: bool,
+    /// How many of the last turns to use; `None` for all.
+    turns: Option<usize>,
+    mode: ContextMode,
+    pub response: ResponsePlace,
+    /// The text between turns, and in [`ContextMode::Joined`] between context and response.
+    separator: String,
+    /// Whether the end of the first turn that does not fit fills the remaining room.
+    partial_turn: bool,
     /// In tokens, special tokens included.
     pub max_length: usize,
-    pub side: Side,
-    pub normalizer: Option<TweetNormalizer>,
+    side: TruncatedSide,
+    normalizer: Option<TweetNormalizer>,
 }
 
-/// How context and response become one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Two segments: the context, then the response.
-    Pair,
-    /// One text.
-    Joined,
-}
-
-/// The side of a text that loses tokens when it is too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Left,
-    Right,
-}
-
-/// A sequence, and what was left out of it.
+/// A sequence, and how much of the example it lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Composed {
     pub sequence: Sequence,
-    /// Tokens that the untruncated sequence would have had more.
+    /// How many more tokens the untruncated sequence would have.
     pub lost_tokens: usize,
-    /// Turns of context of which nothing is left.
+    /// Turns of context that are not in the sequence at all.
     pub dropped_turns: usize,
 }
 
 impl Composer {
+    /// # Errors
+    /// `max_length` is beyond the limit of the model or leaves no room for text; `turn_separator`
+    /// is `sep` and the tokenizer has no separator token.
+    pub fn new(
+        params: &TokenizeParams,
+        config: &ModelConfig,
+        tokenizer: &TextTokenizer,
+    ) -> Result<Composer, StageError> {
+        let limit = config.max_tokens();
+        let max_length = params.max_length.unwrap_or(limit);
+        let specials = tokenizer.layout().single_specials();
+        let problem = if max_length > limit {
+            Some(format!("is {max_length}, the model takes {limit} tokens at most"))
+        } else if max_length <= specials {
+            Some(format!("is {max_length}, the model's special tokens alone are {specials}"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(StageError::Param { name: "max_length", problem });
+        }
+        Ok(Composer {
+            turns: params.context,
+            mode: params.context_mode,
+            response: params.response,
+            separator: separator(&params.turn_separator, tokenizer)?,
+            partial_turn: params.partial_turn,
+            max_length,
+            side: params.truncate,
+            normalizer: params.normalize_tweets.then(TweetNormalizer::new),
+        })
+    }
+
     /// Encodes one example.
     ///
-    /// The response is cut only when it does not fit by itself; the context gets the room that is
-    /// left. Its oldest turns are dropped whole until the rest fits. If not even the newest does,
-    /// that one is cut; with `partial_turn` the last of those dropped keeps as much of its end as
-    /// fits. Without any context the response stands alone, as one segment.
-    pub fn compose(&self, tokenizer: &TextTokenizer, row: &Row) -> Result<Composed, StageError> {
+    /// The response is truncated only if it does not fit by itself; the context gets the remaining
+    /// room. Its oldest turns are dropped whole until the rest fits. If not even the newest turn
+    /// fits, it is truncated. With `partial_turn` the last turn to be dropped keeps as much of its
+    /// end as fits. Without context the response is a single segment.
+    ///
+    /// # Errors
+    /// The tokenizer fails on a text.
+    pub fn compose(
+        &self,
+        tokenizer: &TextTokenizer,
+        row: &Example,
+    ) -> Result<Composed, StageError> {
         let wanted = self.turns.unwrap_or(usize::MAX);
         let turns = &row.context[row.context.len().saturating_sub(wanted)..];
         let turns: Vec<Cow<str>> =
@@ -68,8 +93,8 @@ impl Composer {
             return Ok(self.single(tokenizer, tokenizer.ids(&text)?));
         }
         match self.mode {
-            Mode::Pair => self.pair(tokenizer, &turns, &text),
-            Mode::Joined => self.joined(tokenizer, &turns, &text),
+            ContextMode::Pair => self.pair(tokenizer, &turns, &text),
+            ContextMode::Joined => self.joined(tokenizer, &turns, &text),
         }
     }
 
@@ -107,13 +132,13 @@ impl Composer {
         if context.is_empty() {
             return Ok(self.response_alone(tokenizer, response, whole, turns.len()));
         }
-        let sequence = match self.response_first {
-            false => layout.pair(&context, &response),
-            true => layout.pair(&response, &context),
+        let sequence = match self.response {
+            ResponsePlace::Last => layout.pair(&context, &response),
+            ResponsePlace::First => layout.pair(&response, &context),
         };
         Ok(Composed {
             sequence,
-            // Pieces at the seams of turns may differ, so the difference is not always positive.
+            // Where turns meet, their tokens may differ, so the difference can be negative.
             lost_tokens: whole.saturating_sub(context.len()),
             dropped_turns: turns.len() - kept_turns,
         })
@@ -130,9 +155,9 @@ impl Composer {
         let separator = &self.separator;
         let ids_with = |turns: &[Cow<str>]| {
             let context = turns.join(separator);
-            tokenizer.ids(&match self.response_first {
-                false => format!("{context}{separator}{text}"),
-                true => format!("{text}{separator}{context}"),
+            tokenizer.ids(&match self.response {
+                ResponsePlace::Last => format!("{context}{separator}{text}"),
+                ResponsePlace::First => format!("{text}{separator}{context}"),
             })
         };
         let whole = ids_with(turns)?;
@@ -148,18 +173,18 @@ impl Composer {
             kept = (ids, count);
         }
         if kept.1 == 0 || self.partial_turn {
-            // Cut between the two, so that the context alone gives way; the separator is the
-            // response's.
-            let response = tokenizer.ids(&match self.response_first {
-                false => format!("{separator}{text}"),
-                true => format!("{text}{separator}"),
+            // Encode the two apart, so that only the context is truncated. The separator belongs
+            // to the response.
+            let response = tokenizer.ids(&match self.response {
+                ResponsePlace::Last => format!("{separator}{text}"),
+                ResponsePlace::First => format!("{text}{separator}"),
             })?;
             let room = limit.saturating_sub(response.len());
             let (context, count) = self.newest(tokenizer, turns, room)?;
             if !context.is_empty() && context.len() + response.len() > kept.0.len() {
-                let parts = match self.response_first {
-                    false => [context, response],
-                    true => [response, context],
+                let parts = match self.response {
+                    ResponsePlace::Last => [context, response],
+                    ResponsePlace::First => [response, context],
                 };
                 kept = (parts.concat(), count);
             }
@@ -176,7 +201,7 @@ impl Composer {
         })
     }
 
-    /// No token of the context is left, of the `context` ones that there were in `turns` turns.
+    /// The response without its context, which had `context` tokens in `turns` turns.
     fn response_alone(
         &self,
         tokenizer: &TextTokenizer,
@@ -190,8 +215,8 @@ impl Composer {
         composed
     }
 
-    /// The ids of the newest turns that fit into `room` tokens, and how many turns these are;
-    /// where need be or [`Composer::partial_turn`] wants it, a part of the oldest of them.
+    /// The ids of the newest turns that fit into `room` tokens, and the number of these turns. The
+    /// oldest of them may be truncated: if it is the only one, or with `partial_turn`.
     fn newest(
         &self,
         tokenizer: &TextTokenizer,
@@ -218,8 +243,20 @@ impl Composer {
     fn cut<'a>(&self, ids: &'a [u32], room: usize) -> &'a [u32] {
         let excess = ids.len().saturating_sub(room);
         match self.side {
-            Side::Left => &ids[excess..],
-            Side::Right => &ids[..ids.len() - excess],
+            TruncatedSide::Left => &ids[excess..],
+            TruncatedSide::Right => &ids[..ids.len() - excess],
         }
     }
+}
+
+/// The text between turns: `sep` means the tokenizer's separator token.
+fn separator(given: &str, tokenizer: &TextTokenizer) -> Result<String, StageError> {
+    if given != "sep" {
+        return Ok(given.to_owned());
+    }
+    let token = tokenizer.special_ids().sep.and_then(|id| tokenizer.token_text(id));
+    token.ok_or_else(|| StageError::Param {
+        name: "turn_separator",
+        problem: "is `sep`, but the tokenizer has no separator token".to_owned(),
+    })
 }

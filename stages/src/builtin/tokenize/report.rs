@@ -1,4 +1,4 @@
-//! What `tokenize` counts, for `report.json` and the record.
+//! The counts of `report.json`, and those that go into the record.
 
 use std::collections::BTreeMap;
 
@@ -6,49 +6,49 @@ use serde::Serialize;
 
 use super::compose::Composed;
 
-/// Width of the length histogram's bins, in tokens.
-const BIN: usize = 8;
+/// The width of a bin of the length histogram, in tokens.
+const BIN_WIDTH: usize = 8;
 
 /// The counts of one input.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Counts {
+pub struct TokenCounts {
     pub rows: u64,
     pub labelled: u64,
     /// Special tokens included.
     pub tokens: u64,
     /// In tokens.
     pub longest: usize,
-    /// Tokens a row.
+    /// Tokens per row.
     pub mean: f64,
-    /// Rows that lost tokens, and the tokens that they lost.
+    /// Rows that lost tokens, and how many tokens they lost.
     pub truncated_rows: u64,
     pub truncated_tokens: u64,
     /// Turns of context that did not fit.
     pub dropped_turns: u64,
     pub unknown_tokens: u64,
-    /// Rows by length; empty bins up to the longest are listed too.
-    pub histogram: Vec<Bin>,
+    /// Rows by length, up to the longest; empty bins are included.
+    pub histogram: Vec<LengthBin>,
 }
 
-/// Rows of `from..=to` tokens.
+/// The rows with `from..=to` tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bin {
+pub struct LengthBin {
     pub from: usize,
     pub to: usize,
     pub rows: u64,
 }
 
-/// The whole of `report.json`.
+/// `report.json`.
 #[derive(Debug, Serialize)]
-pub struct Report<'a> {
+pub struct TokenizeReport<'a> {
     pub labels: &'a [String],
     pub max_length: usize,
     pub vocab_size: usize,
-    pub inputs: BTreeMap<&'static str, Counts>,
+    pub inputs: BTreeMap<&'static str, TokenCounts>,
 }
 
-impl Counts {
-    /// Counts one row.
+impl TokenCounts {
+    /// Counts one row; `unknown` is the id of the unknown token.
     pub fn add(&mut self, row: &Composed, labelled: bool, unknown: Option<u32>) {
         let length = row.sequence.ids.len();
         self.rows += 1;
@@ -61,15 +61,15 @@ impl Counts {
         self.dropped_turns += row.dropped_turns as u64;
         let is_unknown = |id: &&u32| Some(**id) == unknown;
         self.unknown_tokens += row.sequence.ids.iter().filter(is_unknown).count() as u64;
-        let bin = length.saturating_sub(1) / BIN;
+        let bin = length.saturating_sub(1) / BIN_WIDTH;
         while self.histogram.len() <= bin {
-            let from = self.histogram.len() * BIN + 1;
-            self.histogram.push(Bin { from, to: from + BIN - 1, rows: 0 });
+            let from = self.histogram.len() * BIN_WIDTH + 1;
+            self.histogram.push(LengthBin { from, to: from + BIN_WIDTH - 1, rows: 0 });
         }
         self.histogram[bin].rows += 1;
     }
 
-    /// The essentials, for the record.
+    /// The metrics for the record.
     pub fn metrics(&self, input: &str) -> impl Iterator<Item = (String, f64)> {
         [
             ("rows", self.rows as f64),

@@ -1,4 +1,4 @@
-//! The tokenizer's folder, as `transformers` expects RoBERTa's.
+//! Writes the folder of the tokenizer in the format of RoBERTa's, which `transformers` reads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::{Model, Tokenizer};
 
-use super::learn::Settings;
+use super::params::TrainTokenizerParams;
 use crate::stage::error::StageError;
 use crate::stage::output::write_json;
 
-/// RoBERTa's roles and the tokens that play them.
+/// The roles of RoBERTa's special tokens.
 const ROLES: [(&str, &str); 7] = [
     ("bos_token", "<s>"),
     ("cls_token", "<s>"),
@@ -21,8 +21,15 @@ const ROLES: [(&str, &str); 7] = [
     ("unk_token", "<unk>"),
 ];
 
-/// Writes all files into a folder, which must exist.
-pub fn write(folder: &Path, tokenizer: &Tokenizer, settings: &Settings) -> Result<(), StageError> {
+/// Writes all files into an existing folder.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write(
+    folder: &Path,
+    tokenizer: &Tokenizer,
+    params: &TrainTokenizerParams,
+) -> Result<(), StageError> {
     let unwritten = |error: tokenizers::Error| StageError::File {
         path: folder.to_owned(),
         problem: format!("writing the tokenizer failed: {error}"),
@@ -39,9 +46,9 @@ pub fn write(folder: &Path, tokenizer: &Tokenizer, settings: &Settings) -> Resul
     special.insert("mask_token", mask);
     write_json(&folder.join("special_tokens_map.json"), &special)?;
     let mut config = roles;
-    // By the number, as a text: these are read in any order.
+    // By id, as a text. The order does not matter to readers.
     let mut added = BTreeMap::new();
-    for token in settings.added_tokens() {
+    for token in params.added_tokens() {
         let id = tokenizer.token_to_id(&token.content).unwrap_or_default();
         let flags = json!({
             "content": token.content, "lstrip": token.lstrip, "normalized": token.normalized,
@@ -50,7 +57,7 @@ pub fn write(folder: &Path, tokenizer: &Tokenizer, settings: &Settings) -> Resul
         added.insert(id.to_string(), flags);
     }
     config.insert("added_tokens_decoder", json!(added));
-    config.insert("add_prefix_space", json!(settings.add_prefix_space));
+    config.insert("add_prefix_space", json!(params.add_prefix_space));
     config.insert("clean_up_tokenization_spaces", json!(false));
     config.insert("errors", json!("replace"));
     config.insert("tokenizer_class", json!("RobertaTokenizer"));

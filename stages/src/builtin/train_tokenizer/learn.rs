@@ -1,5 +1,5 @@
-//! From texts to a tokenizer: how often each word occurs, and the merges that the `tokenizers`
-//! library's BPE trainer makes of that.
+//! Learns a tokenizer from texts: counts the words, and passes the counts to the BPE trainer of
+//! the `tokenizers` library, which learns the merges.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,66 +9,43 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{
-    AddedToken, Model, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, Tokenizer,
+    Model, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, Tokenizer,
 };
 
-use super::SPECIAL;
+use super::params::TrainTokenizerParams;
 use crate::data::corpus::for_each_text;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::progress::Progress;
 
-/// Texts that are split into words at once.
+/// How many texts are split into words in parallel.
 const BATCH: usize = 1 << 14;
 
-/// The stage's parameters.
-pub struct Settings {
-    pub vocab_size: usize,
-    pub min_frequency: u64,
-    pub keep: Vec<String>,
-    pub add_prefix_space: bool,
-}
-
-impl Settings {
-    /// Special tokens and those to keep, in the order of their ids.
-    pub fn added_tokens(&self) -> Vec<AddedToken> {
-        // The mask and what is kept take the space before them along: it would be a token of its
-        // own otherwise.
-        let special = SPECIAL
-            .iter()
-            .map(|text| AddedToken::from(*text, true).lstrip(*text == "<mask>").normalized(false));
-        let keep = self.keep.iter();
-        let keep = keep.map(|text| AddedToken::from(text, false).lstrip(true).normalized(false));
-        special.chain(keep).collect()
-    }
-
-    fn pre_tokenizer(&self) -> ByteLevel {
-        ByteLevel::new(self.add_prefix_space, true, true)
-    }
-}
-
-/// How often each word occurs in the texts, in the characters that stand for bytes.
-pub struct Words {
+/// How often each word occurs in the texts. Words consist of the characters that byte-level BPE
+/// uses for the 256 bytes.
+pub struct WordCounts {
     pub texts: u64,
-    /// How many of the texts' tokens are kept whole.
+    /// How many tokens of the texts are tokens to keep.
     pub kept: u64,
     counts: BTreeMap<String, u64>,
 }
 
 /// Counts the words of a file.
+///
+/// # Errors
+/// The file cannot be read as its format says.
 pub fn count_words(
     context: &Context,
     path: &Path,
-    format: &str,
-    settings: &Settings,
-) -> Result<Words, StageError> {
+    params: &TrainTokenizerParams,
+) -> Result<WordCounts, StageError> {
     let mut splitter = Tokenizer::new(BPE::default());
-    add_tokens(&mut splitter, settings);
-    let mut words = Words { texts: 0, kept: 0, counts: BTreeMap::new() };
+    add_tokens(&mut splitter, params);
+    let mut words = WordCounts { texts: 0, kept: 0, counts: BTreeMap::new() };
     let mut batch: Vec<String> = Vec::new();
     let mut progress = Progress::new(context, "text");
     let mut count = |batch: &mut Vec<String>| {
-        let split = |text: &String| split(&splitter, settings, text);
+        let split = |text: &String| split(&splitter, params, text);
         let found: Vec<_> = batch.par_iter().map(split).collect();
         for found in found {
             let (kept, found) = found.map_err(|error| unfit(path, error))?;
@@ -82,7 +59,7 @@ pub fn count_words(
         batch.clear();
         Ok::<(), StageError>(())
     };
-    for_each_text(path, format, |text| {
+    for_each_text(path, params.format, |text| {
         batch.push(text.to_owned());
         if batch.len() == BATCH { count(&mut batch) } else { Ok(()) }
     })?;
@@ -90,15 +67,15 @@ pub fn count_words(
     Ok(words)
 }
 
-/// How many kept tokens a text has, and its words.
+/// Splits a text: how many tokens to keep it has, and its words.
 fn split(
     splitter: &Tokenizer,
-    settings: &Settings,
+    params: &TrainTokenizerParams,
     text: &str,
 ) -> tokenizers::Result<(u64, Vec<String>)> {
     let added = splitter.get_added_vocabulary();
     let mut parts = added.extract_and_normalize(None::<&NormalizerWrapper>, text);
-    settings.pre_tokenizer().pre_tokenize(&mut parts)?;
+    pre_tokenizer(params).pre_tokenize(&mut parts)?;
     let (mut kept, mut words) = (0, Vec::new());
     for (word, _, tokens) in parts.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
         match tokens {
@@ -109,19 +86,25 @@ fn split(
     Ok((kept, words))
 }
 
-/// A tokenizer, and how many tokens it makes of the texts that it was learnt from.
-pub struct Learnt {
+/// A tokenizer, and the number of tokens in the texts that it was learned from.
+pub struct LearnedTokenizer {
     pub tokenizer: Tokenizer,
     pub tokens: u64,
 }
 
-/// Learns the merges and puts the tokenizer together.
-pub fn learn(words: &Words, settings: &Settings) -> Result<Learnt, StageError> {
+/// Learns the merges and builds the tokenizer.
+///
+/// # Errors
+/// The trainer fails.
+pub fn learn(
+    words: &WordCounts,
+    params: &TrainTokenizerParams,
+) -> Result<LearnedTokenizer, StageError> {
     let trainer = BpeTrainer::builder()
-        .vocab_size(settings.vocab_size)
-        .min_frequency(settings.min_frequency)
+        .vocab_size(params.vocab_size)
+        .min_frequency(params.min_frequency)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .special_tokens(settings.added_tokens())
+        .special_tokens(params.added_tokens())
         .show_progress(false)
         .build();
     let unfit = |error: tokenizers::Error| StageError::Unavailable {
@@ -130,7 +113,8 @@ pub fn learn(words: &Words, settings: &Settings) -> Result<Learnt, StageError> {
     };
     let mut model = BPE::default();
     let counts = words.counts.iter().map(|(word, count)| (word.as_str().into(), *count)).collect();
-    // Merges go by count and then by the ids of the pair, so the order of the words is nothing.
+    // Merges are ordered by count and then by the ids of the pair, so the order of the words does
+    // not matter.
     trainer.do_train(&counts, &mut model).map_err(unfit)?;
     let mut tokens = words.kept;
     for (word, count) in &words.counts {
@@ -139,18 +123,22 @@ pub fn learn(words: &Words, settings: &Settings) -> Result<Learnt, StageError> {
     let id = |text: &str| (text.to_owned(), model.token_to_id(text).unwrap_or_default());
     let processor = RobertaProcessing::new(id("</s>"), id("<s>"))
         .trim_offsets(true)
-        .add_prefix_space(settings.add_prefix_space);
+        .add_prefix_space(params.add_prefix_space);
     let mut tokenizer = Tokenizer::new(model);
-    add_tokens(&mut tokenizer, settings);
+    add_tokens(&mut tokenizer, params);
     tokenizer
-        .with_pre_tokenizer(Some(settings.pre_tokenizer()))
+        .with_pre_tokenizer(Some(pre_tokenizer(params)))
         .with_decoder(Some(ByteLevel::default()))
         .with_post_processor(Some(processor));
-    Ok(Learnt { tokenizer, tokens })
+    Ok(LearnedTokenizer { tokenizer, tokens })
 }
 
-fn add_tokens(tokenizer: &mut Tokenizer, settings: &Settings) {
-    for token in settings.added_tokens() {
+fn pre_tokenizer(params: &TrainTokenizerParams) -> ByteLevel {
+    ByteLevel::new(params.add_prefix_space, true, true)
+}
+
+fn add_tokens(tokenizer: &mut Tokenizer, params: &TrainTokenizerParams) {
+    for token in params.added_tokens() {
         match token.special {
             true => tokenizer.add_special_tokens(&[token]),
             false => tokenizer.add_tokens(&[token]),

@@ -1,19 +1,17 @@
 //! The stage `train-tokenizer`: learns a byte-level BPE vocabulary from texts and writes it as
-//! RoBERTa's tokenizer files, for `pretrain` to begin from.
+//! RoBERTa's tokenizer files, which `pretrain` starts from.
 
 mod files;
 mod learn;
+mod params;
 
-use crate::data::corpus;
+use self::params::{PARAMS, SPECIAL, TrainTokenizerParams};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::stage::params::{ParamSpec, Params};
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
 
-/// RoBERTa's special tokens in the order of their ids.
-const SPECIAL: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
-
-/// The characters that stand for the 256 bytes.
+/// The characters of byte-level BPE, one for each byte.
 const BYTES: usize = 256;
 
 /// The stage.
@@ -61,20 +59,22 @@ impl Stage for TrainTokenizer {
 
     fn check(&self, params: &Params, _: &[&str]) -> Result<(), CheckError> {
         let problem = |name, message: String| Err(CheckError { name: Some(name), message });
-        let keep = params.texts("keep");
+        let TrainTokenizerParams { keep, vocab_size, .. } = TrainTokenizerParams::of(params);
         for (index, token) in keep.iter().enumerate() {
             if token.is_empty() || token.chars().any(char::is_whitespace) {
-                let message = format!("`{token}` cannot be kept whole: it is empty or has a space");
+                let message =
+                    format!("`{token}` cannot be kept whole: it is empty or holds a space");
                 return problem("keep", message);
             }
             if SPECIAL.contains(&token.as_str()) || keep[..index].contains(token) {
-                return problem("keep", format!("`{token}` is there already"));
+                return problem("keep", format!("`{token}` is already a token"));
             }
         }
         let least = SPECIAL.len() + keep.len() + BYTES;
-        if params.count("vocab_size") < least {
+        if vocab_size < least {
             let message = format!(
-                "special tokens, those to `keep` and the {BYTES} bytes already are {least}"
+                "`vocab_size` is {vocab_size}, but the special tokens, the tokens to `keep` and the \
+                 {BYTES} bytes are {least} tokens already"
             );
             return problem("vocab_size", message);
         }
@@ -86,59 +86,23 @@ impl Stage for TrainTokenizer {
     }
 }
 
-const PARAMS: &[ParamSpec] = &[
-    corpus::FORMAT,
-    ParamSpec::new(
-        "vocab_size",
-        ParamKind::int(261, 10_000_000),
-        Default::Int(12_000),
-        "tokens at most, special ones included; fewer where the texts do not hold so many \
-              pairs",
-    ),
-    ParamSpec::new(
-        "min_frequency",
-        ParamKind::int(1, i64::MAX),
-        Default::Int(2),
-        "how often a pair must occur to become a token",
-    ),
-    ParamSpec::new(
-        "keep",
-        ParamKind::TextList,
-        Default::TextList(&["@USER", "<URL>"]),
-        "texts that are one token each, whatever is around them",
-    ),
-    ParamSpec::new(
-        "add_prefix_space",
-        ParamKind::Bool,
-        Default::Bool(true),
-        "whether the first word of a text is the same token as within it; RoBERTa's own \
-              tokenizer tells them apart",
-    ),
-];
-
 fn run(context: &Context) -> Result<(), StageError> {
-    let params = context.params();
+    let params = TrainTokenizerParams::of(context.params());
     let input = context.input("text")?;
     let output = context.output("tokenizer")?;
-    let settings = learn::Settings {
-        vocab_size: params.count("vocab_size"),
-        min_frequency: params.int("min_frequency").unsigned_abs(),
-        keep: params.texts("keep"),
-        add_prefix_space: params.bool("add_prefix_space"),
-    };
-    let words = learn::count_words(context, input, params.text("format"), &settings)?;
+    let words = learn::count_words(context, input, &params)?;
     if words.texts == 0 {
-        let problem = "there are no texts".to_owned();
+        let problem = "holds no texts".to_owned();
         return Err(StageError::File { path: input.to_owned(), problem });
     }
-    let learnt = learn::learn(&words, &settings)?;
+    let learned = learn::learn(&words, &params)?;
     std::fs::create_dir_all(output).map_err(StageError::io("creating", output))?;
-    files::write(output, &learnt.tokenizer, &settings)?;
+    files::write(output, &learned.tokenizer, &params)?;
     let values = [
         ("texts", words.texts as f64),
-        ("tokens", learnt.tokens as f64),
-        ("tokens_per_text", learnt.tokens as f64 / words.texts as f64),
-        ("vocab_size", learnt.tokenizer.get_vocab_size(true) as f64),
+        ("tokens", learned.tokens as f64),
+        ("tokens_per_text", learned.tokens as f64 / words.texts as f64),
+        ("vocab_size", learned.tokenizer.get_vocab_size(true) as f64),
     ];
     let values = values.map(|(name, value)| (name.to_owned(), value)).into();
     context.emit(Event::Metrics { step: None, values });

@@ -162,7 +162,7 @@ fn formats_are_preferred_in_their_order() {
         fs::copy(fixtures().join("bpe").join(name), bench.model().join(name)).unwrap();
     }
     let tokens = || {
-        let tokenizer = TextTokenizer::open(bench.model(), &config)?;
+        let tokenizer = TextTokenizer::open(bench.model(), config.family)?;
         let ids = tokenizer.ids("x the")?;
         Ok(ids.iter().filter_map(|id| tokenizer.token_text(*id)).collect::<Vec<_>>().join(" "))
     };
@@ -182,7 +182,7 @@ fn dropout_baked_into_tokenizer_json_is_ignored() {
     let bench = Bench::new("bpe", &["tokenizer.json"]);
     let config = ModelConfig::read(bench.model()).unwrap();
     let text = "the weather is totally wonderful ".repeat(20);
-    let ids = || TextTokenizer::open(bench.model(), &config).unwrap().ids(&text).unwrap();
+    let ids = || TextTokenizer::open(bench.model(), config.family).unwrap().ids(&text).unwrap();
     let without = ids();
     let path = bench.model().join("tokenizer.json");
     let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -228,8 +228,8 @@ fn tokenizer_files_are_those_that_exist() {
 fn ids_become_text_again() {
     let decoded = |bench: Bench, text: &str| {
         let config = ModelConfig::read(bench.model()).unwrap();
-        let tokenizer = TextTokenizer::open(bench.model(), &config).unwrap();
-        let ids = tokenizer.encode_batch(&[(text, None)]).unwrap().remove(0).ids;
+        let tokenizer = TextTokenizer::open(bench.model(), config.family).unwrap();
+        let ids = tokenizer.layout().single(&tokenizer.ids(text).unwrap()).ids;
         assert_eq!(tokenizer.token_text(u32::MAX), None);
         tokenizer.decode(&ids)
     };

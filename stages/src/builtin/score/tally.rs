@@ -1,40 +1,43 @@
-//! Reading predictions: checks each row and keeps counts and sums only; what ranks them is a
-//! second reading, once the positive label is known.
+//! Reads the predictions of an input. The first pass checks each row and keeps only counts and
+//! sums. The second pass, once the positive label is known, reads what the ranking needs.
 
 use std::path::Path;
 
 use super::calibration::Calibration;
-use super::counts::Counts;
-use super::threshold::Scored;
+use super::confusion::ConfusionCounts;
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
 use crate::data::random::normal::ln;
+use crate::data::threshold::ScoredRow;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::progress::Progress;
 
-/// What an input's rows come to.
+/// The counts and sums of an input.
 #[derive(Default)]
-pub struct Tally {
+pub struct PredictionTally {
     pub rows: u64,
     pub labelled: u64,
-    /// Of the labelled rows. Numbers are those of `labels`.
-    pub counts: Counts,
-    /// Every label of the input: true, predicted, or with a probability.
+    /// Counts of the labelled rows, with the numbers of `labels`.
+    pub counts: ConfusionCounts,
+    /// Every label that occurs as a true label, as a predicted label, or with a probability.
     pub labels: LabelTable,
     /// The sum of -ln p of the true label over the labelled rows.
     pub loss_sum: f64,
     pub calibration: Calibration,
-    /// Labelled rows without probabilities: the loss is then unknown.
+    /// How many labelled rows have no probabilities. If any, the loss is unknown.
     pub without_probabilities: u64,
 }
 
 /// Reads one input.
-pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
+///
+/// # Errors
+/// A malformed row; an input without rows.
+pub fn read(context: &Context, path: &Path) -> Result<PredictionTally, StageError> {
     let mut progress = Progress::new(context, "bytes");
     let mut lines = LineReader::open(path)?;
-    let mut tally = Tally::default();
+    let mut tally = PredictionTally::default();
     while let Some(prediction) = lines.next_json::<Prediction>()? {
         add(&mut tally, &prediction).map_err(|problem| lines.error(problem))?;
         let (done, total) = lines.bytes();
@@ -48,26 +51,26 @@ pub fn read(context: &Context, path: &Path) -> Result<Tally, StageError> {
     Ok(tally)
 }
 
-/// The probability of the positive label of every labelled row. A label that a row's model does
-/// not know has none there.
-pub fn read_scored(path: &Path, positive: &str) -> Result<Vec<Scored>, StageError> {
+/// The probability of the positive label in every labelled row; 0 if the row has no probability
+/// for it.
+pub fn read_scored(path: &Path, positive: &str) -> Result<Vec<ScoredRow>, StageError> {
     let mut lines = LineReader::open(path)?;
     let mut rows = Vec::new();
     while let Some(prediction) = lines.next_json::<Prediction>()? {
         if let Some(gold) = &prediction.gold {
             let probability = prediction.probabilities.get(positive).copied().unwrap_or(0.0);
-            rows.push(Scored { probability, positive: gold == positive });
+            rows.push(ScoredRow { probability, positive: gold == positive });
         }
     }
     Ok(rows)
 }
 
-/// The id of the first row; `None` where there are no rows.
+/// The id of the first row; `None` if there are no rows.
 pub fn first_id(path: &Path) -> Result<Option<String>, StageError> {
     Ok(LineReader::open(path)?.next_json::<Prediction>()?.map(|prediction| prediction.id))
 }
 
-fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
+fn add(tally: &mut PredictionTally, prediction: &Prediction) -> Result<(), String> {
     let probabilities = &prediction.probabilities;
     prediction.check()?;
     for label in probabilities.keys() {
@@ -82,7 +85,7 @@ fn add(tally: &mut Tally, prediction: &Prediction) -> Result<(), String> {
     if probabilities.is_empty() {
         tally.without_probabilities += 1;
     } else {
-        // A true label that the model does not know is as bad as one it deems impossible.
+        // A true label that the model does not know counts as one with probability 0.
         let probability = probabilities.get(gold).copied().unwrap_or(0.0);
         tally.calibration.add(prediction, gold);
         tally.loss_sum -= ln(probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON));

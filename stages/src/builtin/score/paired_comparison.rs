@@ -1,11 +1,11 @@
-//! Whether one file of predictions is better than another of the same examples, or only luckier:
+//! Tests whether one file of predictions is better than another file for the same examples:
 //! differences of figures with paired bootstrap intervals, and McNemar's test. `score` calls this
 //! for its input `against`.
 //!
-//! Both files say something of the same rows, so rows are drawn as pairs: what is hard for one
-//! is often hard for the other, and an interval of the difference is narrower than the intervals
-//! of the two figures suggest. As in `bootstrap` counts are drawn, not rows: those of
-//! the cells (true label, predicted by one, predicted by the other).
+//! Both files predict the same rows, so rows are resampled as pairs. Rows that are hard for one
+//! classifier are often hard for the other, so the interval of the difference is narrower than the
+//! intervals of the two figures suggest. As in `bootstrap`, counts are drawn instead of rows: the
+//! counts of the cells (true label, label of this file, label of the other file).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::bootstrap::{draw, percentiles, running_sums};
-use super::counts::Margins;
+use super::confusion::Margins;
 use super::mcnemar::{McNemar, mcnemar};
+use super::params::ScoreParams;
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
 use crate::data::nearest::list_names;
@@ -22,29 +23,17 @@ use crate::data::prediction::Prediction;
 use crate::data::random::Random;
 use crate::stage::error::StageError;
 
-/// How to compare.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The label of F1; by default the last in alphabetical order of both files.
-    pub positive: Option<String>,
-    /// How many times the rows are drawn anew; 0 for no intervals.
-    pub replicates: usize,
-    /// How much of the distribution an interval holds, more than 0 and less than 1.
-    pub confidence: f64,
-    pub seed: u64,
-}
-
-/// What comes of it. Differences are of this file minus the other.
+/// The result. A difference is the figure of this file minus that of the other file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Rows with a true label: all figures are of these.
+pub struct PairedComparison {
+    /// The rows with a true label. All figures are of these rows.
     pub rows: u64,
     /// The label of F1.
     pub positive: String,
-    pub accuracy: Difference,
-    pub f1: Difference,
-    pub macro_f1: Difference,
-    /// Rows on which this file is right and the other is not.
+    pub accuracy: FigureDifference,
+    pub f1: FigureDifference,
+    pub macro_f1: FigureDifference,
+    /// The rows on which this file is right and the other is not.
     pub only_this_right: u64,
     pub only_other_right: u64,
     pub mcnemar: McNemar,
@@ -52,37 +41,37 @@ pub struct Comparison {
     pub replicates: usize,
 }
 
-/// A figure of both.
+/// A figure of both files.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Difference {
+pub struct FigureDifference {
     pub this: f64,
     pub other: f64,
     pub difference: f64,
-    /// Of the difference; absent without replicates.
+    /// The interval of the difference; absent without replicates.
     pub interval: Option<[f64; 2]>,
-    /// Twice the smaller share of replicates, each counted with one more, in which the
-    /// difference is not above 0, or not below (A. Davison and D. Hinkley, "Bootstrap Methods and
-    /// their Application", 1997, 4.2.3); at most 1.
+    /// The two-sided p value of no difference, at most 1: twice the smaller of (k + 1) / (n + 1)
+    /// for the k of n replicates whose difference is at most 0, or at least 0 (A. Davison and
+    /// D. Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2.3).
     pub p: Option<f64>,
 }
 
 /// Rows by (true label, label of this file, label of the other).
 pub type Cells = BTreeMap<(u16, u16, u16), u64>;
 
-/// Compares two files of predictions of the same examples in the same order. Rows without a true
-/// label in either file are passed over.
+/// Compares two files of predictions for the same examples in the same order. Rows for which
+/// neither file has a true label are skipped.
 ///
 /// # Errors
-/// Names the file and the line: malformed predictions; other ids, or another order; true labels
-/// that differ. Names a file without any true label, and a positive label that neither knows.
+/// With file and line: a malformed row, ids that differ, or true labels that differ. Without a
+/// line: no row has a true label, or neither file knows the positive label.
 pub fn compare_files(
     this: &Path,
     other: &Path,
-    settings: &Settings,
-) -> Result<Comparison, StageError> {
+    params: &ScoreParams,
+) -> Result<PairedComparison, StageError> {
     let (labels, cells) = read_pairs(this, other)?;
     let known = || labels.iter().map(|(name, _)| name);
-    let positive = match &settings.positive {
+    let positive = match &params.positive {
         None => known().last().unwrap_or_default(),
         Some(label) if labels.get(label).is_some() => label,
         Some(label) => {
@@ -100,16 +89,17 @@ pub fn compare_files(
         })
         .collect();
     let positive_place = names.partition_point(|name| *name < positive);
-    Ok(compare(&cells, names.len(), (positive, positive_place), settings))
+    Ok(compare(&cells, names.len(), (positive, positive_place), params))
 }
 
-/// Compares counts of labels in `0..labels`. Replicate `n` depends on the seed and `n` only.
+/// Compares counts of the labels `0..labels`; `number` is that of the label `positive`. Replicate
+/// `n` depends only on the seed and `n`.
 pub fn compare(
     cells: &Cells,
     labels: usize,
     (positive, number): (&str, usize),
-    settings: &Settings,
-) -> Comparison {
+    params: &ScoreParams,
+) -> PairedComparison {
     let keys: Vec<(u16, u16, u16)> = cells.keys().copied().collect();
     let figures = |counts: &[u64]| -> [[f64; 2]; 3] {
         let of = |label: fn(&(u16, u16, u16)) -> u16| {
@@ -125,8 +115,8 @@ pub fn compare(
     let rows = before[observed.len()];
     let mut drawn = vec![0; observed.len()];
     let mut replicates: [Vec<f64>; 3] = Default::default();
-    for replicate in 0..settings.replicates {
-        let mut random = Random::new(settings.seed, "compare", replicate as u64, 0);
+    for replicate in 0..params.replicates {
+        let mut random = Random::new(params.seed, "compare", replicate as u64, 0);
         draw(&mut random, rows, &before, &mut drawn);
         for (values, [this, other]) in replicates.iter_mut().zip(figures(&drawn)) {
             values.push(this - other);
@@ -139,21 +129,21 @@ pub fn compare(
         wanted.map(|(_, count)| count).sum()
     };
     let (only_this, only_other) = (count(|a, b| a && !b), count(|a, b| b && !a));
-    Comparison {
+    PairedComparison {
         rows,
         positive: positive.to_owned(),
-        accuracy: difference(accuracy, of_accuracy, settings.confidence),
-        f1: difference(f1, of_f1, settings.confidence),
-        macro_f1: difference(macro_f1, of_macro_f1, settings.confidence),
+        accuracy: difference(accuracy, of_accuracy, params.confidence),
+        f1: difference(f1, of_f1, params.confidence),
+        macro_f1: difference(macro_f1, of_macro_f1, params.confidence),
         only_this_right: only_this,
         only_other_right: only_other,
         mcnemar: mcnemar(only_this, only_other),
-        confidence: settings.confidence,
-        replicates: settings.replicates,
+        confidence: params.confidence,
+        replicates: params.replicates,
     }
 }
 
-fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) -> Difference {
+fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) -> FigureDifference {
     let share = |beyond: fn(f64) -> bool| {
         let count = replicates.iter().filter(|value| beyond(**value)).count();
         (count + 1) as f64 / (replicates.len() + 1) as f64
@@ -161,10 +151,10 @@ fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) ->
     let some = !replicates.is_empty();
     let p = some.then(|| (2.0 * share(|it| it <= 0.0).min(share(|it| it >= 0.0))).min(1.0));
     let interval = some.then(|| percentiles(replicates, confidence));
-    Difference { this, other, difference: this - other, interval, p }
+    FigureDifference { this, other, difference: this - other, interval, p }
 }
 
-/// Reads both files side by side; labels are numbered as they are met.
+/// Reads both files side by side, and numbers labels in the order in which they occur.
 fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageError> {
     let (mut lines, mut other_lines) = (LineReader::open(this)?, LineReader::open(other)?);
     let (mut labels, mut cells) = (LabelTable::default(), Cells::new());
@@ -175,11 +165,11 @@ fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageErr
             (Some(row), Some(other_row)) => (row, other_row),
             (None, None) => break,
             (Some(_), None) => {
-                let problem = format!("ends here, {} has more rows", this.display());
+                let problem = format!("is the last row, but {} has more rows", this.display());
                 return Err(other_lines.error(problem));
             }
             (None, Some(_)) => {
-                let problem = format!("one row more than {} has", this.display());
+                let problem = format!("is one row more than {} has", this.display());
                 return Err(other_lines.error(problem));
             }
         };
@@ -215,7 +205,7 @@ fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageErr
         add().map_err(|problem| other_lines.error(problem))?;
     }
     if cells.is_empty() {
-        let problem = "no true label in it, nor in what it is compared with".to_owned();
+        let problem = "no row has a true label, neither here nor in `against`".to_owned();
         return Err(StageError::File { path: this.to_owned(), problem });
     }
     Ok((labels, cells))

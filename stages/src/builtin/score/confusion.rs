@@ -1,27 +1,21 @@
 //! A confusion matrix and the figures that follow from it, as scikit-learn defines them with
-//! `zero_division=0`: a ratio of nothing to nothing is 0.
+//! `zero_division=0`.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use crate::data::classification::{ClassFigures, Fraction};
 
-/// How often each pair of a true and a predicted label occurs. Labels are numbers in `0..labels`.
+/// How often each pair of a true and a predicted label occurs. Labels are the numbers
+/// `0..labels`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ConfusionCounts {
     pub labels: usize,
-    /// By (gold, predicted), only what occurs: many labels make a matrix of mostly nothing.
+    /// By (gold, predicted). Pairs that do not occur are absent: with many labels the matrix is
+    /// sparse.
     pub cells: BTreeMap<(u16, u16), u64>,
 }
 
-/// Precision, recall and F1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Figures {
-    pub precision: f64,
-    pub recall: f64,
-    pub f1: f64,
-}
-
-/// The sums of a confusion matrix along both sides.
+/// The row and column sums of a confusion matrix, and its diagonal, by label.
 #[derive(Clone, Debug)]
 pub struct Margins {
     pub correct: Vec<u64>,
@@ -30,7 +24,7 @@ pub struct Margins {
     pub rows: u64,
 }
 
-impl Counts {
+impl ConfusionCounts {
     pub fn add(&mut self, gold: u16, predicted: u16) {
         *self.cells.entry((gold, predicted)).or_default() += 1;
     }
@@ -39,7 +33,7 @@ impl Counts {
         Margins::new(self.labels, self.cells.iter().map(|(&cell, &count)| (cell, count)))
     }
 
-    /// A row for each true label, a column for each predicted one.
+    /// The whole matrix: a row for each true label, a column for each predicted label.
     pub fn matrix(&self) -> Vec<Vec<u64>> {
         let mut matrix = vec![vec![0; self.labels]; self.labels];
         for (&(gold, predicted), &count) in &self.cells {
@@ -69,32 +63,26 @@ impl Margins {
     }
 
     pub fn accuracy(&self) -> f64 {
-        ratio(self.correct.iter().sum(), self.rows)
+        Fraction { part: self.correct.iter().sum(), whole: self.rows }.value()
     }
 
     /// The figures of one label.
-    pub fn figures(&self, label: usize) -> Figures {
-        let (correct, gold, predicted) =
-            (self.correct[label], self.gold[label], self.predicted[label]);
-        Figures {
-            precision: ratio(correct, predicted),
-            recall: ratio(correct, gold),
-            f1: ratio(2 * correct, gold + predicted),
-        }
+    pub fn figures(&self, label: usize) -> ClassFigures {
+        ClassFigures::new(self.correct[label], self.gold[label], self.predicted[label])
     }
 
-    /// The mean of the figures of those labels that occur, as true or as predicted ones.
-    pub fn macro_average(&self) -> Figures {
+    /// The mean of the figures of the labels that occur, as true or as predicted labels.
+    pub fn macro_average(&self) -> ClassFigures {
         self.average(|label| f64::from(u8::from(self.occurs(label))))
     }
 
-    /// The mean weighted by how many rows truly have each label.
-    pub fn weighted_average(&self) -> Figures {
+    /// The mean of the figures of all labels, weighted by the rows that have the label.
+    pub fn weighted_average(&self) -> ClassFigures {
         self.average(|label| self.gold[label] as f64)
     }
 
-    fn average(&self, weight: impl Fn(usize) -> f64) -> Figures {
-        let (mut sum, mut weights) = (Figures::default(), 0.0);
+    fn average(&self, weight: impl Fn(usize) -> f64) -> ClassFigures {
+        let (mut sum, mut weights) = (ClassFigures::default(), 0.0);
         for label in 0..self.gold.len() {
             let (figures, weight) = (self.figures(label), weight(label));
             sum.precision += weight * figures.precision;
@@ -103,21 +91,21 @@ impl Margins {
             weights += weight;
         }
         if weights == 0.0 {
-            return Figures::default();
+            return ClassFigures::default();
         }
-        Figures {
+        ClassFigures {
             precision: sum.precision / weights,
             recall: sum.recall / weights,
             f1: sum.f1 / weights,
         }
     }
 
-    /// Whether a row has the label, or is predicted to.
+    /// Whether any row has the label or is predicted to have it.
     pub fn occurs(&self, label: usize) -> bool {
         self.gold[label] + self.predicted[label] > 0
     }
 
-    /// The Matthews correlation of any number of labels; 0 where all true or all predicted
+    /// The Matthews correlation of any number of labels; 0 if all true labels or all predicted
     /// labels are the same. J. Gorodkin, Computational Biology and Chemistry 28 (2004).
     pub fn matthews_correlation(&self) -> f64 {
         let rows = self.rows as f64;
@@ -133,8 +121,4 @@ impl Margins {
         }
         covariance / (gold * predicted).sqrt()
     }
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -1,0 +1,136 @@
+//! The parameters of `ingest`.
+
+use std::collections::BTreeSet;
+
+use crate::stage::choice::choice;
+use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+
+choice! {
+    /// The format of the inputs.
+    pub enum FormatChoice {
+        /// Detected from the content.
+        Auto = "auto",
+        Jsonl = "jsonl",
+        Csv = "csv",
+        Tsv = "tsv",
+    }
+}
+
+choice! {
+    /// What happens at a malformed row.
+    pub enum OnError {
+        Fail = "fail",
+        Skip = "skip",
+    }
+}
+
+pub const PARAMS: &[ParamSpec] = &[
+    ParamSpec::new(
+        "format",
+        ParamKind::Choice(FormatChoice::WORDS),
+        Default::Text("auto"),
+        "the format of the inputs; `auto` detects it from their content. CSV and TSV need a \
+              header; quotation marks are special in CSV only",
+    ),
+    ParamSpec::new(
+        "text_field",
+        ParamKind::Text,
+        Default::Text("response"),
+        "the field with the text to classify; every row must have it",
+    ),
+    ParamSpec::new(
+        "label_field",
+        ParamKind::Text,
+        Default::Text("label"),
+        "the field with the label: a text, or a number, which is read as text",
+    ),
+    ParamSpec::new(
+        "id_field",
+        ParamKind::Text,
+        Default::Text("id"),
+        "the field with the row's id, unique within its input; a row without an id gets \
+              `<input>_<line>`, for instance `train_17`",
+    ),
+    ParamSpec::new(
+        "context_field",
+        ParamKind::Text,
+        Default::Text("context"),
+        "the field with the turns before the text, oldest first: a list of texts, or one \
+              text; may be absent",
+    ),
+    ParamSpec::new(
+        "context_separator",
+        ParamKind::Text,
+        Default::Null,
+        "splits a context that is one text into turns; without it that text is one turn",
+    ),
+    ParamSpec::new(
+        "labels",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "the labels that may occur; an empty list allows any",
+    ),
+    ParamSpec::new(
+        "remove",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "strings to remove from text and context, in this order; white space around them \
+              stays",
+    ),
+    ParamSpec::new(
+        "require_labels",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "whether every row of `train` must have a label; rows of `test` need none",
+    ),
+    ParamSpec::new(
+        "on_error",
+        ParamKind::Choice(OnError::WORDS),
+        Default::Text("fail"),
+        "what happens at a malformed row: `fail` fails the stage, `skip` leaves the row out \
+              and writes it to the output `skipped`",
+    ),
+];
+
+/// The parameters of `ingest`, parsed.
+#[derive(Clone, Debug)]
+pub struct IngestParams {
+    pub format: FormatChoice,
+    pub text_field: String,
+    pub label_field: String,
+    pub id_field: String,
+    pub context_field: String,
+    /// Splits a context that is one text into turns.
+    pub context_separator: Option<String>,
+    /// Empty: any label is allowed.
+    pub labels: BTreeSet<String>,
+    pub remove: Vec<String>,
+    pub require_labels: bool,
+    pub on_error: OnError,
+}
+
+impl IngestParams {
+    pub fn of(params: &Params) -> IngestParams {
+        IngestParams {
+            format: FormatChoice::of(params, "format"),
+            text_field: params.text("text_field").to_owned(),
+            label_field: params.text("label_field").to_owned(),
+            id_field: params.text("id_field").to_owned(),
+            context_field: params.text("context_field").to_owned(),
+            context_separator: params.optional_text("context_separator").map(str::to_owned),
+            labels: params.texts("labels").into_iter().collect(),
+            remove: params.texts("remove"),
+            require_labels: params.bool("require_labels"),
+            on_error: OnError::of(params, "on_error"),
+        }
+    }
+
+    /// The turns of a context that is given as one text; none if it is empty.
+    pub fn turns(&self, context: &str) -> Vec<String> {
+        match &self.context_separator {
+            _ if context.is_empty() => Vec::new(),
+            Some(separator) => context.split(separator.as_str()).map(str::to_owned).collect(),
+            None => vec![context.to_owned()],
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Tokenizes one input: reads its examples in batches, encodes a batch on all cores, and writes the
+//! rows in their order.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::compose::{Composed, Composer};
+use super::labels::LabelClasses;
+use super::report::TokenCounts;
+use crate::data::example::Example;
+use crate::data::lines::{LineBatch, LineReader, parse_json};
+use crate::data::token_file::{TokenInfo, TokenWriter};
+use crate::stage::Context;
+use crate::stage::error::StageError;
+use crate::stage::progress::Progress;
+use crate::text::TextTokenizer;
+
+/// Turns examples into rows of a token file; the same for all inputs.
+pub struct ExampleEncoder<'a> {
+    pub tokenizer: &'a TextTokenizer,
+    pub composer: &'a Composer,
+    pub labels: &'a LabelClasses,
+    pub info: TokenInfo,
+    /// Whether the model uses token types.
+    pub types: bool,
+}
+
+/// A row of the token file.
+struct EncodedExample {
+    id: String,
+    label: Option<usize>,
+    composed: Composed,
+}
+
+impl ExampleEncoder<'_> {
+    /// Writes the token file of an input and returns its counts. The result does not depend on the
+    /// number of threads.
+    ///
+    /// # Errors
+    /// The first line that is malformed, has an unknown label, or gets an id beyond the vocabulary.
+    pub fn encode_file(
+        &self,
+        context: &Context,
+        input: &Path,
+        output: &Path,
+    ) -> Result<TokenCounts, StageError> {
+        let mut lines = LineReader::open(input)?;
+        let folder = output.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let mut writer = TokenWriter::new(&folder)?;
+        let mut counts = TokenCounts::default();
+        let mut batch = LineBatch::default();
+        let mut progress = Progress::new(context, "bytes");
+        while lines.next_batch(&mut batch)? {
+            let encoded: Vec<Result<EncodedExample, StageError>> = (0..batch.len())
+                .into_par_iter()
+                .map(|index| self.encode(input, batch.line(index)))
+                .collect();
+            for row in encoded {
+                let EncodedExample { id, label, composed } = row?;
+                writer.push(&composed.sequence, label, &id)?;
+                counts.add(&composed, label.is_some(), self.tokenizer.special_ids().unk);
+            }
+            let (done, total) = lines.bytes();
+            progress.update_with(done, total, || [("rows", counts.rows as f64)]);
+        }
+        writer.finish(output, &self.info)?;
+        Ok(counts)
+    }
+
+    fn encode(
+        &self,
+        path: &Path,
+        (line, bytes): (u64, &[u8]),
+    ) -> Result<EncodedExample, StageError> {
+        let problem = |problem| StageError::Line { path: path.to_owned(), line, problem };
+        let example: Example = parse_json(bytes).map_err(problem)?;
+        let class = |label: &String| self.labels.class(label).map_err(problem);
+        let label = example.label.as_ref().map(class).transpose()?;
+        let mut composed = self.composer.compose(self.tokenizer, &example)?;
+        let vocab_size = self.info.vocab_size;
+        let ids = &composed.sequence.ids;
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
+            let token = self.tokenizer.token_text(*id).unwrap_or_default();
+            return Err(problem(format!(
+                "the tokenizer gives id {id} (`{token}`), but the model's `vocab_size` is \
+                 {vocab_size}"
+            )));
+        }
+        if !self.types {
+            composed.sequence.types.fill(0);
+        }
+        Ok(EncodedExample { id: example.id, label, composed })
+    }
+}
