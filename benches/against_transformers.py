@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""The same fine-tuning by `pipe` and by PyTorch with transformers, one after the other.
+"""Runs the same fine-tuning with `pipe` and with PyTorch and transformers, one after the other.
 
     python3 -m venv venv && venv/bin/pip install torch transformers safetensors scikit-learn
     cargo build --release
     python3 benches/against_transformers.py --python venv/bin/python --peer hf_finetune.py \
         --model DIR --train train.jsonl --test test.jsonl [--seeds 42,1,2] [--epochs 4]
 
-The peer is a script with the options of `../shared/tools/hf_finetune.py`, which is the default;
-without it this says so and ends. Each side splits 9:1 by its own generator with the same seed;
-equal texts are not kept together, since the peer does not either. Prints a table of the last
-epoch's validation figures and of training speed, medians over epochs, and the ratio.
+The peer is a script that fine-tunes with PyTorch and transformers. Each side splits the data 9:1 with its own generator and the same seed. Equal texts are not kept together, because the
+peer does not keep them together. Prints the validation figures of the last epoch, the training speed
+(medians over epochs), and the ratio of the speeds.
 """
 import argparse
 import json
@@ -23,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--python", default=sys.executable)
 parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
-parser.add_argument("--peer", default=str(ROOT.parent / "shared/tools/hf_finetune.py"))
+parser.add_argument("--peer", required=True, help="the script that fine-tunes with transformers")
 parser.add_argument("--model", required=True)
 parser.add_argument("--train", required=True)
 parser.add_argument("--test", required=True)

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""The engine against others of its kind: projects of copy stages, and hashing.
+"""Compares the engine with other build tools: projects of copy stages, and hashing.
 
     cargo build --release --no-default-features
     python3 benches/engine.py --pipe target/release/pipe [--quick] [--tools DIR]
 
-Projects of 6, 100, 1,000 and 10,000 stages `cp input output`, in columns: as many side by side as
-deep. For `pipe`, `dvc`, `snakemake`, `make` and `ninja` it measures the first run, a run with
-nothing to do, and what each has for `status`; each tool is run in turn, again and again, and the
-medians are printed. `sh` is the same commands through `xargs -P`, so that what a tool adds to the
-commands shows. Then one large file and many small ones are hashed, by `pipe run --dry-run
---no-index`, which reads every source, and by `b3sum`.
+The projects have 6, 100, 1,000 and 10,000 stages `cp input output`, arranged in columns: as many columns
+as stages in a column. For `pipe`, `dvc`, `snakemake`, `make` and `ninja` the script measures the first
+run, a run with nothing to do, and the equivalent of `status`. The tools take turns for several rounds, and
+the medians are printed. `sh` runs the same commands through `xargs -P`, which shows what a tool adds to
+them. Then one large file and many small ones are hashed, by `pipe run --dry-run --no-index`, which
+reads every source, and by `b3sum`.
 
-A peer that is not on the path (or in `--tools DIR`) is left out; so is one at a size that would
-take it longer than `--limit` seconds, as far as its last size tells.
+A tool that is neither on the path nor in `--tools DIR` is left out. A tool is also left out at sizes that would
+take longer than `--limit` seconds, judging by its previous size.
 """
 
 import argparse
@@ -30,14 +30,14 @@ JOBS = str(os.cpu_count())
 
 
 def stages(count):
-    """(name, name of the one it reads, or None) in an order in which they can run."""
+    """The stages in an order in which they can run: (name, name of the stage it reads or None)."""
     columns = max(1, round(count**0.5))
     for index in range(count):
         yield f"s{index}", None if index < columns else f"s{index - columns}"
 
 
 class Tool:
-    """Writes its project and knows its commands. `times_only`: it does not look at contents."""
+    """Writes a project for one tool and knows its commands. `times_only`: the tool compares times, not contents."""
 
     name = ""
     program = ""
@@ -54,7 +54,7 @@ class Tool:
         raise NotImplementedError
 
     def clean(self, folder):
-        """Removes what the first run has made, and nothing else."""
+        """Removes what the first run made, and nothing else."""
         shutil.rmtree(folder / "out", ignore_errors=True)
         (folder / "out").mkdir()
 
@@ -73,7 +73,7 @@ class Pipe(Tool):
             lines.append(f"  {name}:")
             lines.append('    run: cp "$IN_x" "$OUT_y"')
             lines.append(f"    inputs: {{x: {source}}}")
-            # Copies of one file would be one key, and run once.
+            # Copies of one file would have the same key, and would run once.
             lines.append(f"    params: {{name: {name}}}")
             lines.append("    outputs: [y]")
         (folder / "pipeline.yaml").write_text("\n".join(lines) + "\n")
@@ -186,7 +186,7 @@ class Ninja(Tool):
 
 
 class Shell(Tool):
-    """The commands alone."""
+    """The commands without any tool."""
 
     name = "sh"
     program = "sh"
@@ -203,7 +203,7 @@ class Shell(Tool):
 
 
 def run(command, folder, limit=None):
-    """Seconds; `None` if it took longer than the limit."""
+    """The seconds that it took; `None` if it took longer than the limit."""
     began = time.perf_counter()
     try:
         ended = subprocess.run(command, cwd=folder, capture_output=True, timeout=limit, check=False)
@@ -235,7 +235,7 @@ def measure(tools, counts, repetitions, limit, where):
                 for tool, folder in present:
                     if tool.name in too_slow:
                         continue
-                    # Slow ones are not run again and again.
+                    # Slow tools get fewer rounds.
                     first = samples.get((tool.name, "first"))
                     if repetition > 0 and sum(first) > limit:
                         continue
@@ -248,7 +248,7 @@ def measure(tools, counts, repetitions, limit, where):
                         continue
                     tool.check(folder, count)
                     if tool.status():
-                        # Half a dozen of the quick ones: they are what is compared most closely.
+                        # Six rounds for quick tools, which are compared most closely.
                         times = 7 if measured["first"] < 5 else 1
                         quick = [run(tool.first(), folder) for _ in range(times)]
                         measured["no-op"] = statistics.median(quick)
@@ -278,7 +278,7 @@ def text_of(seconds):
 
 def print_stages(found, tools, counts):
     for what in ("first", "no-op", "status"):
-        print(f"\n{what}, and how many times what pipe takes")
+        print(f"\n{what}, and as a multiple of what pipe takes")
         rows = [["stages"] + [tool.name for tool in tools]]
         for count in counts:
             row = [f"{count:,}"]
@@ -292,7 +292,7 @@ def print_stages(found, tools, counts):
                 row.append(cell)
             rows.append(row)
         table(rows)
-    print("\nwhat pipe adds to the commands in a first run, and a run with nothing to do, per stage")
+    print("\nwhat pipe adds to the commands in a first run, and what a run with nothing to do takes, per stage")
     rows = [["stages", "first over sh", "no-op"]]
     for count in counts:
         first, alone = found.get(("pipe", count, "first")), found.get(("sh", count, "first"))
@@ -337,14 +337,14 @@ def hashing(pipe, b3sum, large_bytes, small_files, repetitions, where):
 def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("--pipe", default="target/release/pipe")
-    options.add_argument("--tools", help="a folder with the peers' programs")
+    options.add_argument("--tools", help="a folder with the other tools")
     options.add_argument("--quick", action="store_true", help="under five minutes")
     options.add_argument("--limit", type=float, default=120, help="seconds a tool may take for a row")
-    options.add_argument("--only", help="these tools, with commas between")
-    options.add_argument("--counts", help="these numbers of stages, with commas between")
-    options.add_argument("--folder", help="where the projects are made (the disk matters)")
+    options.add_argument("--only", help="only these tools, separated by commas")
+    options.add_argument("--counts", help="only these numbers of stages, separated by commas")
+    options.add_argument("--folder", help="where to make the projects (the disk matters)")
     options.add_argument("--no-hashing", action="store_true")
-    options.add_argument("--json", help="write the medians to this file as well")
+    options.add_argument("--json", help="also write the medians to this file")
     options = options.parse_args()
     path = os.pathsep.join(filter(None, [options.tools, os.environ["PATH"]]))
     tools = []
@@ -353,7 +353,7 @@ def main():
         if options.only and tool.name not in options.only.split(","):
             continue
         if not program or not os.path.exists(program):
-            print(f"{tool.name} is not here: left out", file=sys.stderr)
+            print(f"{tool.name} is not installed: left out", file=sys.stderr)
             continue
         tool.program = program
         if options.quick and tool.name in ("dvc", "snakemake"):

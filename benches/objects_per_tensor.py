@@ -1,11 +1,11 @@
-"""How many bytes model folders of one sweep would share if the store kept them per tensor, or in
-content-defined chunks, rather than per file; and what cutting and hashing costs.
+"""Measures how many bytes the model folders of a sweep would share if the store kept tensors or
+content-defined chunks instead of files, and what cutting and hashing would cost.
 
     python benches/objects_per_tensor.py MODEL.safetensors
 
-Makes variants of a real encoder as fine-tuning leaves them, in a temporary folder: every tensor
-changed, the lower half frozen, only the head trained. Chunks are cut by a gear rolling hash as
-FastCDC does, 64 KiB on average. Needs numpy and safetensors.
+Makes variants of a real encoder in a temporary folder, as fine-tuning would leave them: with every tensor
+changed, with the lower half frozen, with only the head trained. Chunks are cut by a gear rolling hash,
+as in FastCDC, and have 64 KiB on average. Needs numpy and safetensors.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def digest(data):
 
 
 def tensors_of(path):
-    """The header as one piece, and each tensor's bytes."""
+    """The header, then the bytes of each tensor."""
     data = memoryview(numpy.memmap(path, dtype=numpy.uint8, mode="r"))
     import json
 
@@ -41,7 +41,7 @@ def tensors_of(path):
 
 
 def chunks_of(path):
-    """Boundaries where a gear hash of the last 32 bytes has MASK_BITS zeros at its top."""
+    """Cuts where the gear hash of the last 32 bytes has MASK_BITS leading zeros."""
     data = numpy.fromfile(path, dtype=numpy.uint8)
     gear = numpy.random.default_rng(0).integers(0, 1 << 32, 256, dtype=numpy.uint32)
     table = gear[data]
@@ -84,7 +84,7 @@ def layer(name):
 
 
 def variants(source, changes, folder):
-    """RUNS model files; `changes(name)` says whether training moves a tensor."""
+    """RUNS model files; `changes(name)` says whether training changes a tensor."""
     base = load_file(source)
     paths = []
     for run in range(RUNS):

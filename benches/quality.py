@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
-"""How good `pipe` classifies, against PyTorch with transformers and against its own settings.
+"""Measures how well `pipe` classifies, compared with PyTorch and transformers and with other settings of its own.
 
     python3 benches/quality.py train  --model DIR --train train.jsonl --work DIR [--variants base,peer]
     python3 benches/quality.py report --train train.jsonl --work DIR
 
-`train` makes five divisions 9:1 of the examples, which are those that the peer makes by itself for
-the seeds 1 to 5, and trains each variant on each, with the division's number as its seed. What is
-there already is not trained again, so it may be ended at any time and started anew. `report` prints
-the tables of QUALITY.md.
+`train` divides the examples 9:1 in five ways, the same ways as the peer does for seeds 1 to 5. It
+trains each variant on each division, with the division's number as the seed. It skips results that exist,
+so you can stop it at any time and start it again. `report` prints the tables of QUALITY.md.
 
-The peer is a script with the options of `../shared/tools/hf_finetune.py`; without it the variant
-`peer` is skipped with a word. Needs torch and scikit-learn for the divisions and for the peer
-(`--python`), and only the standard library for the report.
+The peer is the script given as `--peer`; without one, the variant `peer` is skipped with a message. The
+divisions and the peer need torch and scikit-learn (`--python`); the report needs only the standard library.
 """
 import argparse
 import json
@@ -24,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = range(1, 6)
-# Settings on top of the recipe: responses alone, 4 epochs, batch 32, learning rate 5e-5.
+# What each variant changes in the recipe: responses only, 4 epochs, batch 32, learning rate 5e-5.
 VARIANTS = {
     "base": [],
     "context-1": ["tokenize.context=1"],
@@ -32,8 +30,8 @@ VARIANTS = {
     "mean": ["finetune.pooling=mean"],
     "r-drop": ["finetune.r_drop=1"],
     "layer-decay": ["finetune.layer_decay=0.8"],
-    # The bundled encoder and its shape from random weights, each at the rate that was the best on
-    # the first division; and `--model` after more pretraining on tweets (`--adapted`).
+    # The bundled encoder, and the same shape from random weights, each with the learning rate that was
+    # best on the first division; and `--model` after more pretraining on tweets (`--adapted`).
     "bundled": ["model=models/tweet-encoder", "finetune.learning_rate=1e-4"],
     "random": ["model=models/tweet-encoder", "finetune.init=random", "finetune.learning_rate=2e-4"],
     "adapted": ["model=ADAPTED"],
@@ -116,8 +114,8 @@ def train(options):
         result = options.work / "results" / f"{name}-{number}.jsonl"
         if result.exists():
             continue
-        if name == "peer" and not Path(options.peer).exists():
-            print(f"skipped: there is no peer script at {options.peer}")
+        if name == "peer" and not (options.peer and Path(options.peer).exists()):
+            print("skipped the variant `peer`: --peer names no script")
             continue
         settings = VARIANTS.get(name, [])
         if name in options.also:
@@ -136,7 +134,7 @@ def f1(rows):
 
 
 def macro_f1(rows):
-    """The mean of both labels' F1."""
+    """The mean of the two labels' F1."""
     return (f1(rows) + f1([(not gold, not said) for gold, said in rows])) / 2
 
 
@@ -160,7 +158,7 @@ def best_threshold(rows, metric):
 
 
 def cross_fitted(rows, metric):
-    """Each half is decided by the threshold that is best on the other."""
+    """Decides each half of the rows by the threshold that is best on the other half."""
     halves = rows[::2], rows[1::2]
     thresholds = [best_threshold(half, metric) for half in halves]
     out = [None] * len(rows)
@@ -169,7 +167,7 @@ def cross_fitted(rows, metric):
 
 
 def mcnemar(first, second):
-    """Exact two-sided p by the binomial distribution; and who is right alone how often."""
+    """The exact two-sided p by the binomial distribution, and how often each side alone is right."""
     only = [sum((g == a) > (g == b) for (g, a), (_, b) in zip(x, y)) for x, y in ((first, second), (second, first))]
     n, k = sum(only), min(only)
     p = min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n) if n else 1.0
@@ -177,7 +175,7 @@ def mcnemar(first, second):
 
 
 def interval(first, second, metric, rounds=2000):
-    """95 % of the paired bootstrap of second - first, each division drawn by itself, and averaged."""
+    """The 95 % interval of the paired bootstrap of second - first, resampled within each division and averaged."""
     draw, differences = random.Random(1), []
     for _ in range(rounds):
         means = []
@@ -190,7 +188,7 @@ def interval(first, second, metric, rounds=2000):
 
 
 def without_relatives(options, seed):
-    """Numbers of the validation rows that share neither response nor opening turn with training."""
+    """The validation rows that share neither response nor opening turn with a training row."""
     clean = lambda text: text.replace("@USER", "").strip()
     keys = lambda row: {clean(row["response"]), *map(clean, row["context"][:1])}
     seen = set().union(*(keys(row) for row in read(options.work / f"train-{seed}.jsonl")))
@@ -203,7 +201,7 @@ def spread(values):
 
 
 def table(title, runs, against):
-    """Runs: name to {seed: rows of (gold, said)}."""
+    """Prints a table of `runs`: name to {seed: rows of (gold, predicted)}."""
     print(f"\n{title}\n")
     print(f"| | n | accuracy | F1 | macro F1 | accuracy − {against} | F1 − {against} | right alone | p |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -264,14 +262,14 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("what", choices=["train", "report"])
 parser.add_argument("--python", default=sys.executable)
 parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
-parser.add_argument("--peer", default=str(ROOT.parent / "shared/tools/hf_finetune.py"))
+parser.add_argument("--peer", help="the script that fine-tunes with transformers")
 parser.add_argument("--model")
 parser.add_argument("--adapted", help="the model folder of the variant `adapted`")
 parser.add_argument("--also", default={}, type=lambda text: dict(pair.split("=", 1) for pair in text.split(",")),
-                    help="further variants, NAME=DIR,…: model folders, fine-tuned as `bundled` is")
-parser.add_argument("--divisions", type=int, default=5, help="how many of the five are trained on")
-parser.add_argument("--against", default="base", help="of the report: what differences are from")
-parser.add_argument("--only", type=lambda text: text.split(","), help="of the report: these rows alone")
+                    help="more variants, NAME=DIR,…: model folders to fine-tune in the same way as `bundled`")
+parser.add_argument("--divisions", type=int, default=5, help="how many of the five divisions to train on")
+parser.add_argument("--against", default="base", help="report: the variant that others are compared with")
+parser.add_argument("--only", type=lambda text: text.split(","), help="report: only these rows")
 parser.add_argument("--train", required=True, help="labelled examples, JSONL with label, response, context")
 parser.add_argument("--work", required=True, type=Path)
 parser.add_argument("--variants", default="base,peer,again,context-1,mean,members", type=lambda text: text.split(","),

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""`pipe push` and `pipe pull` against rclone and DVC, over S3 to a server on this machine.
+"""Compares `pipe push` and `pipe pull` with rclone and DVC, over S3 to a server on this machine.
 
     cargo build --release --no-default-features --features remotes
     python3 benches/remotes.py --pipe target/release/pipe [--server s3s-fs] [--rclone rclone]
         [--dvc dvc] [--large BYTES] [--small COUNT] [--rounds N]
 
-One file of 2 GiB, and 10,000 files of 1 to 16 KiB in one folder, of random bytes. For each tool the
-seconds and the peak of its resident memory for: the upload into an empty bucket, the upload again
-with nothing to do, the download into an empty place. All go to the same `s3s-fs`
-(`cargo install s3s-fs --version 0.14.1 --locked --features binary`), started anew for each round;
-the tools take turns, and the medians are printed, with what the others take in multiples of `pipe`.
+The data is one file of 2 GiB, and a folder of 10,000 files of 1 to 16 KiB, all random bytes. The script
+measures seconds and peak resident memory of each tool for an upload into an empty bucket, a second upload
+with nothing to do, and a download into an empty place. All tools use the same server, `s3s-fs`
+(`cargo install s3s-fs --version 0.14.1 --locked --features binary`), restarted for each round. The tools
+take turns, and the medians are printed, those of the other tools also as multiples of `pipe`.
 
-What they do for it differs: `pipe` reads and verifies the BLAKE3 of all that it uploads and all that
-it downloads, and places it in its store; rclone compares sizes and MD5 sums (`copy --checksum`, with
-`--transfers 64 --checkers 64` as `pipe` has 64 at once, and as it comes); DVC's figures leave out
-`dvc add` and `dvc checkout`.
+The tools do different work. `pipe` verifies the BLAKE3 digest of everything that it uploads or
+downloads, and places downloads in its store. rclone compares sizes and MD5 sums (`copy --checksum`), with
+`--transfers 64 --checkers 64`, since `pipe` transfers 64 objects at once, and with its defaults. DVC's
+figures leave out `dvc add` and `dvc checkout`.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Server:
 
 
 def measured(command, folder):
-    """Seconds, and the peak of resident memory in MiB, of a command that has to succeed."""
+    """The seconds and the peak resident memory in MiB of a command that must succeed."""
     environment = os.environ | {
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -74,7 +74,7 @@ def measured(command, folder):
         "XDG_CONFIG_HOME": str(folder / "no-config"),
         "DVC_NO_ANALYTICS": "1",
     }
-    # There is no TLS here, and rclone cannot do with it.
+    # The server has no TLS, so rclone must not use it.
     environment.pop("AWS_CA_BUNDLE", None)
     began = time.perf_counter()
     child = subprocess.Popen(
@@ -102,7 +102,7 @@ class Pipe:
         self.program = program
 
     def prepare(self, folder, data, endpoint):
-        """A store with the data, as what a stage has made."""
+        """Makes a store that holds the data as the result of a stage."""
         self.here, self.there = fresh(folder / "here"), fresh(folder / "there")
         url = f"{{url: 's3://bucket/pipe', endpoint: '{endpoint}', timeout: 60s}}"
         text = (
@@ -139,7 +139,7 @@ class Rclone:
         self.folder, self.there = folder, fresh(folder / "rclone-there")
         self.data = data
         keys = f"access_key_id={KEY},secret_access_key={SECRET}"
-        # A whole bucket: asked for a folder in one, the server answers so that rclone waits for long.
+        # rclone gets a whole bucket: for a folder in one, this server's answer makes it wait for a long time.
         bucket = f"rclone{len(self.options)}"
         self.remote = f":s3,provider=Other,{keys},endpoint='{endpoint}':{bucket}"
 
@@ -209,7 +209,7 @@ def main():
     parser.add_argument("--large", type=int, default=2 << 30)
     parser.add_argument("--small", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--dir", help="where the data and the bucket lie, such as /dev/shm")
+    parser.add_argument("--dir", help="where to put the data and the bucket, for example /dev/shm")
     options = parser.parse_args()
     server = shutil.which(options.server) or sys.exit(f"there is no {options.server}")
     tools = [Pipe(str(Path(options.pipe).resolve()))]

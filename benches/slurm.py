@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What Slurm as an executor costs: the engine beside 1,000 jobs, and chains of trivial stages.
+"""Measures what Slurm as an executor costs: the engine beside 1,000 jobs, and chains of trivial stages.
 
     cargo build --release --no-default-features
     python3 benches/slurm.py --pipe target/release/pipe [--jobs 1000] [--chain]
 
 The first part needs no Slurm: `sbatch`, `squeue` and `scancel` are stubs that count their calls, and
-a few workers run what is submitted. 1,000 stages of as many families (one `sbatch` each), then 1,000
-variants of one (arrays). Printed: calls, calls a second, the engine's memory and CPU time.
+a few workers run the submitted jobs. It runs 1,000 separate stages (one `sbatch` each), then 1,000
+variants of one stage (arrays), and prints calls, calls a second, and the engine's memory and CPU time.
 
-`--chain` needs a real one (`scripts/slurm_here.sh start DIR; source DIR/env.sh`): three stages, each
-reading from the one before, as batch jobs, as steps of an allocation, with `--submit`, and as plain
-`sbatch --dependency`; wall time of each, `--rounds` times.
+`--chain` needs a real Slurm (`scripts/slurm_here.sh start DIR; source DIR/env.sh`). It runs three stages, each
+reading from the one before, as batch jobs, as steps of an allocation, with `--submit`, and with plain
+`sbatch --dependency`, and prints the wall time of each over `--rounds` rounds.
 """
 
 import argparse
@@ -47,7 +47,7 @@ echo scancel >> "$STUB/calls"
 
 
 class Stub:
-    """Runs what is submitted, and keeps the rows that `squeue` prints."""
+    """Runs submitted jobs, and keeps the rows that `squeue` prints."""
 
     def __init__(self, folder, workers):
         self.folder, self.rows, self.lock = folder, {}, threading.Lock()
@@ -137,7 +137,7 @@ CHAIN = """stages:
 
 
 def plain(folder):
-    """The same with `sbatch` alone, waited for by the file that the last job makes."""
+    """The same chain with `sbatch` alone; ends when the last job's file appears."""
     after = []
     for source, target in [("text.txt", "a"), ("a", "b"), ("b", "c")]:
         text = f"cd {folder} && cp {source} {target}.partial && mv {target}.partial {target}"

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Training, predicting and tokenizing against PyTorch, ONNX Runtime and `tokenizers`, and growth.
+"""Compares training, predicting and tokenizing with PyTorch, ONNX Runtime and `tokenizers`, and measures growth.
 
     python3 -m venv venv && venv/bin/pip install torch transformers scikit-learn onnx onnxscript onnxruntime
     cargo build --release
-    python3 benches/speed.py --python venv/bin/python [--quick] [--rows finetune,predict] [--out FILE]
+    python3 benches/speed.py --python venv/bin/python --model DIR --data DIR --tweets FILE --peer FILE [--quick] [--rows finetune,predict] [--out FILE]
 
-The two sides of a row take turns; the table has medians, and ratios above 1 are in favour of `pipe`.
-Each row checks that both did the same work and says what it compared. Rows:
+The two sides of a row take turns. The table holds medians; a ratio above 1 means that `pipe` is better. Each
+row checks that both sides did the same work, and says what it compared. The rows:
 
-    finetune   one epoch in f32, MiniLM and a 12 x 768 encoder, the peer's batches grouped by length
+    finetune   one epoch in f32, MiniLM and a 12 x 768 encoder, with the peer's batches grouped by length
     reduced    the same in bf16
-    whole      from the files to the answer, the peer padding all to the longest, as a notebook does
-    predict    class probabilities in f32 against PyTorch and ONNX Runtime, each with its own start
-    tokenize   many tweets against the batch call of `tokenizers`, the time of both with reading
-    growth     more and more rows through ingest, split, tokenize and predict
-    start      size of the binary, time of the smallest stage; in full form also a build from nothing
-    cuda       fine-tuning in bf16 on a GPU, the peer with and without `torch.compile`
+    whole      from the files to the answer, with the peer padding all texts to the longest, as notebooks do
+    predict    class probabilities in f32 against PyTorch and ONNX Runtime, without and with start-up
+    tokenize   many tweets against the batch call of `tokenizers`, including reading the file
+    growth     increasing numbers of rows through ingest, split, tokenize and predict
+    start      size of the binary, time of the smallest stage; without `--quick` also a build from scratch
+    cuda       fine-tuning in bf16 on a GPU, with the peer with and without `torch.compile`
 
-Needs the folders of `../shared/data` and `../shared/tools/hf_finetune.py`, or `--data`, `--tweets`, `--peer`.
+Needs `--model` (MiniLM), `--data`, `--tweets` and `--peer`; see `--help`.
 """
 
 import argparse
@@ -36,7 +36,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
 LABELS = ["NOT_SARCASM", "SARCASM"]
 
 
@@ -45,7 +44,7 @@ def say(text):
 
 
 def measured(command, environment=None, may_fail=False):
-    """Seconds, the most memory of the process or any of its children in bytes, and what it printed."""
+    """The seconds, the peak memory in bytes of the process or any of its children, and the output."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
         process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=errors, env=environment)
@@ -84,7 +83,7 @@ class Bench:
         return objects(text)[-1] | {"wall": seconds, "memory": memory}
 
     def model(self, name):
-        """A classifier's folder that all sides read: MiniLM, or random weights of other sizes."""
+        """A classifier's folder that all sides read: MiniLM, or random weights of another size."""
         sizes = {"mini": {}, "base": dict(layers=12, hidden=768, heads=12), "tiny": dict(layers=2, hidden=64, heads=2)}
         if name not in self.models:
             self.models[name] = self.scratch / name
@@ -92,7 +91,7 @@ class Bench:
         return self.models[name]
 
     def examples(self, count):
-        """So many labelled tweets in an order that mixes the labels."""
+        """`count` labelled tweets in an order that mixes the labels."""
         path = self.scratch / f"examples-{count}.jsonl"
         lines = [line for line in open(self.options.data / "train.jsonl", encoding="utf-8") if line.strip()]
         random.Random(1).shuffle(lines)
@@ -100,7 +99,7 @@ class Bench:
         return path
 
     def project(self, name, stages):
-        """A folder with that pipeline, as JSON, which is YAML."""
+        """A folder with this pipeline as JSON, which is also YAML."""
         folder = self.scratch / name
         folder.mkdir(exist_ok=True)
         (folder / "pipeline.yaml").write_text(json.dumps({"stages": stages}))
@@ -115,7 +114,7 @@ class Bench:
         return {"wall": seconds, "memory": memory, "finished": finished, "said": said}
 
     def hf(self, *arguments, may_fail=False):
-        """The peer script; its first epoch (or the median of those after it) and its summary."""
+        """Runs the peer script; returns its first epoch (or the median of the later ones) and its summary."""
         command = [self.options.python, self.options.peer, *arguments]
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="true")
         found = measured(command, environment, may_fail)
@@ -137,11 +136,11 @@ def tokenized(train, test, model):
 
 
 def finetune(bench, precision="f32", device="cpu", epochs=1, shapes=("mini", "base"), compile=False):
-    """Rows of (what, ours, theirs, ratio, the same work)."""
+    """Returns rows of (what, ours, theirs, ratio, proof of the same work)."""
     counts = {"mini": 640, "base": 96} if bench.quick else {"mini": 5_000, "base": 480}
     if device != "cpu":
         counts = {"base": 1_920}
-    # The base shape has random weights: a higher rate makes the first losses a matter of the order.
+    # The base shape has random weights: with a higher rate the first losses depend on the order of rows.
     rates = {"mini": "5e-5", "base": "2e-6"}
     for shape in shapes:
         count, model = counts[shape], bench.model(shape)
@@ -264,10 +263,10 @@ def predict(bench):
 
 
 def tweets(bench, count):
-    """So many labelled rows from the unlabelled tweets, again and again with a number each."""
+    """Makes `count` labelled rows by repeating the unlabelled tweets, each with a number."""
     path = bench.scratch / f"tweets-{count}.jsonl"
     if not path.exists():
-        # Line by line: the memory of this process is a lower limit of what `wait4` says of others.
+        # Written line by line: `wait4` reports at least this process's own memory for its children.
         again = itertools.chain.from_iterable(open(bench.options.tweets, encoding="utf-8") for _ in itertools.count())
         with open(path, "w", encoding="utf-8") as out:
             for number, line in enumerate(itertools.islice(again, count)):
@@ -358,7 +357,7 @@ def cuda(bench):
     if missing:
         yield "fine-tuning base, bf16, cuda", "-", "-", "-", "not measured: " + "; ".join(missing)
         return
-    # The first epoch fills the kernel caches of both sides; the last one counts.
+    # The first epoch warms the caches of both sides, so the last one counts.
     for compile in (False, True):
         yield from finetune(bench, "bf16", "cuda", 3, ("base",), compile)
 
@@ -369,15 +368,15 @@ ROWS = {"finetune": finetune, "reduced": reduced, "whole": whole, "predict": pre
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
-    parser.add_argument("--python", default=sys.executable, help="the one that has the peers")
-    parser.add_argument("--peer", type=Path, default=SHARED / "tools/hf_finetune.py")
-    parser.add_argument("--data", type=Path, default=SHARED / "data/figlang-twitter")
-    parser.add_argument("--tweets", type=Path, default=SHARED / "data/tweets/tweets.txt")
+    parser.add_argument("--python", default=sys.executable, help="the Python that has the peers installed")
+    parser.add_argument("--peer", type=Path, required=True, help="the script that fine-tunes with transformers")
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train.jsonl and test.jsonl")
+    parser.add_argument("--tweets", type=Path, required=True, help="plain tweets, one a line")
     parser.add_argument("--model", default=str(Path.home() / ".cache/pipe-models/all-MiniLM-L6-v2"))
-    parser.add_argument("--rows", default=",".join(ROWS), help="these only, with commas between")
-    parser.add_argument("--quick", action="store_true", help="smaller work, under five minutes in all")
-    parser.add_argument("--build-folder", help="where the build from nothing is made")
-    parser.add_argument("--out", help="write the tables to this file as well")
+    parser.add_argument("--rows", default=",".join(ROWS), help="only these rows, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="less work: under five minutes in all")
+    parser.add_argument("--build-folder", help="where to build from scratch")
+    parser.add_argument("--out", help="also write the tables to this file")
     options = parser.parse_args()
     options.pipe = str(Path(options.pipe).resolve())
     rows = options.rows.split(",")

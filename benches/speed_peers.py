@@ -1,7 +1,7 @@
-"""The other side of `benches/speed.py`: what PyTorch, ONNX Runtime and the Python `tokenizers` do.
+"""The peers of `benches/speed.py`: PyTorch, ONNX Runtime and the Python `tokenizers`.
 
-`speed.py` calls this with the Python that has them, `speed_peers.py WHAT KEY=VALUE…`, so that the
-bench itself needs none of them. Each prints one JSON object as its last line.
+`speed.py` calls `speed_peers.py WHAT KEY=VALUE…` with the Python that has these packages, so it
+needs none of them itself. Each call prints one JSON object as its last line.
 """
 
 import json
@@ -17,7 +17,7 @@ def texts(file):
 
 
 def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=0, heads=0):
-    """A model folder with a head of two classes: of `source`, or random weights of these sizes."""
+    """Makes a model folder with a head of two classes, from `source` or with random weights of these sizes."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -37,7 +37,7 @@ def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=
 
 
 def split(model, file, train, valid, seed):
-    """The peer script's own split of `file`, written out; and how many tokens it trains on."""
+    """Writes the peer script's own split of `file`, and counts the tokens that it trains on."""
     import torch
     from transformers import AutoTokenizer
 
@@ -68,7 +68,7 @@ def padded(batch, ids):
 
 
 def predict(runtime, model, file, out, onnx="", batch=32):
-    """Class probabilities of every text, batches of similar length, as `predict` does it."""
+    """Class probabilities of every text, in batches of similar length, as `predict` computes them."""
     began = time.perf_counter()
     import numpy
     from tokenizers import Tokenizer
@@ -108,7 +108,7 @@ def predict(runtime, model, file, out, onnx="", batch=32):
 
 
 def export(model, out):
-    """The model as ONNX, by PyTorch's exporter."""
+    """Exports the model to ONNX with PyTorch's exporter."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -131,7 +131,7 @@ def export(model, out):
 
 
 def tokenize(model, file):
-    """Reading and one batch call for 100,000 texts at a time, nothing written."""
+    """Reads the texts and makes one batch call for each 100,000; writes nothing."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))

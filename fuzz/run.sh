@@ -1,11 +1,11 @@
 #!/bin/sh
-# Fuzzes every target for so many seconds, one after the other, and keeps a small corpus:
+# Fuzzes the targets one after the other, each for SECONDS, and keeps a small corpus:
 #
 #   fuzz/run.sh SECONDS [TARGET…]
 #
-# Needs a nightly toolchain and `cargo install cargo-fuzz`. What is found lies in fuzz/artifacts;
-# it belongs into fuzz/seeds/TARGET, which a test replays. Without the address sanitizer, since
-# none of the code under test is unsafe; FUZZ_SANITIZER=address turns it on.
+# Needs a nightly toolchain and `cargo install cargo-fuzz`. Failing inputs are in fuzz/artifacts. Copy them to
+# fuzz/seeds/TARGET, which a test replays. The address sanitizer is off because none of the code under
+# test is unsafe; FUZZ_SANITIZER=address turns it on.
 set -eu
 seconds=$1
 shift
@@ -19,4 +19,4 @@ for target; do
     > "work/$target.log" 2>&1 || failed="$failed $target"
   tail -n 12 "work/$target.log" | grep -E 'stat::(number_of_executed_units|average_exec)|SUMMARY|Test unit' | sed "s/^/$target: /"
 done
-[ -z "$failed" ] || { echo "found something:$failed; see fuzz/work/TARGET.log and fuzz/artifacts" >&2; exit 1; }
+[ -z "$failed" ] || { echo "failures in:$failed; see fuzz/work/TARGET.log and fuzz/artifacts" >&2; exit 1; }

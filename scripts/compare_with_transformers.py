@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Loads the model that `finetune` wrote with transformers and compares what both say.
+"""Loads the model that `finetune` wrote into transformers, and compares its predictions with those of `pipe`.
 
     python3 -m venv venv && venv/bin/pip install torch transformers safetensors
     cargo run --release -- run
     venv/bin/python scripts/compare_with_transformers.py target/release/pipe [OPTIONS OF PIPE]
 
-Reads `finetune:model`, `tokenize:test` and `predict:predictions` from the store. Logits are
-compared through the log of the probabilities, from which they differ by a number for each row.
-Prints the largest difference, and ends with 1 if it is beyond 1e-4.
+Reads `finetune:model`, `tokenize:test` and `predict:predictions` from the store. Compares the logarithms of
+the probabilities. Prints the largest difference, and exits with 1 if it is greater than 1e-4.
 """
 import json
 import subprocess
@@ -46,5 +45,5 @@ with torch.no_grad():
         ours = torch.tensor([prediction["probabilities"][name] for name in names]).double().log()
         worst = max(worst, (theirs - ours).abs().max().item())
         flipped += names[theirs.argmax()] != prediction["label"]
-print(f"{len(predictions)} examples: largest difference {worst:.2e}, {flipped} other answers")
+print(f"{len(predictions)} examples: largest difference {worst:.2e}, {flipped} different labels")
 sys.exit(worst > 1e-4)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes `models/small-roberta`: the config of a small RoBERTa and a byte-level BPE tokenizer
-trained on `data/sample/train.jsonl`. There are no weights: the default pipeline starts from
+"""Makes `models/small-roberta`: the configuration of a small RoBERTa, and a byte-level BPE tokenizer
+trained on `data/sample/train.jsonl`. It has no weights: with `init: auto`, `finetune` starts from
 random ones.
 
     python3 -m venv venv && venv/bin/pip install tokenizers

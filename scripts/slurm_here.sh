@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A real Slurm on this machine, for the tests of the Slurm executor: one controller and three nodes on
-# loopback, no systemd, no accounting.
+# Runs a real Slurm on this machine for the tests of the Slurm executor: one controller and three nodes
+# on loopback, without systemd and without accounting.
 #
-#   scripts/slurm_here.sh install      Debian's slurm-wlm and munge
-#   scripts/slurm_here.sh start DIR    starts it, waits until its nodes are idle, writes DIR/env.sh
-#   scripts/slurm_here.sh stop DIR     stops what it started
-#   scripts/slurm_here.sh controller DIR    starts the controller again after it was stopped
-#   scripts/slurm_here.sh node DIR N        starts node N again
+#   scripts/slurm_here.sh install      install Debian's slurm-wlm and munge
+#   scripts/slurm_here.sh start DIR    start Slurm, wait until its nodes are idle, write DIR/env.sh
+#   scripts/slurm_here.sh stop DIR     stop what `start` started
+#   scripts/slurm_here.sh controller DIR    start the controller again after it was stopped
+#   scripts/slurm_here.sh node DIR N        start node N again
 #
-# SLURM_HERE_PORT is the first of four ports; each cluster needs its own.
+# SLURM_HERE_PORT is the first of four consecutive ports. Two clusters at the same time need different ports.
 set -euo pipefail
 verb="${1:?usage: slurm_here.sh install | start|stop|controller DIR | node DIR N}"
 if [ "$verb" = install ]; then

@@ -1,6 +1,5 @@
-//! What each fuzz target does with its bytes: reads them as the engine would, and panics if what
-//! comes out is not as it must be. The targets of `cargo fuzz` and the test that replays the
-//! corpus share these.
+//! The fuzz targets: each reads its bytes as the engine would, and panics if the result breaks an
+//! invariant. `cargo fuzz` and the test that replays the corpus share them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,10 +15,10 @@ use pipe::store::key::{Key, KeyFields};
 use pipe::store::record::Record;
 use stages::{Event, Manifest};
 
-/// A target's name and what it does.
+/// A target's name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 8] = [
     ("pipeline", pipeline),
     ("interpolation", interpolation),
@@ -38,8 +37,8 @@ pub fn pipeline(bytes: &[u8]) {
     }
 }
 
-/// The value of a variable, of a parameter and of a command, one a paragraph, in YAML that is
-/// right in itself.
+/// The values of three variables, a parameter and a command, separated by empty lines, in YAML that is
+/// otherwise valid.
 pub fn interpolation(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut parts = text.splitn(5, "\n\n");
@@ -59,7 +58,7 @@ pub fn interpolation(bytes: &[u8]) {
             "split": {"inputs": {"examples": param}, "params": {"share": param}},
         },
     });
-    let yaml = serde_yaml::to_string(&yaml).expect("such a value is YAML");
+    let yaml = serde_yaml::to_string(&yaml).expect("the value is YAML");
     load(&yaml, &Overrides::default());
 }
 
@@ -71,7 +70,7 @@ stages:
   split: {inputs: {examples: count:o}, params: {share: 0.9}}
 "#;
 
-/// Each line a `--set`; the first one the profile.
+/// The first line names a profile; each other line is a `--set`.
 pub fn overrides(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut lines = text.lines();
@@ -84,7 +83,7 @@ pub fn overrides(bytes: &[u8]) {
     load(OVERRIDDEN, &overrides);
 }
 
-/// Loads a pipeline, and goes on with it as far as planning would without touching a file.
+/// Loads a pipeline, and then does what planning does before it touches a file.
 fn load(text: &str, overrides: &Overrides) {
     let file = scratch_file("pipeline.yaml");
     fs::write(&file, text).expect("the scratch folder is writable");
@@ -93,7 +92,7 @@ fn load(text: &str, overrides: &Overrides) {
         Err(error) => return check_error(&error, text),
     };
     let graph = Graph::new(&pipeline);
-    assert_eq!(graph.order().len(), pipeline.stages.len(), "a circle went unnoticed");
+    assert_eq!(graph.order().len(), pipeline.stages.len(), "a cycle went unnoticed");
     let lines = text.split(['\n', '\r']).count();
     for stage in &pipeline.stages {
         assert!((1..=lines).contains(&stage.line), "`{}`: line {}", stage.name, stage.line);
@@ -115,7 +114,7 @@ fn check_error(error: &PipelineError, text: &str) {
     assert!(!shown.is_empty());
     let PipelineError::Invalid { problems, .. } = error else { panic!("{shown}") };
     assert!(!problems.is_empty());
-    // What ends a line in YAML 1.1.
+    // The characters that end a line in YAML 1.1.
     let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     let lines = text.split(breaks).count();
     for problem in problems {
@@ -141,7 +140,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// Lines of a stage's standard output.
+/// The lines of a stage's standard output.
 pub fn events(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         if let Ok(event) = serde_json::from_slice::<Event>(line) {
@@ -152,20 +151,20 @@ pub fn events(bytes: &[u8]) {
     }
 }
 
-/// `cache/index` as it is, and as the beginning of one whose check sum is right.
+/// `cache/index`: the bytes as they are, and the bytes with a valid checksum.
 pub fn index(bytes: &[u8]) {
     let file = scratch_file("index");
     let checked = [bytes, Digest::of_bytes(bytes).as_bytes()].concat();
     for text in [bytes, &checked] {
         fs::write(&file, text).expect("the scratch folder is writable");
         let index = Index::load(&file, true);
-        // Whatever it says, it is about other files than this one.
+        // Whatever the index contains, it cannot be about this file.
         let found = index.hash(&file).expect("it is there");
         assert_eq!(found.content.digest, Digest::of_bytes(text));
     }
 }
 
-/// A record as it is, and with its check sum made right.
+/// A record: the text as it is, and with a valid checksum.
 pub fn record(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
@@ -197,7 +196,7 @@ fn any_key() -> Key {
     "0".repeat(64).parse().expect("that is a key")
 }
 
-/// A file in memory, if there is such a place, one for each thread.
+/// A file for each thread, in memory where /dev/shm exists.
 fn scratch_file(name: &str) -> PathBuf {
     thread_local! {
         static FOLDER: RefCell<Option<tempfile::TempDir>> = const { RefCell::new(None) };

@@ -1,5 +1,5 @@
-//! What `run` and `sweep` have in common: options that say where and how many at once, and
-//! carrying out a plan with its view on the screen and its entry in the run log.
+//! What `run` and `sweep` have in common: the options that say where stages run and how many at
+//! once, and carrying out a plan with its view on the screen and its entry in the run log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -29,15 +29,15 @@ use crate::sources::Sources;
 /// Where stages run, and how.
 #[derive(Debug, Args)]
 pub struct CarryOutOptions {
-    /// Where stages run: `local`, `slurm` (`srun` inside an allocation, else `sbatch`), or one of
-    /// these two; otherwise as the pipeline says
+    /// Where stages run: `local`, `srun`, `sbatch`, or `slurm` (`srun` inside an allocation,
+    /// otherwise `sbatch`). Default: what the pipeline says
     #[arg(long, value_name = "WHERE", value_parser = executor)]
     executor: Option<ExecutorName>,
-    /// How many stages run at once; otherwise as many as there are cores, in a Slurm allocation
-    /// as it has cores, and 1,000 batch jobs
+    /// How many stages run at once. Default: the number of cores, in a Slurm allocation the number
+    /// of its cores, and 1,000 batch jobs
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// How many there are of a counted thing that stages ask for under `resources`
+    /// How many units there are of a resource that stages request under `resources`
     #[arg(long, value_name = "NAME=N", value_parser = name_and_count)]
     resource: Vec<(String, u32)>,
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
@@ -46,17 +46,17 @@ pub struct CarryOutOptions {
     /// How many threads a stage may use; 0 for all cores
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
-    /// Download nothing, and ask no remote
+    /// Download nothing and use no remote
     #[arg(long)]
     offline: bool,
-    /// Look in this remote before computing, and upload what was computed; otherwise your default
+    /// Look in this remote before computing, and upload computed results. Default: your default
     /// remote, if you have one
     #[arg(long, value_name = "NAME", conflicts_with = "offline")]
     remote: Option<String>,
     /// Read every source file again instead of trusting its size and times
     #[arg(long)]
     no_index: bool,
-    /// Print what happens as JSON, one object a line
+    /// Print what happens as JSON, one object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -77,12 +77,12 @@ impl CarryOutOptions {
         project.sources(!self.no_index, self.offline)
     }
 
-    /// Settles where each stage runs.
+    /// Decides where each stage runs.
     pub fn choose_executors(&self, pipeline: &mut Pipeline) {
         choose(pipeline, self.executor);
     }
 
-    /// How many there are of each counted thing for these stages.
+    /// How many units of each resource these stages can use.
     pub fn resources(
         &self,
         project: &Project,
@@ -151,14 +151,14 @@ impl CarryOutOptions {
         };
         let summary = run(plan, &config, &ground, (sender, receiver), &mut report)?;
         if let Err(error) = log.write(&project.store) {
-            // The results are in the store; only `pipe log` will not know of this run.
-            console.warning(&format!("this run is missing in `pipe log`: {error}"));
+            // The results are in the store; only `pipe log` will not know about this run.
+            console.warning(&format!("this run will be missing from `pipe log`: {error}"));
         }
         Ok(summary)
     }
 }
 
-/// Whether the files of some stage go to a node by way of a remote.
+/// Whether the files of some stage reach its node through a remote.
 pub(super) fn travels(pipeline: &Pipeline) -> bool {
     pipeline.stages.iter().any(|stage| {
         stage.handling.executor == Some(ExecutorName::Sbatch)

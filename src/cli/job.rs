@@ -8,10 +8,10 @@ use crate::cli::carry_out::binary;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::executor::ExecutorError;
-use crate::executor::slurm::SlurmError;
 use crate::executor::slurm::by_remote::{self, ByRemote};
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::on_node::{self, OnNode};
-use crate::executor::slurm::parcel::Spec;
+use crate::executor::slurm::parcel::RemoteSpec;
 use crate::pipeline::remotes::load_config;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,8 @@ pub struct JobOptions {
 pub fn execute(options: &JobOptions) -> Result<Exit, Error> {
     let JobOptions { name, path, to_stdout, from } = options;
     if let Some(from) = from {
-        let spec = Spec::parse(from).ok_or(SlurmError::NoSpec).map_err(ExecutorError::from)?;
+        let spec =
+            RemoteSpec::parse(from).ok_or(SlurmError::NoSpec).map_err(ExecutorError::from)?;
         let remote = spec.open(load_config()?)?;
         let parcel = path.to_string_lossy();
         by_remote::execute(&ByRemote { remote: &remote, name, parcel: &parcel }, &binary()?)?;

@@ -15,7 +15,7 @@ use crate::pipeline::remote_settings::Trust;
 use crate::plan::inputs::{FoundInputs, find_inputs};
 use crate::plan::{Decision, decide};
 use crate::remote::Remote;
-use crate::remote::carried::{Carried, Outcome, pull};
+use crate::remote::transfer::{StageTransfer, TransferOutcome, pull};
 use crate::sources::Sources;
 use crate::store::record::Artifact;
 
@@ -65,7 +65,7 @@ fn pull_levels(
     remote: &Remote,
     scratch: Option<&Scratch>,
     console: &Console,
-) -> Result<Vec<Carried>, Error> {
+) -> Result<Vec<StageTransfer>, Error> {
     let (store, graph) = (&project.store, &project.graph);
     let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
@@ -97,13 +97,17 @@ fn pull_levels(
                         }
                         (None, None) => String::new(),
                     };
-                    carried.push(Carried::without(&stage.name, Outcome::Absent, Some(why)));
+                    carried.push(StageTransfer::without(
+                        &stage.name,
+                        TransferOutcome::Absent,
+                        Some(why),
+                    ));
                     continue;
                 }
             };
             match decide(stage, &resolved, false, sources, store) {
                 Decision::Hit(record) => {
-                    carried.push(Carried::without(&stage.name, Outcome::There, None));
+                    carried.push(StageTransfer::without(&stage.name, TransferOutcome::There, None));
                     outputs.insert(stage.name.clone(), record.outputs.clone());
                 }
                 Decision::Run { key, .. } => wanted.push((stage.name.clone(), key)),

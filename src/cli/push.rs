@@ -11,7 +11,7 @@ use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::pipeline::remote_settings::Trust;
 use crate::plan::Decision;
-use crate::remote::carried::{Carried, Outcome, push};
+use crate::remote::transfer::{StageTransfer, TransferOutcome, push};
 use crate::store::record::Record;
 
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
 fn of_pipeline(
     project: &Project,
     selected: &BTreeSet<usize>,
-    others: &mut Vec<Carried>,
+    others: &mut Vec<StageTransfer>,
 ) -> Result<Vec<(String, Record)>, Error> {
     let plan = project.plan(selected, &BTreeSet::new(), &project.sources(true, true))?;
     let mut results = Vec::new();
@@ -72,7 +72,7 @@ fn of_pipeline(
             Decision::Hit(record) => results.push((name.clone(), *record)),
             Decision::Run { .. } | Decision::Wait(_) => {
                 let message = Some("is not up to date".to_owned());
-                others.push(Carried::without(name, Outcome::Absent, message));
+                others.push(StageTransfer::without(name, TransferOutcome::Absent, message));
             }
         }
     }

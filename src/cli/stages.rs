@@ -8,6 +8,7 @@ use stages::Stage;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::console::Console;
+use crate::console::stages_page::stages_page;
 use crate::files::digest::kind_name;
 use crate::text::suggest::nearest;
 use crate::text::terminal::{table, wrapped};
@@ -17,10 +18,14 @@ use crate::text::values::value_text;
 pub struct StagesOptions {
     /// A built-in stage
     name: Option<String>,
+    /// Print the reference of all stages as Markdown (`docs/stages.md`)
+    #[arg(long, hide = true, conflicts_with = "name")]
+    markdown: bool,
 }
 
 pub fn execute(options: &StagesOptions, console: &Console) -> Result<Exit, Error> {
     let text = match &options.name {
+        None if options.markdown => stages_page(),
         None => {
             let rows = stages::all()
                 .iter()

@@ -14,8 +14,9 @@ use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;
 use crate::executor::ExecutorError;
-use crate::executor::slurm::graph::{Command, SubmittedJob, definitions, submit};
-use crate::executor::slurm::{LATE_FILES, SlurmError};
+use crate::executor::slurm::error::SlurmError;
+use crate::executor::slurm::graph::{JobCommand, SubmittedJob, definitions, submit};
+use crate::executor::slurm::request::LATE_FILES;
 use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Overrides, Pipeline};
 use crate::plan::Plan;
@@ -75,7 +76,7 @@ pub fn execute(
     let store = &project.store;
     let (binary, jobs, logs) =
         (binary()?, store.jobs_folder(), store.logs_folder().join("submitted"));
-    let command = Command { binary: &binary, arguments: &arguments, jobs: &jobs, logs: &logs };
+    let command = JobCommand { binary: &binary, arguments: &arguments, jobs: &jobs, logs: &logs };
     let mut all: Vec<SubmittedJob> = Vec::new();
     let mut told = |job: &SubmittedJob| all.push(job.clone());
     let (pipeline, graph) = (&project.pipeline, &project.graph);

@@ -11,6 +11,7 @@ mod log_view;
 mod plan_view;
 mod remote_view;
 mod run_view;
+pub mod stages_page;
 mod store_view;
 mod style;
 mod submit_view;
@@ -39,7 +40,7 @@ use crate::maintenance::gc::usage::Usage;
 use crate::pipeline::sweeps::Sweep;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::{Plan, PlannedStage};
-use crate::remote::carried::Carried;
+use crate::remote::transfer::StageTransfer;
 use crate::results::compare::verified::Verified;
 use crate::results::restore::RestoredOutput;
 use crate::results::run_diff::RunDiff;
@@ -288,7 +289,7 @@ impl Console {
     }
 
     /// What was pushed to a remote, or pulled from one.
-    pub fn carried(&self, carried: &[Carried], remote: &str, json: bool) -> io::Result<()> {
+    pub fn carried(&self, carried: &[StageTransfer], remote: &str, json: bool) -> io::Result<()> {
         if json {
             return self.data(&carried.iter().map(json_line).collect::<String>());
         }

@@ -1,4 +1,4 @@
-//! Which executor a stage goes to: what the command line says, or the stage, or the pipeline.
+//! Which executor runs a stage: what the command line says, or the stage, or the pipeline.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -6,15 +6,16 @@ use std::sync::{Arc, OnceLock};
 use crate::executor::local::Local;
 use crate::executor::slurm::attached::Attached;
 use crate::executor::slurm::detached::Detached;
-use crate::executor::{Executor, ExecutorError, Process, Task};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process};
 use crate::pipeline::GPU;
 use crate::pipeline::{ExecutorName, Pipeline};
 use crate::remote::Remote;
 use crate::store::Store;
 use crate::store::key::Key;
 
-/// Settles for every stage where it runs. `local` on the command line is for all stages; another
-/// executor leaves those here that say `local` themselves.
+/// Decides for every stage where it runs. `local` on the command line applies to all stages.
+/// Another executor on the command line leaves the stages local that say `local` themselves.
 pub fn choose(pipeline: &mut Pipeline, asked: Option<ExecutorName>) {
     let in_allocation = std::env::var_os("SLURM_JOB_ID").is_some();
     let default = asked.or(pipeline.executor).unwrap_or(ExecutorName::Local);
@@ -35,19 +36,19 @@ pub fn choose(pipeline: &mut Pipeline, asked: Option<ExecutorName>) {
         if chosen != ExecutorName::Local
             && let Some(gpus) = handling.resources.remove(GPU)
         {
-            // Slurm counts them, not this machine.
+            // Slurm counts the GPUs, not this machine.
             handling.request.gpus = Some(gpus);
         }
     }
 }
 
-/// How many stages may be elsewhere at once: as many as the allocation that we are in has cores;
-/// batch jobs wait in a queue, and 1,000 are as much as many clusters allow a user.
+/// How many stages may run elsewhere at once: the number of cores of the allocation that the engine
+/// is in. Batch jobs wait in a queue; 1,000 is as many as most clusters allow a user.
 pub fn places_elsewhere() -> usize {
     std::env::var("SLURM_JOB_CPUS_PER_NODE").ok().and_then(|text| cores(&text)).unwrap_or(1000)
 }
 
-/// The cores in `4,2(x3)`.
+/// The number of cores in `4,2(x3)`.
 fn cores(text: &str) -> Option<usize> {
     let of_part = |part: &str| -> Option<usize> {
         let (cores, times) = match part.split_once("(x") {
@@ -59,11 +60,11 @@ fn cores(text: &str) -> Option<usize> {
     text.split(',').map(of_part).sum()
 }
 
-/// All executors of a run; those of Slurm are made when the first stage needs them.
+/// All executors of a run. Those of Slurm are created when the first stage needs them.
 pub struct Executors {
     binary: PathBuf,
     store: Store,
-    /// For stages whose files travel by way of it.
+    /// For stages whose files travel through a remote.
     remote: Option<Arc<Remote>>,
     local: Local,
     detached: OnceLock<Detached>,

@@ -1,18 +1,19 @@
-//! `timeout:` ends a stage that takes too long: politely first, so that it can write a checkpoint,
-//! and, if it goes on all the same, by force.
+//! `timeout:` ends a stage that takes too long: first with a signal that lets it write a
+//! checkpoint, and if it continues anyway, by force.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::executor::{Stop, Stopper};
+use crate::executor::Stopper;
+use crate::executor::status::Stop;
 
-/// How long a stage that was asked to end may take for it. One with a shorter limit has as long
-/// as its limit.
+/// How long a stage may take to end after it was asked to. A stage whose limit is shorter has as
+/// long as its limit.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Does `work`, which waits for a process, and ends that process by `stopper` after `limit`. Also
-/// says whether it came to that.
+/// Calls `work`, which waits for a process, and ends that process through `stopper` after `limit`.
+/// Also returns whether the limit was reached.
 pub fn within<T>(
     limit: Option<Duration>,
     stopper: Box<dyn Stopper>,
@@ -23,7 +24,7 @@ pub fn within<T>(
     let timed_out = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
         let timed_out = &timed_out;
-        // The sender is dropped when the work is done, whichever way.
+        // The sender is dropped when the work ends, even by a panic.
         scope.spawn(move || {
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 timed_out.store(true, Ordering::Relaxed);

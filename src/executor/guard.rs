@@ -1,9 +1,9 @@
 //! A small process beside the engine that ends the stages' process groups when the engine dies
-//! without doing so, for instance by `kill -9`. The parent-death signal alone reaches only the
-//! process that the engine started itself, not what that has started in turn.
+//! without doing so itself, for instance by `kill -9`. The parent-death signal alone reaches only
+//! the process that the engine started, not that process's children.
 //!
-//! Each stage's process announces its group through a pipe before it becomes the stage; the
-//! engine strikes it off when it has ended. The pipe closing is the news of the engine's death.
+//! Each stage's process announces its group through a pipe before it becomes the stage. The engine
+//! strikes the group off when it has ended. When the engine dies, the pipe closes.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,13 +18,13 @@ use crate::files::file_error::FileError;
 
 /// The engine's end of the pipe.
 pub struct Guard {
-    /// `None` only while it is being dropped.
+    /// `None` only while the guard is being dropped.
     pipe: Option<OwnedFd>,
     process: Child,
 }
 
-/// One message: a sign and a process group, small enough to be written whole.
-type Message = [u8; 5];
+/// One message: a sign and a process group. It is small enough to be written in one piece.
+type GroupMessage = [u8; 5];
 
 impl Guard {
     /// Starts `binary guard`.
@@ -34,7 +34,7 @@ impl Guard {
             .map_err(|error| at()(error.into()))?;
         let mut command = Command::new(binary);
         command.arg(SUBCOMMAND).stdin(read).stdout(Stdio::null()).stderr(Stdio::null());
-        // A session of its own: Ctrl-C and a `kill` of the engine's group do not reach it.
+        // A session of its own: Ctrl-C and a `kill` of the engine's group do not reach the guard.
         // SAFETY: `setsid` is a plain system call, allowed between fork and exec.
         unsafe {
             command.pre_exec(|| setsid().map(drop).map_err(Into::into));
@@ -43,14 +43,14 @@ impl Guard {
         Ok(Guard { pipe: Some(write), process })
     }
 
-    /// Where a stage's process announces itself, see [`announcement`].
+    /// Where a stage's process announces itself; see [`announcement`].
     pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// The group has ended.
+    /// Tells the guard that the group has ended.
     pub fn strike_off(&self, group: Pid) {
-        // If the guard is gone, there is nobody to tell.
+        // If the guard is gone, nobody needs to know.
         let _ = self
             .pipe()
             .map(|pipe| rustix::io::write(pipe, &message(b'-', group.as_raw_nonzero().get())));
@@ -58,7 +58,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// Lets it see the end, and takes note of its own, so that no zombie stays.
+    /// Closes the pipe, and waits for the guard to end so that no zombie is left.
     fn drop(&mut self) {
         self.pipe = None;
         let _ = self.process.wait();
@@ -68,20 +68,20 @@ impl Drop for Guard {
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "guard";
 
-/// What a stage's process writes into the guard's pipe before it becomes the stage.
-pub fn announcement(group: i32, ends_by_term: bool) -> Message {
+/// What a stage's process writes to the guard's pipe before it becomes the stage.
+pub fn announcement(group: i32, ends_by_term: bool) -> GroupMessage {
     message(if ends_by_term { b'~' } else { b'+' }, group)
 }
 
-fn message(sign: u8, group: i32) -> Message {
+fn message(sign: u8, group: i32) -> GroupMessage {
     let [a, b, c, d] = group.to_le_bytes();
     [sign, a, b, c, d]
 }
 
-/// The guard's whole life: reads until the engine is gone, then ends what is left.
+/// The main loop of the guard: reads until the engine is gone, then ends the groups that are left.
 pub fn watch(mut input: impl Read) {
     let mut groups = BTreeMap::new();
-    let mut message: Message = [0; 5];
+    let mut message: GroupMessage = [0; 5];
     while input.read_exact(&mut message).is_ok() {
         let [sign, a, b, c, d] = message;
         let group = i32::from_le_bytes([a, b, c, d]);
@@ -92,7 +92,7 @@ pub fn watch(mut input: impl Read) {
         };
     }
     for (group, signal) in groups {
-        // It may have ended meanwhile.
+        // The group may have ended in the meantime.
         let _ = Pid::from_raw(group).map(|group| kill_process_group(group, signal));
     }
 }

@@ -12,7 +12,9 @@ use stages::Event;
 use super::guard::Guard;
 use super::memory::OomKills;
 use super::spawn::{Streams, reap, spawn};
-use super::{Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task};
+use crate::executor::status::{Ended, ExitStatus, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 
@@ -24,7 +26,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// `binary` is this program, which serves as the guard too.
+    /// `binary` is this program, which also serves as the guard.
     pub fn new(binary: &Path) -> Local {
         Local { binary: binary.to_owned(), guard: Mutex::default() }
     }
@@ -55,25 +57,25 @@ impl Executor for Local {
         };
         let oom_kills = OomKills::now();
         let group = spawn(task, &streams, guard.pipe()).map_err(starting())?;
-        // Our copy of the writing end goes with this.
+        // This drops our copy of the writing end.
         let events = events.map(|(reader, _)| reader);
         let alive = Arc::new(Mutex::new(Some(group)));
         Ok(Box::new(LocalProcess { group, alive, events, log, guard, oom_kills }))
     }
 }
 
-/// The status of a shell whose last command was killed by signal 9.
+/// The exit code of a shell whose last command was killed by signal 9.
 const KILLED_IN_SHELL: i32 = 128 + libc::SIGKILL;
 
 struct LocalProcess {
-    /// The process, and the group of all that it starts.
+    /// The process, and also the group of all processes that it starts.
     group: Pid,
-    /// `None` once the group's number may belong to others.
+    /// `None` once the number of the group may belong to other processes.
     alive: Arc<Mutex<Option<Pid>>>,
     events: Option<PipeReader>,
     log: File,
     guard: Arc<Guard>,
-    /// As counted when it started.
+    /// The count at the time when the process started.
     oom_kills: OomKills,
 }
 
@@ -92,7 +94,7 @@ impl Process for LocalProcess {
             if let Some(events) = events {
                 scope.spawn(move || deliver(events, on_news, &mut log));
             }
-            // It stays a zombie for now, which keeps its group's number from being given away.
+            // The process stays a zombie for now, so that the number of its group is not reused.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             loop {
                 match waitid(WaitId::Pid(self.group), options) {
@@ -103,7 +105,8 @@ impl Process for LocalProcess {
             .map_err(|error| waiting(error.into()))?;
             let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
             *alive = None;
-            // What it left running would write on into outputs that are being collected.
+            // A process that is left running would continue to write to outputs that are being
+            // collected.
             let _ = kill_process_group(self.group, Signal::KILL);
             self.guard.strike_off(self.group);
             Ok::<_, FileError>(())
@@ -122,14 +125,14 @@ impl Process for LocalProcess {
     }
 }
 
-/// Lines that are no events (a library that prints) go to the log.
+/// Lines that are not events (from a library that prints) go to the log.
 fn deliver(output: PipeReader, on_news: &mut (dyn FnMut(News) + Send), log: &mut &File) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
         match serde_json::from_slice::<Event>(&line) {
             Ok(event) => on_news(News::Says(event)),
-            // The log is for people; a full disk shows elsewhere.
+            // The log is for people. If the disk is full, that shows elsewhere.
             Err(_) => drop(log.write_all(&line)),
         }
         line.clear();
@@ -146,9 +149,10 @@ impl Stopper for LocalStopper {
         };
         let alive = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(group) = *alive {
-            // It may be ending at this moment.
+            // The group may be ending at this moment.
             let _ = kill_process_group(group, signal);
-            // A stopped one, such as a command that reads the terminal, must go on to end.
+            // A stopped process, such as a command that reads the terminal, must continue in order
+            // to end.
             let _ = kill_process_group(group, Signal::CONT);
         }
     }

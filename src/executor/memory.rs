@@ -1,11 +1,11 @@
-//! Whether the kernel killed something for lack of memory: it counts that per control group and
-//! for the whole machine. A process killed by signal 9 while the count rose was most likely
-//! the one, or a child of it was.
+//! Whether the kernel killed something because memory ran out: the kernel counts these kills per
+//! control group and for the whole machine. If a process was killed by signal 9 while the count
+//! rose, most likely it, or a child of it, was the one killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The counts at one moment; `None` is one that cannot be read here.
+/// The counts at one moment; `None` if a count cannot be read here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OomKills {
     group: Option<u64>,
@@ -17,7 +17,7 @@ impl OomKills {
         OomKills::below(Path::new("/"))
     }
 
-    /// The same from `proc` and `sys` elsewhere.
+    /// The same, reading `proc` and `sys` below another root.
     fn below(root: &Path) -> OomKills {
         let group = fs::read_to_string(root.join("proc/self/cgroup")).ok();
         let file = group.and_then(|text| group_file(&text, &root.join("sys/fs/cgroup")));
@@ -27,8 +27,8 @@ impl OomKills {
         }
     }
 
-    /// Whether something was killed between the two: in our control group, where that is counted,
-    /// else on the machine.
+    /// Whether something was killed between the two moments: in our control group if that is
+    /// counted, otherwise on the machine.
     pub fn rose_since(self, before: OomKills) -> bool {
         match (before.group, self.group) {
             (Some(before), Some(now)) => now > before,
@@ -37,9 +37,9 @@ impl OomKills {
     }
 }
 
-/// The file that counts for our control group: of the second version, whose line is `0::PATH`, or
-/// of the first, `N:memory:PATH`. In a container the path may be one of the host's; then the
-/// folder itself is the group.
+/// The file that counts the kills of our control group. The line for the group is `0::PATH` in
+/// cgroup version 2, and `N:memory:PATH` in version 1. In a container the path may be one of the
+/// host's; then the root folder itself is the group.
 fn group_file(groups: &str, root: &Path) -> Option<PathBuf> {
     let (mut files, lines) = (Vec::new(), groups.lines());
     for line in lines {

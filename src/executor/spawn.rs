@@ -1,7 +1,7 @@
-//! Starts a process without a copy of the engine's page tables: with ten thousand stages in
-//! memory, `fork` takes longer than all else that a short stage costs. As in `posix_spawn`, the
-//! new process runs on the engine's memory until it becomes another program, while the thread
-//! that started it stands still. (`posix_spawn` itself cannot set a parent-death signal.)
+//! Starts a process without copying the engine's page tables: with ten thousand stages in memory,
+//! `fork` takes longer than everything else about a short stage. As in `posix_spawn`, the new
+//! process runs in the engine's memory until it becomes another program, while the thread that
+//! started it is suspended. (`posix_spawn` itself cannot set a parent-death signal.)
 
 use std::ffi::{CString, OsString, c_char, c_int, c_void};
 use std::io;
@@ -11,18 +11,19 @@ use std::path::Path;
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
 
-use super::Task;
 use super::guard::announcement;
+use crate::executor::task::Task;
 
-/// Where the standard streams of a process lead.
+/// The file descriptors of a process's standard streams.
 pub struct Streams<'a> {
     pub input: BorrowedFd<'a>,
     pub output: BorrowedFd<'a>,
     pub error: BorrowedFd<'a>,
 }
 
-/// What the new process reads, made ready before there is one, since it must not allocate.
-struct Plan {
+/// Everything the new process reads. It is prepared in advance, because the new process must not
+/// allocate.
+struct Launch {
     program: CString,
     arguments: Vec<*const c_char>,
     environment: Vec<*const c_char>,
@@ -31,15 +32,15 @@ struct Plan {
     guard: RawFd,
     engine: libc::pid_t,
     ends_by_term: bool,
-    /// Written by the new process if it does not become the program.
+    /// Set by the new process if it fails to become the program.
     error: c_int,
 }
 
-/// Enough for a handful of system calls.
+/// Enough for a few system calls.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Starts a task in a process group of its own. The process dies with the thread that calls
-/// this, and has announced itself to the guard before it becomes the program.
+/// Starts a task in a process group of its own. The process dies with the thread that calls this,
+/// and announces itself to the guard before it becomes the program.
 pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::Result<Pid> {
     let program = c_string(task.program.as_os_str().to_owned())?;
     let arguments: io::Result<Vec<CString>> =
@@ -49,7 +50,7 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
     let pointers = |strings: &[CString]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let mut plan = Plan {
+    let mut launch = Launch {
         arguments: std::iter::once(program.as_ptr()).chain(pointers(&arguments)).collect(),
         environment: pointers(&environment),
         program,
@@ -61,10 +62,11 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
         error: 0,
     };
     let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
-    // SAFETY: `clone` gets a stack of its own, whose top is aligned, and a function that matches.
-    // With `CLONE_VFORK` this thread goes on only when the new process has become the program or
-    // ended, so `plan` and `stack` outlive its use of them and nobody else touches them. All
-    // signals are blocked meanwhile: a handler would run in the new process on our memory.
+    // SAFETY: `clone` gets a stack of its own, whose top is aligned, and a function of the right
+    // type. With `CLONE_VFORK` this thread continues only when the new process has become the
+    // program or has ended, so `launch` and `stack` outlive their use there and nothing else touches
+    // them. All signals are blocked in the meantime: a handler would run in the new process on our
+    // memory.
     let process = unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
@@ -72,14 +74,14 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut before);
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let process = libc::clone(become_program, top, flags, (&raw mut plan).cast());
+        let process = libc::clone(become_program, top, flags, (&raw mut launch).cast());
         let cloned = if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) };
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
         cloned?
     };
     let process = Pid::from_raw(process).ok_or(io::ErrorKind::Other)?;
-    // SAFETY: a plain read; volatile, since the compiler has not seen the write.
-    match unsafe { (&raw const plan.error).read_volatile() } {
+    // SAFETY: a plain read. It is volatile, since the compiler does not see the write.
+    match unsafe { (&raw const launch.error).read_volatile() } {
         0 => Ok(process),
         error => {
             reap(process)?;
@@ -88,7 +90,7 @@ pub fn spawn(task: &Task, streams: &Streams, guard: Option<BorrowedFd>) -> io::R
     }
 }
 
-/// Waits for the end of a process and takes note of it, so that no zombie stays.
+/// Waits for the end of a process, so that no zombie is left.
 pub fn reap(process: Pid) -> io::Result<WaitStatus> {
     loop {
         match waitpid(Some(process), WaitOptions::empty()) {
@@ -99,34 +101,39 @@ pub fn reap(process: Pid) -> io::Result<WaitStatus> {
     }
 }
 
-/// The new process, up to where it becomes the program: system calls only, nothing allocated, no
-/// lock taken.
-extern "C" fn become_program(plan: *mut c_void) -> c_int {
-    // SAFETY: the pointer is the one that `spawn` passes, and `spawn` stands still.
-    let plan = unsafe { &mut *plan.cast::<Plan>() };
-    // SAFETY: all are plain system calls on descriptors and strings that `spawn` keeps.
+/// The new process, until it becomes the program: only system calls; it allocates nothing and takes
+/// no lock.
+extern "C" fn become_program(launch: *mut c_void) -> c_int {
+    // SAFETY: the pointer is the one that `spawn` passes, and `spawn` is suspended.
+    let launch = unsafe { &mut *launch.cast::<Launch>() };
+    // SAFETY: these are plain system calls on descriptors and strings that `spawn` keeps alive.
     unsafe {
-        if prepare(plan) {
-            libc::execve(plan.program.as_ptr(), plan.arguments.as_ptr(), plan.environment.as_ptr());
+        if prepare(launch) {
+            libc::execve(
+                launch.program.as_ptr(),
+                launch.arguments.as_ptr(),
+                launch.environment.as_ptr(),
+            );
         }
-        (&raw mut plan.error).write_volatile(*libc::__errno_location());
+        (&raw mut launch.error).write_volatile(*libc::__errno_location());
         libc::_exit(127)
     }
 }
 
-/// False where a call has failed and says why in `errno`.
+/// Returns false if a call failed; the reason is in `errno`.
 ///
 /// # Safety
 ///
-/// To be called in the new process only, whose streams, handlers and folder it changes.
-unsafe fn prepare(plan: &Plan) -> bool {
-    // SAFETY: as the caller's.
+/// Call it in the new process only: it changes that process's streams, signal handlers and folder.
+unsafe fn prepare(launch: &Launch) -> bool {
+    // SAFETY: the same as the caller's.
     unsafe {
-        // The engine's handlers would run on the engine's memory. What it ignores stays ignored,
-        // as `nohup` wants it, but for SIGPIPE, which only Rust ignores.
+        // The engine's handlers would run in the engine's memory, so they are reset. Ignored
+        // signals stay ignored, as `nohup` requires, except SIGPIPE, which only Rust ignores.
         for signal in 1..=libc::SIGRTMAX() {
             let mut action: libc::sigaction = std::mem::zeroed();
-            // Refused for the two that the C library keeps for itself; those are no matter.
+            // This fails for the two signals that the C library reserves for itself; they do not
+            // matter.
             let known = libc::sigaction(signal, std::ptr::null(), &mut action) == 0;
             let handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
             if known && (handled || signal == libc::SIGPIPE) {
@@ -135,31 +142,33 @@ unsafe fn prepare(plan: &Plan) -> bool {
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
-        let death = if plan.ends_by_term { libc::SIGTERM } else { libc::SIGKILL };
+        let death = if launch.ends_by_term { libc::SIGTERM } else { libc::SIGKILL };
         if libc::setpgid(0, 0) != 0 || libc::prctl(libc::PR_SET_PDEATHSIG, death) != 0 {
             return false;
         }
-        let message = announcement(libc::getpid(), plan.ends_by_term);
-        if plan.guard >= 0 && libc::write(plan.guard, message.as_ptr().cast(), message.len()) < 0 {
+        let message = announcement(libc::getpid(), launch.ends_by_term);
+        if launch.guard >= 0
+            && libc::write(launch.guard, message.as_ptr().cast(), message.len()) < 0
+        {
             return false;
         }
-        // Had the engine died before it was to send a signal, none would come.
-        if libc::getppid() != plan.engine {
+        // If the engine died before the parent-death signal was set up, no signal would come.
+        if libc::getppid() != launch.engine {
             *libc::__errno_location() = libc::EPIPE;
             return false;
         }
-        for (from, to) in plan.streams.into_iter().zip(0..) {
+        for (from, to) in launch.streams.into_iter().zip(0..) {
             if libc::dup2(from, to) < 0 {
                 return false;
             }
         }
-        libc::chdir(plan.folder.as_ptr()) == 0
+        libc::chdir(launch.folder.as_ptr()) == 0
             && libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) == 0
     }
 }
 
 fn c_string(text: OsString) -> io::Result<CString> {
-    let nul = |_| io::Error::new(io::ErrorKind::InvalidInput, "there is a zero byte in it");
+    let nul = |_| io::Error::new(io::ErrorKind::InvalidInput, "it contains a zero byte");
     CString::new(text.into_vec()).map_err(nul)
 }
 
@@ -167,7 +176,7 @@ fn absolute(folder: &Path) -> io::Result<OsString> {
     Ok(std::path::absolute(folder)?.into_os_string())
 }
 
-/// `NAME=value`, the engine's own and the task's laid over them.
+/// `NAME=value` for each variable: the engine's own, overridden by the task's.
 fn environment(task: &Task) -> io::Result<Vec<CString>> {
     let given = |name: &OsString| task.environment.iter().any(|(given, _)| given.as_str() == name);
     let own = std::env::vars_os().filter(|(name, _)| !given(name));

@@ -67,7 +67,7 @@ impl Field {
 }
 
 impl Survey {
-    /// Reads the first [`SAMPLED_ROWS`] rows of a file, which for most files is all of them.
+    /// Reads the first 20,000 rows of a file, which for most files is all of them.
     ///
     /// # Errors
     ///

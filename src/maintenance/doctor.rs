@@ -201,7 +201,7 @@ pub fn remote(config: &Config, name: &str, offline: bool) -> Finding {
         return finding(Severity::Note, format!("{place} is not contacted: offline"));
     }
     let looked = Remote::open(settings)
-        .map(|remote| remote.look().map_err(|trouble| remote.settings.error(trouble)));
+        .map(|remote| remote.ping().map_err(|trouble| remote.settings.error(trouble)));
     match looked {
         Ok(Ok(())) => finding(Severity::Good, format!("{place} answers, trust {trust}{signed}")),
         Ok(Err(error)) | Err(error) => {

@@ -247,7 +247,7 @@ impl Document {
                     problem.nearest_or_all(&key, &STAGE_KEYS);
                     // Most likely a parameter that belongs under `params`.
                     if crate::text::suggest::nearest(&key, STAGE_KEYS).is_none() {
-                        problem.note("parameters stand under `params:`".to_owned());
+                        problem.note("parameters go under `params:`".to_owned());
                     }
                 }
             }

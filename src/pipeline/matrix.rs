@@ -161,7 +161,7 @@ fn choices(
             _ => {
                 let message = format!("a value of {what} is {}", value.what());
                 let problem = problems.with(&value, message).stage(stage);
-                problem.help("values are texts, numbers, true or false".to_owned());
+                problem.help("write a text, a number, `true` or `false`".to_owned());
                 continue;
             }
         };

@@ -59,4 +59,4 @@ pub use model::{
 };
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};
-pub use request::{ExecutorName, REQUEST_KEYS, Request, Transfer};
+pub use request::{ExecutorName, Request, Transfer};

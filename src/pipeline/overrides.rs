@@ -137,7 +137,7 @@ pub(super) fn apply_to_variants(
     }
 }
 
-/// A key at its dots; those in the label of a variant do not count.
+/// Splits a key at its dots, except for those in the label of a variant.
 pub(super) fn split(key: &str) -> Vec<&str> {
     if !key.contains(MARK) {
         return key.split('.').collect();

@@ -66,7 +66,8 @@ impl InputReader<'_> {
         self.path(text, node, problems)
     }
 
-    /// A stage that is not called exactly that: the one variant that is meant, or nothing.
+    /// Reads a reference to a stage that has not exactly this name: the one variant that it matches.
+    /// Reports any other number of matches.
     fn variant(
         &self,
         text: &str,
@@ -92,11 +93,12 @@ impl InputReader<'_> {
             }
             [(first, _), ..] => {
                 let count = meant.len();
-                let message = format!("{} is `{text}`, which are {count} variants", self.what());
+                let message =
+                    format!("{} is `{text}`, which matches {count} variants", self.what());
                 let problem = problems.with(node, message).stage(self.stage);
                 let family = family(stage);
                 problem.help(format!(
-                    "`{first}:{output}` is one of them, `{family}@*:{output}` the set of all"
+                    "write `{first}:{output}` for one of them, `{family}@*:{output}` for all"
                 ));
                 None
             }

@@ -124,7 +124,7 @@ impl RemotePlace {
     }
 
     /// Whether a URL contains a user name or a password.
-    pub fn has_password(url: &str) -> bool {
+    pub(super) fn has_password(url: &str) -> bool {
         let authority = url.split_once("://").map_or("", |(_, rest)| rest);
         authority.split('/').next().is_some_and(|authority| authority.contains('@'))
     }
@@ -161,7 +161,7 @@ impl Trust {
 
 /// The user's configuration file, below `XDG_CONFIG_HOME` or `~/.config`. `None` if neither that
 /// variable nor `HOME` is set.
-pub fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(super) fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
     Some(folder.join("pipe").join("config.yaml"))

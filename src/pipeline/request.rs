@@ -78,7 +78,7 @@ pub struct Request {
 }
 
 /// The keys of `resources` that are requests to the scheduler, not counts.
-pub const REQUEST_KEYS: [&str; 10] = [
+pub(super) const REQUEST_KEYS: [&str; 10] = [
     "cpus",
     "memory",
     "time",

@@ -193,7 +193,7 @@ impl Variables {
                 return None;
             };
             if variable.size > *room {
-                problems.with(node, format!("with `{name}` filled in the value is too long"));
+                problems.with(node, format!("with `{name}` filled in, the value is too long"));
                 return None;
             }
             *room -= variable.size;

@@ -1,45 +1,45 @@
-//! What goes wrong with a remote: [`Trouble`] is about one call, [`RemoteError`] ends a command.
+//! What goes wrong with a remote: [`Trouble`] is about one request, [`RemoteError`] ends a command.
 
 use std::time::Duration;
 
 use crate::files::file_error::FileError;
 
-/// Why one call did not do what it should.
+/// Why one request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    #[error("nothing came from it for {}", humantime::format_duration(*.0))]
+    #[error("it sent nothing for {}", humantime::format_duration(*.0))]
     Silent(Duration),
-    #[error("it does not let us in ({0})")]
+    #[error("access denied ({0})")]
     Denied(String),
-    #[error("it can only be read")]
+    #[error("it is read-only")]
     ReadOnly,
-    #[error("it has no room left ({0})")]
+    #[error("it has no space left ({0})")]
     Full(String),
-    /// The connection, or the server's own words.
+    /// The connection failed, or the server answered with an error.
     #[error("{0}")]
     Failed(String),
     #[error("`{name}` is damaged there")]
     Damaged { name: String },
-    #[error("`{name}` there is not signed with this side's secret")]
+    #[error("`{name}` is not signed with the shared secret")]
     Unsigned { name: String },
-    #[error("`{name}` is not there")]
+    #[error("`{name}` does not exist")]
     Absent { name: String },
-    /// What another machine said of it.
+    /// The node on which a stage was to run refused it.
     #[error("the node says: {0}")]
     Refused(String),
-    /// Moving it takes longer than a run may wait.
-    #[error("it is slow: a result takes longer to come than to compute")]
+    /// Downloading a result takes longer than a run may wait.
+    #[error("it is slow: downloading a result takes longer than computing it")]
     TooSlow,
-    /// This side's own object is damaged.
+    /// An object of the local store is damaged.
     #[error("the object {0} of this store is damaged")]
     DamagedHere(String),
-    /// This side's own disk.
+    /// The local disk failed.
     #[error(transparent)]
     Here(#[from] FileError),
 }
 
 impl Trouble {
-    /// Whether the remote is of no use at all by now, rather than this one thing in it.
+    /// Whether the remote as a whole cannot be used, rather than a single object of it.
     pub fn is_of_remote(&self) -> bool {
         match self {
             Trouble::Silent(_) | Trouble::Denied(_) | Trouble::Failed(_) | Trouble::TooSlow => true,
@@ -51,7 +51,7 @@ impl Trouble {
     }
 }
 
-/// Why there is nothing to push to or to pull from.
+/// Why a command cannot push or pull.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     #[error("there is no remote `{name}`")]
@@ -60,11 +60,13 @@ pub enum RemoteError {
     NotNamed { known: Vec<String> },
     #[error("remote `{name}` has no `url`")]
     NoUrl { name: String },
-    #[error("remote `{name}` is not a folder, and this `pipe` was built without the others")]
+    #[error(
+        "remote `{name}` is not a folder, and this `pipe` was built without support for servers"
+    )]
     NotBuiltIn { name: String },
     #[error("remote `{name}`: {problem}")]
     Settings { name: String, problem: String },
-    #[error("remote `{name}` is for {trust} only, by its `trust:`")]
+    #[error("remote `{name}` is for {trust} only, as its `trust:` says")]
     NotTrusted { name: String, trust: &'static str },
     #[error("remote `{name}`: {trouble}")]
     Trouble { name: String, trouble: Trouble, without_credentials: bool },
@@ -79,7 +81,7 @@ fn none_or_several(known: &[String]) -> &'static str {
 }
 
 impl RemoteError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let list = |known: &[String]| {
             let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
@@ -94,7 +96,7 @@ impl RemoteError {
                     true => "declare one under `remotes:` in `pipeline.yaml`, such as \
                              `remotes: {lab: /mnt/lab/results}`"
                         .to_owned(),
-                    false => format!("`--remote NAME`; there are {}", list(known)),
+                    false => format!("name one with `--remote NAME`: {}", list(known)),
                 })
             }
             RemoteError::NoUrl { .. } => {
@@ -105,27 +107,28 @@ impl RemoteError {
             }
             RemoteError::Settings { .. } => None,
             RemoteError::Needed { .. } => Some(
-                "name one that may be pulled from and pushed to, `--remote NAME`; or put the store on \
-                 a file system that all nodes share, and leave `transfer` out"
+                "name a remote with `trust: both` by `--remote NAME`; or put the store on a file \
+                 system that all nodes share, and omit `transfer`"
                     .to_owned(),
             ),
             RemoteError::NotTrusted { .. } => Some("`trust: both` allows both ways".to_owned()),
             RemoteError::Trouble { without_credentials: true, .. } => Some(
-                "no credentials were found: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
                  `access_key_id` and `secret_access_key` of the remote in \
                  `~/.config/pipe/config.yaml`"
                     .to_owned(),
             ),
             RemoteError::Trouble { trouble, .. } => match trouble {
-                Trouble::Silent(_) | Trouble::Failed(_) => {
-                    Some("what has moved stays; the same command goes on from there".to_owned())
-                }
+                Trouble::Silent(_) | Trouble::Failed(_) => Some(
+                    "what was transferred is kept; run the same command again to resume".to_owned(),
+                ),
                 Trouble::DamagedHere(_) => {
-                    Some("`pipe cache verify --repair`, then `pipe run`".to_owned())
+                    Some("run `pipe cache verify --repair`, then `pipe run`".to_owned())
                 }
-                Trouble::Damaged { .. } => {
-                    Some("`pipe push --overwrite` from where it is whole replaces it".to_owned())
-                }
+                Trouble::Damaged { .. } => Some(
+                    "to replace it, run `pipe push --overwrite` where the result is intact"
+                        .to_owned(),
+                ),
                 Trouble::Here(error) => error.hint().map(str::to_owned),
                 _ => None,
             },

@@ -1,57 +1,59 @@
-//! A folder as a remote, such as one of a network file system. Each call is made on a thread of its
-//! own, which may hang where the file system does; whoever waits for it gives up in time.
+//! A folder as a remote, for instance on a network file system. Each request runs on a thread of its
+//! own. If the file system hangs, so does that thread, but the caller stops waiting after the
+//! timeout.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::files::digest::Digest;
 use crate::files::disk;
+use crate::files::file_error::FileError;
 use crate::files::scratch::rename_into;
-use crate::remote::{Bucket, Meter, Taker, Trouble};
+use crate::files::unique;
+use crate::remote::bucket::{Bucket, ByteSink, OnBytes};
+use crate::remote::error::Trouble;
 
-/// Read and written at once.
+/// How many bytes to read and write at once.
 const PIECE: usize = 1 << 20;
 
-/// Makes names in the remote's `tmp` differ within this process.
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-pub struct Folder {
+/// A remote in a folder.
+pub struct FolderBucket {
     root: PathBuf,
     timeout: Duration,
 }
 
-/// What the thread of a call says.
-enum Said<T> {
+/// What the thread of a request sends.
+enum Message<T> {
     Piece(Vec<u8>),
     Done(Result<T, Trouble>),
 }
 
-impl Folder {
-    pub fn new(root: &Path, timeout: Duration) -> Folder {
-        Folder { root: root.to_owned(), timeout }
+impl FolderBucket {
+    pub fn new(root: &Path, timeout: Duration) -> FolderBucket {
+        FolderBucket { root: root.to_owned(), timeout }
     }
 
-    /// Makes a call elsewhere and hears of its pieces; gives it up when it says nothing for long.
+    /// Runs `call` on another thread and passes the pieces that it sends to `heard`. Gives up when
+    /// the thread sends nothing for the timeout.
     fn within<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&SyncSender<Said<T>>) -> Result<T, Trouble> + Send + 'static,
+        call: impl FnOnce(&SyncSender<Message<T>>) -> Result<T, Trouble> + Send + 'static,
         mut heard: impl FnMut(Vec<u8>) -> Result<(), Trouble>,
     ) -> Result<T, Trouble> {
-        let (sender, receiver): (_, Receiver<Said<T>>) = sync_channel(4);
+        let (sender, receiver): (_, Receiver<Message<T>>) = sync_channel(4);
         std::thread::spawn(move || {
             let result = call(&sender);
-            // Nobody may be waiting any more.
-            let _ = sender.send(Said::Done(result));
+            // The receiver may have given up.
+            let _ = sender.send(Message::Done(result));
         });
         loop {
             match receiver.recv_timeout(self.timeout) {
-                Ok(Said::Piece(piece)) => heard(piece)?,
-                Ok(Said::Done(result)) => return result,
+                Ok(Message::Piece(piece)) => heard(piece)?,
+                Ok(Message::Done(result)) => return result,
                 Err(RecvTimeoutError::Timeout) => return Err(Trouble::Silent(self.timeout)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Trouble::Failed("its thread ended".to_owned()));
@@ -60,7 +62,7 @@ impl Folder {
         }
     }
 
-    /// As [`Folder::within`], of a call without pieces.
+    /// Like [`FolderBucket::within`], for a call that sends no pieces.
     fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
@@ -68,16 +70,14 @@ impl Folder {
         self.within(move |_| call(), |_| Ok(()))
     }
 
-    /// A new name in the remote's own place for what is not whole yet.
+    /// A new path in the remote's `tmp`, for a file that is still being written.
     fn temporary(&self) -> PathBuf {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let uname = rustix::system::uname();
-        let host = uname.nodename().to_string_lossy().replace('/', "-");
-        self.root.join("tmp").join(format!("{host}-{}-{count}", std::process::id()))
+        let (host, process, random) = (unique::host(), std::process::id(), unique::random());
+        self.root.join("tmp").join(format!("{host}-{process}-{random}"))
     }
 }
 
-impl Bucket for Folder {
+impl Bucket for FolderBucket {
     fn size(&self, name: &str) -> Result<Option<u64>, Trouble> {
         let (root, path) = (self.root.clone(), self.root.join(name));
         self.call(move || match fs::metadata(&path) {
@@ -105,10 +105,10 @@ impl Bucket for Folder {
         name: &str,
         start: u64,
         _bytes: u64,
-        into: &mut dyn Taker,
+        into: &mut dyn ByteSink,
     ) -> Result<bool, Trouble> {
         let (root, path) = (self.root.clone(), self.root.join(name));
-        let call = move |sender: &SyncSender<Said<bool>>| {
+        let call = move |sender: &SyncSender<Message<bool>>| {
             let mut file = match File::open(&path) {
                 Ok(file) => file,
                 Err(error) => return not_there(error, &path, &root).map(|()| false),
@@ -120,12 +120,12 @@ impl Bucket for Folder {
                 if read.map_err(|error| trouble(&error, &path))? == 0 {
                     return Ok(true);
                 }
-                if sender.send(Said::Piece(piece)).is_err() {
+                if sender.send(Message::Piece(piece)).is_err() {
                     return Ok(true);
                 }
             }
         };
-        self.within(call, |piece| into.take(&piece))
+        self.within(call, |piece| into.write(&piece))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
@@ -149,11 +149,11 @@ impl Bucket for Folder {
         file: &Path,
         digest: Digest,
         _notes: &Path,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<(), Trouble> {
         let (root, path, file) = (self.root.clone(), self.root.join(name), file.to_owned());
         let temporary = self.temporary();
-        let call = move |sender: &SyncSender<Said<()>>| {
+        let call = move |sender: &SyncSender<Message<()>>| {
             let mut source = File::open(&file).map_err(here(&file))?;
             let target = create(&temporary, &root)?;
             let mut hasher = blake3::Hasher::new();
@@ -173,9 +173,9 @@ impl Bucket for Folder {
                 hasher.update(&buffer[..read]);
                 disk::write_all(&target, &buffer[..read], &temporary)
                     .map_err(|error| remove(trouble(&error, &temporary)))?;
-                // The length alone matters.
-                if sender.send(Said::Piece(vec![0; read])).is_err() {
-                    return Err(remove(Trouble::Failed("it was given up".to_owned())));
+                // Only its length matters.
+                if sender.send(Message::Piece(vec![0; read])).is_err() {
+                    return Err(remove(Trouble::Failed("nobody waits for it any more".to_owned())));
                 }
             }
             if hasher.finalize().as_bytes() != digest.as_bytes() {
@@ -183,11 +183,11 @@ impl Bucket for Folder {
             }
             place(Ok(()), &temporary, &path)
         };
-        self.within(call, |piece| meter(piece.len() as u64))
+        self.within(call, |piece| on_bytes(piece.len() as u64))
     }
 }
 
-/// A new file in the remote. The remote's own folder is made if only that is missing.
+/// Creates a file in the remote's `tmp`. Creates the remote's folder if only that is missing.
 fn create(temporary: &Path, root: &Path) -> Result<File, Trouble> {
     let created = match disk::create_new_file(temporary) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -204,7 +204,7 @@ fn create(temporary: &Path, root: &Path) -> Result<File, Trouble> {
     created.map_err(|error| trouble(&error, temporary))
 }
 
-/// Gives what was written its name, or removes it.
+/// Gives a temporary file its name, or removes it after an error.
 fn place(written: io::Result<()>, temporary: &Path, path: &Path) -> Result<(), Trouble> {
     let placed = written
         .and_then(|()| disk::set_permissions(temporary, Permissions::from_mode(0o444)))
@@ -215,8 +215,8 @@ fn place(written: io::Result<()>, temporary: &Path, path: &Path) -> Result<(), T
     })
 }
 
-/// Whether a file is merely not in the remote, rather than the remote not in its place. A folder that
-/// the first upload will make is an empty one.
+/// Tells a missing file from a missing remote, which is an error. The remote's folder may be missing
+/// until the first upload creates it.
 fn not_there(error: io::Error, path: &Path, root: &Path) -> Result<(), Trouble> {
     if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
         return Err(trouble(&error, path));
@@ -239,5 +239,5 @@ fn trouble(error: &io::Error, path: &Path) -> Trouble {
 
 fn here(path: &Path) -> impl Fn(io::Error) -> Trouble + use<> {
     let path = path.to_owned();
-    move |error| crate::files::file_error::FileError::at("reading", &path)(error).into()
+    move |error| FileError::at("reading", &path)(error).into()
 }

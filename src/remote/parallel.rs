@@ -1,23 +1,22 @@
-//! Many small transfers at once, each on a thread that mostly waits.
+//! Many small transfers at once, each on a thread that spends most of its time waiting.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many objects of one result move at once: a small one takes as long as its answer needs to
-/// come.
+/// How many objects of one result move at once. The time of a small object is mostly latency.
 pub const OBJECTS: usize = 64;
 
 /// How many results move at once.
 pub const RESULTS: usize = 16;
 
-/// How many threads there are for all of that together.
+/// How many threads all transfers use together.
 const THREADS: usize = 96;
 
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Does `work` for each item, on `width` threads; after an error nothing new begins, and the first
-/// one is returned.
+/// Does `work` for each item, on at most `width` threads. After an error no further item begins, and
+/// the first error is returned.
 pub fn each<T: Sync, E: Send>(
     items: &[T],
     width: usize,

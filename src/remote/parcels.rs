@@ -1,12 +1,12 @@
-//! Files that travel by way of a remote without being results: those of a stage that runs where the
-//! store is not to be seen. Their bytes are objects like all others; a note says which there are.
+//! Files that travel through a remote without being results: those of a stage on a node that does
+//! not see the store. Their bytes are ordinary objects; a note lists them.
 //!
 //! ```text
 //! jobs/<name>.json        the note: {"body": …, "signature": …}
 //! ```
 //!
-//! With a shared secret a note counts only if it is signed with it, for this name; what it names
-//! counts if it has its digest.
+//! With a shared secret, a note counts only if it is signed with that secret for its name. The files
+//! that it lists count if they have their digests.
 
 use std::path::Path;
 
@@ -17,12 +17,14 @@ use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::files::tree::{Tree, TreeFile, files_below};
+use crate::remote::error::Trouble;
 use crate::remote::parallel::{OBJECTS, each};
-use crate::remote::{Remote, Trouble, object_name, sign};
+use crate::remote::{Remote, object_name, sign};
 use crate::store::Store;
 use crate::store::key::Key;
+use crate::store::record::Artifact;
 
-/// Notes are read whole; none is larger.
+/// The size limit of a note in bytes, since notes are read as a whole.
 const MOST_NOTE: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -32,8 +34,8 @@ struct Envelope {
 }
 
 impl Remote {
-    /// Uploads the files below a folder, links as what they lead to; what is there already is not
-    /// sent. The answer names them.
+    /// Uploads the files below a folder, except those that are in the remote already, and returns
+    /// their listing. Follows links.
     pub fn send_files(&self, folder: &Path, store: &Store) -> Result<Tree, Trouble> {
         let mut found = Vec::new();
         for file in files_below(folder)? {
@@ -55,7 +57,7 @@ impl Remote {
         Ok(Tree(found.into_iter().map(|(relative, _, file)| (relative, file)).collect()))
     }
 
-    /// Downloads the files of a tree into the store, as far as they are not there.
+    /// Downloads the files of a listing into the store, except those that are there already.
     pub fn fetch_files(
         &self,
         tree: &Tree,
@@ -67,12 +69,12 @@ impl Remote {
         missing.dedup();
         missing.retain(|file| {
             let content = Content::file(file.digest);
-            !store.holds(&crate::store::record::Artifact { content, bytes: file.bytes })
+            !store.holds(&Artifact { content, bytes: file.bytes })
         });
         each(&missing, OBJECTS, |file| self.file(*file, store, scratch, &|_| Ok(())))
     }
 
-    /// Writes a note of a job of this key.
+    /// Writes a note about the job of a key.
     pub fn write_note<T: Serialize>(&self, name: &str, key: Key, note: &T) -> Result<(), Trouble> {
         let failed = |error: serde_json::Error| Trouble::Failed(error.to_string());
         let body = serde_json::to_string(note).map_err(failed)?;
@@ -82,12 +84,12 @@ impl Remote {
         self.bucket.write(&file_of(name), &text)
     }
 
-    /// A note; `None` if there is none.
+    /// Reads a note; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`Trouble::Damaged`] where it is no such note, and [`Trouble::Denied`] where it is not signed as
-    /// it should be.
+    /// [`Trouble::Damaged`] if it is not such a note, and [`Trouble::Unsigned`] if it lacks the right
+    /// signature.
     pub fn read_note<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -107,7 +109,7 @@ impl Remote {
         serde_json::from_str(&envelope.body).map(Some).map_err(|_| damaged())
     }
 
-    /// Removes a note, if there is one.
+    /// Removes a note, if it exists.
     pub fn remove_note(&self, name: &str) -> Result<(), Trouble> {
         self.bucket.remove(&file_of(name))
     }

@@ -1,5 +1,6 @@
-//! From a remote to the store: a record that is what its key says, then its objects, each verified
-//! by its digest, then the record. Killed anywhere, the store is right, and the next pull goes on.
+//! Moving results from a remote to the store. A record is checked against its key, then each of its
+//! objects is downloaded and verified, and the record is written last. So the store is right after a
+//! kill at any moment, and the next pull resumes.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +11,37 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::{Scratch, rename_into};
 use crate::files::tree::{Tree, TreeFile};
+use crate::remote::bucket::OnBytes;
+use crate::remote::error::Trouble;
 use crate::remote::parallel::{OBJECTS, each};
 use crate::remote::partial::Partial;
-use crate::remote::{Meter, Remote, Trouble, object_name, record_name, sign};
+use crate::remote::{Remote, object_name, record_name, sign};
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, Record};
 use crate::text::variants::family;
 
-/// Records and listings are read whole; none is larger.
+/// The size limits of records and listings in bytes, since they are read as a whole.
 const MOST_RECORD: u64 = 64 << 20;
 const MOST_TREE: u64 = 1 << 30;
 
-/// From this size on a download can be taken up where it ended.
+/// Downloads of at least this many bytes can be resumed.
 const LARGE: u64 = 1 << 20;
 
-/// How often an object is asked for again that came with wrong bytes, or with an end too soon.
+/// How often to try an object that arrives with wrong bytes or ends too soon.
 const TRIES: u32 = 3;
 
-/// What a remote says of a key.
+/// What a remote has for a key.
 #[derive(Debug)]
 pub enum Offer {
     Nothing,
-    /// Signed, if that is wanted; its objects are not looked at yet.
+    /// A record of that key, signed if a secret is set. Its objects have not been checked yet.
     Record(Box<Record>),
-    /// There is one that is not to be used.
+    /// A record that must not be used.
     Refused(Refusal),
 }
 
-/// Why a record of a remote is not used.
+/// Why a record of a remote must not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("is damaged, or of another key")]
@@ -49,7 +52,7 @@ pub enum Refusal {
     WronglySigned,
 }
 
-/// What a push or a pull has moved of a result.
+/// What a push or a pull has moved for one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
     pub record: bool,
@@ -58,7 +61,7 @@ pub struct Moved {
 }
 
 impl Remote {
-    /// Asks for the record of a key.
+    /// Requests the record of a key.
     pub fn ask(&self, key: Key, store: &Store) -> Result<Offer, Trouble> {
         let name = record_name(store, key);
         let bytes = match self.bucket.read(&name, MOST_RECORD) {
@@ -84,13 +87,13 @@ impl Remote {
         })
     }
 
-    /// Downloads what the store lacks of a record, then writes it.
+    /// Downloads the objects of a record that the store lacks, then writes the record.
     pub fn pull(
         &self,
         record: &Record,
         store: &Store,
         scratch: &Scratch,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<Moved, Trouble> {
         let mut moved = Moved { record: true, ..Moved::default() };
         let mut files: BTreeMap<Digest, u64> = BTreeMap::new();
@@ -122,11 +125,11 @@ impl Remote {
             files.into_iter().map(|(digest, bytes)| TreeFile { digest, bytes }).collect();
         moved.objects += files.len() as u64;
         moved.bytes += files.iter().map(|file| file.bytes).sum::<u64>();
-        each(&files, OBJECTS, |file| self.file(*file, store, scratch, meter))?;
+        each(&files, OBJECTS, |file| self.file(*file, store, scratch, on_bytes))?;
         for (content, tree) in trees {
             let temporary = scratch.path()?;
             disk::write_new(&temporary, tree.to_text().as_bytes())
-                .map_err(FileError::at("writing", &temporary))?;
+                .map_err(FileError::in_store("writing", &temporary))?;
             store.place(&temporary, content, false)?;
         }
         store.mark_stage(family(&record.stage), record.key)?;
@@ -134,7 +137,8 @@ impl Remote {
         Ok(moved)
     }
 
-    /// How many bytes of a record the store lacks, as far as is known without its listings.
+    /// How many bytes a pull of this record would download at most. Whole artifacts count, since the
+    /// listings are not known yet.
     pub fn missing_bytes(&self, record: &Record, store: &Store) -> u64 {
         let missing = record.outputs.values().filter(|artifact| !store.holds(artifact));
         missing.map(|artifact| artifact.bytes).sum()
@@ -148,18 +152,18 @@ impl Remote {
         tree.ok_or_else(|| self.damaged(name))
     }
 
-    /// One object into the store.
+    /// Downloads one object into the store.
     pub(super) fn file(
         &self,
         file: TreeFile,
         store: &Store,
         scratch: &Scratch,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<(), Trouble> {
         let content = Content::file(file.digest);
         let name = object_name(store, content);
         if file.bytes >= LARGE {
-            return self.large_file(file, &name, store, scratch, meter);
+            return self.large_file(file, &name, store, scratch, on_bytes);
         }
         for _ in 0..TRIES {
             let bytes = match self.bucket.read(&name, file.bytes) {
@@ -170,9 +174,9 @@ impl Remote {
             if Digest::of_bytes(&bytes) == file.digest {
                 let temporary = scratch.path()?;
                 disk::write_new(&temporary, &bytes)
-                    .map_err(FileError::at("writing", &temporary))?;
+                    .map_err(FileError::in_store("writing", &temporary))?;
                 store.place(&temporary, content, false)?;
-                return meter(file.bytes);
+                return on_bytes(file.bytes);
             }
         }
         Err(self.damaged(name))
@@ -184,18 +188,18 @@ impl Remote {
         name: &str,
         store: &Store,
         scratch: &Scratch,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<(), Trouble> {
         let path = store.partial_folder().join(file.digest.to_string());
         for _ in 0..TRIES {
-            let mut partial = Partial::open(path.clone(), (name, file.bytes), meter, scratch)?;
+            let mut partial = Partial::open(path.clone(), (name, file.bytes), on_bytes, scratch)?;
             let began_at = partial.length;
             if partial.length < file.bytes {
                 let fetched = self.bucket.fetch(name, partial.length, file.bytes, &mut partial);
                 match fetched {
                     Ok(true) => {}
                     Ok(false) => break,
-                    // Longer than it should be, or not going on from where it was broken off.
+                    // The object is too long, or does not continue what is there.
                     Err(Trouble::Damaged { .. }) => {
                         partial.remove()?;
                         continue;
@@ -210,9 +214,10 @@ impl Remote {
                 continue;
             }
             if partial.digest() == file.digest {
-                // While it is locked nobody else writes to it.
+                // It is locked, so nobody else writes to it.
                 let whole = scratch.path()?;
-                rename_into(&partial.path, &whole).map_err(FileError::at("moving", &whole))?;
+                rename_into(&partial.path, &whole)
+                    .map_err(FileError::in_store("moving", &whole))?;
                 return Ok(store.place(&whole, Content::file(file.digest), false)?);
             }
             partial.remove()?;
@@ -220,7 +225,7 @@ impl Remote {
         Err(self.damaged(name.to_owned()))
     }
 
-    /// Remembers that an object is to be uploaded though something is there.
+    /// Notes that an object is damaged, so that a later push replaces it.
     fn damaged(&self, name: String) -> Trouble {
         let mut damaged = self.damaged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         damaged.insert(name.clone());
@@ -228,8 +233,8 @@ impl Remote {
     }
 }
 
-/// Whether a record is what it says: its fields hash to its key, and it has the outputs that a stage
-/// of these fields declares.
+/// Whether a record belongs to its key: its fields hash to the key, and its outputs are those that
+/// the fields declare.
 fn is_of_key(record: &Record) -> bool {
     record.fields.key() == record.key && record.outputs.keys().eq(record.fields.outputs.iter())
 }

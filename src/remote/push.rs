@@ -1,5 +1,5 @@
-//! From the store to a remote: the files of a result, listings, then the record, so that a record
-//! never names an object that is not there. What is there already is not uploaded.
+//! Moving results from the store to a remote: files, then listings, then the record, so that a record
+//! never names an object that does not exist. Objects that the remote has already are not uploaded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,20 +8,22 @@ use stages::Kind;
 
 use crate::files::digest::Content;
 use crate::files::file_error::FileError;
+use crate::remote::bucket::OnBytes;
+use crate::remote::error::Trouble;
 use crate::remote::parallel::{OBJECTS, each};
 use crate::remote::pull::{Moved, Offer};
-use crate::remote::{Meter, Remote, Trouble, object_name, record_name, sign};
+use crate::remote::{Remote, object_name, record_name, sign};
 use crate::store::Store;
 use crate::store::record::Record;
 
 impl Remote {
-    /// Uploads a result of the store. With `overwrite` also what is there already.
+    /// Uploads a result of the store. With `overwrite`, replaces objects that exist already.
     pub fn push(
         &self,
         record: &Record,
         store: &Store,
         overwrite: bool,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<Moved, Trouble> {
         let mut files: BTreeMap<Content, u64> = BTreeMap::new();
         let mut trees: BTreeMap<Content, u64> = BTreeMap::new();
@@ -42,7 +44,7 @@ impl Remote {
         for stratum in [files, trees] {
             let stratum: Vec<(Content, u64)> = stratum.into_iter().collect();
             each(&stratum, OBJECTS, |(content, size)| -> Result<(), Trouble> {
-                if self.push_object(*content, *size, store, overwrite, meter)? {
+                if self.push_object(*content, *size, store, overwrite, on_bytes)? {
                     objects.fetch_add(1, Ordering::Relaxed);
                     bytes.fetch_add(*size, Ordering::Relaxed);
                 }
@@ -53,27 +55,27 @@ impl Remote {
         Ok(Moved { record, objects: objects.into_inner(), bytes: bytes.into_inner() })
     }
 
-    /// Whether it had to be uploaded.
+    /// Uploads an object unless it exists already; returns whether it did.
     fn push_object(
         &self,
         content: Content,
         size: u64,
         store: &Store,
         overwrite: bool,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<bool, Trouble> {
         let name = object_name(store, content);
         if !overwrite && !self.is_damaged(&name) && self.bucket.size(&name)? == Some(size) {
-            meter(size)?;
+            on_bytes(size)?;
             return Ok(false);
         }
         let (file, notes) = (store.object(content), store.partial_folder());
-        self.bucket.upload(&name, &file, content.digest, &notes, meter)?;
+        self.bucket.upload(&name, &file, content.digest, &notes, on_bytes)?;
         Ok(true)
     }
 
-    /// One that is there and would be used is left: two that computed the same both have it right.
-    /// The answer says whether it was written.
+    /// Uploads a record unless the remote has a valid one for the key; returns whether it did. Two
+    /// processes that computed the same key are both right.
     fn push_record(
         &self,
         record: &Record,
@@ -81,13 +83,13 @@ impl Remote {
         overwrite: bool,
     ) -> Result<bool, Trouble> {
         if !overwrite && let Offer::Record(there) = self.ask(record.key, store)? {
-            // One that names other objects, which may not be whole there, is replaced.
+            // A record that names other objects is replaced: these may be incomplete there.
             if there.outputs == record.outputs {
                 return Ok(false);
             }
         }
         let file = store.record_file(record.key);
-        let bytes = std::fs::read(&file).map_err(FileError::at("reading", &file))?;
+        let bytes = std::fs::read(&file).map_err(FileError::in_store("reading", &file))?;
         let name = record_name(store, record.key);
         if let Some(secret) = &self.settings.secret {
             let signature = sign::sign(secret, record.key, &bytes);

@@ -1,5 +1,5 @@
-//! The remote that a command means, with everything filled in: from what the project and the user
-//! declare ([`Config`]), from the environment, and by default.
+//! The settings of the remote that a command means: from what the project and the user declare
+//! ([`Config`]), from the environment, and from defaults.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::pipeline::remote_settings::{
 use crate::remote::error::{RemoteError, Trouble};
 use crate::text::suggest::nearest;
 
-/// How long nothing may come before a remote is given up, where it does not say.
+/// The default timeout: how long a remote may send nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A remote with everything filled in.
+/// The settings of a remote.
 #[derive(Clone, Debug)]
 pub struct RemoteSettings {
     pub name: String,
@@ -21,13 +21,14 @@ pub struct RemoteSettings {
     pub region: Option<String>,
     pub trust: Trust,
     pub timeout: Duration,
-    /// Key, secret, token.
+    /// Access key, secret key, session token.
     pub credentials: Option<(Secret, Secret, Option<Secret>)>,
+    /// The shared secret with which records are signed.
     pub secret: Option<Secret>,
 }
 
 impl Config {
-    /// The remote that is meant: the one named, else the default, else the only one.
+    /// The settings of the remote named `named`, else of the default remote, else of the only one.
     pub fn pick(&self, named: Option<&str>) -> Result<RemoteSettings, RemoteError> {
         let known = || self.remotes.keys().cloned().collect::<Vec<_>>();
         let only = match self.remotes.len() {
@@ -48,7 +49,7 @@ impl Config {
     }
 }
 
-/// Fills in what is not said, from the environment and by default.
+/// Fills in what is not declared, from the environment and from defaults.
 fn fill(
     name: &str,
     declared: &Declared,
@@ -75,7 +76,7 @@ fn fill(
     let trust = match (&place, declared.trust) {
         (RemotePlace::Http { .. }, None) => Trust::Pull,
         (RemotePlace::Http { .. }, Some(trust)) if trust.pushes() => {
-            return Err(wrong("it is a web server, which can only be read: `trust: pull`"));
+            return Err(wrong("it is a web server, which is read-only: use `trust: pull`"));
         }
         (_, trust) => trust.unwrap_or(Trust::Both),
     };
@@ -92,7 +93,7 @@ fn fill(
 }
 
 impl RemoteSettings {
-    /// Refuses what `trust:` does not allow.
+    /// Fails if `trust:` does not allow the direction.
     pub fn check(&self, allowed: fn(Trust) -> bool) -> Result<(), RemoteError> {
         match allowed(self.trust) {
             true => Ok(()),
@@ -102,7 +103,7 @@ impl RemoteSettings {
         }
     }
 
-    /// A call's trouble as the end of a command.
+    /// Turns the failure of a request into the error that ends a command.
     pub fn error(&self, trouble: Trouble) -> RemoteError {
         let is_s3 = matches!(self.place, RemotePlace::S3 { .. });
         let without_credentials = is_s3 && self.credentials.is_none() && trouble.is_of_remote();

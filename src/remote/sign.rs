@@ -1,5 +1,6 @@
-//! Signatures of records: keyed BLAKE3 over the key and the record's bytes, with a key derived from
-//! the shared secret. Whoever can write a bucket but does not have the secret can plant no result.
+//! Signatures of records: keyed BLAKE3 over the stage's key and the record's bytes, with a hash key
+//! derived from the shared secret. Without the secret, nobody who can write to a remote can plant a
+//! result there.
 
 use std::str::FromStr;
 
@@ -7,15 +8,15 @@ use crate::files::digest::Digest;
 use crate::pipeline::remote_settings::Secret;
 use crate::store::key::Key;
 
-/// Says what the derived key is for, so that it fits nothing else.
+/// The purpose of the derived hash key. The same secret gives other keys for other purposes.
 const CONTEXT: &str = "pipe 2026-11 remote: signature of a record";
 
-/// The signature of a record's bytes, as text.
+/// The signature of a record's bytes, in hexadecimal.
 pub fn sign(secret: &Secret, key: Key, record: &[u8]) -> String {
     signature(secret, key, record).to_hex().to_string()
 }
 
-/// Whether a text is that signature. Takes as long whatever the text is.
+/// Whether a text is the signature of a record's bytes. Compares in constant time.
 pub fn is_signed(secret: &Secret, key: Key, record: &[u8], text: &[u8]) -> bool {
     let text = std::str::from_utf8(text).ok().map(str::trim_end);
     let found = text.and_then(|text| blake3::Hash::from_str(text).ok());
@@ -28,8 +29,8 @@ fn signature(secret: &Secret, key: Key, record: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// Where the signature of a record lies, beside it. The name has the record's digest: of two that
-/// push at once none can pair its signature with the other's record.
+/// The name of a record's signature, beside the record. It contains the digest of the record, so that
+/// two processes that push at once cannot pair a signature with the other's record.
 pub fn name(record_name: &str, record: &[u8]) -> String {
     let stem = record_name.strip_suffix(".json").unwrap_or(record_name);
     format!("{stem}.{}.sig", Digest::of_bytes(record))

@@ -1,5 +1,5 @@
-//! A stage run once more in a corner, for `pipe verify`: on the same inputs, with its log and its
-//! checkpoints in the scratch folder, and nothing of it enters the store.
+//! Reruns a stage in a scratch folder, for `pipe verify`: on the same inputs, with its log and its
+//! checkpoints in the scratch folder. Nothing of it enters the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use stages::Event;
 
-use crate::executor::News;
+use crate::executor::status::News;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
@@ -17,16 +17,16 @@ use crate::run::inputs::verify_inputs;
 use crate::run::job::{Heard, JobContext, check_outputs, check_sources, check_status};
 use crate::run::prepare::prepare_with;
 
-/// What a stage wrote in a corner.
+/// What a rerun stage wrote.
 pub struct RunAgain {
-    /// By output name.
+    /// The path of each output, by the output's name.
     pub outputs: BTreeMap<String, PathBuf>,
     pub seconds: f64,
-    /// As the stage told it: `cpu (2 threads)`.
+    /// As the stage reports it: `cpu (2 threads)`.
     pub device: Option<String>,
 }
 
-/// Runs a stage. What it wrote stays until the scratch folder goes.
+/// Runs a stage in the scratch folder. Its outputs stay until the scratch folder is removed.
 pub fn run_again(
     stage: &Stage,
     resolved: &KeyedStage,
@@ -34,7 +34,7 @@ pub fn run_again(
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<RunAgain, StageFailure> {
     let untouched = verify_inputs(resolved, context)?;
-    // The log outlives the folder of a failed run, to be quoted from.
+    // A failed run quotes its log, so the log must not lie in the folder that the failure removes.
     let (folder, log) = (context.scratch.path()?, context.scratch.path()?);
     let state = folder.join("state");
     let prepared =
@@ -53,7 +53,7 @@ pub fn run_again(
     check_sources(resolved, stage, context.sources)?;
     untouched.check(context)?;
     check_outputs(stage, &prepared.outputs, &log)?;
-    // Checkpoints may be as large as the outputs; a command has none.
+    // Checkpoints may be as large as the outputs. A command has none.
     match disk::remove_folders(&state) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(FileError::at("removing", &state)(error).into());

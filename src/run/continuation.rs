@@ -1,14 +1,14 @@
-//! Going on from a shorter run. A built-in may say that a run with a larger value of one
-//! parameter (`epochs`) is the prolongation of one with a smaller value
-//! ([`stages::Continuation`]). The state that such a run ends with is kept beside the store's
-//! records, and the longer run begins with it. It is only ever a head start: without it, or with
-//! a damaged one, the stage computes the same bytes from the beginning.
+//! Continuing from a shorter run. A built-in stage may declare that a run with a larger value of
+//! one parameter (`epochs`) continues a run with a smaller value ([`stages::Continuation`]). The
+//! final state of such a run is kept beside the store's records, and a longer run starts from it.
+//! This only saves time: if the state is missing or damaged, the stage computes the same bytes from
+//! the beginning.
 //!
 //! ```text
-//! cache/continuations/<family>/<value>/    the state of the run with that value
+//! cache/continuations/<family>/<value>/    the final state of the run with that value
 //! ```
 //!
-//! A family is the key of a stage without that parameter.
+//! A family is the key of a stage with that parameter removed.
 
 use std::fs;
 use std::io;
@@ -23,17 +23,17 @@ use crate::plan::reason::{Change, Reason};
 use crate::store::Store;
 use crate::store::key::{Key, KeyFields};
 
-/// States that are kept of one family: those of the longest runs.
+/// How many states are kept per family: those of the longest runs.
 const KEPT: usize = 2;
 
-/// A shorter run that a stage goes on from.
+/// The shorter run from whose state a stage starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shorter {
     pub parameter: &'static str,
     pub value: i64,
 }
 
-/// What runs that differ in nothing but the length have in common.
+/// What runs that differ only in their length have in common.
 struct Family {
     key: Key,
     parameter: &'static str,
@@ -41,7 +41,7 @@ struct Family {
 }
 
 impl Family {
-    /// `None` where a stage with these fields is not the prolongation of any.
+    /// `None` if a stage with these fields does not continue any other run.
     fn of(fields: &KeyFields) -> Option<Family> {
         let Continuation::By(parameter) = continuation(fields) else { return None };
         let mut common = fields.clone();
@@ -53,7 +53,7 @@ impl Family {
         store.continuations_folder().join(self.key.to_string())
     }
 
-    /// The values of the states that are there, ascending.
+    /// The values whose states are kept, ascending.
     fn values(&self, store: &Store) -> Vec<i64> {
         let entries = fs::read_dir(self.folder(store)).into_iter().flatten().flatten();
         let mut values: Vec<i64> =
@@ -74,8 +74,8 @@ fn continuation(fields: &KeyFields) -> Continuation {
     }
 }
 
-/// Lays the state of the longest shorter run into the state folder of a stage that is about to
-/// start, unless it has a state of its own.
+/// Puts the state of the longest shorter run into the state folder of a stage that is about to
+/// start, unless the stage already has a state of its own.
 pub fn offer(
     fields: &KeyFields,
     state: &Path,
@@ -90,21 +90,21 @@ pub fn offer(
         for entry in fs::read_dir(&from)? {
             let entry = entry?;
             let (file, copy) = (entry.path(), state.join(entry.file_name()));
-            // A stage replaces the files of its state and never writes into them, so that two
-            // can have the same one.
+            // A stage replaces its state files and never writes into them, so two states can share
+            // a file.
             if disk::hard_link(&file, &copy).is_err() {
                 disk::copy(&file, &copy)?;
             }
         }
         Ok(())
     };
-    lay().map_err(FileError::at("going on from", &from))?;
+    lay().map_err(FileError::at("continuing from", &from))?;
     Ok(Some(Shorter { parameter: family.parameter, value }))
 }
 
-/// After a stage has been recorded: keeps its state for longer runs, or removes it.
+/// Called when a stage has been recorded: keeps its state for longer runs, or removes it.
 pub fn settle(fields: &KeyFields, state: &Path, store: &Store) {
-    // What is left costs space only, and what is not kept costs time only.
+    // Errors are ignored: a leftover state costs only space, a missing one only time.
     if let Some(family) = Family::of(fields) {
         let folder = family.folder(store);
         let place = folder.join(family.value.to_string());
@@ -119,13 +119,13 @@ pub fn settle(fields: &KeyFields, state: &Path, store: &Store) {
     let _ = disk::remove_folders(state);
 }
 
-/// The families that records with these fields belong to, as the names of their folders.
+/// The folder name of the family that a record with these fields belongs to.
 pub fn family_name(fields: &KeyFields) -> Option<String> {
     Family::of(fields).map(|family| family.key.to_string())
 }
 
-/// For a stage that runs because only its length has changed: whether it goes on from the
-/// shorter run, or why not.
+/// For a stage that runs only because its length has changed: whether it continues from the shorter
+/// run, or why not.
 pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> {
     let Reason::Changed { changes, key, .. } = reason else { return None };
     let [Change::Param { name, from: Some(from), to: Some(to) }] = &changes[..] else {
@@ -136,14 +136,14 @@ pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> 
     fields.params.clone_from(&stage.params);
     match continuation(&fields) {
         Continuation::None => None,
-        Continuation::Not { parameter, why } if parameter == name && from < to => {
-            Some(format!("starts from the beginning and not from `{name}: {from}`: {why}"))
-        }
+        Continuation::Not { parameter, why } if parameter == name && from < to => Some(format!(
+            "starts from the beginning instead of continuing from `{name}: {from}`: {why}"
+        )),
         Continuation::By(parameter) if parameter == name => {
             let shorter = Family::of(&fields)?.longest_shorter(store);
             Some(match shorter {
-                Some(value) => format!("goes on from where the run with `{name}: {value}` ended"),
-                None => "starts from the beginning: no state of a shorter run is kept".to_owned(),
+                Some(value) => format!("continues from the end of the run with `{name}: {value}`"),
+                None => "starts from the beginning: no state of a shorter run was kept".to_owned(),
             })
         }
         Continuation::Not { .. } | Continuation::By(_) => None,

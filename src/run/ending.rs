@@ -1,4 +1,4 @@
-//! What follows from how a stage ended: its readers' turn, publishing, repair, skipping.
+//! What follows when a stage has ended: publishing, repair, deciding its readers, skipping.
 
 use std::path::Path;
 
@@ -25,8 +25,8 @@ impl Schedule<'_, '_> {
             return self.repair(node, output, damaged);
         }
         if family(&record.stage) != stage.family() {
-            // It has another stage's record; from now on it can be compared with it. Failing to
-            // note that costs an explanation at most.
+            // The record was written under another stage's name; the mark allows later comparison.
+            // If it cannot be written, only an explanation is missing.
             let _ = self.context.setting.store.mark_stage(stage.family(), record.key);
         }
         self.summary.hits += 1;
@@ -46,7 +46,8 @@ impl Schedule<'_, '_> {
         self.running_elsewhere -= usize::from(self.is_elsewhere(node));
         if let State::Running { key, held, .. } = self.take(node) {
             self.units.give_back(held);
-            // The same key again: a hit now, or, if this failed, their turn.
+            // Stages that wait for the same key: now hits, or, if this stage failed, their turn to
+            // run.
             for parked in self.keys.remove(&key).unwrap_or_default() {
                 if let State::Parked(ready) = self.take(parked) {
                     self.make_ready(parked, ready);
@@ -82,7 +83,7 @@ impl Schedule<'_, '_> {
         }
     }
 
-    /// Brings the published outputs up to date. An error names the output that is damaged.
+    /// Publishes the outputs. The error names the output whose object is damaged.
     fn publish(&mut self, node: usize, record: &Record) -> Result<(), (String, Damaged)> {
         let stage = self.stage(node);
         for (output, path) in &stage.publish {
@@ -105,7 +106,8 @@ impl Schedule<'_, '_> {
                 Err(error) => {
                     self.summary.not_published += 1;
                     let hint = error.hint().map(str::to_owned);
-                    let message = format!("`{}:{output}` is not published: {error}", stage.name);
+                    let message =
+                        format!("`{}:{output}` could not be published: {error}", stage.name);
                     (self.report)(RunEvent::Warning { message: with_hint(message, hint) });
                 }
             }
@@ -113,7 +115,7 @@ impl Schedule<'_, '_> {
         Ok(())
     }
 
-    /// Runs a stage again whose object turned out to be damaged.
+    /// Reruns a stage whose object turned out to be damaged.
     fn repair(&mut self, node: usize, output: String, damaged: Damaged) {
         let reason = Reason::ObjectDamaged { output, digest: damaged.0 };
         if self.nodes[node].repaired {
@@ -137,7 +139,7 @@ impl Schedule<'_, '_> {
             && !self.nodes[maker].repaired
             && !self.stopping
         {
-            // The maker's turn again, then ours.
+            // First the maker runs again, then this stage.
             self.nodes[node].needs.insert(maker);
             self.uncount(maker);
             return self.repair(maker, output.clone(), Damaged(*digest));
@@ -159,7 +161,7 @@ impl Schedule<'_, '_> {
         self.skip_readers(node, &format!("`{}` failed", stage.name));
     }
 
-    /// A stage that counted as done is not, after all.
+    /// Takes a stage that was counted as done out of the summary.
     fn uncount(&mut self, node: usize) {
         match (self.nodes[node].outcome, &self.nodes[node].state) {
             (Some(Outcome::Hit), State::Done(record)) => {
@@ -171,7 +173,7 @@ impl Schedule<'_, '_> {
         }
     }
 
-    /// All that needs a stage, however far from it.
+    /// Skips every stage that depends on this one, directly or not.
     fn skip_readers(&mut self, node: usize, message: &str) {
         let mut next = self.nodes[node].readers.clone();
         while let Some(reader) = next.pop() {

@@ -1,4 +1,5 @@
-//! What a run tells while it goes on: `console` draws it, `--json` prints it, one object a line.
+//! What a run reports while it is under way: `console` draws it, `--json` prints one object per
+//! line.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use crate::run::publish::Published;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, Record};
 
-/// One line.
+/// One event, printed as one line by `--json`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
@@ -19,7 +20,7 @@ pub enum RunEvent {
         stages: usize,
         jobs: usize,
     },
-    /// Something holds a stage up that this run does not control.
+    /// Something outside this run delays a stage.
     StageWaiting {
         stage: String,
         message: String,
@@ -29,11 +30,11 @@ pub enum RunEvent {
         key: Key,
         reason: Reason,
     },
-    /// It does not run whatever its inputs are: its newest result stands, of this key.
+    /// The stage is frozen: its newest result, which has this key, is used whatever its inputs are.
     StageFrozen {
         stage: String,
         key: Key,
-        /// How that key differs from now.
+        /// How the fields of that key differ from the current ones.
         #[serde(skip_serializing_if = "Option::is_none")]
         differs: Option<Reason>,
     },
@@ -42,7 +43,7 @@ pub enum RunEvent {
         #[serde(flatten)]
         retry: Retry,
     },
-    /// What the stage's process says.
+    /// An event from the stage's process.
     StageSays {
         stage: String,
         said: Event,
@@ -54,29 +55,29 @@ pub enum RunEvent {
         path: PathBuf,
         result: Published,
     },
-    /// All stages are done, and so many results are still on their way to a remote.
+    /// All stages are done, and this many results are still being uploaded.
     Uploading {
         remote: String,
         results: usize,
     },
-    /// Something a person should know that belongs to no running stage.
+    /// A warning that does not belong to a running stage.
     Warning {
         message: String,
     },
     RunFinished(Summary),
 }
 
-/// An attempt that follows a failed one.
+/// A new attempt after a failed one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Retry {
-    /// The one that begins; the first was 1.
+    /// The number of the attempt that starts; the first attempt is 1.
     pub attempt: u32,
     pub attempts: u32,
-    /// How the one before failed.
+    /// How the previous attempt failed.
     pub message: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
-    /// Its log.
+    /// The log of the previous attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<PathBuf>,
 }
@@ -86,7 +87,7 @@ pub struct Retry {
 pub struct StageFinished {
     pub stage: String,
     pub outcome: Outcome,
-    /// In this run; nearly nothing for a hit.
+    /// In this run; close to 0 for a hit.
     pub seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
@@ -94,10 +95,10 @@ pub struct StageFinished {
     pub outputs: BTreeMap<String, Artifact>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// For a hit: what it took when it ran.
+    /// For a hit: the seconds it took when it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saved_seconds: Option<f64>,
-    /// Of a hit that was not in the store before: the remote that it came from.
+    /// The remote from which this run downloaded the result, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
     /// Why it failed or was skipped.
@@ -105,7 +106,7 @@ pub struct StageFinished {
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The last lines of a failed process's log.
+    /// The last lines of the log of a failed process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,7 +122,7 @@ pub enum Outcome {
     Skipped,
 }
 
-/// The whole run in figures.
+/// The totals of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     pub ran: usize,
@@ -132,16 +133,16 @@ pub struct Summary {
     pub not_published: usize,
     pub interrupted: bool,
     pub seconds: f64,
-    /// What the hits took when they ran.
+    /// How long the hits took when they ran.
     pub saved_seconds: f64,
-    /// Source and published files that had to be read to know their digests.
+    /// How many source and published files had to be read to compute their digests.
     pub files_read: u64,
-    /// Of a run with a remote.
+    /// Only in a run with a remote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteTraffic>,
 }
 
-/// How many results came from a remote and went there.
+/// How many results were downloaded from a remote and uploaded to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RemoteTraffic {
     pub name: String,

@@ -1,4 +1,4 @@
-//! Why a stage did not come to a record.
+//! Why a stage did not produce a record.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::executor::{ExecutorError, ExitStatus};
+use crate::executor::ExecutorError;
+use crate::executor::status::ExitStatus;
 use crate::files::digest::{Digest, kind_name};
 use crate::files::file_error::FileError;
 use crate::plan::error::PlanError;
@@ -14,10 +15,10 @@ use crate::plan::reason::Reason;
 use crate::sources::download_error::DownloadError;
 use stages::Kind;
 
-/// The end of a stage that gives no record.
+/// How a stage ended without a record.
 #[derive(Debug, thiserror::Error)]
 pub enum StageFailure {
-    /// A built-in has said itself what is wrong.
+    /// A built-in stage reported the problem itself.
     #[error("{message}")]
     Said { message: String, hint: Option<String>, log: PathBuf },
     #[error("{status}")]
@@ -26,9 +27,9 @@ pub enum StageFailure {
     NoOutput { output: String, at: PathBuf, log: PathBuf },
     #[error("its output `{output}` is a {}, expected a {}", kind_name(*found), kind_name(*expected))]
     WrongKind { output: String, expected: Kind, found: Kind },
-    #[error("its input `{input}` ({origin}) changed while it ran, so its result was thrown away")]
+    #[error("its input `{input}` ({origin}) changed while it ran, so its result was discarded")]
     SourceChanged { input: String, origin: String },
-    #[error("it wrote to its input `{input}`, so its result was thrown away")]
+    #[error("it wrote to its input `{input}`, so its result was discarded")]
     WroteToInput { input: String },
     /// Not this stage's fault: the stage that made the object runs again, then this one.
     #[error("its input `{input}` is damaged in the store ({})", digest.short())]
@@ -39,13 +40,14 @@ pub enum StageFailure {
     Timeout { limit: Duration, log: PathBuf },
     #[error("interrupted")]
     Interrupted { log: Option<PathBuf> },
-    /// It would have to run again, and must not.
+    /// It would have to run again, but is not allowed to.
     #[error("{reason}, and {fixed}")]
     MayNotRun { reason: Reason, fixed: Fixed },
     /// A bug in this program.
     #[error("`pipe` itself failed: {message}")]
     Panicked { message: String },
-    /// An input that was there when the run was planned, or has just been downloaded.
+    /// An input that existed when the run was planned, or was just downloaded, is missing or
+    /// unreadable.
     #[error(transparent)]
     Input(#[from] PlanError),
     #[error("{message}")]
@@ -65,16 +67,16 @@ impl From<ExecutorError> for StageFailure {
     }
 }
 
-/// Why a stage does not run whatever comes.
+/// Why a stage must not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fixed {
     #[error("it is frozen")]
     Frozen,
-    #[error("it is not among the stages of `--only`")]
+    #[error("it is not named by `--only`")]
     NotAsked,
 }
 
-/// Why a download gave nothing.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
@@ -84,41 +86,42 @@ pub enum FetchError {
 }
 
 impl StageFailure {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             StageFailure::Said { hint, .. } | StageFailure::Download { hint, .. } => hint.clone(),
             StageFailure::NoOutput { output, .. } => {
                 let variable = crate::run::prepare::variable_name("OUT", output);
-                Some(format!("a command writes it to the path in `${variable}`"))
+                Some(format!("the command must write it to the path in `${variable}`"))
             }
             StageFailure::SourceChanged { .. } => Some("run again".to_owned()),
             StageFailure::WroteToInput { .. } => {
-                Some("inputs are only to be read: copy it first, and write to the copy".to_owned())
+                Some("inputs are read-only: copy the input and write to the copy".to_owned())
             }
             StageFailure::Process { status: ExitStatus::OutOfMemory, .. } => Some(
-                "fewer stages at once (`--jobs 1`) or smaller batches need less memory".to_owned(),
+                "to need less memory, run fewer stages at once (`--jobs 1`) or use smaller batches"
+                    .to_owned(),
             ),
             StageFailure::Process { status: ExitStatus::Scheduler(end), .. } => {
                 Some(end.hint().to_owned())
             }
             StageFailure::Executor(ExecutorError::Slurm(error)) => error.hint(),
             StageFailure::MayNotRun { fixed: Fixed::Frozen, .. } => {
-                Some("run it once without `frozen: true`".to_owned())
+                Some("remove `frozen: true` for one run".to_owned())
             }
             StageFailure::MayNotRun { fixed: Fixed::NotAsked, .. } => {
                 Some("run it without `--only`".to_owned())
             }
             StageFailure::Panicked { .. } => {
-                Some("what is recorded is intact; please report it".to_owned())
+                Some("please report it; recorded results are intact".to_owned())
             }
             StageFailure::File(error) => error.hint().map(str::to_owned),
             _ => None,
         }
     }
 
-    /// Whether another attempt may go better: a process died or failed without a word. What a
-    /// built-in says about its input, or a command that does not exist, would come again.
+    /// Whether another attempt may succeed: the process died or failed without a message. An error
+    /// that a built-in reports about its input, or a missing command, would only occur again.
     pub fn may_pass(&self) -> bool {
         match self {
             StageFailure::Process { status: ExitStatus::Code(126 | 127), .. } => false,
@@ -128,12 +131,12 @@ impl StageFailure {
         }
     }
 
-    /// Whether this is how a stage looks that was told to end.
+    /// Whether a stage that was asked to stop fails like this.
     pub fn may_be_by_signal(&self) -> bool {
         matches!(self, StageFailure::Process { .. } | StageFailure::Said { .. })
     }
 
-    /// The log to point at, if it can say more.
+    /// The log to point to, if it may say more.
     pub fn log(&self) -> Option<&Path> {
         match self {
             StageFailure::Said { log, .. }
@@ -145,7 +148,7 @@ impl StageFailure {
         }
     }
 
-    /// The end of the log, where the failure has not been put into words.
+    /// The end of the log, if the failure does not explain itself.
     pub fn last_lines(&self) -> Vec<String> {
         match self {
             StageFailure::Process { log, .. }
@@ -160,7 +163,7 @@ impl StageFailure {
 const LINES: usize = 12;
 const BYTES: u64 = 16 * 1024;
 
-/// The last lines of a file, however long it is; none if it cannot be read.
+/// The last lines of a file, however long it is. Empty if the file cannot be read.
 fn last_lines(log: &Path) -> Vec<String> {
     let Ok(mut file) = File::open(log) else { return Vec::new() };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
@@ -170,7 +173,7 @@ fn last_lines(log: &Path) -> Vec<String> {
     let mut lines = VecDeque::with_capacity(LINES + 1);
     for line in BufReader::new(file.take(BYTES)).split(b'\n') {
         let Ok(line) = line else { break };
-        // A progress bar redraws one line: only its last state is of interest.
+        // A progress bar redraws one line: only its last state matters.
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
         lines.push_back(printable(text));
@@ -181,7 +184,7 @@ fn last_lines(log: &Path) -> Vec<String> {
     lines.into()
 }
 
-/// A stage's words must not drive the terminal: control characters become spaces.
+/// The output of a stage must not control the terminal: control characters become spaces.
 fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

@@ -1,12 +1,12 @@
-//! A thread that the scheduler waits for must say how it ended, whatever happens in it: without its
-//! message the run would wait for ever.
+//! A thread that the scheduler waits for must always report its end: without that message the run
+//! would wait forever.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Does `work`; a panic in it becomes its message.
+/// Calls `work`; a panic becomes an error with the panic's message.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // What the work has half changed is not looked at again: its stage fails.
+    // State that the work left half changed is not used again: its stage fails.
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| text(panic.as_ref()))
 }
 

@@ -1,5 +1,5 @@
-//! The inputs of a stage that runs: read in full before it starts, and looked at again when it has
-//! ended. Objects are read-only, which does not keep the superuser from writing to them.
+//! The inputs of a stage that runs: read in full before it starts, and checked again when it has
+//! ended. Objects are read-only, but that does not stop the superuser from writing to them.
 
 use std::fs;
 
@@ -10,15 +10,16 @@ use crate::run::failure::StageFailure;
 use crate::run::job::JobContext;
 use crate::store::Store;
 
-/// What the objects among the inputs looked like before a stage started.
+/// What the objects among the inputs looked like before the stage started.
 pub struct Untouched {
-    /// By input, each file's object; `None` where it could not be looked at.
+    /// For each file: the input it belongs to, its object, and its stamp (`None` if that could not
+    /// be read).
     stamps: Vec<(String, Content, Option<Stamp>)>,
     taken_ns: i64,
 }
 
-/// An input that is an object is read in full first: a stage must not compute from bytes that
-/// are not those its record will name.
+/// Reads every input that is an object in full: a stage must not compute from bytes other than
+/// those that its record will name.
 pub(super) fn verify_inputs(
     resolved: &KeyedStage,
     context: &JobContext,
@@ -42,7 +43,7 @@ pub(super) fn verify_inputs(
 }
 
 impl Untouched {
-    /// Whether it still holds; objects that were written to are moved away.
+    /// Checks that the objects are unchanged. Objects that were written to are moved away.
     pub(super) fn check(&self, context: &JobContext) -> Result<(), StageFailure> {
         let store = context.setting.store;
         for (input, content, before) in &self.stamps {

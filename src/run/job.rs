@@ -13,7 +13,8 @@ use stages::{Event, Kind};
 
 use crate::executor::deadline::within;
 use crate::executor::slurm;
-use crate::executor::{Ended, Executor, ExitStatus, News, Stopper};
+use crate::executor::status::{Ended, ExitStatus, News};
+use crate::executor::{Executor, Stopper};
 use crate::files::disk;
 use crate::files::fault;
 use crate::files::file_error::FileError;

@@ -1,10 +1,10 @@
-//! The folder in which a stage's process finds all that it may know: links to its inputs, a place
-//! for its outputs, its manifest or its environment variables.
+//! The folder in which a stage's process finds everything that it may know: links to its inputs, a
+//! place for its outputs, and its manifest or its environment variables.
 //!
 //! ```text
 //! cache/tmp/<process>/<n>/stage.json   for a built-in
-//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder of links, to objects or sources; of
-//!                                      a set a folder with such a thing for each entry
+//! cache/tmp/<process>/<n>/in/<input>   a link, or a folder for links, to objects or sources; of
+//!                                      a set of inputs, a folder with one of these per entry
 //! cache/tmp/<process>/<n>/out/<file>   what the stage writes
 //! ```
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use stages::{Kind, Manifest, Params};
 
-use crate::executor::{Task, Work};
+use crate::executor::task::{Task, Work};
 use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
@@ -33,14 +33,14 @@ pub struct Setting<'a> {
     pub threads: usize,
 }
 
-/// A stage ready to start.
+/// A stage that is ready to start.
 pub struct Prepared {
     pub task: Task,
-    /// By output name.
+    /// The path of each output, by the output's name.
     pub outputs: BTreeMap<String, PathBuf>,
 }
 
-/// Prepares `folder`, which does not exist yet.
+/// Prepares `folder`, which must not exist yet.
 pub fn prepare(
     stage: &Stage,
     resolved: &KeyedStage,
@@ -52,7 +52,7 @@ pub fn prepare(
     prepare_with(stage, resolved, folder, log, state, setting)
 }
 
-/// As [`prepare`], for a folder that an earlier engine has prepared.
+/// As [`prepare`], for a folder that an earlier engine has already prepared.
 pub fn prepared_before(
     stage: &Stage,
     resolved: &KeyedStage,
@@ -66,7 +66,7 @@ pub fn prepared_before(
     Prepared { task, outputs }
 }
 
-/// As [`prepare`], with the log and the checkpoints elsewhere than in the store.
+/// As [`prepare`], with the log and the checkpoints outside of the store.
 pub fn prepare_with(
     stage: &Stage,
     resolved: &KeyedStage,
@@ -111,7 +111,7 @@ pub fn prepare_with(
     Ok(Prepared { task, outputs })
 }
 
-/// In a built-in's folder.
+/// The manifest's name in the folder of a built-in stage.
 const MANIFEST: &str = "stage.json";
 
 /// The process of a stage whose folder is prepared.
@@ -180,7 +180,7 @@ fn link_input(place: &InputLocation, link: &Path, store: &Store) -> Result<(), F
     }
 }
 
-/// Makes `link` lead to an artifact: a link to a file, or a folder of links.
+/// Makes `link` lead to an artifact: a link for a file, a folder of links for a folder.
 pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(), FileError> {
     let object = store.object(content);
     if content.kind == Kind::File {
@@ -201,7 +201,7 @@ fn make_link(target: &Path, link: &Path) -> Result<(), FileError> {
     disk::symlink(target, link).map_err(FileError::at("linking", link))
 }
 
-/// `IN_…`, `OUT_…` and `PARAM_…`.
+/// The variables `IN_…`, `OUT_…` and `PARAM_…` of a command.
 fn environment(
     stage: &Stage,
     inputs: &BTreeMap<String, PathBuf>,
@@ -220,13 +220,13 @@ fn environment(
     variables
 }
 
-/// `IN_text`; what a shell does not take in a name becomes `_`.
+/// `IN_text`; characters that a shell does not allow in a name become `_`.
 pub fn variable_name(prefix: &str, name: &str) -> String {
     let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
     format!("{prefix}_{}", name.chars().map(plain).collect::<String>())
 }
 
-/// A text as it is, nothing for null, all else as JSON.
+/// A string as it is, an empty string for null, anything else as JSON.
 fn param_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,6 +1,6 @@
-//! Published outputs: copies (or reflinks) of artifacts at paths in the tree, as `answer.txt`.
-//! Never hard links, so that editing one does not reach into the store. A copy that the user has
-//! edited is left alone.
+//! Published outputs: copies (or reflinks) of artifacts at paths in the project, such as
+//! `answer.txt`. They are never hard links, so editing one does not change the store. A copy that
+//! the user has edited is left alone.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,32 +20,33 @@ use crate::store::index::{Index, exists};
 use crate::store::intact::Damaged;
 use crate::store::record::Artifact;
 
-/// What publishing an output came to.
+/// The outcome of publishing one output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Published {
-    /// It was there already.
+    /// The output was already there.
     Unchanged,
     Written,
-    /// The user's own edits are there, and stay.
+    /// The user has edited the file, so it stays.
     KeptEdited,
-    /// Something is there that was never published, and stays; a folder in any case.
+    /// Something is there that was never published, so it stays. A folder always stays.
     KeptForeign,
 }
 
-/// What is at a path to which an artifact shall be published.
+/// What is at a path to which an artifact is to be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtTarget {
     /// The artifact.
     Wanted,
-    /// Nothing, or something that was published there by us or is in the store anyway.
+    /// Nothing, or something that `pipe` published there or that the store holds anyway.
     Replaceable,
-    /// Something else: the user's.
+    /// Something else: it belongs to the user.
     Edited,
 }
 
-/// Brings the path `target` to hold the artifact. What is there is replaced only if it is
-/// [`AtTarget::Replaceable`], or `overwrite` is set; a folder that was never published is not.
+/// Makes `target` hold the artifact. What is there is replaced only if it is
+/// [`AtTarget::Replaceable`] or `overwrite` is set. A folder that was never published is never
+/// replaced.
 pub fn publish(
     artifact: &Artifact,
     target: &Path,
@@ -58,8 +59,8 @@ pub fn publish(
         AtTarget::Wanted => {
             let (note, text) = (store.published_note(target), note_text(artifact.content, target));
             if fs::read_to_string(&note).ok().as_ref() != Some(&text) {
-                // A run was killed between the copy and the note. Without it a later run may take
-                // the copy for the user's own; but that is no reason to fail now.
+                // A run was killed between the copy and the note. Without the note a later run may
+                // take the copy for the user's own file, but that is no reason to fail now.
                 remove_left_beside(target);
                 let _ = scratch.write(&note, text.as_bytes(), false);
             }
@@ -82,7 +83,7 @@ pub fn publish(
     Ok(Ok(Published::Written))
 }
 
-/// What is at `target`, where `wanted` shall be.
+/// Finds out what is at `target`, where `wanted` is to be published.
 pub fn look(
     wanted: Content,
     target: &Path,
@@ -92,7 +93,7 @@ pub fn look(
     if !target.is_symlink() && !exists(target)? {
         return Ok(AtTarget::Replaceable);
     }
-    // What cannot be read is not ours.
+    // An unreadable file is not ours.
     let Ok(found) = index.hash(target) else { return Ok(AtTarget::Edited) };
     if found.content == wanted {
         return Ok(AtTarget::Wanted);
@@ -105,31 +106,31 @@ pub fn look(
 }
 
 /// A finished copy of an artifact in the scratch folder.
-pub struct Copy {
+pub struct PublishedCopy {
     content: Content,
     path: PathBuf,
 }
 
-/// Reads an artifact in full and copies it out of the store; the copy is writable.
+/// Reads an artifact in full and copies it out of the store. The copy is writable.
 pub fn copy_out(
     content: Content,
     store: &Store,
     scratch: &Scratch,
-) -> Result<Result<Copy, Damaged>, FileError> {
+) -> Result<Result<PublishedCopy, Damaged>, FileError> {
     if let Err(damaged) = store.verify(content, scratch)? {
         return Ok(Err(damaged));
     }
     let path = scratch.path()?;
     write_out(content, &path, store)?;
     mark(&path, content);
-    Ok(Ok(Copy { content, path }))
+    Ok(Ok(PublishedCopy { content, path }))
 }
 
-/// Swaps a finished copy in at once, so that at any moment either the old or the new is there in
-/// full; what was there before is removed after. The note is written last: without it the copy is
-/// still known by its mark.
+/// Swaps a finished copy into place in one step, so that at any moment either the old or the new
+/// content is complete; the old content is removed afterwards. The note is written last: without it
+/// the copy is still recognised by its mark.
 pub fn put_in_place(
-    copy: Copy,
+    copy: PublishedCopy,
     target: &Path,
     store: &Store,
     scratch: &Scratch,
@@ -137,8 +138,9 @@ pub fn put_in_place(
     let content = copy.content;
     let replaced = match replace(&copy.path, target) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            // The store is on another disk: one more copy, beside the target.
-            // Killed from here on, the missing note tells the next run to look for what is left.
+            // The store is on another disk, so make one more copy beside the target. If this
+            // process is killed from here on, the missing note tells the next run to look for
+            // leftovers.
             let _ = disk::remove_file(&store.published_note(target));
             remove_left_beside(target);
             let beside = temporary_beside(target);
@@ -158,11 +160,11 @@ pub fn put_in_place(
     scratch.write(&note, note_text(content, target).as_bytes(), false)
 }
 
-/// The extended attribute of a published copy: what it held when it was published. It outlives
-/// the store, so that a run with another store, or after this one was removed, knows its own.
+/// The extended attribute of a published copy: the content it was published with. It outlives the
+/// store, so a run with another store, or after this one was removed, recognises its own copies.
 const MARK: &str = "user.pipe.published";
 
-/// Without effect where the file system has no extended attributes: then the note has to do.
+/// Does nothing if the file system has no extended attributes: then the note has to suffice.
 fn mark(copy: &Path, content: Content) {
     let _ = disk::set_attribute(copy, MARK, content.to_string().as_bytes());
 }
@@ -173,12 +175,12 @@ fn carries_mark(target: &Path, content: Content) -> bool {
     length.is_ok_and(|length| value[..length] == *content.to_string().as_bytes())
 }
 
-/// Whether anything was ever published there, as far as the store or the file itself knows.
+/// Whether anything was ever published there, as far as the store or the file itself tells.
 fn was_published(target: &Path, store: &Store) -> bool {
     store.published_note(target).exists() || getxattr(target, MARK, &mut [0; 128]).is_ok()
 }
 
-/// The note says what was last published, and for people where.
+/// What was last published, and, for people, where.
 fn note_text(content: Content, target: &Path) -> String {
     format!("{content}\n{}\n", target.display())
 }
@@ -204,15 +206,15 @@ fn write_out(content: Content, target: &Path, store: &Store) -> Result<(), FileE
     }
 }
 
-/// A reflink where the file system has them: `io::copy` leaves it to the kernel.
+/// A reflink if the file system supports them: `io::copy` leaves that to the kernel.
 fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
     let source = File::open(from).map_err(FileError::at("reading", from))?;
     let target = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
     disk::copy_bytes(&source, &target, to).map_err(FileError::at("writing", to))
 }
 
-/// Renames `copy` to `target`, or exchanges the two and removes what was there before, where a
-/// folder is in the play: a rename does not replace one.
+/// Renames `copy` to `target`. If a folder is involved, which a rename cannot replace, exchanges
+/// the two names and removes the old content.
 fn replace(copy: &Path, target: &Path) -> io::Result<()> {
     let there = fs::symlink_metadata(target).ok();
     if there.is_none_or(|there| !there.is_dir() && !copy.is_dir()) {
@@ -231,7 +233,8 @@ fn cannot_exchange(error: &io::Error) -> bool {
 }
 
 /// For file systems that cannot exchange two names: ends with the names exchanged, or as before.
-/// Between its steps `target` has no name for a moment; a run that finds it so publishes again.
+/// Between its steps `target` does not exist for a moment; a run that finds it missing publishes
+/// again.
 fn move_aside(copy: &Path, target: &Path) -> io::Result<()> {
     let aside = temporary_beside(target);
     disk::rename(target, &aside)?;

@@ -1,15 +1,15 @@
-//! A run with a remote: before a stage is computed the remote is asked for its key, and what was
-//! computed is uploaded meanwhile. The remote can only save time: whatever is wrong with it is said
-//! once, and the run goes on without it.
+//! A run with a remote: before a stage is computed, the remote is asked for its key, and computed
+//! results are uploaded in the background. The remote only saves time: whatever goes wrong with it
+//! is reported once, and the run goes on without it.
 //!
-//! How long a run waits for it, with the remote's `timeout`:
+//! How long a run waits for the remote, given the remote's `timeout`:
 //!
-//! | | at most |
+//! | wait for | at most |
 //! |---|---|
-//! | for an answer, or the next bytes | `timeout` |
-//! | for answers in all | `timeout`, and what results from there have saved |
-//! | for the download of a result | what computing it took, at least `timeout` |
-//! | for uploads when all stages are done | what computing those took, at least `timeout` |
+//! | an answer, or the next bytes | `timeout` |
+//! | all answers together | `timeout`, plus the time that downloaded results have saved |
+//! | the download of a result | the time that computing it took, at least `timeout` |
+//! | uploads, when all stages are done | the time that computing them took, at least `timeout` |
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,11 +31,11 @@ use crate::store::key::Key;
 use crate::store::record::Record;
 use crate::text::figures::bytes;
 
-/// How many keys are asked for at once, and how many results uploaded.
+/// How many keys are asked for at once, and how many results are uploaded at once.
 const ASKED_AT_ONCE: usize = 8;
 const UPLOADED_AT_ONCE: usize = 4;
 
-/// How often progress is told.
+/// How often download progress is reported.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
 
 /// The remote of one run.
@@ -51,15 +51,15 @@ pub(super) struct Shared {
     store: Store,
     scratch: Scratch,
     sender: Sender<Message>,
-    /// It is not asked any more.
+    /// The remote is not asked any more.
     pub(super) ask_no_more: AtomicBool,
     pub(super) upload_no_more: AtomicBool,
-    /// What has been said, so that it is not said again.
+    /// The kinds of warning that were given; each is given once.
     said: Mutex<BTreeSet<&'static str>>,
     asking: Mutex<Asking>,
 }
 
-/// How long the run has waited for answers, side by side or one after the other.
+/// How long the run has waited for answers; waits that overlap count once.
 #[derive(Default)]
 struct Asking {
     active: usize,
@@ -70,7 +70,7 @@ struct Asking {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads that are made as there is something to do. They are not waited for.
+/// Threads that are started when there is work. A run does not wait for them.
 struct Pool {
     sender: Sender<Work>,
     receiver: Arc<Mutex<Receiver<Work>>>,
@@ -102,12 +102,12 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         self.asks.give(move || {
             let found = guarded(|| shared.look_up(node, key)).unwrap_or(false);
-            // The run may have ended meanwhile.
+            // The run may have ended in the meantime.
             let _ = shared.sender.send(Message::Looked { key, found });
         });
     }
 
-    /// When nothing is under way: its threads and its scratch folder go.
+    /// Ends the threads and removes the scratch folder. Call it when nothing is under way.
     pub(super) fn end(self) {
         self.asks.end();
         self.uploads.end();
@@ -177,7 +177,7 @@ impl Shared {
         let total = self.remote.missing_bytes(record, &self.store);
         let name = self.remote.name();
         if total > 0 {
-            let message = format!("is in `{name}`: downloading {}", bytes(total));
+            let message = format!("found in `{name}`: downloading {}", bytes(total));
             let _ = self.sender.send(Message::Waits { stage: node, message });
         }
         let began = Instant::now();
@@ -217,12 +217,12 @@ impl Shared {
         };
         if !self.upload_no_more.swap(true, Ordering::Relaxed) {
             let name = self.remote.name();
-            self.warn("upload", format!("remote `{name}`: {trouble}; what this run makes is not uploaded, `pipe push` does so later"));
+            self.warn("upload", format!("remote `{name}`: {trouble}; results of this run are not uploaded; `pipe push` uploads them later"));
         }
         false
     }
 
-    /// The rest of the run does not need it.
+    /// Stops using the remote for the rest of the run.
     fn do_without(&self, trouble: &Trouble) {
         self.ask_no_more.store(true, Ordering::Relaxed);
         self.upload_no_more.store(true, Ordering::Relaxed);
@@ -230,7 +230,7 @@ impl Shared {
         self.warn("gone", format!("remote `{name}`: {trouble}; the run goes on without it"));
     }
 
-    /// Says it, unless something of that kind was said.
+    /// Sends a warning, unless one of that kind was sent before.
     fn warn(&self, kind: &'static str, message: String) {
         if self.is_first(kind) {
             let _ = self.sender.send(Message::Warns { message });
@@ -260,7 +260,7 @@ impl Shared {
         }
     }
 
-    /// A remote that answers, but slowly, is not to take more time than it can save.
+    /// A remote that answers slowly must not cost more time than it can save.
     fn limit_asking(&self) {
         let asking = self.asking();
         let limit = self.remote.settings.timeout + asking.saved;
@@ -271,14 +271,14 @@ impl Shared {
             self.warn(
                 "gone",
                 format!(
-                    "remote `{name}`: asking it has taken {limit}; the rest of the run asks no more"
+                    "remote `{name}`: lookups have taken {limit}; the rest of the run skips them"
                 ),
             );
         }
     }
 }
 
-/// How long moving a result may take: as long as computing it, and not less than the time-out.
+/// How long moving a result may take: as long as computing it took, and at least the timeout.
 pub(super) fn patience(seconds: f64, timeout: Duration) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default().max(timeout)
 }
@@ -295,7 +295,7 @@ impl Pool {
             return;
         }
         let receiver = Arc::clone(&self.receiver);
-        // Not in the run's scope: a run that is done waits for no remote.
+        // Not in the run's scope: a run that is done does not wait for the remote.
         self.threads.push(std::thread::spawn(move || {
             loop {
                 let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -307,7 +307,7 @@ impl Pool {
         }));
     }
 
-    /// When there is nothing to do any more.
+    /// Waits for the threads to end; call it when no work is left.
     fn end(self) {
         drop(self.sender);
         for thread in self.threads {

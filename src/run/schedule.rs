@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvError, Sender};
 use std::thread::Scope;
 use std::time::Instant;
 
-use crate::executor::Stop;
+use crate::executor::status::Stop;
 use crate::files::lock::Lock;
 use crate::pipeline::{Input, Stage, input_and_entry};
 use crate::plan::inputs::{FoundInputs, KeyedStage, find_inputs};

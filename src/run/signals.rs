@@ -1,4 +1,4 @@
-//! Ctrl-C and its like, as messages to the scheduler.
+//! Ctrl-C and similar signals, as messages to the scheduler.
 
 use std::io;
 use std::sync::mpsc::Sender;

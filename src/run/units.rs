@@ -1,9 +1,9 @@
-//! `resources:` are counted things, such as the GPUs of a machine, of which a stage holds some
-//! while it runs. Each unit is a lock file of the kernel's in `cache/locks`, so that the count holds
-//! across all engines that share the store, and a dead one's units are free at once.
+//! `resources:` are counted things, such as the GPUs of a machine. A stage holds some of them while
+//! it runs. Each unit is a lock file in `cache/locks`, held through the kernel: the count holds
+//! across all engines that share the store, and the units of a dead engine are free at once.
 //!
-//! A stage takes all its units or none, so no two stages can wait for each other. Those that wait
-//! for the same thing get it in the order of the pipeline.
+//! A stage takes all its units or none, so two stages never wait for each other. Stages that wait
+//! for the same resource get it in the order of the pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use crate::files::lock::Lock;
 use crate::pipeline::GPU;
 use crate::run::Message;
 
-/// The variable by which CUDA is told which GPUs there are.
+/// The variable that tells CUDA which GPUs it may use.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
 /// One unit: the name of its resource, and which of them it is, from 0.
@@ -24,7 +24,7 @@ pub type Unit = (String, u32);
 /// What a stage holds while it runs.
 pub type Held = BTreeMap<Unit, Lock>;
 
-/// The units of this run.
+/// The resource units of this run.
 pub struct Units {
     locks_folder: PathBuf,
     totals: BTreeMap<String, u32>,
@@ -32,15 +32,16 @@ pub struct Units {
     ours: BTreeSet<Unit>,
     /// Held by another engine; a thread waits for each and sends [`Message::UnitFree`].
     foreign: BTreeSet<Unit>,
-    /// Nodes that are ready but for this resource.
+    /// Nodes that are ready except for this resource.
     waiting: BTreeMap<String, BTreeSet<usize>>,
     sender: Sender<Message>,
 }
 
-/// What came of the wish for some units.
+/// The result of asking for units.
 pub enum Taken {
     All(Held),
-    /// There are too few of this. `newly_foreign`: another engine was found to hold some.
+    /// Too few units of this resource are free. `newly_foreign`: another engine was found to hold
+    /// some.
     Short {
         resource: String,
         newly_foreign: bool,
@@ -57,7 +58,7 @@ impl Units {
         Units { locks_folder, totals, ours, foreign, waiting, sender }
     }
 
-    /// Takes as many of each as are wanted, or notes that the node waits.
+    /// Takes the wanted number of units of each resource, or notes that the node waits.
     pub fn take(
         &mut self,
         node: usize,
@@ -68,7 +69,7 @@ impl Units {
             let (mut count, mut newly_foreign) = (*count, false);
             for index in 0..self.total(resource) {
                 let unit = (resource.clone(), index);
-                // Where there are too few, the rest stays free for others.
+                // If too few are free, the rest stays free for others.
                 if count == 0 || self.free(resource) < wanted[resource] {
                     break;
                 }
@@ -95,7 +96,7 @@ impl Units {
         Ok(Taken::All(held))
     }
 
-    /// The units of a stage that has ended.
+    /// Releases the units of a stage that has ended.
     pub fn give_back(&mut self, held: Held) {
         for (unit, lock) in held {
             self.ours.remove(&unit);
@@ -103,13 +104,13 @@ impl Units {
         }
     }
 
-    /// Another engine has let go of a unit.
+    /// Another engine has released a unit.
     pub fn freed(&mut self, unit: &Unit) {
         self.foreign.remove(unit);
     }
 
-    /// The first node that waits for something of which there may be enough by now. It waits no
-    /// longer, and is to try again.
+    /// The first node whose missing resource may be available by now. The node leaves the queue and
+    /// has to try again.
     pub fn next(&mut self, wanted: &dyn Fn(usize, &str) -> u32) -> Option<usize> {
         let fits = |resource: &str, nodes: &BTreeSet<usize>| {
             let first = nodes.first()?;
@@ -125,25 +126,25 @@ impl Units {
         Some(node)
     }
 
-    /// Whether others wait for one of these already, who go first.
+    /// The first of these resources for which other nodes already queue; they go first.
     pub fn has_queue<'a>(&self, wanted: &'a BTreeMap<String, u32>) -> Option<&'a str> {
         let is_queue = |name: &str| self.waiting.get(name).is_some_and(|nodes| !nodes.is_empty());
         wanted.keys().map(String::as_str).find(|name| is_queue(name))
     }
 
-    /// Puts a node behind those that wait already.
+    /// Adds a node to the queue of a resource.
     pub fn queue(&mut self, node: usize, resource: &str) {
         self.waiting.entry(resource.to_owned()).or_default().insert(node);
     }
 
-    /// Whether a node waits that another engine holds up.
+    /// Whether a node waits for a unit that another engine holds.
     pub fn held_up(&self) -> bool {
         let is_foreign = |resource: &str| self.foreign.iter().any(|(name, _)| name == resource);
         self.waiting.iter().any(|(resource, nodes)| !nodes.is_empty() && is_foreign(resource))
     }
 
-    /// What a stage's process finds in its environment: where there are several GPUs to choose
-    /// from, which of them it holds. Whoever names one by `--device cuda:N` has chosen already.
+    /// The variables that tell a stage's process which GPUs it holds, if there are several to
+    /// choose from. A user who names one with `--device cuda:N` has already chosen.
     pub fn environment(&self, held: &Held, device: &str) -> Vec<(String, OsString)> {
         let gpus: Vec<u32> =
             held.keys().filter(|(name, _)| name == GPU).map(|(_, index)| *index).collect();
@@ -173,14 +174,16 @@ impl Units {
         self.foreign.insert(unit.clone());
         // Not in the run's scope: an interrupted run does not wait for the other engine.
         std::thread::spawn(move || {
-            // Let go of at once: whoever is first takes it. Whether that went wrong shows there.
+            // The lock is released at once: whoever is first takes it. If waiting failed, taking it
+            // shows why.
             let _ = Lock::acquire(&file);
             let _ = sender.send(Message::UnitFree { unit });
         });
     }
 }
 
-/// The names of these GPUs for CUDA: of those that the engine itself was given, if it was.
+/// The names of these GPUs for CUDA: taken from the GPUs that the engine was given, if it was given
+/// any.
 fn gpu_names(gpus: &[u32], visible: Option<&str>) -> String {
     let visible: Vec<&str> = visible.map(|list| list.split(',').collect()).unwrap_or_default();
     let name = |gpu: &u32| match visible.get(*gpu as usize) {

@@ -58,8 +58,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// The value of a metric: whole numbers in full, others with four significant decimals and without
-/// trailing zeros.
+/// The value of a metric: whole numbers in full, others with at most four decimals.
 pub fn figure(value: f64) -> String {
     let size = value.abs();
     if value.fract() == 0.0 && size < 1e15 {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use pipe::executor::{
-    Ended, Executor, ExecutorError, ExitStatus, News, Process, Stop, Stopper, Task,
-};
+use pipe::executor::status::{Ended, ExitStatus, News, Stop};
+use pipe::executor::task::Task;
+use pipe::executor::{Executor, ExecutorError, Process, Stopper};
 use pipe::pipeline::{Overrides, Pipeline};
 use pipe::plan::graph::Graph;
 use pipe::plan::plan;

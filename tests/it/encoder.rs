@@ -14,7 +14,7 @@ const ALL_RAN: &str = "pretrain=ran train-tokenizer=ran";
 /// The sample's responses as plain text, and the pipeline beside them.
 fn project() -> Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let project = Project::new(&fs::read_to_string(root.join("encoder.yaml")).unwrap());
+    let project = Project::new(&fs::read_to_string(root.join("examples/encoder.yaml")).unwrap());
     let sample = fs::read_to_string(root.join("data/sample/train.jsonl")).unwrap();
     let texts = sample.lines().map(|line| {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -56,7 +56,7 @@ fn an_encoder_is_made_and_published_and_its_training_is_shown() {
     let ended = run(&project, &[]).expect_code(0);
     assert_eq!(ended.outcomes(), ALL_RAN);
     for name in ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"] {
-        assert!(project.path("models/own-encoder").join(name).is_file(), "{name}");
+        assert!(project.path("own-encoder").join(name).is_file(), "{name}");
     }
     let shown = [&["show", "pretrain:metrics"][..], &TINY].concat();
     let shown = project.pipe(&shown).expect_code(0);
@@ -72,7 +72,7 @@ fn the_bytes_are_the_same_whatever_the_threads() {
     let digests = |threads: &str| {
         let project = project();
         let ended = run(&project, &["--threads", threads]).expect_code(0);
-        (ended.digests(), project.read("models/own-encoder.metrics.jsonl"))
+        (ended.digests(), project.read("own-encoder.metrics.jsonl"))
     };
     let one = digests("1");
     assert!(one == digests("2"), "two threads");
@@ -98,6 +98,6 @@ fn a_pretraining_killed_at_several_steps_ends_with_the_bytes_of_one_left_alone()
     let ended = run(&project, &[]).expect_code(0);
     assert!(ended.stdout.contains(&format!("resumed at step {reached} of ")), "{}", ended.stdout);
     assert_eq!(ended.digests(), whole);
-    let metrics = "models/own-encoder.metrics.jsonl";
+    let metrics = "own-encoder.metrics.jsonl";
     assert_eq!(project.read(metrics), unbroken.read(metrics));
 }

@@ -267,8 +267,8 @@ fn a_wrong_reference_to_variants_says_what_there_is() {
             "stages:\n  a: {{foreach: [1, 2], run: 'true', outputs: [o]}}\n  b: {{run: 'true', inputs: {{i: {input}}}}}\n"
         ))
     };
-    expect(&of("'a:o'"), "`a:o`, which are 2 variants");
-    expect(&of("'a:o'"), "`a@1:o` is one of them, `a@*:o` the set of all");
+    expect(&of("'a:o'"), "`a:o`, which matches 2 variants");
+    expect(&of("'a:o'"), "write `a@1:o` for one of them, `a@*:o` for all");
     expect(&of("'a@3:o'"), "there is no stage `a@3`");
     expect(&of("'aa@*:o'"), "did you mean `a@*`?");
     expect(&of("'b@*:o'"), "`b@*` matches no variant of a stage");

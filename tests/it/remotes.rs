@@ -310,7 +310,7 @@ fn a_remote_that_is_gone_or_hangs_is_said_once_and_the_run_goes_on() {
     )
     .unwrap();
     let ended = lab.clone_of().expect_run(&WITH_LAB, "a=ran b=ran").expect_code(0);
-    expect_one_warning(&ended, "nothing came from it for 200ms; the run goes on without it");
+    expect_one_warning(&ended, "it sent nothing for 200ms; the run goes on without it");
     let ended = lab.clone_of().pipe(&["pull"]).expect_code(1);
-    assert!(ended.stderr.contains("nothing came from it for 200ms"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it sent nothing for 200ms"), "{}", ended.stderr);
 }

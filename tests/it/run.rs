@@ -146,7 +146,7 @@ fn a_stage_killed_by_a_signal_is_reported_as_that() {
     let project = Project::new("stages:\n  bad: {run: 'kill -9 $$', outputs: [x]}\n");
     let run = project.run(&[]).expect_code(1);
     let message = run.about("stage_finished", "bad")["message"].clone();
-    assert_eq!(message, "killed by signal 9 (by somebody, or out of memory)");
+    assert_eq!(message, "killed by signal 9 (by a user, or out of memory)");
 }
 
 #[test]

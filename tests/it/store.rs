@@ -372,7 +372,7 @@ fn a_stage_that_writes_to_its_input_has_no_result_and_the_input_is_made_again() 
     );
     let ended = project.run(&[]).expect_code(1);
     let finished = ended.about("stage_finished", "b");
-    let message = "it wrote to its input `x`, so its result was thrown away";
+    let message = "it wrote to its input `x`, so its result was discarded";
     assert_eq!(finished["message"], message);
     project
         .write("pipeline.yaml", &project.read("pipeline.yaml").replace("echo two >> $IN_x;", ""));

@@ -36,16 +36,19 @@ fn a_longer_training_goes_on_from_a_shorter_one_and_ends_with_the_same_bytes() {
     train(&project, 1);
     let explained = ["explain", "finetune", "--set", &epochs(3)];
     let explained = project.pipe(&[&explained[..], &LEVEL].concat()).expect_code(0).stdout;
-    assert!(explained.contains("goes on from where the run with `epochs: 1` ended"), "{explained}");
+    assert!(
+        explained.contains("continues from the end of the run with `epochs: 1`"),
+        "{explained}"
+    );
     let prolonged = train(&project, 3);
     assert_eq!(prolonged.digests(), whole.digests());
     let notes = notes(&prolonged);
-    assert!(notes.contains(&"goes on from where the run with `epochs: 1` ended".to_owned()));
+    assert!(notes.contains(&"continues from the end of the run with `epochs: 1`".to_owned()));
     assert!(notes.contains(&"resumed at step 19 of 57".to_owned()), "{notes:?}");
     // On user's word it starts afresh, and comes to the same.
     let forced = ["--force", "--set", &epochs(3), "finetune"];
     let forced = project.run(&[&LEVEL[..], &forced].concat()).expect_code(0);
-    assert!(!forced.stdout.contains("goes on from"), "{}", forced.stdout);
+    assert!(!forced.stdout.contains("continues from"), "{}", forced.stdout);
     assert_eq!(forced.digests()["finetune"], whole.digests()["finetune"]);
 }
 
@@ -86,10 +89,10 @@ fn a_schedule_over_all_epochs_starts_from_the_beginning_and_says_why() {
     project.expect_run(&[], ALL_RAN);
     assert!(project.stored("continuations").is_empty(), "no state is kept that nobody can use");
     let explained = project.pipe(&["explain", "finetune", "--set", &epochs(2)]).expect_code(0);
-    let why = "starts from the beginning and not from `epochs: 1`: the learning rate falls to 0";
+    let why = "starts from the beginning instead of continuing from `epochs: 1`: the learning rate falls to 0";
     assert!(explained.stdout.contains(why), "{}", explained.stdout);
     let ended = project.run(&["--set", &epochs(2)]).expect_code(0);
-    assert!(!ended.stdout.contains("goes on from"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("continues from"), "{}", ended.stdout);
 }
 
 fn losses(project: &Project) -> Vec<f64> {
@@ -159,7 +162,7 @@ fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     let none = Rlimit { current: Some(1 << 20), maximum: None };
     prlimit(Some(process), Resource::As, none).unwrap();
     let ended = running.end().expect_code(0);
-    let again = "it ran out of memory: once more, in smaller pieces";
+    let again = "out of memory; retrying with smaller pieces";
     let notes = notes(&ended);
     assert!(notes.iter().any(|note| note == again), "{notes:?}");
     assert!(notes.iter().any(|note| note.starts_with("memory is short")), "{notes:?}");

@@ -1,5 +1,5 @@
 //! Steps of the allocation that the engine is in: each stage is an `srun --exact`, a child process
-//! that brings its output, and whose end is the step's end. Nothing polls.
+//! that delivers its output and ends when the step ends. Nothing polls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::executor::local::Local;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::queue::said;
 use crate::executor::slurm::request::{LATE_FILES, NO_FOLDER, NO_PROGRAM, script, step_options};
-use crate::executor::{
-    Ended, Executor, ExecutorError, ExecutorName, ExitStatus, JobEnd, News, Process, Stop, Stopper,
-    Task,
-};
+use crate::executor::status::{Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::pipeline::ExecutorName;
 use crate::store::Store;
 
 /// The executor `srun`.
@@ -27,13 +27,14 @@ pub struct Attached<'a> {
 }
 
 impl<'a> Attached<'a> {
-    /// `binary` is this program, at a path that nodes see.
+    /// `binary` is this program, at a path that the nodes see.
     pub fn new(local: &'a Local, store: &Store, binary: &Path) -> Attached<'a> {
         Attached { local, store: store.clone(), binary: binary.to_owned() }
     }
 }
 
-/// Of the allocation; for a step they would be wishes, and some contradict each other.
+/// Variables of the allocation that must not reach a step: there they would be requests, and some
+/// contradict each other.
 const INHERITED: [&str; 11] = [
     "SLURM_CPUS_PER_TASK",
     "SLURM_GRES",
@@ -86,10 +87,10 @@ impl Executor for Attached<'_> {
 struct Step {
     process: Box<dyn Process>,
     folder: JobFolder,
-    /// By this engine.
+    /// Stopped by this engine.
     stopped: Arc<AtomicBool>,
     late: Duration,
-    /// What `srun` itself has to say.
+    /// The output of `srun` itself.
     log: std::path::PathBuf,
 }
 
@@ -147,12 +148,12 @@ impl Process for Step {
     }
 }
 
-/// Looks for a result that is late.
+/// Waits for a result that appears late.
 fn clerk_wait(folder: &JobFolder, late: Duration) -> Option<super::folder::JobResult> {
     let until = std::time::Instant::now() + late;
     while std::time::Instant::now() < until {
         std::thread::sleep(Duration::from_millis(200));
-        // Whoever lists a folder sees what is new in it.
+        // Listing a folder makes new files in it visible.
         let _ = std::fs::read_dir(&folder.0);
         if let Some(result) = folder.result() {
             return Some(result);
@@ -161,7 +162,7 @@ fn clerk_wait(folder: &JobFolder, late: Duration) -> Option<super::folder::JobRe
     None
 }
 
-/// What `srun` says of a step that the scheduler has ended.
+/// What `srun` reports about a step that the scheduler has ended.
 fn end_of_step(log: &str) -> Option<JobEnd> {
     let says = |text: &str| log.contains(text);
     Some(if says("DUE TO TIME LIMIT") {
@@ -179,7 +180,7 @@ fn end_of_step(log: &str) -> Option<JobEnd> {
     })
 }
 
-/// In `STEP 1.4 ON n1 CANCELLED`, or in `srun: error: n1: task 0: …`.
+/// The node in `STEP 1.4 ON n1 CANCELLED`, or in `srun: error: n1: task 0: …`.
 fn node_of(log: &str) -> String {
     let on = log.split(" ON ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let before_task = || log.split(": task ").next().filter(|rest| rest.len() < log.len());
@@ -198,7 +199,8 @@ impl Stopper for StepStopper {
         self.stopped.store(true, Ordering::Relaxed);
         self.folder.tell_to_stop(how);
         if how == Stop::Now {
-            // SIGTERM: `srun` ends its step by force. Killed itself it would leave the step.
+            // On SIGTERM, `srun` ends its step by force. If `srun` were killed, it would leave the
+            // step behind.
             self.srun.stop(Stop::Politely);
         }
     }
@@ -207,7 +209,7 @@ impl Stopper for StepStopper {
 #[cfg(test)]
 mod tests {
     use super::{end_of_step, node_of};
-    use crate::executor::JobEnd;
+    use crate::executor::status::JobEnd;
 
     #[test]
     fn what_srun_says_of_an_end_is_understood() {

@@ -1,13 +1,13 @@
 //! `pipe job --from SPEC NAME PARCEL`, hidden: what a node does for a stage whose store it does not
-//! see. The stage's folder is made here from what the remote has, the stage runs as everywhere
-//! ([`super::on_node`]), and what came of it goes to the remote.
+//! see. It builds the stage's folder from the files in the remote, runs the stage as everywhere
+//! else ([`super::on_node`]), and uploads the result to the remote.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::executor::ExecutorError;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::on_node::{self, OnNode};
 use crate::executor::slurm::parcel::{Homeward, Outward, copy_files, link_files, note, tree};
@@ -20,16 +20,17 @@ use crate::remote::{Remote, Trouble};
 use crate::store::Store;
 use crate::store::key::Key;
 
-/// What the node was told.
+/// What the node was told to do.
 pub struct ByRemote<'a> {
     pub remote: &'a Remote,
     /// The submission's name.
     pub name: &'a str,
-    /// The parcel's, which begins with the stage's key.
+    /// The parcel's name, which begins with the stage's key.
     pub parcel: &'a str,
 }
 
-/// Does it. An error is that the remote could not be used; how the stage ended is in the remote.
+/// Runs the stage. An error means that the remote could not be used; how the stage ended is stored
+/// in the remote.
 pub fn execute(what: &ByRemote, binary: &Path) -> Result<(), ExecutorError> {
     let base = temporary_folder().join(format!("pipe-{}-{}", what.parcel, std::process::id()));
     disk::create_folders(&base).map_err(FileError::at("making the folder", &base))?;
@@ -38,7 +39,7 @@ pub fn execute(what: &ByRemote, binary: &Path) -> Result<(), ExecutorError> {
     done
 }
 
-/// Of this node, and of this job where the cluster has such a thing.
+/// The temporary folder of this node, or of this job if the cluster provides one.
 fn temporary_folder() -> PathBuf {
     let given = ["SLURM_TMPDIR", "TMPDIR"].into_iter().find_map(std::env::var_os);
     given.filter(|folder| !folder.is_empty()).map_or_else(std::env::temp_dir, PathBuf::from)
@@ -57,7 +58,7 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
     };
     let Unpacked { job, known_as } = match unpack(what, key, base, &folder, &store) {
         Ok(Some(unpacked)) => unpacked,
-        // It was given up, or the remote is another one here.
+        // The parcel was given up, or the name means another remote on this node.
         Ok(None) => return Err(trouble(Trouble::Absent { name: what.parcel.to_owned() }).into()),
         Err(problem) => {
             let refused = Homeward::Refused(problem.to_string());
@@ -77,11 +78,11 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
     };
     let path = folder.0.clone();
     let on_node = OnNode { name: what.name.to_owned(), path, to_stdout: false };
-    // Before another turn is asked for, after which nothing is certain.
+    // Before asking for another turn: nothing is certain after that.
     on_node::execute_with(&on_node, binary, &|| drop(send_state()))?;
     let Some(result) = folder.result() else { return Ok(()) };
     if !result.status.is_success() {
-        // A training that has to begin anew is slower, not wrong.
+        // If this fails, a training has to start over; that is slower, not wrong.
         let _ = send_state();
     }
     for said in [&job.log, &folder.events_file()] {
@@ -90,7 +91,7 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
     let mut files = Tree(Default::default());
     let mut add = |from: &Path, to: &str| -> Result<(), Trouble> {
         let sent = what.remote.send_files(from, &store)?;
-        // A single file is below itself by no name.
+        // A single file has the empty path below itself.
         let named = |relative: String| match relative.as_str() {
             "" => to.to_owned(),
             _ => format!("{to}/{relative}"),
@@ -114,11 +115,11 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
 struct Unpacked {
     /// The process to start.
     job: JobFile,
-    /// Paths of this node, and what the engine knows them by.
+    /// Paths on this node, each with the name that the engine uses for it.
     known_as: Vec<(String, String)>,
 }
 
-/// Makes the stage's folder.
+/// Builds the stage's folder. `None` if the remote does not have the parcel.
 fn unpack(
     what: &ByRemote,
     key: Key,
@@ -127,7 +128,7 @@ fn unpack(
     store: &Store,
 ) -> Result<Option<Unpacked>, Trouble> {
     let Some(sent) = what.remote.read_note::<Outward>(what.parcel, key)? else { return Ok(None) };
-    // Of an earlier start of this job, which was queued again.
+    // A result of an earlier start of this job, which was requeued.
     what.remote.remove_note(&note(what.parcel, "result"))?;
     let scratch = Scratch::new(&store.scratch_folder())?;
     let mut files = tree(&sent.files, what.parcel)?;
@@ -146,7 +147,7 @@ fn unpack(
     for made in [folder.0.clone(), folder.0.join("in"), folder.0.join("out")] {
         disk::create_folders(&made).map_err(FileError::at("making the folder", &made))?;
     }
-    // Where things lie is another place here.
+    // The folder and the store lie elsewhere on this node.
     let moved = [(sent.folder.as_path(), folder.0.as_path()), (sent.store.as_path(), store.root())];
     let mut texts = files.clone();
     files.0.retain(|relative, _| relative.starts_with("in/"));
@@ -166,7 +167,7 @@ fn unpack(
     let Some(mut job) = job else {
         return Err(Trouble::Damaged { name: what.parcel.to_owned() });
     };
-    // The project is not here either.
+    // The project is not visible here either.
     job.working_folder = base.join("work");
     for made in job.log.parent().into_iter().chain([job.working_folder.as_path()]) {
         disk::create_folders(made).map_err(FileError::at("making the folder", made))?;
@@ -183,7 +184,7 @@ fn unpack(
     Ok(Some(Unpacked { job, known_as }))
 }
 
-/// Replaces paths in what was said.
+/// Replaces this node's paths in a text file by the engine's.
 fn rename_in(file: &Path, known_as: &[(String, String)]) -> Result<(), FileError> {
     let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
     let renamed =
@@ -195,7 +196,7 @@ fn rename_in(file: &Path, known_as: &[(String, String)]) -> Result<(), FileError
     }
 }
 
-/// Every text that is a path below one of the first folders becomes that below the second.
+/// Moves every string that is a path below one of the first folders to the second folder.
 fn relocate(value: &mut Value, moved: &[(&Path, &Path)]) {
     match value {
         Value::String(text) => {

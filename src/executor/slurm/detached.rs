@@ -1,5 +1,6 @@
-//! Batch jobs: each ready stage is submitted with `sbatch`, those of one family together as an
-//! array. The engine may be on a login node, and may come back to its jobs after it was gone.
+//! Batch jobs: each ready stage is submitted with `sbatch`; stages of one family are submitted
+//! together as an array. The engine may run on a login node, and may find its jobs again after it
+//! was stopped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +8,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::executor::slurm::SlurmError;
-use crate::executor::slurm::clerk::{self, Heard, Order, Submit};
+use crate::executor::slurm::clerk;
+use crate::executor::slurm::clerk::order::{Heard, Order, Submit};
+use crate::executor::slurm::clerk::state::Office;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder};
 use crate::executor::slurm::on_node::token;
 use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::request::{LATE_FILES, batch_options};
-use crate::executor::{
-    Ended, Executor, ExecutorError, ExecutorName, News, Process, Stop, Stopper, Task,
-};
+use crate::executor::status::{Ended, News, Stop};
+use crate::executor::task::Task;
+use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::pipeline::ExecutorName;
 use crate::pipeline::Transfer;
 use crate::remote::Remote;
 use crate::store::Store;
@@ -25,7 +29,7 @@ use crate::text::variants::family;
 /// The executor `sbatch`.
 pub struct Detached {
     store: Store,
-    /// By way of which stages travel that say so.
+    /// The remote for stages whose files travel through one.
     remote: Option<Arc<Remote>>,
     orders: Mutex<Sender<Order>>,
     clerk: Option<JoinHandle<()>>,
@@ -33,14 +37,11 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// `binary` is this program, at a path that nodes see.
+    /// `binary` is this program, at a path that the nodes see.
     pub fn new(store: &Store, binary: &Path, remote: Option<Arc<Remote>>) -> Detached {
         let (sender, receiver) = channel();
-        let office = clerk::Office {
-            binary: binary.to_owned(),
-            jobs: store.jobs_folder(),
-            orders: sender.clone(),
-        };
+        let office =
+            Office { binary: binary.to_owned(), jobs: store.jobs_folder(), orders: sender.clone() };
         let clerk = std::thread::spawn(move || clerk::work(office, &receiver));
         Detached {
             store: store.clone(),
@@ -149,7 +150,7 @@ struct BatchStopper {
 
 impl Stopper for BatchStopper {
     fn stop(&self, how: Stop) {
-        // Where the clerk is gone, the job has ended.
+        // If the clerk is gone, the job has ended.
         let _ = self.orders.send(Order::Stop { number: self.number, how });
     }
 }

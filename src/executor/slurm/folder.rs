@@ -1,16 +1,16 @@
-//! The folder of a stage that Slurm runs, as both sides read and write it.
+//! The folder of a stage that Slurm runs, as both the engine and the node read and write it.
 //!
-//! | file | written by | says |
+//! | file | written by | content |
 //! |---|---|---|
 //! | `stage.json`, `in/`, `out/` | [`crate::run::prepare`] | as for every executor |
 //! | `job.json` | the engine | the process to start |
 //! | `submission.json` | the engine, before it submits | the job's name, and its place in an array |
-//! | `started.json` | the node | who is at work here now |
-//! | `events.jsonl` | the node | what the process says, line by line |
+//! | `started.json` | the node | which start is working here now |
+//! | `events.jsonl` | the node | the events of the process, one per line |
 //! | `result.json` | the node, by rename | how it ended |
-//! | `stop` | the engine | it is to end |
+//! | `stop` | the engine | the process must end |
 //!
-//! An array's `<name>.list` lies beside the folders: a folder's path a line.
+//! An array's `<name>.list` lies beside the folders: the path of one folder per line.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stages::Event;
 
-use crate::executor::{Elsewhere, ExitStatus, Stop, Task, Work};
+use crate::executor::status::{Elsewhere, ExitStatus, Stop};
+use crate::executor::task::{Task, Work};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 
@@ -28,7 +29,7 @@ use crate::files::file_error::FileError;
 #[derive(Clone, Debug)]
 pub struct JobFolder(pub PathBuf);
 
-/// `job.json`: a [`Task`] in a form that travels.
+/// `job.json`: a [`Task`] in a form that can be sent to a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobFile {
     pub stage: String,
@@ -36,18 +37,18 @@ pub struct JobFile {
     pub program: String,
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
-    /// Variables that entered the key as not set.
+    /// Variables that entered the key as unset.
     pub unset: Vec<String>,
     pub working_folder: PathBuf,
     pub log: PathBuf,
     pub output_is_events: bool,
     pub limit_seconds: Option<f64>,
-    /// Whether it asks for another turn when its time is nearly up.
+    /// Whether the job asks for another turn when its time is nearly up.
     pub requeue: bool,
-    /// For how long it looks for files that must be there.
+    /// For how long the node waits for files that must exist.
     pub late_seconds: f64,
     pub store: PathBuf,
-    /// Of the remote by way of which it travels, if it does.
+    /// The parcel's name, if the stage travels through a remote.
     #[serde(default)]
     pub parcel: Option<String>,
 }
@@ -62,10 +63,10 @@ pub struct Submission {
 /// `started.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// Of this start and no other.
+    /// Unique to this start.
     pub token: String,
     pub host: String,
-    /// As Slurm calls it: `17`, `17_3`.
+    /// The job's ID in Slurm: `17`, `17_3`.
     pub job: Option<String>,
 }
 
@@ -74,7 +75,7 @@ pub struct Started {
 pub struct JobResult {
     pub status: ExitStatus,
     pub elsewhere: Elsewhere,
-    /// The scheduler told it to end: only the scheduler knows why.
+    /// The scheduler told it to end; only the scheduler knows why.
     pub told: bool,
 }
 
@@ -103,12 +104,12 @@ impl JobFolder {
         self.0.join("stop")
     }
 
-    /// What was submitted for it, if it was.
+    /// What was submitted for this stage, if anything.
     pub fn submission(&self) -> Option<Submission> {
         read(&self.0.join("submission.json")).ok()?
     }
 
-    /// Written whole: a job that starts at once reads it.
+    /// Written in one piece: a job that starts at once reads it.
     pub fn write_submission(&self, submission: &Submission) -> Result<(), FileError> {
         write(&self.0.join("submission.json"), submission)
     }
@@ -117,7 +118,7 @@ impl JobFolder {
         read(&self.0.join("started.json")).ok()?
     }
 
-    /// As [`JobFolder::started`]; an error is one of the file system, which may pass.
+    /// As [`JobFolder::started`], but returns errors of the file system, which may be temporary.
     pub fn try_started(&self) -> io::Result<Option<Started>> {
         read(&self.0.join("started.json"))
     }
@@ -142,21 +143,21 @@ impl JobFolder {
         write(&self.job_file(), job)
     }
 
-    /// What it was told by [`JobFolder::tell_to_stop`].
+    /// What [`JobFolder::tell_to_stop`] has asked for.
     pub fn told_to_stop(&self) -> Option<Stop> {
         let text = fs::read_to_string(self.stop_file()).ok()?;
         Some(if text.starts_with("now") { Stop::Now } else { Stop::Politely })
     }
 
-    /// Reaches the job even where the controller does not.
+    /// Asks the job to stop, even when the controller cannot be reached.
     pub fn tell_to_stop(&self, how: Stop) {
         let text = if how == Stop::Now { "now\n" } else { "politely\n" };
-        // `scancel` is the other way.
+        // If this fails, `scancel` still reaches the job.
         let _ = disk::create_file(&self.stop_file())
             .and_then(|file| disk::write_all(&file, text.as_bytes(), &self.stop_file()));
     }
 
-    /// Removes what an earlier start has left, so that another can begin.
+    /// Removes what an earlier start has left, so that another start can begin.
     pub fn clear(&self) -> Result<(), FileError> {
         for file in ["result.json", "stop"].map(|name| self.0.join(name)) {
             match disk::remove_file(&file) {
@@ -178,11 +179,12 @@ impl JobFolder {
 }
 
 impl JobFile {
-    /// The task as it travels. `late` is how many seconds its files may take to be seen.
+    /// The task in a form that can be sent. `late_seconds`: how long its files may take to become
+    /// visible on a node.
     ///
     /// # Errors
     ///
-    /// Where an argument or a path is not UTF-8.
+    /// An argument, a variable or a path is not UTF-8.
     pub fn of(task: &Task, store: &Path, late_seconds: f64) -> Result<JobFile, FileError> {
         let text = |text: &std::ffi::OsStr| {
             text.to_str().map(str::to_owned).ok_or_else(|| {
@@ -220,7 +222,7 @@ impl JobFile {
     }
 }
 
-/// `None` if it is not there, or not whole.
+/// `None` if the file does not exist or is incomplete.
 fn read<T: DeserializeOwned>(file: &Path) -> io::Result<Option<T>> {
     match fs::read(file) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -235,16 +237,16 @@ fn write<T: Serialize>(file: &Path, value: &T) -> Result<(), FileError> {
     crate::files::scratch::write_beside(file, &text)
 }
 
-/// The new lines of a file that another host writes.
+/// Reads the new lines of a file that another host writes.
 #[derive(Debug, Default)]
 pub struct Tail {
     read_bytes: u64,
-    /// A line whose end has not come yet.
+    /// The beginning of a line whose end has not been written yet.
     partial: Vec<u8>,
 }
 
 impl Tail {
-    /// The whole lines that have come since the last call. What is no line of ours is passed over.
+    /// The complete lines since the last call. Lines of another format are skipped.
     pub fn lines(&mut self, file: &Path) -> Vec<Line> {
         let length = fs::metadata(file).map_or(0, |metadata| metadata.len());
         if length <= self.read_bytes {

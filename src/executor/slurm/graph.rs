@@ -1,18 +1,21 @@
-//! The whole stale part of a pipeline as Slurm jobs at once, for `pipe run --submit`: the engine goes
-//! away, and Slurm's dependencies keep the order. Each job is `pipe run --only STAGE`: it computes its
-//! own key first and ends at once on a hit, so a rebuild ends where its results come out as before.
+//! Submits the whole stale part of a pipeline to Slurm at once, for `pipe run --submit`: the engine
+//! exits, and Slurm's dependencies keep the order. Each job is `pipe run --only STAGE`: it first
+//! computes its own key and ends at once on a hit, so a rebuild stops where its results are
+//! unchanged.
 //!
-//! Stages of one family and level go as an array. Where each of an array reads only from the one
-//! at the same place of another, it waits for that one (`aftercorr`), else for all (`afterok`).
+//! Stages of the same family and level form an array. If each member of an array reads only from
+//! the member with the same index of another array, it waits for that member only (`aftercorr`),
+//! otherwise for the whole array (`afterok`).
 //!
-//! A job's name holds a digest of what the stage and all before it are. So what is queued already is
-//! not submitted again, and a job whose pipeline has changed meanwhile says so and computes nothing.
+//! The name of a job contains a digest of the definitions of its stages and of everything upstream.
+//! So a stage that is already queued is not submitted again, and a job whose pipeline has changed
+//! in the meantime reports that and computes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::executor::ExecutorError;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM, batch_options, quoted};
 use crate::files::digest::Digest;
@@ -26,12 +29,12 @@ use crate::plan::{Decision, Plan};
 use crate::sources::Sources;
 use crate::store::key::KeyFields;
 
-/// What a job runs, but for the stage's name and its definition, which follow.
-pub struct Command<'a> {
+/// What a job runs, except for the stage's name and its definition, which follow.
+pub struct JobCommand<'a> {
     pub binary: &'a Path,
-    /// After `pipe`; all but `--defined` and `--only`.
+    /// Everything after `pipe` except `--defined` and `--only`.
     pub arguments: &'a [String],
-    /// Of the store: where lists and logs go.
+    /// Folders of the store: lists go to `jobs`, logs to `logs`.
     pub jobs: &'a Path,
     pub logs: &'a Path,
 }
@@ -39,19 +42,19 @@ pub struct Command<'a> {
 /// Stages that were submitted together.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SubmittedJob {
-    /// Slurm's number.
+    /// The job's number in Slurm.
     pub job: String,
     pub name: String,
     pub stages: Vec<String>,
-    /// It was in the queue already.
+    /// It was already in the queue.
     pub queued_before: bool,
-    /// What it waits for.
+    /// The dependency in Slurm's syntax.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// What every stage is, with all that it needs, as far as sources tell: the same whether its makers
-/// have run or not.
+/// A digest of the definition of every stage and of everything upstream, as far as sources are
+/// known: it is the same whether the makers have run or not.
 pub fn definitions(
     pipeline: &Pipeline,
     graph: &Graph,
@@ -77,14 +80,14 @@ pub fn definitions(
     Ok(definitions)
 }
 
-/// Submits what is not a hit. `told` hears of each job as it is submitted, so that nobody is lost
-/// sight of where a later one is refused.
+/// Submits the stages that are not hits. `told` is called for each job as it is submitted, so that
+/// no job is lost track of if a later one is refused.
 pub fn submit(
     plan: &Plan,
     pipeline: &Pipeline,
     graph: &Graph,
     definitions: &BTreeMap<usize, Digest>,
-    command: &Command,
+    command: &JobCommand,
     told: &mut dyn FnMut(&SubmittedJob),
 ) -> Result<(), ExecutorError> {
     let mut groups: BTreeMap<(usize, String, Vec<String>), Vec<usize>> = BTreeMap::new();
@@ -98,7 +101,7 @@ pub fn submit(
         groups.entry(alike).or_default().push(planned.stage);
     }
     let queued = queue::squeue().map_err(error)?;
-    // By stage: its job, its place there, and how many there are.
+    // By stage: its job, its index there, and the size of the array.
     let mut submitted: BTreeMap<usize, (String, usize, usize)> = BTreeMap::new();
     for ((_, family, options), members) in groups {
         let digests: String = members
@@ -153,7 +156,7 @@ fn error(unanswered: Unanswered) -> ExecutorError {
     }
 }
 
-/// Those whose jobs differ in what they ask for are not an array.
+/// Stages that ask for different options do not form an array.
 fn options(stage: &Stage) -> Vec<String> {
     batch_options(&stage.handling.request)
 }
@@ -163,13 +166,13 @@ fn array(members: &[usize], limit: Option<u32>) -> Option<String> {
     (members.len() > 1).then(|| format!("--array=0-{}{limit}", members.len() - 1))
 }
 
-/// What a group waits for, in Slurm's words.
+/// What a group waits for, in Slurm's syntax.
 fn dependency(
     members: &[usize],
     graph: &Graph,
     submitted: &BTreeMap<usize, (String, usize, usize)>,
 ) -> Option<String> {
-    // By job: for each member the places that it reads from.
+    // By job: for each member the indices that it reads from.
     let mut jobs: BTreeMap<&str, (usize, Vec<BTreeSet<usize>>)> = BTreeMap::new();
     for (at, member) in members.iter().enumerate() {
         for maker in graph.makers(*member) {
@@ -189,9 +192,9 @@ fn dependency(
     (!all.is_empty()).then(|| all.join(","))
 }
 
-/// What a job runs; of an array each place finds its stage in a list.
+/// The script of a job. In an array, each index finds its stage in a list.
 fn script(
-    command: &Command,
+    command: &JobCommand,
     name: &str,
     stages: &[String],
     defined: &[String],
@@ -219,7 +222,8 @@ fn script(
             )
         }
     };
-    // Asked for another turn, it takes it by itself; without, it ends as Slurm ends it.
+    // With `requeue`, the job asks for another turn when its time is nearly up; without, Slurm ends
+    // it.
     let again = match first.handling.request.requeue {
         Some(true) => {
             "id=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}\n\

@@ -1,6 +1,6 @@
 //! `pipe job NAME PATH`, hidden: what a node does for a stage. It starts the stage's process as the
-//! executor [`crate::executor::local`] does, writes down what it says and how it ended, and hands
-//! the scheduler's signals on to it.
+//! executor [`crate::executor::local`] does, records its events and how it ended, and forwards the
+//! scheduler's signals to it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -18,9 +18,9 @@ use stages::Event;
 use crate::executor::deadline::within;
 use crate::executor::local::Local;
 use crate::executor::slurm::folder::{JobFile, JobFolder, JobResult, Line, Started};
-use crate::executor::{
-    Elsewhere, Ended, Executor, ExecutorError, ExitStatus, JobEnd, News, Stop, Stopper, Task, Work,
-};
+use crate::executor::status::{Elsewhere, Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::task::{Task, Work};
+use crate::executor::{Executor, ExecutorError, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::{ExecutorName, Request};
@@ -28,75 +28,77 @@ use crate::store::Store;
 use crate::store::in_use::InUse;
 use crate::store::record::machine;
 
-/// How often it looks whether the folder is still its own.
+/// How often the node checks whether the folder still belongs to this start.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// After this long an earlier start of the same job has seen that it is not.
+/// After this long, an earlier start of the same job has noticed that the folder is no longer its
+/// own.
 const TWO_HEARTBEATS: Duration = Duration::from_millis(2500);
-/// How long a process that was told to end may take for it.
+/// How long a process may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(20);
-/// How long it waits for the scheduler to carry out its wish for another turn.
+/// How long to wait until the scheduler carries out a requeue.
 const REQUEUED: Duration = Duration::from_secs(120);
 
 /// What a node was told to do.
 #[derive(Clone, Debug)]
 pub struct OnNode {
-    /// The submission's.
+    /// The submission's name.
     pub name: String,
-    /// A stage's folder, or a list of them.
+    /// A stage's folder, or a list of folders.
     pub path: PathBuf,
-    /// Events go to standard output, since the engine reads them there.
+    /// Write events to standard output, where the engine reads them.
     pub to_stdout: bool,
 }
 
-/// Does it. `true`: the stage went well.
+/// Runs the stage. `true`: it succeeded, or was given up.
 pub fn execute(what: &OnNode, binary: &Path) -> Result<bool, ExecutorError> {
     execute_with(what, binary, &|| ())
 }
 
-/// As [`execute`]; `before_requeue` is done before the scheduler is asked for another turn.
+/// As [`execute`]; calls `before_requeue` before it asks the scheduler for another turn.
 pub(super) fn execute_with(
     what: &OnNode,
     binary: &Path,
     before_requeue: &dyn Fn(),
 ) -> Result<bool, ExecutorError> {
-    let wishes = channel();
-    // Before anything that takes time: a job with little time left is told so at once.
-    forward_signals(wishes.0.clone())
+    let reasons = channel();
+    // Before anything that takes time: a job with little time left is signalled at once.
+    forward_signals(reasons.0.clone())
         .map_err(FileError::at("listening for signals in", &what.path))?;
     let folder = JobFolder(folder_of(&what.path)?);
     let Some(job) = job(&folder)? else { return Ok(true) };
-    // Should there be no locks here, `cache gc` keeps what is younger than its age anyway.
+    // If locks do not work here, `cache gc` still keeps whatever is younger than its age.
     let _in_use = InUse::together(&Store::new(&job.store), &mut || ());
-    // Given up, and perhaps submitted anew under another name.
+    // The job was given up, and may have been submitted again under another name.
     if folder.submission().is_none_or(|submission| submission.name != what.name) {
         return Ok(true);
     }
     if folder.started().is_some() {
-        // This job again. Its earlier start may be alive, where its node only seemed to be dead.
+        // This job has started before. Its earlier start may be alive, if its node only seemed
+        // dead.
         std::thread::sleep(TWO_HEARTBEATS);
     }
     let started = Started { token: token(), host: node_name(), job: job_id() };
     folder.write_started(&started)?;
     folder.clear()?;
     let setting = (what.to_stdout, binary, before_requeue);
-    run(&folder, &job, &started, setting, wishes)
+    run(&folder, &job, &started, setting, reasons)
 }
 
-/// Why it is to end.
-enum Wish {
-    /// A signal of the scheduler's.
+/// Why the process is to end.
+enum EndReason {
+    /// The scheduler sent a signal.
     Told,
-    /// Its time is nearly up.
+    /// The job's time is nearly up.
     TimeIsUp,
     Stop(Stop),
-    /// The folder is somebody else's.
+    /// The folder belongs to another start.
     Abandon,
     Over,
 }
 
-/// What was wished, as far as the result has to know.
+/// Which reasons occurred, as far as the result depends on them.
 #[derive(Default)]
-struct Wished {
+struct EndReasons {
     told: AtomicBool,
     time_is_up: AtomicBool,
     abandoned: AtomicBool,
@@ -107,7 +109,7 @@ fn run(
     job: &JobFile,
     started: &Started,
     (to_stdout, binary, before_requeue): (bool, &Path, &dyn Fn()),
-    wishes: (Sender<Wish>, Receiver<Wish>),
+    reasons: (Sender<EndReason>, Receiver<EndReason>),
 ) -> Result<bool, ExecutorError> {
     let out = match to_stdout {
         true => None,
@@ -118,11 +120,11 @@ fn run(
     };
     let out = Mutex::new(out);
     let say = |line: &Line| {
-        // Whole lines: the engine reads while we write.
+        // Complete lines only: the engine reads while we write.
         let mut text = serde_json::to_vec(line).unwrap_or_default();
         text.push(b'\n');
         let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // If nobody can be told how it goes, the result still tells how it ended.
+        // If the events cannot be written, the result still says how the stage ended.
         let _ = match out.as_mut() {
             Some(file) => file.write_all(&text),
             None => io::stdout().write_all(&text).and_then(|()| io::stdout().flush()),
@@ -132,17 +134,17 @@ fn run(
         true => Line::Says(Event::Note { message: format!("runs on {}", started.host) }),
         false => Line::Began { began: started.clone() },
     });
-    let wished = Wished::default();
-    watch_over(folder.clone(), started.token.clone(), wishes.0.clone());
+    let reasons_seen = EndReasons::default();
+    watch_over(folder.clone(), started.token.clone(), reasons.0.clone());
     let executor = Local::new(binary);
     let began = Instant::now();
     let process = executor.start(&task(folder, job)?)?;
     let (stopper, second_stopper) = (process.stopper(), process.stopper());
     let limit = job.limit_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let (ended, timed_out) = std::thread::scope(|scope| {
-        let (sender, receiver) = wishes;
-        let wished = &wished;
-        scope.spawn(move || obey(&receiver, stopper, wished));
+        let (sender, receiver) = reasons;
+        let reasons_seen = &reasons_seen;
+        scope.spawn(move || obey(&receiver, stopper, reasons_seen));
         let waited = within(limit, second_stopper, || {
             process.wait(&mut |news| {
                 if let News::Says(event) = news {
@@ -150,26 +152,26 @@ fn run(
                 }
             })
         });
-        let _ = sender.send(Wish::Over);
+        let _ = sender.send(EndReason::Over);
         waited
     });
     let Ended { status, .. } = ended?;
     let status = if timed_out { ExitStatus::TimedOut } else { status };
     let seconds = began.elapsed().as_secs_f64();
-    if wished.abandoned.load(Ordering::Relaxed) {
+    if reasons_seen.abandoned.load(Ordering::Relaxed) {
         return Ok(true);
     }
     let went_well = status.is_success();
-    let time_is_up = wished.time_is_up.load(Ordering::Relaxed) && !went_well;
+    let time_is_up = reasons_seen.time_is_up.load(Ordering::Relaxed) && !went_well;
     if time_is_up && job.requeue {
         before_requeue();
     }
     if time_is_up && job.requeue && requeue(started) {
-        // The scheduler ends us now, and begins anew.
+        // The scheduler now ends this job and starts it again.
         std::thread::sleep(REQUEUED);
     }
     let status = if time_is_up { ExitStatus::Scheduler(JobEnd::TimeLimit) } else { status };
-    let told = wished.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
+    let told = reasons_seen.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
     let elsewhere = Elsewhere { seconds, machine: machine() };
     if folder.started().as_ref() == Some(started) {
         folder.write_result(&JobResult { status, elsewhere, told })?;
@@ -177,26 +179,26 @@ fn run(
     Ok(went_well)
 }
 
-/// Ends the process as it is wished, until it is over.
-fn obey(wishes: &Receiver<Wish>, stopper: Box<dyn Stopper>, wished: &Wished) {
+/// Ends the process for the given reasons, and returns when it is over.
+fn obey(reasons: &Receiver<EndReason>, stopper: Box<dyn Stopper>, reasons_seen: &EndReasons) {
     let mut until: Option<Instant> = None;
     loop {
         let left = until.map_or(Duration::from_secs(3600), |until| {
             until.saturating_duration_since(Instant::now())
         });
-        let how = match wishes.recv_timeout(left) {
-            Ok(Wish::Over) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Wish::Told) => {
-                wished.told.store(true, Ordering::Relaxed);
+        let how = match reasons.recv_timeout(left) {
+            Ok(EndReason::Over) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(EndReason::Told) => {
+                reasons_seen.told.store(true, Ordering::Relaxed);
                 Stop::Politely
             }
-            Ok(Wish::TimeIsUp) => {
-                wished.time_is_up.store(true, Ordering::Relaxed);
+            Ok(EndReason::TimeIsUp) => {
+                reasons_seen.time_is_up.store(true, Ordering::Relaxed);
                 Stop::Politely
             }
-            Ok(Wish::Stop(how)) => how,
-            Ok(Wish::Abandon) => {
-                wished.abandoned.store(true, Ordering::Relaxed);
+            Ok(EndReason::Stop(how)) => how,
+            Ok(EndReason::Abandon) => {
+                reasons_seen.abandoned.store(true, Ordering::Relaxed);
                 Stop::Now
             }
             Err(RecvTimeoutError::Timeout) if until.is_none() => continue,
@@ -210,12 +212,12 @@ fn obey(wishes: &Receiver<Wish>, stopper: Box<dyn Stopper>, wished: &Wished) {
     }
 }
 
-fn forward_signals(wishes: Sender<Wish>) -> io::Result<()> {
+fn forward_signals(reasons: Sender<EndReason>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            let wish = if signal == SIGUSR1 { Wish::TimeIsUp } else { Wish::Told };
-            if wishes.send(wish).is_err() {
+            let reason = if signal == SIGUSR1 { EndReason::TimeIsUp } else { EndReason::Told };
+            if reasons.send(reason).is_err() {
                 return;
             }
         }
@@ -223,36 +225,38 @@ fn forward_signals(wishes: Sender<Wish>) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks, until the process is over, whether the folder is still this start's and whether the
-/// engine wants it to end.
-fn watch_over(folder: JobFolder, token: String, wishes: Sender<Wish>) {
+/// Until the process is over, checks whether the folder still belongs to this start and whether the
+/// engine wants the process to end.
+fn watch_over(folder: JobFolder, token: String, reasons: Sender<EndReason>) {
     std::thread::spawn(move || {
         let (mut foreign, mut stopped) = (0, None);
         loop {
             std::thread::sleep(HEARTBEAT);
-            // What cannot be read may be read later: a server that is away takes nothing away.
+            // An unreadable file may be readable later: a file server that is away does not
+            // change the owner.
             let ours = folder
                 .try_started()
                 .map_or(true, |now| now.is_some_and(|started| started.token == token));
             foreign = if ours { 0 } else { foreign + 1 };
             let told = folder.told_to_stop();
-            let wish = match told {
-                // Not by one look: a file that is renamed over may be out of sight for a moment.
-                _ if foreign >= 2 => Wish::Abandon,
+            let reason = match told {
+                // One look is not enough: a file that is replaced by a rename may be invisible for
+                // a moment.
+                _ if foreign >= 2 => EndReason::Abandon,
                 Some(how) if stopped != told => {
                     stopped = Some(how);
-                    Wish::Stop(how)
+                    EndReason::Stop(how)
                 }
                 _ => continue,
             };
-            if wishes.send(wish).is_err() || foreign >= 2 {
+            if reasons.send(reason).is_err() || foreign >= 2 {
                 return;
             }
         }
     });
 }
 
-/// A stage's folder as it was said, or the one at this place of a list.
+/// The stage's folder: the path itself, or its line in an array's list.
 fn folder_of(path: &Path) -> Result<PathBuf, FileError> {
     if path.is_dir() {
         return Ok(path.to_owned());
@@ -264,13 +268,13 @@ fn folder_of(path: &Path) -> Result<PathBuf, FileError> {
         FileError::found(
             "looking for this array's place in",
             path,
-            "`SLURM_ARRAY_TASK_ID` is not one",
+            "`SLURM_ARRAY_TASK_ID` is not a line of it",
         )
     })?;
     Ok(PathBuf::from(line))
 }
 
-/// What it is to start, as soon as that is to be seen. `None`: it was given up.
+/// The process to start, as soon as its file is visible. `None`: the stage was given up.
 fn job(folder: &JobFolder) -> Result<Option<JobFile>, FileError> {
     let until = Instant::now() + super::request::LATE_FILES;
     loop {
@@ -279,12 +283,12 @@ fn job(folder: &JobFolder) -> Result<Option<JobFile>, FileError> {
             Ok(Some(job)) => return Ok(Some(job)),
             Ok(None) if !folder.0.exists() => return Ok(None),
             Ok(None) if Instant::now() > until => {
-                return Err(FileError::found("reading", &file, "it is not there"));
+                return Err(FileError::found("reading", &file, "it does not exist"));
             }
             Err(error) if Instant::now() > until => {
                 return Err(FileError::at("reading", &file)(error));
             }
-            // Whoever lists a folder sees what is new in it.
+            // Listing a folder makes new files in it visible.
             _ => drop(fs::read_dir(&folder.0)),
         }
         std::thread::sleep(HEARTBEAT);
@@ -297,10 +301,10 @@ fn task(folder: &JobFolder, job: &JobFile) -> Result<Task, FileError> {
     let cores =
         ["SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"].into_iter().find_map(std::env::var_os);
     if let Some(cores) = cores.filter(|_| std::env::var_os(THREADS).is_none()) {
-        // Not every cluster keeps a job from the cores that are not its own.
+        // Not every cluster keeps a job off cores that are not its own.
         environment.push((THREADS.to_owned(), cores));
     }
-    // A variable that was not set when the key was computed is not set now.
+    // A variable that was unset when the key was computed must be unset here too.
     let (program, arguments) = match job.unset.is_empty() {
         true => (job.program.clone(), job.arguments.clone()),
         false => {
@@ -309,7 +313,7 @@ fn task(folder: &JobFolder, job: &JobFile) -> Result<Task, FileError> {
             ("/usr/bin/env".to_owned(), unset.chain(rest).collect())
         }
     };
-    let damaged = || FileError::found("reading", &folder.job_file(), "its key is not one");
+    let damaged = || FileError::found("reading", &folder.job_file(), "its key is not a key");
     Ok(Task {
         work: Work {
             stage: job.stage.clone(),
@@ -330,10 +334,10 @@ fn task(folder: &JobFolder, job: &JobFile) -> Result<Task, FileError> {
     })
 }
 
-/// By which the stages' pool of threads is told its size.
+/// The variable that sets the size of the stages' thread pool.
 const THREADS: &str = "RAYON_NUM_THREADS";
 
-/// As `scancel` and `scontrol` take it.
+/// The job's ID as `scancel` and `scontrol` accept it.
 fn job_id() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (variable("SLURM_ARRAY_JOB_ID"), variable("SLURM_ARRAY_TASK_ID")) {
@@ -342,7 +346,7 @@ fn job_id() -> Option<String> {
     }
 }
 
-/// Whether the scheduler has taken it.
+/// Asks for a requeue, and returns whether the scheduler accepted.
 fn requeue(started: &Started) -> bool {
     let Some(job) = &started.job else { return false };
     let mut command = Command::new("scontrol");
@@ -350,13 +354,13 @@ fn requeue(started: &Started) -> bool {
     command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// As the cluster calls it.
+/// The node's name in the cluster.
 fn node_name() -> String {
     std::env::var("SLURMD_NODENAME")
         .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// Of this moment in this process.
+/// Unique to this process and moment.
 pub(super) fn token() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{}", std::process::id(), now.as_nanos())

@@ -1,15 +1,16 @@
-//! A stage that runs on a node which does not see the store: its folder goes there by way of a remote,
-//! and what came of it comes back the same way. The engine's side; [`super::by_remote`] is the node's.
+//! The engine's side of a stage that runs on a node which does not see the store: the stage's
+//! folder travels to the node through a remote, and the result comes back the same way.
+//! [`super::by_remote`] is the node's side.
 //!
 //! ```text
-//! jobs/<name>.json          the files of the stage's folder, where they lay, and its checkpoints
+//! jobs/<name>.json          the files of the stage's folder, their original paths, and its checkpoints
 //! jobs/<name>.state.json    checkpoints of a start that was told to end
-//! jobs/<name>.result.json   how it ended, its outputs, its log, what it said
+//! jobs/<name>.result.json   how it ended, its outputs, its log, its events
 //! ```
 //!
-//! The result in the remote is the truth, as the folder is where that is shared. Once it is here the
-//! folder looks as if the node had written it, and everything goes on as ever: the outputs enter the
-//! store by their bytes.
+//! The result in the remote is authoritative, as the folder is when it is shared. Once it has been
+//! downloaded, the folder looks as if the node had written it, and everything continues as usual:
+//! the outputs enter the store by their bytes.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, JobResult};
 use crate::files::digest::Content;
 use crate::files::disk;
@@ -32,22 +33,22 @@ use crate::store::key::Key;
 
 const FIRST_ASK: Duration = Duration::from_millis(300);
 const LAST_ASK: Duration = Duration::from_secs(10);
-/// How long a remote may be in trouble when a result is due.
+/// How long a remote may fail to answer when a result is due.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What goes to the node.
+/// What is sent to the node.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Outward {
-    /// Where the stage's folder and the store are on the engine's side: what lies below one or the
-    /// other lies elsewhere on the node.
+    /// The paths of the stage's folder and of the store on the engine's side; on the node, paths
+    /// below them are moved.
     pub folder: PathBuf,
     pub store: PathBuf,
-    /// Trees as texts.
+    /// Listings of files, in the text form of [`Tree`].
     pub files: String,
     pub state: String,
 }
 
-/// What comes back.
+/// What comes back from the node.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Homeward {
@@ -56,13 +57,13 @@ pub(super) enum Homeward {
         /// `out/…`, `log`, `events.jsonl`
         files: String,
     },
-    /// The node could not begin.
+    /// The node could not start the stage.
     Refused(String),
 }
 
-/// What a node needs to know of the remote. Credentials and secrets it has itself.
+/// What a node needs to know about the remote. It has the credentials and secrets itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Spec {
+pub struct RemoteSpec {
     name: String,
     url: String,
     endpoint: Option<String>,
@@ -70,9 +71,9 @@ pub struct Spec {
     timeout: f64,
 }
 
-impl Spec {
-    pub fn of(settings: &RemoteSettings) -> Spec {
-        Spec {
+impl RemoteSpec {
+    pub fn of(settings: &RemoteSettings) -> RemoteSpec {
+        RemoteSpec {
             name: settings.name.clone(),
             url: settings.place.to_string(),
             endpoint: settings.endpoint.clone(),
@@ -81,17 +82,17 @@ impl Spec {
         }
     }
 
-    /// As text, for a command line.
+    /// As a string for a command line.
     pub fn to_text(&self) -> String {
-        // Texts and numbers always serialize.
+        // Strings and numbers always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub fn parse(text: &str) -> Option<Spec> {
+    pub fn parse(text: &str) -> Option<RemoteSpec> {
         serde_json::from_str(text).ok()
     }
 
-    /// The remote, with what the user's own file on this machine adds.
+    /// Opens the remote, with what the user's own configuration on this machine adds.
     pub fn open(&self, own: Config) -> Result<Remote, RemoteError> {
         let place =
             RemotePlace::parse(&self.url, None).map_err(|problem| RemoteError::Settings {
@@ -110,7 +111,7 @@ impl Spec {
     }
 }
 
-/// One stage's way there and back.
+/// The transfer of one stage to a node and back.
 pub struct Parcel {
     pub name: String,
     remote: Arc<Remote>,
@@ -120,18 +121,18 @@ pub struct Parcel {
     watch: Mutex<Watch>,
 }
 
-/// How it is asked for.
+/// The state of asking for the result.
 struct Watch {
     asking: bool,
     next: Instant,
     pause: Duration,
-    /// It was asked after the scheduler had said that the job is over.
+    /// The remote was asked after the scheduler had reported the end of the job.
     asked_at_end: bool,
     in_trouble_since: Option<Instant>,
     failed: Option<String>,
 }
 
-/// The name of what belongs to a parcel.
+/// The name of a note that belongs to a parcel.
 pub(super) fn note(name: &str, part: &str) -> String {
     format!("{name}.{part}")
 }
@@ -140,7 +141,7 @@ pub(super) fn tree(text: &str, name: &str) -> Result<Tree, Trouble> {
     Tree::parse(text).ok_or_else(|| Trouble::Damaged { name: name.to_owned() })
 }
 
-/// Links to the objects of a tree, below `root`.
+/// Links the files of a tree below `root` to their objects.
 pub(super) fn link_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), FileError> {
     for (relative, file) in &tree.0 {
         let link = root.join(relative);
@@ -153,7 +154,7 @@ pub(super) fn link_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), 
     Ok(())
 }
 
-/// Copies of the objects of a tree, below `root`, that can be written to.
+/// Copies the files of a tree below `root`; the copies are writable.
 pub(super) fn copy_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), FileError> {
     for (relative, file) in &tree.0 {
         let path = root.join(relative);
@@ -193,9 +194,9 @@ impl Parcel {
         }
     }
 
-    /// For the script of its job.
-    pub fn spec(&self) -> Spec {
-        Spec::of(&self.remote.settings)
+    /// For the script of the parcel's job.
+    pub fn spec(&self) -> RemoteSpec {
+        RemoteSpec::of(&self.remote.settings)
     }
 
     /// Uploads what the node needs.
@@ -224,8 +225,8 @@ impl Parcel {
         SlurmError::ByRemote { remote, problem }
     }
 
-    /// Asks for the result if it is time, on a thread of its own. `over`: the scheduler says that the
-    /// job has ended.
+    /// Asks for the result if that is due, on a thread of its own. `over`: the scheduler reports
+    /// that the job has ended.
     pub fn ask(self: &Arc<Self>, over: bool) {
         let mut watch = self.watch();
         let is_due = Instant::now() >= watch.next || over && !watch.asked_at_end;
@@ -260,7 +261,7 @@ impl Parcel {
         watch.failed.is_none() && !watch.asked_at_end
     }
 
-    /// Why it can't come.
+    /// Why the result cannot come.
     pub fn failed(&self) -> Option<SlurmError> {
         let problem = self.watch().failed.clone()?;
         Some(SlurmError::ByRemote { remote: self.remote.name().to_owned(), problem })
@@ -274,7 +275,7 @@ impl Parcel {
             Some(Homeward::Refused(problem)) => return Err(Trouble::Refused(problem)),
             None => return Ok(()),
         };
-        // Told to end, it may be queued again: only the scheduler knows.
+        // A job that was told to end may be requeued: only the scheduler knows.
         if result.told && !over {
             return Ok(());
         }
@@ -305,7 +306,7 @@ impl Parcel {
         }
         self.folder.write_result(&result)?;
         for name in [self.name.clone(), note(&self.name, "state"), name] {
-            // What stays there harms nobody.
+            // Leftovers in the remote do no harm.
             let _ = self.remote.remove_note(&name);
         }
         Ok(())

@@ -1,28 +1,28 @@
-//! Slurm's programs: what they are told, and what their answers mean.
+//! Slurm's programs: how they are called, and what their answers mean.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::executor::JobEnd;
-use crate::executor::slurm::SlurmError;
+use crate::executor::slurm::error::SlurmError;
+use crate::executor::status::JobEnd;
 
-/// One job, or one place of an array, as `squeue` shows it.
+/// One job, or one member of an array, as `squeue` shows it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// As `scancel` takes it: `17`, `17_3`.
+pub struct QueueEntry {
+    /// The ID that `scancel` accepts: `17`, `17_3`.
     pub id: String,
     pub state: String,
-    /// Of its script.
+    /// The exit code of the job's script.
     pub exit_code: Option<i32>,
     pub nodes: String,
     pub reason: String,
 }
 
-/// A job's name and its place in an array.
-pub type Name = (String, Option<u32>);
+/// A job's name, and its index in an array.
+pub type JobName = (String, Option<u32>);
 
-/// Why a command of Slurm's gave nothing.
+/// Why a Slurm command gave no answer.
 #[derive(Debug)]
 pub enum Unanswered {
     /// The controller may answer later.
@@ -30,7 +30,7 @@ pub enum Unanswered {
     Final(SlurmError),
 }
 
-/// Each column with its width; what is longer is cut there.
+/// Each column with its width; longer values are cut off.
 const COLUMNS: [(&str, usize); 7] = [
     ("ArrayJobID", 20),
     ("ArrayTaskID", 20),
@@ -41,8 +41,9 @@ const COLUMNS: [(&str, usize); 7] = [
     ("Reason", 80),
 ];
 
-/// All jobs of this user that Slurm knows, finished ones too: one call however many there are.
-pub fn squeue() -> Result<BTreeMap<Name, Row>, Unanswered> {
+/// All jobs of this user that Slurm knows, including finished ones: one call, however many there
+/// are.
+pub fn squeue() -> Result<BTreeMap<JobName, QueueEntry>, Unanswered> {
     let columns: Vec<String> =
         COLUMNS.iter().map(|(name, width)| format!("{name}:{width}")).collect();
     let columns = columns.join(",");
@@ -51,7 +52,7 @@ pub fn squeue() -> Result<BTreeMap<Name, Row>, Unanswered> {
     Ok(rows(&answer("squeue", command, None)?))
 }
 
-fn rows(text: &str) -> BTreeMap<Name, Row> {
+fn rows(text: &str) -> BTreeMap<JobName, QueueEntry> {
     let mut rows = BTreeMap::new();
     for line in text.lines() {
         let characters: Vec<char> = line.chars().collect();
@@ -66,9 +67,9 @@ fn rows(text: &str) -> BTreeMap<Name, Row> {
         let index: Option<u32> = index.parse().ok();
         let id = index.map_or_else(|| job.clone(), |index| format!("{job}_{index}"));
         let exit_code = exit_code_of(&exit_code);
-        let row = Row { id, state, exit_code, nodes, reason };
+        let row = QueueEntry { id, state, exit_code, nodes, reason };
         let place = rows.entry((name, index)).or_insert_with(|| row.clone());
-        // Were it there twice, the one that still may run counts.
+        // If a job is listed twice, the entry that may still run counts.
         if !place.is_active() {
             *place = row;
         }
@@ -76,7 +77,7 @@ fn rows(text: &str) -> BTreeMap<Name, Row> {
     rows
 }
 
-/// `20736` is a status as `wait` gives it, of code 81; some versions write `81:0`.
+/// `20736` is a wait status, here of exit code 81; some versions write `81:0`.
 fn exit_code_of(text: &str) -> Option<i32> {
     if let Some((code, _)) = text.split_once(':') {
         return code.parse().ok();
@@ -84,8 +85,8 @@ fn exit_code_of(text: &str) -> Option<i32> {
     text.parse::<i32>().ok().map(|status| status >> 8 & 0xff)
 }
 
-impl Row {
-    /// Whether it waits, runs, or will again.
+impl QueueEntry {
+    /// Whether the job waits, runs, or will run again.
     pub fn is_active(&self) -> bool {
         const ACTIVE: [&str; 11] = [
             "PENDING",
@@ -103,7 +104,7 @@ impl Row {
         ACTIVE.contains(&self.state.as_str()) || self.state.starts_with("REQUEUE")
     }
 
-    /// Why it waits, where that may be news to the user.
+    /// Why the job waits, if that may be news to the user.
     pub fn waits_for(&self) -> Option<&str> {
         const USUAL: [&str; 7] =
             ["None", "Priority", "Resources", "BeginTime", "Cleaning", "JobArrayTaskLimit", ""];
@@ -111,7 +112,7 @@ impl Row {
         (pending && !USUAL.contains(&self.reason.as_str())).then_some(&self.reason)
     }
 
-    /// Why it has ended, where the scheduler ended it.
+    /// Why the job has ended, if the scheduler ended it.
     pub fn end(&self) -> Option<JobEnd> {
         Some(match self.state.as_str() {
             "TIMEOUT" | "DEADLINE" => JobEnd::TimeLimit,
@@ -124,7 +125,7 @@ impl Row {
         })
     }
 
-    /// All that is known, in words.
+    /// All that is known about the job, in words.
     pub fn in_words(&self) -> String {
         let code = self.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         format!("job {}: {}{code}", self.id, self.state)
@@ -135,7 +136,7 @@ impl Row {
 pub fn sbatch(options: &[String], script: &str) -> Result<String, Unanswered> {
     let mut command = Command::new("sbatch");
     command.arg("--parsable").args(options);
-    // An allocation that the engine is in is none of the job's business.
+    // The job must not inherit the allocation that the engine is in.
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if name_text.starts_with("SLURM_") && name_text != "SLURM_CONF" {
@@ -154,7 +155,7 @@ pub fn sbatch(options: &[String], script: &str) -> Result<String, Unanswered> {
     }
 }
 
-/// Jobs that have ended meanwhile are no error.
+/// Cancels jobs. A job that has already ended is not an error.
 pub fn scancel(arguments: &[String]) -> Result<(), Unanswered> {
     let mut command = Command::new("scancel");
     command.arg("--quiet").args(arguments);
@@ -171,7 +172,7 @@ fn answer(
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     if let Some((mut pipe, input)) = child.stdin.take().zip(input) {
-        // One that does not read it says why.
+        // A program that does not read its input explains why.
         let _ = pipe.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
@@ -185,7 +186,7 @@ fn answer(
     })
 }
 
-/// What a program complains about, in one line without its name before each part.
+/// A program's error output as one line, without the program's name in front of each part.
 pub fn said(stderr: &str) -> String {
     let strip = |line: &str| {
         let prefixes = ["sbatch: ", "srun: ", "squeue: ", "scancel: ", "error: ", "fatal: "];
@@ -199,7 +200,7 @@ pub fn said(stderr: &str) -> String {
     lines.join("; ")
 }
 
-/// Whether the same may be answered later.
+/// Whether the same command may succeed later.
 fn may_pass(said: &str) -> bool {
     const PASSING: [&str; 10] = [
         "Unable to contact",
@@ -218,8 +219,8 @@ fn may_pass(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, Row, exit_code_of, may_pass, rows, said};
-    use crate::executor::JobEnd;
+    use super::{COLUMNS, QueueEntry, exit_code_of, may_pass, rows, said};
+    use crate::executor::status::JobEnd;
 
     fn line(parts: [&str; 7]) -> String {
         let columns = COLUMNS.iter().zip(parts);
@@ -243,7 +244,7 @@ mod tests {
         let end = |state: &str, reason: &str| {
             let (id, nodes) = ("1".to_owned(), "n1".to_owned());
             let (state, reason) = (state.to_owned(), reason.to_owned());
-            Row { id, state, exit_code: None, nodes, reason }.end()
+            QueueEntry { id, state, exit_code: None, nodes, reason }.end()
         };
         assert_eq!(end("TIMEOUT", "TimeLimit"), Some(JobEnd::TimeLimit));
         assert_eq!(end("OUT_OF_MEMORY", "OutOfMemory"), Some(JobEnd::OutOfMemory));

@@ -1,22 +1,25 @@
-//! What a stage asks for, as options of `sbatch` and `srun`, and the script that a node runs.
+//! A stage's resource request as options of `sbatch` and `srun`, and the script that a node runs.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::pipeline::Request;
 
-/// Exit codes of the script: of nothing else on a node.
+/// The hidden subcommand that nodes run.
+pub const SUBCOMMAND: &str = "job";
+
+/// Exit codes of the script that nothing else on a node uses.
 pub const NO_FOLDER: i32 = 81;
 pub const NO_PROGRAM: i32 = 82;
 
-/// How long a file that must be there may take to be seen, unless the pipeline says otherwise.
-/// Network file systems remember for up to a minute that a file was not there.
+/// How long a file that must exist may take to become visible, unless the pipeline says otherwise.
+/// Network file systems cache the absence of a file for up to a minute.
 pub const LATE_FILES: Duration = Duration::from_secs(60);
 
-/// How many seconds before the end of its time a job is told so; half its time, if that is less.
+/// How many seconds before its time limit a job is signalled; at most half of its time.
 const WARNED_SECONDS: u64 = 60;
 
-/// Of a batch job.
+/// The options of a batch job.
 pub fn batch_options(request: &Request) -> Vec<String> {
     let mut options = step_options(request);
     let named = [("--partition", &request.partition), ("--account", &request.account)];
@@ -30,14 +33,14 @@ pub fn batch_options(request: &Request) -> Vec<String> {
             let warned = half.map_or(WARNED_SECONDS, |half| half.min(WARNED_SECONDS));
             options.push(format!("--signal=B:USR1@{warned}"));
         }
-        // What Slurm does by itself is the cluster's setting; ours is to say what happened.
+        // Slurm's default is a setting of the cluster; we want to report what happened instead.
         Some(false) | None => options.push("--no-requeue".to_owned()),
     }
     options.extend(request.options.iter().cloned());
     options
 }
 
-/// Of a step: it is in a partition and an account already.
+/// The options of a step, which is already in a partition and an account.
 pub fn step_options(request: &Request) -> Vec<String> {
     let mut options = Vec::new();
     options.extend(request.gpus.filter(|gpus| *gpus > 0).map(|it| format!("--gres=gpu:{it}")));
@@ -47,13 +50,13 @@ pub fn step_options(request: &Request) -> Vec<String> {
     options
 }
 
-/// Slurm counts in minutes; a part of one is a whole one.
+/// Slurm counts in minutes; a part of a minute is rounded up.
 fn minutes(time: Duration) -> u64 {
     time.as_secs().div_ceil(60).max(1)
 }
 
-/// Runs `pipe job NAME PATH` on a node, as soon as both are to be seen there. The warning that time
-/// is nearly up would end the shell.
+/// The script that runs `pipe job NAME PATH` on a node, as soon as both are visible there. It
+/// ignores USR1, the warning that time is nearly up, which would otherwise end the shell.
 pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &str) -> String {
     let (binary, path) = (quoted(binary), quoted(path));
     let seconds = late.as_secs();
@@ -67,12 +70,12 @@ pub fn script(binary: &Path, name: &str, path: &Path, late: Duration, options: &
          done\n\
          [ -x {binary} ] || exit {NO_PROGRAM}\n\
          exec {binary} {} {options}{name} {path}\n",
-        super::SUBCOMMAND
+        SUBCOMMAND
     )
 }
 
-/// Runs `pipe job --from SPEC NAME PARCEL` on a node that sees neither the store nor the project. Of an
-/// array each place has a parcel of its own.
+/// The script that runs `pipe job --from SPEC NAME PARCEL` on a node that sees neither the store
+/// nor the project. Each member of an array has a parcel of its own.
 pub fn script_by_remote(binary: &Path, name: &str, parcels: &[String], spec: &str) -> String {
     let (binary, spec) = (quoted(binary), quoted(Path::new(spec)));
     format!(
@@ -82,11 +85,11 @@ pub fn script_by_remote(binary: &Path, name: &str, parcels: &[String], spec: &st
          parcel=$(sed -n \"$((${{SLURM_ARRAY_TASK_ID:-0}}+1))p\" <<'END'\n{}\nEND\n)\n\
          exec {binary} {} --from {spec} {name} \"$parcel\"\n",
         parcels.join("\n"),
-        super::SUBCOMMAND
+        SUBCOMMAND
     )
 }
 
-/// As one word of a shell.
+/// As a single shell word.
 pub fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

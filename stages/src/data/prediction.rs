@@ -1,5 +1,5 @@
-//! A row of predictions, what makes one valid, and how files of them are written: `predict`,
-//! `ensemble` and `baseline` write them, `ensemble` and `score` read them.
+//! Predictions: the row type, its validity check, and the writer of files. `predict`, `ensemble`
+//! and `baseline` write these files, `ensemble` and `score` read them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,53 +11,58 @@ use crate::stage::error::StageError;
 use crate::stage::output::OutputFile;
 use crate::stage::{Kind, OutputSpec};
 
-/// What a model says of one example. A line of JSON in this order of fields.
+/// What a model predicts for one example. In a file it is one line of JSON with its fields in this
+/// order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub id: String,
     /// The predicted label.
     pub label: String,
-    /// A probability for each label that the model knows; they sum to 1.
+    /// A probability for each label that the model knows; they sum to 1. May be empty.
     #[serde(default)]
     pub probabilities: BTreeMap<String, f64>,
-    /// The true label, where it is known.
+    /// The true label, if it is known.
     #[serde(default)]
     pub gold: Option<String>,
 }
 
-/// The output of a stage that predicts the examples of its input `test`.
+/// The predictions for the examples of the input `test`, an output of every predicting stage.
 pub const PREDICTIONS: OutputSpec = OutputSpec::new(
     "predictions",
     "predictions.jsonl",
     Kind::File,
-    "label and probabilities of each example of `test`, in its order",
+    "label and probabilities for each example of `test`, in the same order",
 )
 .given("test");
 
-/// Beside [`PREDICTIONS`].
+/// The predicted labels of [`PREDICTIONS`] alone.
 pub const ANSWER: OutputSpec = OutputSpec::new(
     "answer",
     "answer.txt",
     Kind::File,
-    "a line `id,LABEL` for each example of `test`, in its order",
+    "a line `id,LABEL` for each example of `test`, in the same order",
 )
 .given("test");
 
-/// The same as [`PREDICTIONS`] for the input `valid`.
+/// As [`PREDICTIONS`], for the input `valid`.
 pub const VALID: OutputSpec = OutputSpec::new(
     "valid",
     "valid.jsonl",
     Kind::File,
-    "label and probabilities of each example of `valid`",
+    "label and probabilities for each example of `valid`",
 )
 .given("valid");
 
-/// Probabilities come from 32-bit floats; a sum this far from 1 has another cause.
+/// How far a sum may be from 1. Probabilities come from 32-bit floats, whose rounding errors are
+/// smaller.
 const SUM_TOLERANCE: f64 = 1e-3;
 
 impl Prediction {
-    /// Checks that probabilities, where there are any, are some, and that the predicted label has
-    /// one. An error says in words what is wrong.
+    /// Checks the probabilities, if there are any: each is in 0..=1, they sum to 1, and the
+    /// predicted label has one.
+    ///
+    /// # Errors
+    /// The problem in words.
     pub fn check(&self) -> Result<(), String> {
         let probabilities = &self.probabilities;
         for (label, &probability) in probabilities {
@@ -85,8 +90,8 @@ impl Prediction {
     }
 }
 
-/// A file of predictions that is being written, and the file of answers beside it: a line
-/// `id,LABEL` for each prediction.
+/// Writes a file of predictions, and optionally the file of answers: a line `id,LABEL` for each
+/// prediction.
 pub struct PredictionWriter {
     predictions: OutputFile,
     answer: Option<OutputFile>,

@@ -1,11 +1,11 @@
-//! Every random number of every stage: a stream is addressed by the seed, a purpose and two
-//! numbers (an epoch, a step, a layer), never by what was drawn before. So a training run that
-//! is resumed at step `n` draws what a run that never stopped would draw.
+//! The random numbers of all stages. A stream is addressed by the seed, a purpose and two numbers
+//! (an epoch, a step, a layer), never by what was drawn before. So a training run that resumes at
+//! step `n` draws the same numbers as a run that never stopped.
 //!
-//! The words come from Philox4x32-10 ([`philox`]). BLAKE3 of the address gives its key and the
-//! upper half of its counter; the lower half counts blocks of four words. All that is built on
-//! the words (uniform, normal, bounded and binomial numbers, shuffles) uses only operations that
-//! IEEE 754 fixes to the bit: the same seed gives the same numbers on every machine.
+//! Random words come from Philox4x32-10 ([`philox`]). BLAKE3 of the address gives its key and the
+//! upper half of its counter; the lower half counts blocks of four words. Everything derived from
+//! the words (uniform, normal, bounded and binomial numbers, shuffles) uses only operations whose
+//! results IEEE 754 defines to the bit: the same seed gives the same numbers on every machine.
 
 pub mod normal;
 pub mod philox;
@@ -15,16 +15,16 @@ pub mod philox;
 pub struct Random {
     key: [u32; 2],
     stream: [u32; 2],
-    /// The block that `words` are drawn from next.
+    /// The number of the next block.
     block: u64,
     words: [u32; 4],
-    /// How many of `words` are used up.
+    /// How many of `words` have been used.
     used: usize,
 }
 
 impl Random {
-    /// The stream of a seed and a purpose (`split`, `dropout`), and of two numbers within it:
-    /// a step and a layer, for instance, or 0 where there is nothing to tell apart.
+    /// The stream of a seed, a purpose (`split`, `dropout`) and two numbers, for instance a step
+    /// and a layer; a number that is not needed is 0.
     pub fn new(seed: u64, purpose: &str, a: u64, b: u64) -> Random {
         let mut hasher = blake3::Hasher::new();
         for number in [seed, a, b] {
@@ -39,8 +39,8 @@ impl Random {
         Random { key: [k0, k1], stream: [s0, s1], block: 0, words: [0; 4], used: 4 }
     }
 
-    /// Goes to the word at `index`, counted from 0: threads that each fill a part of an array
-    /// draw what one thread would. [`Random::uniform`] uses one word, a `u64` two.
+    /// Moves to the word at `index`, counted from 0, so that threads that each fill a part of an
+    /// array draw the same numbers as one thread. [`Random::uniform`] uses one word, a `u64` two.
     pub fn seek(&mut self, index: u64) {
         self.block = index / 4;
         self.words = self.next_block();
@@ -86,7 +86,7 @@ impl Random {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// Standard normal, by the inverse of its distribution: two words each.
+    /// A standard normal number, by inversion; uses two words.
     pub fn normal(&mut self) -> f64 {
         let middle = (self.next_u64() >> 12) as f64 + 0.5;
         normal::normal_quantile(middle * (1.0 / (1u64 << 52) as f64))
@@ -98,17 +98,17 @@ impl Random {
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
             let low = product as u64;
-            // 2⁶⁴ mod bound of the 2⁶⁴ words would make small numbers likelier: draw again.
+            // Rejects 2⁶⁴ mod bound of the 2⁶⁴ words, which would make some numbers likelier.
             if low >= bound || low >= bound.wrapping_neg() % bound.max(1) {
                 return (product >> 64) as u64;
             }
         }
     }
 
-    /// How many of `trials` succeed, each with the probability `part` / `whole` (`part` at most
-    /// `whole`, `whole` below 2⁶³). The law is exact: each trial compares the bits of a uniform
-    /// number with those of the probability until they differ, 64 trials to a word; it takes
-    /// about two bits a trial.
+    /// How many of `trials` succeed, each with the probability `part` / `whole`. `part` is at most
+    /// `whole`, and `whole` is below 2⁶³. The distribution is exact: each trial compares the bits
+    /// of a uniform number with those of the probability until they differ, which takes two bits on
+    /// average. A word serves 64 trials.
     pub fn binomial(&mut self, trials: u64, part: u64, whole: u64) -> u64 {
         if part >= whole {
             return trials;
@@ -129,7 +129,7 @@ impl Random {
         successes
     }
 
-    /// How many of `bits` random bits are set.
+    /// Draws `bits` random bits and counts the ones.
     fn ones(&mut self, bits: u64) -> u64 {
         let whole: u64 = (0..bits / 64).map(|_| u64::from(self.next_u64().count_ones())).sum();
         match bits % 64 {
@@ -138,14 +138,14 @@ impl Random {
         }
     }
 
-    /// Puts `items` in random order, each order equally likely (Fisher–Yates).
+    /// Shuffles `items`; every order is equally likely (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last as u64 + 1) as usize);
         }
     }
 
-    /// As many [`Random::uniform`] numbers as `out` holds, faster than one by one.
+    /// Fills `out` with [`Random::uniform`] numbers, faster than one by one.
     pub fn fill_uniform(&mut self, out: &mut [f32]) {
         let (left_over, rest) = out.split_at_mut(out.len().min(4 - self.used));
         left_over.fill_with(|| self.uniform());

@@ -1,10 +1,10 @@
-//! safetensors files: written as a stream with the same bytes on every run, read through a
-//! memory map with every access checked. `tokenize` keeps its token ids in them, training its
-//! checkpoints and models.
+//! Safetensors files. They are written as a stream, with the same bytes on every run, and read
+//! through a memory map with every access checked. `tokenize` stores token ids in them, training
+//! its checkpoints and models.
 //!
-//! The layout is that of the format's own library, larger elements first and then by name, so
-//! that every tensor is aligned to its element; the header's keys are sorted and the header is
-//! padded so that the data starts at a multiple of 8 bytes.
+//! Tensors are ordered as by the format's own library, by decreasing element size and then by name,
+//! so that every tensor is aligned to its elements. The keys of the header are sorted, and the
+//! header is padded so that the data starts at a multiple of 8 bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use crate::stage::error::StageError;
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files are little-endian and are mapped as they are");
 
-/// A Rust type that a tensor's elements are mapped to.
+/// A Rust type for the elements of a tensor.
 pub trait Element: bytemuck::Pod {
     const DTYPE: Dtype;
 }
@@ -36,7 +36,7 @@ macro_rules! elements {
 }
 elements!(u8 => U8, i32 => I32, u32 => U32, i64 => I64, u64 => U64, f32 => F32);
 
-/// Name, element type and shape of a tensor to write.
+/// The name, element type and shape of a tensor to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorSpec {
     pub name: String,
@@ -49,19 +49,20 @@ impl TensorSpec {
         TensorSpec { name: name.to_owned(), dtype: T::DTYPE, shape: shape.to_vec() }
     }
 
-    /// Size of the tensor's data. A shape whose size overflows can't be in memory or on disk.
+    /// The size of the data in bytes. A size that overflows cannot occur: no memory or disk holds
+    /// it.
     fn bytes(&self) -> u64 {
         let elements: u64 = self.shape.iter().map(|size| *size as u64).product();
         elements * self.dtype.bitsize() as u64 / 8
     }
 }
 
-/// Writes a safetensors file. `fill` is called once for each tensor, in the order of the file,
-/// and writes the tensor's elements (little-endian, row by row). The file appears under its
-/// name only when it is complete.
+/// Writes a safetensors file. Calls `fill` once for each tensor, in the order of the file, to write
+/// its elements (little-endian, row-major). The file appears under its name only when it is
+/// complete.
 ///
 /// # Errors
-/// An I/O error with the path; a `fill` that wrote another number of bytes than its shape says.
+/// An I/O error with the path; `fill` wrote a number of bytes that does not match the shape.
 pub fn write_tensors(
     path: &Path,
     metadata: &BTreeMap<String, String>,
@@ -71,9 +72,9 @@ pub fn write_tensors(
     specs.sort_by(|a, b| {
         b.dtype.bitsize().cmp(&a.dtype.bitsize()).then_with(|| a.name.cmp(&b.name))
     });
-    let partial = Partial::new(path);
+    let partial = PartialFile::new(path);
     let file = File::create(&partial.path).map_err(StageError::io("creating", &partial.path))?;
-    let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, file), bytes: 0 };
+    let mut out = CountedWriter { inner: BufWriter::with_capacity(1 << 20, file), bytes: 0 };
     let writing = |source| StageError::Io { doing: "writing", path: path.to_owned(), source };
     let header = header(metadata, &specs).map_err(writing)?;
     out.write_all(&header).map_err(writing)?;
@@ -97,8 +98,8 @@ pub fn write_tensors(
     partial.keep(path)
 }
 
-/// An entry of the header. Typed, since a `serde_json::Value` orders keys as the build's features
-/// have it.
+/// An entry of the header. It is not a `serde_json::Value`, whose order of keys depends on the
+/// features of the build.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Entry<'a> {
@@ -126,16 +127,16 @@ fn header(metadata: &BTreeMap<String, String>, specs: &[TensorSpec]) -> io::Resu
     Ok(header)
 }
 
-/// The file beside its final name; removed when dropped before it is complete.
-struct Partial {
+/// The incomplete file, next to its final name. Removed when dropped before [`PartialFile::keep`].
+struct PartialFile {
     path: PathBuf,
 }
 
-impl Partial {
-    fn new(path: &Path) -> Partial {
+impl PartialFile {
+    fn new(path: &Path) -> PartialFile {
         let mut name = path.as_os_str().to_owned();
         name.push(".partial");
-        Partial { path: name.into() }
+        PartialFile { path: name.into() }
     }
 
     fn keep(self, path: &Path) -> Result<(), StageError> {
@@ -143,19 +144,20 @@ impl Partial {
     }
 }
 
-impl Drop for Partial {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // After `keep` there is nothing left to remove.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-struct Counted<W> {
+/// Counts the bytes written to `inner`.
+struct CountedWriter<W> {
     inner: W,
     bytes: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountedWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(buffer)?;
         self.bytes += written as u64;
@@ -167,8 +169,8 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// A tensor of one dimension whose length is not known yet, kept in a nameless temporary file
-/// that goes away with the process.
+/// A one-dimensional tensor whose length is not known yet, in an unnamed temporary file that
+/// disappears with the process.
 pub struct Spool<T> {
     file: BufWriter<File>,
     folder: PathBuf,
@@ -203,7 +205,7 @@ impl<T: Element> Spool<T> {
         self.len == 0
     }
 
-    /// What the spool will be in a file.
+    /// The specification of the tensor as it is now.
     pub fn spec(&self, name: &str) -> TensorSpec {
         TensorSpec::new::<T>(name, &[self.len])
     }
@@ -217,8 +219,8 @@ impl<T: Element> Spool<T> {
     }
 }
 
-/// A safetensors file that is mapped into memory. Nobody may change the file meanwhile; objects
-/// of the store are read-only.
+/// A safetensors file that is mapped into memory. No process may change the file while it is
+/// mapped, see [`TensorFile::open`].
 pub struct TensorFile {
     path: PathBuf,
     map: Mmap,
@@ -226,7 +228,8 @@ pub struct TensorFile {
     metadata: Metadata,
 }
 
-/// A tensor of a [`TensorFile`] whose type was checked, to be turned into a slice at any time.
+/// A tensor of a [`TensorFile`] whose type has been checked; [`TensorFile::slice`] gives its
+/// elements.
 #[derive(Clone, Debug)]
 pub struct Handle<T> {
     bytes: Range<usize>,
@@ -235,17 +238,27 @@ pub struct Handle<T> {
 
 impl TensorFile {
     /// Maps a file and checks its header against its size.
+    ///
+    /// Another process must neither write nor truncate the file while it is mapped. Objects of the
+    /// store are read-only, so a stage's inputs fulfil that. A file of the user's, which the engine
+    /// maps to compare or show it, fulfils it only as long as the user leaves it alone: after a
+    /// truncation, access ends the process with SIGBUS; after a write, elements can change.
+    ///
+    /// # Errors
+    /// The file cannot be mapped or is not a complete safetensors file.
     pub fn open(path: &Path) -> Result<TensorFile, StageError> {
         let file = File::open(path).map_err(StageError::io("opening", path))?;
         let size = file.metadata().map_err(StageError::io("reading", path))?.len();
         let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
         if size < 8 {
-            return Err(problem(format!("{size} bytes are no safetensors file")));
+            return Err(problem(format!("{size} bytes are too few for a safetensors file")));
         }
-        // SAFETY: the map is only read, and inputs of a stage do not change while it runs.
+        // SAFETY: this process only reads the map. That no other process changes the file is the
+        // caller's duty, documented above; nothing enforces it for files outside the store. The map
+        // is never read past `size`, and every bit pattern is valid for every `Element`.
         let map = unsafe { Mmap::map(&file) }.map_err(StageError::io("mapping", path))?;
         let (header_bytes, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
-            problem(format!("not a whole safetensors file of {size} bytes: {error}"))
+            problem(format!("not a complete safetensors file of {size} bytes: {error}"))
         })?;
         Ok(TensorFile { path: path.to_owned(), map, data_start: 8 + header_bytes, metadata })
     }
@@ -254,14 +267,14 @@ impl TensorFile {
         &self.path
     }
 
-    /// Names of the tensors, sorted.
+    /// The names of the tensors, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.metadata.offset_keys();
         names.sort();
         names
     }
 
-    /// Type, shape and place of a tensor.
+    /// The type, shape and position of a tensor.
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.metadata.info(name)
     }
@@ -271,7 +284,7 @@ impl TensorFile {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Checks that a tensor exists, holds `T`, and has `shape` where one is given.
+    /// Checks that a tensor exists, has elements of type `T`, and has `shape` if one is given.
     pub fn handle<T: Element>(
         &self,
         name: &str,
@@ -293,7 +306,7 @@ impl TensorFile {
         Ok(Handle { bytes, element: PhantomData })
     }
 
-    /// A tensor's bytes as they lie in the file, whatever its type.
+    /// The bytes of a tensor of any type, as they are in the file.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
         let (start, end) = self.info(name)?.data_offsets;
         self.map.get(self.data_start + start..self.data_start + end)
@@ -304,7 +317,7 @@ impl TensorFile {
         bytemuck::cast_slice(&self.map[handle.bytes.clone()])
     }
 
-    /// The elements of a tensor: [`TensorFile::handle`] and [`TensorFile::slice`] in one.
+    /// The elements of a tensor: [`TensorFile::handle`] and then [`TensorFile::slice`].
     pub fn elements<T: Element>(
         &self,
         name: &str,

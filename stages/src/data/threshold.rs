@@ -56,11 +56,11 @@ pub fn is_positive(probability: f64, threshold: f64) -> bool {
     probability > threshold
 }
 
-/// Finds the threshold with the greatest objective, in O(n log n). Candidates are 0.5, the midpoints
-/// between neighbouring probabilities, and the midpoints between the outermost probabilities and 0
-/// or 1. Among equally good candidates the one nearest to 0.5 is chosen, and the lower of two that
-/// are equally near, so that a threshold other than 0.5 always gains something. Scores are compared
-/// as exact fractions.
+/// Finds the threshold with the greatest objective, in O(n log n). Candidates are 0.5, the
+/// midpoints between neighbouring probabilities, and the midpoints between the outermost
+/// probabilities and 0 or 1. Among equally good candidates the one nearest to 0.5 is chosen, and
+/// the lower of two that are equally near, so that a threshold other than 0.5 always gains
+/// something. Scores are compared as exact fractions.
 ///
 /// `None` if there are no rows, or a probability is not in 0..=1.
 pub fn best_threshold(rows: &[ScoredRow], objective: Objective) -> Option<BestThreshold> {

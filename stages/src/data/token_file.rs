@@ -1,7 +1,7 @@
-//! The token file, format `pipe-tokens-1`: what `tokenize` writes, `finetune` and `predict` map
+//! The token file, format `pipe-tokens-1`. `tokenize` writes it, `finetune` and `predict` map it
 //! into memory.
 //!
-//! | tensor | type and shape | what |
+//! | tensor | type and shape | contents |
 //! |---|---|---|
 //! | `ids` | I32 `[tokens]` | all sequences one after the other, special tokens included |
 //! | `offsets` | I64 `[rows + 1]` | where each sequence begins in `ids` |
@@ -10,7 +10,7 @@
 //! | `id_bytes` | U8 `[bytes]` | the examples' ids in UTF-8, one after the other |
 //! | `id_offsets` | I64 `[rows + 1]` | where each id begins in `id_bytes` |
 //!
-//! The metadata says `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest` and
+//! The metadata has `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest` and
 //! `max_length`. Rows are in the order of the input.
 
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ impl Sequence {
     }
 }
 
-/// Writes a token file row by row. What the rows take lies in temporary files, so that memory
-/// does not grow with them.
+/// Writes a token file row by row. The rows are kept in temporary files until the end, so that
+/// memory does not grow with their number.
 pub struct TokenWriter {
     ids: Spool<i32>,
     offsets: Spool<i64>,
@@ -48,7 +48,7 @@ pub struct TokenWriter {
     has_types: bool,
 }
 
-/// What a token file says about itself.
+/// The metadata of a token file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
     /// Label names by class index.
@@ -57,12 +57,12 @@ pub struct TokenInfo {
     pub pad_id: u32,
     /// Every id is below it.
     pub vocab_size: usize,
-    /// No sequence was allowed more tokens.
+    /// The limit that sequences were truncated to, in tokens.
     pub max_length: usize,
 }
 
 impl TokenWriter {
-    /// A writer whose temporary files lie in `folder`.
+    /// Creates a writer with temporary files in `folder`.
     pub fn new(folder: &Path) -> Result<TokenWriter, StageError> {
         let mut writer = TokenWriter {
             ids: Spool::new(folder)?,
@@ -86,7 +86,7 @@ impl TokenWriter {
         label: Option<usize>,
         id: &str,
     ) -> Result<(), StageError> {
-        // Ids are below the model's vocabulary size, labels few: both fit.
+        // Ids are below the vocabulary size and labels are few, so both fit into 32 bits.
         let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
         self.ids.extend(&ids)?;
         self.offsets.extend(&[self.ids.len() as i64])?;
@@ -134,8 +134,8 @@ impl TokenWriter {
     }
 }
 
-/// A token file in memory. All of it is checked when it is opened; the accessors panic only for
-/// a row that is out of range.
+/// A token file in memory. Opening it checks all of its contents; the accessors panic only for a
+/// row that is out of range.
 pub struct TokenFile {
     file: TensorFile,
     ids: Handle<i32>,
@@ -153,8 +153,9 @@ impl TokenFile {
     /// Maps a token file and checks it.
     ///
     /// # Errors
-    /// Another format, a missing tensor or entry, offsets that do not ascend or leave their
-    /// tensor, ids out of the vocabulary, labels without a name, example ids that are no UTF-8.
+    /// The file has another format, lacks a tensor or a metadata entry, or is inconsistent: offsets
+    /// that are not ascending or beyond their tensor, token ids beyond the vocabulary, labels
+    /// without a name, example ids that are not UTF-8.
     pub fn open(path: &Path) -> Result<TokenFile, StageError> {
         let file = TensorFile::open(path)?;
         let entry = |key: &str| {
@@ -163,12 +164,12 @@ impl TokenFile {
         };
         let format = file.metadata("format").unwrap_or("unknown");
         if format != FORMAT {
-            let problem = format!("format is `{format}`, expected `{FORMAT}`: no token file");
+            let problem = format!("format is `{format}`, expected `{FORMAT}`: not a token file");
             return Err(file.problem(problem));
         }
         let number = |key: &str| {
             let text = entry(key)?;
-            let problem = |_| file.problem(format!("metadata `{key}` is `{text}`, no number"));
+            let problem = |_| file.problem(format!("metadata `{key}` is `{text}`, not a number"));
             text.parse::<usize>().map_err(problem)
         };
         let label_names = serde_json::from_str(entry("label_names")?)
@@ -215,7 +216,7 @@ impl TokenFile {
         }
         let vocabulary = 0..i64::try_from(self.info.vocab_size).unwrap_or(i64::MAX);
         if !self.all(&self.ids).iter().all(|id| vocabulary.contains(&i64::from(*id))) {
-            return problem("tensor `ids` has ids that the vocabulary has not");
+            return problem("tensor `ids` has ids beyond the vocabulary");
         }
         let classes = self.info.label_names.len();
         let named = |label: &i32| usize::try_from(*label).map_or(*label == -1, |l| l < classes);
@@ -224,13 +225,13 @@ impl TokenFile {
         }
         let longest = self.all(&self.offsets).windows(2).map(|pair| pair[1] - pair[0]).max();
         if longest.unwrap_or(0) != self.longest as i64 {
-            return problem("metadata `longest` is not the longest sequence's length");
+            return problem("metadata `longest` is not the length of the longest sequence");
         }
         let id_bytes = self.all(&self.id_bytes);
         let bounds = self.all(&self.id_offsets).windows(2);
         let mut ids = bounds.map(|pair| &id_bytes[pair[0] as usize..pair[1] as usize]);
         if !ids.all(|id| std::str::from_utf8(id).is_ok()) {
-            return problem("tensor `id_bytes` has ids that are no UTF-8");
+            return problem("tensor `id_bytes` has ids that are not UTF-8");
         }
         Ok(())
     }
@@ -244,12 +245,12 @@ impl TokenFile {
         &self.all(handle)[offsets[row] as usize..offsets[row + 1] as usize]
     }
 
-    /// How many examples there are.
+    /// The number of examples.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// How many tokens all examples have together.
+    /// The number of tokens of all examples together.
     pub fn tokens(&self) -> usize {
         self.all(&self.ids).len()
     }
@@ -259,22 +260,22 @@ impl TokenFile {
         self.part(&self.ids, &self.offsets, row)
     }
 
-    /// How many tokens an example has.
+    /// The number of tokens of an example.
     pub fn length(&self, row: usize) -> usize {
         self.ids(row).len()
     }
 
-    /// The token types of an example; `None` where all of the file are 0.
+    /// The token types of an example; `None` if all types in the file are 0.
     pub fn types(&self, row: usize) -> Option<&[u8]> {
         self.types.as_ref().map(|types| self.part(types, &self.offsets, row))
     }
 
-    /// The class of an example, if it has one.
+    /// The class index of an example, if it has a label.
     pub fn label(&self, row: usize) -> Option<usize> {
         usize::try_from(self.all(&self.labels)[row]).ok()
     }
 
-    /// The example's id as the input has it.
+    /// The id of an example.
     pub fn id(&self, row: usize) -> &str {
         // Checked when the file was opened.
         std::str::from_utf8(self.part(&self.id_bytes, &self.id_offsets, row)).unwrap_or_default()
@@ -290,17 +291,17 @@ impl TokenFile {
         self.info.pad_id
     }
 
-    /// Every id is below it.
+    /// The size of the vocabulary; every id is below it.
     pub fn vocab_size(&self) -> usize {
         self.info.vocab_size
     }
 
-    /// The longest example in tokens.
+    /// The length of the longest example in tokens.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// What examples were truncated to.
+    /// The limit that examples were truncated to, in tokens.
     pub fn max_length(&self) -> usize {
         self.info.max_length
     }

@@ -92,8 +92,8 @@ impl Bertweet {
         self.ids.get(token).copied()
     }
 
-    /// The ids of a text, without special tokens around it. Where the text contains a special token,
-    /// it becomes that token.
+    /// The ids of a text, without special tokens around it. Where the text contains a special
+    /// token, it becomes that token.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut rest = text;

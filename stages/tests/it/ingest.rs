@@ -1,4 +1,4 @@
-//! `ingest` of JSONL: rows, checks, skipped lines, the report.
+//! `ingest` with JSONL: rows, checks, skipped rows, the report.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ fn nothing_is_removed_or_changed_unless_asked_for() {
     let done = train(row.to_string()).run();
     assert_eq!(done.rows("train")[0]["text"], text);
     assert_eq!(done.rows("train")[0]["context"][0], text);
-    // As Python's `replace`: each string in turn, from the left.
+    // As with Python's `replace`, each string in turn, from the left.
     let done =
         train(r#"{"label":"A","response":"aaab ab"}"#).param("remove", json!(["aa", "ab"])).run();
     assert_eq!(done.rows("train")[0]["text"], " ");
@@ -302,7 +302,7 @@ fn a_missing_file_is_named() {
     assert!(done.error().starts_with("opening /nowhere/x.jsonl: No such file"), "{}", done.error());
 }
 
-/// The real data lies beside the project on machines of its authors.
+/// The real data is next to the project on its authors' machines only.
 #[test]
 fn the_real_data_has_no_malformed_row_and_248_groups_of_equal_texts() {
     let shared = "shared/data/figlang-twitter";

@@ -1,4 +1,4 @@
-//! `ingest` of CSV and TSV.
+//! `ingest` with CSV and TSV.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn quoted_cells_hold_commas_quotation_marks_and_line_ends() {
     assert_eq!(column(&done, "text"), ["a, \"b\"\r\nc", "plain 5\" text", ""]);
     assert_eq!(column(&done, "label"), ["A", "B", "A"]);
     assert_eq!(column(&done, "id"), ["1", "2", "3"]);
-    // The second row begins on line 5: the first takes two, and one is blank.
+    // The second row begins on line 5: the first spans two lines, and line 4 is blank.
     assert_eq!(column(&done, "line"), [2, 5, 6]);
     assert_eq!(done.json("report")["train"]["format"], "csv");
 }
@@ -95,7 +95,7 @@ fn a_quotation_mark_left_open_does_not_swallow_the_rest_unnoticed() {
         let problem = "a quotation mark is opened here and never closed";
         assert_eq!(done.error(), format!("train.in, line 3: {problem}"));
     }
-    // The same longer than any record may be, which must not fill the memory either.
+    // The same with more text than a record may have, which must not fill the memory.
     let rest = "x,y\n".repeat((16 << 20) / 4);
     let done = train(format!("label,response\nA,\"open{rest}")).run();
     let problem = "longer than 16 MiB: is a quotation mark left open?";
@@ -130,7 +130,7 @@ fn a_cell_that_is_not_utf8_is_malformed() {
 fn the_format_is_seen_in_the_content_or_given() {
     let list = train("\n [{\"label\":\"A\",\"response\":\"a\"}]").run().error();
     assert!(list.starts_with("train.in: expected one JSON object a line, found one JSON list"));
-    // A comma-separated header with a tab in it is CSV; as TSV it lacks the text.
+    // A comma-separated header that contains a tab is CSV; read as TSV it lacks the text field.
     let text = "label,response,\"a\tb\"\nA,a,x\n";
     assert_eq!(column(&train(text).run(), "text"), ["a"]);
     let error = train(text).param("format", "tsv").run().error();

@@ -1,4 +1,4 @@
-//! `score` against scikit-learn, on the cases that `fixtures/make_scores.py` makes.
+//! `score` compared with scikit-learn, on the cases that `fixtures/make_scores.py` makes.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ fn score(case: &str) -> Run {
     Run::new("score").input_path("valid", fixture(&format!("{case}.jsonl")))
 }
 
-/// Equal, numbers to 1e-12.
+/// Asserts equality; numbers may differ by 1e-12.
 #[track_caller]
 fn assert_close(found: &Value, wanted: &Value, what: &str) {
     match (found, wanted) {
@@ -93,7 +93,7 @@ fn intervals_are_near_those_of_resampled_rows() {
             for side in 0..2 {
                 let found = scores["valid"]["intervals"][figure][side].as_f64().unwrap();
                 let wanted = wanted[side].as_f64().unwrap();
-                // An interval is about 0.1 wide here, and its ends waver by 0.001.
+                // These intervals are about 0.1 wide, and their ends vary by 0.001.
                 assert!((found - wanted).abs() < 0.005, "{case}.{figure}: {found}, not {wanted}");
             }
         }
@@ -124,14 +124,15 @@ fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resample
             };
             near(&found["interval"][0], &wanted["interval"][0], 0.005);
             near(&found["interval"][1], &wanted["interval"][1], 0.005);
-            // Twice a share of 20,000, of both: 0.02 is three deviations.
+            // Both p values are twice a share of 20,000 replicates; 0.02 is three standard
+            // deviations.
             near(&found["p"], &wanted["p"], 0.02);
         }
     }
 }
 
 #[test]
-fn the_test_of_mcnemar_is_that_of_scipy() {
+fn the_p_values_of_mcnemar_s_test_equal_those_of_scipy() {
     use stages::builtin::score::paired_comparison::{Cells, compare};
     use stages::builtin::score::params::ScoreParams;
     let params = ScoreParams { positive: None, replicates: 0, confidence: 0.95, seed: 1 };

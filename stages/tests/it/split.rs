@@ -1,4 +1,5 @@
-//! `split`: every row in exactly one part, equal texts together, the same on every machine.
+//! `split`: every row is in exactly one part, equal texts stay together, and a seed gives the same
+//! division on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{Done, Run};
 
-/// Rows `0..rows`, of which every third is `A`, with the text that `text` gives them.
+/// The rows `0..rows` with the texts of `text`. Every third has the label `A`, the others `B`.
 fn examples(rows: usize, text: impl Fn(usize) -> String) -> String {
     let row = |index: usize| {
         let label = if index.is_multiple_of(3) { "A" } else { "B" };
         let text = text(index);
-        // Spaces and an unknown field: rows are copied, not written anew.
+        // Irregular spaces and an unknown field show that rows are copied byte for byte.
         format!(r#"{{"id": "r{index}", "label":"{label}",  "text":"{text}", "note":{index}}}"#)
     };
     (0..rows).map(|index| row(index) + "\n").collect()
@@ -25,7 +26,7 @@ fn split(examples: &str) -> Run {
     Run::new("split").input("examples", examples)
 }
 
-/// Asserts that the parts hold all lines once, each in the order of the input.
+/// Asserts that each line is in one part, and that both parts keep the order of the input.
 #[track_caller]
 fn assert_divides(done: &Done, examples: &str) {
     let (train, valid) = (done.text("train"), done.text("valid"));
@@ -100,7 +101,7 @@ fn without_equal_texts_grouping_makes_no_difference() {
     assert_eq!(grouped.text("valid"), ungrouped.text("valid"));
 }
 
-/// Texts of both parts.
+/// The number of texts that both parts have.
 fn shared_texts(done: &Done) -> usize {
     let texts = |part: &str| -> BTreeSet<String> {
         done.rows(part).iter().map(|row| row["text"].to_string()).collect()
@@ -110,7 +111,7 @@ fn shared_texts(done: &Done) -> usize {
 
 #[test]
 fn equal_texts_stay_together_and_the_size_is_still_exact() {
-    // Of 300 rows, 100 have a text that another row has, up to 10 the same one.
+    // 100 of 300 rows share their text with other rows, at most 10 rows the same text.
     let examples = examples(300, |index| match index {
         0..100 => format!("shared {}", index % 30 / 2),
         _ => format!("text {index}"),
@@ -128,7 +129,7 @@ fn equal_texts_stay_together_and_the_size_is_still_exact() {
 
 #[test]
 fn few_large_groups_come_as_near_the_share_as_they_can() {
-    // Group sizes, share, size of the training part.
+    // The group sizes, the share, and the expected size of the training part.
     let cases: [(&[usize], f64, usize); 6] = [
         (&[6, 6], 0.4, 6),
         (&[9, 1], 0.9, 9),
@@ -192,7 +193,7 @@ fn folds_are_disjoint_cover_all_rows_and_differ_by_one_row_at_most() {
 
 #[test]
 fn stratified_folds_of_grouped_texts_partition_the_rows() {
-    // Three rows to a text, and each text with one label.
+    // Each text has three rows, all with the same label.
     let row = |index: usize| {
         let (label, text) = (["A", "B", "B", "B"][index / 3 % 4], index / 3);
         format!(r#"{{"id":"r{index}","label":"{label}","text":"text {text}","note":{index}}}"#)
@@ -226,7 +227,7 @@ fn folds_keep_equal_texts_together_and_differ_by_a_group_at_most() {
     }
 }
 
-/// Rows with the conversation's first turn and the text that a function gives them.
+/// Rows whose first turn of context and text `opening_and_text` gives.
 fn replies(rows: usize, opening_and_text: impl Fn(usize) -> (String, String)) -> String {
     let row = |index: usize| {
         let (opening, text) = opening_and_text(index);
@@ -258,7 +259,7 @@ fn rows_of_one_conversation_stay_together_where_asked_for() {
 
 #[test]
 fn a_text_that_two_conversations_share_joins_them_unless_equal_texts_are_no_group() {
-    // Conversations of two rows; a row shares its text with one of the next conversation.
+    // Conversations have two rows, one of which shares its text with the next conversation.
     let chain = |row: usize| (format!("opening {}", row / 2), format!("text {}", row.div_ceil(2)));
     let examples = replies(20, chain);
     let error = split(&examples).param("group_conversations", true).run().error();

@@ -17,7 +17,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenize")
 }
 
-/// A temporary folder with a model's files and example files, in which the stage is run.
+/// A temporary folder with a model and examples, in which the stage runs.
 struct Bench {
     folder: TempDir,
     inputs: BTreeMap<String, PathBuf>,
@@ -26,7 +26,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With the named files of a fixture's model, `config.json` always among them.
+    /// Copies the named files of a fixture's model, and its `config.json`.
     fn new(family: &str, files: &[&str]) -> Bench {
         let folder = TempDir::new().unwrap();
         let model = folder.path().join("model");
@@ -231,7 +231,7 @@ fn a_line_too_long_for_an_example_is_named() {
 }
 
 impl Bench {
-    /// As [`Bench::error`], where an earlier input was already written whole.
+    /// As [`Bench::error`], when the output of an earlier input has been written already.
     #[track_caller]
     fn error_after_train(self) -> String {
         let error = self.try_run().unwrap_err().to_string();
@@ -303,7 +303,7 @@ fn last_turns_of_context_go_with_the_response() {
 }
 
 #[test]
-fn oldest_turns_give_way_first_and_the_response_last() {
+fn oldest_turns_are_dropped_first_and_the_response_is_truncated_last() {
     let bench = |length: u32, side: &str| {
         let turns = ["late", "queue sure", "wait said"];
         let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
@@ -336,7 +336,7 @@ fn the_response_can_come_first() {
 }
 
 #[test]
-fn sep_between_turns_is_the_separator_of_any_tokenizer() {
+fn sep_between_turns_is_the_separator_token_of_each_tokenizer() {
     let turns = ["late", "queue"];
     let marked = |bench: Bench| {
         let bench = bench.rows("test", &[turn_row(&turns, "sure")]).param("context", "all");
@@ -383,7 +383,7 @@ fn the_end_of_a_turn_that_does_not_fit_whole_fills_the_room() {
 }
 
 #[test]
-fn a_response_joined_to_its_context_is_cut_last_too() {
+fn a_response_joined_to_its_context_is_truncated_last_too() {
     let bench = |length: u32, response: &str| {
         let turns = ["late", "queue sure", "wait said"];
         let bench = Bench::bert().rows("test", &[turn_row(&turns, "the train hours")]);
@@ -405,7 +405,7 @@ fn a_response_joined_to_its_context_is_cut_last_too() {
 }
 
 #[test]
-fn report_counts_what_was_left_out() {
+fn report_counts_lost_tokens_and_dropped_turns() {
     let rows = [
         turn_row(&["late late", "wait"], "the train"),
         row("the train hours queue \u{7b}\u{0bf5}"),
@@ -413,7 +413,8 @@ fn report_counts_what_was_left_out() {
     let bench = Bench::bert().rows("test", &rows).param("context", "all").param("max_length", 6);
     let report = bench.run().report();
     let counts = &report["inputs"]["test"];
-    // [CLS] wait [SEP] the train [SEP]; of the second row four of six tokens, and no unknown one.
+    // The first row is [CLS] wait [SEP] the train [SEP]. The second row keeps four of six tokens,
+    // without the unknown one.
     assert_eq!(counts["rows"], 2);
     assert_eq!(counts["tokens"], 12);
     assert_eq!(counts["longest"], 6);

@@ -1,4 +1,4 @@
-//! `train-tokenizer`: what it learns and what it writes.
+//! `train-tokenizer`: the tokenizer that it learns and the files that it writes.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ const OBJECTS: [&str; 9] = [
     "it all...",
 ];
 
-/// That many sentences, one a line.
+/// `count` sentences, one a line.
 pub fn texts(count: usize) -> String {
     let of = |row: usize| {
         let (subject, verb) = (SUBJECTS[row % 7], VERBS[row / 7 % 5]);
@@ -44,7 +44,7 @@ fn opened(folder: &Path) -> TextTokenizer {
 }
 
 #[test]
-fn special_tokens_are_roberta_s_and_what_is_kept_is_one_token() {
+fn special_tokens_are_those_of_roberta_and_each_text_to_keep_is_one_token() {
     let done = tokenizer(360).run();
     let tokenizer = opened(&done.path("tokenizer"));
     let names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "@USER", "<URL>"];
@@ -52,7 +52,7 @@ fn special_tokens_are_roberta_s_and_what_is_kept_is_one_token() {
         assert_eq!(tokenizer.token_text(id as u32).as_deref(), Some(*name));
         assert_eq!(tokenizer.is_special(id as u32), id < 5, "{name}");
     }
-    // The space before what is kept goes with it.
+    // A token to keep includes the space before it.
     assert_eq!(tokenizer.ids("@USER @USER<URL>").unwrap(), [5, 5, 6]);
     let vocabulary = done.json("tokenizer/vocab.json");
     assert_eq!(vocabulary.as_object().unwrap().len(), 360);
@@ -78,7 +78,7 @@ fn every_text_is_given_back_and_the_three_formats_agree() {
     {
         let ids = whole.ids(text).unwrap();
         assert_eq!(ids, parts.ids(text).unwrap(), "{text}");
-        // But for the space that kept tokens take along.
+        // Equal except for the spaces that kept tokens include.
         let squeeze = |text: &str| text.replace(' ', "");
         assert_eq!(squeeze(&whole.decode(&ids)), squeeze(text));
     }
@@ -106,7 +106,7 @@ fn json_lines_and_plain_text_give_the_same_tokenizer() {
     let plain = tokenizer(400).run().text("tokenizer/tokenizer.json");
     let json = tokenizer(400).input("text", rows.clone()).run().text("tokenizer/tokenizer.json");
     assert!(plain == json);
-    // Where told so, a line of JSON is a text like any other.
+    // With `format: text`, a line of JSON is a text like any other.
     let literal = tokenizer(400).input("text", rows).param("format", "text").run();
     assert!(plain != literal.text("tokenizer/tokenizer.json"));
 }
@@ -121,7 +121,7 @@ fn the_frequency_bounds_how_many_tokens_there_are() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn impossible_parameters_and_inputs_without_texts_are_refused() {
     for (run, reason) in [
         (
             tokenizer(262),
@@ -139,7 +139,7 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-fn the_config_says_what_transformers_has_to_know() {
+fn the_config_has_the_settings_that_transformers_needs() {
     let done = tokenizer(400).param("add_prefix_space", false).run();
     let config: Value = done.json("tokenizer/tokenizer_config.json");
     assert_eq!(config["tokenizer_class"], "RobertaTokenizer");

@@ -68,7 +68,7 @@ fn doubling_variables_cannot_fill_the_memory() {
         yaml += &format!("  v{index}: \"${{v{before}}}${{v{before}}}\"\n");
     }
     yaml += "stages: {s: {run: 'true', params: {a: '${v59}'}}}\n";
-    assert!(problems(&yaml)[0].message.ends_with("filled in the value is too long"));
+    assert!(problems(&yaml)[0].message.ends_with("filled in, the value is too long"));
 }
 
 #[test]

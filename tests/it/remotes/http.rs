@@ -53,7 +53,7 @@ fn a_web_server_can_be_pulled_from_and_not_pushed_to() {
     let text = project.read("pipeline.yaml").replace("timeout", "trust: both, timeout");
     project.write("pipeline.yaml", &text);
     let ended = project.pipe(&["push"]).expect_code(2);
-    assert!(ended.stderr.contains("which can only be read"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("which is read-only"), "{}", ended.stderr);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_is_refused_or_wrong_does_not_stop_a_run() {
     let lab = results();
     let server = serve(&lab, |_, _| Answer::new(403, b"no"));
     let ended = clone_of(&server).expect_run(&RUN, "a=ran b=ran").expect_code(0);
-    assert!(warnings(&ended)[0].contains("does not let us in"), "{:?}", warnings(&ended));
+    assert!(warnings(&ended)[0].contains("access denied"), "{:?}", warnings(&ended));
     assert_eq!(warnings(&ended).len(), 1);
 
     // A page for people in place of everything.

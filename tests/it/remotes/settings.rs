@@ -53,7 +53,11 @@ fn a_remote_is_named_or_the_default_or_the_only_one() {
     assert!(ended.stderr.contains("none is declared"), "{}", ended.stderr);
     let two = project("{lab: one, other: two}");
     let ended = two.pipe(&["push"]).expect_code(2);
-    assert!(ended.stderr.contains("`--remote NAME`; there are `lab`, `other`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("name one with `--remote NAME`: `lab`, `other`"),
+        "{}",
+        ended.stderr
+    );
     let ended = two.run(&["--remote", "laboratory"]).expect_code(2);
     assert!(ended.stderr.contains("no remote `laboratory`"), "{}", ended.stderr);
     let ended = two.run(&["--remote", "otter"]).expect_code(2);

@@ -147,7 +147,7 @@ fn a_time_limit_is_told_as_that_and_a_wanted_further_turn_is_taken() {
     let ended = turns.end().expect_code(0);
     assert_eq!(ended.summary()["ran"], 1);
     assert_eq!(again.take_log(), "run run");
-    assert_eq!(message(running), "Slurm ended it: its time limit");
+    assert_eq!(message(running), "Slurm ended it at its time limit");
 }
 
 #[test]

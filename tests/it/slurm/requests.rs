@@ -42,13 +42,13 @@ fn what_slurm_does_not_grant_is_told_in_its_words() {
     let ended = cluster.run(&project, &[]).expect_code(1);
     let failed = ended.about("stage_finished", "one");
     let message = failed["message"].as_str().unwrap();
-    assert!(message.starts_with("Slurm does not take the stage: "), "{message}");
+    assert!(message.starts_with("Slurm rejected the stage: "), "{message}");
     assert!(message.contains("invalid partition"), "{message}");
     assert!(failed["hint"].as_str().unwrap().contains("`resources` of the stage"));
     let project = Project::new("stages: {one: {run: 'true', outputs: [y], resources: {cpus: 64}}}");
     let ended = cluster.run_inside(&project, &[]).expect_code(1);
     let message = ended.about("stage_finished", "one")["message"].as_str().unwrap().to_owned();
-    assert!(message.starts_with("Slurm does not take the stage: "), "{message}");
+    assert!(message.starts_with("Slurm rejected the stage: "), "{message}");
     // A batch job waits instead, and says for what; one that waits can be interrupted.
     let mut running = cluster.start_run(&project, &[]);
     assert!(running.read_until("stage_says"));

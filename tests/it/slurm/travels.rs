@@ -161,7 +161,7 @@ fn with_a_secret_a_result_that_is_not_signed_is_refused() {
     project.write("train.jsonl", &TRAIN.replace("\"b\"", "\"c\""));
     let Some(ended) = cluster.run_hidden(&project, "--remote lab", &secret) else { return };
     let message = ended.about("stage_finished", "ingest")["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("is not signed with this side's secret"), "{message}");
+    assert!(message.contains("is not signed with the shared secret"), "{message}");
 }
 
 #[test]

@@ -1,61 +1,62 @@
-//! One job: what is heard of it, and what follows from its folder's word and the scheduler's.
+//! One job: its events, and what follows from the state of its folder and of the scheduler.
 
 use std::time::{Duration, Instant};
 
 use stages::Event;
 
-use super::{Heard, Submit};
-use crate::executor::slurm::SlurmError;
+use super::order::{Heard, Submit};
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{Line, Tail};
-use crate::executor::slurm::queue::{Name, Row};
+use crate::executor::slurm::queue::{JobName, QueueEntry};
 use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM};
-use crate::executor::{Ended, ExitStatus, JobEnd, News, Stop};
+use crate::executor::status::{Ended, ExitStatus, JobEnd, News, Stop};
 
 /// How a job stands.
-pub(super) enum Stand {
+pub(super) enum JobState {
     /// Not submitted yet.
     Ready,
     Submitted {
-        name: Name,
+        name: JobName,
         since: Instant,
-        /// Of an engine that is gone: it may have ended long ago.
+        /// Submitted by an engine that is gone: it may have ended long ago.
         taken_up: bool,
     },
 }
 
-/// A batch job, or a place of an array.
-pub(super) struct Job {
+/// A batch job, or a member of an array.
+pub(super) struct TrackedJob {
     pub(super) submit: Submit,
-    pub(super) stand: Stand,
-    /// As Slurm calls it, once that is known.
+    pub(super) state: JobState,
+    /// The job's ID in Slurm, once it is known.
     pub(super) id: Option<String>,
     pub(super) tail: Tail,
     pub(super) began: bool,
-    /// What it waits for has been told.
+    /// What it waits for, as last reported to the stage.
     pub(super) told_reason: Option<String>,
     pub(super) stopped: Option<Stop>,
-    /// The scheduler says that it has ended, since then; `None` if it does not know it any more.
-    pub(super) over: Option<(Instant, Option<Row>)>,
-    /// Its result says that only the scheduler knows why, since then.
+    /// Since when the scheduler reports its end, and its last entry; `None` if the scheduler no
+    /// longer knows the job.
+    pub(super) over: Option<(Instant, Option<QueueEntry>)>,
+    /// Since when its result says that only the scheduler knows why it ended.
     pub(super) asks_why: Option<Instant>,
 }
 
-/// How long after the scheduler's word a result may still come, if that word explains the end.
+/// How long a result may still come after the scheduler has explained the end.
 const EXPLAINED: Duration = Duration::from_secs(2);
 
-/// What is to be made of a job after a look.
+/// What a look at a job shows.
 pub(super) enum Verdict {
-    Goes,
-    /// Only the scheduler knows.
+    Continues,
+    /// Only the scheduler knows why it ended.
     AsksWhy,
     Over(Result<Ended, SlurmError>),
-    /// Without a result, and the scheduler does not know it.
+    /// It has no result, and the scheduler does not know it.
     Vanished,
 }
 
-impl Job {
-    /// Hands over what the process has said since the last time; whether it has said anything.
-    pub(super) fn hear(&mut self) -> bool {
+impl TrackedJob {
+    /// Passes on the events since the last call. Returns whether there were any.
+    pub(super) fn pass_on_events(&mut self) -> bool {
         let lines = self.tail.lines(&self.submit.folder.events_file());
         let any = !lines.is_empty();
         for line in lines {
@@ -76,10 +77,10 @@ impl Job {
         any
     }
 
-    /// Takes what the scheduler says.
-    pub(super) fn is(&mut self, row: &Row) {
+    /// Takes the scheduler's view of the job.
+    pub(super) fn update(&mut self, row: &QueueEntry) {
         if !row.is_active() {
-            // The clock runs from when the end was first heard of, but the last word counts.
+            // The clock starts when the end is first reported, but the last entry counts.
             let since = self.over.as_ref().map_or_else(Instant::now, |(since, _)| *since);
             self.over = Some((since, Some(row.clone())));
             return;
@@ -95,7 +96,7 @@ impl Job {
         self.told_reason = reason;
     }
 
-    pub(super) fn stands(&mut self) -> Verdict {
+    pub(super) fn verdict(&mut self) -> Verdict {
         let folder = &self.submit.folder;
         if let Some(result) = folder.result() {
             let ended = Ended { status: result.status, elsewhere: Some(result.elsewhere) };
@@ -111,7 +112,8 @@ impl Job {
                     Verdict::Over(Ok(Ended { status, ..ended }))
                 }
                 Some((_, None)) if self.is_taken_up() => Verdict::Vanished,
-                // It may be queued again, and then the result goes. If nobody says so, it is over.
+                // The job may be requeued, which removes the result. If nobody reports that, it is
+                // over.
                 None if since.elapsed() < self.submit.late => Verdict::AsksWhy,
                 Some((_, None)) | None if !result.told => Verdict::Over(Ok(ended)),
                 Some((_, None)) | None => {
@@ -121,11 +123,11 @@ impl Job {
             };
         }
         self.asks_why = None;
-        let Some((since, row)) = &self.over else { return Verdict::Goes };
+        let Some((since, row)) = &self.over else { return Verdict::Continues };
         let since = since.elapsed();
         let Some(row) = row else {
             let late = if self.is_taken_up() { EXPLAINED } else { self.submit.late };
-            return if since < late { Verdict::Goes } else { Verdict::Vanished };
+            return if since < late { Verdict::Continues } else { Verdict::Vanished };
         };
         let node = row.nodes.clone();
         let never_began = !self.began && folder.started().is_none();
@@ -149,7 +151,7 @@ impl Job {
         }
         let late = if explained.is_some() { EXPLAINED } else { self.submit.late };
         if since < late {
-            return Verdict::Goes;
+            return Verdict::Continues;
         }
         Verdict::Over(match explained {
             Some(end) => Ok(ExitStatus::Scheduler(end).into()),
@@ -162,6 +164,6 @@ impl Job {
     }
 
     pub(super) fn is_taken_up(&self) -> bool {
-        matches!(self.stand, Stand::Submitted { taken_up: true, .. })
+        matches!(self.state, JobState::Submitted { taken_up: true, .. })
     }
 }

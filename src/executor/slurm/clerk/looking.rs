@@ -1,20 +1,21 @@
-//! What the folders say, and what the scheduler says of all jobs at once.
+//! What the folders say, and what the scheduler says about all jobs at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::job::{Job, Stand, Verdict};
-use super::{Clerk, FIRST_LOOK, FIRST_POLL, Heard, Order};
+use super::job::{JobState, TrackedJob, Verdict};
+use super::order::{Heard, Order};
+use super::state::{Clerk, FIRST_LOOK, FIRST_POLL};
 use crate::executor::slurm::folder::Tail;
-use crate::executor::slurm::queue::{self, Name, Row, Unanswered};
-use crate::executor::{ExitStatus, JobEnd, News};
+use crate::executor::slurm::queue::{self, JobName, QueueEntry, Unanswered};
+use crate::executor::status::{ExitStatus, JobEnd, News};
 use crate::files::disk;
 
 const LAST_LOOK: Duration = Duration::from_secs(1);
 const LAST_POLL: Duration = Duration::from_secs(30);
 
 impl Clerk {
-    /// Reads what the folders say.
+    /// Reads the folders of all jobs.
     pub(super) fn look(&mut self) {
         let began = Instant::now();
         let mut news = false;
@@ -22,7 +23,7 @@ impl Clerk {
         let mut ask = false;
         for number in numbers {
             let Some(job) = self.jobs.get_mut(&number) else { continue };
-            let Stand::Submitted { taken_up, .. } = job.stand else { continue };
+            let JobState::Submitted { taken_up, .. } = job.state else { continue };
             if let Some(parcel) = &job.submit.parcel {
                 parcel.ask(job.over.is_some());
                 if let Some(error) = parcel.failed() {
@@ -33,17 +34,17 @@ impl Clerk {
                     continue;
                 }
             }
-            news |= job.hear();
+            news |= job.pass_on_events();
             if job.over.is_some() {
-                // Whoever lists a folder sees what is new in it, on a network file system too.
+                // Listing a folder makes new files in it visible, even on a network file system.
                 let _ = std::fs::read_dir(&job.submit.folder.0).map(Iterator::count);
             }
-            match job.stands() {
-                Verdict::Goes => {}
+            match job.verdict() {
+                Verdict::Continues => {}
                 Verdict::AsksWhy => ask = true,
                 Verdict::Over(end) => {
                     // Events that were written before the result.
-                    job.hear();
+                    job.pass_on_events();
                     self.end(number, end);
                     news = true;
                 }
@@ -58,19 +59,19 @@ impl Clerk {
             self.poll_pause = FIRST_POLL;
             self.next_poll = self.next_poll.min(Instant::now() + FIRST_POLL);
         }
-        // A look at many jobs over a network takes its time: at most a tenth of all.
+        // Looking at many jobs over a network takes time: spend at most a tenth of all time on it.
         let slower = self.look_pause.mul_f64(1.25).min(LAST_LOOK);
         self.look_pause = if news { FIRST_LOOK } else { slower }.max(began.elapsed() * 10);
     }
 
-    /// Submits again what an earlier engine had submitted and nobody knows any more.
+    /// Submits a job again that an earlier engine had submitted and that is gone.
     pub(super) fn again(&mut self, number: u64) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let _ = disk::remove_file(&job.submit.folder.events_file());
-        job.stand = Stand::Ready;
+        job.state = JobState::Ready;
         (job.tail, job.began, job.over) = (Tail::default(), false, None);
         (job.id, job.asks_why) = (None, None);
-        // What is heard next is of another start.
+        // The next news belong to another start.
         let _ = job.submit.sender.send(Heard::News(News::BeganAnew));
         let _ = disk::remove_file(&job.submit.folder.result_file());
         self.gathering.push(number);
@@ -78,9 +79,9 @@ impl Clerk {
         self.gathered = Some((self.gathered.map_or(now, |(first, _)| first), now));
     }
 
-    /// Asks about all jobs, if it is time.
+    /// Asks the scheduler about all jobs, if that is due.
     pub(super) fn poll(&mut self) {
-        let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
+        let is_out = |job: &TrackedJob| matches!(job.state, JobState::Submitted { .. });
         let now = Instant::now();
         if self.polling || now < self.next_poll || !self.jobs.values().any(is_out) {
             return;
@@ -95,7 +96,7 @@ impl Clerk {
     pub(super) fn heard_of(
         &mut self,
         asked: Instant,
-        answer: Result<BTreeMap<Name, Row>, Unanswered>,
+        answer: Result<BTreeMap<JobName, QueueEntry>, Unanswered>,
     ) {
         self.polling = false;
         self.next_poll = Instant::now() + self.poll_pause;
@@ -107,7 +108,7 @@ impl Clerk {
         };
         self.controller_is_back();
         for job in self.jobs.values_mut() {
-            let Stand::Submitted { name, since, .. } = &job.stand else { continue };
+            let JobState::Submitted { name, since, .. } = &job.state else { continue };
             if *since > asked {
                 continue;
             }
@@ -116,7 +117,7 @@ impl Clerk {
                 job.over.get_or_insert((Instant::now(), None));
                 continue;
             };
-            job.is(row);
+            job.update(row);
             if job.stopped.is_some() && job.id.is_none() {
                 self.to_cancel.push(row.id.clone());
             }

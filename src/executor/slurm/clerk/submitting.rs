@@ -1,52 +1,33 @@
-//! From stages that are ready to jobs in the queue: gathered for a moment, noted in their folders,
-//! submitted, and, where the controller is away, again later.
+//! From ready stages to jobs in the queue: stages are gathered for a moment, noted in their
+//! folders, submitted, and submitted again later if the controller is away.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::job::{Job, Stand};
-use super::{Clerk, LARGEST_ARRAY, Order, Submit};
-use crate::executor::slurm::SlurmError;
+use super::job::{JobState, TrackedJob};
+use super::order::{Group, Order, Submit};
+use super::state::{Clerk, LARGEST_ARRAY};
+use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, Submission};
-use crate::executor::slurm::parcel::{Parcel, Spec};
+use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{script, script_by_remote};
 use crate::files::digest::Digest;
 use crate::files::disk;
 
-/// Stages that are submitted together.
-pub struct Group {
-    pub(super) numbers: Vec<u64>,
-    pub(super) name: String,
-    /// A folder, or a list of them.
-    pub(super) path: PathBuf,
-    pub(super) options: Vec<String>,
-    pub(super) array_limit: Option<u32>,
-    pub(super) late: Duration,
-    /// By way of a remote: the parcel of each place, and what nodes need to know of the remote.
-    pub(super) parcels: Option<(Vec<String>, Spec)>,
-    /// Not before then.
-    pub(super) due: Instant,
-    /// It could not be submitted since then.
-    pub(super) refused_since: Option<Instant>,
-    /// Nobody knows whether the last try was taken.
-    pub(super) in_doubt: bool,
-}
-
-/// Stages that are ready within this are submitted together.
+/// Stages that become ready within this time are submitted together.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
-/// At the latest after this long.
+/// Do not gather for longer than this.
 const GATHER_AT_MOST: Duration = Duration::from_millis(300);
 pub(super) const SBATCH_AT_ONCE: usize = 4;
-/// For how long a controller that is away is waited for when something is to be submitted.
+/// How long to wait for an absent controller before a submission fails.
 const AWAY: Duration = Duration::from_secs(30 * 60);
 const AGAIN: Duration = Duration::from_secs(2);
 const LAST_AGAIN: Duration = Duration::from_secs(30);
 
 impl Clerk {
-    /// Makes groups of what is ready, once no more comes for a moment.
+    /// Forms groups of the ready stages, once no more come for a moment.
     pub(super) fn gather(&mut self) {
         let Some((first, last)) = self.gathered else { return };
         if last.elapsed() < GATHER && first.elapsed() < GATHER_AT_MOST {
@@ -55,7 +36,7 @@ impl Clerk {
         self.gathered = None;
         let mut groups: BTreeMap<_, Vec<u64>> = BTreeMap::new();
         for number in std::mem::take(&mut self.gathering) {
-            let Some(Job { submit, .. }) = self.jobs.get(&number) else { continue };
+            let Some(TrackedJob { submit, .. }) = self.jobs.get(&number) else { continue };
             let Submit { family, options, array_limit, late, parcel, .. } = submit;
             let travels = parcel.is_some();
             let alike = (family.clone(), options.clone(), *array_limit, *late, travels);
@@ -69,8 +50,8 @@ impl Clerk {
         }
     }
 
-    /// Notes in the folders what is about to be submitted: whatever dies then, whoever looks there
-    /// knows by which name to ask for it.
+    /// Notes in the folders what is about to be submitted: whatever dies after that, anyone who
+    /// looks there knows the name to ask for.
     pub(super) fn note_and_queue(
         &mut self,
         numbers: Vec<u64>,
@@ -123,7 +104,7 @@ impl Clerk {
         });
     }
 
-    /// People see it in `squeue`; nobody has used it before.
+    /// A name that users see in `squeue`, and that was never used before.
     pub(super) fn name(&self, family: &str, numbers: &[u64]) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let folders = numbers.iter().filter_map(|number| self.jobs.get(number));
@@ -188,7 +169,8 @@ impl Clerk {
                         continue;
                     };
                     let name = (group.name.clone(), index);
-                    job.stand = Stand::Submitted { name, since: Instant::now(), taken_up: false };
+                    job.state =
+                        JobState::Submitted { name, since: Instant::now(), taken_up: false };
                     job.id = Some(of_stage);
                     if let (Some(_), Some(id)) = (job.stopped, &job.id) {
                         self.to_cancel.push(id.clone());
@@ -198,7 +180,8 @@ impl Clerk {
             }
             Err(Unanswered::Away(said)) => {
                 let since = *group.refused_since.get_or_insert_with(Instant::now);
-                // Full is not away: it goes on when others have ended.
+                // A full queue is not an absent controller: it accepts jobs again when others have
+                // ended.
                 let is_full = said.contains("submit limit");
                 if since.elapsed() > AWAY && !is_full {
                     let minutes = AWAY.as_secs() / 60;
@@ -207,7 +190,7 @@ impl Clerk {
                         said: said.clone(),
                     });
                 }
-                let is_out = |job: &Job| matches!(job.stand, Stand::Submitted { .. });
+                let is_out = |job: &TrackedJob| matches!(job.state, JobState::Submitted { .. });
                 if is_full && !self.jobs.values().any(is_out) && since.elapsed() > LAST_AGAIN {
                     return self.end_all(&group, || SlurmError::Refused { said: said.clone() });
                 }
@@ -242,7 +225,8 @@ impl Clerk {
     }
 }
 
-/// One try. One whose answer never came may have been taken: then there is a job of that name.
+/// One attempt. If the answer to an earlier attempt was lost, it may have been accepted: then a job
+/// of that name exists.
 fn submit_once(group: &Group, options: &[String], script: &str) -> Result<String, Unanswered> {
     if group.in_doubt {
         let rows = queue::squeue()?;

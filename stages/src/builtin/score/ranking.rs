@@ -1,10 +1,12 @@
 //! How well probabilities rank the positive rows before the others, independent of a threshold;
 //! defined as in scikit-learn.
 
+use serde::Serialize;
+
 use crate::data::threshold::ScoredRow;
 
 /// The areas under the ROC curve and under the precision-recall curve.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Ranking {
     /// The probability that a positive row ranks above a negative row; a tie counts one half
     /// (`roc_auc_score`). Absent if all rows are positive or all are negative.

@@ -57,10 +57,10 @@ pub struct LabelledScore {
     matthews_correlation: f64,
     /// The mean of -ln p of the true label; null if a row has no probabilities.
     log_loss: Option<f64>,
-    /// Both are of the positive label; null if a row has no probabilities or the figure is not
-    /// defined, see [`Ranking`].
-    roc_auc: Option<f64>,
-    average_precision: Option<f64>,
+    /// `roc_auc` and `average_precision` of the positive label; both null if a row has no
+    /// probabilities.
+    #[serde(flatten)]
+    ranking: Ranking,
     /// Both are null if a row has no probabilities.
     brier_score: Option<f64>,
     expected_calibration_error: Option<f64>,
@@ -143,8 +143,7 @@ pub fn score(
         },
         matthews_correlation: margins.matthews_correlation(),
         log_loss: with_probabilities.then(|| tally.loss_sum / labelled as f64),
-        roc_auc: ranking.roc_auc,
-        average_precision: ranking.average_precision,
+        ranking,
         brier_score: with_probabilities.then(|| tally.calibration.brier(tally.labels.len())),
         expected_calibration_error: with_probabilities.then(|| tally.calibration.expected_error()),
         intervals: (params.replicates > 0)
@@ -195,8 +194,8 @@ fn labelled_metrics(score: &LabelledScore) -> Vec<(&'static str, f64)> {
     ];
     let further = [
         ("log_loss", score.log_loss),
-        ("roc_auc", score.roc_auc),
-        ("average_precision", score.average_precision),
+        ("roc_auc", score.ranking.roc_auc),
+        ("average_precision", score.ranking.average_precision),
         ("brier_score", score.brier_score),
         ("calibration_error", score.expected_calibration_error),
     ];

@@ -1,9 +1,11 @@
-//! The quantile of the normal distribution, and the natural logarithm it needs, from additions,
-//! multiplications, divisions and square roots alone. IEEE 754 fixes these to the bit, so normal
-//! numbers are the same on every machine; the logarithms of system libraries are not.
+//! The quantile function of the normal distribution, and the natural logarithm that it needs. Both
+//! use only additions, multiplications, divisions and square roots, which IEEE 754 defines to the
+//! bit, so normal numbers are the same on every machine. The logarithms of system libraries are
+//! not.
 
-/// The `x` below which a standard normal number lies with `probability` (in 0..1, exclusive).
-/// Relative error about 1e-16: M. J. Wichura, "Algorithm AS 241", Applied Statistics 37 (1988).
+/// The `x` below which a standard normal number lies with `probability`, which is greater than 0
+/// and less than 1. The relative error is about 1e-16. M. J. Wichura, "Algorithm AS 241", Applied
+/// Statistics 37 (1988).
 pub fn normal_quantile(probability: f64) -> f64 {
     let q = probability - 0.5;
     if q.abs() <= 0.425 {
@@ -18,7 +20,7 @@ pub fn normal_quantile(probability: f64) -> f64 {
 
 /// The natural logarithm of a positive normal number, within two units in the last place.
 pub fn ln(x: f64) -> f64 {
-    // ln 2 in two parts, the first with so few bits that a product with an exponent is exact.
+    // ln 2 in two parts. The first has so few bits that its product with an exponent is exact.
     const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     let bits = x.to_bits();
@@ -39,7 +41,7 @@ pub fn ln(x: f64) -> f64 {
     exponent * LN_2_HIGH + (2.0 * s + (2.0 * s * series + exponent * LN_2_LOW))
 }
 
-/// A ratio of two polynomials of degree 7, lowest power first.
+/// A ratio of two polynomials of degree 7, whose coefficients start with that of the lowest power.
 fn ratio(x: f64, [above, below]: &[[f64; 8]; 2]) -> f64 {
     let polynomial = |powers: &[f64; 8]| powers.iter().rev().fold(0.0, |sum, &c| sum * x + c);
     polynomial(above) / polynomial(below)

@@ -1,5 +1,6 @@
-//! Philox4x32-10, the counter-based generator under [`Random`](super::Random): a block of four
-//! words is a function of a counter and a key, so any part of a stream is had without the rest.
+//! Philox4x32-10, the counter-based generator below [`Random`](super::Random). A block of four
+//! words is a function of a counter and a key, so any part of a stream can be computed without the
+//! rest.
 //!
 //! J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as
 //! 1, 2, 3", SC '11.

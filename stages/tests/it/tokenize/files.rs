@@ -1,4 +1,4 @@
-//! Files that are damaged, missing, or not what they seem to be.
+//! Files that are damaged, missing, or of another kind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,7 +74,7 @@ fn tensor_with_too_few_bytes_leaves_no_file() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// Reads all that a token file gives; must not panic, whatever the file.
+/// Calls all accessors of a token file, none of which may panic.
 fn read_all(tokens: &TokenFile) -> usize {
     let read = |row| {
         let types = tokens.types(row).map_or(0, <[u8]>::len);
@@ -128,7 +128,7 @@ fn example_id_that_is_no_text_is_refused() {
     bytes[at] = 0xff;
     fs::write(&path, bytes).unwrap();
     let error = TokenFile::open(&path).err().unwrap().to_string();
-    assert!(error.ends_with("tensor `id_bytes` has ids that are no UTF-8"), "{error}");
+    assert!(error.ends_with("tensor `id_bytes` has ids that are not UTF-8"), "{error}");
 }
 
 #[test]
@@ -138,13 +138,13 @@ fn token_file_of_another_kind_is_refused() {
     write_tensors(&path, &BTreeMap::new(), Vec::new(), |_, _| Ok(())).unwrap();
     let error = TokenFile::open(&path).err().unwrap().to_string();
     assert!(
-        error.ends_with("format is `unknown`, expected `pipe-tokens-1`: no token file"),
+        error.ends_with("format is `unknown`, expected `pipe-tokens-1`: not a token file"),
         "{error}"
     );
 }
 
 #[test]
-fn folder_without_a_tokenizer_names_all_that_was_looked_for() {
+fn folder_without_a_tokenizer_is_refused_with_the_files_looked_for() {
     let error = Bench::new("bpe", &["vocab.json"]).rows("test", &[row("x")]).error();
     assert_eq!(
         error,
@@ -154,8 +154,8 @@ fn folder_without_a_tokenizer_names_all_that_was_looked_for() {
 }
 
 #[test]
-fn formats_are_preferred_in_their_order() {
-    // Every step takes away what was used; the ids of `the` tell which file is read.
+fn tokenizer_formats_are_preferred_in_a_fixed_order() {
+    // Each step removes the files used before; the tokens show which files are read instead.
     let bench = Bench::new("bertweet", &["vocab.txt", "bpe.codes"]);
     let config = ModelConfig::read(bench.model()).unwrap();
     for name in ["tokenizer.json", "vocab.json", "merges.txt"] {
@@ -225,7 +225,7 @@ fn tokenizer_files_are_those_that_exist() {
 }
 
 #[test]
-fn ids_become_text_again() {
+fn ids_decode_to_text() {
     let decoded = |bench: Bench, text: &str| {
         let config = ModelConfig::read(bench.model()).unwrap();
         let tokenizer = TextTokenizer::open(bench.model(), config.family).unwrap();
@@ -240,7 +240,7 @@ fn ids_become_text_again() {
 }
 
 #[test]
-fn hostile_rows_take_neither_long_nor_fail() {
+fn hostile_rows_neither_take_long_nor_fail() {
     let hostile = [
         "a".repeat(100_000),
         "http://".to_owned() + &"!.".repeat(2_000),

@@ -1,5 +1,5 @@
-//! Token ids equal to those of `transformers` on 1,000 texts, in every family and format. The
-//! expected ids are made by `tests/fixtures/make_tokens.py`.
+//! Token ids equal those of `transformers` on 1,000 texts, for every family and file format.
+//! `tests/fixtures/make_tokens.py` makes the expected ids.
 
 use std::fs;
 
@@ -14,7 +14,8 @@ use super::{Bench, fixtures, row, turn_row};
 #[derive(Deserialize)]
 struct Expected {
     ids: Vec<Vec<u32>>,
-    /// Of texts 2k and 2k + 1: the ids, and where the second text's token types begin.
+    /// For the texts 2k and 2k + 1 as a pair: the ids, and the position at which the token types of
+    /// the second text begin (0 without token types).
     pairs: Vec<(Vec<u32>, usize)>,
     single_right: Vec<Vec<u32>>,
     single_left: Vec<Vec<u32>>,
@@ -52,7 +53,7 @@ fn assert_equal(found: &[Vec<u32>], expected: &[Vec<u32>], texts: &[String]) {
     }
 }
 
-/// Checks ids and pairs with the tokenizer of these files, truncation with the stage.
+/// Checks ids of texts and pairs with the tokenizer of these files, and truncation with the stage.
 #[track_caller]
 fn assert_parity(family: &str, files: &[&str]) {
     let bench = Bench::new(family, files);
@@ -161,7 +162,7 @@ fn bertweets_bpe_of_normalised_tweets_equals_transformers() {
     let expected = expected("bertweet").normalized_ids;
     for (number, text) in texts().iter().enumerate() {
         let ids: Vec<u32> = tokens.ids(number).iter().map(|id| *id as u32).collect();
-        // The longest text is cut at the model's 128 tokens.
+        // The longest text is truncated to the model's 128 tokens.
         if expected[number].len() <= 128 {
             assert_eq!(ids, expected[number], "{text:?}");
         }

@@ -1,10 +1,10 @@
-//! Large objects to a bucket, in parts. What is there of one is noted on this side, so that a later
-//! upload goes on where this one was broken off, and the server is told to put the parts together
-//! only when the whole file has had its digest.
+//! Uploading large objects in parts. A note in the store lists the parts that have arrived, so that
+//! a later upload resumes where this one was interrupted. The server is told to join the parts only
+//! after the whole file has proved to have its digest.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,31 +12,35 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Name;
 use serde::{Deserialize, Serialize};
 
-use super::{MOST_PARTS, Objects, PART, PARTS_OF_ONE, Task, read_part, within};
 use crate::files::digest::Digest;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::lock::is_still_at;
-use crate::remote::object::failure::Failure;
-use crate::remote::{Meter, Trouble};
+use crate::remote::bucket::OnBytes;
+use crate::remote::error::Trouble;
+use crate::remote::server::connection::{PART, PARTS_OF_ONE, ServerBucket, Task, within};
+use crate::remote::server::failure::Failure;
 
-/// What is uploaded.
-pub(super) struct Source<'a> {
+/// S3 takes at most 10,000 parts per object. Larger objects get larger parts.
+const MOST_PARTS: u64 = 9_000;
+
+/// The file to upload.
+pub struct UploadFile<'a> {
     pub file: File,
     pub path: &'a Path,
     pub length: u64,
     pub digest: Digest,
 }
 
-impl Objects {
-    /// Uploads a file of more than one part, or what an earlier upload left to do of it.
-    pub(super) fn upload_in_parts(
+impl ServerBucket {
+    /// Uploads a file of more than one part, or the parts that an earlier upload did not send.
+    pub fn upload_in_parts(
         &self,
         store: &Arc<dyn MultipartStore>,
         name: &Name,
-        mut source: Source,
+        mut source: UploadFile,
         note: PathBuf,
-        meter: &Meter,
+        on_bytes: &OnBytes,
     ) -> Result<(), Trouble> {
         let part = PART.max(source.length.div_ceil(MOST_PARTS).next_multiple_of(1 << 20));
         let mut note = Note::open(note, part)?;
@@ -46,12 +50,12 @@ impl Objects {
             let goes_on = note.upload.is_some() && !anew;
             let there = note.sent.len();
             let sending =
-                self.send_parts(store, name, &mut source, &mut note, anew, (&mut told, meter));
+                self.send_parts(store, name, &mut source, &mut note, anew, (&mut told, on_bytes));
             match self.handle.block_on(sending) {
                 Ok(()) => return Ok(note.remove()?),
-                // The server has thrown away what was there. Some close the connection over a part
-                // that they will not have before their answer can be read: so a new beginning, which
-                // takes the note's place once the server has agreed to it.
+                // The server may have discarded the earlier upload, so start over; the new upload
+                // replaces the note once the server has accepted it. Some servers refuse a part by
+                // closing the connection before their answer can be read, hence the second condition.
                 Err(failure)
                     if goes_on
                         && (failure.may_be_of_upload()
@@ -62,7 +66,7 @@ impl Objects {
                 Err(failure) => {
                     let trouble = failure.trouble();
                     if let (Trouble::DamagedHere(_), Some(upload)) = (&trouble, &note.upload) {
-                        // What cannot be taken back is left to the bucket's own rules for such.
+                        // If this fails, the bucket's own rules for unfinished uploads apply.
                         let abort = store.abort_multipart(name, upload);
                         let _ = self.handle.block_on(within(self.timeout, abort));
                         note.remove()?;
@@ -74,23 +78,23 @@ impl Objects {
         }
     }
 
-    /// `anew` leaves what the note says of an earlier upload; `told` is how many bytes the meter has
-    /// heard of.
+    /// Sends the parts that the note does not list, then completes the upload. `anew` discards the
+    /// earlier upload; `told` counts the bytes passed to `on_bytes`.
     async fn send_parts(
         &self,
         store: &Arc<dyn MultipartStore>,
         name: &Name,
-        source: &mut Source<'_>,
+        source: &mut UploadFile<'_>,
         note: &mut Note,
         anew: bool,
-        (told, meter): (&mut u64, &Meter<'_>),
+        (told, on_bytes): (&mut u64, &OnBytes<'_>),
     ) -> Result<(), Failure> {
         let upload = match &note.upload {
             Some(upload) if !anew => upload.clone(),
             earlier => {
                 let upload = within(self.timeout, store.create_multipart(name)).await?;
                 if let Some(earlier) = earlier {
-                    // It may be there after all, and would take up room.
+                    // The server may still have the earlier upload, which would take up space.
                     let _ = within(self.timeout, store.abort_multipart(name, earlier)).await;
                     note.empty().map_err(Trouble::from)?;
                 }
@@ -102,7 +106,7 @@ impl Objects {
         let mut tell = |end: u64| {
             let more = end.saturating_sub(*told);
             *told += more;
-            meter(more)
+            on_bytes(more)
         };
         let (mut read, mut index, mut hasher) = (0, 0, blake3::Hasher::new());
         let mut under_way = VecDeque::new();
@@ -143,16 +147,25 @@ impl Objects {
     }
 }
 
-/// What this side knows of an upload: a line when it begins, and one for each part that is there.
+/// Reads the next `size` bytes of an open file.
+pub fn read_part(source: &mut File, size: u64, file: &Path) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::with_capacity(size as usize);
+    source.take(size).read_to_end(&mut bytes).map_err(FileError::at("reading", file))?;
+    Ok(bytes)
+}
+
+/// What is known of an upload, as a file: one line for its beginning, and one for each part that has
+/// arrived.
 struct Note {
     path: PathBuf,
-    /// Locked. `None` while another process uploads the same: this one begins its own.
+    /// The locked file. `None` while another process uploads the same object: then this process makes
+    /// an upload of its own, without a note.
     file: Option<File>,
-    /// The bytes of a part.
+    /// The size of a part in bytes.
     part: u64,
     /// The server's name for the upload.
     upload: Option<String>,
-    /// What the server called the first parts, in their order.
+    /// The server's names for the parts that have arrived, in order.
     sent: Vec<String>,
 }
 
@@ -164,9 +177,9 @@ enum NoteLine {
 }
 
 impl Note {
-    /// What an earlier upload in parts of this size has left, or an empty one.
+    /// Opens the note of an earlier upload in parts of this size, or an empty note.
     fn open(path: PathBuf, part: u64) -> Result<Note, FileError> {
-        let file = disk::append(&path).map_err(FileError::at("opening", &path))?;
+        let file = disk::append(&path).map_err(FileError::in_store("opening", &path))?;
         let is_ours = file.try_lock().is_ok() && is_still_at(&file, &path);
         let mut note =
             Note { path, file: is_ours.then_some(file), part, upload: None, sent: vec![] };
@@ -176,7 +189,7 @@ impl Note {
         Ok(note)
     }
 
-    /// False where there is something else than a note of such an upload.
+    /// Reads the file; false if it is not the note of an upload in parts of this size.
     fn read(&mut self) -> bool {
         let Some(file) = &self.file else { return true };
         for line in BufReader::new(file).lines() {
@@ -202,21 +215,25 @@ impl Note {
 
     fn write(&self, line: &NoteLine) -> Result<(), FileError> {
         let Some(file) = &self.file else { return Ok(()) };
-        // Texts and numbers always serialize.
-        let mut text = serde_json::to_vec(line).unwrap_or_default();
-        text.push(b'\n');
-        disk::write_all(file, &text, &self.path).map_err(FileError::at("writing", &self.path))
+        let write = || -> io::Result<()> {
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
+            disk::write_all(file, &text, &self.path)
+        };
+        write().map_err(FileError::in_store("writing", &self.path))
     }
 
     fn empty(&mut self) -> Result<(), FileError> {
         (self.upload, self.sent) = (None, Vec::new());
         let Some(file) = &self.file else { return Ok(()) };
-        disk::truncate(file, &self.path).map_err(FileError::at("writing", &self.path))
+        disk::truncate(file, &self.path).map_err(FileError::in_store("writing", &self.path))
     }
 
     fn remove(self) -> Result<(), FileError> {
         match self.file {
-            Some(_) => disk::remove_file(&self.path).map_err(FileError::at("removing", &self.path)),
+            Some(_) => {
+                disk::remove_file(&self.path).map_err(FileError::in_store("removing", &self.path))
+            }
             None => Ok(()),
         }
     }

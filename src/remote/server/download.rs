@@ -1,5 +1,5 @@
-//! Downloads of large objects: in parts, several at once, taken in their order as they come, so that
-//! what there is when a connection breaks is a beginning.
+//! Downloading large objects in parts, several at once. The parts are written in order as they
+//! arrive, so that after a broken connection what was written is the beginning of the object.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,26 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use object_store::path::Path as Name;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::failure::{Failure, in_words};
-use super::{Objects, PART, PARTS_OF_ONE, Task, within};
-use crate::remote::{Taker, Trouble};
+use crate::remote::bucket::ByteSink;
+use crate::remote::error::Trouble;
+use crate::remote::server::connection::{
+    PART, PARTS_OF_ONE, ServerBucket, Task, next_piece, within,
+};
+use crate::remote::server::failure::{Failure, in_words};
 
-/// How often a part is asked for whose connection breaks.
+/// How many requests to make for a part whose connection breaks.
 const TRIES: u32 = 4;
 
-impl Objects {
-    /// A range in parts, several at once, taken in their order.
+impl ServerBucket {
+    /// Downloads a range in parts, several at once, and writes them in order.
     pub(super) async fn ranges(
         &self,
         name: &Name,
         range: Range<u64>,
-        into: &mut dyn Taker,
+        into: &mut dyn ByteSink,
     ) -> Result<(), Failure> {
         let mut next_start = range.start;
         let mut under_way = VecDeque::new();
@@ -39,7 +40,7 @@ impl Objects {
                 let (sender, pieces) = unbounded_channel();
                 let task = Task(tokio::spawn(async move {
                     let end = send_part(&*store, &name, part, timeout, &sender).await;
-                    // Nobody may be waiting any more.
+                    // The receiver may be gone.
                     let _ = end.map_err(|failure| sender.send(Err(failure)));
                     Ok(())
                 }));
@@ -48,25 +49,26 @@ impl Objects {
             let Some((mut pieces, _task, _permit)) = under_way.pop_front() else {
                 return Err(Failure::lost());
             };
-            // As they come, so that what there is when the connection breaks is kept.
+            // Write each piece as it arrives, so that it is kept if the connection breaks.
             while let Some(piece) = pieces.recv().await {
-                into.take(&piece?)?;
+                into.write(&piece?)?;
             }
         }
         Ok(())
     }
 
-    /// The whole object in one answer.
-    pub(super) async fn all(&self, name: &Name, into: &mut dyn Taker) -> Result<(), Failure> {
+    /// Downloads the whole object in one answer.
+    pub(super) async fn all(&self, name: &Name, into: &mut dyn ByteSink) -> Result<(), Failure> {
         let mut stream = within(self.timeout, self.store.get(name)).await?.into_stream();
-        while let Some(piece) = next(self.timeout, &mut stream).await? {
-            into.take(&piece)?;
+        while let Some(piece) = next_piece(self.timeout, &mut stream).await? {
+            into.write(&piece)?;
         }
         Ok(())
     }
 }
 
-/// Sends one part piece by piece, and asks for the rest of it where its connection breaks.
+/// Requests one part and sends it on piece by piece. After a broken connection, requests the rest of
+/// the part.
 async fn send_part(
     store: &dyn ObjectStore,
     name: &Name,
@@ -86,7 +88,7 @@ async fn send_part(
     Err(Failure::lost())
 }
 
-/// One request; `range` begins after what it brought.
+/// Makes one request. Moves the start of `range` past the bytes that arrived.
 async fn send_range(
     store: &dyn ObjectStore,
     name: &Name,
@@ -94,7 +96,7 @@ async fn send_range(
     timeout: Duration,
     pieces: &UnboundedSender<Result<Bytes, Failure>>,
 ) -> Result<(), Failure> {
-    // What is there is shorter than its record says, or longer.
+    // The object is shorter or longer than its record says.
     let damaged = || Failure::Trouble(Trouble::Damaged { name: name.to_string() });
     let wanted = Some(GetRange::Bounded(range.clone()));
     let options = GetOptions { range: wanted, ..GetOptions::default() };
@@ -103,7 +105,7 @@ async fn send_range(
         other => other?,
     };
     let mut stream = result.into_stream();
-    while let Some(piece) = next(timeout, &mut stream).await? {
+    while let Some(piece) = next_piece(timeout, &mut stream).await? {
         range.start += piece.len() as u64;
         if range.start > range.end {
             return Err(damaged());
@@ -113,14 +115,4 @@ async fn send_range(
         }
     }
     if range.is_empty() { Ok(()) } else { Err(damaged()) }
-}
-
-pub(super) async fn next(
-    limit: Duration,
-    stream: &mut BoxStream<'static, object_store::Result<Bytes>>,
-) -> Result<Option<Bytes>, Failure> {
-    match tokio::time::timeout(limit, stream.next()).await {
-        Ok(piece) => piece.transpose().map_err(Failure::Store),
-        Err(_) => Err(Failure::Silent(limit)),
-    }
 }

@@ -1,13 +1,13 @@
-//! Why a request to a server did not succeed, and what of that a person is told.
+//! Why a request to a server failed, and how to say that to people.
 
 use std::time::Duration;
 
 use object_store::Error;
 
-use crate::remote::Trouble;
+use crate::remote::error::Trouble;
 
-/// Why a request did not succeed.
-pub(super) enum Failure {
+/// Why a request failed.
+pub enum Failure {
     Store(Error),
     Silent(Duration),
     Trouble(Trouble),
@@ -20,11 +20,12 @@ impl From<Trouble> for Failure {
 }
 
 impl Failure {
-    pub(super) fn lost() -> Failure {
+    pub fn lost() -> Failure {
         Failure::Trouble(Trouble::Failed("the transfer was broken off".to_owned()))
     }
 
-    pub(super) fn is_about_ranges(&self) -> bool {
+    /// Whether the server does not support ranges.
+    pub fn is_about_ranges(&self) -> bool {
         match self {
             Failure::Store(Error::NotSupported { .. }) => true,
             Failure::Store(error) => error.to_string().contains("non-partial response"),
@@ -32,9 +33,9 @@ impl Failure {
         }
     }
 
-    /// Whether it may be that the server no longer knows an upload in parts, or not these parts.
-    /// Servers have several answers for that, one of which is that access is denied.
-    pub(super) fn may_be_of_upload(&self) -> bool {
+    /// Whether the server may have forgotten an upload in parts, or some of its parts. Servers report
+    /// this in several ways, some of them as a denied access.
+    pub fn may_be_of_upload(&self) -> bool {
         match self {
             Failure::Store(Error::NotFound { .. } | Error::PermissionDenied { .. }) => true,
             Failure::Store(error) => in_words(error).contains("InvalidPart"),
@@ -43,11 +44,11 @@ impl Failure {
     }
 
     /// Whether the same request may succeed a little later.
-    pub(super) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         matches!(self, Failure::Store(Error::Generic { .. })) && !self.is_about_ranges()
     }
 
-    pub(super) fn trouble(self) -> Trouble {
+    pub fn trouble(self) -> Trouble {
         match self {
             Failure::Trouble(trouble) => trouble,
             Failure::Silent(limit) => Trouble::Silent(limit),
@@ -62,8 +63,8 @@ impl Failure {
     }
 }
 
-/// What is not there is no error.
-pub(super) fn there<T>(result: Result<T, Failure>) -> Result<Option<T>, Trouble> {
+/// Turns the failure to find an object into `None`.
+pub fn there<T>(result: Result<T, Failure>) -> Result<Option<T>, Trouble> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(Failure::Store(Error::NotFound { .. })) => Ok(None),
@@ -71,15 +72,15 @@ pub(super) fn there<T>(result: Result<T, Failure>) -> Result<Option<T>, Trouble>
     }
 }
 
-/// The innermost reason, in a line: the outer ones name addresses and retries.
-pub(super) fn in_words(error: &Error) -> String {
+/// The innermost cause in one line. The outer ones only name addresses and retries.
+pub fn in_words(error: &Error) -> String {
     let mut reason: &dyn std::error::Error = error;
     while let Some(source) = reason.source() {
         reason = source;
     }
     let text = reason.to_string();
     let text = text.strip_prefix("Server returned non-2xx status code: ").unwrap_or(&text);
-    // S3 answers in XML, of which the code says most.
+    // S3 answers in XML; its code is the most informative part.
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     if let Some((code, _)) = code {
         let status = text.split(':').next().unwrap_or_default();
