@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stages::data::classification::ClassFigures;
 use stages::data::prediction::Prediction;
 use stages::data::threshold::{Objective, ScoredRow, best_threshold, is_positive};
 
@@ -99,12 +100,10 @@ fn figures(matrix: &[Vec<u64>], positive: Option<usize>) -> Vec<Figure> {
     let correct: u64 = matrix.iter().enumerate().map(|(label, row)| row[label]).sum();
     let mut figures = vec![("accuracy", ratio(correct as f64, all as f64))];
     if let Some(label) = positive {
-        let hits = matrix[label][label] as f64;
-        let gold = matrix[label].iter().sum::<u64>() as f64;
-        let said = matrix.iter().map(|row| row[label]).sum::<u64>() as f64;
-        figures.push(("precision", ratio(hits, said)));
-        figures.push(("recall", ratio(hits, gold)));
-        figures.push(("f1", ratio(2.0 * hits, gold + said)));
+        let gold = matrix[label].iter().sum();
+        let predicted = matrix.iter().map(|row| row[label]).sum();
+        let of = ClassFigures::new(matrix[label][label], gold, predicted);
+        figures.extend([("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]);
     }
     let figure = |(name, value)| Figure { name, value, interval: None };
     figures.into_iter().map(figure).collect()
@@ -156,13 +155,14 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
     let point = |threshold: f64| {
         let called = rows.iter().filter(|row| is_positive(row.probability, threshold));
         let called: Vec<&ScoredRow> = called.collect();
-        let hits = called.iter().filter(|row| row.positive).count() as f64;
-        let gold = rows.iter().filter(|row| row.positive).count() as f64;
+        let hits = called.iter().filter(|row| row.positive).count() as u64;
+        let gold = rows.iter().filter(|row| row.positive).count() as u64;
+        let of = ClassFigures::new(hits, gold, called.len() as u64);
         ThresholdPoint {
             threshold,
-            precision: (!called.is_empty()).then(|| hits / called.len() as f64),
-            recall: ratio(hits, gold),
-            f1: ratio(2.0 * hits, gold + called.len() as f64),
+            precision: (!called.is_empty()).then_some(of.precision),
+            recall: of.recall,
+            f1: of.f1,
         }
     };
     Some(ThresholdCurve {
