@@ -40,7 +40,7 @@
 //! | [`executor`] | how a process is started: on this machine or through Slurm | [`executor::Executor`] |
 //! | [`plan`] | hit, run or wait, and why: graph, key fields, reasons, history | [`plan::plan`] |
 //! | [`remote`] | other places that hold results: folders, S3, HTTP | [`remote::Remote`] |
-//! | [`sources`] | downloads: URLs and models of the Hugging Face hub | [`sources::Downloads`] |
+//! | [`sources`] | inputs that no stage makes: paths, URLs, models of the Hugging Face hub | [`sources::Sources`] |
 //! | [`pipeline`] | the YAML file and what it means; its JSON Schema | [`pipeline::Pipeline`] |
 //! | [`init`] | the pipeline that `pipe init` writes | |
 //! | [`store`] | objects, records, keys, the index of sources | [`store::Store`] |
@@ -65,7 +65,7 @@
 //! | sweep | combinations of overrides, run together and compared | [`results::sweep`] |
 //! | run | one `pipe run` that did something, in the log | [`results::run_log`] |
 //! | remote | another place that holds results | [`remote`] |
-//! | source | an input that no stage makes: a path, a URL, a model of the hub | [`plan::sources`] |
+//! | source | an input that no stage makes: a path, a URL, a model of the hub | [`sources`] |
 //!
 //! # What enters the key
 //!
@@ -94,7 +94,7 @@
 //! - State is one small file per stage or key. No file is rewritten as a whole for each stage;
 //!   readers take no lock; locks belong to the kernel and end with their process.
 //! - Only [`files::disk`] changes the disk, so that tests can kill the engine at each change
-//!   ([`files::fault`]). Downloads are the exception.
+//!   ([`files::fault`]).
 //! - Nothing from a [`remote`] is trusted before it is verified, and every wait for one has a time
 //!   limit.
 //! - Only [`console`] prints. stdout is data, stderr is talk.

@@ -10,11 +10,12 @@
 use ahash::AHashMap;
 use rayon::prelude::*;
 
-use super::examples::{Classes, Examples, Text};
+use super::examples::{Classes, Examples, context_text, response_text};
 use super::fitted::Fitted;
 use super::metrics::BaselineMetrics;
 use super::params::{BaselineParams, EmbeddingParams};
 use super::tfidf::is_space;
+use crate::data::example::Example;
 use crate::data::random::Random;
 use crate::stage::Context;
 use crate::stage::progress::Progress;
@@ -54,7 +55,7 @@ pub fn train(
         buckets: params.buckets,
     };
     let hashed: Vec<Vec<u64>> =
-        train.texts.par_iter().map(|text| features.of_example(text)).collect();
+        train.rows.par_iter().map(|example| features.of_example(example)).collect();
     let mut numbers: AHashMap<u64, u32> = AHashMap::new();
     for hash in hashed.iter().flatten() {
         let next = numbers.len() as u32;
@@ -83,21 +84,21 @@ pub fn train(
         strongest: None,
     };
     let predict = move |examples: &Examples| {
-        let one = |text: &Text| {
-            let known = features.of_example(text);
+        let one = |example: &Example| {
+            let known = features.of_example(example);
             let known: Vec<u32> =
                 known.iter().filter_map(|hash| numbers.get(hash).copied()).collect();
             fitted.probabilities(&known)
         };
-        examples.texts.par_iter().map(one).collect()
+        examples.rows.par_iter().map(one).collect()
     };
     Fitted { predict: Box::new(predict), metrics }
 }
 
 impl Features {
-    fn of_example(&self, text: &Text) -> Vec<u64> {
-        let mut hashes = self.of_text("response", &text.response);
-        hashes.extend(self.of_text("context", &text.context));
+    fn of_example(&self, example: &Example) -> Vec<u64> {
+        let mut hashes = self.of_text("response", &response_text(example));
+        hashes.extend(self.of_text("context", &context_text(example)));
         hashes
     }
 

@@ -1,5 +1,6 @@
 //! Examples in memory, and the classes of the training examples.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::data::example::Example;
@@ -9,17 +10,20 @@ use crate::stage::error::StageError;
 /// A file of examples.
 pub struct Examples {
     pub path: PathBuf,
-    pub texts: Vec<Text>,
+    /// With only the turns of context that are used.
+    pub rows: Vec<Example>,
+    /// The line of the file that each row is on.
+    lines: Vec<u64>,
 }
 
-/// One example.
-pub struct Text {
-    pub id: String,
-    pub label: Option<String>,
-    pub response: String,
-    /// The turns of context that are used, joined by spaces; empty if there are none.
-    pub context: String,
-    line: u64,
+/// The text of an example's turns of context, joined by spaces; empty if there are none.
+pub fn context_text(example: &Example) -> Cow<'_, str> {
+    Cow::Owned(example.context.join(" "))
+}
+
+/// The text of an example's response.
+pub fn response_text(example: &Example) -> Cow<'_, str> {
+    Cow::Borrowed(&example.text)
 }
 
 /// The labels of the training examples, in alphabetical order.
@@ -31,19 +35,15 @@ pub struct Classes {
 
 /// Reads a file of examples, with the last `turns` turns of context, or with all.
 pub fn read(path: &Path, turns: Option<usize>) -> Result<Examples, StageError> {
-    let mut lines = LineReader::open(path)?;
-    let mut texts = Vec::new();
-    while let Some(example) = lines.next_json::<Example>()? {
+    let mut reader = LineReader::open(path)?;
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    while let Some(mut example) = reader.next_json::<Example>()? {
         let skipped = turns.map_or(0, |turns| example.context.len().saturating_sub(turns));
-        texts.push(Text {
-            id: example.id,
-            label: example.label,
-            response: example.text,
-            context: example.context[skipped..].join(" "),
-            line: lines.number(),
-        });
+        example.context.drain(..skipped);
+        rows.push(example);
+        lines.push(reader.number());
     }
-    Ok(Examples { path: path.to_owned(), texts })
+    Ok(Examples { path: path.to_owned(), rows, lines })
 }
 
 impl Examples {
@@ -52,11 +52,11 @@ impl Examples {
     /// # Errors
     /// A row has no label, or there are fewer than two labels.
     pub fn classes(&self) -> Result<Classes, StageError> {
-        let mut labels = Vec::with_capacity(self.texts.len());
-        for text in &self.texts {
-            let Some(label) = &text.label else {
+        let mut labels = Vec::with_capacity(self.rows.len());
+        for (row, line) in self.rows.iter().zip(&self.lines) {
+            let Some(label) = &row.label else {
                 let problem = "no label, and training needs one in every row".to_owned();
-                return Err(StageError::Line { path: self.path.clone(), line: text.line, problem });
+                return Err(StageError::Line { path: self.path.clone(), line: *line, problem });
             };
             labels.push(label);
         }

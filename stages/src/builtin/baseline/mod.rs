@@ -24,6 +24,7 @@ pub use self::sparse::Matrix;
 use self::examples::{Examples, read};
 use self::metrics::Quality;
 use self::params::{BaselineKind, BaselineParams};
+use crate::data::example::Example;
 use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
@@ -127,7 +128,7 @@ fn write(rows: &[Prediction], path: &Path, answer: Option<&Path>) -> Result<(), 
 
 /// The prediction for each example. A tie goes to the first label in alphabetical order.
 fn rows(examples: &Examples, names: &[String], probabilities: &[Vec<f64>]) -> Vec<Prediction> {
-    let row = |(example, values): (&examples::Text, &Vec<f64>)| {
+    let row = |(example, values): (&Example, &Vec<f64>)| {
         let best =
             (1..values.len()).fold(0, |best, it| if values[it] > values[best] { it } else { best });
         Prediction {
@@ -137,5 +138,5 @@ fn rows(examples: &Examples, names: &[String], probabilities: &[Vec<f64>]) -> Ve
             gold: example.label.clone(),
         }
     };
-    examples.texts.iter().zip(probabilities).map(row).collect()
+    examples.rows.iter().zip(probabilities).map(row).collect()
 }

@@ -1,21 +1,24 @@
 //! The kind `ngram`: logistic regression on TF-IDF features. Word and character n-grams of the
 //! response and of the context are separate blocks of features.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
-use super::examples::{Classes, Examples, Text};
+use super::examples::{Classes, Examples, context_text, response_text};
 use super::fitted::Fitted;
 use super::logistic::Logistic;
 use super::metrics::{BaselineMetrics, strongest};
 use super::params::BaselineParams;
 use super::sparse::Matrix;
 use super::tfidf::{Analyzer, TfidfOptions, Vectorizer};
+use crate::data::example::Example;
 use crate::stage::Context;
 use crate::stage::progress::Progress;
 
 /// The features of one part of the examples by one analyzer.
 struct Block {
-    part: fn(&Text) -> &str,
+    part: fn(&Example) -> Cow<'_, str>,
     /// The prefix of its features' names in `metrics.json`.
     name: &'static str,
     vectorizer: Vectorizer,
@@ -61,18 +64,17 @@ fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
     let words = Analyzer::Words { longest: params.word_ngrams };
     let chars = Analyzer::Chars { shortest: params.char_ngrams_min, longest: params.char_ngrams };
     let wanted = [(params.word_ngrams > 0, words), (params.char_ngrams > 0, chars)];
-    let response: fn(&Text) -> &str = |text| &text.response;
-    let turns: fn(&Text) -> &str = |text| &text.context;
+    let response: fn(&Example) -> Cow<'_, str> = response_text;
     let mut parts = vec![(response, ["word ", "chars "])];
     if params.context != Some(0) {
-        parts.push((turns, ["context word ", "context chars "]));
+        parts.push((context_text, ["context word ", "context chars "]));
     }
     let BaselineParams { min_rows, sublinear, .. } = *params;
     let mut blocks = Vec::new();
     for (part, names) in parts {
         for ((_, analyzer), name) in wanted.iter().zip(names).filter(|((wanted, _), _)| *wanted) {
             let options = TfidfOptions { analyzer: *analyzer, min_rows, sublinear };
-            let texts: Vec<&str> = train.texts.iter().map(part).collect();
+            let texts: Vec<Cow<'_, str>> = train.rows.iter().map(part).collect();
             blocks.push(Block { part, name, vectorizer: Vectorizer::fit(&texts, options) });
         }
     }
@@ -82,12 +84,12 @@ fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
 /// The features of all blocks side by side, one row per example.
 fn matrix(blocks: &[Block], examples: &Examples) -> Matrix {
     let rows: Vec<Vec<(u32, f64)>> = examples
-        .texts
+        .rows
         .par_iter()
-        .map(|text| {
+        .map(|example| {
             let (mut row, mut before) = (Vec::new(), 0);
             for block in blocks {
-                let features = block.vectorizer.features((block.part)(text));
+                let features = block.vectorizer.features(&(block.part)(example));
                 row.extend(features.into_iter().map(|(number, value)| (before + number, value)));
                 before += block.vectorizer.names().len() as u32;
             }

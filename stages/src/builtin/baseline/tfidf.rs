@@ -98,11 +98,11 @@ pub fn is_space(c: char) -> bool {
 
 impl Vectorizer {
     /// Finds the features of training texts.
-    pub fn fit(texts: &[&str], options: TfidfOptions) -> Vectorizer {
+    pub fn fit(texts: &[impl AsRef<str>], options: TfidfOptions) -> Vectorizer {
         let mut rows_with: AHashMap<String, (u32, u32)> = AHashMap::new();
         for (text, number) in texts.iter().zip(1..) {
             // The number of texts with the n-gram, and the last of these texts.
-            options.analyzer.each(text, |gram| match rows_with.get_mut(gram) {
+            options.analyzer.each(text.as_ref(), |gram| match rows_with.get_mut(gram) {
                 Some((_, last)) if *last == number => {}
                 Some((rows, last)) => (*rows, *last) = (*rows + 1, number),
                 None => {

@@ -1,8 +1,7 @@
 //! The parameters of `pretrain`: their table, and their values as a typed struct. The defaults are
 //! RoBERTa's, except those that depend on RoBERTa's batches of 8,000 sequences.
 
-use crate::data::corpus;
-use crate::data::corpus::CorpusFormat;
+use crate::data::corpus::{self, CorpusFormat};
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::{
