@@ -172,6 +172,34 @@ fn the_reference_of_the_stages_is_what_the_binary_prints() {
     assert!(same, "docs/stages.md is old: `PIPE_UPDATE_DOCS=1` and this test renew it");
 }
 
+#[test]
+fn every_path_that_contributing_names_exists() {
+    let text = read(Path::new("CONTRIBUTING.md"));
+    let path = regex::Regex::new(r"`([\w.-]+/[\w./-]*|\.ci/run)[ `]").unwrap();
+    let mut checked = 0;
+    for found in path.captures_iter(&text) {
+        assert!(root().join(&found[1]).exists(), "CONTRIBUTING.md: there is no `{}`", &found[1]);
+        checked += 1;
+    }
+    assert!(checked > 60, "only {checked} paths were found");
+    for folder in folders() {
+        assert!(
+            text.contains(&format!("**`{folder}/`**")),
+            "CONTRIBUTING.md does not describe `{folder}/`"
+        );
+    }
+}
+
+/// The folders of both crates, each with a paragraph in CONTRIBUTING.md.
+fn folders() -> Vec<String> {
+    let below = |source: &'static str| {
+        let entries = fs::read_dir(root().join(source)).unwrap().map(|entry| entry.unwrap());
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        folders.map(move |entry| format!("{source}/{}", entry.file_name().to_str().unwrap()))
+    };
+    below("src").chain(below("stages/src")).collect()
+}
+
 #[cfg(feature = "model")]
 mod commands {
     use std::os::unix::fs::symlink;
