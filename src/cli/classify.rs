@@ -16,7 +16,7 @@ use self::settings::{Settings, settings};
 use crate::cli::carry_out::device;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::{Globals, OverrideOptions};
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::files::file_error::FileError;
 

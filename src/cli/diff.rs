@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, locate};
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::plan::reason::origin;
 use crate::results::run_diff::diff;

@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, locate, pipeline_file};
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::maintenance::doctor::{self, Finding, Severity};
 use crate::pipeline::remotes::load_config;

@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::plan::drawing::{Format, render};
 

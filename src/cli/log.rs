@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::locate;
 use crate::console::Console;
 use crate::results::run_log::{RunLogError, ids, read};

@@ -15,6 +15,7 @@ mod init;
 mod job;
 mod linked;
 mod log;
+pub mod options;
 pub mod project;
 mod pull;
 mod push;
@@ -38,13 +39,13 @@ mod why_row;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Color, Globals};
 use crate::console::{Console, When};
 use crate::files::file_error::FileError;
-use crate::pipeline::Overrides;
 
 /// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
 pub fn print_usage_error(message: &str) {
@@ -64,50 +65,6 @@ pub struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// What `--help` calls the options of every subcommand; they stand after its own.
-const GLOBAL: &str = "Global options";
-
-/// Options of every subcommand.
-#[derive(Clone, Debug, Args)]
-pub struct Globals {
-    /// The pipeline; otherwise `pipeline.yaml` here or in the nearest folder above
-    #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    /// Do as if started in this folder
-    #[arg(short = 'C', long, global = true, help_heading = GLOBAL, value_name = "DIR")]
-    pub directory: Option<PathBuf>,
-    /// Where the store is; otherwise `cache` beside the pipeline
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "PIPE_CACHE")]
-    pub cache: Option<PathBuf>,
-    /// Errors and warnings only
-    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Stages that are up to date, too
-    #[arg(short, long, global = true, help_heading = GLOBAL)]
-    pub verbose: bool,
-    /// When to use colors
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN", default_value = "auto")]
-    pub color: Color,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-/// What is laid over the pipeline.
-#[derive(Clone, Debug, Default, Args)]
-pub struct OverrideOptions {
-    /// Set a variable (`model=DIR`) or a stage's parameter (`finetune.epochs=2`)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    set: Vec<(String, String)>,
-    /// Apply one of the pipeline's profiles
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,31 +193,4 @@ impl Cli {
             }
         }
     }
-}
-
-impl OverrideOptions {
-    pub fn overrides(&self) -> Overrides {
-        Overrides { set: self.set.clone(), profile: self.profile.clone() }
-    }
-}
-
-/// At the first `=`; in `finetune@seed=1.epochs=2` at that after the parameter's name.
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let at_equals = || text.match_indices('=').map(|(at, _)| text.split_at(at));
-    let for_variant = at_equals().find(|(key, _)| {
-        let name = key.rsplit_once('.').filter(|(stage, _)| stage.contains('@'));
-        name.is_some_and(|(_, name)| {
-            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-                && name.chars().all(|other| other.is_ascii_alphanumeric() || "_-".contains(other))
-        })
-    });
-    let first = at_equals().next();
-    let is_for_variant = first.is_some_and(|(key, _)| key.contains('@'));
-    let split = for_variant.filter(|_| is_for_variant).or(first);
-    let (key, value) = split.ok_or("expected `KEY=VALUE`")?;
-    let value = &value[1..];
-    if key.is_empty() {
-        return Err("there is no key before `=`".to_owned());
-    }
-    Ok((key.to_owned(), value.to_owned()))
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
+use crate::cli::options::Globals;
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage, find_pipeline_file, input_and_entry};

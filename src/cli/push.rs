@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::pipeline::remote_settings::Trust;
 use crate::plan::Decision;

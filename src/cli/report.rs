@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::{locate, pipeline_file};
 use crate::console::Console;
 use crate::files::file_error::FileError;

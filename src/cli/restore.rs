@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
 use crate::files::scratch::Scratch;

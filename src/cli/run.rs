@@ -5,10 +5,10 @@ use clap::Args;
 use crate::cli::carry_out::{CarryOutOptions, Wanted};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
-use crate::cli::{Globals, OverrideOptions};
 use crate::console::Console;
 
 #[derive(Debug, Args)]

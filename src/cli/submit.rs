@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::carry_out::{binary, travels};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;

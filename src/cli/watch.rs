@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::pipeline_file;
 use crate::cli::run::{self, RunOptions};
 use crate::cli::watching::Snapshot;

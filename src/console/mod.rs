@@ -17,6 +17,7 @@ mod style;
 mod submit_view;
 mod summary;
 mod sweep_view;
+mod talk;
 mod verify_view;
 mod why_row_view;
 
@@ -26,6 +27,7 @@ pub use live::Progress;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
+use talk::talk;
 
 #[cfg(feature = "model")]
 use stages::data::example::Example;
@@ -328,9 +330,4 @@ fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
 /// Names, numbers, digests and reasons always serialize.
 fn json_line(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default() + "\n"
-}
-
-/// A line to standard error. If nobody can be told, there is nobody to tell that.
-fn talk(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }

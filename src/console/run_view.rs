@@ -9,7 +9,7 @@ use stages::Event;
 
 use crate::console::style::{Palette, paint};
 use crate::console::summary::Tally;
-use crate::console::talk;
+use crate::console::talk::talk;
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::text::figures::{count, figures, seconds};

@@ -1,5 +1,5 @@
-//! The inputs of a stage: where their bytes are, and the key that follows from them once all of them
-//! are known.
+//! The inputs of a stage: where their bytes are, and the key that follows from them once all of
+//! them are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -124,7 +124,8 @@ impl Reason {
                 Change::Input { name, to: None, .. } => !stage.inputs.contains_key(name),
                 _ => true,
             });
-            // An input that the record lacks, such as a new entry of a set, is a change in any case.
+            // An input that the record lacks, such as a new entry of a set, is a change in any
+            // case.
             let unknown =
                 stage.inputs.iter().filter(|(name, _)| !fields.inputs.contains_key(*name));
             for (name, input) in
@@ -226,7 +227,7 @@ fn action_name(action: &ActionField) -> String {
     action.builtin().unwrap_or("a command").to_owned()
 }
 
-/// Where an input comes from, briefly: a path is told from where the user stands.
+/// Where an input comes from, in brief; a path as seen from the current folder.
 pub fn origin(input: &Input) -> String {
     match input {
         Input::Path(path) => shown_path(path),

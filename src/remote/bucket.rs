@@ -16,8 +16,9 @@ pub trait Bucket: Send + Sync {
     /// [`Trouble::Damaged`].
     fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Trouble>;
 
-    /// Downloads an object of `bytes` bytes, in order, from position `start` on; false if it does not
-    /// exist. If the remote cannot begin at `start`, calls [`ByteSink::restart`] and sends all bytes.
+    /// Downloads an object of `bytes` bytes, in order, from position `start` on; false if it does
+    /// not exist. If the remote cannot begin at `start`, calls [`ByteSink::restart`] and sends all
+    /// bytes.
     fn fetch(
         &self,
         name: &str,

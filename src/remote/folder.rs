@@ -1,5 +1,5 @@
-//! A folder as a remote, for instance on a network file system. Each request runs on a thread of its
-//! own. If the file system hangs, so does that thread, but the caller stops waiting after the
+//! A folder as a remote, for instance on a network file system. Each request runs on a thread of
+//! its own. If the file system hangs, so does that thread, but the caller stops waiting after the
 //! timeout.
 
 use std::fs::{self, File, Permissions};
@@ -215,8 +215,8 @@ fn place(written: io::Result<()>, temporary: &Path, path: &Path) -> Result<(), T
     })
 }
 
-/// Tells a missing file from a missing remote, which is an error. The remote's folder may be missing
-/// until the first upload creates it.
+/// Tells a missing file from a missing remote, which is an error. The remote's folder may be
+/// missing until the first upload creates it.
 fn not_there(error: io::Error, path: &Path, root: &Path) -> Result<(), Trouble> {
     if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
         return Err(trouble(&error, path));

@@ -15,8 +15,8 @@
 //! object must have its digest, and a record must have the fields of its key and, if there is a
 //! shared secret, a signature. Only `server` uses an asynchronous runtime.
 //!
-//! Two processes may push the same result at once. An object's name determines its bytes, and of two
-//! records of one key, either is right.
+//! Two processes may push the same result at once. An object's name determines its bytes, and of
+//! two records of one key, either is right.
 
 pub mod bucket;
 pub mod error;

@@ -15,8 +15,8 @@ const THREADS: usize = 96;
 
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Does `work` for each item, on at most `width` threads. After an error no further item begins, and
-/// the first error is returned.
+/// Does `work` for each item, on at most `width` threads. After an error no further item begins,
+/// and the first error is returned.
 pub fn each<T: Sync, E: Send>(
     items: &[T],
     width: usize,

@@ -5,8 +5,8 @@
 //! jobs/<name>.json        the note: {"body": …, "signature": …}
 //! ```
 //!
-//! With a shared secret, a note counts only if it is signed with that secret for its name. The files
-//! that it lists count if they have their digests.
+//! With a shared secret, a note counts only if it is signed with that secret for its name. The
+//! files that it lists count if they have their digests.
 
 use std::path::Path;
 
@@ -88,8 +88,8 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Trouble::Damaged`] if it is not such a note, and [`Trouble::Unsigned`] if it lacks the right
-    /// signature.
+    /// [`Trouble::Damaged`] if it is not such a note, and [`Trouble::Unsigned`] if it lacks the
+    /// right signature.
     pub fn read_note<T: DeserializeOwned>(
         &self,
         name: &str,

@@ -1,6 +1,6 @@
-//! A large download in progress, in `cache/partial/<digest>`. The file always holds the beginning of
-//! the object, so that a later download can resume. It does not lie in `cache/tmp`, because the next
-//! run empties that.
+//! A large download in progress, in `cache/partial/<digest>`. The file always holds the beginning
+//! of the object, so that a later download can resume. It does not lie in `cache/tmp`, because the
+//! next run empties that.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ pub struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    /// Opens what an earlier download left, or a new file. If another process is downloading the same
-    /// object, this one uses a scratch file instead.
+    /// Opens what an earlier download left, or a new file. If another process is downloading the
+    /// same object, this one uses a scratch file instead.
     pub fn open(
         path: PathBuf,
         (name, bytes): (&'a str, u64),

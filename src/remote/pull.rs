@@ -1,6 +1,6 @@
 //! Moving results from a remote to the store. A record is checked against its key, then each of its
-//! objects is downloaded and verified, and the record is written last. So the store is right after a
-//! kill at any moment, and the next pull resumes.
+//! objects is downloaded and verified, and the record is written last. So the store is right after
+//! a kill at any moment, and the next pull resumes.
 
 use std::collections::BTreeMap;
 
@@ -137,8 +137,8 @@ impl Remote {
         Ok(moved)
     }
 
-    /// How many bytes a pull of this record would download at most. Whole artifacts count, since the
-    /// listings are not known yet.
+    /// How many bytes a pull of this record would download at most. Whole artifacts count, since
+    /// the listings are not known yet.
     pub fn missing_bytes(&self, record: &Record, store: &Store) -> u64 {
         let missing = record.outputs.values().filter(|artifact| !store.holds(artifact));
         missing.map(|artifact| artifact.bytes).sum()

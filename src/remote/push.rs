@@ -1,5 +1,6 @@
-//! Moving results from the store to a remote: files, then listings, then the record, so that a record
-//! never names an object that does not exist. Objects that the remote has already are not uploaded.
+//! Moving results from the store to a remote: files, then listings, then the record, so that a
+//! record never names an object that does not exist. Objects that the remote has already are not
+//! uploaded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

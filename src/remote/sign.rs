@@ -29,8 +29,8 @@ fn signature(secret: &Secret, key: Key, record: &[u8]) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// The name of a record's signature, beside the record. It contains the digest of the record, so that
-/// two processes that push at once cannot pair a signature with the other's record.
+/// The name of a record's signature, beside the record. It contains the digest of the record, so
+/// that two processes that push at once cannot pair a signature with the other's record.
 pub fn name(record_name: &str, record: &[u8]) -> String {
     let stem = record_name.strip_suffix(".json").unwrap_or(record_name);
     format!("{stem}.{}.sig", Digest::of_bytes(record))

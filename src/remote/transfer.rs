@@ -85,9 +85,9 @@ pub fn push(
     Ok(in_order(transfers))
 }
 
-/// Downloads the results of keys, given with the names of their stages. Returns each record with what
-/// happened to its result. Without a `scratch` folder, only asks what the remote has. `found` is
-/// called with the number of bytes that a record adds to the download.
+/// Downloads the results of keys, given with the names of their stages. Returns each record with
+/// what happened to its result. Without a `scratch` folder, only asks what the remote has. `found`
+/// is called with the number of bytes that a record adds to the download.
 pub fn pull(
     wanted: &[(String, Key)],
     remote: &Remote,

@@ -8,8 +8,8 @@ use crate::sources::downloads::{DownloadProgress, Downloads};
 use crate::sources::{hub, url};
 
 impl Downloads {
-    /// The path of a source; `None` if [`Downloads::fetch`] has to get it first. Uses no network and
-    /// writes nothing, so planning may call it.
+    /// The path of a source; `None` if [`Downloads::fetch`] has to get it first. Uses no network
+    /// and writes nothing, so planning may call it.
     pub fn locate(&self, input: &Input) -> Option<PathBuf> {
         match input {
             Input::Path(path) => Some(path.clone()),

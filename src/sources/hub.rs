@@ -1,6 +1,6 @@
 //! Downloading a model of the Hugging Face hub. `hf-hub` writes its files into the cache that all
-//! Hugging Face tools share. A stage reads a folder of links to just the files that the model needs,
-//! so the folder's digest depends on the model alone and not on what else is in that cache.
+//! Hugging Face tools share. A stage reads a folder of links to just the files that the model
+//! needs, so the folder's digest depends on the model alone and not on what else is in that cache.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
+use stages::text::TOKENIZER_FILES;
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
@@ -22,18 +23,6 @@ const WEIGHTS: [&str; 4] = [
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
-];
-
-/// All files of which the tokenizer of a BERT or RoBERTa model may consist.
-const TOKENIZER: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "bpe.codes",
 ];
 
 const CONFIG: &str = "config.json";
@@ -155,7 +144,7 @@ impl Model<'_> {
         if !files.iter().all(|name| has(name)) {
             return Ok(None);
         }
-        let tokenizer = TOKENIZER.into_iter().filter(|name| has(name));
+        let tokenizer = TOKENIZER_FILES.into_iter().filter(|name| has(name));
         files.extend(tokenizer.map(str::to_owned));
         self.link(&commit, &files).map(Some)
     }
@@ -175,7 +164,7 @@ impl Model<'_> {
         let config = Some(CONFIG).filter(has).ok_or_else(|| not_a_model(CONFIG))?;
         let weights = WEIGHTS.into_iter().find(has).ok_or_else(|| not_a_model(WEIGHTS[0]))?;
         let mut files: Vec<String> = vec![config.to_owned()];
-        files.extend(TOKENIZER.into_iter().filter(has).map(str::to_owned));
+        files.extend(TOKENIZER_FILES.into_iter().filter(has).map(str::to_owned));
         files.push(weights.to_owned());
         for name in &files {
             self.download(&api, &listing, name, progress)?;
@@ -277,8 +266,8 @@ impl Model<'_> {
         }
     }
 
-    /// Makes the folder of links to these files of the shared cache: under a temporary name first, so
-    /// that the folder is never there in part.
+    /// Makes the folder of links to these files of the shared cache: under a temporary name first,
+    /// so that the folder is never there in part.
     fn link(&self, commit: &str, files: &[String]) -> Result<PathBuf, DownloadError> {
         let folder = model_folder(self.downloads, self.repository, commit);
         remove_left_beside(&folder);

@@ -1,5 +1,5 @@
-//! Sources, the inputs that no stage makes: files and folders of the project, files behind a URL, and
-//! models of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
+//! Sources, the inputs that no stage makes: files and folders of the project, files behind a URL,
+//! and models of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
 //! [`downloads`] fetches what is not there yet.
 
 pub mod download_error;

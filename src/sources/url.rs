@@ -124,8 +124,8 @@ impl Download<'_> {
             .map_err(FileError::in_store("writing", &self.part_path))
     }
 
-    /// Downloads what is missing and returns the digest of the file. Retries a broken connection as
-    /// long as each attempt brings some bytes.
+    /// Downloads what is missing and returns the digest of the file. Gives up after
+    /// [`Downloads::retries`] retries in a row that bring no bytes.
     fn complete(&mut self) -> Result<String, DownloadError> {
         let mut failures = 0;
         loop {
@@ -235,7 +235,8 @@ impl Download<'_> {
         }
     }
 
-    /// Gives the verified file its name and makes it read-only, so that nothing edits it by accident.
+    /// Gives the verified file its name and makes it read-only, so that nothing edits it by
+    /// accident.
     fn keep(self, path: &Path) -> Result<PathBuf, DownloadError> {
         let part_path = &self.part_path;
         disk::flush(&self.part, part_path).map_err(FileError::in_store("writing", part_path))?;

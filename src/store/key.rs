@@ -121,8 +121,8 @@ fn write_map<'a, V: 'a>(
     text.push('}');
 }
 
-/// Writes a JSON value with the keys of its objects sorted. `serde_json` would sort them too, unless
-/// some crate of the build enables its feature `preserve_order`.
+/// Writes a JSON value with the keys of its objects sorted. `serde_json` would sort them too,
+/// unless some crate of the build enables its feature `preserve_order`.
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {

@@ -1,6 +1,6 @@
 //! The store: objects under their digest, records under their key, and small files beside them;
-//! `layout.rs` lists them all. Reading creates no folder and takes no lock. Every write goes through
-//! a [`Scratch`] folder and ends in a rename.
+//! `layout.rs` lists them all. Reading creates no folder and takes no lock. Every write goes
+//! through a [`Scratch`] folder and ends in a rename.
 
 mod families;
 pub mod in_use;

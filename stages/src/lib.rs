@@ -26,8 +26,9 @@
 //! | folder | what lives there |
 //! |---|---|
 //! | [`builtin`] | the stages, a folder each, and [`all`], which lists them |
-//! | [`train`], [`text`] | batches, steps, the optimiser, checkpoints; tokenizers and tweet normalisation |
+//! | [`train`] | batches, one step, the optimiser, schedules, checkpoints |
 //! | [`model`] | the network: configuration, encoder, heads, weights, kernels for the CPU |
+//! | [`text`] | tokenizers, tweet normalisation |
 //! | [`data`] | rows, labels, token files, tensors, lines, random numbers by address |
 //! | [`stage`] | what a stage is: the trait, parameters, manifest, events, errors |
 

@@ -1,5 +1,5 @@
-//! The corpus of the fuzz targets, and random changes of it, through the same functions that
-//! `fuzz/run.sh` drives for longer. `PIPE_MUTATIONS` says how many changes of each file.
+//! The corpus of the fuzz targets and random mutations of it, through the functions that
+//! `fuzz/run.sh` fuzzes for longer. `PIPE_MUTATIONS` is the number of mutations of each file.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::faults::{Random, number_from};
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-/// Changes a few places: bits, bytes, numbers of bytes, pieces of the file itself.
+/// Mutates a few places: flips bits, inserts or removes bytes, repeats pieces, truncates.
 fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(4) {

@@ -1,7 +1,7 @@
-//! The engine where things go wrong: killed or refused at every call that changes the disk, with
-//! a damaged store, on a full disk. After each, the next run is right.
+//! The engine under faults: killed or refused at each call that changes the disk, with a damaged
+//! store, on a full disk. After each fault the next run is right.
 //!
-//! The numbers of kills and damages grow with `PIPE_KILLS` and `PIPE_DAMAGES`.
+//! `PIPE_KILLS` and `PIPE_DAMAGES` raise the number of faults.
 
 mod damage;
 mod full_disk;
@@ -11,21 +11,21 @@ mod refused;
 
 use tempfile::TempDir;
 
-/// A number from the environment, for the long form of a test.
+/// A number from the environment, for the long version of a test.
 pub fn number_from(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A temporary folder in memory, if the system has such a place: a flush costs nothing there.
+/// A temporary folder in memory if possible, where a flush costs nothing.
 fn in_memory() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// A small generator of its own (xorshift64*), seeded from outside so that failures can name it.
+/// A small random generator (xorshift64*) with a known seed, so that a failure can be repeated.
 pub struct Random(u64);
 
 impl Random {
-    /// Another one each time, said on standard error.
+    /// A new seed each time, printed to standard error, unless `PIPE_SEED` sets it.
     pub fn new() -> Random {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = number_from("PIPE_SEED", now.as_nanos() as usize) as u64 | 1;

@@ -1,4 +1,4 @@
-//! The order of stages, closures, and the drawings.
+//! The order of the stages, what is upstream and downstream of them, and the drawings.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use pipe::plan::graph::Graph;
 
 use crate::pipeline::load;
 
-/// `d` reads `b` and `c`, which both read `a`; `e` stands alone. Written in no useful order.
+/// `d` reads `b` and `c`, which both read `a`; `e` stands alone. The file does not have them in
+/// this order.
 fn diamond() -> Pipeline {
     let stage = |name: &str, from: &[&str]| {
         let inputs: String = from.iter().map(|from| format!("{from}_in: {from}:o, ")).collect();
@@ -108,7 +109,7 @@ fn the_text_fits_eighty_columns() {
     }
 }
 
-/// A path with all that DOT and Mermaid read as more than text.
+/// A path with every character that DOT or Mermaid treats as markup.
 const AWKWARD: &str = "a \"b\" <c> & #d; \\e[f].txt";
 
 fn awkward() -> Pipeline {

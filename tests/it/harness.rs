@@ -1,5 +1,5 @@
-//! A project in a temporary folder, and the real binary in it. Only this file knows how `pipe`
-//! is called and how its lines of JSON look.
+//! A project in a temporary folder, and the real binary in it. Only this file knows how to call
+//! `pipe` and how to read its lines of JSON.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ pub struct Project {
     folder: TempDir,
 }
 
-/// A `pipe` that has ended.
+/// A `pipe` process that has ended.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -26,7 +26,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// A `pipe` that is running, its lines of JSON being read one by one.
+/// A running `pipe` process, whose lines of JSON are read one by one.
 pub struct Running {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -63,8 +63,8 @@ impl Project {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The stages that have really run since the last call: those that appended their name to
-    /// `ran.log`, sorted, since stages may run side by side.
+    /// The stages that really ran since the last call, because they appended their names to
+    /// `ran.log`. Sorted, because stages may run in parallel.
     #[track_caller]
     pub fn take_log(&self) -> String {
         let log = self.path("ran.log");
@@ -79,7 +79,7 @@ impl Project {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
         command.args(arguments).current_dir(self.folder.path());
         command.env_remove("PIPE_CACHE").stdin(Stdio::null());
-        // Not the settings of whoever runs the tests.
+        // Keeps out the settings of the user who runs the tests.
         command.env("XDG_CONFIG_HOME", self.path("config"));
         command
     }
@@ -95,7 +95,7 @@ impl Project {
         Ended::of(command.envs(environment.iter().copied()).output().unwrap())
     }
 
-    /// With that much address space.
+    /// Like [`Project::pipe`], with limited address space.
     #[cfg(feature = "model")]
     #[track_caller]
     pub fn pipe_limited(&self, kibibytes: u64, arguments: &[&str]) -> Ended {
@@ -112,7 +112,7 @@ impl Project {
         self.pipe(&[&["run", "--json"], arguments].concat())
     }
 
-    /// Runs, and checks how each stage ended: `"copy=hit count=ran"`, by name.
+    /// Runs, and checks the outcome of each stage by name: `"copy=hit count=ran"`.
     #[track_caller]
     pub fn expect_run(&self, arguments: &[&str], outcomes: &str) -> Ended {
         let ended = self.run(arguments);
@@ -131,7 +131,7 @@ impl Project {
         self.spawn(&[&["run", "--json"], arguments].concat(), environment)
     }
 
-    /// Starts any `pipe` that prints lines of JSON.
+    /// Starts any `pipe` command that prints lines of JSON.
     #[track_caller]
     pub fn start_any(&self, arguments: &[&str]) -> Running {
         self.spawn(arguments, &[])
@@ -146,7 +146,7 @@ impl Project {
         Running { child, lines, seen: Vec::new() }
     }
 
-    /// A named pipe in the project's folder. Opening it waits for the other side.
+    /// Creates a named pipe in the project's folder. Opening it waits for the other end.
     #[track_caller]
     pub fn fifo(&self, name: &str) -> PathBuf {
         let path = self.path(name);
@@ -169,14 +169,14 @@ impl Project {
         found
     }
 
-    /// Every file of the store with its bytes, but for those that are rewritten at any time.
+    /// Every file of the store with its bytes, except the files that any command may rewrite.
     pub fn snapshot(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = self.stored("").into_iter();
         let files = files.filter(|path| !path.ends_with("index") && !path.ends_with("in-use"));
         files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
 
-    /// What lies directly in a folder of the store, folders too.
+    /// The files and folders directly in a folder of the store.
     pub fn entries(&self, folder: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("cache").join(folder)).into_iter().flatten();
         entries.map(|entry| entry.unwrap().path()).collect()
@@ -201,7 +201,7 @@ impl Ended {
         self.stdout.lines().map(line).collect()
     }
 
-    /// The events of this name about this stage.
+    /// The first event of this name about this stage.
     #[track_caller]
     pub fn about(&self, event: &str, stage: &str) -> Value {
         let events = self.events();
@@ -247,7 +247,7 @@ fn outcomes(events: &[Value]) -> String {
 }
 
 impl Running {
-    /// Reads on until an event of this name; false if the process ended before.
+    /// Reads up to an event of this name; false if the process ends before.
     #[track_caller]
     pub fn read_until(&mut self, event: &str) -> bool {
         while self.read_line() {
@@ -290,30 +290,31 @@ impl Running {
     }
 }
 
-/// Waits until somebody writes a line to a named pipe, and returns all that is written.
+/// Waits until a process writes to a named pipe, and returns everything it writes.
 #[track_caller]
 pub fn read_fifo(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Waits until somebody reads a named pipe, and lets it go on.
+/// Waits until a process reads a named pipe, and lets it continue.
 #[track_caller]
 pub fn open_gate(path: &Path) {
     fs::write(path, "go\n").unwrap();
 }
 
-/// The reading end of a named pipe, which tells when the last process is gone that has it open.
+/// The reading end of a named pipe. It shows when the last process that has the pipe open is gone.
 pub struct Watch(File);
 
 impl Watch {
-    /// Opens it, whether there is a writer by now or not.
+    /// Opens the pipe without waiting for a writer.
     #[track_caller]
     pub fn new(path: &Path) -> Watch {
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         Watch(File::options().read(true).custom_flags(nonblocking).open(path).unwrap())
     }
 
-    /// Returns when all who have opened it for writing are gone; there must have been one.
+    /// Waits until all processes that opened the pipe for writing are gone. At least one must have
+    /// opened it.
     #[track_caller]
     pub fn wait(mut self) {
         rustix::fs::fcntl_setfl(&self.0, rustix::fs::OFlags::empty()).unwrap();

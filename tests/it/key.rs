@@ -1,5 +1,5 @@
-//! The key, row by row of the table in DESIGN.md: what enters changes it, what does not enter
-//! does not.
+//! The key, row by row of the table in the crate's documentation: what enters the key changes it,
+//! and nothing else does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -145,7 +145,7 @@ fn names_of_outputs_enter_but_neither_their_order_nor_where_they_are_published()
 
 #[test]
 fn declared_variables_enter_and_the_rest_of_the_environment_does_not() {
-    // `PATH` is set for every test, the other one for none.
+    // `PATH` is set in every test, the other variable in none.
     let declare = |names: &[&str]| {
         changed(|stage| stage.env = names.iter().map(|name| (*name).to_owned()).collect())
     };
@@ -188,7 +188,7 @@ fn how_a_stage_is_handled_does_not_enter() {
     ] {
         assert_eq!(key_then, key(&stage()));
     }
-    // And so with the binary.
+    // The same with the binary.
     let yaml = "stages:\n  a:\n    run: echo 1 > $OUT_x\n    outputs: [x]\n";
     let project = Project::new(yaml);
     project.expect_run(&[], "a=ran");
@@ -216,7 +216,7 @@ fn the_path_and_the_times_of_a_source_do_not_enter() {
     let project = Project::new(yaml);
     project.write("one.txt", "text\n");
     project.expect_run(&[], "a=ran");
-    // The same bytes written again: new times.
+    // Writing the same bytes again gives the file new times.
     project.write("one.txt", "text\n");
     project.expect_run(&[], "a=hit");
     project.write("elsewhere/two.txt", "text\n");
@@ -224,7 +224,7 @@ fn the_path_and_the_times_of_a_source_do_not_enter() {
     project.expect_run(&[], "a=hit");
 }
 
-/// Keys are kept on disks for years: the form that is hashed must not change unnoticed.
+/// Keys stay on disks for years, so the text that is hashed must not change by accident.
 #[test]
 fn the_canonical_form_is_the_one_that_was_published() {
     let fields = KeyFields::of(&stage(), BTreeMap::from([("examples".into(), content("bytes"))]));
@@ -245,7 +245,7 @@ fn a_number_comes_back_from_a_record_as_it_was() {
     );
     project.run(&[]).expect_code(0);
     project.run(&["--set", "a.n=1"]).expect_code(0);
-    // Another salt: then only that has changed.
+    // With a new salt, only the salt has changed.
     let yaml = project.read("pipeline.yaml").replace("outputs:", "salt: s, outputs:");
     project.write("pipeline.yaml", &yaml);
     let why = project.pipe(&["explain", "a", "--json"]).expect_code(0).stdout;

@@ -1,4 +1,4 @@
-//! What `status`, `explain` and `--dry-run` foretell, and that they write nothing.
+//! What `status`, `explain` and `--dry-run` predict, and that they write nothing.
 
 use crate::harness::Project;
 
@@ -140,7 +140,7 @@ fn the_nearest_earlier_record_is_compared_with() {
     project.run(&["--set", "b.learning_rate=5e-5"]).expect_code(0);
     project.write("text.txt", "other text\n");
     project.run(&["--set", "b.learning_rate=7e-5"]).expect_code(0);
-    // The newest record differs in the parameter alone, the older ones in the input as well.
+    // The newest record differs in the parameter only, the older ones in the input too.
     let explain = project.pipe(&["explain", "--json", "b"]).expect_code(0);
     assert_eq!(explain.about("stage_planned", "b")["sentence"], "learning_rate 7e-5 → 2e-5");
 }

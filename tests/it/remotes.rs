@@ -1,5 +1,5 @@
-//! A shared cache: two projects with one remote. Here that is a folder; the same over S3, and over
-//! HTTP, in files of their own.
+//! A shared cache: two projects with one remote. Here the remote is a folder; other files test the
+//! same over S3 and over HTTP.
 
 mod damage;
 #[cfg(feature = "remotes")]
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::harness::{Ended, Project};
 
-/// `b` writes a folder with a small file and one that is large enough to be downloaded in pieces.
+/// `b` writes a folder with a small file and a file that is large enough for a resumable download.
 pub const STAGES: &str = r#"
 stages:
   a: {run: 'echo $PARAM_n > $OUT_x; echo a >> ran.log', params: {n: 1}, outputs: [x]}
@@ -29,7 +29,7 @@ stages:
     publish: {d: out}
 "#;
 
-/// A folder for a remote, and projects that know it as `lab`.
+/// A remote in a folder, and projects that declare it as `lab`.
 pub struct Lab {
     folder: TempDir,
     settings: String,
@@ -40,7 +40,7 @@ impl Lab {
         Lab::with("")
     }
 
-    /// With more settings of the remote, such as `, trust: pull`.
+    /// With further settings of the remote, such as `, trust: pull`.
     pub fn with(settings: &str) -> Lab {
         Lab { folder: TempDir::new().unwrap(), settings: settings.to_owned() }
     }
@@ -55,19 +55,19 @@ impl Lab {
         Project::new(&(remotes + STAGES))
     }
 
-    /// All files in the remote, sorted, relative.
+    /// The relative paths of all files in the remote, sorted.
     pub fn files(&self) -> Vec<String> {
         files_below(&self.root())
     }
 
-    /// The one record of `stage`.
+    /// The only record of `stage`.
     pub fn record(&self, stage: &str) -> PathBuf {
         record_in(&self.root(), stage)
     }
 }
 
 pub fn files_below(root: &Path) -> Vec<String> {
-    // Nothing may be there yet.
+    // The folder may not exist yet.
     let found = walkdir::WalkDir::new(root).into_iter().filter_map(Result::ok);
     let files = found.filter(|entry| entry.file_type().is_file());
     let relative = |path: &Path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
@@ -90,7 +90,7 @@ pub fn record_in(root: &Path, stage: &str) -> PathBuf {
     record
 }
 
-/// The object of `a:x`, and the large file in `b:d`.
+/// The object of `a:x`, and that of the large file in `b:d`.
 #[track_caller]
 pub fn objects(root: &Path) -> (PathBuf, PathBuf) {
     let objects = files_below(root).into_iter().filter(|file| file.starts_with("objects/"));
@@ -116,7 +116,7 @@ pub fn flip_a_byte(path: &Path) {
     replace(path, &bytes);
 }
 
-/// `"a=pulled b=there"` of a push or a pull with `--json`.
+/// The outcomes of a push or a pull with `--json`: `"a=pulled b=there"`.
 #[track_caller]
 pub fn carried(ended: &Ended) -> String {
     let text = |line: &Value, field: &str| line[field].as_str().unwrap_or("?").to_owned();
@@ -125,7 +125,7 @@ pub fn carried(ended: &Ended) -> String {
     lines.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// The warnings of a run, all in one line.
+/// The warnings of a run.
 #[track_caller]
 pub fn warnings(ended: &Ended) -> Vec<String> {
     let warnings = ended.events().into_iter().filter(|line| line["event"] == "warning");
@@ -162,7 +162,7 @@ fn what_was_pushed_is_pulled_into_an_empty_clone_which_then_computes_nothing() {
         };
         [of("objects"), of("records")].concat()
     };
-    assert_eq!(lab.files(), names(&here), "the remote is laid out as the store");
+    assert_eq!(lab.files(), names(&here), "the remote is laid out like the store");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_one_clone_computed_another_does_not_compute_again() {
     assert_eq!(other.take_log(), "");
     assert!(one.entries("tmp").is_empty() && other.entries("tmp").is_empty());
     assert_eq!(other.read("out/x"), "1\n");
-    // A part of it changes there, and comes back.
+    // A stage changes in the other project, and its result comes back.
     other.expect_run(&["--remote", "lab", "--set", "a.n=2"], "a=ran b=ran");
     one.take_log();
     one.expect_run(&["--remote", "lab", "--set", "a.n=2"], "a=hit b=hit");
@@ -203,7 +203,7 @@ fn a_run_asks_no_remote_unless_told_to_and_never_for_what_is_forced() {
     assert_eq!(
         key(one.run(&WITH_LAB)),
         key(third.run(&[])),
-        "where a result is from is not in its key"
+        "the origin of a result is not in its key"
     );
 }
 
@@ -296,7 +296,7 @@ fn a_remote_that_is_gone_or_hangs_is_said_once_and_the_run_goes_on() {
     let ended = gone.pipe(&["pull", "--set", "a.n=2"]).expect_code(1);
     assert!(ended.stderr.contains("there is no folder `/nowhere/at/all`"), "{}", ended.stderr);
 
-    // Nobody ever writes into this pipe, so that reading it hangs as a lost network disk does.
+    // Nobody writes to this pipe, so reading it hangs like a lost network disk.
     let lab = Lab::with(", timeout: 200ms");
     lab.clone_of().run(&WITH_LAB).expect_code(0);
     let record = lab.record("a");

@@ -1,5 +1,5 @@
-//! A web server on this machine for the tests of downloads: one thread, one request at a time,
-//! answers from a closure, and a list of what was asked.
+//! A web server for the tests of downloads. One thread serves one request at a time; a closure
+//! gives the answers, and the server keeps a list of the requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What was asked.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub path: String,
@@ -20,18 +20,18 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The first byte of a `Range: bytes=N-…`.
+    /// The `N` of a `Range: bytes=N-…`.
     pub fn range_start(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok()
     }
 }
 
-/// What is answered.
+/// The answer to a request.
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// The connection breaks after so many bytes of the body.
+    /// The connection breaks after this many bytes of the body.
     pub cut_after: Option<usize>,
 }
 
@@ -50,7 +50,7 @@ impl Answer {
         self
     }
 
-    /// As a server does that knows ranges: the part that was asked for.
+    /// The requested range of the body, from a server that supports ranges.
     pub fn ranged(request: &Request, body: &[u8]) -> Answer {
         match request.range_start() {
             Some(start) if start < body.len() => {
@@ -84,7 +84,7 @@ impl Server {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that goes away is its own affair.
+                // The client may close the connection early.
                 let _ = stream.and_then(|stream| serve(stream, &answer, &known));
             }
         });
@@ -99,7 +99,7 @@ impl Server {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The paths of everything asked so far.
+    /// The paths of all requests so far.
     pub fn paths(&self) -> Vec<String> {
         self.asked().into_iter().map(|request| request.path).collect()
     }
@@ -108,7 +108,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread from waiting for the next connection.
+        // Wakes the thread, which waits for the next connection.
         let _ = TcpStream::connect(&self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

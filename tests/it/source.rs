@@ -15,13 +15,13 @@ use crate::harness::Project;
 use crate::server::{Answer, Request, Server};
 
 /// Downloads into a folder of their own.
-struct Place {
+struct TestDownloads {
     folder: tempfile::TempDir,
     downloads: Downloads,
 }
 
 /// Downloads into an empty folder, from the hub at `endpoint`, without waiting before a retry.
-fn place(endpoint: &str) -> Place {
+fn place(endpoint: &str) -> TestDownloads {
     let folder = tempfile::tempdir().unwrap();
     let hub = HubSettings {
         endpoint: endpoint.to_owned(),
@@ -36,14 +36,14 @@ fn place(endpoint: &str) -> Place {
         retries: 2,
         backoff: Duration::ZERO,
     };
-    Place { folder, downloads }
+    TestDownloads { folder, downloads }
 }
 
-fn nowhere() -> Place {
+fn nowhere() -> TestDownloads {
     place("http://127.0.0.1:9")
 }
 
-impl Place {
+impl TestDownloads {
     fn fetch(&self, input: &Input) -> Result<PathBuf, DownloadError> {
         self.downloads.fetch(input, &mut |_| {})
     }

@@ -1,5 +1,5 @@
-//! What makes a stage stale and what does not, as the user sees it; the key itself is tested field
-//! by field in `key.rs`.
+//! What makes a stage stale and what does not, as the user sees it. `key.rs` tests the key field by
+//! field.
 
 use std::fs;
 
@@ -104,7 +104,7 @@ fn the_cost_of_a_rerun_is_what_it_took_the_last_time() {
     assert_eq!(last(&["--set", "a.rate=1"]), all);
     let some = "would run b and c: about 6 min 50 s at most; 1 stage is up to date";
     assert_eq!(last(&["--force=b"]), some);
-    // Where nothing can be cut off, it is no upper bound.
+    // Without a possible cut-off, this is not an upper bound.
     let forced = "would run b and c: about 6 min 50 s; 1 stage is up to date";
     assert_eq!(last(&["--force=b", "--force=c"]), forced);
 }
@@ -143,7 +143,7 @@ fn a_second_run_reads_no_source_file_unless_the_index_is_distrusted() {
     for n in 0..5 {
         project.write(&format!("data/{n}"), &format!("{n}\n"));
     }
-    // Files written within the same tick of the clock are read once more.
+    // Files that were written in the same tick of the clock are read once more.
     let read =
         |arguments: &[&str]| project.run(arguments).summary()["files_read"].as_u64().unwrap();
     assert!(read(&[]) >= 6);
@@ -174,7 +174,7 @@ fn the_changed_files_of_a_source_folder_are_named() {
     assert_eq!(change["files"]["changed"], serde_json::json!(["config.json"]));
     assert_eq!(change["files"]["added"], serde_json::json!(["new"]));
     assert_eq!(change["files"]["removed"], serde_json::json!(["weights/b"]));
-    // A listing that is gone or damaged costs the names and nothing else.
+    // Without an intact listing, the explanation lacks the names of the files.
     for listing in project.stored("listings") {
         fs::write(listing, "tree 1\nnonsense").unwrap();
     }

@@ -1,5 +1,6 @@
-//! What changes the store besides a run, killed at each call by which it does: no record names what
-//! is gone, what was published is the old or the new in full, and done again it ends as it should.
+//! Commands other than `run` that change the store, killed at each call that changes the disk. No
+//! record names an object that is gone, a published copy is the old or the new one in full, and the
+//! repeated command ends as it should.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +30,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A project with results of three values, the last one published: the pipeline's own.
+/// A project with results for three values of `n`. The last one is the pipeline's own, and is
+/// published.
 fn chain() -> Project {
     let project = Project::new(CHAIN);
     for value in ["2", "3", "1"] {
@@ -39,8 +41,8 @@ fn chain() -> Project {
     project
 }
 
-/// Runs a command on copies of one project, killed at the first, second, … point until it gets
-/// through, and looks at each.
+/// Runs a command on copies of a project, killed at the first point, at the second, and so on until
+/// it completes. Checks each copy, and returns the number of kills.
 #[track_caller]
 fn killed_everywhere(
     template: &Project,
@@ -58,10 +60,10 @@ fn killed_everywhere(
             return at - 1;
         }
     }
-    unreachable!("some time it gets through")
+    unreachable!("the command completes at some point")
 }
 
-/// All files of a store that count.
+/// All files of a store, except the log of runs and the notes about published files.
 fn results(project: &Project) -> BTreeMap<PathBuf, Vec<u8>> {
     let root = project.path("cache");
     let relative = |path: PathBuf| path.strip_prefix(&root).unwrap().to_owned();
@@ -123,7 +125,7 @@ fn a_restore_killed_anywhere_leaves_the_old_or_the_new_in_full() {
         let names = published(project);
         assert!(names == ["only1", "x"] || names == ["only3", "x"], "{names:?}");
         assert_eq!(project.read("out/x"), if names[0] == "only1" { "1\n" } else { "3\n" });
-        // What it has put there is known as its own.
+        // It recognizes what it put there itself.
         project.pipe(&restore).expect_code(0);
         assert_eq!(published(project), ["only3", "x"]);
         assert_eq!(project.entries("tmp").len(), 0);

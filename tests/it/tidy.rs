@@ -24,9 +24,9 @@ const ENGINE: [&[&str]; 11] = [
     &["files"],
 ];
 
-/// The folders of `stages`. Tokenizers follow the configuration of a model, so `text` stands above
-/// `model`.
-const STAGES: [&[&str]; 5] = [&["builtin"], &["train", "text"], &["model"], &["data"], &["stage"]];
+/// The folders of `stages`.
+const STAGES: [&[&str]; 6] =
+    [&["builtin"], &["train"], &["model"], &["text"], &["data"], &["stage"]];
 
 #[test]
 fn folders_import_only_from_folders_below_them() {

@@ -77,6 +77,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/pretrain",
             "builtin/model_output.rs",
+            "builtin/open_device.rs",
             "stage/metric_lines.rs",
             "data/corpus.rs",
             "data/lines.rs",
@@ -96,6 +97,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/finetune",
             "builtin/model_output.rs",
+            "builtin/open_device.rs",
             "stage/metric_lines.rs",
             "model",
             "stage/output.rs",
@@ -113,6 +115,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "predict",
         &[
             "builtin/predict",
+            "builtin/open_device.rs",
             "model",
             "stage/output.rs",
             "data/prediction.rs",
@@ -144,9 +147,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
 
 /// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 11] = [
+const NEUTRAL: [&str; 10] = [
     "builtin",
-    "builtin/open_device",
     "data/nearest",
     "stage",
     "stage/choice",

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::cache::gc::alone;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::options::Globals;
 use crate::cli::project::{locate, use_store};
 use crate::console::Console;
 use crate::files::scratch::Scratch;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use stages::Params;
 
-use crate::cli::Globals;
 use crate::cli::error::Error;
 use crate::cli::linked::LinkedArtifact;
+use crate::cli::options::Globals;
 use crate::cli::project::{Project, pipeline_file};
 use crate::console::Console;
 use crate::files::file_error::FileError;

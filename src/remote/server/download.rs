@@ -67,8 +67,8 @@ impl ServerBucket {
     }
 }
 
-/// Requests one part and sends it on piece by piece. After a broken connection, requests the rest of
-/// the part.
+/// Requests one part and sends it on piece by piece. After a broken connection, requests the rest
+/// of the part.
 async fn send_part(
     store: &dyn ObjectStore,
     name: &Name,

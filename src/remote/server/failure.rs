@@ -33,8 +33,8 @@ impl Failure {
         }
     }
 
-    /// Whether the server may have forgotten an upload in parts, or some of its parts. Servers report
-    /// this in several ways, some of them as a denied access.
+    /// Whether the server may have forgotten an upload in parts, or some of its parts. Servers
+    /// report this in several ways, some of them as a denied access.
     pub fn may_be_of_upload(&self) -> bool {
         match self {
             Failure::Store(Error::NotFound { .. } | Error::PermissionDenied { .. }) => true,

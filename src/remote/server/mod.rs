@@ -2,8 +2,8 @@
 //! they become calls that block a thread. Nothing outside this folder knows of the runtime.
 //!
 //! `object_store` itself retries small requests, with growing pauses, for as long as the remote's
-//! timeout. Large objects move in parts of [`connection::PART`] bytes, several at once. All transfers
-//! together hold at most [`connection::PARTS_AT_ONCE`] parts in memory.
+//! timeout. Large objects move in parts of [`connection::PART`] bytes, several at once. All
+//! transfers together hold at most [`connection::PARTS_AT_ONCE`] parts in memory.
 
 mod bucket;
 pub(super) mod connection;

@@ -55,7 +55,8 @@ impl ServerBucket {
                 Ok(()) => return Ok(note.remove()?),
                 // The server may have discarded the earlier upload, so start over; the new upload
                 // replaces the note once the server has accepted it. Some servers refuse a part by
-                // closing the connection before their answer can be read, hence the second condition.
+                // closing the connection before their answer can be read, hence the second
+                // condition.
                 Err(failure)
                     if goes_on
                         && (failure.may_be_of_upload()
@@ -154,12 +155,12 @@ pub fn read_part(source: &mut File, size: u64, file: &Path) -> Result<Vec<u8>, F
     Ok(bytes)
 }
 
-/// What is known of an upload, as a file: one line for its beginning, and one for each part that has
-/// arrived.
+/// What is known of an upload, as a file: one line for its beginning, and one for each part that
+/// has arrived.
 struct Note {
     path: PathBuf,
-    /// The locked file. `None` while another process uploads the same object: then this process makes
-    /// an upload of its own, without a note.
+    /// The locked file. `None` while another process uploads the same object: then this process
+    /// makes an upload of its own, without a note.
     file: Option<File>,
     /// The size of a part in bytes.
     part: u64,

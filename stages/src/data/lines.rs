@@ -23,7 +23,7 @@ pub const BEGINNING: usize = 200;
 /// U+FEFF in UTF-8, with which some programs start a file.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A batch ends with the line that takes it to this many lines or bytes.
+/// A batch is complete once it has this many lines, or at least this many bytes.
 const BATCH_LINES: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -161,7 +161,7 @@ impl LineReader {
     /// Reads the next line that is not blank as JSON; `None` at the end of the file.
     ///
     /// # Errors
-    /// The line is too long, or not a `T`.
+    /// The line is too long, or is not the JSON of a `T`.
     pub fn next_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StageError> {
         if !self.advance_to_text()? {
             return Ok(None);
@@ -169,7 +169,7 @@ impl LineReader {
         parse_json(&self.buffer).map(Some).map_err(|problem| self.error(problem))
     }
 
-    /// Replaces the batch with the next lines; `false` at the end of the file.
+    /// Replaces the batch with the next lines that are not blank; `false` at the end of the file.
     ///
     /// # Errors
     /// A line is too long.

@@ -240,9 +240,10 @@ impl TensorFile {
     /// Maps a file and checks its header against its size.
     ///
     /// Another process must neither write nor truncate the file while it is mapped. Objects of the
-    /// store are read-only, so a stage's inputs fulfil that. A file of the user's, which the engine
-    /// maps to compare or show it, fulfils it only as long as the user leaves it alone: after a
-    /// truncation, access ends the process with SIGBUS; after a write, elements can change.
+    /// store are read-only, so the inputs of a stage meet this condition. A file of the user, which
+    /// the engine maps to compare or show it, meets it only as long as nobody touches the file: a
+    /// truncation ends the process with SIGBUS at the next access, and a write changes elements
+    /// that Rust assumes to be constant, which is undefined behaviour.
     ///
     /// # Errors
     /// The file cannot be mapped or is not a complete safetensors file.

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `ids` | I32 `[tokens]` | all sequences one after the other, special tokens included |
 //! | `offsets` | I64 `[rows + 1]` | where each sequence begins in `ids` |
-//! | `types` | U8 `[tokens]` | token types; absent where all are 0 |
+//! | `types` | U8 `[tokens]` | token types; absent if all are 0 |
 //! | `labels` | I32 `[rows]` | class index, -1 for none |
 //! | `id_bytes` | U8 `[bytes]` | the examples' ids in UTF-8, one after the other |
 //! | `id_offsets` | I64 `[rows + 1]` | where each id begins in `id_bytes` |

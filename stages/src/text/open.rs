@@ -20,7 +20,7 @@ use crate::stage::error::StageError;
 use crate::text::family::Family;
 
 /// Every file that a tokenizer on the hub may consist of.
-const FILES: [&str; 8] = [
+pub const TOKENIZER_FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -34,7 +34,7 @@ const FILES: [&str; 8] = [
 /// The tokenizer files that exist in a folder. The folder of a fine-tuned model needs a copy of
 /// them.
 pub fn tokenizer_files(folder: &Path) -> Vec<PathBuf> {
-    FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+    TOKENIZER_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
 /// The implementation behind a tokenizer.

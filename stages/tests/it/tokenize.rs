@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use stages::builtin::tokenize::Tokenize;
 use stages::data::token_file::TokenFile;
-use stages::{Context, Events, Manifest, Params, Stage, StageError};
+use stages::{Events, Manifest, Params, Stage, StageError};
 use tempfile::TempDir;
 
 fn fixtures() -> PathBuf {
@@ -97,7 +97,7 @@ impl Bench {
             device: "cpu".to_owned(),
             threads: self.threads,
         };
-        Tokenize.run(&Context { manifest: &manifest, events: &Events::discard() })
+        stages::builtin::run(&manifest, &Events::discard())
     }
 
     #[track_caller]

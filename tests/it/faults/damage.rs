@@ -1,5 +1,5 @@
-//! Every file and folder of the store damaged in every way, one at a time: a rebuild or an error
-//! in words, never a wrong result, never a panic.
+//! Damages every file and folder of the store in every way, one at a time. The result is a rebuild
+//! or an error message, never a wrong result and never a panic.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -59,7 +59,7 @@ fn damage(path: &Path, damage: Damage, random: &mut Random) {
             remove();
             fs::write(path, "x").unwrap();
         }
-        // Permissions do not keep root out; a link to itself does.
+        // Permissions do not stop root; a link to itself does.
         Damage::Unreadable if rustix::process::geteuid().is_root() => {
             remove();
             symlink(path, path).unwrap();
@@ -70,7 +70,7 @@ fn damage(path: &Path, damage: Damage, random: &mut Random) {
     }
 }
 
-/// A finished project to which is added what runs leave only if they are killed.
+/// A finished project with the files that only a killed run leaves.
 fn finished() -> Scene {
     let scene = Scene::new(Before::Finished);
     let project = scene.template();
@@ -82,7 +82,8 @@ fn finished() -> Scene {
     scene
 }
 
-/// All below the store, relative to the project, folders after what is in them.
+/// Everything in the store, relative to the project, each folder after its contents; and whether it
+/// is a folder.
 fn places(project: &Project) -> Vec<(PathBuf, bool)> {
     let root = project.path(".");
     let walk = walkdir::WalkDir::new(project.path("cache")).contents_first(true);
@@ -102,7 +103,7 @@ fn a_damaged_store_gives_the_right_result_or_an_error_in_words() {
     let mut random = Random::new();
     let share = number_from("PIPE_DAMAGES", 1);
     let (mut damages, mut errors) = (0, 0);
-    // What is read from the store to run `joined` anew and to publish all else.
+    // This reads the store to run `joined` again and to publish everything else.
     let changed = ["--set", "joined.n=2"];
     let arguments = [&ARGUMENTS[..], &["2"], &TARGETS, &changed].concat();
     let right = scene.project();
@@ -153,8 +154,11 @@ fn a_damaged_store_gives_the_right_result_or_an_error_in_words() {
             for (found, right) in published(&project).iter().zip(&expected) {
                 assert!(found == right || (code == 1 && found.is_none()), "{what}: {found:?}");
             }
-            // An error shall not heal by itself into something else.
-            assert!(pipe(&arguments, &[0, 1]) <= code, "{what}: first right, then not");
+            // A second run must not be worse than the first.
+            assert!(
+                pipe(&arguments, &[0, 1]) <= code,
+                "{what}: the first run was right, the second was not"
+            );
         }
     }
     assert!(damages > 80);

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use crate::harness::Project;
 
-/// Mounted until it is dropped.
+/// A file system that stays mounted until it is dropped.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Of one mebibyte; `None` where this process may not mount.
+    /// Mounts one mebibyte; `None` if this process may not mount.
     fn mount() -> Option<SmallDisk> {
         let folder = TempDir::new().unwrap();
         let mut command = Command::new("mount");
@@ -61,16 +61,16 @@ stages:
         std::fs::write(disk.path().join("filler"), vec![1; kilobytes << 10]).unwrap();
     };
 
-    // The stage itself finds no space.
+    // The stage itself runs out of space.
     fill(800);
     let ended = run().expect_code(1);
     assert_eq!(ended.outcomes(), "copied=skipped large=failed last=skipped small=ran");
-    // Not even its log could take what the stage had to say.
+    // The disk is so full that the stage's log is empty.
     let said = ended.about("stage_says", "large")["said"]["message"].to_string();
     assert!(said.contains("no space is left"), "{said}");
     assert_eq!(project.take_log(), "large small");
 
-    // The engine finds none, for the copy of an output that is a link.
+    // The engine runs out of space when it copies an output that is a link.
     fill(500);
     let ended = run().expect_code(1);
     assert_eq!(ended.outcomes(), "copied=failed large=ran last=skipped small=hit");
@@ -79,7 +79,7 @@ stages:
     assert!(failed["hint"].as_str().unwrap().starts_with("free some space"), "{failed}");
     assert_eq!(project.take_log(), "copied large");
 
-    // Not a page is free.
+    // Not a single page is free.
     let rest = std::fs::File::create(disk.path().join("rest")).unwrap();
     while std::io::Write::write_all(&mut &rest, &[1; 4096]).is_ok() {}
     let ended = run();

@@ -1,4 +1,4 @@
-//! SIGKILL at each call that changes the disk, and at any other time.
+//! SIGKILL at each call that changes the disk, and at random times.
 
 use std::io::{PipeReader, Read};
 use std::mem;
@@ -13,11 +13,11 @@ use crate::faults::project::{ARGUMENTS, Before, Scene, run};
 use crate::faults::{Random, in_memory, number_from};
 use crate::harness::Project;
 
-/// A pipe whose writing end all processes inherit that come from the command.
+/// A pipe whose writing end the command and all its child processes inherit.
 fn held_open_by_all(command: &mut Command) -> PipeReader {
     let (reader, writer) = std::io::pipe().unwrap();
-    // SAFETY: `dup` is a plain system call, allowed between fork and exec. The copy has no
-    // close-on-exec flag.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed, and `dup` is such a
+    // call. The copy has no close-on-exec flag, so child processes inherit it.
     unsafe {
         command.pre_exec(move || rustix::io::dup(&writer).map(mem::forget).map_err(Into::into));
     }
@@ -34,7 +34,7 @@ fn killed_at_any_call_that_changes_the_disk_the_next_run_is_right() {
         let points = scene.points();
         assert!(points > 200, "{points}");
         places += points;
-        // With a small budget every so many of them, others each time.
+        // A small budget tests every nth point, from a random one on.
         let step = (2 * points).div_ceil(budget).max(1);
         for at in (1 + random.below(step)..=points).step_by(step) {
             let project = scene.project();
@@ -66,7 +66,7 @@ fn killed_at_any_time_the_next_run_is_right_and_nobody_writes_on() {
         let mut output = child.stdout.take().unwrap();
         let bytes = random.below(scene.undisturbed.stdout.len());
         let mut seen = vec![0; bytes];
-        // It may have ended before; then there is nothing to kill.
+        // It may have ended already; then there is nothing to kill.
         let _ = output.read_exact(&mut seen);
         let pid = Pid::from_child(&child);
         let _ = match random.below(2) {
@@ -74,7 +74,7 @@ fn killed_at_any_time_the_next_run_is_right_and_nobody_writes_on() {
             _ => kill_process_group(pid, Signal::KILL),
         };
         kills += usize::from(child.wait().unwrap().signal().is_some());
-        // Comes back when the last process is gone that the engine has started.
+        // Returns when the last process that the engine started is gone.
         alive.read_to_end(&mut seen).unwrap();
         scene.check(&project, &format!("killed after {bytes} bytes of output"));
     }
@@ -93,7 +93,7 @@ stages:
 "#;
     let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
     let mut kills = 0;
-    // With a small budget every third point, others each time.
+    // A small budget tests every third point, from a random one on.
     let step = if number_from("PIPE_KILLS", 0) > 0 { 1 } else { 3 };
     for at in (1 + Random::new().below(step)..).step_by(step) {
         let (project, store) = (Project::new(yaml), in_memory());

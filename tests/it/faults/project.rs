@@ -1,5 +1,5 @@
-//! A project that reaches nearly every call by which the engine changes the disk, in two states,
-//! and what must hold of it after any fault.
+//! A project that makes the engine use nearly every call that changes the disk, in several states;
+//! and what must hold after any fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,8 +13,9 @@ use pipe::store::record::Record;
 use crate::faults::in_memory;
 use crate::harness::{Ended, Project};
 
-/// Files and folders, links, a built-in with state, a stage that waits and is cut off, one that
-/// fails, one behind it, one that leaves a process running, and published files and folders.
+/// Files, folders and links; a built-in with checkpoints; a stage that waits and turns out to be a
+/// hit; one that fails, and one that needs it; one that leaves a process running; and published
+/// files and folders.
 const PIPELINE: &str = r#"
 stages:
   words:
@@ -75,27 +76,28 @@ stages:
 
 pub const ARGUMENTS: [&str; 4] = ["run", "--json", "--keep-going", "--jobs"];
 
-/// In what state the faulty run finds the project.
+/// The state in which the faulty run finds the project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
     /// No store yet.
     Fresh,
-    /// Run once; since then the source has changed, a published file is gone and the object that
-    /// it was copied from is damaged.
+    /// Run once. Since then the source has changed, a published file was removed, and the object
+    /// from which it was copied is damaged.
     Changed,
     /// Run once.
     Finished,
 }
 
-/// A project in some state, to be copied for each fault, and how an undisturbed run ends.
+/// A project in one of these states, which is copied for each fault, and the outcome of an
+/// undisturbed run.
 pub struct Scene {
     before: Before,
     template: Project,
-    /// What lies where after an undisturbed run.
+    /// All files after an undisturbed run.
     right: BTreeMap<String, String>,
     /// The stages' keys in that run.
     keys: BTreeMap<String, String>,
-    /// Keys with a record before it.
+    /// The keys that had a record before that run.
     recorded_before: BTreeSet<String>,
     pub undisturbed: Ended,
 }
@@ -130,7 +132,7 @@ impl Scene {
         Scene { before, right: listing(&project), keys, recorded_before, undisturbed, template }
     }
 
-    /// How many points there are in an undisturbed run.
+    /// The number of points in an undisturbed run.
     pub fn points(&self) -> usize {
         let project = self.project();
         let log = project.path("points.log");
@@ -147,13 +149,13 @@ impl Scene {
         &self.keys[stage]
     }
 
-    /// The project as the faulty run is to find it.
+    /// A copy of the project, for one faulty run.
     pub fn project(&self) -> Project {
         copy_of(&self.template)
     }
 
-    /// What must hold right after a fault, whatever it was; then runs again, and checks that
-    /// everything is as if nothing had been.
+    /// Checks what must hold right after any fault. Then runs again, and checks that everything is
+    /// as if the fault had not happened.
     #[track_caller]
     pub fn check(&self, project: &Project, what: &str) {
         let recorded = records(project);
@@ -185,7 +187,7 @@ impl Scene {
         {
             assert_eq!(found.get(path), Some(content), "{what}: {path}");
         }
-        // Whether there is an index depends on how young the sources were in the clock's ticks.
+        // Whether there is an index depends on the ticks of the clock.
         for path in found.keys().filter(|path| !path.ends_with("cache/index")) {
             assert!(self.right.contains_key(path), "{what}: {path} is left");
         }
@@ -204,14 +206,14 @@ impl Scene {
     }
 }
 
-/// `pipe run` with so many jobs.
+/// `pipe run` with this number of jobs.
 pub fn run(project: &Project, jobs: &str, environment: &[(&str, &str)]) -> Ended {
     let ended = project.pipe_with(&[&ARGUMENTS[..], &[jobs]].concat(), environment);
     assert!(!ended.stderr.contains("panicked"), "{environment:?}: {}", ended.stderr);
     ended
 }
 
-/// Writes into a file that may be read-only.
+/// Overwrites a file that may be read-only.
 pub fn overwrite(path: &Path, bytes: &[u8]) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -224,8 +226,8 @@ fn copy_of(template: &Project) -> Project {
     let project = Project::new_in(in_memory(), "");
     let (from, to) = (template.path("."), project.path("."));
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-    // A source copied in this tick of the clock would not get into the index, and one run would
-    // leave an index where another leaves none.
+    // Wait for the next tick of the clock. A source that was copied in the current tick would not
+    // enter the index, so some runs would leave an index and others would not.
     let last = Stamp { changed_ns: file_clock_ns(), ..NO_STAMP };
     while !last.is_settled(file_clock_ns()) {
         std::thread::yield_now();
@@ -233,7 +235,7 @@ fn copy_of(template: &Project) -> Project {
     project
 }
 
-/// All records, by key. One that is half written fails the test.
+/// All records by key. An incomplete record fails the test.
 #[track_caller]
 fn records(project: &Project) -> BTreeMap<String, Record> {
     let records = Store::new(&project.path("cache")).records();
@@ -242,7 +244,7 @@ fn records(project: &Project) -> BTreeMap<String, Record> {
     records.into_iter().map(|record| (record.key.to_string(), record)).collect()
 }
 
-/// Every file of the project with what must be equal about it.
+/// Every file of the project, with the part of its content that must be the same in each run.
 fn listing(project: &Project) -> BTreeMap<String, String> {
     let root = fs::canonicalize(project.path(".")).unwrap();
     let mut found = BTreeMap::new();
@@ -254,14 +256,14 @@ fn listing(project: &Project) -> BTreeMap<String, String> {
         let path = entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         let text = || String::from_utf8_lossy(&fs::read(entry.path()).unwrap()).into_owned();
         match path.split('/').collect::<Vec<_>>()[..] {
-            // A run's name is the time at which it began.
+            // A run is named after the time at which it began.
             ["ran.log"] | ["cache", "runs", _] => {}
-            // The name is made from the absolute path, and that is in the text too.
+            // Both the name and the text depend on the absolute path.
             ["cache", "published", _] => {
                 let text = text().replace(root.to_str().unwrap(), "");
                 found.insert(format!("note {text}"), String::new());
             }
-            // The name has a counter at its end.
+            // The name ends in a counter.
             ["cache", "quarantine", name] => {
                 found.insert(format!("damaged {}", &name[..64]), text());
             }

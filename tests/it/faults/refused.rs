@@ -1,10 +1,10 @@
-//! Errors in place of kills: each call that changes the disk is refused, once or from some point
-//! on. The run says so in words and ends with 1, and the next one is right.
+//! Errors instead of kills: each call that changes the disk fails, once or from some point on. The
+//! run reports the error and exits with 1, and the next run is right.
 
 use crate::faults::project::{Before, Scene, run};
 use crate::faults::{Random, number_from};
 
-/// In one scene, refuses the calls at `count` of its points.
+/// Injects the fault at `count` points of a scene, and returns how many runs reported it.
 fn refuse(before: Before, fault: &str, count: usize, random: &mut Random) -> usize {
     let scene = Scene::new(before);
     let points = scene.points();
@@ -14,7 +14,7 @@ fn refuse(before: Before, fault: &str, count: usize, random: &mut Random) -> usi
         let project = scene.project();
         let fault = fault.replacen('N', &at.to_string(), 1);
         let ended = run(&project, "1", &[("PIPE_FAULT", &fault)]);
-        // One stage fails in any case.
+        // One stage always fails.
         assert_eq!(ended.code, Some(1), "{fault}: {ended:?}");
         let error = if fault.contains("ENOSPC") { "No space left" } else { "Input/output error" };
         let told = ended.stdout.contains(error) || ended.stderr.contains(error);

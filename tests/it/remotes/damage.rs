@@ -1,4 +1,4 @@
-//! Damaged objects on either side, and transfers that are killed anywhere.
+//! Damaged objects in the store and in the remote, and transfers that are killed at any point.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn a_flipped_byte_is_noticed_computed_here_and_repaired_there() {
         let outcomes = if large { "a=hit b=ran" } else { "a=ran b=hit" };
         let ended = runner.expect_run(&WITH_LAB, outcomes).expect_code(0);
         expect_one_warning(&ended, "is damaged there; it is computed here");
-        assert_eq!(fs::read(&object).unwrap(), whole, "what was uploaded replaces it");
+        assert_eq!(fs::read(&object).unwrap(), whole, "the upload replaces it");
         puller.pipe(&["pull"]).expect_code(0);
         puller.expect_run(&[], "a=hit b=hit");
     }

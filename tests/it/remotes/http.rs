@@ -1,4 +1,4 @@
-//! A web server that hands out the files of a remote, which can only be read.
+//! A web server that serves the files of a remote, which is read-only.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::server::{Answer, Request, Server};
 
 const RUN: [&str; 2] = ["--remote", "web"];
 
-/// A folder with the results of a run, and projects that know a server of it as `web`.
+/// A remote in a folder, with the results of a run. The server below serves it, and projects
+/// declare that server as `web`.
 fn results() -> Lab {
     let lab = Lab::new();
     lab.clone_of().run(&["--remote", "lab"]).expect_code(0);
@@ -113,7 +114,7 @@ fn what_is_refused_or_wrong_does_not_stop_a_run() {
     assert!(warnings(&ended)[0].contains("access denied"), "{:?}", warnings(&ended));
     assert_eq!(warnings(&ended).len(), 1);
 
-    // A page for people in place of everything.
+    // The server answers every request with a web page.
     let server = serve(&lab, |_, _| Answer::new(200, b"<html>please log in</html>"));
     let ended = clone_of(&server).expect_run(&RUN, "a=ran b=ran").expect_code(0);
     assert!(warnings(&ended)[0].contains("is damaged, or of another key"));

@@ -1,7 +1,7 @@
-//! The same over S3, against a real server on this machine: `s3s-fs`, which keeps a bucket as a
-//! folder. Found as `$PIPE_TEST_S3_SERVER`, on the path, or in `~/.cache/pipe-tools/bin`
-//! (`cargo install s3s-fs --version 0.14.1 --locked --features binary --root ~/.cache/pipe-tools`);
-//! without it these tests say so and do nothing.
+//! Remotes in S3, against a real server on this machine: `s3s-fs`, which keeps a bucket as a
+//! folder. The tests look for it at `$PIPE_TEST_S3_SERVER`, on the path, and in
+//! `~/.cache/pipe-tools/bin` (`cargo install s3s-fs --version 0.14.1 --locked --features binary
+//! --root ~/.cache/pipe-tools`). Without it they print that they are skipped.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,7 +32,7 @@ struct Server {
 }
 
 impl Server {
-    /// `None`, and a word about it, if there is no such program.
+    /// `None`, with a message, if the program is not installed.
     fn start() -> Option<Server> {
         let Some(program) = program() else {
             eprintln!("skipped: there is no s3s-fs on the path or in ~/.cache/pipe-tools/bin");
@@ -40,14 +40,14 @@ impl Server {
         };
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("bucket")).unwrap();
-        // Free a moment ago, and no test asks for it by number.
+        // The port was free a moment ago, and no test asks for a certain port.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Server { folder, program, port, child: Mutex::new(None) };
         server.restart();
         Some(server)
     }
 
-    /// Returns when it listens.
+    /// Starts the server again, and returns when it listens.
     fn restart(&self) {
         let (key, secret) = (KEYS[0].1, KEYS[1].1);
         let mut command = Command::new(&self.program);
@@ -57,7 +57,7 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("server is running")));
-        // Its further words must not fill the pipe.
+        // Keep reading, so that its output never fills the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         *self.child.lock().unwrap() = Some(child);
     }
@@ -69,7 +69,7 @@ impl Server {
         }
     }
 
-    /// What is in the bucket, as a folder.
+    /// The folder with the objects of the remote.
     fn root(&self) -> PathBuf {
         self.folder.path().join("bucket/some/prefix")
     }
@@ -175,7 +175,7 @@ fn wrong_credentials_are_said_and_none_are_hinted_at() {
     let ended = project.pipe_with(&["push"], &WRONG_KEYS).expect_code(1);
     assert!(ended.stderr.contains("access denied"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("wrong"), "{}", ended.stderr);
-    // From the user's own file.
+    // The user's own file has the right credentials.
     let config = "remotes: {lab: {access_key_id: somebody, secret_access_key: something}}";
     project.write("config/pipe/config.yaml", config);
     project.pipe(&["push"]).expect_code(0);
@@ -192,7 +192,7 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
     assert!(warnings(&ended)[0].contains("is not signed"), "{}", ended.stdout);
     let ended = server.clone_of().pipe_with(&RUN, &secret).expect_code(0);
     assert_eq!(ended.outcomes(), "a=hit b=hit");
-    // Planted over the signed one.
+    // Now plant a record over the signed one.
     let record = record_in(&server.root(), "b");
     let text = fs::read_to_string(&record).unwrap();
     let (body, _) = text.rsplit_once(",\"check\"").unwrap();
@@ -203,19 +203,19 @@ fn a_record_planted_in_the_bucket_without_a_signature_is_not_used() {
     assert_eq!(ended.outcomes(), "a=hit b=ran");
 }
 
-/// A gate before the server, which kills it after so many bytes in one direction; its port, and
-/// how many bytes have passed in that direction.
-fn killing_gate(server: &Arc<Server>, after: usize, of_answers: bool) -> (u16, Arc<AtomicUsize>) {
+/// A proxy that kills the server after `after` bytes in one direction. Returns its port and the
+/// number of bytes that have passed in that direction.
+fn killing_proxy(server: &Arc<Server>, after: usize, of_answers: bool) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // The gate outlives the test, the server does not.
+    // The proxy outlives the test, so it must not keep the server alive.
     let (server_port, server) = (server.port, Arc::downgrade(server));
     let passed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&passed);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let client = stream.unwrap();
-            // The server is gone: so is the gate.
+            // Once the server is gone, so is the proxy.
             let Ok(behind) = TcpStream::connect(("127.0.0.1", server_port)) else { continue };
             let ways = [
                 (client.try_clone().unwrap(), behind.try_clone().unwrap(), !of_answers),
@@ -252,16 +252,16 @@ fn pass(mut from: TcpStream, mut to: TcpStream, mut passed: impl FnMut(usize)) {
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-/// One object of 38 MB, large enough for several parts.
+/// A stage whose output of 38 MB moves in several parts.
 const LARGE: &str = "stages: {a: {run: 'seq 5000000 > $OUT_x', outputs: [x]}}";
 
 #[test]
 fn a_server_killed_in_the_midst_of_a_push_leaves_nothing_half_and_the_next_one_completes_it() {
     let Some(server) = Server::start() else { return };
     let server = Arc::new(server);
-    // More than the four parts that travel at once: the first is there, and the last under way.
-    let (gate, passed) = killing_gate(&server, 36_000_000, false);
-    let project = project_at(gate, LARGE);
+    // More than the four parts that move at once: the first has arrived, the last is under way.
+    let (proxy, passed) = killing_proxy(&server, 36_000_000, false);
+    let project = project_at(proxy, LARGE);
     pipe(&project, &["run"]).expect_code(0);
     let ended = pipe(&project, &["push"]).expect_code(1);
     assert!(ended.stderr.contains("hint: what was transferred is kept"), "{}", ended.stderr);
@@ -269,22 +269,22 @@ fn a_server_killed_in_the_midst_of_a_push_leaves_nothing_half_and_the_next_one_c
     assert!(!files_below(&server.root()).iter().any(whole));
     let notes = project.stored("partial");
     let lines = fs::read_to_string(&notes[0]).unwrap().lines().count();
-    assert!(notes.len() == 1 && lines > 1, "{lines} lines: a part or more had arrived");
+    assert!(notes.len() == 1 && lines > 1, "{lines} lines: at least one part had arrived");
     server.restart();
-    // What is there does not go again.
+    // Parts that have arrived are not sent again.
     let before = passed.load(Ordering::SeqCst);
     assert_eq!(push(&project), "a=pushed");
     let again = passed.load(Ordering::SeqCst) - before;
     assert!(again < 39_000_000 - (lines - 1) * 8_000_000, "{again} bytes, {lines} lines");
     assert!(project.stored("partial").is_empty());
-    assert_eq!(pull(&project_at(gate, LARGE)), "a=pulled");
+    assert_eq!(pull(&project_at(proxy, LARGE)), "a=pulled");
 }
 
 #[test]
 fn an_upload_whose_beginning_the_server_has_thrown_away_begins_anew() {
     let Some(server) = Server::start() else { return };
     let server = Arc::new(server);
-    let project = project_at(killing_gate(&server, 20_000_000, false).0, LARGE);
+    let project = project_at(killing_proxy(&server, 20_000_000, false).0, LARGE);
     pipe(&project, &["run"]).expect_code(0);
     pipe(&project, &["push"]).expect_code(1);
     for entry in fs::read_dir(server.folder.path()).unwrap() {
@@ -306,8 +306,8 @@ fn a_server_killed_in_the_midst_of_a_pull_leaves_a_beginning_that_the_next_one_g
     pipe(&here, &RUN).expect_code(0);
 
     // The pull.
-    let (gate, _) = killing_gate(&server, 25_000_000, true);
-    let there = project_at(gate, LARGE);
+    let (proxy, _) = killing_proxy(&server, 25_000_000, true);
+    let there = project_at(proxy, LARGE);
     pipe(&there, &["pull"]).expect_code(1);
     assert!(there.stored("records").is_empty() && there.stored("objects").is_empty());
     let partial = there.stored("partial");
@@ -318,9 +318,9 @@ fn a_server_killed_in_the_midst_of_a_pull_leaves_a_beginning_that_the_next_one_g
     assert_eq!(carried(&ended), "a=pulled");
     there.pipe(&["cache", "verify"]).expect_code(0);
 
-    // A run goes on without it.
-    let (gate, _) = killing_gate(&server, 25_000_000, true);
-    let there = project_at(gate, LARGE);
+    // A run continues without the remote.
+    let (proxy, _) = killing_proxy(&server, 25_000_000, true);
+    let there = project_at(proxy, LARGE);
     let ended = pipe(&there, &RUN).expect_code(0);
     assert_eq!(ended.outcomes(), "a=ran");
     let said = warnings(&ended);
@@ -329,7 +329,7 @@ fn a_server_killed_in_the_midst_of_a_pull_leaves_a_beginning_that_the_next_one_g
 
 #[test]
 fn a_server_that_never_answers_is_given_up_after_the_time_out() {
-    // Takes connections, and says nothing.
+    // Accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let project = project_at(port, STAGES);
@@ -341,7 +341,7 @@ fn a_server_that_never_answers_is_given_up_after_the_time_out() {
     assert!(said.len() == 1 && said[0].contains("it sent nothing for 300ms"), "{said:?}");
     let ended = pipe(&project, &["push"]).expect_code(1);
     assert!(ended.stderr.contains("it sent nothing for 300ms"), "{}", ended.stderr);
-    // Nor do uploads hold it up.
+    // Uploads do not delay the run either.
     project.write("pipeline.yaml", &text.replace("timeout", "trust: push, timeout"));
     let ended = pipe(&project, &[&RUN[..], &["--set", "a.n=2"]].concat()).expect_code(0);
     assert_eq!(ended.outcomes(), "a=ran b=ran");

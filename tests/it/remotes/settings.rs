@@ -1,9 +1,10 @@
-//! What the project and the user's own file say of remotes, and what of it is refused.
+//! The settings of remotes, in the project and in the user's own file, and the mistakes that are
+//! refused.
 
 use crate::harness::Project;
 use crate::remotes::{Lab, STAGES, carried};
 
-/// A project with this under `remotes:`.
+/// A project with this text under `remotes:`.
 fn project(remotes: &str) -> Project {
     Project::new(&format!("remotes:\n  {remotes}\n{STAGES}"))
 }
@@ -77,14 +78,14 @@ fn the_users_own_file_adds_remotes_and_lays_its_keys_over_the_projects() {
     config(format!("remotes: {{mine: 'file://{}'}}", lab.root().display()));
     assert_eq!(carried(&project.pipe(&["pull", "--json"])), "a=pulled b=pulled");
 
-    // Its default is for all runs, unless they are offline.
+    // The user's default remote applies to all runs, unless they are offline.
     config(format!("remote: mine\nremotes: {{mine: '{}'}}", lab.root().display()));
     let set = ["--set", "a.n=3"];
     let ended = project.expect_run(&set, "a=ran b=ran");
     assert_eq!(ended.summary()["remote"]["pushed"], 2);
     let ended = project.expect_run(&["--offline"], "a=hit b=hit");
     assert_eq!(ended.summary()["remote"], serde_json::Value::Null);
-    // A project that does not know it runs without.
+    // A project that does not declare the default remote runs without it.
     config("remote: elsewhere".to_owned());
     project.expect_run(&[], "a=hit b=hit");
 
@@ -109,6 +110,6 @@ fn a_wrong_file_of_the_users_is_told_without_its_secrets() {
         assert!(ended.stderr.contains("config/pipe/config.yaml:1"), "{}", ended.stderr);
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
     }
-    // What does not concern remotes does not mind.
+    // Commands without remotes do not read that file.
     project.pipe(&["status"]).expect_code(0);
 }

@@ -1,5 +1,5 @@
-//! What of a remote is believed: records of their key, signed if there is a secret, as far as
-//! `trust:` goes.
+//! Which records of a remote are trusted: those of their key, signed if there is a secret, as far
+//! as `trust:` allows.
 
 use std::fs;
 
@@ -43,19 +43,19 @@ fn with_a_secret_only_what_is_signed_with_it_is_used() {
         project.write("config/pipe/config.yaml", &config);
         project
     };
-    // Planted without a signature: said once, though there are two.
+    // Planted without a signature. One warning is enough, although there are two records.
     let ours = secret("ours");
     assert_eq!(carried(&ours.pipe(&["pull", "--json"])), "a=refused b=absent");
     let ended = ours.expect_run(&WITH_LAB, "a=ran b=ran");
     expect_one_warning(&ended, "is not signed, so it is not used");
-    // What was computed has replaced it, signed.
+    // The computed results have replaced them, with signatures.
     assert_eq!(carried(&secret("ours").pipe(&["pull", "--json"])), "a=pulled b=pulled");
     let theirs = secret("theirs");
     let ended = theirs.expect_run(&["--remote", "lab"], "a=ran b=ran");
     expect_one_warning(&ended, "is signed with another secret");
-    // Who has no secret believes the digests.
+    // A project without a secret trusts every record of its key.
     stranger.expect_run(&WITH_LAB, "a=hit b=hit");
-    // By the environment as well.
+    // The environment can set the secret too.
     let by_variable = lab.clone_of();
     let ended = by_variable.pipe_with(&["pull", "--json"], &[("PIPE_REMOTE_SECRET", "theirs")]);
     assert_eq!(carried(&ended), "a=pulled b=pulled");

@@ -1,4 +1,4 @@
-//! Models from a small hub on this machine, which answers as huggingface.co does.
+//! Models from a small hub on this machine, which answers like huggingface.co.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,8 +18,8 @@ fn files(names: &[&str]) -> Files {
     names.iter().map(|name| (name.to_string(), format!("content of {name}").into_bytes())).collect()
 }
 
-/// Answers as huggingface.co does: `api/models/…/revision/…`, and `resolve/…`, which for weights
-/// leads on to another address.
+/// Answers like huggingface.co: `api/models/…/revision/…` and `resolve/…`. For weights, the latter
+/// redirects to another address.
 fn hub(files: Files, revision: &'static str) -> Server {
     Server::start(move |request| answer_as_hub(&files, revision, request))
 }
@@ -153,7 +153,7 @@ fn an_index_cannot_name_files_outside_of_the_model() {
         let server = hub(all, "main");
         place(&server.url("")).fetch(&model("main")).unwrap_err().to_string()
     };
-    // Not even if the hub says that there is such a file.
+    // Even if the hub lists this file.
     for shard in ["../outside.safetensors", "/outside", "a/b.safetensors", ".hidden"] {
         let error = with_shard(shard, true);
         assert!(error.ends_with(&format!("names the shard `{shard}`")), "{error}");
@@ -210,7 +210,7 @@ fn without_a_network_the_cache_is_used_and_else_the_error_says_why() {
     assert_eq!(place.fetch(&model("main")).unwrap(), folder);
 
     std::fs::remove_dir_all(place.folder.path().join("hub")).unwrap();
-    // The folder of links is still there, but they are dead.
+    // The folder of links is still there, but its links are dead.
     assert_eq!(place.downloads.locate(&model(COMMIT)), None);
     place.downloads.retries = 0;
     let error = place.fetch(&model("main")).unwrap_err();

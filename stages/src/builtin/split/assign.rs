@@ -7,9 +7,9 @@ use std::collections::BinaryHeap;
 use crate::data::example::TextKey;
 use crate::data::random::Random;
 
-/// Rows that stay in one part: a range of [`Groups::order`].
+/// Rows that stay in one part: a range of [`RowGroups::order`].
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct RowGroup {
     start: u32,
     rows: u32,
 }
@@ -54,17 +54,17 @@ impl JoinedRows {
 }
 
 /// The rows in groups, and the groups in strata.
-pub struct Groups {
+pub struct RowGroups {
     /// Row numbers, group after group.
     order: Vec<u32>,
     /// Stratum after stratum.
-    strata: Vec<Vec<Group>>,
+    strata: Vec<Vec<RowGroup>>,
 }
 
-impl Groups {
+impl RowGroups {
     /// Makes groups of joined rows, and with `by_label` a stratum of the groups whose first rows
     /// have the same label; otherwise there is one stratum. `keys` are in the order of the rows.
-    pub fn new(keys: &[TextKey], joined: JoinedRows, by_label: bool) -> Groups {
+    pub fn new(keys: &[TextKey], joined: JoinedRows, by_label: bool) -> RowGroups {
         let mut order: Vec<u32> = (0..keys.len() as u32).collect();
         let firsts = joined.firsts;
         let first = |row: u32| firsts.get(row as usize).copied().unwrap_or(row);
@@ -74,7 +74,7 @@ impl Groups {
         let mut groups = Vec::new();
         let mut start = 0;
         for rows in order.chunk_by(|&a, &b| first(a) == first(b)) {
-            groups.push(Group { start, rows: rows.len() as u32 });
+            groups.push(RowGroup { start, rows: rows.len() as u32 });
             start += rows.len() as u32;
         }
         // The order of their first rows: if no rows are joined, grouping changes nothing.
@@ -89,7 +89,7 @@ impl Groups {
             strata[stratum].push(group);
         }
         strata.retain(|groups| !groups.is_empty());
-        Groups { order, strata }
+        RowGroups { order, strata }
     }
 
     /// How many groups there are.
@@ -177,15 +177,15 @@ impl Groups {
     }
 }
 
-fn row_count(groups: &[Group]) -> u64 {
+fn row_count(groups: &[RowGroup]) -> u64 {
     groups.iter().map(|group| u64::from(group.rows)).sum()
 }
 
-fn rows_of(order: &[u32], group: Group) -> &[u32] {
+fn rows_of(order: &[u32], group: RowGroup) -> &[u32] {
     &order[group.start as usize..][..group.rows as usize]
 }
 
-fn mark(order: &[u32], group: Group, assigned: &mut [bool]) {
+fn mark(order: &[u32], group: RowGroup, assigned: &mut [bool]) {
     for &row in rows_of(order, group) {
         assigned[row as usize] = true;
     }

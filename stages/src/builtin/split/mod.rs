@@ -11,7 +11,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::assign::{Groups, JoinedRows};
+use self::assign::{JoinedRows, RowGroups};
 use self::params::{Division, PARAMS, SplitParams};
 use self::report::{PartReport, SplitReport};
 use crate::data::example::{Example, TextKey};
@@ -99,7 +99,7 @@ impl Stage for Split {
         if params.group_conversations {
             joined.join(keys.len(), |row| openings[row]);
         }
-        let groups = Groups::new(&keys, joined, params.stratify);
+        let groups = RowGroups::new(&keys, joined, params.stratify);
         let group_count = groups.len();
         let parts = match params.division {
             Division::Share(_) => 2,

@@ -104,7 +104,52 @@ impl Stage for Tokenize {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        run(context)
+        let params = TokenizeParams::of(context.params());
+        let folder = context.input("model")?;
+        let config = ModelConfig::read(folder)?;
+        let tokenizer = TextTokenizer::open(folder, config.family)?;
+        let mut files = Vec::new();
+        for name in EXAMPLES {
+            if let Some(input) = context.optional_input(name) {
+                files.push(ExampleFile { name, input, output: context.output(name)? });
+            }
+        }
+        if files.is_empty() {
+            return Err(StageError::NoSuchInput { name: "train" });
+        }
+        if tokenizer.asks_for_normalization() && !params.normalize_tweets {
+            let message = "`tokenizer_config.json` asks for tweet normalization; \
+                       set `normalize_tweets: true` to apply it";
+            context.emit(Event::Note { message: message.to_owned() });
+        }
+        let composer = Composer::new(&params, &config, &tokenizer)?;
+        let inputs: Vec<&Path> = files.iter().map(|file| file.input).collect();
+        let labels = LabelClasses::new(params.labels, &inputs)?;
+        let encoder = ExampleEncoder {
+            tokenizer: &tokenizer,
+            composer: &composer,
+            labels: &labels,
+            info: TokenInfo {
+                label_names: labels.names().to_vec(),
+                pad_id: config.pad_token_id as u32,
+                vocab_size: config.vocab_size,
+                max_length: composer.max_length,
+            },
+            types: config.type_vocab_size > 1,
+        };
+        let mut counts = BTreeMap::new();
+        for file in &files {
+            counts.insert(file.name, encoder.encode_file(context, file.input, file.output)?);
+        }
+        let values = counts.iter().flat_map(|(name, counts)| counts.metrics(name)).collect();
+        context.emit(Event::Metrics { step: None, values });
+        let report = TokenizeReport {
+            labels: labels.names(),
+            max_length: composer.max_length,
+            vocab_size: tokenizer.vocab_size(),
+            inputs: counts,
+        };
+        write_json(context.output("report")?, &report)
     }
 }
 
@@ -113,53 +158,4 @@ struct ExampleFile<'a> {
     name: &'static str,
     input: &'a Path,
     output: &'a Path,
-}
-
-fn run(context: &Context) -> Result<(), StageError> {
-    let params = TokenizeParams::of(context.params());
-    let folder = context.input("model")?;
-    let config = ModelConfig::read(folder)?;
-    let tokenizer = TextTokenizer::open(folder, config.family)?;
-    let mut files = Vec::new();
-    for name in EXAMPLES {
-        if let Some(input) = context.optional_input(name) {
-            files.push(ExampleFile { name, input, output: context.output(name)? });
-        }
-    }
-    if files.is_empty() {
-        return Err(StageError::NoSuchInput { name: "train" });
-    }
-    if tokenizer.asks_for_normalization() && !params.normalize_tweets {
-        let message = "`tokenizer_config.json` asks for tweet normalization; \
-                       set `normalize_tweets: true` to apply it";
-        context.emit(Event::Note { message: message.to_owned() });
-    }
-    let composer = Composer::new(&params, &config, &tokenizer)?;
-    let inputs: Vec<&Path> = files.iter().map(|file| file.input).collect();
-    let labels = LabelClasses::new(params.labels, &inputs)?;
-    let encoder = ExampleEncoder {
-        tokenizer: &tokenizer,
-        composer: &composer,
-        labels: &labels,
-        info: TokenInfo {
-            label_names: labels.names().to_vec(),
-            pad_id: config.pad_token_id as u32,
-            vocab_size: config.vocab_size,
-            max_length: composer.max_length,
-        },
-        types: config.type_vocab_size > 1,
-    };
-    let mut counts = BTreeMap::new();
-    for file in &files {
-        counts.insert(file.name, encoder.encode_file(context, file.input, file.output)?);
-    }
-    let values = counts.iter().flat_map(|(name, counts)| counts.metrics(name)).collect();
-    context.emit(Event::Metrics { step: None, values });
-    let report = TokenizeReport {
-        labels: labels.names(),
-        max_length: composer.max_length,
-        vocab_size: tokenizer.vocab_size(),
-        inputs: counts,
-    };
-    write_json(context.output("report")?, &report)
 }

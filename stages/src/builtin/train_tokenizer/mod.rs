@@ -82,29 +82,25 @@ impl Stage for TrainTokenizer {
     }
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
-        run(context)
+        let params = TrainTokenizerParams::of(context.params());
+        let input = context.input("text")?;
+        let output = context.output("tokenizer")?;
+        let words = learn::count_words(context, input, &params)?;
+        if words.texts == 0 {
+            let problem = "holds no texts".to_owned();
+            return Err(StageError::File { path: input.to_owned(), problem });
+        }
+        let learned = learn::learn(&words, &params)?;
+        std::fs::create_dir_all(output).map_err(StageError::io("creating", output))?;
+        files::write(output, &learned.tokenizer, &params)?;
+        let values = [
+            ("texts", words.texts as f64),
+            ("tokens", learned.tokens as f64),
+            ("tokens_per_text", learned.tokens as f64 / words.texts as f64),
+            ("vocab_size", learned.tokenizer.get_vocab_size(true) as f64),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value)).into();
+        context.emit(Event::Metrics { step: None, values });
+        Ok(())
     }
-}
-
-fn run(context: &Context) -> Result<(), StageError> {
-    let params = TrainTokenizerParams::of(context.params());
-    let input = context.input("text")?;
-    let output = context.output("tokenizer")?;
-    let words = learn::count_words(context, input, &params)?;
-    if words.texts == 0 {
-        let problem = "holds no texts".to_owned();
-        return Err(StageError::File { path: input.to_owned(), problem });
-    }
-    let learned = learn::learn(&words, &params)?;
-    std::fs::create_dir_all(output).map_err(StageError::io("creating", output))?;
-    files::write(output, &learned.tokenizer, &params)?;
-    let values = [
-        ("texts", words.texts as f64),
-        ("tokens", learned.tokens as f64),
-        ("tokens_per_text", learned.tokens as f64 / words.texts as f64),
-        ("vocab_size", learned.tokenizer.get_vocab_size(true) as f64),
-    ];
-    let values = values.map(|(name, value)| (name.to_owned(), value)).into();
-    context.emit(Event::Metrics { step: None, values });
-    Ok(())
 }
