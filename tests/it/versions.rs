@@ -77,7 +77,9 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/pretrain",
             "builtin/model_output.rs",
+>>=======
             "stage/metric_lines.rs",
+>>>>>>> theirs
             "data/corpus.rs",
             "data/lines.rs",
             "model",
@@ -96,7 +98,9 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/finetune",
             "builtin/model_output.rs",
+>>=======
             "stage/metric_lines.rs",
+>>>>>>> theirs
             "model",
             "stage/output.rs",
             "data/random",
@@ -144,9 +148,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
 
 /// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 11] = [
+const NEUTRAL: [&str; 10] = [
     "builtin",
-    "builtin/open_device",
     "data/nearest",
     "stage",
     "stage/choice",

@@ -1,6 +1,7 @@
-//! Minimises a smooth convex function of many variables by L-BFGS (J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980) with a line search by bisection
-//! for the weak Wolfe conditions (A. Lewis and M. Overton, "Nonsmooth optimization via
-//! quasi-Newton methods", 2013).
+//! Minimises a smooth convex function of many variables by L-BFGS (J. Nocedal, "Updating
+//! quasi-Newton matrices with limited storage", 1980), with a line search by bisection for the
+//! weak Wolfe conditions (A. Lewis and M. Overton, "Nonsmooth optimization via quasi-Newton
+//! methods", 2013).
 //!
 //! No crate fits: those with a logistic regression (`linfa-logistic`, `smartcore`) need dense
 //! features, which would take gigabytes here, and `liblinear` wraps C++ with its own random order.
