@@ -259,3 +259,27 @@ fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
 }
+
+#[test]
+fn a_guard_that_was_killed_is_started_again_for_the_next_stage() {
+    // The first stage kills the guard, a child of the engine as the stage itself is, and waits until
+    // it is dead.
+    let project = Project::new(
+        r#"
+stages:
+  first:
+    run: |
+      for folder in /proc/[0-9]*; do
+        grep -q "^PPid:.$PPID\$" "$folder/status" || continue
+        tr '\0' ' ' < "$folder/cmdline" | grep -q ' guard $' || continue
+        kill -9 "$(basename "$folder")"
+        until grep -q '^State:.Z' "$folder/status"; do :; done
+        echo killed > "$OUT_x"
+      done
+    outputs: [x]
+  second: {run: 'cat "$IN_x" > "$OUT_y"', inputs: {x: first:x}, outputs: [y], publish: {y: y.txt}}
+"#,
+    );
+    project.expect_run(&[], "first=ran second=ran").expect_code(0);
+    assert_eq!(project.read("y.txt"), "killed\n");
+}
