@@ -9,6 +9,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
+use crate::cli::remote::print_transfers;
 use crate::console::Console;
 use crate::files::scratch::Scratch;
 use crate::pipeline::remote_settings::Trust;
@@ -54,7 +55,7 @@ pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> R
             carried?
         }
     };
-    console.carried(&carried, remote.name(), options.json)?;
+    print_transfers(&carried, remote.name(), options.json, console)?;
     Ok(Exit::Done)
 }
 

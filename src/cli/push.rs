@@ -8,6 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
+use crate::cli::remote::print_transfers;
 use crate::console::Console;
 use crate::pipeline::remote_settings::Trust;
 use crate::plan::Decision;
@@ -54,7 +55,7 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
     drop(progress);
     let mut carried = pushed?;
     carried.extend(others);
-    console.carried(&carried, remote.name(), options.json)?;
+    print_transfers(&carried, remote.name(), options.json, console)?;
     Ok(Exit::Done)
 }
 

@@ -2,8 +2,11 @@
 
 use crate::cli::error::Error;
 use crate::cli::project::Project;
+use crate::console::Console;
+use crate::console::remote_view::{TransfersView, sum};
 use crate::pipeline::remote_settings::{Config, Trust};
 use crate::pipeline::remotes::load_config;
+use crate::remote::transfer::StageTransfer;
 use crate::remote::{Remote, RemoteError};
 
 impl Project {
@@ -34,4 +37,18 @@ impl Project {
             settings => Ok(Some(Remote::open(settings?)?)),
         }
     }
+}
+
+/// Prints what was pushed or pulled, and for people the sum of it.
+pub fn print_transfers(
+    transfers: &[StageTransfer],
+    remote: &str,
+    json: bool,
+    console: &Console,
+) -> Result<(), Error> {
+    console.print(&TransfersView { transfers, remote }, json)?;
+    if !json {
+        console.note(&sum(transfers, remote));
+    }
+    Ok(())
 }

@@ -1,14 +1,30 @@
-//! Texts and their labels: a line each.
+//! Classified texts, one line each.
 
 use serde_json::json;
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View};
 use crate::text::terminal::{WIDTH, columns, fit, printable};
 
-/// The label, its probability, and as much of the text as the line holds.
-pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
+/// Texts with their labels.
+pub struct ClassifiedView<'a> {
+    pub rows: &'a [(Example, Prediction)],
+}
+
+impl View for ClassifiedView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.rows, &page.palette)
+    }
+
+    fn json(&self) -> String {
+        json(self.rows)
+    }
+}
+
+/// The label, its probability, and as much of the text as fits on the line.
+fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
     let labels = rows.iter().flat_map(|(_, prediction)| prediction.probabilities.keys());
     let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
     let mut text = String::new();
@@ -23,8 +39,8 @@ pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
     text
 }
 
-/// An object a line.
-pub fn json(rows: &[(Example, Prediction)]) -> String {
+/// One object per line.
+fn json(rows: &[(Example, Prediction)]) -> String {
     let object = |(given, prediction): &(Example, Prediction)| {
         let mut object = json!({
             "text": given.text,

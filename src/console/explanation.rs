@@ -1,9 +1,12 @@
-//! `explain` for people: what a stage comes to, every difference in full, and the key's fields.
+//! `pipe explain` as text: the decision about a stage, every difference in full, and the fields of
+//! its key.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::console::style::{Palette, paint};
+use crate::console::plan_view::stage_json;
+use crate::console::style::paint;
+use crate::console::view::{Page, View};
 use crate::pipeline::{Stage, input_and_entry};
 use crate::plan::folder_change::FolderChange;
 use crate::plan::reason::{Change, Reason, origin};
@@ -16,17 +19,28 @@ use crate::text::figures::{age, bytes, figures, grouped, seconds};
 use crate::text::terminal::printable;
 use crate::text::values::value_text;
 
-/// Of a set with more entries than this the first ones are shown.
+/// Why a stage would run.
+pub struct ExplanationView<'a> {
+    pub planned: &'a PlannedStage,
+    pub stage: &'a Stage,
+    pub store: &'a Store,
+}
+
+impl View for ExplanationView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.planned, self.stage, self.store, page)
+    }
+
+    fn json(&self) -> String {
+        stage_json(self.planned, self.stage)
+    }
+}
+
+/// The number of entries of a set to show, at most.
 const ENTRIES: usize = 8;
 
-pub fn text(
-    planned: &PlannedStage,
-    stage: &Stage,
-    store: &Store,
-    palette: &Palette,
-    verbose: bool,
-) -> String {
-    let name = paint(palette.name, &stage.name);
+fn text(planned: &PlannedStage, stage: &Stage, store: &Store, page: &Page) -> String {
+    let name = paint(page.palette.name, &stage.name);
     let mut text = String::new();
     match &planned.decision {
         Decision::Hit(record) => {
@@ -66,8 +80,8 @@ pub fn text(
             }
         }
     }
-    text.push_str("\nwhat enters its key\n");
-    describe_stage(&mut text, stage, if verbose { usize::MAX } else { ENTRIES });
+    text.push_str("\nfields of its key\n");
+    describe_stage(&mut text, stage, if page.verbose { usize::MAX } else { ENTRIES });
     text
 }
 
@@ -91,7 +105,7 @@ fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
     }
 }
 
-/// One difference in full, moved in.
+/// Writes one difference in full, indented.
 pub(super) fn describe_change(text: &mut String, change: &Change) {
     match change {
         Change::Command { from, to } => {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::console::families::lines;
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View};
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::reason::Reason;
 use crate::plan::sentence::stage_sentence;
@@ -15,6 +16,23 @@ use crate::text::figures::{count, seconds};
 use crate::text::terminal::{WIDTH, columns, fit};
 use crate::text::variants::names;
 
+/// A plan as a table: as a forecast (`--dry-run`), or as the current state (`status`).
+pub struct PlanView<'a> {
+    pub plan: &'a Plan,
+    pub pipeline: &'a Pipeline,
+    pub forecast: bool,
+}
+
+impl View for PlanView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.plan, self.pipeline, self.forecast, &page.palette, page.fold_from())
+    }
+
+    fn json(&self) -> String {
+        json(self.plan, self.pipeline)
+    }
+}
+
 /// One line of JSON.
 #[derive(Serialize)]
 struct StagePlanned<'a> {
@@ -23,17 +41,17 @@ struct StagePlanned<'a> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
-    /// Why it runs, or will whatever its makers produce.
+    /// Why it runs, or will run whatever its makers produce.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a Reason>,
-    /// The same for people.
+    /// The decision as a sentence.
     sentence: String,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     waits_for: BTreeSet<&'a str>,
     may_be_cut_off: bool,
-    /// It is a hit whatever its inputs are; `why` says how they differ.
+    /// A frozen stage is a hit whatever its inputs are; `why` says how they differ.
     frozen: bool,
-    /// What it took the last time.
+    /// How long it took the last time.
     expected_seconds: Option<f64>,
 }
 
@@ -89,7 +107,7 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
     serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-/// The plan as a table. Of a stage with `fold_from` variants or more there is one line.
+/// The plan as a table. A stage with at least `fold_from` variants has one line.
 pub fn text(
     plan: &Plan,
     pipeline: &Pipeline,
@@ -99,7 +117,7 @@ pub fn text(
 ) -> String {
     let lines = lines(plan, pipeline, fold_from);
     let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
-    // The names of variants say more than the reasons.
+    // The names of variants are more informative than the reasons.
     let variants = lines.iter().any(|line| line.name.contains('='));
     let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();

@@ -1,13 +1,30 @@
-//! What was pushed to a remote or pulled from one: a line a stage, and a sum.
+//! Results pushed to a remote or pulled from one: a line per stage, and a summary.
 
+use crate::console::view::{Page, View, json_lines};
 use crate::remote::transfer::{StageTransfer, TransferOutcome};
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{self, fit, printable, wrapped};
 
-/// The name of a variant may be long.
+/// What was pushed to a remote, or pulled from one.
+pub struct TransfersView<'a> {
+    pub transfers: &'a [StageTransfer],
+    pub remote: &'a str,
+}
+
+impl View for TransfersView<'_> {
+    fn text(&self, _: &Page) -> String {
+        table(self.transfers, self.remote)
+    }
+
+    fn json(&self) -> String {
+        json_lines(self.transfers)
+    }
+}
+
+/// The width of names in columns, at most; those of variants may be long.
 const NAME_WIDTH: usize = 40;
 
-pub fn table(carried: &[StageTransfer], remote: &str) -> String {
+fn table(carried: &[StageTransfer], remote: &str) -> String {
     let row = |carried: &StageTransfer| {
         let size = match carried.objects {
             0 => String::new(),
@@ -20,7 +37,7 @@ pub fn table(carried: &[StageTransfer], remote: &str) -> String {
             (TransferOutcome::Available, None) => {
                 format!("is in `{remote}`, {}", bytes(carried.bytes))
             }
-            (TransferOutcome::There, None) => "is there already".to_owned(),
+            (TransferOutcome::There, None) => "is already there".to_owned(),
             (TransferOutcome::Absent, None) => format!("is not in `{remote}`"),
             (TransferOutcome::Refused, None) => "is not used".to_owned(),
         };
@@ -29,6 +46,7 @@ pub fn table(carried: &[StageTransfer], remote: &str) -> String {
     terminal::table(carried.iter().map(row).collect())
 }
 
+/// One sentence about all transfers.
 pub fn sum(carried: &[StageTransfer], remote: &str) -> String {
     let of =
         |outcome: TransferOutcome| carried.iter().filter(move |carried| carried.outcome == outcome);
@@ -53,7 +71,7 @@ pub fn sum(carried: &[StageTransfer], remote: &str) -> String {
         parts.push(format!("would pull {results} from `{remote}`: {}", bytes(size)));
     }
     let others = [
-        (TransferOutcome::There, "there already"),
+        (TransferOutcome::There, "already there"),
         (TransferOutcome::Absent, "not there"),
         (TransferOutcome::Refused, "not used"),
     ];

@@ -1,8 +1,9 @@
-//! What `cache gc`, `cache du` and `cache verify` found.
+//! The results of `cache gc`, `cache du` and `cache verify`.
 
 use std::fmt::Write;
 
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::files::digest::kind_name;
 use crate::maintenance::check::{Checked, Finding};
 use crate::maintenance::gc::Totals;
@@ -11,7 +12,54 @@ use crate::plan::reason::shown_path;
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{printable, table};
 
-pub fn collection(report: &Totals, dry_run: bool) -> String {
+/// What `cache gc` removed, or would remove.
+pub struct CollectionView<'a> {
+    pub totals: &'a Totals,
+    pub dry_run: bool,
+}
+
+impl View for CollectionView<'_> {
+    fn text(&self, _: &Page) -> String {
+        collection(self.totals, self.dry_run)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.totals)
+    }
+}
+
+/// The disk usage of the store.
+pub struct UsageView<'a> {
+    pub usage: &'a Usage,
+}
+
+impl View for UsageView<'_> {
+    fn text(&self, _: &Page) -> String {
+        usage(self.usage)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.usage)
+    }
+}
+
+/// What `cache verify` found.
+pub struct CheckedView<'a> {
+    pub checked: &'a Checked,
+    pub repaired: bool,
+}
+
+impl View for CheckedView<'_> {
+    fn text(&self, page: &Page) -> String {
+        checked(self.checked, self.repaired, &page.palette)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.checked)
+    }
+}
+
+fn collection(report: &Totals, dry_run: bool) -> String {
     let mut text = String::new();
     if report.removed_results > 0 {
         let (verb, stay) =
@@ -36,7 +84,7 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
         let (files, size) = (report.leftovers, bytes(report.leftover_bytes));
         let _ = writeln!(
             text,
-            "{size} in {} (logs, checkpoints, markers of what is gone)",
+            "{size} in {} (logs, checkpoints and markers of removed results)",
             count(files, "leftover")
         );
     }
@@ -54,7 +102,8 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
     };
     if report.over_bytes > 0 {
         let over = bytes(report.over_bytes);
-        let _ = writeln!(text, "the present pipeline's results alone are {over} over that size");
+        let _ =
+            writeln!(text, "the results of the current pipeline alone exceed that size by {over}");
     }
     if report.quarantine_bytes > 0 {
         let size = bytes(report.quarantine_bytes);
@@ -63,7 +112,7 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
     text
 }
 
-pub fn usage(usage: &Usage) -> String {
+fn usage(usage: &Usage) -> String {
     let mut rows = Vec::new();
     if !usage.outputs.is_empty() {
         let titles = ["artifact", " results", "   bytes", "  shared", "gc frees"];
@@ -95,7 +144,7 @@ pub fn usage(usage: &Usage) -> String {
     text
 }
 
-pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
+fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     let mut text = String::new();
     for finding in &checked.findings {
         let line = match finding {
@@ -140,7 +189,7 @@ pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     text
 }
 
-/// Where quarantined objects lie, for the hint.
+/// A hint on what to do next.
 pub fn after(checked: &Checked, repaired: bool, quarantine: &std::path::Path) -> Option<String> {
     let objects = checked.findings.iter().any(|f| matches!(f, Finding::DamagedObject { .. }));
     match (checked.findings.is_empty(), repaired) {

@@ -1,11 +1,28 @@
-//! What `pipe run --submit` has put into the queue.
+//! The jobs that `pipe run --submit` has put into the queue.
 
 use std::path::Path;
 
+use crate::console::view::{Page, View};
 use crate::executor::slurm::graph::SubmittedJob;
 use crate::text::figures::count;
 
-pub fn json(jobs: &[SubmittedJob]) -> String {
+/// The jobs that a run has submitted.
+pub struct SubmittedView<'a> {
+    pub jobs: &'a [SubmittedJob],
+    pub logs: &'a Path,
+}
+
+impl View for SubmittedView<'_> {
+    fn text(&self, _: &Page) -> String {
+        text(self.jobs, self.logs)
+    }
+
+    fn json(&self) -> String {
+        json(self.jobs)
+    }
+}
+
+fn json(jobs: &[SubmittedJob]) -> String {
     let line = |job: &SubmittedJob| {
         let mut line = serde_json::json!({"event": "submitted"});
         let fields = serde_json::to_value(job).unwrap_or_default();
@@ -17,7 +34,7 @@ pub fn json(jobs: &[SubmittedJob]) -> String {
     jobs.iter().map(line).collect()
 }
 
-pub fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
+fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
     if jobs.is_empty() {
         return "nothing to submit: all stages are up to date\n".to_owned();
     }

@@ -1,4 +1,4 @@
-//! Sweeps for people: the list of them, what one would run, and the table at its end.
+//! Sweeps as text: the list of sweeps, the plan of one, and the table at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::console::plan_view;
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
@@ -19,15 +20,62 @@ use crate::text::values::value_text;
 use crate::text::variants::family;
 use crate::text::variants::names;
 
-/// A value is cut to this many columns, in a table that is too wide down to the second figure.
+/// The sweeps of a pipeline file.
+pub struct SweepsView<'a> {
+    pub sweeps: &'a [Sweep],
+}
+
+impl View for SweepsView<'_> {
+    fn text(&self, _: &Page) -> String {
+        list(self.sweeps)
+    }
+
+    fn json(&self) -> String {
+        list_json(self.sweeps)
+    }
+}
+
+/// What a sweep would run.
+pub struct SweepPlanView<'a> {
+    pub plan: &'a Plan,
+    pub pipeline: &'a Pipeline,
+    pub rows: &'a [SweepRow],
+}
+
+impl View for SweepPlanView<'_> {
+    fn text(&self, page: &Page) -> String {
+        plan(self.plan, self.pipeline, self.rows, &page.palette, page.verbose)
+    }
+
+    fn json(&self) -> String {
+        plan_json(self.plan, self.pipeline, self.rows)
+    }
+}
+
+/// The combinations of a sweep with their results.
+pub struct SweepTableView<'a> {
+    pub table: &'a Table,
+}
+
+impl View for SweepTableView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.table, &page.palette)
+    }
+
+    fn json(&self) -> String {
+        crate::results::sweep::table::json(self.table)
+    }
+}
+
+/// The width of a value in columns, at most; in a table that is too wide, `NARROW_VALUE`.
 const VALUE_WIDTH: usize = 20;
 const NARROW_VALUE: usize = 8;
 
-/// Where a table is too wide, headings are cut to this many columns.
+/// The width of a heading in columns, at most, in a table that is too wide.
 const HEADING_WIDTH: usize = 8;
 
-/// `pipe sweep` without arguments.
-pub fn list(sweeps: &[Sweep]) -> String {
+/// The list of `pipe sweep` without arguments.
+fn list(sweeps: &[Sweep]) -> String {
     let row = |sweep: &Sweep| {
         let keys = keys_of(&sweep.combinations);
         let size = count(sweep.combinations.len(), "combination");
@@ -36,7 +84,7 @@ pub fn list(sweeps: &[Sweep]) -> String {
     table(sweeps.iter().map(row).collect())
 }
 
-pub fn list_json(sweeps: &[Sweep]) -> String {
+fn list_json(sweeps: &[Sweep]) -> String {
     let line = |sweep: &Sweep| {
         let line = serde_json::json!({
             "sweep": sweep.name,
@@ -52,8 +100,8 @@ pub fn list_json(sweeps: &[Sweep]) -> String {
     sweeps.iter().map(line).collect()
 }
 
-/// `--dry-run`: how much the combinations share, and the plan.
-pub fn plan(
+/// `--dry-run`: how many stages the combinations share, and the plan.
+fn plan(
     plan: &Plan,
     pipeline: &Pipeline,
     rows: &[SweepRow],
@@ -62,7 +110,7 @@ pub fn plan(
 ) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let head = format!(
-        "{} with {}, of which {} differ; what is shared runs once",
+        "{} with {}, of which {} differ; shared stages run once",
         count(rows.len(), "combination"),
         count(apart, "stage"),
         grouped(pipeline.stages.len() as u64),
@@ -71,7 +119,7 @@ pub fn plan(
     wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
 }
 
-pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String {
+fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let line = serde_json::json!({
         "event": "sweep_planned",
@@ -84,10 +132,10 @@ pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String 
 
 /// One column of the table.
 struct Column {
-    /// One line, or two where the last part of the key alone would be ambiguous.
+    /// One line, or two if the last part of the key alone would be ambiguous.
     heading: (String, String),
     cells: Vec<String>,
-    /// Numbers are aligned at their ends.
+    /// Numbers are aligned right.
     right: bool,
 }
 
@@ -119,7 +167,7 @@ impl Column {
 }
 
 /// The table at the end, its best row first.
-pub fn text(of: &Table, palette: &Palette) -> String {
+fn text(of: &Table, palette: &Palette) -> String {
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
     let metric = |index: usize| {
@@ -152,7 +200,7 @@ pub fn text(of: &Table, palette: &Palette) -> String {
     let width = |columns: &[Column], narrow: bool| -> usize {
         columns.iter().map(|column| column.width(narrow) + 2).sum::<usize>().saturating_sub(2)
     };
-    // First the headings give way, then the values.
+    // Headings are truncated first, then values.
     let narrow = width(&fixed(VALUE_WIDTH), false) > WIDTH;
     let fits = |value_width: &usize| width(&fixed(*value_width), narrow) <= WIDTH;
     let value_width = (NARROW_VALUE..=VALUE_WIDTH).rev().find(fits).unwrap_or(NARROW_VALUE);
@@ -183,7 +231,8 @@ pub fn text(of: &Table, palette: &Palette) -> String {
     text + &problems(of)
 }
 
-/// The keys that are columns, with their short names; those with one value for all are words.
+/// The keys that become columns, with their short names. Keys with a single value are named in a
+/// sentence instead.
 fn axes(of: &Table) -> (Vec<(usize, String)>, Vec<String>) {
     let (mut axes, mut same) = (Vec::new(), Vec::new());
     for (index, short) in short_names(&of.keys).into_iter().enumerate() {
@@ -253,7 +302,7 @@ fn caption(of: &Table, same: &[String]) -> String {
     parts.join("; ")
 }
 
-/// The metric of the table, then those of its stage that a built-in wants to be seen.
+/// The metric of the table, then the headline metrics of its stage.
 fn shown_metrics(of: &Table) -> Vec<String> {
     let known: BTreeSet<&String> = of.rows.iter().flat_map(|row| row.metrics.keys()).collect();
     let mut shown: Vec<String> = of.metric.clone().into_iter().collect();
@@ -276,7 +325,7 @@ fn figure_text(of: &Mean) -> String {
     }
 }
 
-/// As [`figure`], with as many digits in every row.
+/// Like [`figure`], with the same number of digits in every row.
 fn four(value: f64) -> String {
     let size = value.abs();
     match size == 0.0 || (0.001..10.0).contains(&size) {
@@ -285,7 +334,7 @@ fn four(value: f64) -> String {
     }
 }
 
-/// The end of a long value tells more than its beginning: a model's name.
+/// Truncates a long value at its beginning: the end, such as the name of a model, tells more.
 fn value_cell(value: &Option<Value>, width: usize) -> String {
     let text = value.as_ref().map_or("-".to_owned(), |value| printable(&value_text(value)));
     let length = text.chars().count();

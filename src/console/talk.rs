@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-/// A line to standard error. If nobody can be told, there is nobody to tell that.
+/// Prints a line on standard error. A failure to do so is ignored: there is nowhere to report it.
 pub fn talk(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -1,8 +1,9 @@
-//! What `pipe verify` found: by how much the runs of one stage differ.
+//! The result of `pipe verify`: by how much the runs of one stage differ.
 
 use std::fmt::Write;
 
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::results::compare::verified::Verified;
 use crate::results::compare::{FileDifference, How};
 use crate::text::figures::{count, figure, grouped, seconds};
@@ -10,10 +11,25 @@ use crate::text::terminal::{fit, printable, table};
 use crate::text::variants::names;
 use stages::data::tensor_differences::{TensorDifference, Unlike};
 
-/// How many tensors of a file are listed.
+/// Whether a stage is bit-stable.
+pub struct VerifiedView<'a> {
+    pub verified: &'a Verified,
+}
+
+impl View for VerifiedView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.verified, &page.palette)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.verified)
+    }
+}
+
+/// The number of tensors of a file to list, at most.
 const SHOWN: usize = 10;
 
-pub fn text(verified: &Verified, palette: &Palette) -> String {
+fn text(verified: &Verified, palette: &Palette) -> String {
     let mut text = String::new();
     for comparison in &verified.comparisons {
         let (first, second) = (&comparison.first, &comparison.second);

@@ -1,16 +1,32 @@
-//! One answer traced back, as text.
+//! An answer traced back, as text.
 
 use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::results::why_row::{Answer, WhyRow};
 use crate::text::figures::count;
 use crate::text::terminal::{printable, wrapped};
 
-/// Where the texts begin, after the names of the lines.
+/// One answer traced back.
+pub struct WhyRowView<'a> {
+    pub why: &'a WhyRow,
+}
+
+impl View for WhyRowView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.why, &page.palette, page.verbose)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.why)
+    }
+}
+
+/// The indentation of the texts, past the names of the lines.
 const INDENT: usize = 10;
-/// Of disagreeing results so many are listed, unless one asks for all.
+/// The number of disagreeing results to list, at most, without `-v`.
 const SHOWN: usize = 5;
 
-pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
+fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
     let mut text = String::new();
     let mut line = |name: &str, body: &str| {
         let body = wrapped(body, INDENT);
