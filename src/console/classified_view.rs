@@ -1,4 +1,4 @@
-//! Texts and their labels: a line each.
+//! Texts with their predicted labels, one line each.
 
 use serde_json::json;
 use stages::data::example::Example;
@@ -7,7 +7,7 @@ use stages::data::prediction::Prediction;
 use crate::console::style::{Palette, paint};
 use crate::text::terminal::{WIDTH, columns, fit, printable};
 
-/// The label, its probability, and as much of the text as the line holds.
+/// The label, its probability, and as much of the text as fits on the line.
 pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
     let labels = rows.iter().flat_map(|(_, prediction)| prediction.probabilities.keys());
     let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
@@ -23,7 +23,7 @@ pub fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
     text
 }
 
-/// An object a line.
+/// One object per line.
 pub fn json(rows: &[(Example, Prediction)]) -> String {
     let object = |(given, prediction): &(Example, Prediction)| {
         let mut object = json!({

@@ -1,10 +1,10 @@
-//! What `pipe doctor` found, a line or two each.
+//! The findings of `pipe doctor`, a line or two each.
 
 use crate::console::style::{Palette, paint};
 use crate::maintenance::doctor::{Finding, Severity};
 use crate::text::terminal::wrapped;
 
-/// How far the texts are moved in: past the sign and the longest name.
+/// The indentation of the texts: past the sign and the longest name.
 const INDENT: usize = 15;
 
 pub fn text(findings: &[Finding], palette: &Palette) -> String {
@@ -15,7 +15,7 @@ pub fn text(findings: &[Finding], palette: &Palette) -> String {
             Severity::Note => paint(palette.warning, "!"),
             Severity::Bad => paint(palette.bad, "✗"),
         };
-        // The first line begins with sign and name, in the room that it was moved in by.
+        // Sign and name take the place of the first line's indentation.
         let body = wrapped(&crate::text::terminal::printable(&finding.text), INDENT);
         text.push_str(&format!(
             "{sign} {:width$}{}",

@@ -1,4 +1,4 @@
-//! `explain` for people: what a stage comes to, every difference in full, and the key's fields.
+//! `pipe explain` as text: the decision about a stage, every difference in full, and the key's fields.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use crate::text::figures::{age, bytes, figures, grouped, seconds};
 use crate::text::terminal::printable;
 use crate::text::values::value_text;
 
-/// Of a set with more entries than this the first ones are shown.
+/// How many entries of an input set are shown.
 const ENTRIES: usize = 8;
 
 pub fn text(
@@ -91,7 +91,7 @@ fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
     }
 }
 
-/// One difference in full, moved in.
+/// One difference in full, indented.
 pub(super) fn describe_change(text: &mut String, change: &Change) {
     match change {
         Change::Command { from, to } => {

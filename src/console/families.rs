@@ -1,4 +1,4 @@
-//! Variants of one stage told together, where a line for each could not be read.
+//! The lines of a plan, in which the many variants of one stage share a line.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,17 @@ use crate::plan::{Decision, Plan, PlannedStage};
 use crate::text::figures::{grouped, seconds};
 use crate::text::variants::{family, label};
 
-/// A line of a plan: a stage, or a stage's variants.
+/// A line of a plan: one stage, or all variants of a stage.
 pub struct PlanLine {
     pub mark: char,
     pub name: String,
     pub sentence: String,
-    /// What it took the last time, all together.
+    /// How long it took last time; of variants, the sum.
     pub cost: String,
 }
 
-/// The lines of a plan; a stage with `fold_from` variants or more has one, where the first stands.
+/// The lines of a plan. `fold_from` variants of one stage or more share a line, in the place of the
+/// first.
 pub fn lines(plan: &Plan, pipeline: &Pipeline, fold_from: usize) -> Vec<PlanLine> {
     let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.as_str();
     let mut families: BTreeMap<&str, Vec<&PlannedStage>> = BTreeMap::new();

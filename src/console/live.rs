@@ -1,4 +1,5 @@
-//! The live area of a run: a line for each stage that is running. And a bar for other long work.
+//! What is redrawn on a terminal: a line for each running stage, and a progress bar for other long
+//! work.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ pub struct Live {
 
 struct Line {
     bar: ProgressBar,
-    /// When this count towards a total began, and where.
+    /// When and at which count the progress towards this total began.
     since: Option<(Instant, u64, Option<u64>)>,
 }
 
@@ -24,16 +25,16 @@ impl Live {
         Live { area: MultiProgress::new(), stages: BTreeMap::new() }
     }
 
-    /// How many columns the terminal has.
+    /// The width of the terminal in columns.
     pub fn width(&self) -> usize {
         usize::from(console::Term::stderr().size().1)
     }
 
-    /// A new line, in place of the one that the stage may have already.
+    /// Adds a line for the stage; a line that it has already is removed.
     pub fn start(&mut self, stage: &str) {
         self.end(stage);
         let bar = self.area.add(ProgressBar::new_spinner());
-        // The template is a constant; were it wrong, the default would do.
+        // The template is a constant; if it were invalid, the default style would do.
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
             bar.set_style(style);
         }
@@ -70,18 +71,18 @@ impl Live {
         }
     }
 
-    /// A line above the live ones.
+    /// Prints a line above the live ones.
     pub fn line(&self, line: &str) {
-        // The terminal may be gone.
+        // The terminal may be closed.
         let _ = self.area.println(line);
     }
 }
 
-/// How far one long piece of work is. Its threads advance it together.
+/// A progress bar. Several threads may advance it.
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Of so many bytes; shows nothing without.
+    /// A bar for `bytes` of work; `None` shows nothing.
     pub fn new(what: &'static str, bytes: Option<u64>) -> Progress {
         Progress(bytes.map(|bytes| {
             let bar = ProgressBar::new(bytes);
@@ -93,7 +94,7 @@ impl Progress {
         }))
     }
 
-    /// There is more to do than was known.
+    /// Adds work that has only now become known.
     pub fn grow(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.inc_length(bytes);
@@ -115,7 +116,7 @@ impl Drop for Progress {
     }
 }
 
-/// From the pace so far; nothing can be said after less than a second.
+/// The seconds left at the pace so far; `None` in the first second.
 fn time_left(elapsed: Duration, done: u64, rest: u64) -> Option<f64> {
     (done > 0 && elapsed >= Duration::from_secs(1))
         .then(|| elapsed.as_secs_f64() / done as f64 * rest as f64)

@@ -1,4 +1,4 @@
-//! Runs of the log, two of them compared, and what was restored of one.
+//! Runs of the log, a comparison of two, and what `pipe restore` did.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
 use stages::builtin::score::paired_comparison::PairedComparison;
 
-/// `runs` newest first; `older` ones are not shown.
+/// `runs`, newest first, and a note that `older` more are not shown.
 pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     let mut text = String::new();
     for run in runs {
@@ -33,7 +33,7 @@ pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     text
 }
 
-/// What made the run other than a plain `pipe run`.
+/// The profile and overrides of the run.
 fn typed(run: &LoggedRun) -> String {
     let set = run.set.iter().map(|(key, value)| format!("{key}={value}"));
     let profile = run.profile.iter().map(|profile| format!("--profile {profile}"));
@@ -107,7 +107,7 @@ fn stage_text(stage: &StageDiff) -> String {
         describe_change(&mut text, change);
     }
     if stage.changes_unknown {
-        text.push_str("  its key differs; in what is unknown, since a record is gone\n");
+        text.push_str("  its key differs, but a record is gone, so what changed is unknown\n");
     }
     if !stage.metrics.is_empty() {
         text.push_str(&metrics(&stage.metrics));
@@ -118,7 +118,7 @@ fn stage_text(stage: &StageDiff) -> String {
     text
 }
 
-/// How many rows changed sides, and whether that is more than chance.
+/// How many rows became right or wrong, and whether that is more than chance.
 fn predictions(output: &str, compared: &PairedComparison) -> String {
     let rows = count(compared.rows as usize, "row");
     let (right, wrong) = (compared.only_this_right, compared.only_other_right);
@@ -145,7 +145,7 @@ fn predictions(output: &str, compared: &PairedComparison) -> String {
     text
 }
 
-/// `  f1  0.5957 → 0.6034  +0.0077`, those that people want first on top.
+/// Lines such as `  f1  0.5957 → 0.6034  +0.0077`, headline metrics first.
 fn metrics(changes: &[MetricChange]) -> String {
     const SHOWN: usize = 16;
     let headline: Vec<&str> =
@@ -175,7 +175,7 @@ fn signed(delta: f64) -> String {
     format!("{sign}{}", figure(delta.abs()))
 }
 
-/// What became of each output, for people.
+/// What happened to each published output, one line each.
 pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
     if outputs.is_empty() {
         return vec![format!("run {id} published nothing")];
@@ -185,9 +185,9 @@ pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
         let path = printable(&output.path.display().to_string());
         let artifact = printable(&output.artifact);
         lines.push(match output.result {
-            Restored::Unchanged => format!("`{path}` is as run {id} left it"),
+            Restored::Unchanged => format!("`{path}` is unchanged since run {id}"),
             Restored::Written => format!("restored `{path}` ({artifact})"),
-            Restored::Held => format!("`{path}` is left as it is for now"),
+            Restored::Held => format!("`{path}` could be restored, but was left as it is"),
             Restored::Edited => {
                 format!("`{path}` was edited and is left as it is (`--force` overwrites it)")
             }
@@ -195,16 +195,17 @@ pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
                 let how = match &output.rebuild {
                     Some(Rebuild::By(command)) => format!("`{command}` makes it again"),
                     Some(Rebuild::PerhapsBy(command)) => {
-                        format!("`{command}` may make it again, if what it needs is as it was")
+                        format!("`{command}` makes it again if its inputs are unchanged")
                     }
-                    _ => "the pipeline has changed since and would make something else".to_owned(),
+                    _ => "the pipeline has changed since then and would make something else"
+                        .to_owned(),
                 };
                 format!("`{path}` ({artifact}) is no longer in the store; {}", printable(&how))
             }
         });
     }
     if outputs.len() > 1 && !is_possible(outputs) {
-        lines.push("nothing was restored; name the paths that shall be".to_owned());
+        lines.push("nothing was restored; to restore some of them, name their paths".to_owned());
     }
     lines
 }

@@ -1,4 +1,4 @@
-//! A plan as a table or as JSON, for `status` and `run --dry-run`.
+//! A plan as a table or as JSON, for `pipe status` and `pipe run --dry-run`.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::text::figures::{count, seconds};
 use crate::text::terminal::{WIDTH, columns, fit};
 use crate::text::variants::names;
 
-/// One line of JSON.
+/// One stage of a plan, one line of JSON.
 #[derive(Serialize)]
 struct StagePlanned<'a> {
     event: &'static str,
@@ -23,17 +23,17 @@ struct StagePlanned<'a> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
-    /// Why it runs, or will whatever its makers produce.
+    /// Why it runs, or will run whatever its upstream stages produce.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a Reason>,
-    /// The same for people.
+    /// The same as a sentence.
     sentence: String,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     waits_for: BTreeSet<&'a str>,
     may_be_cut_off: bool,
-    /// It is a hit whatever its inputs are; `why` says how they differ.
+    /// It is a hit whatever its inputs are; `why` tells how they differ.
     frozen: bool,
-    /// What it took the last time.
+    /// How long it took last time.
     expected_seconds: Option<f64>,
 }
 
@@ -89,7 +89,8 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
     serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-/// The plan as a table. Of a stage with `fold_from` variants or more there is one line.
+/// The plan as a table: as a forecast (`--dry-run`) or as the current state (`status`). `fold_from`
+/// variants of one stage or more share a line.
 pub fn text(
     plan: &Plan,
     pipeline: &Pipeline,
@@ -99,7 +100,7 @@ pub fn text(
 ) -> String {
     let lines = lines(plan, pipeline, fold_from);
     let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
-    // The names of variants say more than the reasons.
+    // Variants differ in their names, so names get more room than reasons.
     let variants = lines.iter().any(|line| line.name.contains('='));
     let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();

@@ -1,10 +1,10 @@
-//! What was pushed to a remote or pulled from one: a line a stage, and a sum.
+//! What was pushed to a remote or pulled from it: one line per stage, and a total.
 
 use crate::remote::transfer::{StageTransfer, TransferOutcome};
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{self, fit, printable, wrapped};
 
-/// The name of a variant may be long.
+/// How many columns a name gets. Variants have long names.
 const NAME_WIDTH: usize = 40;
 
 pub fn table(carried: &[StageTransfer], remote: &str) -> String {

@@ -1,5 +1,5 @@
-//! A run as it goes on: a live line per running stage on a terminal, plain lines where that is
-//! piped, JSON where a program asked for it.
+//! A run in progress: a live line per running stage on a terminal, plain lines elsewhere, and JSON
+//! with `--json`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -77,9 +77,7 @@ impl RunView {
             }
             RunEvent::Published { path, result: Published::KeptForeign, .. } => {
                 let path = printable(&path.display().to_string());
-                self.warning(&format!(
-                    "something that was never published is at `{path}` and is left as it is"
-                ));
+                self.warning(&format!("`{path}` was not published by `pipe` and is left as it is"));
             }
             RunEvent::Published { .. } => {}
             RunEvent::Uploading { remote, results } => {
@@ -111,14 +109,14 @@ impl RunView {
                 self.warning(&format!("{stage}: {}", printable(message)));
             }
             Event::Device { name } => self.stage_line(stage, &format!("on {}", printable(name))),
-            // Final figures and failures come with the end of the stage.
+            // Final metrics and failures are shown when the stage finishes.
             Event::Metrics { step: None, .. } | Event::Failed { .. } => {}
         }
     }
 
     fn row(&self, stage: &str, step: u64, values: &BTreeMap<String, f64>) {
         let mut values = values.clone();
-        // The row says it once.
+        // `epoch` is the row's name already.
         let name = if values.remove("epoch").is_some() { "epoch" } else { "step" };
         self.stage_line(stage, &format!("{name} {step}: {}", figures(&values, 8)));
     }
@@ -200,7 +198,7 @@ impl RunView {
     }
 }
 
-/// A line as lines that fit on the terminal, broken between words; what goes on is moved in.
+/// Breaks a line between words so that it fits the terminal. Continuation lines are indented.
 fn broken(line: &str, width: usize) -> Vec<String> {
     const INDENT: &str = "    ";
     if console::measure_text_width(line) <= width || line.starts_with(' ') {
@@ -219,7 +217,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// A reader that has gone away does not end the run.
+/// Prints the event. A closed standard output does not end the run.
 fn print_json(event: &RunEvent) {
     // Names, numbers and reasons always serialize.
     let line = serde_json::to_string(event).unwrap_or_default();
@@ -232,7 +230,7 @@ mod tests {
     use super::broken;
 
     #[test]
-    fn a_long_line_breaks_between_words_and_color_takes_no_room() {
+    fn a_long_line_breaks_between_words_and_color_codes_take_no_columns() {
         let line = "\u{1b}[1mfinetune\u{1b}[0m  epoch 1: train_loss 0.7, valid_loss 0.8";
         let expected =
             ["\u{1b}[1mfinetune\u{1b}[0m  epoch 1:", "    train_loss 0.7,", "    valid_loss 0.8"];

@@ -1,4 +1,4 @@
-//! What `cache gc`, `cache du` and `cache verify` found.
+//! The results of `pipe cache gc`, `cache du` and `cache verify`.
 
 use std::fmt::Write;
 
@@ -30,13 +30,13 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
     }
     if report.unnamed_bytes > 0 {
         let unnamed = bytes(report.unnamed_bytes);
-        let _ = writeln!(text, "{unnamed} in objects that no record names");
+        let _ = writeln!(text, "{unnamed} in objects that no record refers to");
     }
     if report.leftovers > 0 {
         let (files, size) = (report.leftovers, bytes(report.leftover_bytes));
         let _ = writeln!(
             text,
-            "{size} in {} (logs, checkpoints, markers of what is gone)",
+            "{size} in {} (old logs, checkpoints and markers)",
             count(files, "leftover")
         );
     }
@@ -54,7 +54,8 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
     };
     if report.over_bytes > 0 {
         let over = bytes(report.over_bytes);
-        let _ = writeln!(text, "the present pipeline's results alone are {over} over that size");
+        let _ =
+            writeln!(text, "the results of the current pipeline alone exceed that size by {over}");
     }
     if report.quarantine_bytes > 0 {
         let size = bytes(report.quarantine_bytes);
@@ -127,11 +128,11 @@ pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     );
     let found = checked.findings.len();
     let _ = match found {
-        0 => writeln!(text, "all is well: {read}"),
+        0 => writeln!(text, "no damage: {read}"),
         _ if repaired => {
             writeln!(
                 text,
-                "repaired {}: the stages concerned will run again",
+                "repaired {}: the affected stages will run again",
                 count(found, "finding")
             )
         }
@@ -140,7 +141,7 @@ pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     text
 }
 
-/// Where quarantined objects lie, for the hint.
+/// The hint after the findings: how to repair them, or where the damaged objects are.
 pub fn after(checked: &Checked, repaired: bool, quarantine: &std::path::Path) -> Option<String> {
     let objects = checked.findings.iter().any(|f| matches!(f, Finding::DamagedObject { .. }));
     match (checked.findings.is_empty(), repaired) {

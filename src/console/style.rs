@@ -1,4 +1,4 @@
-//! Colors. Meaning never rests on them.
+//! Colors. They never carry meaning of their own.
 
 use std::io::IsTerminal;
 
@@ -13,7 +13,7 @@ pub enum When {
     Never,
 }
 
-/// The styles of one stream; all of them plain if it gets no colors.
+/// The styles of one stream; all plain if it gets no colors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Palette {
     pub good: Style,

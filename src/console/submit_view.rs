@@ -1,4 +1,4 @@
-//! What `pipe run --submit` has put into the queue.
+//! The jobs that `pipe run --submit` queued.
 
 use std::path::Path;
 

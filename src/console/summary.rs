@@ -1,4 +1,4 @@
-//! The end of a run in a few lines: what ran, what the store saved, the main figures, what was
+//! The summary of a run: what ran, the time that the cache saved, the main metrics, and what was
 //! published.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use crate::text::terminal::wrapped;
 use crate::text::variants::label;
 use crate::text::variants::names;
 
-/// What the summary needs of a run's events.
+/// Collects what the summary needs from a run's events.
 #[derive(Default)]
 pub struct Tally {
     ran: Vec<String>,
     published: Vec<String>,
     frozen: Vec<String>,
-    /// The last stage with final figures: the pipeline's result.
+    /// The last stage with final metrics: the pipeline's result.
     figures: Option<(String, BTreeMap<String, f64>)>,
 }
 
@@ -28,7 +28,7 @@ impl Tally {
                 if finished.outcome == Outcome::Ran {
                     self.ran.push(finished.stage.clone());
                 }
-                // Of several variants the last to end would say nothing about the others.
+                // The metrics of one variant would not stand for the others.
                 if label(&finished.stage).is_some() {
                     self.figures = None;
                 } else if !finished.metrics.is_empty() {

@@ -1,4 +1,4 @@
-//! Sweeps for people: the list of them, what one would run, and the table at its end.
+//! Sweeps as text: their list, the plan of a sweep, and its final table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +19,11 @@ use crate::text::values::value_text;
 use crate::text::variants::family;
 use crate::text::variants::names;
 
-/// A value is cut to this many columns, in a table that is too wide down to the second figure.
+/// How many columns a value gets, and how few in a table that would be too wide.
 const VALUE_WIDTH: usize = 20;
 const NARROW_VALUE: usize = 8;
 
-/// Where a table is too wide, headings are cut to this many columns.
+/// How many columns a heading gets in a table that would be too wide.
 const HEADING_WIDTH: usize = 8;
 
 /// `pipe sweep` without arguments.
@@ -52,7 +52,7 @@ pub fn list_json(sweeps: &[Sweep]) -> String {
     sweeps.iter().map(line).collect()
 }
 
-/// `--dry-run`: how much the combinations share, and the plan.
+/// `--dry-run`: how many stages the combinations share, and the plan.
 pub fn plan(
     plan: &Plan,
     pipeline: &Pipeline,
@@ -62,7 +62,7 @@ pub fn plan(
 ) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let head = format!(
-        "{} with {}, of which {} differ; what is shared runs once",
+        "{} with {}, {} of them distinct; each distinct stage runs once",
         count(rows.len(), "combination"),
         count(apart, "stage"),
         grouped(pipeline.stages.len() as u64),
@@ -84,10 +84,10 @@ pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String 
 
 /// One column of the table.
 struct Column {
-    /// One line, or two where the last part of the key alone would be ambiguous.
+    /// Its two lines. The first is empty unless the last part of the key is ambiguous.
     heading: (String, String),
     cells: Vec<String>,
-    /// Numbers are aligned at their ends.
+    /// Whether to align right: all cells are numbers.
     right: bool,
 }
 
@@ -118,7 +118,7 @@ impl Column {
     }
 }
 
-/// The table at the end, its best row first.
+/// The final table, best row first.
 pub fn text(of: &Table, palette: &Palette) -> String {
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
@@ -152,7 +152,7 @@ pub fn text(of: &Table, palette: &Palette) -> String {
     let width = |columns: &[Column], narrow: bool| -> usize {
         columns.iter().map(|column| column.width(narrow) + 2).sum::<usize>().saturating_sub(2)
     };
-    // First the headings give way, then the values.
+    // Shorten the headings first, then the values.
     let narrow = width(&fixed(VALUE_WIDTH), false) > WIDTH;
     let fits = |value_width: &usize| width(&fixed(*value_width), narrow) <= WIDTH;
     let value_width = (NARROW_VALUE..=VALUE_WIDTH).rev().find(fits).unwrap_or(NARROW_VALUE);
@@ -183,7 +183,8 @@ pub fn text(of: &Table, palette: &Palette) -> String {
     text + &problems(of)
 }
 
-/// The keys that are columns, with their short names; those with one value for all are words.
+/// The keys that become columns, with their short names; and the keys with the same value in every
+/// row, which the caption names.
 fn axes(of: &Table) -> (Vec<(usize, String)>, Vec<String>) {
     let (mut axes, mut same) = (Vec::new(), Vec::new());
     for (index, short) in short_names(&of.keys).into_iter().enumerate() {
@@ -214,7 +215,7 @@ fn outcome(row: &TableRow) -> String {
     }
 }
 
-/// Below the table: `#24 and #25: finetune failed: out of memory`.
+/// Lines below the table, such as `#24 and #25: finetune failed: out of memory`.
 fn problems(of: &Table) -> String {
     let mut rows: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
     for (index, row) in of.rows.iter().enumerate() {
@@ -253,7 +254,7 @@ fn caption(of: &Table, same: &[String]) -> String {
     parts.join("; ")
 }
 
-/// The metric of the table, then those of its stage that a built-in wants to be seen.
+/// The table's metric, then the headline metrics of its stage.
 fn shown_metrics(of: &Table) -> Vec<String> {
     let known: BTreeSet<&String> = of.rows.iter().flat_map(|row| row.metrics.keys()).collect();
     let mut shown: Vec<String> = of.metric.clone().into_iter().collect();
@@ -276,7 +277,7 @@ fn figure_text(of: &Mean) -> String {
     }
 }
 
-/// As [`figure`], with as many digits in every row.
+/// Like [`figure`], but with the same number of decimals in every row.
 fn four(value: f64) -> String {
     let size = value.abs();
     match size == 0.0 || (0.001..10.0).contains(&size) {
@@ -285,7 +286,7 @@ fn four(value: f64) -> String {
     }
 }
 
-/// The end of a long value tells more than its beginning: a model's name.
+/// Cuts a long value at its beginning, since the end tells more: a model's name.
 fn value_cell(value: &Option<Value>, width: usize) -> String {
     let text = value.as_ref().map_or("-".to_owned(), |value| printable(&value_text(value)));
     let length = text.chars().count();

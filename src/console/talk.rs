@@ -1,8 +1,8 @@
-//! Lines on standard error.
+//! Prints lines on standard error.
 
 use std::io::{self, Write};
 
-/// A line to standard error. If nobody can be told, there is nobody to tell that.
+/// Prints a line on standard error. If that is closed, there is no way to report it.
 pub fn talk(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! What `pipe verify` found: by how much the runs of one stage differ.
+//! The results of `pipe verify`: how the runs of one stage differ.
 
 use std::fmt::Write;
 

@@ -1,13 +1,13 @@
-//! One answer traced back, as text.
+//! A prediction traced back to its source, as text.
 
 use crate::console::style::{Palette, paint};
 use crate::results::why_row::{Answer, WhyRow};
 use crate::text::figures::count;
 use crate::text::terminal::{printable, wrapped};
 
-/// Where the texts begin, after the names of the lines.
+/// The column where the texts begin, after the names of the lines.
 const INDENT: usize = 10;
-/// Of disagreeing results so many are listed, unless one asks for all.
+/// How many disagreeing results are listed without `--verbose`.
 const SHOWN: usize = 5;
 
 pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
