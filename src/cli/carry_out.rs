@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
 use clap::Args;
@@ -21,9 +22,10 @@ use crate::plan::Plan;
 use crate::remote::RemoteError;
 use crate::results::run_log::RunLog;
 use crate::results::sweep::logged::LoggedSweep;
+use crate::run::config::RunConfig;
+use crate::run::context::{RunContext, prepare_store};
 use crate::run::event::{RunEvent, Summary};
-use crate::run::prepare::Setting;
-use crate::run::{Ground, RunConfig, run, signals};
+use crate::run::{run, signals};
 use crate::sources::Sources;
 
 /// Where stages run, and how.
@@ -61,17 +63,6 @@ pub struct CarryOutOptions {
     pub json: bool,
 }
 
-/// What is particular to a run.
-pub struct Wanted {
-    pub keep_going: bool,
-    pub forced: BTreeSet<String>,
-    pub overwrite_published: bool,
-    pub only: Option<BTreeSet<String>>,
-    pub resources: BTreeMap<String, u32>,
-    /// The combinations, for the log.
-    pub sweep: Option<LoggedSweep>,
-}
-
 impl CarryOutOptions {
     pub fn sources(&self, project: &Project) -> Sources {
         project.sources(!self.no_index, self.offline)
@@ -91,32 +82,33 @@ impl CarryOutOptions {
         Ok(totals(&project.pipeline, selected, &self.resource)?)
     }
 
+    /// The configuration of a run without further options.
+    pub fn config(&self, resources: BTreeMap<String, u32>) -> RunConfig {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        RunConfig {
+            jobs: self.jobs.map_or(cores, NonZeroUsize::get),
+            jobs_elsewhere: self.jobs.map_or_else(places_elsewhere, NonZeroUsize::get),
+            keep_going: false,
+            forced: BTreeSet::new(),
+            overwrite_published: false,
+            only: None,
+            resources,
+        }
+    }
+
     /// Carries out a plan; `report` sees every event before the screen does.
     pub fn carry_out(
         &self,
         plan: Plan,
-        wanted: Wanted,
+        config: &RunConfig,
         project: &Project,
         sources: &Sources,
-        (console, overrides): (&Console, &Overrides),
+        (console, mut log): (&Console, RunLog),
         report: &mut dyn FnMut(&RunEvent),
     ) -> Result<Summary, Error> {
         let (sender, receiver) = channel();
         signals::forward(sender.clone()).map_err(Error::Signals)?;
         let binary = binary()?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let Wanted { keep_going, forced, overwrite_published, only, resources, sweep } = wanted;
-        let jobs = self.jobs.map_or(cores, NonZeroUsize::get);
-        let jobs_elsewhere = self.jobs.map_or_else(places_elsewhere, NonZeroUsize::get);
-        let config = RunConfig {
-            jobs,
-            jobs_elsewhere,
-            keep_going,
-            forced,
-            overwrite_published,
-            only,
-            resources,
-        };
         let remote = match self.offline {
             true => None,
             false => project.remote_of_run(self.remote.as_deref())?.map(Arc::new),
@@ -127,29 +119,27 @@ impl CarryOutOptions {
             remote.settings.check(|trust| trust == Trust::Both)?;
         }
         let executor = Executors::new(&binary, &project.store, remote.clone());
-        let setting = Setting {
-            binary: &binary,
-            project: &project.pipeline.root,
-            store: &project.store,
-            device: &self.device,
-            threads: self.threads,
-        };
-        let ground = Ground {
+        let scratch = prepare_store(&project.store)?;
+        let context = RunContext {
             pipeline: &project.pipeline,
             graph: &project.graph,
-            setting,
             sources,
-            executor: &executor,
+            store: &project.store,
+            scratch: &scratch,
             remote: remote.as_ref(),
+            executor: &executor,
+            binary: &binary,
+            device: &self.device,
+            threads: self.threads,
+            interrupted: AtomicBool::new(false),
         };
         let mut view = console.run_view(self.json);
-        let mut log = RunLog::new(&project.pipeline, typed(), overrides, sweep);
         let mut report = |event| {
             report(&event);
             log.take(&event);
             view.show(&event);
         };
-        let summary = run(plan, &config, &ground, (sender, receiver), &mut report)?;
+        let summary = run(plan, config, &context, (sender, receiver), &mut report)?;
         if let Err(error) = log.write(&project.store) {
             // The results are in the store; only `pipe log` will not know about this run.
             console.warning(&format!("this run will be missing from `pipe log`: {error}"));
@@ -169,6 +159,15 @@ pub(super) fn travels(pipeline: &Pipeline) -> bool {
 /// This program, which runs the built-in stages.
 pub(super) fn binary() -> Result<PathBuf, Error> {
     Ok(std::env::current_exe().map_err(FileError::at("locating", "pipe".as_ref()))?)
+}
+
+/// The entry of a run in the log; `sweep` has the combinations of a sweep.
+pub fn run_log<'a>(
+    project: &'a Project,
+    overrides: &'a Overrides,
+    sweep: Option<LoggedSweep>,
+) -> RunLog<'a> {
+    RunLog::new(&project.pipeline, typed(), overrides, sweep)
 }
 
 /// What the user typed after `pipe`.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::carry_out::{CarryOutOptions, Wanted};
+use crate::cli::carry_out::{CarryOutOptions, run_log};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
@@ -10,6 +10,7 @@ use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
+use crate::run::config::RunConfig;
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -56,9 +57,10 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         return Ok(Exit::Done);
     }
     let keep_going = options.keep_going;
-    let wanted = Wanted { keep_going, forced, overwrite_published, only, resources, sweep: None };
-    let on_screen = (console, &overrides);
+    let config = options.carry_out.config(resources);
+    let config = RunConfig { keep_going, forced, overwrite_published, only, ..config };
+    let on_screen = (console, run_log(&project, &overrides, None));
     let summary =
-        options.carry_out.carry_out(plan, wanted, &project, &sources, on_screen, &mut |_| ())?;
+        options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut |_| ())?;
     Ok(Exit::of_run(&summary))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use crate::cli::carry_out::{CarryOutOptions, Wanted};
+use crate::cli::carry_out::{CarryOutOptions, run_log};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions, key_and_value};
@@ -19,6 +19,7 @@ use crate::results::sweep::logged::LoggedSweep;
 use crate::results::sweep::results::Seen;
 use crate::results::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
 use crate::results::sweep::{Asked, SweepError, ask, named};
+use crate::run::config::RunConfig;
 use crate::run::event::RunEvent;
 
 #[derive(Debug, Args)]
@@ -104,19 +105,14 @@ pub fn execute(
         return Ok(Exit::Done);
     }
     let mut seen = Seen::default();
-    let wanted = Wanted {
-        keep_going: !options.fail_fast,
-        forced: BTreeSet::new(),
-        overwrite_published: false,
-        only,
-        resources,
-        sweep: Some(LoggedSweep::of(&asked, &rows, &project.pipeline)),
-    };
-    let in_job = wanted.only.is_some();
-    let on_screen = (console, &overrides);
+    let sweep = LoggedSweep::of(&asked, &rows, &project.pipeline);
+    let keep_going = !options.fail_fast;
+    let config = RunConfig { keep_going, only, ..options.carry_out.config(resources) };
+    let in_job = config.only.is_some();
+    let on_screen = (console, run_log(&project, &overrides, Some(sweep)));
     let mut report = |event: &RunEvent| seen.take(event);
     let summary =
-        options.carry_out.carry_out(plan, wanted, &project, &sources, on_screen, &mut report)?;
+        options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
     if in_job {
         return Ok(Exit::of_run(&summary));
     }

@@ -22,9 +22,8 @@ use crate::plan::inputs::{self, FoundInputs, KeyedStage};
 use crate::results::compare::verified::Verified;
 use crate::results::compare::{Files, files_at, files_in};
 use crate::run::again::run_again;
+use crate::run::context::RunContext;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
-use crate::run::job::JobContext;
-use crate::run::prepare::Setting;
 use crate::sources::Sources;
 use crate::store::record::Record;
 
@@ -62,18 +61,17 @@ pub fn execute(
     let binary = binary()?;
     let executor = Local::new(&binary);
     let scratch = Scratch::new(&project.store.scratch_folder())?;
-    let setting = Setting {
-        binary: &binary,
-        project: &project.pipeline.root,
+    let context = RunContext {
+        pipeline: &project.pipeline,
+        graph: &project.graph,
+        sources: &sources,
         store: &project.store,
+        scratch: &scratch,
+        remote: None,
+        executor: &executor,
+        binary: &binary,
         device: &options.device,
         threads: options.threads,
-    };
-    let context = JobContext {
-        setting,
-        scratch: &scratch,
-        sources: &sources,
-        executor: &executor,
         interrupted: AtomicBool::new(false),
     };
     let mut verified = Verified {
@@ -153,7 +151,7 @@ fn find_inputs(
 fn run_once(
     stage: &Stage,
     resolved: &KeyedStage,
-    context: &JobContext,
+    context: &RunContext,
     (run, times): (usize, usize),
     console: &Console,
 ) -> Option<crate::run::again::RunAgain> {

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group, setsid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setsid, waitid};
 
 use crate::files::file_error::FileError;
 
@@ -46,6 +46,12 @@ impl Guard {
     /// Where a stage's process announces itself; see [`announcement`].
     pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Whether the guard's process is still alive; something may have killed it.
+    pub fn is_alive(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(WaitId::Pid(Pid::from_child(&self.process)), options), Ok(None))
     }
 
     /// Tells the guard that the group has ended.

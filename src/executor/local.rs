@@ -21,7 +21,7 @@ use crate::files::file_error::FileError;
 /// The executor `local`.
 pub struct Local {
     binary: PathBuf,
-    /// Started with the first stage.
+    /// Started with the first stage, and again if something has killed it.
     guard: Mutex<Option<Arc<Guard>>>,
 }
 
@@ -33,7 +33,7 @@ impl Local {
 
     fn guard(&self) -> Result<Arc<Guard>, FileError> {
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guard) = guard.as_ref() {
+        if let Some(guard) = guard.as_ref().filter(|guard| guard.is_alive()) {
             return Ok(guard.clone());
         }
         let started = Arc::new(Guard::start(&self.binary)?);

@@ -12,9 +12,11 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::inputs::KeyedStage;
+use crate::run::checks::{check_outputs, check_sources, check_status};
+use crate::run::collected::CollectedEvents;
+use crate::run::context::RunContext;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::verify_inputs;
-use crate::run::job::{Heard, JobContext, check_outputs, check_sources, check_status};
 use crate::run::prepare::prepare_with;
 
 /// What a rerun stage wrote.
@@ -30,26 +32,25 @@ pub struct RunAgain {
 pub fn run_again(
     stage: &Stage,
     resolved: &KeyedStage,
-    context: &JobContext,
+    context: &RunContext,
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<RunAgain, StageFailure> {
     let untouched = verify_inputs(resolved, context)?;
     // A failed run quotes its log, so the log must not lie in the folder that the failure removes.
     let (folder, log) = (context.scratch.path()?, context.scratch.path()?);
     let state = folder.join("state");
-    let prepared =
-        prepare_with(stage, resolved, &folder, log.clone(), state.clone(), &context.setting)?;
-    let mut heard = Heard::default();
+    let prepared = prepare_with(stage, resolved, &folder, log.clone(), state.clone(), context)?;
+    let mut events = CollectedEvents::default();
     let began = Instant::now();
     let process = context.executor.start(&prepared.task)?;
     let ended = process.wait(&mut |news| {
         if let News::Says(event) = news {
-            heard.take(&event);
+            events.take(&event);
             on_event(&event);
         }
     })?;
     let seconds = began.elapsed().as_secs_f64();
-    check_status(ended.status, heard.failed.take(), &log)?;
+    check_status(&ended.status, events.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources)?;
     untouched.check(context)?;
     check_outputs(stage, &prepared.outputs, &log)?;
@@ -60,5 +61,5 @@ pub fn run_again(
         }
         _ => {}
     }
-    Ok(RunAgain { outputs: prepared.outputs, seconds, device: heard.device })
+    Ok(RunAgain { outputs: prepared.outputs, seconds, device: events.device })
 }

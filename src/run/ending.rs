@@ -7,7 +7,7 @@ use crate::plan::Frozen;
 use crate::plan::reason::Reason;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::failure::{Fixed, StageFailure};
-use crate::run::node::State;
+use crate::run::node::{NodeIndex, NodeState};
 use crate::run::publish::{Published, publish};
 use crate::run::schedule::Schedule;
 use crate::store::intact::Damaged;
@@ -15,7 +15,7 @@ use crate::store::record::Record;
 use crate::text::variants::family;
 
 impl Schedule<'_, '_> {
-    pub(super) fn hit(&mut self, node: usize, record: Box<Record>) {
+    pub(super) fn hit(&mut self, node: NodeIndex, record: Box<Record>) {
         let stage = self.stage(node);
         if let Some(Frozen { differs }) = self.nodes[node].frozen.take() {
             let (stage, key) = (stage.name.clone(), record.key);
@@ -27,7 +27,7 @@ impl Schedule<'_, '_> {
         if family(&record.stage) != stage.family() {
             // The record was written under another stage's name; the mark allows later comparison.
             // If it cannot be written, only an explanation is missing.
-            let _ = self.context.setting.store.mark_stage(stage.family(), record.key);
+            let _ = self.context.store.mark_stage(stage.family(), record.key);
         }
         self.summary.hits += 1;
         self.summary.saved_seconds += record.seconds;
@@ -41,15 +41,15 @@ impl Schedule<'_, '_> {
         self.done(node, record, finished);
     }
 
-    pub(super) fn finished(&mut self, node: usize, result: Result<Box<Record>, StageFailure>) {
-        self.running -= 1;
-        self.running_elsewhere -= usize::from(self.is_elsewhere(node));
-        if let State::Running { key, held, .. } = self.take(node) {
-            self.units.give_back(held);
+    pub(super) fn finished(&mut self, node: NodeIndex, result: Result<Box<Record>, StageFailure>) {
+        let is_elsewhere = self.is_elsewhere(node);
+        self.slots.queue(is_elsewhere).running -= 1;
+        if let NodeState::Running { key, held, .. } = self.take(node) {
+            self.slots.units.give_back(held);
             // Stages that wait for the same key: now hits, or, if this stage failed, their turn to
             // run.
-            for parked in self.keys.remove(&key).unwrap_or_default() {
-                if let State::Parked(ready) = self.take(parked) {
+            for parked in self.waits.keys.remove(&key).unwrap_or_default() {
+                if let NodeState::Parked(ready) = self.take(parked) {
                     self.make_ready(parked, ready);
                 }
             }
@@ -68,10 +68,10 @@ impl Schedule<'_, '_> {
         self.done(node, record, finished);
     }
 
-    fn done(&mut self, node: usize, record: Box<Record>, finished: StageFinished) {
+    fn done(&mut self, node: NodeIndex, record: Box<Record>, finished: StageFinished) {
         let as_planned = self.nodes[node].as_planned;
         self.nodes[node].outcome = Some(finished.outcome);
-        self.nodes[node].state = State::Done(record);
+        self.nodes[node].state = NodeState::Done(record);
         (self.report)(RunEvent::StageFinished(Box::new(finished)));
         for index in 0..self.nodes[node].readers.len() {
             let reader = self.nodes[node].readers[index];
@@ -79,22 +79,21 @@ impl Schedule<'_, '_> {
                 self.nodes[reader].planned = None;
             }
             self.nodes[reader].needs.remove(&node);
-            self.unsettled.push_back(reader);
+            self.waits.unsettled.push_back(reader);
         }
     }
 
     /// Publishes the outputs. The error names the output whose object is damaged.
-    fn publish(&mut self, node: usize, record: &Record) -> Result<(), (String, Damaged)> {
+    fn publish(&mut self, node: NodeIndex, record: &Record) -> Result<(), (String, Damaged)> {
         let stage = self.stage(node);
         for (output, path) in &stage.publish {
             let Some(artifact) = record.outputs.get(output) else { continue };
-            let target = self.ground.pipeline.root.join(path);
-            let setting = &self.context.setting;
+            let target = self.context.pipeline.root.join(path);
             let overwrite =
                 self.config.overwrite_published || self.config.forced.contains(&stage.name);
-            let index = &self.ground.sources.index;
+            let index = &self.context.sources.index;
             let scratch = self.context.scratch;
-            match publish(artifact, &target, overwrite, setting.store, index, scratch) {
+            match publish(artifact, &target, overwrite, self.context.store, index, scratch) {
                 Ok(Ok(Published::Unchanged)) => {}
                 Ok(Ok(result)) => (self.report)(RunEvent::Published {
                     stage: stage.name.clone(),
@@ -116,7 +115,7 @@ impl Schedule<'_, '_> {
     }
 
     /// Reruns a stage whose object turned out to be damaged.
-    fn repair(&mut self, node: usize, output: String, damaged: Damaged) {
+    fn repair(&mut self, node: NodeIndex, output: String, damaged: Damaged) {
         let reason = Reason::ObjectDamaged { output, digest: damaged.0 };
         if self.nodes[node].repaired {
             return self.fail(node, StageFailure::DamagedAgain { reason });
@@ -127,15 +126,15 @@ impl Schedule<'_, '_> {
         self.nodes[node].repaired = true;
         self.nodes[node].forced = Some(reason);
         self.nodes[node].as_planned = false;
-        self.nodes[node].state = State::Waiting;
-        self.unsettled.push_back(node);
+        self.nodes[node].state = NodeState::Waiting;
+        self.waits.unsettled.push_back(node);
     }
 
-    pub(super) fn fail(&mut self, node: usize, failure: StageFailure) {
+    pub(super) fn fail(&mut self, node: NodeIndex, failure: StageFailure) {
         let stage = self.stage(node);
         if let StageFailure::DamagedInput { input, digest, .. } = &failure
             && let Some(Input::Artifact { stage: maker, output }) = stage.inputs.get(input)
-            && let Some(maker) = self.node_of.get(maker.as_str()).copied()
+            && let Some(maker) = self.nodes.find(maker)
             && !self.nodes[maker].repaired
             && !self.stopping
         {
@@ -150,7 +149,7 @@ impl Schedule<'_, '_> {
             false => failure,
         };
         self.summary.failed += 1;
-        self.nodes[node].state = State::Failed;
+        self.nodes[node].state = NodeState::Failed;
         let mut finished = StageFinished::without_record(&stage.name, Outcome::Failed, 0.0);
         finished.message = Some(failure.to_string());
         finished.hint = failure.hint();
@@ -162,30 +161,30 @@ impl Schedule<'_, '_> {
     }
 
     /// Takes a stage that was counted as done out of the summary.
-    fn uncount(&mut self, node: usize) {
+    fn uncount(&mut self, node: NodeIndex) {
         match (self.nodes[node].outcome, &self.nodes[node].state) {
-            (Some(Outcome::Hit), State::Done(record)) => {
+            (Some(Outcome::Hit), NodeState::Done(record)) => {
                 self.summary.hits -= 1;
                 self.summary.saved_seconds -= record.seconds;
             }
-            (Some(Outcome::Ran), State::Done(_)) => self.summary.ran -= 1,
+            (Some(Outcome::Ran), NodeState::Done(_)) => self.summary.ran -= 1,
             _ => {}
         }
     }
 
     /// Skips every stage that depends on this one, directly or not.
-    fn skip_readers(&mut self, node: usize, message: &str) {
+    fn skip_readers(&mut self, node: NodeIndex, message: &str) {
         let mut next = self.nodes[node].readers.clone();
         while let Some(reader) = next.pop() {
-            if matches!(self.nodes[reader].state, State::Waiting) {
+            if matches!(self.nodes[reader].state, NodeState::Waiting) {
                 self.skip(reader, message);
                 next.extend(&self.nodes[reader].readers);
             }
         }
     }
 
-    fn skip(&mut self, node: usize, message: &str) {
-        self.nodes[node].state = State::Skipped;
+    fn skip(&mut self, node: NodeIndex, message: &str) {
+        self.nodes[node].state = NodeState::Skipped;
         self.summary.skipped += 1;
         let stage = &self.stage(node).name;
         let mut finished = StageFinished::without_record(stage, Outcome::Skipped, 0.0);
@@ -195,7 +194,7 @@ impl Schedule<'_, '_> {
 
     pub(super) fn skip_the_rest(&mut self) {
         let message = if self.interrupts > 0 { "interrupted" } else { "an earlier stage failed" };
-        for node in 0..self.nodes.len() {
+        for node in self.nodes.indices() {
             if !self.nodes[node].state.is_final() {
                 self.skip(node, message);
             }

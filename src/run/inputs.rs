@@ -6,8 +6,8 @@ use std::fs;
 use crate::files::digest::Content;
 use crate::files::stamp::{Stamp, file_clock_ns};
 use crate::plan::inputs::{InputLocation, KeyedStage};
+use crate::run::context::RunContext;
 use crate::run::failure::StageFailure;
-use crate::run::job::JobContext;
 use crate::store::Store;
 
 /// What the objects among the inputs looked like before the stage started.
@@ -22,9 +22,9 @@ pub struct Untouched {
 /// those that its record will name.
 pub(super) fn verify_inputs(
     resolved: &KeyedStage,
-    context: &JobContext,
+    context: &RunContext,
 ) -> Result<Untouched, StageFailure> {
-    let store = context.setting.store;
+    let store = context.store;
     let mut untouched = Untouched { stamps: Vec::new(), taken_ns: 0 };
     for (input, place) in &resolved.inputs {
         let InputLocation::Object { artifact, stage } = place else { continue };
@@ -44,8 +44,8 @@ pub(super) fn verify_inputs(
 
 impl Untouched {
     /// Checks that the objects are unchanged. Objects that were written to are moved away.
-    pub(super) fn check(&self, context: &JobContext) -> Result<(), StageFailure> {
-        let store = context.setting.store;
+    pub(super) fn check(&self, context: &RunContext) -> Result<(), StageFailure> {
+        let store = context.store;
         for (input, content, before) in &self.stamps {
             let same = *before == stamp(store, *content);
             if same && before.is_some_and(|before| before.is_settled(self.taken_ns)) {

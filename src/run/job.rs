@@ -1,67 +1,57 @@
-//! One stage from known inputs to its record: verify the inputs, prepare a folder, run the
-//! process, collect the outputs, write the record. Runs on a thread of its own, under the lock
-//! of its key.
+//! One stage, from known inputs to its record: verify the inputs, prepare a folder, run the
+//! process, collect the outputs, write the record. Runs on a thread of its own, which holds the
+//! lock of the stage's key.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use stages::{Event, Kind};
+use stages::Event;
 
+use crate::executor::Stopper;
 use crate::executor::deadline::within;
 use crate::executor::slurm;
 use crate::executor::status::{Ended, ExitStatus, News};
-use crate::executor::{Executor, Stopper};
+use crate::executor::task::Task;
 use crate::files::disk;
 use crate::files::fault;
 use crate::files::file_error::FileError;
-use crate::files::scratch::Scratch;
 use crate::pipeline::{ExecutorName, Stage};
-use crate::plan::inputs::{InputLocation, KeyedStage};
+use crate::plan::inputs::KeyedStage;
 use crate::plan::listing;
-use crate::plan::reason::origin;
+use crate::run::checks::{by_origin, check_outputs, check_sources, check_status};
+use crate::run::collected::CollectedEvents;
+use crate::run::context::RunContext;
 use crate::run::continuation::{self, Shorter};
 use crate::run::event::Retry;
 use crate::run::failure::StageFailure;
 use crate::run::inputs::{Untouched, verify_inputs};
-use crate::run::prepare::{Setting, prepare, prepared_before};
+use crate::run::prepare::{Prepared, prepare, prepared_before};
 use crate::run::shrink::may_shrink;
-use crate::sources::Sources;
-use crate::store::record::{Artifact, MetricsRow, Record, machine, now_rfc3339};
+use crate::store::record::{Record, machine, now_rfc3339};
 
-/// What a job shares with the rest of the run.
-pub struct JobContext<'a> {
-    pub setting: Setting<'a>,
-    pub scratch: &'a Scratch,
-    pub sources: &'a Sources,
-    pub executor: &'a dyn Executor,
-    /// The user wants no further attempts.
-    pub interrupted: AtomicBool,
-}
-
-/// A stage that ran at least this long is flushed to the disk before it is recorded. A shorter
-/// one is cheaper to run again after a power cut than to flush each time; what a cut can lose
-/// shows in the sizes of the objects.
+/// A stage that ran at least this many seconds is flushed to the disk before it is recorded. A
+/// shorter one is cheaper to rerun after a power cut than to flush every time. If a power cut loses
+/// data, the sizes of the objects show it.
 const DURABLE_SECONDS: f64 = 0.5;
 
-/// A stage with known inputs that is to run.
+/// A stage whose inputs are known and which has to run.
 pub struct Job<'a> {
     pub stage: &'a Stage,
     pub resolved: &'a KeyedStage,
-    /// From the beginning, even if a shorter run has done a part of it.
+    /// Start from the beginning, even if a shorter run or an earlier job has done a part of it.
     pub fresh: bool,
-    /// Added to that of its process.
+    /// Added to the environment of its process.
     pub environment: &'a [(String, OsString)],
 }
 
-/// Runs a stage, again after a failed attempt if it says so. `on_start` gets the means to stop
-/// its process.
+/// Runs a stage, and retries it after a failed attempt if its `retries` allow. `on_start` receives
+/// the handle that stops the process.
 pub fn run_stage(
     job: &Job,
-    context: &JobContext,
+    context: &RunContext,
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
     on_retry: &mut dyn FnMut(Retry),
@@ -69,30 +59,30 @@ pub fn run_stage(
     let Job { stage, resolved, .. } = *job;
     let untouched = verify_inputs(resolved, context)?;
     let attempts = stage.handling.retries.saturating_add(1);
-    let store = context.setting.store;
+    let store = context.store;
     let state = store.state_folder(resolved.key);
     let mut attempt = 1;
     let executor = stage.handling.executor.unwrap_or(ExecutorName::Local);
     let own_folder = context.executor.folder(executor, resolved.key);
     if own_folder.is_none() {
-        // What an engine that is gone has left to a scheduler must not go on beside this.
+        // A Slurm job that a dead engine left behind must not run beside this process.
         slurm::give_up(store, resolved.key);
     }
     loop {
         let folder = own_folder.clone().map_or_else(|| context.scratch.path(), Ok)?;
-        let result = run_in(&folder, job, &untouched, context, on_start, on_event);
+        let result = run_attempt(&folder, job, &untouched, context, on_start, on_event);
         let Err(failure) = result else {
-            // Nobody takes it up any more, and no run would remove it.
+            // The job folder outlives engines: unless it is removed here, no run would remove it.
             let _ = own_folder.map(|folder| disk::remove_folders(&folder));
             return result;
         };
-        // What it has half written may be large. A stage that went well leaves links only; they
-        // go with the scratch folder when the run ends: ext4 makes new files slowly for a minute
-        // after others have been deleted.
+        // A failed attempt may have written large files. The folder of a successful one holds only
+        // links; it goes with the scratch folder when the run ends, because ext4 creates files
+        // slowly for a minute after others have been deleted.
         let _ = disk::remove_folders(&folder);
         let interrupted = context.interrupted.load(Ordering::Relaxed);
         if !interrupted && may_shrink(stage, &failure, &state) {
-            let message = "it ran out of memory: once more, in smaller pieces".to_owned();
+            let message = "out of memory; retrying with smaller pieces".to_owned();
             on_event(&Event::Warning { message });
             continue;
         }
@@ -107,9 +97,9 @@ pub fn run_stage(
     }
 }
 
-/// Whether a scheduler is at work on it, or was, in a folder that outlives engines. If not, there is
-/// no such folder when this returns.
-fn takes_up(folder: &Path, job: &Job, context: &JobContext) -> Result<bool, StageFailure> {
+/// Whether a scheduler is running the stage, or has run it, in a job folder that outlives engines.
+/// If not, the folder does not exist when this returns.
+fn takes_up(folder: &Path, job: &Job, context: &RunContext) -> Result<bool, StageFailure> {
     let executor = job.stage.handling.executor.unwrap_or(ExecutorName::Local);
     let key = job.resolved.key;
     if context.executor.folder(executor, key).is_none() {
@@ -118,7 +108,7 @@ fn takes_up(folder: &Path, job: &Job, context: &JobContext) -> Result<bool, Stag
     if !job.fresh && context.executor.takes_up(executor, key)? {
         return Ok(true);
     }
-    slurm::give_up(context.setting.store, key);
+    slurm::give_up(context.store, key);
     let prepared = folder.parent().map_or(Ok(()), disk::create_folders);
     match prepared.and_then(|()| disk::remove_folders(folder)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -128,58 +118,90 @@ fn takes_up(folder: &Path, job: &Job, context: &JobContext) -> Result<bool, Stag
     }
 }
 
-/// Keeps the log of a failed attempt from being overwritten by the next one's: `ab12.1.log`.
+/// Renames the log of a failed attempt, so that the next attempt does not overwrite it:
+/// `ab12.1.log`.
 fn set_aside(log: &Path, attempt: u32) -> Option<PathBuf> {
     let aside = log.with_extension(format!("{attempt}.log"));
-    // Without it the attempt's last lines are all there is.
+    // If this fails, only the last lines of the attempt are left.
     disk::rename(log, &aside).ok().map(|()| aside)
 }
 
-fn run_in(
+fn run_attempt(
     folder: &Path,
     job: &Job,
     untouched: &Untouched,
-    context: &JobContext,
+    context: &RunContext,
     on_start: &mut dyn FnMut(Box<dyn Stopper>),
     on_event: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<Record, StageFailure> {
+    let prepared = prepare_or_take_up(folder, job, context, on_event)?;
+    let ran = run_process(&prepared.task, context, on_start, on_event)?;
+    check(&ran, folder, &prepared.task, job, on_event)?;
+    check_sources(job.resolved, job.stage, context.sources)?;
+    untouched.check(context)?;
+    collect_and_record(job, ran, &prepared, context)
+}
+
+/// Prepares the folder of a stage, unless a scheduler is already working in it. A new start may
+/// continue from a shorter run.
+fn prepare_or_take_up(
+    folder: &Path,
+    job: &Job,
+    context: &RunContext,
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<Prepared, StageFailure> {
     let Job { stage, resolved, fresh, environment } = *job;
-    let store = context.setting.store;
-    let state = store.state_folder(resolved.key);
-    let executor = stage.handling.executor.unwrap_or(ExecutorName::Local);
     let taken_up = takes_up(folder, job, context)?;
+    let state = context.store.state_folder(resolved.key);
     if !fresh
         && !taken_up
-        && let Some(shorter) = continuation::offer(&resolved.fields, &state, store)?
+        && let Some(shorter) = continuation::offer(&resolved.fields, &state, context.store)?
     {
         let Shorter { parameter, value } = shorter;
-        let message = format!("goes on from where the run with `{parameter}: {value}` ended");
+        let message = format!("continues from the end of the run with `{parameter}: {value}`");
         on_event(&Event::Note { message });
     }
     let mut prepared = match taken_up {
-        true => prepared_before(stage, resolved, folder, &context.setting),
-        false => prepare(stage, resolved, folder, &context.setting)?,
+        true => prepared_before(stage, resolved, folder, context),
+        false => prepare(stage, resolved, folder, context)?,
     };
     prepared.task.environment.extend_from_slice(environment);
-    let log = prepared.task.log.clone();
-    let mut heard = Heard::default();
+    Ok(prepared)
+}
+
+/// How the process of one attempt ended.
+struct Ran {
+    status: ExitStatus,
+    timed_out: bool,
+    seconds: f64,
+    machine: String,
+    events: CollectedEvents,
+}
+
+/// Starts the process and waits for its end, or ends it after the stage's `timeout`.
+fn run_process(
+    task: &Task,
+    context: &RunContext,
+    on_start: &mut dyn FnMut(Box<dyn Stopper>),
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<Ran, StageFailure> {
+    let mut events = CollectedEvents::default();
     let began = Instant::now();
-    let process = context.executor.start(&prepared.task)?;
+    let process = context.executor.start(task)?;
     let stopper = process.stopper();
     on_start(process.stopper());
-    let limit = stage.handling.timeout;
-    let kept_here = limit.filter(|_| !context.executor.keeps_time(executor));
+    let limit = task.work.limit.filter(|_| !context.executor.keeps_time(task.work.executor));
     let (ended, timed_out) = {
         let wait = || {
             process.wait(&mut |news| match news {
                 News::Says(event) => {
-                    heard.take(&event);
+                    events.take(&event);
                     on_event(&event);
                 }
-                News::BeganAnew => heard = Heard::default(),
+                News::BeganAnew => events = CollectedEvents::default(),
             })
         };
-        within(kept_here, stopper, wait)
+        within(limit, stopper, wait)
     };
     let Ended { status, elsewhere } = ended?;
     let timed_out = timed_out || status == ExitStatus::TimedOut;
@@ -187,148 +209,69 @@ fn run_in(
         Some(elsewhere) => (elsewhere.seconds, elsewhere.machine),
         None => (began.elapsed().as_secs_f64(), machine()),
     };
-    if !status.is_success() && disk::is_full(folder) {
-        // The stage may not even have been able to write so into its log.
+    Ok(Ran { status, timed_out, seconds, machine, events })
+}
+
+/// Whether the process ended well; if not, why.
+fn check(
+    ran: &Ran,
+    folder: &Path,
+    task: &Task,
+    job: &Job,
+    on_event: &mut (dyn FnMut(&Event) + Send),
+) -> Result<(), StageFailure> {
+    if !ran.status.is_success() && disk::is_full(folder) {
+        // The stage may not even have been able to write this to its log.
         on_event(&Event::Warning {
-            message: "no space is left on the store's disk; free some and run again: what has \
-                      been recorded is intact"
+            message: "no space is left on the store's disk; free some space and run again: \
+                      recorded results are intact"
                 .to_owned(),
         });
     }
-    if let Some(limit) = limit.filter(|_| timed_out) {
-        return Err(StageFailure::Timeout { limit, log });
+    if let Some(limit) = task.work.limit.filter(|_| ran.timed_out) {
+        return Err(StageFailure::Timeout { limit, log: task.log.clone() });
     }
-    let said = heard.failed.take().map(|(said, hint)| (by_origin(said, stage, folder), hint));
-    check_status(status, said, &log)?;
-    check_sources(resolved, stage, context.sources)?;
-    untouched.check(context)?;
-    listing::keep(resolved.inputs.values(), store, context.sources, context.scratch)?;
+    let said = ran.events.failed.clone();
+    let said = said.map(|(said, hint)| (by_origin(said, job.stage, folder), hint));
+    check_status(&ran.status, said, &task.log)
+}
 
-    let durable = seconds >= DURABLE_SECONDS || fault::is_armed();
-    let outputs = collect(stage, &prepared.outputs, &log, context.scratch, store, durable)?;
+/// Moves the outputs into the store and writes the record.
+fn collect_and_record(
+    job: &Job,
+    ran: Ran,
+    prepared: &Prepared,
+    context: &RunContext,
+) -> Result<Record, StageFailure> {
+    let Job { stage, resolved, .. } = *job;
+    let (store, scratch) = (context.store, context.scratch);
+    listing::keep(resolved.inputs.values(), store, context.sources, scratch)?;
+
+    let durable = ran.seconds >= DURABLE_SECONDS || fault::is_armed();
+    // All outputs are checked before the first one is moved.
+    check_outputs(stage, &prepared.outputs, &prepared.task.log)?;
+    let mut outputs = BTreeMap::new();
+    for (name, path) in &prepared.outputs {
+        outputs.insert(name.clone(), store.insert(path, scratch, durable)?);
+    }
     let record = Record {
         key: resolved.key,
         stage: stage.name.clone(),
         fields: resolved.fields.clone(),
         outputs,
-        metrics: heard.metrics,
-        history: heard.history,
-        seconds,
-        device: heard.device,
-        machine,
-        threads: context.setting.threads,
+        metrics: ran.events.metrics,
+        history: ran.events.history,
+        seconds: ran.seconds,
+        device: ran.events.device,
+        machine: ran.machine,
+        threads: context.threads,
         when: now_rfc3339(),
         pipe: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    // Before the record: a mark without one is passed over, a record without one is never found
-    // to compare with.
+    // The mark goes before the record: a mark without a record is ignored, but a record without a
+    // mark is never found for comparison.
     store.mark_stage(stage.family(), resolved.key)?;
-    store.write_record(&record, context.scratch, durable)?;
-    continuation::settle(&resolved.fields, &state, store);
+    store.write_record(&record, scratch, durable)?;
+    continuation::settle(&resolved.fields, &store.state_folder(resolved.key), store);
     Ok(record)
-}
-
-/// What a process has said, as far as it is kept.
-#[derive(Default)]
-pub(super) struct Heard {
-    metrics: BTreeMap<String, f64>,
-    history: Vec<MetricsRow>,
-    pub(super) device: Option<String>,
-    pub(super) failed: Option<(String, Option<String>)>,
-}
-
-impl Heard {
-    pub(super) fn take(&mut self, event: &Event) {
-        match event {
-            Event::Device { name } => self.device = Some(name.clone()),
-            Event::Metrics { step: None, values } => self.metrics.extend(values.clone()),
-            Event::Metrics { step: Some(step), values } => {
-                self.history.push(MetricsRow { step: *step, values: values.clone() });
-            }
-            Event::Failed { message, hint } => {
-                self.failed = Some((message.clone(), hint.clone()));
-            }
-            Event::Progress { .. } | Event::Note { .. } | Event::Warning { .. } => {}
-        }
-    }
-}
-
-/// A built-in knows its inputs by the links in its folder only; people know them otherwise.
-fn by_origin(message: String, stage: &Stage, folder: &Path) -> String {
-    stage.inputs.iter().fold(message, |message, (name, input)| {
-        let link = folder.join("in").join(name);
-        message.replace(&link.display().to_string(), &origin(input))
-    })
-}
-
-pub(super) fn check_status(
-    status: ExitStatus,
-    said: Option<(String, Option<String>)>,
-    log: &Path,
-) -> Result<(), StageFailure> {
-    let log = log.to_owned();
-    match said {
-        _ if status.is_success() => Ok(()),
-        Some((message, hint)) => Err(StageFailure::Said { message, hint, log }),
-        None => Err(StageFailure::Process { status, log }),
-    }
-}
-
-/// A result from bytes other than those in its key must not be recorded.
-pub(super) fn check_sources(
-    resolved: &KeyedStage,
-    stage: &Stage,
-    sources: &Sources,
-) -> Result<(), StageFailure> {
-    for (input, place) in &resolved.inputs {
-        let InputLocation::Source(found) = place else { continue };
-        let now = sources.hash_again(&found.path);
-        if now.map_or(true, |now| now != found.hashed) {
-            let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
-            return Err(StageFailure::SourceChanged { input: input.clone(), origin });
-        }
-    }
-    Ok(())
-}
-
-fn collect(
-    stage: &Stage,
-    paths: &BTreeMap<String, PathBuf>,
-    log: &Path,
-    scratch: &Scratch,
-    store: &crate::store::Store,
-    durable: bool,
-) -> Result<BTreeMap<String, Artifact>, StageFailure> {
-    // All are looked at before the first one moves.
-    check_outputs(stage, paths, log)?;
-    let mut artifacts = BTreeMap::new();
-    for (name, path) in paths {
-        artifacts.insert(name.clone(), store.insert(path, scratch, durable)?);
-    }
-    Ok(artifacts)
-}
-
-/// Whether all declared outputs are there, of the declared kind.
-pub(super) fn check_outputs(
-    stage: &Stage,
-    paths: &BTreeMap<String, PathBuf>,
-    log: &Path,
-) -> Result<(), StageFailure> {
-    for output in &stage.outputs {
-        let Some(path) = paths.get(&output.name) else { continue };
-        let found = match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Kind::Folder,
-            Ok(_) => Kind::File,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let (output, at) = (output.name.clone(), path.clone());
-                return Err(StageFailure::NoOutput { output, at, log: log.to_owned() });
-            }
-            Err(error) => return Err(FileError::at("reading", path)(error).into()),
-        };
-        if let Some(expected) = output.kind.filter(|expected| *expected != found) {
-            let output = output.name.clone();
-            return Err(StageFailure::WrongKind { output, expected, found });
-        }
-    }
-    Ok(())
 }

@@ -21,17 +21,8 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Action, ExecutorName, Stage, input_and_entry};
 use crate::plan::inputs::{InputLocation, KeyedStage};
+use crate::run::context::RunContext;
 use crate::store::Store;
-
-/// Where things are that a stage's process needs.
-pub struct Setting<'a> {
-    /// This program, which runs the built-ins.
-    pub binary: &'a Path,
-    pub project: &'a Path,
-    pub store: &'a Store,
-    pub device: &'a str,
-    pub threads: usize,
-}
 
 /// A stage that is ready to start.
 pub struct Prepared {
@@ -45,11 +36,11 @@ pub fn prepare(
     stage: &Stage,
     resolved: &KeyedStage,
     folder: &Path,
-    setting: &Setting,
+    context: &RunContext,
 ) -> Result<Prepared, FileError> {
-    let log = setting.store.log_file(&stage.name, resolved.key);
-    let state = setting.store.state_folder(resolved.key);
-    prepare_with(stage, resolved, folder, log, state, setting)
+    let log = context.store.log_file(&stage.name, resolved.key);
+    let state = context.store.state_folder(resolved.key);
+    prepare_with(stage, resolved, folder, log, state, context)
 }
 
 /// As [`prepare`], for a folder that an earlier engine has already prepared.
@@ -57,12 +48,12 @@ pub fn prepared_before(
     stage: &Stage,
     resolved: &KeyedStage,
     folder: &Path,
-    setting: &Setting,
+    context: &RunContext,
 ) -> Prepared {
-    let log = setting.store.log_file(&stage.name, resolved.key);
+    let log = context.store.log_file(&stage.name, resolved.key);
     let outputs = output_paths(stage, folder);
     let inputs = input_paths(resolved, folder);
-    let task = task(stage, resolved, folder, log, (&inputs, &outputs), setting);
+    let task = task(stage, resolved, folder, log, (&inputs, &outputs), context);
     Prepared { task, outputs }
 }
 
@@ -73,7 +64,7 @@ pub fn prepare_with(
     folder: &Path,
     log: PathBuf,
     state: PathBuf,
-    setting: &Setting,
+    context: &RunContext,
 ) -> Result<Prepared, FileError> {
     let (inputs_folder, outputs_folder) = (folder.join("in"), folder.join("out"));
     for made in [folder, &inputs_folder, &outputs_folder] {
@@ -84,11 +75,11 @@ pub fn prepare_with(
         if input_and_entry(key).1.is_some() {
             make_parent(&link)?;
         }
-        link_input(place, &link, setting.store)?;
+        link_input(place, &link, context.store)?;
     }
     let (inputs, outputs) = (input_paths(resolved, folder), output_paths(stage, folder));
     make_parent(&log)?;
-    let task = task(stage, resolved, folder, log, (&inputs, &outputs), setting);
+    let task = task(stage, resolved, folder, log, (&inputs, &outputs), context);
     if let Action::Builtin { name, version } = &stage.action {
         disk::create_folders(&state).map_err(FileError::at("making the folder", &state))?;
         let manifest = Manifest {
@@ -99,8 +90,8 @@ pub fn prepare_with(
             inputs,
             outputs: outputs.clone(),
             state,
-            device: setting.device.to_owned(),
-            threads: setting.threads,
+            device: context.device.to_owned(),
+            threads: context.threads,
         };
         let file = folder.join(MANIFEST);
         // Paths that are not UTF-8 cannot be written as JSON.
@@ -121,7 +112,7 @@ fn task(
     folder: &Path,
     log: PathBuf,
     (inputs, outputs): (&BTreeMap<String, PathBuf>, &BTreeMap<String, PathBuf>),
-    setting: &Setting,
+    context: &RunContext,
 ) -> Task {
     let handling = &stage.handling;
     let work = Work {
@@ -133,11 +124,11 @@ fn task(
         limit: handling.timeout,
         declared: stage.env.clone(),
     };
-    let working_folder = setting.project.to_owned();
+    let working_folder = context.pipeline.root.clone();
     match &stage.action {
         Action::Builtin { .. } => Task {
             work,
-            program: setting.binary.to_owned(),
+            program: context.binary.to_owned(),
             arguments: vec!["stage".into(), folder.join(MANIFEST).into()],
             environment: Vec::new(),
             working_folder,

@@ -24,8 +24,10 @@ use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::remote::pull::Offer;
 use crate::remote::{Remote, Trouble};
-use crate::run::Message;
+
 use crate::run::guarded::guarded;
+use crate::run::message::Message;
+use crate::run::node::NodeIndex;
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::Record;
@@ -68,12 +70,12 @@ struct Asking {
     saved: Duration,
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+type PoolTask = Box<dyn FnOnce() + Send>;
 
 /// Threads that are started when there is work. A run does not wait for them.
 struct Pool {
-    sender: Sender<Work>,
-    receiver: Arc<Mutex<Receiver<Work>>>,
+    sender: Sender<PoolTask>,
+    receiver: Arc<Mutex<Receiver<PoolTask>>>,
     threads: Vec<JoinHandle<()>>,
     most: usize,
 }
@@ -98,7 +100,7 @@ impl Session {
         Ok(Session { shared: Arc::new(shared), asks, uploads })
     }
 
-    pub(super) fn ask(&mut self, node: usize, key: Key) {
+    pub(super) fn ask(&mut self, node: NodeIndex, key: Key) {
         let shared = Arc::clone(&self.shared);
         self.asks.give(move || {
             let found = guarded(|| shared.look_up(node, key)).unwrap_or(false);
@@ -125,7 +127,7 @@ impl Session {
 
 impl Shared {
     /// Whether the result of a key is in the store now.
-    fn look_up(&self, node: usize, key: Key) -> bool {
+    fn look_up(&self, node: NodeIndex, key: Key) -> bool {
         if self.ask_no_more.load(Ordering::Relaxed) {
             return false;
         }
@@ -173,12 +175,12 @@ impl Shared {
         }
     }
 
-    fn download(&self, node: usize, record: &Record) -> Result<(), Trouble> {
+    fn download(&self, node: NodeIndex, record: &Record) -> Result<(), Trouble> {
         let total = self.remote.missing_bytes(record, &self.store);
         let name = self.remote.name();
         if total > 0 {
             let message = format!("found in `{name}`: downloading {}", bytes(total));
-            let _ = self.sender.send(Message::Waits { stage: node, message });
+            let _ = self.sender.send(Message::Waits { node, message });
         }
         let began = Instant::now();
         let limit = patience(record.seconds, self.remote.settings.timeout);
@@ -197,7 +199,7 @@ impl Shared {
                     unit: format!("bytes from {name}"),
                     values: Default::default(),
                 };
-                let _ = self.sender.send(Message::Says { stage: node, event });
+                let _ = self.sender.send(Message::Says { node, event });
             }
             Ok(())
         };

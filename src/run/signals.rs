@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Message;
+use crate::run::message::Message;
 
 /// From now on these signals do not end the engine but reach the scheduler.
 pub fn forward(sender: Sender<Message>) -> io::Result<()> {

@@ -1,72 +1,67 @@
-//! Starting a stage whose inputs are known: in the order of the pipeline, as far as there are
-//! places and counted things, and under the lock of its key.
+//! Starting a stage whose inputs are known: in the order of the pipeline, as slots and resources
+//! allow, under the lock of its key.
 
 use std::path::PathBuf;
 
 use crate::files::lock::Lock;
 use crate::plan::reason::Reason;
 use crate::plan::{Decision, decide};
-use crate::run::Message;
 use crate::run::event::RunEvent;
 use crate::run::failure::StageFailure;
 use crate::run::guarded::guarded;
 use crate::run::job::{Job, run_stage};
-use crate::run::node::{Ready, State};
+use crate::run::message::Message;
+use crate::run::node::{NodeIndex, NodeState, Ready};
 use crate::run::schedule::Schedule;
-use crate::run::units::{Held, Taken};
+use crate::run::unit::Held;
+use crate::run::units::Taken;
 
 impl Schedule<'_, '_> {
     pub(super) fn start_ready(&mut self) {
         while !self.stopping
             && let Some((node, queued)) = self.next_ready()
         {
-            if let State::Ready(ready) = self.take(node) {
+            if let NodeState::Ready(ready) = self.take(node) {
                 self.start(node, *ready, queued);
             }
         }
     }
 
-    /// A stage for which there is a place, those first that have waited for some resource; and
-    /// whether it is one of these.
-    fn next_ready(&mut self) -> Option<(usize, bool)> {
-        let here = self.running - self.running_elsewhere < self.config.jobs.max(1);
-        let elsewhere = self.running_elsewhere < self.config.jobs_elsewhere.max(1);
+    /// The next stage that has a slot, and whether it was queued for a resource. Stages that were
+    /// queued go first.
+    fn next_ready(&mut self) -> Option<(NodeIndex, bool)> {
+        let (here, elsewhere) = (self.slots.here.has_free(), self.slots.elsewhere.has_free());
         if !here && !elsewhere {
             return None;
         }
-        let (ground, stage_of) = (self.ground, &self.stage_of);
-        let wanted = |node: usize, resource: &str| {
-            let stage = &ground.pipeline.stages[stage_of[node]];
+        let nodes = &self.nodes;
+        let wanted = |node: NodeIndex, resource: &str| {
+            let stage = nodes[node].stage;
             if !(if stage.handling.is_elsewhere() { elsewhere } else { here }) {
-                // More than there ever is: its turn comes when there is a place.
+                // More than ever exists: its turn comes when it has a slot.
                 return u32::MAX;
             }
             stage.handling.resources.get(resource).copied().unwrap_or(0)
         };
-        if let Some(node) = self.units.next(&wanted) {
+        if let Some(node) = self.slots.units.next(&wanted) {
             return Some((node, true));
         }
-        let first_here = here.then(|| self.ready.first()).flatten();
-        let first_elsewhere = elsewhere.then(|| self.ready_elsewhere.first()).flatten();
-        let node = *first_here.into_iter().chain(first_elsewhere).min()?;
-        self.ready.remove(&node);
-        self.ready_elsewhere.remove(&node);
-        Some((node, false))
+        Some((self.slots.take_first()?, false))
     }
 
     /// Takes the units that a stage holds while it runs. `None`: it waits for some, or has failed.
-    fn take_units(&mut self, node: usize, ready: Ready, queued: bool) -> Option<(Ready, Held)> {
+    fn take_units(&mut self, node: NodeIndex, ready: Ready, queued: bool) -> Option<(Ready, Held)> {
         let wanted = &self.stage(node).handling.resources;
         if wanted.is_empty() {
             return Some((ready, Held::new()));
         }
-        let queue = self.units.has_queue(wanted).filter(|_| !queued);
+        let queue = self.slots.units.has_queue(wanted).filter(|_| !queued);
         let taken = match queue {
             Some(resource) => {
-                self.units.queue(node, resource);
+                self.slots.units.queue(node, resource);
                 Taken::Short { resource: resource.to_owned(), newly_foreign: false }
             }
-            None => match self.units.take(node, wanted) {
+            None => match self.slots.units.take(node, wanted) {
                 Ok(taken) => taken,
                 Err(error) => {
                     self.fail(node, error.into());
@@ -82,52 +77,52 @@ impl Schedule<'_, '_> {
                     let stage = self.stage(node).name.clone();
                     (self.report)(RunEvent::StageWaiting { stage, message });
                 }
-                self.nodes[node].state = State::Ready(Box::new(ready));
+                self.nodes[node].state = NodeState::Ready(Box::new(ready));
                 None
             }
         }
     }
 
-    /// Takes what the stage needs to be alone with, looks once more whether there is a record by
-    /// now, and starts.
-    fn start(&mut self, node: usize, ready: Ready, queued: bool) {
+    /// Takes the units and the lock that a stage needs, checks once more whether there is a record
+    /// by now, and starts the stage.
+    fn start(&mut self, node: NodeIndex, ready: Ready, queued: bool) {
         let key = ready.resolved.key;
-        if let Some(same) = self.keys.get_mut(&key) {
+        if let Some(same) = self.waits.keys.get_mut(&key) {
             same.push(node);
-            self.nodes[node].state = State::Parked(Box::new(ready));
+            self.nodes[node].state = NodeState::Parked(Box::new(ready));
             return;
         }
         let Some((ready, held)) = self.take_units(node, ready, queued) else { return };
         let Ready { resolved, reason, lock } = ready;
-        let file = self.context.setting.store.lock_file(key);
+        let file = self.context.store.lock_file(key);
         let lock = match lock.map_or_else(|| Lock::try_acquire(&file), |lock| Ok(Some(lock))) {
             Ok(Some(lock)) => lock,
             Ok(None) => {
-                self.units.give_back(held);
+                self.slots.units.give_back(held);
                 self.nodes[node].state =
-                    State::Parked(Box::new(Ready { resolved, reason, lock: None }));
+                    NodeState::Parked(Box::new(Ready { resolved, reason, lock: None }));
                 self.wait_for_lock(node, file);
                 return;
             }
             Err(error) => {
-                self.units.give_back(held);
+                self.slots.units.give_back(held);
                 return self.fail(node, error.into());
             }
         };
-        let (stage, setting) = (self.stage(node), &self.context.setting);
+        let stage = self.stage(node);
         let forced = self.nodes[node].forced.is_some();
-        let decision = decide(stage, &resolved, forced, self.ground.sources, setting.store);
+        let decision = decide(stage, &resolved, forced, self.context.sources, self.context.store);
         if let Decision::Hit(record) = decision {
             drop(lock);
-            self.units.give_back(held);
+            self.slots.units.give_back(held);
             return self.hit(node, record);
         }
-        self.keys.insert(key, Vec::new());
-        self.running += 1;
-        self.running_elsewhere += usize::from(self.is_elsewhere(node));
+        self.waits.keys.insert(key, Vec::new());
+        let is_elsewhere = self.is_elsewhere(node);
+        self.slots.queue(is_elsewhere).running += 1;
         let fresh = reason == Reason::Forced;
-        let environment = self.units.environment(&held, setting.device);
-        self.nodes[node].state = State::Running { stopper: None, key, held };
+        let environment = self.slots.units.environment(&held, self.context.device);
+        self.nodes[node].state = NodeState::Running { stopper: None, key, held };
         (self.report)(RunEvent::StageStarted { stage: stage.name.clone(), key, reason });
         let (sender, context) = (self.sender.clone(), self.context);
         self.scope.spawn(move || {
@@ -138,21 +133,21 @@ impl Schedule<'_, '_> {
                 run_stage(
                     &job,
                     context,
-                    &mut |stopper| send(Message::Started { stage: node, stopper }),
-                    &mut |event| send(Message::Says { stage: node, event: event.clone() }),
-                    &mut |retry| send(Message::Retried { stage: node, retry }),
+                    &mut |stopper| send(Message::Started { node, stopper }),
+                    &mut |event| send(Message::Says { node, event: event.clone() }),
+                    &mut |retry| send(Message::Retried { node, retry }),
                 )
             };
             let result =
                 guarded(run).unwrap_or_else(|message| Err(StageFailure::Panicked { message }));
-            // Whoever waits for the lock finds the record.
+            // Anyone who waits for the lock finds the record.
             drop(lock);
-            send(Message::Finished { stage: node, result: result.map(Box::new) });
+            send(Message::Finished { node, result: result.map(Box::new) });
         });
     }
 
-    fn wait_for_lock(&mut self, node: usize, file: PathBuf) {
-        self.locked_out += 1;
+    fn wait_for_lock(&mut self, node: NodeIndex, file: PathBuf) {
+        self.waits.locked_out += 1;
         let message = "another `pipe` is computing the same result".to_owned();
         let stage = self.stage(node).name.clone();
         (self.report)(RunEvent::StageWaiting { stage, message });
@@ -160,7 +155,7 @@ impl Schedule<'_, '_> {
         // Not in the scope: an interrupted run does not wait for the other process.
         std::thread::spawn(move || {
             let lock = Lock::acquire(&file);
-            let _ = sender.send(Message::Locked { stage: node, lock });
+            let _ = sender.send(Message::Locked { node, lock });
         });
     }
 }

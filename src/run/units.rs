@@ -13,16 +13,12 @@ use std::sync::mpsc::Sender;
 use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
 use crate::pipeline::GPU;
-use crate::run::Message;
+use crate::run::message::Message;
+use crate::run::node::NodeIndex;
+use crate::run::unit::{Held, Unit};
 
 /// The variable that tells CUDA which GPUs it may use.
 pub const VISIBLE_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
-
-/// One unit: the name of its resource, and which of them it is, from 0.
-pub type Unit = (String, u32);
-
-/// What a stage holds while it runs.
-pub type Held = BTreeMap<Unit, Lock>;
 
 /// The resource units of this run.
 pub struct Units {
@@ -33,7 +29,7 @@ pub struct Units {
     /// Held by another engine; a thread waits for each and sends [`Message::UnitFree`].
     foreign: BTreeSet<Unit>,
     /// Nodes that are ready except for this resource.
-    waiting: BTreeMap<String, BTreeSet<usize>>,
+    waiting: BTreeMap<String, BTreeSet<NodeIndex>>,
     sender: Sender<Message>,
 }
 
@@ -61,7 +57,7 @@ impl Units {
     /// Takes the wanted number of units of each resource, or notes that the node waits.
     pub fn take(
         &mut self,
-        node: usize,
+        node: NodeIndex,
         wanted: &BTreeMap<String, u32>,
     ) -> Result<Taken, FileError> {
         let mut held = Held::new();
@@ -111,8 +107,8 @@ impl Units {
 
     /// The first node whose missing resource may be available by now. The node leaves the queue and
     /// has to try again.
-    pub fn next(&mut self, wanted: &dyn Fn(usize, &str) -> u32) -> Option<usize> {
-        let fits = |resource: &str, nodes: &BTreeSet<usize>| {
+    pub fn next(&mut self, wanted: &dyn Fn(NodeIndex, &str) -> u32) -> Option<NodeIndex> {
+        let fits = |resource: &str, nodes: &BTreeSet<NodeIndex>| {
             let first = nodes.first()?;
             (self.free(resource) >= wanted(*first, resource)).then_some(*first)
         };
@@ -133,7 +129,7 @@ impl Units {
     }
 
     /// Adds a node to the queue of a resource.
-    pub fn queue(&mut self, node: usize, resource: &str) {
+    pub fn queue(&mut self, node: NodeIndex, resource: &str) {
         self.waiting.entry(resource.to_owned()).or_default().insert(node);
     }
 

@@ -1,9 +1,10 @@
-//! How a stage died is told as what it was; and a bug in the engine itself does not hang it.
+//! The cause of a stage's death is reported, and a bug in the engine itself does not hang it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
 use pipe::executor::status::{Ended, ExitStatus, News, Stop};
@@ -12,9 +13,10 @@ use pipe::executor::{Executor, ExecutorError, Process, Stopper};
 use pipe::pipeline::{Overrides, Pipeline};
 use pipe::plan::graph::Graph;
 use pipe::plan::plan;
+use pipe::run::config::RunConfig;
+use pipe::run::context::{RunContext, prepare_store};
 use pipe::run::event::RunEvent;
-use pipe::run::prepare::Setting;
-use pipe::run::{Ground, RunConfig, run};
+use pipe::run::run;
 use pipe::sources::Sources;
 use pipe::store::Store;
 use pipe::store::index::Index;
@@ -44,7 +46,7 @@ fn a_process_killed_inside_of_a_stage_shows_in_its_status() {
     assert_eq!(finished["message"], "exit code 137 (a process in it was killed by signal 9?)");
 }
 
-/// A control group of 64 MiB, more than any build of the engine has mapped, if this machine lets us make one.
+/// A control group of 64 MiB, which is more than any build of the engine has mapped.
 struct SmallGroup(PathBuf);
 
 impl SmallGroup {
@@ -58,7 +60,7 @@ impl SmallGroup {
             let group = SmallGroup(Path::new("/sys/fs/cgroup").join(folder).join(&name));
             fs::create_dir(&group.0).ok()?;
             fs::write(group.0.join(limit), "67108864").ok()?;
-            // Where there is no swap, there is nothing to limit.
+            // Without swap there is nothing to limit.
             let _ = fs::write(group.0.join(swap), if folder.is_empty() { "0" } else { "67108864" });
             Some(group)
         })
@@ -76,7 +78,7 @@ fn a_stage_that_the_kernel_killed_for_lack_of_memory_is_told_as_that() {
     let Some(group) = SmallGroup::make() else {
         return eprintln!("skipped: no control group can be made here");
     };
-    // `tail` keeps a line without an end.
+    // `tail` keeps an endless line in memory.
     let project = Project::new(
         "stages:\n  hungry: {run: 'echo begun; head -c 300000000 /dev/zero | tail > $OUT_x; exit $?', outputs: [x]}\n",
     );
@@ -93,7 +95,7 @@ fn a_stage_that_the_kernel_killed_for_lack_of_memory_is_told_as_that() {
     assert!(text.contains("\n  log: cache/logs/hungry/"), "{text}");
 }
 
-/// An executor whose processes end in one way.
+/// An executor whose processes all end in the same way.
 struct Scripted(How);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -125,7 +127,7 @@ impl Stopper for Scripted {
     fn stop(&self, _: Stop) {}
 }
 
-/// The message and the hint of the one stage, which has failed.
+/// The message and the hint of the stage that has failed.
 #[track_caller]
 fn failure_of(how: How) -> (String, String) {
     let project = Project::new(
@@ -136,17 +138,19 @@ fn failure_of(how: How) -> (String, String) {
     let (graph, store) = (Graph::new(&pipeline), Store::new(&project.path("cache")));
     let sources = Sources::new(Index::load(&store.index_file(), true), store.root(), true);
     let plan = plan(&pipeline, &graph, &BTreeSet::from([0, 1]), &BTreeSet::new(), &sources, &store);
-    let (binary, root) = (project.path("unused"), project.path(""));
-    let setting =
-        Setting { binary: &binary, project: &root, store: &store, device: "cpu", threads: 1 };
-    let executor = Scripted(how);
-    let ground = Ground {
-        remote: None,
+    let (executor, scratch) = (Scripted(how), prepare_store(&store).unwrap());
+    let context = RunContext {
         pipeline: &pipeline,
         graph: &graph,
-        setting,
         sources: &sources,
+        store: &store,
+        scratch: &scratch,
+        remote: None,
         executor: &executor,
+        binary: &project.path("unused"),
+        device: "cpu",
+        threads: 1,
+        interrupted: AtomicBool::new(false),
     };
     let config = RunConfig {
         jobs: 2,
@@ -158,7 +162,7 @@ fn failure_of(how: How) -> (String, String) {
         resources: BTreeMap::new(),
     };
     let mut failed = None;
-    let summary = run(plan.unwrap(), &config, &ground, channel(), &mut |event| {
+    let summary = run(plan.unwrap(), &config, &context, channel(), &mut |event| {
         if let RunEvent::StageFinished(finished) = event
             && finished.stage == "a"
         {
@@ -167,6 +171,7 @@ fn failure_of(how: How) -> (String, String) {
     });
     let summary = summary.unwrap();
     assert_eq!((summary.failed, summary.skipped), (1, 1));
+    drop(scratch);
     assert_eq!(project.entries("tmp").len(), 0);
     failed.unwrap()
 }

@@ -1,4 +1,4 @@
-//! The default pipeline, whole, as it is in the repository.
+//! The whole default pipeline, as it is in the repository.
 
 #![cfg(feature = "model")]
 
@@ -14,8 +14,8 @@ fn project() -> Project {
     project_of_epochs(1)
 }
 
-/// A copy of what the default pipeline reads, with a training of that length, and with a smaller
-/// model than it has, of random weights.
+/// A copy of what the default pipeline reads, with this many epochs of training, and with a smaller
+/// model of random weights.
 pub fn project_of_epochs(epochs: u32) -> Project {
     project_with(epochs, "models/small-roberta")
 }
@@ -142,7 +142,7 @@ fn an_interrupted_training_loses_no_step_and_ends_with_the_bytes_of_one_left_alo
     assert_eq!(ended.digests(), unbroken);
 }
 
-/// The step of the newest checkpoint of a training that is under way; 0 before the first.
+/// The step of the newest checkpoint of a running training; 0 before the first.
 pub fn newest_checkpoint(project: &Project) -> usize {
     let step = |path: &PathBuf| -> Option<usize> {
         path.file_name()?

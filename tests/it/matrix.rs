@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use pipe::pipeline::{Overrides, Pipeline, PipelineError};
-use stages::stage::CheckError;
-use stages::stage::params::{ParamSpec, Params};
-use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
+use stages::stage::params::Params;
+use stages::stage::{CheckError, StageSpec};
+use stages::{Context, InputSpec, Kind, StageError};
 
 use crate::harness::Project;
 
@@ -284,7 +284,7 @@ const REGISTRY: &[&dyn stages::Stage] = &[&Blend, &Single];
 struct Blend;
 struct Single;
 
-fn inputs(many: bool) -> &'static [InputSpec] {
+const fn inputs(many: bool) -> &'static [InputSpec] {
     const fn input(many: bool) -> InputSpec {
         InputSpec { name: "files", required: true, kind: Kind::File, many, doc: "files" }
     }
@@ -296,23 +296,17 @@ fn inputs(many: bool) -> &'static [InputSpec] {
 macro_rules! stage {
     ($type:ident, $name:literal, $many:literal) => {
         impl stages::Stage for $type {
-            fn name(&self) -> &'static str {
-                $name
-            }
-            fn version(&self) -> u32 {
-                1
-            }
-            fn summary(&self) -> &'static str {
-                "reads files"
-            }
-            fn inputs(&self) -> &'static [InputSpec] {
-                inputs($many)
-            }
-            fn outputs(&self) -> &'static [OutputSpec] {
-                &[]
-            }
-            fn params(&self) -> &'static [ParamSpec] {
-                &[]
+            fn spec(&self) -> &'static StageSpec {
+                const SPEC: StageSpec = StageSpec {
+                    name: $name,
+                    version: 1,
+                    summary: "reads files",
+                    inputs: inputs($many),
+                    outputs: &[],
+                    params: &[],
+                    headline: &[],
+                };
+                &SPEC
             }
             fn check(&self, _: &Params, _: &[&str]) -> Result<(), CheckError> {
                 Ok(())

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use pipe::pipeline::{Action, Input, Overrides, Pipeline, PipelineError, Problem};
 use serde_json::json;
-use stages::stage::CheckError;
 use stages::stage::params::{Default as ParamDefault, ParamKind, ParamSpec, Params};
+use stages::stage::{CheckError, StageSpec};
 use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
 
 /// A folder with a pipeline, and a file and a folder as inputs.
@@ -104,23 +104,20 @@ const fn param(name: &'static str, kind: ParamKind, default: ParamDefault) -> Pa
 }
 
 impl stages::Stage for Clean {
-    fn name(&self) -> &'static str {
-        "clean"
-    }
-    fn version(&self) -> u32 {
-        3
-    }
-    fn summary(&self) -> &'static str {
-        "cleans"
-    }
-    fn inputs(&self) -> &'static [InputSpec] {
-        const { &[input("text", true, Kind::File), input("extra", false, Kind::File)] }
-    }
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const { &[output("text", Kind::File, None), output("extra", Kind::File, Some("extra"))] }
-    }
-    fn params(&self) -> &'static [ParamSpec] {
-        const { &[param("remove", ParamKind::TextList, ParamDefault::TextList(&["@USER"]))] }
+    fn spec(&self) -> &'static StageSpec {
+        const SPEC: StageSpec = StageSpec {
+            name: "clean",
+            version: 3,
+            summary: "cleans",
+            inputs: &[input("text", true, Kind::File), input("extra", false, Kind::File)],
+            outputs: &[
+                output("text", Kind::File, None),
+                output("extra", Kind::File, Some("extra")),
+            ],
+            params: &[param("remove", ParamKind::TextList, ParamDefault::TextList(&["@USER"]))],
+            headline: &[],
+        };
+        &SPEC
     }
     fn run(&self, _: &Context) -> Result<(), StageError> {
         unreachable!("these tests run nothing")
@@ -128,24 +125,14 @@ impl stages::Stage for Clean {
 }
 
 impl stages::Stage for Train {
-    fn name(&self) -> &'static str {
-        "train"
-    }
-    fn version(&self) -> u32 {
-        1
-    }
-    fn summary(&self) -> &'static str {
-        "trains"
-    }
-    fn inputs(&self) -> &'static [InputSpec] {
-        const { &[input("text", true, Kind::File), input("model", false, Kind::Folder)] }
-    }
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const { &[output("model", Kind::Folder, None), output("metrics", Kind::File, None)] }
-    }
-    fn params(&self) -> &'static [ParamSpec] {
-        const {
-            &[
+    fn spec(&self) -> &'static StageSpec {
+        const SPEC: StageSpec = StageSpec {
+            name: "train",
+            version: 1,
+            summary: "trains",
+            inputs: &[input("text", true, Kind::File), input("model", false, Kind::Folder)],
+            outputs: &[output("model", Kind::Folder, None), output("metrics", Kind::File, None)],
+            params: &[
                 param("epochs", ParamKind::Int { min: 1, max: 100 }, ParamDefault::Int(4)),
                 param(
                     "learning_rate",
@@ -155,8 +142,10 @@ impl stages::Stage for Train {
                 param("keep", ParamKind::Choice(&["last", "best"]), ParamDefault::Text("last")),
                 param("metric", ParamKind::Text, ParamDefault::Null),
                 param("seed", ParamKind::Int { min: 0, max: i64::MAX }, ParamDefault::Required),
-            ]
-        }
+            ],
+            headline: &[],
+        };
+        &SPEC
     }
     fn check(&self, params: &Params, _wired: &[&str]) -> Result<(), CheckError> {
         if params.text("keep") == "best" && params.optional_text("metric").is_none() {

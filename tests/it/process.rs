@@ -1,5 +1,5 @@
-//! The engine and its stages as processes: killed, interrupted, two at once. Named pipes stand
-//! for time: a stage says where it is and waits until it may go on, so nothing here sleeps.
+//! The engine and its stages as processes: killed, interrupted, two at once. Named pipes replace
+//! waiting: a stage reports where it is and waits until it may continue, so no test sleeps.
 
 use std::fs;
 
@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use crate::faults::number_from;
 use crate::harness::{Ended, Project, Running, Watch, open_gate, read_fifo};
 
-/// `slow` says that it runs and waits for the gate. It and a child of its own hold `alive` open.
+/// `slow` reports that it runs and waits for the gate. The stage and a child of it hold `alive`
+/// open.
 const SLOW: &str = r#"
 stages:
   slow:
@@ -36,7 +37,7 @@ fn slow() -> Project {
     project
 }
 
-/// Lets `slow` go through, and `pipe` end.
+/// Lets `slow` continue, and waits for `pipe` to end.
 fn finish(project: &Project, running: Running) -> Ended {
     let alive = Watch::new(&project.path("alive"));
     read_fifo(&project.path("ready"));
@@ -140,7 +141,8 @@ fn when_the_first_of_two_engines_is_killed_the_second_takes_over() {
     let alive = Watch::new(&project.path("alive"));
     let first = project.start(&[]);
     read_fifo(&project.path("ready"));
-    // The first one's stage, about to be killed, must not take what is meant for the second's.
+    // The stage of the first engine, which is about to be killed, must not read what is meant for
+    // the second engine's stage.
     let gate = project.fifo("second gate");
     let mut second = project.start_with(&[], &[("GATE", "second gate")]);
     assert!(second.read_until("stage_waiting"));
@@ -169,7 +171,7 @@ fn a_waiting_engine_can_be_interrupted() {
     alive.wait();
 }
 
-/// Eight stages, wide and deep; every one shows in the result.
+/// Eight stages, wide and deep; each of them changes the final result.
 fn tree_of_stages() -> Project {
     let mut yaml = "stages:\n".to_owned();
     for n in 0..4 {
@@ -201,7 +203,7 @@ fn killed_after_any_event_the_next_run_is_right() {
         }
         running.signal(Signal::KILL);
         running.end();
-        // Whatever is recorded is there in full.
+        // Every recorded object is complete.
         let status = project.pipe(&["status", "--json"]).expect_code(0);
         for line in status.events() {
             assert_ne!(line["why"]["reason"], "object_missing", "killed after {kill_after}");
@@ -256,4 +258,28 @@ fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
     running.signal(Signal::INT);
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+}
+
+#[test]
+fn a_guard_that_was_killed_is_started_again_for_the_next_stage() {
+    // The first stage kills the guard, a child of the engine as the stage itself is, and waits until
+    // it is dead.
+    let project = Project::new(
+        r#"
+stages:
+  first:
+    run: |
+      for folder in /proc/[0-9]*; do
+        grep -q "^PPid:.$PPID\$" "$folder/status" || continue
+        tr '\0' ' ' < "$folder/cmdline" | grep -q ' guard $' || continue
+        kill -9 "$(basename "$folder")"
+        until grep -q '^State:.Z' "$folder/status"; do :; done
+        echo killed > "$OUT_x"
+      done
+    outputs: [x]
+  second: {run: 'cat "$IN_x" > "$OUT_y"', inputs: {x: first:x}, outputs: [y], publish: {y: y.txt}}
+"#,
+    );
+    project.expect_run(&[], "first=ran second=ran").expect_code(0);
+    assert_eq!(project.read("y.txt"), "killed\n");
 }

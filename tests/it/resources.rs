@@ -1,4 +1,4 @@
-//! Counted things that stages share: within a run, and between engines.
+//! Counted resources that stages share: within a run, and between engines.
 
 use rustix::process::Signal;
 
@@ -25,7 +25,7 @@ fn go_through(project: &Project, stage: &str) {
     open_gate(&project.path(&format!("{stage}-gate")));
 }
 
-/// Where among the events a stage started or finished.
+/// The position of a stage's start or end among the events.
 fn place(ended: &Ended, event: &str, stage: &str) -> usize {
     let events = ended.events();
     events.iter().position(|line| line["event"] == event && line["stage"] == stage).unwrap()
@@ -35,7 +35,7 @@ fn place(ended: &Ended, event: &str, stage: &str) -> usize {
 fn two_stages_never_hold_the_same_gpu() {
     let project = two();
     let mut running = project.start(&["--jobs", "3"]);
-    // Stages start in the order of the file: when `c` has, `b` has been passed over.
+    // Stages start in the order of the file: when `c` has started, `b` has been passed over.
     loop {
         assert!(running.read_line());
         let last = running.seen.last().unwrap();
@@ -61,7 +61,7 @@ stages:
   b: {run: 'cat met; echo $CUDA_VISIBLE_DEVICES > $OUT_x', outputs: [x], resources: {gpu: 1}, publish: {x: b.txt}}
 "#,
     );
-    // One waits for the other, so that this ends only if both run at once.
+    // One stage waits for the other, so this ends only if both run at once.
     project.fifo("met");
     let arguments = ["run", "--jobs", "2", "--resource", "gpu=2", "--force"];
     let unset = [("CUDA_VISIBLE_DEVICES", "4,6")];
@@ -87,7 +87,7 @@ fn the_pipeline_says_how_many_there_are_and_the_command_line_may_say_otherwise()
         "{}",
         too_few.stderr
     );
-    // What nobody has declared is there once.
+    // An undeclared resource has one unit.
     let undeclared = Project::new(&yaml.replace("resources: {licence: 2}\n", ""));
     for arguments in [&["run"][..], &["run", "--dry-run"]] {
         let ended = undeclared.pipe(arguments).expect_code(2);
@@ -112,7 +112,7 @@ fn a_misspelt_resource_is_told_with_its_nearest_name() {
 
 #[test]
 fn a_stage_takes_all_its_units_or_none_and_nobody_waits_for_ever() {
-    // Each wants both in some measure; whatever order, all come through.
+    // Each stage wants some units of both resources; all stages finish, whatever the order.
     let stages: String = (0..12)
         .map(|n| {
             let (x, y) = (1 + n % 3, 1 + n / 3 % 2);

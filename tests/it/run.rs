@@ -64,7 +64,7 @@ fn a_changed_parameter_reruns_only_what_it_touches() {
     assert_eq!(change["name"], "rate");
     assert_eq!(change["from"], 2e-5);
     assert_eq!(change["to"], 3e-5);
-    // And back: the old record is still there, and the old output is published again.
+    // Changing back: the old record is still there, and the old output is published again.
     assert_eq!(project.read("results/c.txt"), "3e-05 2\n".replace("3e-05", "0.00003"));
     project.expect_run(&[], "a=hit b=hit c=hit d=hit");
     assert_eq!(project.read("results/c.txt"), "0.00002 2\n");
@@ -75,7 +75,7 @@ fn equal_bytes_cut_the_rebuild_off() {
     let project = chain();
     project.run(&[]).expect_code(0);
     project.take_log();
-    // Other words, the same number of lines: `a` and `b` run, `c` sees equal bytes.
+    // Other words but the same number of lines: `a` and `b` run, `c` sees equal bytes.
     project.write("text.txt", "three\nfour\n");
     project.expect_run(&[], "a=ran b=ran c=hit d=hit");
     assert_eq!(project.take_log(), "a b");
@@ -88,7 +88,7 @@ fn a_renamed_stage_is_a_hit() {
     let renamed = CHAIN.replace("  a:\n", "  first:\n").replace("a:copy", "first:copy");
     project.write("pipeline.yaml", &renamed);
     project.expect_run(&[], "b=hit c=hit d=hit first=hit");
-    // From now on the new name has something to be compared with.
+    // From now on the renamed stage has a record to compare with.
     project.write("text.txt", "changed\n");
     let run = project.run(&[]).expect_code(0);
     assert_eq!(run.about("stage_started", "first")["reason"]["changes"][0]["field"], "input");
@@ -127,7 +127,7 @@ fn a_failure_leaves_nothing_and_skips_what_needs_it() {
     assert_eq!(fs::read_to_string(failed["log"].as_str().unwrap()).unwrap(), "went wrong\n");
     assert!(!project.path("results/c.txt").exists());
     assert_eq!(project.entries("tmp").len(), 0);
-    // The half-written output counts for nothing.
+    // The half-written output is ignored.
     project.write("pipeline.yaml", CHAIN);
     project.expect_run(&[], "a=hit b=ran c=ran d=hit").expect_code(0);
 }
@@ -199,7 +199,7 @@ stages:
     );
     project.expect_run(&[], "a=ran b=ran").expect_code(0);
     assert_eq!(project.read("x.txt"), "1\n2\n");
-    // What `b` did to its links reached nobody.
+    // What `b` did to its links did not change the store.
     project.expect_run(&["--force", "b"], "a=hit b=ran").expect_code(0);
     assert_eq!(project.read("x.txt"), "1\n2\n");
 }

@@ -1,4 +1,4 @@
-//! Trainings that go on from shorter ones, and trainings that are short of memory: the default
+//! Training that continues from a shorter run, and training that is short of memory: the default
 //! pipeline with a longer or larger `finetune`.
 
 #![cfg(feature = "model")]
@@ -18,7 +18,7 @@ fn epochs(count: u32) -> String {
     format!("finetune.epochs={count}")
 }
 
-/// Runs with a constant rate and that many epochs.
+/// Runs with a constant learning rate and this many epochs.
 fn train(project: &Project, count: u32) -> Ended {
     project.run(&[&LEVEL[..], &["--set", &epochs(count)]].concat()).expect_code(0)
 }
@@ -45,7 +45,7 @@ fn a_longer_training_goes_on_from_a_shorter_one_and_ends_with_the_same_bytes() {
     let notes = notes(&prolonged);
     assert!(notes.contains(&"continues from the end of the run with `epochs: 1`".to_owned()));
     assert!(notes.contains(&"resumed at step 19 of 57".to_owned()), "{notes:?}");
-    // On user's word it starts afresh, and comes to the same.
+    // When forced, it starts from the beginning and computes the same bytes.
     let forced = ["--force", "--set", &epochs(3), "finetune"];
     let forced = project.run(&[&LEVEL[..], &forced].concat()).expect_code(0);
     assert!(!forced.stdout.contains("continues from"), "{}", forced.stdout);
@@ -102,7 +102,7 @@ fn losses(project: &Project) -> Vec<f64> {
     rows.map(|row| row.unwrap()["train_loss"]).collect()
 }
 
-/// One whose activations would take some 500 MB.
+/// A batch whose activations would take about 500 MB.
 const BATCH: &str = "finetune.batch_size=64";
 
 #[test]
@@ -133,7 +133,7 @@ fn stage_process(project: &Project) -> Option<Pid> {
     Pid::from_raw(number)
 }
 
-/// How much of its memory is in use, in pages; no end of it once it is gone.
+/// The memory it uses, in pages; `u64::MAX` once the process is gone.
 fn pages(process: Pid) -> u64 {
     let path = format!("/proc/{}/statm", process.as_raw_nonzero());
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -143,8 +143,8 @@ fn pages(process: Pid) -> u64 {
 #[test]
 fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     let project = project_of_epochs(1);
-    // One step of a second or more, all the while taking memory: what it has had is kept for later
-    // ones, so it has to be stopped in the first.
+    // One step takes a second or more and allocates memory all the time. Memory is kept for later
+    // steps, so it has to be limited during the first step.
     let mut running = project.start(&["--threads", "1", "--set", "finetune.batch_size=256"]);
     let mut until = |what: &str| loop {
         let event = running.seen.last().unwrap_or(&Value::Null);
@@ -156,7 +156,7 @@ fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     until("device");
     let process = stage_process(&project).unwrap();
     until("note");
-    // By then it has looked how much there is.
+    // By now the process has checked how much memory there is.
     let begun = pages(process);
     while pages(process) < begun + (100 << 20) / 4096 {}
     let none = Rlimit { current: Some(1 << 20), maximum: None };
@@ -168,7 +168,7 @@ fn a_training_that_runs_out_of_memory_runs_again_in_smaller_pieces() {
     assert!(notes.iter().any(|note| note.starts_with("memory is short")), "{notes:?}");
 }
 
-/// The first lines of a file of the sample, in the project.
+/// Writes the first lines of a sample file into the project.
 fn beginning(project: &Project, name: &str, lines: usize) -> String {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/data/sample");
     let text = fs::read_to_string(format!("{sample}/{name}.jsonl")).unwrap();

@@ -77,9 +77,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/pretrain",
             "builtin/model_output.rs",
->>=======
+            "builtin/open_device.rs",
             "stage/metric_lines.rs",
->>>>>>> theirs
             "data/corpus.rs",
             "data/lines.rs",
             "model",
@@ -98,9 +97,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/finetune",
             "builtin/model_output.rs",
->>=======
+            "builtin/open_device.rs",
             "stage/metric_lines.rs",
->>>>>>> theirs
             "model",
             "stage/output.rs",
             "data/random",
@@ -117,6 +115,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         "predict",
         &[
             "builtin/predict",
+            "builtin/open_device.rs",
             "model",
             "stage/output.rs",
             "data/prediction.rs",

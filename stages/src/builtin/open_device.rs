@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use crate::model::device;
-use crate::model::ops::Precision;
+use crate::model::precision::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;

@@ -1,14 +1,14 @@
-//! Some sequences, padded to their own longest: what one forward pass reads.
+//! The input of one forward pass: sequences padded to the longest of them.
 
-/// Token ids and what goes with them, row-major `[rows, width]`, on the host.
+/// Token ids, types and mask, row-major `[rows, width]`, on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub rows: usize,
     pub width: usize,
     pub ids: Vec<i32>,
-    /// Token types; all 0 where absent.
+    /// Token types; `None` means all 0.
     pub types: Option<Vec<i32>>,
-    /// False where there is padding.
+    /// False for padding.
     pub mask: Vec<bool>,
 }
 
@@ -46,12 +46,12 @@ impl Batch {
         self.mask.iter().any(|real| !real)
     }
 
-    /// Real tokens, padding not counted.
+    /// The number of tokens without padding.
     pub fn tokens(&self) -> usize {
         self.mask.iter().filter(|real| **real).count()
     }
 
-    /// The ids that occur, padding's too: each once, ascending.
+    /// The distinct ids, the padding id included, in ascending order.
     pub fn words(&self) -> Vec<usize> {
         let mut words: Vec<usize> =
             self.ids.iter().filter_map(|id| usize::try_from(*id).ok()).collect();
@@ -60,7 +60,7 @@ impl Batch {
         words
     }
 
-    /// What each position counts in a mean over its row's real tokens, `[rows, width]`.
+    /// The weight of each position in the mean over the tokens of its row, `[rows, width]`; 0 for padding.
     pub fn shares(&self) -> Vec<f32> {
         let mut shares = Vec::with_capacity(self.mask.len());
         for row in self.mask.chunks(self.width.max(1)) {

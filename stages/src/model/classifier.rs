@@ -7,8 +7,9 @@ use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
-use super::ops::{self, Precision};
+use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
+use super::precision::Precision;
 
 /// A classifier over the labels of its config.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl Classifier {
         }
     }
 
-    /// Unnormalised scores. With `noise` dropout is active.
+    /// Unnormalised scores. Dropout is active if `noise` is given.
     ///
     /// # Shapes
     ///
@@ -116,7 +117,7 @@ impl Network for Classifier {
 
 const POOLER: &str = "pooler.dense";
 
-/// What stands before the encoder's tensor names in a checkpoint with a head.
+/// The prefix of the encoder's tensor names in a checkpoint with a head.
 pub fn prefix(family: Family) -> &'static str {
     match family {
         Family::Bert => "bert.",
@@ -125,7 +126,7 @@ pub fn prefix(family: Family) -> &'static str {
     }
 }
 
-/// The checkpoint name of a head's last weight, whose shape is `[classes, hidden]`.
+/// The checkpoint name of the last weight of the head, whose shape is `[classes, hidden]`.
 pub fn last_weight(family: Family) -> &'static str {
     match family {
         Family::Bert => "classifier.weight",

@@ -1,5 +1,5 @@
-//! `config.json` as the hub holds it: the architecture's family and sizes, and the label names.
-//! Needs no burn, since `tokenize` asks it for the longest sequence.
+//! `config.json` of a Hugging Face model: the family, the sizes and the label names. This module does not
+//! need burn, because `tokenize` reads the maximum sequence length from it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::stage::error::StageError;
 
 pub use crate::text::family::Family;
 
-/// What of the last layer enters the classification head.
+/// The input of the classification head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
     /// The state of the first token, as in all published heads.
     First,
-    /// The mean over all real tokens; `transformers` does not know it for these models.
+    /// The mean over all tokens except padding. `transformers` does not support it for these models.
     Mean,
 }
 
-/// The fields of `config.json` that decide shapes and behaviour. Those that are absent take the
-/// family's published values, not those of `transformers`, whose defaults differ in places.
+/// The fields of `config.json` that decide shapes and behaviour. Absent ones
+/// take the published values of the family, which differ from the defaults of `transformers` in places.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     pub family: Family,
@@ -29,26 +29,26 @@ pub struct ModelConfig {
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
     pub intermediate_size: usize,
-    /// Rows of the position table, for RoBERTa and MPNet two more than the longest sequence.
+    /// Rows of the position table; for RoBERTa and MPNet two more than the maximum sequence length.
     pub max_position_embeddings: usize,
-    /// 0 where the family has no token types.
+    /// 0 if the family has no token types.
     pub type_vocab_size: usize,
     pub layer_norm_eps: f64,
     pub hidden_dropout: f64,
     pub attention_dropout: f64,
-    /// Of the classification head; the hidden dropout where the file does not say.
+    /// The dropout of the classification head; by default `hidden_dropout`.
     pub classifier_dropout: f64,
     pub pad_token_id: usize,
     /// MPNet only.
     pub relative_attention_num_buckets: usize,
-    /// Label names by class index; empty where the file has none.
+    /// Label names by class index; empty if the file has none.
     pub labels: Vec<String>,
-    /// A key of our own, `pooling: first|mean`.
+    /// The key `pooling: first|mean`, which only this program knows.
     pub pooling: Pooling,
-    /// A key of our own: the probability of the last of two labels from which on it is
-    /// predicted.
+    /// With two labels, the lowest probability of the last one at which it is predicted. Only this program
+    /// knows the key.
     pub decision_threshold: Option<f64>,
-    /// The whole file, so that what we do not know is written back as it was.
+    /// The whole file, so that unknown keys are written back unchanged.
     pub raw: Map<String, Value>,
 }
 
@@ -65,13 +65,13 @@ impl ModelConfig {
         Self::from_raw(raw, &path)
     }
 
-    /// From the content of the `config.json` at `path`, which only errors name.
+    /// Parses the content of a `config.json`. `path` is used in errors only.
     pub fn from_raw(raw: Map<String, Value>, path: &Path) -> Result<ModelConfig, StageError> {
         let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
         let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let family = match model_type {
             "bert" => Family::Bert,
-            // `xlm-roberta` has the same layers; its SentencePiece tokenizer.json is read as is.
+            // `xlm-roberta` has the same layers; its SentencePiece tokenizer.json works unchanged.
             "roberta" | "xlm-roberta" | "bertweet" => Family::Roberta,
             "mpnet" => Family::Mpnet,
             "" => return Err(problem("`model_type` is missing".to_owned())),
@@ -138,8 +138,8 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// The longest sequence in tokens, special tokens included. RoBERTa's and MPNet's positions
-    /// begin after the padding index, so their tables hold that many rows more.
+    /// The maximum sequence length in tokens, special tokens included. The positions of RoBERTa and MPNet
+    /// start after the padding index, so their tables have that many extra rows.
     pub fn max_tokens(&self) -> usize {
         match self.family {
             Family::Bert => self.max_position_embeddings,

@@ -1,17 +1,17 @@
-//! Where a stage computes: `auto`, `cpu`, `cuda` or `cuda:N`, chosen when it starts.
+//! Chooses the device of a stage when it starts: `auto`, `cpu`, `cuda` or `cuda:N`.
 
 use burn::tensor::Device;
 
 use super::memory;
 use crate::stage::error::StageError;
 
-/// A device and how to call it in messages and records.
+/// A device and its name in messages and records.
 pub struct ChosenDevice {
     pub device: Device,
     pub name: String,
 }
 
-/// `auto` is CUDA where it is built in and found, else the CPU.
+/// `auto` means CUDA if it is compiled in and found, else the CPU.
 pub fn choose(wanted: &str) -> Result<ChosenDevice, StageError> {
     match wanted {
         "cpu" => Ok(cpu()),
@@ -41,7 +41,7 @@ fn cuda(index: usize) -> Result<ChosenDevice, StageError> {
         problem,
     };
     // The driver's library is loaded at run time; without it, enumerating panics.
-    // SAFETY: loading the driver runs its initialiser, as any CUDA program does.
+    // SAFETY: loading the driver only runs its initialiser, as in any CUDA program.
     if unsafe { libloading::Library::new("libcuda.so.1") }.is_err() {
         return Err(unavailable("the NVIDIA driver's libcuda.so.1 was not found".to_owned()));
     }

@@ -1,6 +1,35 @@
-//! The encoder of BERT, RoBERTa and MPNet, top to bottom. The three differ in names, in how
-//! positions count, in token types, and in MPNet's relative attention bias; see the tables in
-//! `CHECKPOINT NAMES` below.
+//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count positions,
+//! in token types, and in MPNet's relative attention bias.
+//!
+//! # Map of the network
+//!
+//! ```text
+//! ids, types                       [rows, width]
+//!   │ words[ids] + types[types] + positions            Embeddings::forward
+//!   │ layer norm, dropout
+//! states                           [rows, width, hidden]
+//!   │
+//!   ├─ for each layer                                  Layer::forward
+//!   │    query = states Wq + bq    [rows, queries, hidden]
+//!   │    key, value                [rows, width, hidden]
+//!   │    scores                    [rows, heads, queries, width]      ops::attention
+//!   │      = query keyᵀ / sqrt(hidden / heads) + padding + relative (MPNet)
+//!   │    attended                  [rows, queries, hidden]
+//!   │      = dropout(softmax(scores)) value
+//!   │    x = norm(dropout(attended Wo + bo) + states)  Layer::transform
+//!   │    wide = gelu(x W1 + b1)    [rows, queries, intermediate]
+//!   │    states = norm(dropout(wide W2 + b2) + x)
+//!   │
+//!   ├─ classifier                                      Encoder::pooled
+//!   │    first token, or mean      [rows, hidden]
+//!   │    head                      [rows, classes]     Classifier::logits
+//!   │
+//!   └─ masked language model                           Encoder::chosen
+//!        tokens to predict         [positions, hidden]
+//!        output layer              [positions, vocabulary]            MaskedLm::loss
+//! ```
+//!
+//! `queries` equals `width`, except in the last layer of a classifier that reads only the first token.
 //!
 //! # Checkpoint names
 //!
@@ -19,6 +48,7 @@
 //! | `Encoder::relative_bias` | none | `encoder.relative_attention_bias.weight` |
 
 mod chosen;
+mod dropout;
 mod embeddings;
 mod layer;
 mod norm;
@@ -28,20 +58,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
 use super::noise::Noise;
-use super::ops::Precision;
 use super::parameters::{Parameter, ParameterSource, table};
+use super::precision::Precision;
 use super::relative::relative_buckets;
 use embeddings::Embeddings;
 use layer::{Layer, LayerNames, Pass};
 
-/// Rates of the dropout inside the encoder.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DropoutRates {
-    pub hidden: f64,
-    pub attention: f64,
-}
+pub use dropout::DropoutRates;
 
-/// The stack from token ids to the states of the last layer.
+/// The network from token ids to the states of the last layer.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     embeddings: Embeddings,
@@ -78,8 +103,8 @@ impl Encoder {
         }
     }
 
-    /// What of the last layer enters a head. Where that is the first token, only that token is
-    /// computed there.
+    /// The input of a classification head. If the head reads only the first token, the last layer
+    /// computes only that token.
     ///
     /// # Shapes
     ///
@@ -105,7 +130,7 @@ impl Encoder {
 
     fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
         let padding = batch.has_padding().then(|| {
-            // Not minus infinity: a row that is all padding must not become NaN.
+            // Not minus infinity, which would turn a row of padding into NaN.
             batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect()
         });
         let width = batch.width;
@@ -126,7 +151,7 @@ impl Encoder {
         }
     }
 
-    /// Every parameter under its checkpoint name, without the family's prefix.
+    /// Every parameter with its checkpoint name, without the prefix of the family.
     pub fn parameters(&mut self, family: Family) -> Vec<(String, Parameter<'_>)> {
         let mut all = Vec::new();
         self.embeddings.collect(&mut all);
@@ -140,6 +165,6 @@ impl Encoder {
     }
 }
 
-/// The end of the name of the table of words.
+/// The suffix of the name of the word embeddings.
 pub const WORDS: &str = "embeddings.word_embeddings.weight";
 const RELATIVE_BIAS: &str = "encoder.relative_attention_bias.weight";

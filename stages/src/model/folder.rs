@@ -1,5 +1,5 @@
-//! Writing a model as a Hugging Face model folder that `transformers` loads: `config.json` (a
-//! classifier's with label names), `model.safetensors`, and the tokenizer's files.
+//! Writes a model as a Hugging Face model folder that `transformers` can load: `config.json` (with label
+//! names for a classifier) and `model.safetensors`.
 
 use std::path::Path;
 
@@ -24,11 +24,11 @@ pub fn write(
     write_weights(&folder.join("model.safetensors"), model, Storage::F32)
 }
 
-/// How the weights are stored.
+/// The number format of stored weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     F32,
-    /// Half the size; what is read from it again is f32.
+    /// Half the size. Loading widens the values to f32 again.
     F16,
 }
 
@@ -45,7 +45,7 @@ pub fn write_masked_lm(
         Family::Mpnet => "MPNetForMaskedLM",
     };
     let mut raw = without_origin(config);
-    // What a classifier's config says of its labels and its head.
+    // Keys that describe the labels and the head of a classifier.
     let of_head = ["id2label", "label2id", "problem_type", "pooling", DECISION_THRESHOLD];
     of_head.iter().for_each(|key| drop(raw.remove(*key)));
     raw.insert("architectures".to_owned(), json!([architecture]));
@@ -71,7 +71,7 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     raw.insert("label2id".to_owned(), Value::Object(by_name));
     raw.insert("problem_type".to_owned(), json!("single_label_classification"));
     raw.insert("dtype".to_owned(), json!("float32"));
-    // Keys of our own are there only where they say something.
+    // Keys that only this program knows are written only if they differ from the default.
     raw.remove("pooling");
     if config.pooling == Pooling::Mean {
         raw.insert("pooling".to_owned(), json!("mean"));
@@ -83,7 +83,7 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     write_raw(folder, &raw)
 }
 
-/// The config without where it came from and who wrote it, which is not what the model is.
+/// The config without the keys that name its origin and the program that wrote it.
 fn without_origin(config: &ModelConfig) -> Map<String, Value> {
     let mut raw = config.raw.clone();
     for key in ["_name_or_path", "transformers_version", "torch_dtype", "_num_labels"] {
@@ -125,19 +125,19 @@ fn write_weights(path: &Path, model: &impl Network, storage: Storage) -> Result<
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(unwritable)?;
-    // One entry only, so that the order of a hash map reaches no byte.
+    // A single entry, because the iteration order of a hash map is not fixed.
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
     safetensors::serialize_to_file(views, metadata, path).map_err(unwritable)
 }
 
-/// A parameter's shape and values as a checkpoint holds them.
+/// The shape and values of a parameter in the layout of a checkpoint.
 pub fn stored(
     parameter: &Parameter<'_>,
     path: &Path,
 ) -> Result<(Vec<usize>, Vec<f32>), StageError> {
     let unreadable = |problem: String| StageError::File {
         path: path.to_owned(),
-        problem: format!("a tensor could not be read back from the device: {problem}"),
+        problem: format!("cannot read a tensor from the device: {problem}"),
     };
     match parameter {
         Parameter::Vector(tensor) => {

@@ -1,36 +1,35 @@
-//! From a model folder, or from nothing, to a [`Classifier`] or a [`MaskedLm`]: takes every tensor
-//! that the network wants from the checkpoint, and accounts for each that is missing, misshapen or
-//! left over. Only a head may be missing.
+//! Builds a [`Classifier`] or a [`MaskedLm`] from a model folder or with random weights. Every tensor that
+//! is missing, misshapen or left over is reported. Only a head may be missing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::checkpoint::Checkpoint;
 use super::classifier::{Classifier, last_weight, prefix};
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
 use super::masked_lm::{self, MaskedLm};
-use super::ops::Precision;
 use super::parameters::{ParameterSource, Start};
+use super::precision::Precision;
+use super::weight_files::Checkpoint;
 use crate::data::random::Random;
 use crate::stage::error::StageError;
 
-/// What to build.
+/// How a classifier is built.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     pub classes: usize,
     pub rates: DropoutRates,
     pub head_rate: f64,
     pub precision: Precision,
-    /// Of random initialisation.
+    /// The seed of random initialisation.
     pub seed: u64,
     pub weights: Weights,
     pub head: HeadSource,
 }
 
-/// Where the encoder's values come from.
+/// The source of the encoder weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// The folder's checkpoint.
@@ -39,20 +38,20 @@ pub enum Weights {
     Random,
 }
 
-/// Where the head's values come from.
+/// The source of the head weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadSource {
-    /// The checkpoint must bring it: prediction.
+    /// The checkpoint, which must have it. For prediction.
     Checkpoint,
-    /// The checkpoint's where it has one of the right shape, else random.
+    /// The checkpoint if it has a head of the right shape, else random weights.
     CheckpointOrNew,
     New,
 }
 
-/// A model and what is worth saying about how it was made.
+/// A model, and the parameters that were initialised at random.
 pub struct Loaded {
     pub model: Classifier,
-    /// Parameters that began at random, by name.
+    /// Names of the randomly initialised parameters.
     pub new_parameters: Vec<String>,
 }
 
@@ -89,7 +88,7 @@ pub fn load(
 }
 
 /// Builds the masked language model of `folder` on `device`. A checkpoint may lack the output
-/// layer, which then begins at random.
+/// layer, which is then initialised at random.
 pub fn load_masked_lm(
     folder: &Path,
     config: &ModelConfig,
@@ -98,7 +97,7 @@ pub fn load_masked_lm(
 ) -> Result<(MaskedLm, Vec<String>), StageError> {
     if config.raw.get("tie_word_embeddings").and_then(serde_json::Value::as_bool) == Some(false) {
         let path = folder.join("config.json");
-        let problem = "`tie_word_embeddings` is false, only a tied output layer is known";
+        let problem = "`tie_word_embeddings` is false, only a tied output layer is supported";
         return Err(StageError::File { path, problem: problem.to_owned() });
     }
     let checkpoint = match options.weights {
@@ -124,16 +123,16 @@ pub fn load_masked_lm(
 pub struct MaskedLmOptions {
     pub rates: DropoutRates,
     pub precision: Precision,
-    /// Of random initialisation.
+    /// The seed of random initialisation.
     pub seed: u64,
     pub weights: Weights,
 }
 
-/// What a checkpoint is read for.
+/// The kind of model that a checkpoint is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wants {
     Classifier(HeadSource),
-    /// Whether the checkpoint has the output layer; whether a pooler is taken along.
+    /// Whether the checkpoint has the output layer, and whether the pooler is kept.
     MaskedLm {
         has_head: bool,
         pooler: bool,
@@ -141,7 +140,7 @@ enum Wants {
 }
 
 impl Wants {
-    /// Whether the tensor starts at random although there is a checkpoint.
+    /// Whether the tensor is initialised at random although there is a checkpoint.
     fn is_new(self, name: &str) -> bool {
         match self {
             Wants::Classifier(head) => name.starts_with("classifier.") && head == HeadSource::New,
@@ -151,12 +150,12 @@ impl Wants {
 
     /// Whether a checkpoint may lack the tensor.
     fn may_lack(self, name: &str) -> bool {
-        // A BERT that was saved without its pooler gets a new one, as a part of a new head.
+        // A BERT saved without a pooler gets a new one together with a new head.
         self == Wants::Classifier(HeadSource::New) && name.starts_with("pooler.")
     }
 
-    /// Tensors that checkpoints hold and the network does not want: buffers, heads of other kinds,
-    /// the pooler where no head uses it, an old head that is being replaced.
+    /// Whether an unused tensor is expected: buffers, other heads, a pooler that no head uses, and a head
+    /// that is replaced.
     fn ignores(self, name: &str, family: Family) -> bool {
         if name == "embeddings.position_ids" || name == "embeddings.token_type_ids" {
             return true;
@@ -170,7 +169,7 @@ impl Wants {
                     || (is_pooler && family != Family::Bert)
                     || (is_classifier && head == HeadSource::New)
             }
-            // Its decoder is tied, and BERT's other task gone.
+            // The decoder is tied, and BERT's next-sentence task is not trained.
             Wants::MaskedLm { .. } => {
                 is_classifier
                     || is_pooler
@@ -182,7 +181,7 @@ impl Wants {
     }
 }
 
-/// Whether the checkpoint's head fits, judged by its last layer.
+/// Whether the head of the checkpoint fits, judged by its last layer.
 fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usize) -> bool {
     let name = last_weight(config.family);
     let tensor = checkpoint.and_then(|checkpoint| checkpoint.get(name));
@@ -210,7 +209,7 @@ impl ParameterSource for Loader<'_> {
             return self.random(name, count, start);
         }
         let tensor = checkpoint.get(name).or_else(|| match name {
-            // Tied as well, and some hold only the other name.
+            // The bias is tied too, and some checkpoints store only the other name.
             "lm_head.bias" => checkpoint.get("lm_head.decoder.bias"),
             "cls.predictions.bias" => checkpoint.get("cls.predictions.decoder.bias"),
             _ => None,
@@ -270,7 +269,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The names of new parameters, or an error with all that did not fit.
+    /// The names of new parameters, or an error that lists every tensor that does not fit.
     fn finish(mut self, family: Family, folder: &Path) -> Result<Vec<String>, StageError> {
         if let Some(failure) = self.failure {
             return Err(failure);

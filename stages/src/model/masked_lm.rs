@@ -15,8 +15,9 @@ use super::config::{Family, ModelConfig};
 use super::cpu;
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::Noise;
-use super::ops::{self, Precision};
+use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource, Start, vector};
+use super::precision::Precision;
 
 /// A masked language model.
 #[derive(Clone, Debug)]
@@ -27,9 +28,10 @@ pub struct MaskedLm {
     norm_weight: Tensor<1>,
     norm_bias: Tensor<1>,
     norm_eps: f64,
-    /// Of the vocabulary.
+    /// `[vocabulary]`
     bias: Tensor<1>,
-    /// A BERT's, not used and not trained: for a classifier that begins from this model.
+    /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from this
+    /// model.
     pooler: Option<Linear>,
     precision: Precision,
 }
@@ -63,18 +65,18 @@ pub fn is_head(name: &str) -> bool {
 
 const POOLER: &str = "pooler.dense";
 
-/// Where the truth is, of a batch some of whose tokens are masked.
+/// The tokens to predict in a masked batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
-    /// Places of the tokens to predict, counted through the batch row by row.
+    /// Row-major indices into the batch.
     pub positions: &'a [usize],
-    /// What stood there.
+    /// The ids before masking.
     pub ids: &'a [u32],
 }
 
 impl MaskedLm {
-    /// Builds the model that `config` describes from `source`; `pooler` says whether a pooler is
-    /// taken along.
+    /// Builds the model that `config` describes from `source`; `pooler` keeps the
+    /// pooler.
     pub fn new(
         config: &ModelConfig,
         rates: DropoutRates,
@@ -104,8 +106,8 @@ impl MaskedLm {
         }
     }
 
-    /// Cross-entropy of the targets, summed and multiplied by `scale`. With `noise` dropout is
-    /// active. `batch` holds the ids after masking; at least one token is to be predicted.
+    /// Cross-entropy of the targets, summed and multiplied by `scale`. Dropout is
+    /// active if `noise` is given. `batch` holds the masked ids; there must be at least one target.
     ///
     /// # Shapes
     ///

@@ -1,11 +1,10 @@
-//! Keeps the memory of freed tensors for the next ones.
+//! Keeps the memory of freed tensors for later ones.
 
-/// Tells the C library not to give large blocks back to the kernel at every `free`. It does by
-/// default, and a step frees and asks for hundreds of them: each comes back as pages that have to be
-/// mapped and zeroed again, a quarter of the time of a training step (`benches/RESULTS.md`). The most
-/// memory in use stays the same; it is given back when the process ends.
+/// Stops glibc from returning large blocks to the kernel at every `free`. A training step frees and
+/// allocates hundreds of them; by default the kernel maps and zeroes their pages each time, which takes a
+/// quarter of the step (`benches/RESULTS.md`). Peak memory stays the same.
 ///
-/// Only for glibc; elsewhere it does nothing.
+/// Does nothing without glibc.
 pub fn keep_freed() {
     #[cfg(target_env = "gnu")]
     {
@@ -15,7 +14,7 @@ pub fn keep_freed() {
             (libc::M_TOP_PAD, 64 << 20),
         ];
         for (setting, value) in SETTINGS {
-            // A setting that is refused costs speed and nothing else.
+            // If glibc rejects a setting, only speed is lost.
             // SAFETY: `mallopt` takes any numbers and locks the allocator while it applies them.
             unsafe { libc::mallopt(setting, value) };
         }

@@ -1,13 +1,11 @@
 //! The models that `finetune`, `predict` and `pretrain` run: BERT, RoBERTa and MPNet in burn, as
 //! classifiers and as masked language models.
 //!
-//! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the network; [`checkpoint`]
+//! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the network; [`weight_files`]
 //! and [`loading`] for where its parameters come from; [`folder`] for how it is saved.
 
 #[cfg(feature = "model")]
 pub mod batch;
-#[cfg(feature = "model")]
-pub mod checkpoint;
 #[cfg(feature = "model")]
 pub mod classifier;
 pub mod config;
@@ -31,5 +29,8 @@ pub mod noise;
 pub mod ops;
 #[cfg(feature = "model")]
 pub mod parameters;
+pub mod precision;
 #[cfg(feature = "model")]
 mod relative;
+#[cfg(feature = "model")]
+pub mod weight_files;

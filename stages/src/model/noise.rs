@@ -1,9 +1,9 @@
-//! Dropout by address. Every mask element is a function of (seed, step, pass, site, example, element),
-//! so that micro-batches, padding, threads and resuming leave a training run as it is.
+//! Counter-based dropout. Every mask element is a function of (seed, step, pass, site, example, element),
+//! so micro-batches, padding, threads and resuming do not change a training run.
 //!
 //! The generator is a 32-bit integer mixer, two rounds of `lowbias32` (C. Wellons,
 //! *hash-prospector*), over the element's index and the example's key; the keys come from
-//! BLAKE3. It is a good source of dropout masks and of nothing else.
+//! BLAKE3. It is good enough for dropout masks only.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
@@ -34,20 +34,20 @@ impl Site {
     }
 }
 
-/// The randomness of one forward pass over some of a batch's examples.
+/// The randomness of one forward pass over consecutive examples of a batch.
 #[derive(Clone, Debug)]
 pub struct Noise {
     step_key: [u8; 32],
-    /// The place of the pass's first example in the whole batch.
+    /// The index in the whole batch of the first example of the pass.
     first_row: usize,
 }
 
-/// Strides of an element's address inside one example; independent of the padded width.
+/// The stride of element addresses within an example, independent of the padded width.
 const ADDRESS_WIDTH: u32 = 4096;
 
 impl Noise {
-    /// `step` counts optimiser steps from 0 through the whole training, `pass` the passes of one
-    /// step over the same examples.
+    /// `step` counts the optimiser steps of the whole training from 0; `pass` counts the passes of one step
+    /// over the same examples.
     pub fn new(seed: u64, step: u64, first_row: usize, pass: u64) -> Noise {
         let mut hasher = blake3::Hasher::new_derive_key("pipe dropout v2");
         for part in [seed, step, pass] {
@@ -68,14 +68,14 @@ impl Noise {
         (word(0), word(4))
     }
 
-    /// The mask of a site for this many rows; `None` where nothing is dropped.
+    /// The mask of a site for this many rows; `None` if the rate is 0.
     pub fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
         let row_keys = |row| self.row_keys(site, row);
         (rate > 0.0).then(|| Mask { row_keys: (0..rows).map(row_keys).collect(), rate })
     }
 }
 
-/// Dropout at one site, as the keys of its rows: what computes the mask wherever it is needed.
+/// The dropout mask of one site, stored as one key per row, from which the elements are computed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mask {
     row_keys: Vec<(u32, u32)>,
@@ -117,23 +117,23 @@ impl Mask {
         Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
     }
 
-    /// The mask of chosen tokens, each of them a row of its own: to every element what it has in
-    /// the whole. `positions` count through all tokens, `width` of them a row.
+    /// The mask of selected tokens, one per row, with the same elements as in the full mask. `positions` are
+    /// row-major indices into rows of `width` tokens.
     pub fn of_tokens(&self, positions: &[usize], width: usize, features: usize) -> Mask {
         let key = |position: &usize| {
             let (low, high) = self.row_keys[position / width];
-            // An element's address is added to the lower key.
+            // Element addresses are added to the low key.
             (low.wrapping_add(((position % width) * features) as u32), high)
         };
         Mask { row_keys: positions.iter().map(key).collect(), rate: self.rate }
     }
 
-    /// Multiplies elements of a row, beginning at its element `start`.
+    /// Multiplies `values` by the mask elements of a row from element `start` on.
     pub fn apply(&self, row: usize, start: usize, values: &mut [f32]) {
         multiply(values, start as u32, self.row_keys[row], self.rate);
     }
 
-    /// Multiplies a head's scores, `[queries, keys]` row by row.
+    /// Multiplies the `[queries, keys]` scores of one head by the mask.
     pub fn apply_to_scores(&self, row: usize, head: usize, queries: usize, values: &mut [f32]) {
         let keys = (values.len() / queries.max(1)).max(1);
         for (query, values) in values.chunks_mut(keys).enumerate() {

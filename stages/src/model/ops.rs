@@ -1,74 +1,32 @@
-//! The network's operations, on whatever device the tensors live: on the CPU the fused ones of
-//! [`super::cpu`], elsewhere burn's own.
+//! The operations of the network on any device: the fused kernels of [`super::cpu`] on the CPU, burn's own
+//! operations elsewhere.
 
-use burn::tensor::{DType, Device, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 
 use super::cpu;
-use super::cpu::attention::Setting;
+use super::cpu::attention::AttentionOptions;
 use super::noise::Mask;
-use crate::stage::params::Params;
+use super::precision::Precision;
 
-/// Of the matrix products; parameters, sums, norms, softmax and the optimiser are always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    F32,
-    /// Factors are rounded to bfloat16 first, as in PyTorch's autocast; on the CPU all but those
-    /// of attention, which are small.
-    Bf16,
-}
-
-impl Precision {
-    /// As a stage's parameter `precision` has it.
-    pub fn of(params: &Params) -> Precision {
-        if params.text("precision") == "bf16" { Precision::Bf16 } else { Precision::F32 }
-    }
-
-    /// What to tell a person who asked for this precision on this device, if anything.
-    pub fn advice(self, device: &Device) -> Option<String> {
-        let in_vain =
-            self == Precision::Bf16 && *device == Device::flex() && !cpu::bfloat16::is_fast();
-        in_vain.then(|| {
-            "this CPU multiplies bfloat16 no faster than f32: `precision: bf16` saves no time"
-                .to_owned()
-        })
-    }
-
-    /// A factor of a product.
-    fn factor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
-        match self {
-            Precision::F32 => tensor,
-            Precision::Bf16 => tensor.cast(DType::BF16),
-        }
-    }
-
-    /// A product of such factors.
-    fn product<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
-        match self {
-            Precision::F32 => tensor,
-            Precision::Bf16 => tensor.cast(DType::F32),
-        }
-    }
-}
-
-/// Whether the values lie in this process's memory.
+/// Whether the values are in the memory of this process.
 pub fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
-    !matches!(cpu::place(tensor), cpu::Place::Elsewhere)
+    !matches!(cpu::backing(tensor), cpu::Backing::Elsewhere)
 }
 
-/// `left + right` of the same shape, outside of automatic differentiation; on the CPU in the memory of
-/// `left`, if that is nobody else's.
+/// `left + right` of equal shapes, without autodiff. On the CPU it reuses the memory of `left` if nothing
+/// else shares it.
 pub fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
-    // Nothing may hold on to `left` when its memory is written to.
-    match cpu::place(&right) {
-        cpu::Place::Plain(right) => cpu::sum(left, &right),
+    // `left` is not cloned here: a second owner would force a copy.
+    match cpu::backing(&right) {
+        cpu::Backing::Plain(right) => cpu::sum(left, &right),
         _ => left + right,
     }
 }
 
-/// [`sum`] of tables on the CPU of which `right` is 0 outside of these rows.
+/// [`sum`] of two tables, where `right` is 0 outside of `rows`.
 pub fn sum_of_rows(left: Tensor<2>, right: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
-    match cpu::place(right) {
-        cpu::Place::Plain(right) => cpu::sum_of_rows(left, &right, rows),
+    match cpu::backing(right) {
+        cpu::Backing::Plain(right) => cpu::sum_of_rows(left, &right, rows),
         _ => left + right.clone(),
     }
 }
@@ -77,7 +35,7 @@ pub fn sum_of_rows(left: Tensor<2>, right: &Tensor<2>, rows: &[usize]) -> Tensor
 ///
 /// # Shapes
 ///
-/// `[…, in]`, `[in, out]` and `[out]` to `[…, out]`.
+/// `input` is `[…, in]`, `weight` is `[in, out]` and `bias` is `[out]`. The result is `[…, out]`.
 pub fn linear<const D: usize>(
     input: Tensor<D>,
     weight: &Tensor<2>,
@@ -93,9 +51,9 @@ pub fn linear<const D: usize>(
     })
 }
 
-/// GELU in its exact form.
+/// Exact GELU.
 pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    // Written out: burn's own gelu has the derivative of the tanh approximation on some devices.
+    // Not burn's gelu: on some devices its derivative is that of the tanh approximation.
     cpu::gelu::gelu(&input).unwrap_or_else(|| {
         let below = (input.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0;
         input * below * 0.5
@@ -106,7 +64,7 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 ///
 /// # Shapes
 ///
-/// `[rows, tokens, hidden]` throughout.
+/// `branch`, `residual` and the result are `[rows, tokens, hidden]`.
 pub fn add_norm(
     branch: Tensor<3>,
     residual: Tensor<3>,
@@ -133,25 +91,25 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
     }
 }
 
-/// Attention of `heads` heads over projections, with dropout on the probabilities.
+/// Multi-head attention over projections, with dropout on the probabilities.
 ///
 /// # Shapes
 ///
-/// `[rows, queries, hidden]`, `[rows, keys, hidden]` twice and `[1, heads, keys, keys]` to
-/// `[rows, queries, hidden]`.
+/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative` is
+/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
 pub fn attention(
     query: Tensor<3>,
     key: Tensor<3>,
     value: Tensor<3>,
     relative: Option<&Tensor<4>>,
-    setting: Setting,
+    options: AttentionOptions,
 ) -> Tensor<3> {
-    let precision = setting.precision;
-    let fused = cpu::attention::attention(&query, &key, &value, relative, setting.clone());
+    let precision = options.precision;
+    let fused = cpu::attention::attention(&query, &key, &value, relative, options.clone());
     fused.unwrap_or_else(|| {
         let [rows, queries, hidden] = query.dims();
         let keys = key.dims()[1];
-        let (heads, device) = (setting.heads, query.device());
+        let (heads, device) = (options.heads, query.device());
         // [rows, tokens, hidden] → [rows, heads, tokens, size]
         let split = |projected: Tensor<3>| {
             let [_, tokens, _] = projected.dims();
@@ -164,12 +122,12 @@ pub fn attention(
         if let Some(relative) = relative {
             scores = scores + relative.clone().slice([0..1, 0..heads, 0..queries]);
         }
-        if let Some(padding) = setting.padding {
+        if let Some(padding) = options.padding {
             let padding = burn::tensor::TensorData::new(padding, [rows, 1, 1, keys]);
             scores = scores + Tensor::from_data(padding, &device);
         }
         let mut probabilities = activation::softmax(scores, 3); // [rows, heads, queries, keys]
-        if let Some(mask) = setting.mask {
+        if let Some(mask) = options.mask {
             let mask = mask.probabilities([rows, heads, queries, keys], &device);
             probabilities = probabilities * mask;
         }

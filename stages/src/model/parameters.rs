@@ -1,12 +1,12 @@
-//! Where parameters come from and how they are reached: building a model asks a
-//! [`ParameterSource`] for every tensor by its checkpoint name, and the optimiser and the writer
-//! walk over the same names.
+//! The parameters of a model. Building a model requests every tensor from a [`ParameterSource`] by its
+//! checkpoint name; the optimiser and the writer iterate over the same names.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::ops::{self, Precision};
+use super::ops;
+use super::precision::Precision;
 
-/// How a parameter starts when no checkpoint gives it.
+/// The initial values of a parameter that no checkpoint provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// Normal with mean 0 and `initializer_range` (0.02) as standard deviation.
@@ -15,11 +15,11 @@ pub enum Start {
     Ones,
 }
 
-/// Gives the values of named tensors.
+/// Provides the values of named tensors.
 pub trait ParameterSource {
     /// Row-major values of the tensor `name`, `shape` as in a checkpoint (linear weights are
-    /// `[out, in]` there). What is missing or misshapen is noted by the source and reported
-    /// together, so this always returns as many values as the shape has.
+    /// `[out, in]` there). The source collects missing and misshapen tensors and reports them
+    /// together, so the result always has as many values as the shape.
     fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32>;
 }
 
@@ -33,13 +33,13 @@ pub enum Parameter<'a> {
     Table(&'a mut Tensor<2>),
 }
 
-/// A network as optimiser, checkpoints and writer see it: parameters under their names.
+/// A network as the optimiser, checkpoints and the writer see it: named parameters.
 pub trait Network: Clone {
     /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the
     /// same order every time.
     fn parameters(&mut self) -> Vec<(String, Parameter<'_>)>;
 
-    /// How many numbers all parameters have together.
+    /// The number of elements of all parameters.
     fn parameter_count(&mut self) -> usize {
         let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
             Parameter::Vector(tensor) => tensor.dims()[0],
@@ -48,7 +48,7 @@ pub trait Network: Clone {
         self.parameters().into_iter().map(of).sum()
     }
 
-    /// Whether the parameters lie in this process's memory.
+    /// Whether the parameters are in the memory of this process.
     fn is_on_host(&mut self) -> bool {
         self.parameters().into_iter().next().is_some_and(|(_, parameter)| match parameter {
             Parameter::Vector(tensor) => ops::is_on_host(tensor),
@@ -56,8 +56,7 @@ pub trait Network: Clone {
         })
     }
 
-    /// The same network outside of automatic differentiation, sharing the tensors: for
-    /// evaluation.
+    /// The same network without autodiff, for evaluation. It shares the tensors.
     fn frozen(&self) -> Self {
         let mut copy = self.clone();
         for (_, parameter) in copy.parameters() {
@@ -71,8 +70,8 @@ pub trait Network: Clone {
         copy
     }
 
-    /// The same network with parameters of its own in automatic differentiation, sharing their
-    /// values: what two threads do with the two does not meet.
+    /// The same network with separate autodiff nodes and shared values, so that two threads can use both
+    /// without contention.
     fn apart(&self) -> Self {
         let mut copy = self.clone();
         for (_, parameter) in copy.parameters() {
@@ -155,7 +154,7 @@ pub fn table(
     leaf(Tensor::from_data(TensorData::new(values, shape), device))
 }
 
-/// Asks for a gradient where the device records one.
+/// Requires a gradient if autodiff is active.
 pub fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if tensor.is_autodiff() { tensor.require_grad() } else { tensor }
 }

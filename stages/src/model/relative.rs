@@ -1,15 +1,15 @@
-//! Distances between tokens, as MPNet's relative attention bias counts them.
+//! The distance buckets of MPNet's relative attention bias.
 
-/// MPNet's (T5's, bidirectional) bucket of the distance from query to key, for all pairs in
-/// row-major order: half of the buckets for each direction, of these half for exact distances
-/// and half on a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
+/// The bucket of the distance from query to key for all pairs, row-major `[width, width]`. As in T5's
+/// bidirectional scheme, each direction has half of the buckets; half of those stand for exact distances
+/// and half for a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
 pub fn relative_buckets(width: usize, buckets: usize) -> Vec<i32> {
     const MAX_DISTANCE: f32 = 128.0;
     let half = buckets as i32 / 2;
     let exact = half / 2;
     let bucket = |query: usize, key: usize| {
         let distance = key as i32 - query as i32;
-        // `transformers` counts keys before the query in the first half.
+        // As in `transformers`, keys before the query use the first half.
         let side = if distance > 0 { half } else { 0 };
         let distance = distance.abs();
         let within = if distance < exact {

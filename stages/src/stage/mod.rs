@@ -17,36 +17,43 @@ use crate::stage::event::{Event, Events};
 use crate::stage::manifest::Manifest;
 use crate::stage::params::{ParamSpec, Params};
 
-/// A built-in stage. Everything except [`Stage::run`] describes the stage; the engine reads it to
-/// check and plan a pipeline.
+/// A built-in stage.
 pub trait Stage: Sync {
-    /// The name in `uses:`, for instance `finetune`.
-    fn name(&self) -> &'static str;
+    /// The description by which the engine checks and plans a pipeline.
+    fn spec(&self) -> &'static StageSpec;
 
-    /// A part of the key. Raise it when the same inputs and parameters may give different bytes.
-    fn version(&self) -> u32;
+    fn name(&self) -> &'static str {
+        self.spec().name
+    }
 
-    /// One line for `pipe stages` and the documentation.
-    fn summary(&self) -> &'static str;
+    fn version(&self) -> u32 {
+        self.spec().version
+    }
 
-    /// The inputs that a pipeline may wire, in the order of the documentation.
-    fn inputs(&self) -> &'static [InputSpec];
+    fn summary(&self) -> &'static str {
+        self.spec().summary
+    }
 
-    /// The outputs. One with [`OutputSpec::given`] exists only if that input is wired.
-    fn outputs(&self) -> &'static [OutputSpec];
+    fn inputs(&self) -> &'static [InputSpec] {
+        self.spec().inputs
+    }
 
-    /// The table of parameters: types, ranges, defaults and documentation.
-    fn params(&self) -> &'static [ParamSpec];
+    fn outputs(&self) -> &'static [OutputSpec] {
+        self.spec().outputs
+    }
+
+    fn params(&self) -> &'static [ParamSpec] {
+        self.spec().params
+    }
+
+    fn headline(&self) -> &'static [&'static str] {
+        self.spec().headline
+    }
 
     /// Checks combinations of parameters and inputs. `wired` holds the names of the inputs that
     /// the pipeline wires.
     fn check(&self, _params: &Params, _wired: &[&str]) -> Result<(), CheckError> {
         Ok(())
-    }
-
-    /// The metrics to show first, in this order.
-    fn headline(&self) -> &'static [&'static str] {
-        &[]
     }
 
     /// Whether a longer run can continue from the state that a run with these parameters leaves.
@@ -63,6 +70,25 @@ pub trait Stage: Sync {
     /// Does the work: reads the manifest's inputs and writes all of its outputs. Call it through
     /// [`crate::builtin::run`], which provides the thread pool.
     fn run(&self, context: &Context) -> Result<(), StageError>;
+}
+
+/// The description of a built-in stage.
+#[derive(Debug)]
+pub struct StageSpec {
+    /// The name in `uses:`, for instance `finetune`.
+    pub name: &'static str,
+    /// A part of the key. Raise it when the same inputs and parameters may give different bytes.
+    pub version: u32,
+    /// One line for `pipe stages` and the documentation.
+    pub summary: &'static str,
+    /// The inputs that a pipeline may wire, in the order of the documentation.
+    pub inputs: &'static [InputSpec],
+    /// The outputs. One with [`OutputSpec::given`] exists only if that input is wired.
+    pub outputs: &'static [OutputSpec],
+    /// The table of parameters: types, ranges, defaults and documentation.
+    pub params: &'static [ParamSpec],
+    /// The metrics to show first, in this order.
+    pub headline: &'static [&'static str],
 }
 
 /// Whether a run with a larger value of one parameter can continue where a run with a smaller

@@ -1,8 +1,9 @@
-//! Where a training run was, on disk: parameters, moments and position, so that a run that was
-//! killed goes on and ends with the bytes of one that was not.
+//! Training checkpoints: parameters, moments and position on disk. A resumed run ends with the same bytes
+//! as an uninterrupted one.
 //!
-//! Checkpoints lie in the stage's state folder, which holds what the same key has left, or one
-//! that differs in nothing but a smaller number of epochs; so they fit whatever runs there. Each is written beside its place, synced and renamed; the last two are kept.
+//! Checkpoints are in the state folder of the stage. The folder belongs to one key, or to a key that
+//! differs only in a smaller number of epochs, so its checkpoints always fit. Each is written to a
+//! temporary file, synced and renamed; the last two are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,25 +19,26 @@ use crate::data::tensors::{TensorFile, TensorSpec, write_tensors};
 use crate::model::parameters::{Network, Parameter, leaf};
 use crate::stage::error::StageError;
 
-/// How far training is. Floating-point sums are kept as bits: nothing is lost in writing them.
+/// The progress of a training. Floating-point sums are stored as bits, so writing them loses nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Optimiser steps taken.
     pub steps: u64,
-    /// The epoch that is under way, from 0, and its next batch.
+    /// The current epoch, from 0.
     pub epoch: u64,
+    /// The next batch of the epoch.
     pub batch: usize,
-    /// Sum of the epoch's losses so far, each times its examples.
+    /// The sum of the losses of the epoch so far, each times its number of examples.
     pub loss_sum_bits: u64,
-    /// Lines of `metrics.jsonl` of the epochs that are done.
+    /// The lines of `metrics.jsonl` of finished epochs.
     pub metrics: Vec<String>,
-    /// The best validation figure so far, if the best epoch is to be kept.
+    /// The best validation metric so far, if the best epoch is kept.
     pub best_bits: Option<u64>,
-    /// Epochs since then.
+    /// Epochs since the best one.
     pub epochs_since_best: u64,
-    /// What micro-batches are cut for: going on with another size would change the last bits.
+    /// The activation budget. Resuming with another budget would change the last bits.
     pub activation_bytes: u64,
-    /// How often memory had run out when that was decided.
+    /// How often memory had run out when the budget was chosen.
     pub memory_failures: u32,
 }
 
@@ -73,7 +75,7 @@ pub fn save<O: Objective>(
     write_tensors(&unsynced, &metadata, specs, |spec, out| {
         out.write_all(bytemuck::cast_slice(&tensors[&spec.name]))
     })?;
-    // Only what is on the disk gets the name of a checkpoint.
+    // Sync before renaming, so that a file with the name of a checkpoint is complete.
     File::open(&unsynced)
         .and_then(|file| file.sync_all())
         .map_err(StageError::io("syncing", &unsynced))?;
@@ -85,11 +87,11 @@ pub fn save<O: Objective>(
     Ok(())
 }
 
-/// Where a training was, and its best model so far.
+/// The position of a training, and its best model so far.
 pub type Restored<O> = (Position, Option<<O as Objective>::Model>);
 
-/// Brings `trainer` to the newest checkpoint in `folder` that can be read; `None` if there is
-/// none. Returns the position and the best model so far. `unread` is told of those that cannot.
+/// Restores `trainer` from the newest readable checkpoint in `folder`, and returns the position and the
+/// best model so far; `None` if there is no checkpoint. Calls `unread` for each unreadable one.
 pub fn restore<O: Objective>(
     folder: &Path,
     trainer: &mut Trainer<O>,
@@ -114,12 +116,12 @@ fn restore_from<O: Objective>(
     let values = names.iter().map(|name| file.elements::<f32>(name, None));
     let found = check_sum(position_text, values.collect::<Result<Vec<_>, _>>()?.into_iter());
     if file.metadata("blake3") != Some(found.as_str()) {
-        let problem = "the check sum does not fit: the checkpoint is damaged".to_owned();
+        let problem = "the checkpoint is damaged: its checksum does not match".to_owned();
         return Err(StageError::File { path: path.to_owned(), problem });
     }
     let position: Position = serde_json::from_str(position_text)
         .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
-    // All of it is read before anything is replaced: half a checkpoint changes nothing.
+    // Read everything before replacing anything, so that half a checkpoint changes nothing.
     let mut model = trainer.model.clone();
     let mut moments = Vec::new();
     let device = model.parameters().first().map(|(_, parameter)| device_of(parameter));
@@ -164,7 +166,7 @@ fn restore_from<O: Objective>(
     Ok((position, best))
 }
 
-/// BLAKE3 of the position and of all tensors, these in the order of their names.
+/// BLAKE3 of the position and of all tensors in the order of their names.
 fn check_sum<'a>(position: &str, tensors: impl Iterator<Item = &'a [f32]>) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(position.as_bytes());
@@ -211,7 +213,7 @@ fn values_of(
 fn read<const D: usize>(tensor: Tensor<D>, folder: &Path) -> Result<Vec<f32>, StageError> {
     tensor.try_into_vec_as::<f32>().map_err(|error| StageError::File {
         path: folder.to_owned(),
-        problem: format!("a tensor could not be read back from the device: {error}"),
+        problem: format!("cannot read a tensor from the device: {error}"),
     })
 }
 

@@ -1,7 +1,7 @@
-//! How deep in the network a parameter lies, told by its checkpoint name: for learning rates by
-//! layer and for layers that are not trained.
+//! The depth of a parameter in the network, derived from its checkpoint name. Used for learning rates by
+//! layer and for frozen layers.
 
-/// From the bottom to the top.
+/// Ordered from the bottom of the network to the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// The tables, and MPNet's relative attention bias, which all layers share.
@@ -23,7 +23,7 @@ impl Depth {
         number.map_or(Depth::Head, Depth::Layer)
     }
 
-    /// How many steps it lies below the head, in an encoder of `layers` layers.
+    /// The distance below the head in an encoder of `layers` layers.
     pub fn below_head(self, layers: usize) -> usize {
         match self {
             Depth::Head => 0,

@@ -1,4 +1,4 @@
-//! How good a model is on labelled examples: loss, accuracy, precision, recall, F1.
+//! Metrics of a model on labelled examples: loss, accuracy, precision, recall, F1.
 
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub fn probabilities(
         done += rows.len();
         progress(done);
     };
-    // On the CPU two side by side: that keeps more cores at work than sharing out each operation.
+    // On the CPU two batches in parallel use the cores better than parallel operations do.
     let lanes = if model.clone().is_on_host() { 2 } else { 1 };
     for batches in evaluation_batches(&lengths, batch_size).chunks(lanes) {
         match batches {
@@ -76,7 +76,7 @@ pub fn batch_probabilities(model: &Classifier, batch: &Batch) -> Result<Vec<f32>
     })
 }
 
-/// Compares probabilities with the classes they should have favoured.
+/// Compares probabilities with the gold classes.
 pub fn evaluate(probabilities: &[f32], gold: &[usize], classes: usize) -> Evaluation {
     let mut confusion = vec![0u64; classes * classes];
     let mut loss = 0.0;

@@ -1,5 +1,5 @@
-//! The loss of a batch: cross-entropy with label smoothing and class weights, and R-Drop's
-//! agreement of two passes.
+//! The loss of a batch: cross-entropy with label smoothing and class weights, and the
+//! R-Drop term.
 
 use burn::tensor::{Tensor, TensorData, activation};
 
@@ -8,14 +8,14 @@ use crate::model::classifier::Classifier;
 use crate::model::noise::Noise;
 use crate::train::objective::{Objective, Part};
 
-/// What the loss is made of. The default is plain cross-entropy.
+/// The terms of the loss. The default is plain cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loss {
     /// Share of each target that is spread evenly over all classes (Szegedy et al. 2016).
     pub label_smoothing: f64,
-    /// A weight for each class; empty: all equal.
+    /// A weight per class; empty means equal weights.
     pub class_weights: Vec<f64>,
-    /// How much the two passes of R-Drop (Wu et al. 2021) are drawn to each other; 0: one pass.
+    /// The weight of the R-Drop term (Wu et al. 2021); 0 means a single pass.
     pub r_drop: f64,
 }
 
@@ -23,7 +23,7 @@ pub struct Loss {
 pub struct MicroBatch {
     pub batch: Batch,
     pub classes: Vec<i32>,
-    /// Its first example's place in the whole batch.
+    /// The index of its first example in the whole batch.
     pub first_row: usize,
 }
 
@@ -33,7 +33,7 @@ impl Loss {
         weight.copied().unwrap_or(1.0)
     }
 
-    /// What each logarithm of a probability is multiplied by: `[rows, classes]`.
+    /// The factor of each log-probability, `[rows, classes]`.
     fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> TensorData {
         let mut values = Vec::with_capacity(micro.classes.len() * classes);
         for gold in &micro.classes {

@@ -1,16 +1,15 @@
-//! How much memory the activations of a step may take, and how much of it is free. The limit of
-//! 4 GiB is halved until it fits, so that machines with enough memory all add gradients up in the
-//! same order.
+//! The memory budget for the activations of a step. It starts at 4 GiB and is halved until it fits the
+//! free memory, so that all machines with enough memory sum gradients in the same order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
 
-/// What activations may take where nothing limits them.
+/// The budget if memory is not short.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// Less than this is not asked for: an example must go through the network in one piece.
+/// The smallest budget: one example cannot be split.
 const LEAST_BYTES: u64 = 64 << 20;
 
 /// The memory that micro-batches are cut for.
@@ -20,12 +19,11 @@ pub struct ActivationBudget {
 }
 
 impl ActivationBudget {
-    /// For a machine with `free` bytes (`None`: not known) of which training takes `fixed` for
-    /// gradients and moments; halved once more for each of `failures`, the times that memory ran
-    /// out before.
+    /// The budget on a machine with `free` bytes (`None`: unknown), of which gradients and moments take
+    /// `fixed`. It is halved once more for each of `failures`, earlier runs out of memory.
     pub fn new(free: Option<u64>, fixed: u64, failures: u32) -> ActivationBudget {
         let mut budget = ActivationBudget { bytes: MOST_BYTES };
-        // A tenth of what is free is left to others.
+        // Leave a tenth of the free memory to other processes.
         let room = free.map_or(u64::MAX, |free| (free / 10 * 9).saturating_sub(fixed));
         while budget.bytes > room && budget.halve() {}
         for _ in 0..failures {
@@ -34,7 +32,7 @@ impl ActivationBudget {
         budget
     }
 
-    /// Half of it from now on; false if there is nothing left to halve.
+    /// Halves the budget. Returns false if it is already the smallest.
     pub fn halve(&mut self) -> bool {
         let possible = self.bytes / 2 >= LEAST_BYTES;
         if possible {
@@ -48,9 +46,8 @@ impl ActivationBudget {
     }
 }
 
-/// Bytes that this process can still get: the least of what the system has available, what its
-/// control groups leave, and what its own limit on address space leaves. `None` where none of
-/// them is known.
+/// The bytes that this process can still allocate: the minimum of the available memory, the room in its
+/// control groups and the room in its address space. `None` if none is known.
 pub fn free_bytes() -> Option<u64> {
     let of_groups = control_groups().into_iter().filter_map(|group| free_of_group(&group));
     [available_bytes(), free_address_space()].into_iter().flatten().chain(of_groups).min()
@@ -64,7 +61,7 @@ fn available_bytes() -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Limit of the address space minus what is mapped.
+/// The limit of the address space minus the mapped bytes.
 fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let text = fs::read_to_string("/proc/self/statm").ok()?;
@@ -82,7 +79,7 @@ fn control_groups() -> Vec<PathBuf> {
     root.join(own).ancestors().filter(|it| it.starts_with(root)).map(Path::to_owned).collect()
 }
 
-/// What a group's limit leaves; the cache of files in it makes room when it must.
+/// The room below the limit of a group. Its file cache counts as free, because the kernel can reclaim it.
 fn free_of_group(group: &Path) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(group.join(name)).ok()?.trim().parse().ok()

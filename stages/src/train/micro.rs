@@ -1,4 +1,4 @@
-//! A batch in the pieces that memory has room for.
+//! Splits batches into micro-batches that fit in memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -14,29 +14,29 @@ use crate::stage::event::Event;
 
 /// Examples by row number, as parts of a batch.
 pub trait Rows<Part> {
-    /// How many tokens a row has.
+    /// The number of tokens of a row.
     fn length(&self, row: usize) -> usize;
 
-    /// Rows padded to one width; `first_row` is the place of the first in the whole batch.
+    /// Rows padded to one width. `first_row` is the index of the first one in the whole batch.
     fn part(&self, rows: &[usize], first_row: usize) -> Part;
 }
 
-/// How batches are cut.
+/// How batches are split.
 #[derive(Clone, Copy, Debug)]
 pub struct MicroBatches {
-    /// Rows of a piece; `None`: as many as the budget allows.
+    /// Rows per micro-batch; `None` means as many as the budget allows.
     pub size: Option<usize>,
     pub shape: ModelShape,
-    /// Passes through the network that each example takes.
+    /// Forward passes per example.
     pub passes: usize,
     pub budget: ActivationBudget,
-    /// How many parts are computed side by side, which together are a piece: 2 on the CPU.
+    /// The number of parts that are computed in parallel and together form a micro-batch: 2 on the CPU.
     pub lanes: usize,
 }
 
 impl MicroBatches {
-    /// As the pipeline says (`fixed` rows), as a checkpoint at `at` has it, or by the memory that
-    /// is free.
+    /// Takes the size from the pipeline (`fixed` rows), else from the checkpoint at `at`, else from the free
+    /// memory.
     pub fn choose<O: Objective>(
         context: &Context,
         fixed: Option<usize>,
@@ -47,7 +47,7 @@ impl MicroBatches {
         let failures = memory_failures(context);
         let budget = match at.activation_bytes {
             0 => {
-                // Gradients and two moments, of which a checkpoint's are there already.
+                // Gradients and two moments. A resumed training has already allocated the moments.
                 let fixed = 3 * 4 * trainer.model.parameter_count() as u64;
                 ActivationBudget::new(free_bytes(), fixed, failures)
             }
@@ -69,16 +69,22 @@ impl MicroBatches {
         MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget, lanes }
     }
 
-    /// The parts of a batch, which is made of groups of rows of similar length; no part holds rows of
-    /// two groups. As many consecutive ones as there are lanes have at most a piece's rows.
-    pub fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> Vec<Part> {
+    /// Splits a batch, given as groups of rows of similar length, into parts. No part mixes two groups. Any
+    /// `lanes` consecutive parts together hold no more rows than one micro-batch. Returns the parts and
+    /// the number of lanes, which is 1 if a micro-batch has room for a single row only.
+    fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> (Vec<Part>, usize) {
         let mut parts = Vec::new();
         let mut first_row = 0;
+        let mut lanes = self.lanes;
         for rows in groups {
             let width = rows.iter().map(|row| examples.length(*row)).max().unwrap_or_default();
             let size = self.size.unwrap_or_else(|| {
-                automatic_micro_batch(rows.len(), width, self.shape, self.passes, self.budget.bytes)
+                let rows = rows.len().max(self.lanes);
+                automatic_micro_batch(rows, width, self.shape, self.passes, self.budget.bytes)
             });
+            if size <= 1 {
+                lanes = 1;
+            }
             for piece in rows.chunks(size.max(1)) {
                 for rows in piece.chunks(piece.len().div_ceil(self.lanes)) {
                     parts.push(examples.part(rows, first_row));
@@ -86,11 +92,11 @@ impl MicroBatches {
                 }
             }
         }
-        parts
+        (parts, lanes)
     }
 
-    /// One optimiser step. When the device runs out of memory the budget is halved and the step
-    /// begun again; `warn` is told. Returns the batch's loss.
+    /// One optimiser step. If the device runs out of memory, halves the budget, calls `warn` and
+    /// repeats the step. Returns the loss of the batch.
     pub fn step<O: Objective>(
         &mut self,
         trainer: &mut Trainer<O>,
@@ -99,16 +105,15 @@ impl MicroBatches {
         mut warn: impl FnMut(String),
     ) -> Result<f64, StageError> {
         loop {
-            let parts = self.cut(groups, examples);
-            let lanes = if self.size == Some(1) { 1 } else { self.lanes };
-            // Nothing is changed until the loss is here, so the step can be begun again.
+            let (parts, lanes) = self.cut(groups, examples);
+            // Nothing changes until the loss is known, so the step can be repeated.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (loss, gradients) = trainer.gradients(&parts, lanes);
                 (loss.try_into_scalar::<f32>(), gradients)
             }));
             let panic = match attempt {
                 Ok((Ok(loss), gradients)) => {
-                    trainer.apply(gradients);
+                    trainer.apply(gradients)?;
                     return Ok(f64::from(loss));
                 }
                 Ok((Err(error), _)) if !is_out_of_memory(&error.to_string()) => {
@@ -138,7 +143,7 @@ impl MicroBatches {
     }
 }
 
-/// How often the engine has noted that this stage ran out of memory: a line each time.
+/// How often this stage ran out of memory. The engine writes one line each time.
 pub fn memory_failures(context: &Context) -> u32 {
     let file = context.manifest.state.join(crate::stage::manifest::OUT_OF_MEMORY);
     let lines = std::fs::read_to_string(file).unwrap_or_default().lines().count();
@@ -150,7 +155,7 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
     owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
-/// As CUDA and cubecl say it.
+/// Whether the message is that of CUDA or cubecl running out of memory.
 fn is_out_of_memory(message: &str) -> bool {
     let message = message.to_lowercase();
     ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| message.contains(words))
@@ -162,7 +167,7 @@ mod tests {
 
     struct Examples;
 
-    /// A part is its first row's place and its rows.
+    /// A part is the index of its first row, and its rows.
     impl Rows<(usize, Vec<usize>)> for Examples {
         fn length(&self, _: usize) -> usize {
             10
@@ -182,7 +187,7 @@ mod tests {
         let mut next = 0..;
         let groups: Vec<Vec<usize>> =
             groups.iter().map(|rows| next.by_ref().take(*rows).collect()).collect();
-        let parts = micro.cut(&groups, &Examples);
+        let (parts, _) = micro.cut(&groups, &Examples);
         let sizes: Vec<usize> = parts.iter().map(|(_, rows)| rows.len()).collect();
         assert_eq!(sizes, expected);
         for (first_row, rows) in &parts {
@@ -203,6 +208,19 @@ mod tests {
         expect_parts(Some(4), 2, &[10], &[2, 2, 2, 2, 1, 1]);
         expect_parts(Some(4), 1, &[10], &[4, 4, 2]);
         expect_parts(Some(1), 2, &[3], &[1, 1, 1]);
+    }
+
+    #[test]
+    fn an_automatic_micro_batch_of_one_row_uses_one_lane() {
+        let shape =
+            ModelShape { layers: 2, hidden: 64, intermediate: 256, heads: 2, head_floats: 0 };
+        let lanes = |bytes| {
+            let budget = ActivationBudget { bytes };
+            let micro = MicroBatches { size: None, shape, passes: 1, budget, lanes: 2 };
+            micro.cut(&[vec![0, 1, 2]], &Examples).1
+        };
+        assert_eq!(lanes(1), 1, "there is room for one row");
+        assert_eq!(lanes(1 << 30), 2, "there is room for all rows");
     }
 
     #[test]

@@ -6,11 +6,13 @@
 #[cfg(feature = "model")]
 pub mod checkpoint;
 #[cfg(feature = "model")]
-pub mod checkpoints;
+pub mod checkpoint_timer;
 #[cfg(feature = "model")]
 pub mod depth;
 #[cfg(feature = "model")]
 pub mod evaluation;
+#[cfg(feature = "model")]
+pub mod gradient;
 #[cfg(feature = "model")]
 pub mod loss;
 #[cfg(feature = "model")]

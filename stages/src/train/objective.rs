@@ -1,5 +1,5 @@
-//! What a training makes small: the one thing in which fine-tuning and pretraining differ. Steps,
-//! micro-batches and checkpoints are written against it.
+//! The training objective, the only difference between fine-tuning and pretraining. Steps, micro-batches
+//! and checkpoints are generic over it.
 
 use burn::tensor::Tensor;
 
@@ -12,17 +12,17 @@ pub trait Objective: Sync {
     /// A part of a batch that goes through the network at once.
     type Part: Part + Sync;
 
-    /// How many passes through the network an example takes.
+    /// The number of forward passes per example.
     fn passes(&self) -> usize {
         1
     }
 
-    /// What the loss of a whole batch is divided by.
+    /// The divisor of the loss of a whole batch.
     fn total_weight(&self, parts: &[Self::Part]) -> f64;
 
     /// The loss of `part`, summed over its examples and divided by `total_weight` of the whole
-    /// batch of `batch_rows` examples, so that the losses of a batch's parts add up to that of the
-    /// batch. `noise` makes the randomness of a pass, by its number.
+    /// batch of `batch_rows` examples, so that the losses of all parts add up to the loss of
+    /// the batch. `noise` returns the randomness of the pass with a number.
     ///
     /// # Shapes
     ///
@@ -37,14 +37,14 @@ pub trait Objective: Sync {
     ) -> Tensor<1>;
 }
 
-/// Where a part lies in its batch.
+/// A part of a batch.
 pub trait Part {
-    /// How many examples it holds.
+    /// The number of examples.
     fn rows(&self) -> usize;
 
-    /// Its first example's place in the whole batch.
+    /// The index of its first example in the whole batch.
     fn first_row(&self) -> usize;
 
-    /// The entries of the table of words, ascending, that the loss depends on; `None`: on all.
+    /// The rows of the word embeddings that the loss depends on, ascending; `None` means all.
     fn words(&self) -> Option<Vec<usize>>;
 }

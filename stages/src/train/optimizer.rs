@@ -1,16 +1,17 @@
 //! AdamW as PyTorch computes it (Loshchilov & Hutter 2019; `torch.optim.AdamW`), with the
 //! gradient norm clipped as `torch.nn.utils.clip_grad_norm_` does.
 //!
-//! Sums over a tensor go chunk by chunk in a fixed order, so that the number of threads
-//! changes no bit.
+//! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the number
+//! of threads.
 
 mod host;
 
 use burn::tensor::Tensor;
 
 use super::depth::Depth;
-use super::step::Gradient;
+use super::gradient::{Gradient, HostGradient};
 use crate::model::parameters::{Network, Parameter, leaf};
+use crate::stage::error::StageError;
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,12 +20,12 @@ pub struct AdamW {
     pub beta2: f64,
     pub epsilon: f64,
     pub weight_decay: f64,
-    /// The largest norm of all gradients together; larger ones are scaled down to it. 0: never.
+    /// The maximum norm of all gradients together; larger gradients are scaled down. 0 means no limit.
     pub max_gradient_norm: f64,
-    /// What the learning rate is multiplied by for every layer below the head (Howard & Ruder
-    /// 2018; the embeddings count as the lowest layer). 1: the same for all.
+    /// The factor of the learning rate per layer below the head (Howard & Ruder 2018). The embeddings count
+    /// as the lowest layer. 1 means the same rate for all.
     pub layer_decay: f64,
-    /// Of the encoder.
+    /// The number of layers of the encoder.
     pub layers: usize,
 }
 
@@ -43,17 +44,14 @@ pub enum Moment {
     Host {
         first: Vec<f32>,
         second: Vec<f32>,
-        /// Of a table whose rows have a gradient now and then: in which rows the moments are not all 0.
-        /// Empty where that is not known.
+        /// For a table with sparse gradients: whether the moments of each row are not all 0. Empty if
+        /// unknown.
         rows: Vec<bool>,
     },
-    /// Flattened, on another device: first and second.
+    /// First and second moments, flattened, on another device.
     Device(Box<(Tensor<1>, Tensor<1>)>),
     None,
 }
-
-/// The values of a gradient, and of a table the rows that are not all 0 ([`Gradient::into_host`]).
-type HostGradient = (Vec<f32>, Option<Vec<usize>>);
 
 /// The scalars of one step, the same for every element.
 #[derive(Clone, Copy)]
@@ -67,86 +65,112 @@ struct Scalars {
     rate: f32,
     /// `1 / sqrt(1 - beta2^t)`
     second_scale: f32,
-    /// What gradients are multiplied by first, on the CPU.
+    /// The factor that clips the gradient, on the CPU.
     clip: f32,
 }
 
 impl AdamW {
     /// Updates every parameter that has a gradient. `gradients` are in the order of
-    /// `Network::parameters`. Returns the norm of all gradients before clipping, where it
-    /// costs no wait for the device.
+    /// `Network::parameters`. Returns the norm of all gradients before clipping, if that
+    /// does not have to wait for the device. On an error nothing has changed.
     pub fn step(
         &self,
         model: &mut impl Network,
         gradients: Vec<Option<Gradient>>,
         moments: &mut Moments,
         learning_rate: f64,
-    ) -> Option<f64> {
+    ) -> Result<Option<f64>, StageError> {
+        let on_host = gradients.iter().flatten().next().is_some_and(Gradient::is_on_host);
+        if on_host {
+            let gradients = gradients
+                .into_iter()
+                .map(|gradient| gradient.map(Gradient::into_host).transpose())
+                .collect::<Result<Vec<Option<HostGradient>>, _>>()?;
+            return Ok(Some(self.step_on_host(model, &gradients, moments, learning_rate)));
+        }
+        self.step_on_device(model, gradients, moments, learning_rate);
+        Ok(None)
+    }
+
+    /// The scalars of step `t`, counted from 1, for the parameter `name`.
+    fn scalars(&self, name: &str, t: u64, learning_rate: f64) -> Scalars {
+        let t = t.min(i32::MAX as u64) as i32;
+        let below = Depth::of(name).below_head(self.layers).min(i32::MAX as usize);
+        let learning_rate = learning_rate * self.layer_decay.powi(below as i32);
+        let weight_decay = if decays(name) { self.weight_decay } else { 0.0 };
+        Scalars {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            epsilon: self.epsilon as f32,
+            keep: (1.0 - learning_rate * weight_decay) as f32,
+            rate: (learning_rate / (1.0 - self.beta1.powi(t))) as f32,
+            second_scale: (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32,
+            clip: 1.0,
+        }
+    }
+
+    fn step_on_host(
+        &self,
+        model: &mut impl Network,
+        gradients: &[Option<HostGradient>],
+        moments: &mut Moments,
+        learning_rate: f64,
+    ) -> f64 {
         moments.steps += 1;
         moments.of.resize(gradients.len(), Moment::None);
-        let t = moments.steps.min(i32::MAX as u64) as i32;
-        let scalars = |name: &str| {
-            let below = Depth::of(name).below_head(self.layers).min(i32::MAX as usize);
-            let learning_rate = learning_rate * self.layer_decay.powi(below as i32);
-            let weight_decay = if decays(name) { self.weight_decay } else { 0.0 };
-            Scalars {
-                beta1: self.beta1 as f32,
-                beta2: self.beta2 as f32,
-                epsilon: self.epsilon as f32,
-                keep: (1.0 - learning_rate * weight_decay) as f32,
-                rate: (learning_rate / (1.0 - self.beta1.powi(t))) as f32,
-                second_scale: (1.0 / (1.0 - self.beta2.powi(t)).sqrt()) as f32,
-                clip: 1.0,
-            }
-        };
-        let on_host = gradients.iter().flatten().next().is_some_and(Gradient::is_on_host);
         let parameters = model.parameters();
-        if on_host {
-            let gradients: Vec<Option<HostGradient>> =
-                gradients.into_iter().map(|gradient| gradient.map(Gradient::into_host)).collect();
-            let sums = parameters.iter().zip(&gradients).map(|((_, parameter), gradient)| {
-                match (parameter, gradient) {
-                    (Parameter::Table(tensor), Some((values, Some(rows)))) => {
-                        let width = tensor.dims()[1];
-                        let row =
-                            |row: &usize| host::sum_of_squares(&values[row * width..][..width]);
-                        rows.iter().map(row).sum()
-                    }
-                    (_, Some((values, _))) => host::sum_of_squares(values),
-                    (_, None) => 0.0,
+        let sums = parameters.iter().zip(gradients).map(|((_, parameter), gradient)| {
+            match (parameter, gradient) {
+                (Parameter::Table(tensor), Some((values, Some(rows)))) => {
+                    let width = tensor.dims()[1];
+                    let row = |row: &usize| host::sum_of_squares(&values[row * width..][..width]);
+                    rows.iter().map(row).sum()
                 }
-            });
-            let norm = sums.sum::<f64>().sqrt();
-            let clip = self.clip_factor(norm);
-            for (index, (name, parameter)) in parameters.into_iter().enumerate() {
-                let Some((gradient, rows)) = &gradients[index] else { continue };
-                let moment = &mut moments.of[index];
-                let scalars = Scalars { clip, ..scalars(&name) };
-                match (parameter, rows) {
-                    (Parameter::Vector(tensor), _) => {
-                        host::update(tensor, gradient, moment, scalars);
-                    }
-                    // Decay changes every row.
-                    (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
-                        host::update_rows(tensor, (gradient, rows), moment, scalars);
-                    }
-                    (Parameter::Weight(tensor) | Parameter::Table(tensor), _) => {
-                        host::update(tensor, gradient, moment, scalars);
-                    }
+                (_, Some((values, _))) => host::sum_of_squares(values),
+                (_, None) => 0.0,
+            }
+        });
+        let norm = sums.sum::<f64>().sqrt();
+        let clip = self.clip_factor(norm);
+        for (index, (name, parameter)) in parameters.into_iter().enumerate() {
+            let Some((gradient, rows)) = &gradients[index] else { continue };
+            let scalars = Scalars { clip, ..self.scalars(&name, moments.steps, learning_rate) };
+            let moment = &mut moments.of[index];
+            match (parameter, rows) {
+                (Parameter::Vector(tensor), _) => {
+                    host::update(tensor, gradient, moment, scalars);
+                }
+                // Weight decay changes every row.
+                (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
+                    host::update_rows(tensor, (gradient, rows), moment, scalars);
+                }
+                (Parameter::Weight(tensor) | Parameter::Table(tensor), _) => {
+                    host::update(tensor, gradient, moment, scalars);
                 }
             }
-            return Some(norm);
         }
+        norm
+    }
+
+    fn step_on_device(
+        &self,
+        model: &mut impl Network,
+        gradients: Vec<Option<Gradient>>,
+        moments: &mut Moments,
+        learning_rate: f64,
+    ) {
+        moments.steps += 1;
+        moments.of.resize(gradients.len(), Moment::None);
         let gradients: Vec<Option<Tensor<1>>> =
             gradients.into_iter().map(|gradient| gradient.map(Gradient::into_flat)).collect();
         let clip = self.clip_factor_on_device(&gradients);
-        for (index, (name, parameter)) in parameters.into_iter().enumerate() {
+        for (index, (name, parameter)) in model.parameters().into_iter().enumerate() {
             let Some(mut gradient) = gradients[index].clone() else { continue };
             if let Some(clip) = &clip {
                 gradient = gradient * clip.clone();
             }
+            let scalars = self.scalars(&name, moments.steps, learning_rate);
             let moment = &mut moments.of[index];
-            let scalars = scalars(&name);
             match parameter {
                 Parameter::Vector(tensor) => update_on_device(tensor, gradient, moment, scalars),
                 Parameter::Weight(tensor) | Parameter::Table(tensor) => {
@@ -154,7 +178,6 @@ impl AdamW {
                 }
             }
         }
-        None
     }
 
     fn clip_factor(&self, norm: f64) -> f32 {
@@ -174,7 +197,7 @@ impl AdamW {
     }
 }
 
-/// Weight decay spares biases and layer norms, as transformers' `Trainer` does.
+/// Weight decay spares biases and layer norms, like `Trainer` in transformers.
 fn decays(name: &str) -> bool {
     let is_norm = name.contains("LayerNorm") || name.contains("layer_norm");
     !name.ends_with(".bias") && !is_norm

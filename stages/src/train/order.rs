@@ -1,9 +1,9 @@
-//! Which examples make up which batch. Batches hold sequences of similar length, so that
-//! padding to a batch's own longest costs little; the order of batches stays random.
+//! Groups examples into batches. Batches hold sequences of similar length, so that
+//! padding to the longest costs little; the order of batches is random.
 
 use crate::data::random::Random;
 
-/// Batches within this many are sorted by length together.
+/// The number of batches whose examples are sorted by length together.
 const WINDOW_BATCHES: usize = 50;
 
 /// The batches of one training epoch, as row numbers: shuffled, sorted by length within windows,
@@ -21,14 +21,14 @@ pub fn training_batches(
     batches
 }
 
-/// Batches for evaluation: sorted by length over windows, in no random order.
+/// Batches for evaluation: sorted by length within windows, not shuffled.
 pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     grouped(&mut rows, lengths, batch_size)
 }
 
-/// The batches of one epoch of pretraining: as [`training_batches`], but each of as many rows as
-/// make at most `tokens` tokens, padding counted; a row that is longer is a batch by itself.
+/// The batches of one epoch of pretraining: like [`training_batches`], but each batch has
+/// at most `tokens` tokens, padding included. A longer row is a batch of its own.
 pub fn token_batches(lengths: &[usize], tokens: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     Random::new(seed, "shuffle examples", epoch, 0).shuffle(&mut rows);
@@ -37,7 +37,7 @@ pub fn token_batches(lengths: &[usize], tokens: usize, seed: u64, epoch: u64) ->
     batches
 }
 
-/// The same for evaluation, in no random order.
+/// [`token_batches`] for evaluation, not shuffled.
 pub fn evaluation_token_batches(lengths: &[usize], tokens: usize) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
     grouped_by_tokens(&mut rows, lengths, tokens)
@@ -51,7 +51,7 @@ fn grouped_by_tokens(rows: &mut [usize], lengths: &[usize], tokens: usize) -> Ve
         window.sort_by_key(|row| lengths[*row]);
         let mut batch = Vec::new();
         for row in window {
-            // The rows ascend in length, so this one's is the width.
+            // Rows ascend in length, so this row sets the width.
             if !batch.is_empty() && (batch.len() + 1) * lengths[*row] > tokens {
                 batches.push(std::mem::take(&mut batch));
             }
@@ -64,15 +64,15 @@ fn grouped_by_tokens(rows: &mut [usize], lengths: &[usize], tokens: usize) -> Ve
 
 fn grouped(rows: &mut [usize], lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     for window in rows.chunks_mut(batch_size * WINDOW_BATCHES) {
-        // A stable sort: equal lengths keep their shuffled order.
+        // The sort is stable: rows of equal length stay shuffled.
         window.sort_by_key(|row| lengths[*row]);
     }
     rows.chunks(batch_size).map(<[usize]>::to_vec).collect()
 }
 
 /// How many rows of a batch go through the network at once when `micro_batch` is `auto`: as many
-/// as keep the estimated activations of `passes` passes within `budget_bytes`. Apart from that a
-/// function of the shapes alone, so that every machine adds the gradients up in the same order.
+/// as keep the estimated activations of `passes` passes within `budget_bytes`. Otherwise
+/// it depends on shapes alone, so that every machine sums gradients in the same order.
 pub fn automatic_micro_batch(
     rows: usize,
     width: usize,
@@ -89,14 +89,14 @@ pub fn automatic_micro_batch(
     usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, rows.max(1))
 }
 
-/// The sizes that decide how much memory a token needs.
+/// The sizes that determine the memory per token.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelShape {
     pub layers: usize,
     pub hidden: usize,
     pub intermediate: usize,
     pub heads: usize,
-    /// Floats that a token keeps beyond the layers, in an output layer over the vocabulary.
+    /// Floats per token outside of the layers, in an output layer over the vocabulary.
     pub head_floats: usize,
 }
 

@@ -6,15 +6,14 @@
 use std::path::Path;
 
 #[cfg(feature = "model")]
-use crate::model::checkpoint::has_weights;
-#[cfg(feature = "model")]
 use crate::model::config::ModelConfig;
 #[cfg(feature = "model")]
 use crate::model::encoder::DropoutRates;
 #[cfg(feature = "model")]
 use crate::model::loading::Weights;
+use crate::model::precision::Precision;
 #[cfg(feature = "model")]
-use crate::model::ops::Precision;
+use crate::model::weight_files::has_weights;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 #[cfg(feature = "model")]
@@ -92,7 +91,7 @@ pub const fn seed(doc: &'static str) -> ParamSpec {
 
 pub const PRECISION: ParamSpec = ParamSpec::new(
     "precision",
-    ParamKind::Choice(&["f32", "bf16"]),
+    ParamKind::Choice(Precision::WORDS),
     Default::Text("f32"),
     "number format of the factors of matrix products; everything else is f32; few CPUs (AMD from \
      Zen 4) compute faster with bf16",
@@ -121,7 +120,6 @@ pub struct TrainingParams {
     pub attention_dropout: Option<f64>,
     pub init: Init,
     pub seed: u64,
-    #[cfg(feature = "model")]
     pub precision: Precision,
 }
 
@@ -159,8 +157,7 @@ impl TrainingParams {
             attention_dropout: params.optional_float("attention_dropout"),
             init: Init::of(params, "init"),
             seed: params.int("seed").unsigned_abs(),
-            #[cfg(feature = "model")]
-            precision: Precision::of(params),
+            precision: Precision::of(params, "precision"),
         }
     }
 

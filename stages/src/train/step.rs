@@ -4,6 +4,7 @@
 use burn::tensor::{Gradients, Tensor};
 
 use super::depth::Depth;
+use super::gradient::Gradient;
 use super::loss::Loss;
 use super::objective::{Objective, Part};
 use super::optimizer::{AdamW, Moments};
@@ -12,79 +13,14 @@ use crate::model::encoder::WORDS;
 use crate::model::noise::Noise;
 use crate::model::ops;
 use crate::model::parameters::{Network, Parameter};
+use crate::stage::error::StageError;
 
-/// The gradient of one parameter, outside of automatic differentiation.
-#[derive(Clone, Debug)]
-pub enum Gradient {
-    Vector(Tensor<1>),
-    Matrix(Tensor<2>),
-    /// Of a table on the CPU; outside of `rows`, which ascend, it is 0.
-    Table {
-        whole: Tensor<2>,
-        rows: Vec<usize>,
-    },
-}
-
-impl Gradient {
-    fn plus(self, other: Gradient) -> Gradient {
-        match (self, other) {
-            (Gradient::Vector(left), Gradient::Vector(right)) => {
-                Gradient::Vector(ops::sum(left, right))
-            }
-            (Gradient::Matrix(left), Gradient::Matrix(right)) => {
-                Gradient::Matrix(ops::sum(left, right))
-            }
-            (Gradient::Table { whole, mut rows }, Gradient::Table { whole: other, rows: more }) => {
-                let whole = ops::sum_of_rows(whole, &other, &more);
-                rows.extend(more);
-                rows.sort_unstable();
-                rows.dedup();
-                Gradient::Table { whole, rows }
-            }
-            (left, _) => unreachable!("two gradients of one parameter differ in rank: {left:?}"),
-        }
-    }
-
-    /// Whether the values lie in this process's memory.
-    pub fn is_on_host(&self) -> bool {
-        match self {
-            Gradient::Vector(tensor) => ops::is_on_host(tensor),
-            Gradient::Matrix(tensor) | Gradient::Table { whole: tensor, .. } => {
-                ops::is_on_host(tensor)
-            }
-        }
-    }
-
-    /// The values in row-major order, without a copy where nobody else holds them; and of a table
-    /// the rows that are not all 0.
-    pub fn into_host(self) -> (Vec<f32>, Option<Vec<usize>>) {
-        let (data, rows) = match self {
-            Gradient::Vector(tensor) => (tensor.into_data(), None),
-            Gradient::Matrix(tensor) => (tensor.into_data(), None),
-            Gradient::Table { whole, rows } => (whole.into_data(), Some(rows)),
-        };
-        (data.try_into_vec::<f32>().unwrap_or_default(), rows)
-    }
-
-    /// The values as one row, on their device.
-    pub fn into_flat(self) -> Tensor<1> {
-        match self {
-            Gradient::Vector(tensor) => tensor,
-            Gradient::Matrix(tensor) | Gradient::Table { whole: tensor, .. } => {
-                let [rows, columns] = tensor.dims();
-                tensor.reshape([rows * columns])
-            }
-        }
-    }
-}
-
-/// The loss of a batch and the gradient of every parameter (`None` where the loss does not
-/// depend on it or it is not trained), in the order of `Network::parameters`. `noise` makes
-/// the randomness of a pass over examples from the first row on, by the pass's number.
+/// The loss of a batch and the gradient of every parameter, in the order of `Network::parameters`. A
+/// gradient is `None` if the loss does not depend on the parameter or the parameter is frozen.
+/// `noise(first_row, pass)` returns the randomness of a pass over the examples from `first_row` on.
 ///
-/// So many parts as `lanes` says (1 or 2) are computed side by side, each by itself from beginning to
-/// end: that keeps more cores at work than sharing out each of a step's small operations does.
-/// Gradients are added up in the order of the parts, however many threads there are.
+/// `lanes` parts (1 or 2) are computed in parallel, which uses the cores better than parallel operations
+/// do. Gradients are summed in the order of the parts, whatever the number of threads.
 pub fn gradients<O: Objective>(
     model: &mut O::Model,
     parts: &[O::Part],
@@ -121,8 +57,8 @@ pub fn gradients<O: Objective>(
     total.unwrap_or_else(|| (Tensor::zeros([1], &Default::default()), Vec::new()))
 }
 
-/// The gradients that a backward pass has left for the parameters of a model; `words` are the rows of
-/// the table of words that are not all 0.
+/// Takes the gradients of the parameters out of a backward pass. `words` are the rows of the word
+/// embeddings whose gradient is not 0.
 fn taken(
     model: &mut impl Network,
     tape: &mut Gradients,
@@ -153,7 +89,7 @@ fn added(sums: Vec<Option<Gradient>>, more: Vec<Option<Gradient>>) -> Vec<Option
         .collect()
 }
 
-/// What training changes, and the constants it goes by.
+/// The state of a training and its constants.
 pub struct Trainer<O: Objective = Loss> {
     pub model: O::Model,
     pub moments: Moments,
@@ -161,15 +97,15 @@ pub struct Trainer<O: Objective = Loss> {
     pub optimizer: AdamW,
     pub schedule: Schedule,
     pub seed: u64,
-    /// Whether dropout is active at all; parity tests turn it off.
+    /// Whether dropout is active. Parity tests turn it off.
     pub dropout: bool,
     /// Parameters at this depth and below are not trained.
     pub frozen: Option<Depth>,
 }
 
 impl<O: Objective> Trainer<O> {
-    /// Takes the parameters that are not trained out of automatic differentiation, so that
-    /// nothing is computed for them on the way back. Once, after the model is complete.
+    /// Removes frozen parameters from autodiff, so that the backward pass skips them. Call it once, after
+    /// the model is complete.
     pub fn freeze(&mut self) {
         let Some(frozen) = self.frozen else { return };
         for (name, parameter) in self.model.parameters() {
@@ -185,7 +121,7 @@ impl<O: Objective> Trainer<O> {
         }
     }
 
-    /// The loss of a batch, on the device, and the gradients ([`gradients`]). Nothing is changed.
+    /// The loss of a batch, on the device, and its [`gradients`]. Changes nothing.
     pub fn gradients(
         &mut self,
         parts: &[O::Part],
@@ -196,17 +132,18 @@ impl<O: Objective> Trainer<O> {
         gradients(&mut self.model, parts, lanes, &self.loss, noise)
     }
 
-    /// Updates the parameters.
-    pub fn apply(&mut self, gradients: Vec<Option<Gradient>>) {
+    /// Updates the parameters. On an error nothing has changed.
+    pub fn apply(&mut self, gradients: Vec<Option<Gradient>>) -> Result<(), StageError> {
         let rate = self.schedule.rate(self.moments.steps);
-        self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate);
+        self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate)?;
+        Ok(())
     }
 
-    /// One optimiser step over the parts of a batch. Returns the batch's loss, on the device.
-    pub fn step(&mut self, parts: &[O::Part], lanes: usize) -> Tensor<1> {
+    /// One optimiser step over the parts of a batch. Returns the loss of the batch, on the device.
+    pub fn step(&mut self, parts: &[O::Part], lanes: usize) -> Result<Tensor<1>, StageError> {
         let (loss, gradients) = self.gradients(parts, lanes);
-        self.apply(gradients);
-        loss
+        self.apply(gradients)?;
+        Ok(loss)
     }
 }
 

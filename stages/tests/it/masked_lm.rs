@@ -1,5 +1,5 @@
 //! Masked language modelling against transformers, on tiny checkpoints that
-//! `fixtures/make_masked.py` made; and what the masks are.
+//! `fixtures/make_masked.py` made; and the masks.
 
 #![cfg(feature = "model")]
 
@@ -17,8 +17,8 @@ use stages::model::folder::{Storage, write_masked_lm};
 use stages::model::loading::{MaskedLmOptions, Weights, load_masked_lm};
 use stages::model::masked_lm::{MaskedLm, Targets};
 use stages::model::noise::Noise;
-use stages::model::ops::Precision;
 use stages::model::parameters::Network;
+use stages::model::precision::Precision;
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
 use stages::train::step::{Trainer, gradients};
@@ -36,7 +36,7 @@ fn options(dropout: f64) -> MaskedLmOptions {
     }
 }
 
-/// The model and the parameters that began at random.
+/// The model and its randomly initialised parameters.
 #[track_caller]
 fn loaded(folder: &Path, dropout: f64, device: &Device) -> (MaskedLm, Vec<String>) {
     let config = ModelConfig::read(folder).unwrap();
@@ -126,7 +126,7 @@ fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
         };
         let parts: Vec<MaskedPart> =
             ends.windows(2).map(|ends| part(&expected, ends[0]..ends[1])).collect();
-        let step = |_| trainer.step(&parts, 1).try_into_scalar::<f32>().unwrap();
+        let step = |_| trainer.step(&parts, 1).unwrap().try_into_scalar::<f32>().unwrap();
         let losses: Vec<f32> = (0..10).map(step).collect();
         assert_close(&format!("{family} losses"), &losses, expected.floats("losses"), 1e-3);
     }

@@ -38,7 +38,7 @@ fn loss_and_every_gradient_equal_those_of_transformers() {
     gradients_equal_those_of_transformers();
 }
 
-/// On a GPU burn's own operations stand in for those that the CPU has fused.
+/// On a GPU the network uses burn's own operations instead of the fused CPU kernels.
 #[test]
 fn burns_own_operations_give_the_same_logits_losses_and_gradients() {
     as_elsewhere(|| {
@@ -123,9 +123,9 @@ fn micro_batches_lose_what_the_whole_batch_loses() {
     for lanes in [1, 2] {
         let (mut one, mut many) = (trainer("roberta"), trainer("roberta"));
         for step in 0..10 {
-            let whole = one.step(&[part(0..6)], 1).try_into_scalar::<f32>().unwrap();
+            let whole = one.step(&[part(0..6)], 1).unwrap().try_into_scalar::<f32>().unwrap();
             let parts = [part(0..1), part(1..5), part(5..6)];
-            let sum = many.step(&parts, lanes).try_into_scalar::<f32>().unwrap();
+            let sum = many.step(&parts, lanes).unwrap().try_into_scalar::<f32>().unwrap();
             assert!((whole - sum).abs() < 1e-5, "step {step}, {lanes} lanes: {whole} and {sum}");
         }
     }
@@ -211,7 +211,7 @@ fn damaged_weights_are_refused_and_never_panic() {
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 1, 7, 8, 9, 100, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
-            // The last byte of an index is its closing brace, of the others a tensor's.
+            // The last byte of an index is its closing brace; that of the other files belongs to a tensor.
             let result = try_load(copy.path(), HeadSource::Checkpoint, &Device::flex());
             assert!(result.is_err(), "{file} cut to {length} bytes");
         }

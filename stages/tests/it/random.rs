@@ -1,4 +1,4 @@
-//! The random numbers that all stages share.
+//! The random number generator of all stages.
 
 use stages::data::random::Random;
 use stages::data::random::normal::{ln, normal_quantile};
@@ -12,9 +12,9 @@ fn a_seed_gives_the_same_numbers_in_every_version() {
     let mut random = Random::new(42, "test", 1, 2);
     let first = [832_248_922, 3_998_185_553, 3_486_939_471, 1_163_953_853];
     assert_eq!(words(random.clone(), 4), first);
-    // Of the first word.
+    // From the first word.
     assert_eq!(random.uniform(), 0.193_773_03);
-    // Of the next two: `scipy.stats.norm.ppf` of their probability ends in 4237.
+    // From the next two; `scipy.stats.norm.ppf` of their probability ends in 4237.
     assert_eq!(random.normal(), 0.884_794_870_116_423_4);
 }
 

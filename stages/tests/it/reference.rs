@@ -13,11 +13,12 @@ use stages::model::classifier::Classifier;
 use stages::model::config::ModelConfig;
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
-use stages::model::ops::Precision;
+use stages::model::precision::Precision;
+use stages::train::gradient::Gradient;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
-use stages::train::step::{Gradient, Trainer};
+use stages::train::step::Trainer;
 
 pub const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
 
@@ -56,7 +57,7 @@ impl Expected {
         self.floats(name).iter().map(|value| *value as i32).collect()
     }
 
-    /// The batch as it was padded, on the `right` or on the `left`.
+    /// The batch, padded on the `right` or on the `left`.
     pub fn batch(&self, side: &str) -> Batch {
         let suffix = if side == "left" { "_left" } else { "" };
         let [rows, width] = self.0["ids"].0[..] else { panic!("ids are a matrix") };
@@ -144,7 +145,8 @@ pub fn trainer(family: &str) -> Trainer {
 
 /// The losses of ten steps on the whole batch.
 pub fn ten_losses(trainer: &mut Trainer, expected: &Expected) -> Vec<f32> {
-    let step = |_| trainer.step(&[whole_batch(expected)], 1).try_into_scalar::<f32>().unwrap();
+    let step =
+        |_| trainer.step(&[whole_batch(expected)], 1).unwrap().try_into_scalar::<f32>().unwrap();
     (0..10).map(step).collect()
 }
 
@@ -162,7 +164,7 @@ pub fn copy_of(name: &str) -> tempfile::TempDir {
 pub fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32> {
     let count = shape.iter().product();
     let Some(gradient) = gradient else { return vec![0.0; count] };
-    let values = gradient.into_host().0;
+    let values = gradient.into_host().unwrap().0;
     let is_table = name.contains("embeddings.") || name.contains("relative_attention_bias");
     if shape.len() < 2 || is_table {
         return values;

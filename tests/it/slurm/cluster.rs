@@ -1,5 +1,5 @@
-//! A real Slurm for the tests: `scripts/slurm_here.sh` started once, and stopped when this process
-//! is gone. Where it is not installed or cannot run, tests skip and say so.
+//! A real Slurm for the tests: `scripts/slurm_here.sh` starts it once, and it is stopped when this
+//! process is gone. If Slurm is not installed or cannot run, the tests are skipped and say so.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,11 +14,11 @@ pub struct Cluster {
     _warden: Child,
 }
 
-/// Tests share the cluster; one that disturbs it has it alone.
+/// Tests share the cluster; a test that disturbs it takes it exclusively.
 static TURN: RwLock<()> = RwLock::new(());
 
 impl Cluster {
-    /// `None`, with a word on why, where there is none.
+    /// `None`, with a message, if there is no Slurm.
     pub fn get() -> Option<&'static Cluster> {
         static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
         let cluster = CLUSTER.get_or_init(Cluster::start).as_ref();
@@ -62,12 +62,12 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// What `pipe` finds it by.
+    /// The configuration file by which `pipe` finds the cluster.
     pub fn configuration(&self) -> String {
         self.folder.path().join("etc/slurm.conf").display().to_string()
     }
 
-    /// One of Slurm's programs; what it prints.
+    /// Runs a Slurm program and returns its output.
     #[track_caller]
     pub fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program, arguments).output().unwrap();
@@ -83,7 +83,7 @@ impl Cluster {
         command
     }
 
-    /// Asks again until what it says is as wanted.
+    /// Runs the program again until its output is as wanted.
     #[track_caller]
     pub fn wait_for(
         &self,
@@ -124,7 +124,7 @@ impl Cluster {
         self.wait_until_idle();
     }
 
-    /// Its daemon dies; what it has started lives on.
+    /// Kills a node's daemon; processes that it started continue.
     pub fn stop_node(&self, node: &str) {
         let file = self.folder.path().join(format!("run/slurmd-{node}.pid"));
         let pid = std::fs::read_to_string(file).unwrap();
@@ -137,7 +137,7 @@ impl Cluster {
         assert!(script.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     }
 
-    /// All three nodes.
+    /// Waits until all three nodes are idle.
     pub fn wait_until_idle(&self) {
         let idle = ["-h", "-o", "%D", "-t", "idle", "-p", "cpu"];
         self.wait_for("sinfo", &idle, |said| said.trim() == "3");

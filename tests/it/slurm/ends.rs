@@ -1,12 +1,12 @@
-//! Whatever ends a job is said as what it is.
+//! Every end of a job is reported with its cause.
 
 use super::Cluster;
 use super::wait_for_file;
 use crate::harness::{Project, Running, open_gate};
 
-/// A stage that waits at a gate, and says that it has begun.
+/// A stage that reports that it has started and then waits at a gate.
 fn gated(more: &str) -> Project {
-    // So that a test which fails does so, and does not wait for ever.
+    // The timeout lets a failing test fail instead of waiting forever.
     let timeout = if more.contains("timeout") { "" } else { "timeout: 4m" };
     let project = Project::new(&format!(
         "stages:
@@ -21,7 +21,7 @@ fn gated(more: &str) -> Project {
     project
 }
 
-/// The number of the job that a run says it is.
+/// The number of the job, as the run reports it.
 #[track_caller]
 fn job_of(running: &mut Running) -> String {
     while running.read_line() {
@@ -127,7 +127,7 @@ fn a_time_limit_is_told_as_that_and_a_wanted_further_turn_is_taken() {
     let _turn = cluster.together();
     let limited = gated("resources: {time: 1m}");
     let running = cluster.start_run(&limited, &[]);
-    // The warning comes a minute before the end: at once.
+    // The warning comes a minute before the end, so at once.
     let again = Project::new(
         "stages:
   wait:
@@ -176,7 +176,7 @@ fn a_node_that_fails_is_told() {
     let node = cluster.ask("squeue", &["-h", "-o", "%N", "-j", &job]).trim().to_owned();
     cluster.ask("scontrol", &["update", &format!("NodeName={node}"), "State=DOWN", "Reason=test"]);
     assert_eq!(message(running), format!("its node failed (`{node}`)"));
-    // It reports for duty by itself.
+    // The node comes back by itself.
     cluster.wait_until_idle();
 }
 
@@ -197,7 +197,7 @@ fn a_node_that_stops_answering_loses_its_job_to_another_and_its_process_gives_wa
     cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
     let second = wait_for_file(&project.path("begun"));
     assert_ne!(first, second);
-    // What the dead node had begun was alive, and is not any more.
+    // The process that the dead node had started was alive, and has ended.
     wait_until_gone(first.trim());
     open_gate(&project.path("gate"));
     running.end().expect_code(0);

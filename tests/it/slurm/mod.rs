@@ -1,4 +1,4 @@
-//! The executor `slurm` against a real Slurm: both ways, and everything that ends a job.
+//! The executor `slurm` against a real Slurm: batch jobs and steps, and everything that ends a job.
 
 mod cluster;
 mod ends;
@@ -41,7 +41,7 @@ impl Cluster {
     }
 }
 
-/// Until a stage has made this file.
+/// Waits until a stage has written this file, and returns its content.
 #[track_caller]
 fn wait_for_file(path: &Path) -> String {
     for _ in 0..3000 {
@@ -77,12 +77,12 @@ fn light() -> Project {
     project
 }
 
-/// Everything of a store's records that says what came out.
+/// The parts of a store's records that describe results.
 fn results(project: &Project) -> Vec<serde_json::Value> {
     let records = project.stored("records").into_iter().map(|path| {
         let text = std::fs::read_to_string(path).unwrap();
         let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
-        // Stages with one key are one, under the name of the first that ran.
+        // Stages with the same key share a record, under the name of the first that ran.
         for place in ["seconds", "machine", "when", "check", "device", "stage"] {
             record.as_object_mut().unwrap().remove(place);
         }
@@ -106,7 +106,7 @@ fn a_pipeline_gives_the_same_keys_and_bytes_here_and_both_ways_through_slurm() {
     assert_eq!(results(&here), results(&detached));
     assert_eq!(results(&here), results(&attached));
     assert!(detached.entries("jobs").is_empty(), "{:?}", detached.entries("jobs"));
-    // And what ran there is a hit here.
+    // What ran there is a hit here.
     detached.run(&[]).expect_code(0);
     assert_eq!(detached.run(&[]).summary()["hits"], 5);
 }
@@ -184,8 +184,8 @@ stages:
     assert_eq!(project.read("where"), "here=\nthere=job\nhere=\nthere=\n");
 }
 
-/// What a training writes on one core is what it writes on two; and one that was queued again in its
-/// midst goes on from its checkpoint.
+/// Training gives the same bytes on one core and on two, and a requeued training resumes from its
+/// checkpoint.
 #[cfg(feature = "model")]
 #[test]
 fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {

@@ -1,4 +1,4 @@
-//! What stages ask for, and what is said where they cannot have it.
+//! What stages request, and what is reported if they cannot have it.
 
 use super::Cluster;
 use crate::harness::Project;
@@ -49,7 +49,7 @@ fn what_slurm_does_not_grant_is_told_in_its_words() {
     let ended = cluster.run_inside(&project, &[]).expect_code(1);
     let message = ended.about("stage_finished", "one")["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("Slurm rejected the stage: "), "{message}");
-    // A batch job waits instead, and says for what; one that waits can be interrupted.
+    // A batch job waits instead and reports why; a waiting job can be interrupted.
     let mut running = cluster.start_run(&project, &[]);
     assert!(running.read_until("stage_says"));
     let said = running.seen.last().unwrap()["said"]["message"].as_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Who goes away comes back to what is there: the engine, the controller.
+//! An engine or a controller that goes away and comes back.
 
 use rustix::process::Signal;
 
@@ -33,7 +33,7 @@ fn an_engine_that_was_killed_finds_its_job_again_and_submits_nothing_twice() {
     running.signal(Signal::KILL);
     assert_eq!(running.end().signal, Some(9));
     let mut running = cluster.start_run(&project, &[]);
-    // Its own words come again: it reads from the beginning.
+    // The events come again: the engine reads them from the beginning.
     assert!(running.read_until("stage_says"));
     open_gate(&project.path("gate"));
     running.end().expect_code(0);
@@ -97,7 +97,7 @@ fn a_controller_that_is_away_for_a_while_delays_a_run_and_nothing_else() {
     wait_for_file(&project.path("begun"));
     cluster.stop_controller();
     open_gate(&project.path("gate"));
-    // Known without it: the truth is in the folder. What follows waits.
+    // The end is known without the controller, from the folder. The next stage has to wait.
     assert!(running.read_until("stage_finished"));
     let mut said = false;
     while !said && running.read_line() {

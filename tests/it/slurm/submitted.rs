@@ -1,4 +1,4 @@
-//! `pipe run --submit`: the whole graph in the queue, and the engine gone.
+//! `pipe run --submit`: the whole graph is in the queue, and the engine has exited.
 
 use super::{Cluster, wait_for_file};
 use crate::harness::{Ended, Project};
@@ -37,7 +37,7 @@ impl Cluster {
         project.pipe_with(&all, &[("SLURM_CONF", &self.configuration())])
     }
 
-    /// Until none of these jobs is in the queue any more.
+    /// Waits until none of these jobs is in the queue any more.
     #[track_caller]
     fn wait_for_all(&self, submitted: &Ended) {
         let jobs: Vec<String> = jobs(submitted);
@@ -69,7 +69,7 @@ fn the_whole_graph_goes_into_the_queue_keeps_its_order_and_its_early_cut_off() {
     assert_eq!(project.read("end.txt"), "2\n1\n2\n2\n2\n3\n");
     assert_eq!(project.take_log(), "after after after end part part part same source");
     assert_eq!(project.run(&[]).summary()["hits"], 9);
-    // Other bytes, as many lines: what reads the number ends at once.
+    // Other bytes but the same number of lines: stages that read the number end at once.
     project.write("text.txt", "c\nd\n");
     let submitted = cluster.submit(&project, &[]).expect_code(0);
     assert_eq!(jobs(&submitted).len(), 5);

@@ -1,4 +1,4 @@
-//! Nodes that do not see the store: stages travel by way of a remote.
+//! Nodes that do not see the store: stages travel through a remote.
 
 use tempfile::TempDir;
 
@@ -27,8 +27,8 @@ fn pipeline(lab: &TempDir, stages: &str) -> String {
 }
 
 impl Cluster {
-    /// Runs where nobody but the engine sees project and store: in a file system of its own. `None`,
-    /// with a word on why, where there are no mount namespaces.
+    /// Runs in a file system of its own, so that only the engine sees the project and the store.
+    /// `None`, with a message, if there are no mount namespaces.
     fn run_hidden(
         &self,
         project: &Project,
@@ -120,7 +120,7 @@ fn a_node_that_cannot_use_the_remote_is_told_with_what_it_needs() {
     let _turn = cluster.together();
     let lab = TempDir::new().unwrap();
     let project = project(&lab, STAGES);
-    // In the engine's own file system.
+    // The remote's folder is in the engine's own file system.
     let text = project.read("pipeline.yaml").replace(&lab.path().display().to_string(), "lab");
     project.write("pipeline.yaml", &text);
     let Some(ended) = cluster.run_hidden(&project, "--remote lab", &[]) else { return };

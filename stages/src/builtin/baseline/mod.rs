@@ -29,62 +29,48 @@ use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter,
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::write_json;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The stage.
 pub struct Baseline;
 
-const INPUTS: &[InputSpec] = &[
-    InputSpec::required(
-        "train",
-        Kind::File,
-        "labelled examples to train on, as `ingest` or `split` writes them",
-    ),
-    InputSpec::optional("valid", Kind::File, "examples to predict and to evaluate on, for `score`"),
-    InputSpec::optional("test", Kind::File, "examples to predict; `answer` holds their labels"),
-];
-
-const OUTPUTS: &[OutputSpec] = &[
-    PREDICTIONS,
-    ANSWER,
-    VALID,
-    OutputSpec::new(
-        "metrics",
-        "metrics.json",
-        Kind::File,
-        "accuracy, number of features and loss; for the kind `ngram` also the features with the \
+const SPEC: StageSpec = StageSpec {
+    name: "baseline",
+    version: 1,
+    summary: "a classifier of word and character n-grams, trained in seconds",
+    inputs: &[
+        InputSpec::required(
+            "train",
+            Kind::File,
+            "labelled examples to train on, as `ingest` or `split` writes them",
+        ),
+        InputSpec::optional(
+            "valid",
+            Kind::File,
+            "examples to predict and to evaluate on, for `score`",
+        ),
+        InputSpec::optional("test", Kind::File, "examples to predict; `answer` holds their labels"),
+    ],
+    outputs: &[
+        PREDICTIONS,
+        ANSWER,
+        VALID,
+        OutputSpec::new(
+            "metrics",
+            "metrics.json",
+            Kind::File,
+            "accuracy, number of features and loss; for the kind `ngram` also the features with the \
          greatest weights for each label",
-    ),
-];
+        ),
+    ],
+    params: params::PARAMS,
+    headline: &["features", "train_accuracy", "valid_accuracy", "valid_f1"],
+};
 
 impl Stage for Baseline {
-    fn name(&self) -> &'static str {
-        "baseline"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn summary(&self) -> &'static str {
-        "a classifier of word and character n-grams, trained in seconds"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        params::PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["features", "train_accuracy", "valid_accuracy", "valid_f1"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, _: &[&str]) -> Result<(), CheckError> {

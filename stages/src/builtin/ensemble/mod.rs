@@ -18,78 +18,60 @@ use crate::data::nearest::list_names;
 use crate::data::prediction::PredictionWriter;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::stage::params::{ParamSpec, Params};
+use crate::stage::params::Params;
 use crate::stage::progress::Progress;
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The stage.
 pub struct Ensemble;
 
-const INPUTS: &[InputSpec] = &[
-    InputSpec::many(
-        "predictions",
-        Kind::File,
-        "predictions of the members, as `predict` writes them: the same examples in the same \
+const SPEC: StageSpec = StageSpec {
+    name: "ensemble",
+    version: 1,
+    summary: "combines several predictions into one, by mean probability or by vote",
+    inputs: &[
+        InputSpec::many(
+            "predictions",
+            Kind::File,
+            "predictions of the members, as `predict` writes them: the same examples in the same \
          order; `answer` holds their labels",
-    ),
-    InputSpec::many(
-        "valid",
-        Kind::File,
-        "predictions of the validation examples by the same members, for `score`",
-    ),
-];
-
-const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec::new(
-        "predictions",
-        "predictions.jsonl",
-        Kind::File,
-        "label and mean probabilities of each example, in the members' order of examples",
-    )
-    .given("predictions"),
-    OutputSpec::new(
-        "answer",
-        "answer.txt",
-        Kind::File,
-        "one line `id,LABEL` per example of `predictions`, in its order",
-    )
-    .given("predictions"),
-    OutputSpec::new(
-        "valid",
-        "valid.jsonl",
-        Kind::File,
-        "label and mean probabilities of each example of `valid`",
-    )
-    .given("valid"),
-];
+        ),
+        InputSpec::many(
+            "valid",
+            Kind::File,
+            "predictions of the validation examples by the same members, for `score`",
+        ),
+    ],
+    outputs: &[
+        OutputSpec::new(
+            "predictions",
+            "predictions.jsonl",
+            Kind::File,
+            "label and mean probabilities of each example, in the members' order of examples",
+        )
+        .given("predictions"),
+        OutputSpec::new(
+            "answer",
+            "answer.txt",
+            Kind::File,
+            "one line `id,LABEL` per example of `predictions`, in its order",
+        )
+        .given("predictions"),
+        OutputSpec::new(
+            "valid",
+            "valid.jsonl",
+            Kind::File,
+            "label and mean probabilities of each example of `valid`",
+        )
+        .given("valid"),
+    ],
+    params: PARAMS,
+    headline: &["members", "agreement", "valid_agreement"],
+};
 
 impl Stage for Ensemble {
-    fn name(&self) -> &'static str {
-        "ensemble"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn summary(&self) -> &'static str {
-        "combines several predictions into one, by mean probability or by vote"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["members", "agreement", "valid_agreement"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, _: &Params, wired: &[&str]) -> Result<(), CheckError> {

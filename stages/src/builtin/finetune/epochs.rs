@@ -13,7 +13,7 @@ use crate::stage::metric_lines::{figures, line};
 use crate::stage::progress::Progress;
 use crate::stage::{Context, Continuation};
 use crate::train::checkpoint::Position;
-use crate::train::checkpoints::Checkpoints;
+use crate::train::checkpoint_timer::CheckpointTimer;
 use crate::train::micro::{MicroBatches, memory_failures};
 use crate::train::order::training_batches;
 use crate::train::step::Trainer;
@@ -32,7 +32,7 @@ pub fn train(
     let (epochs, selection) = (params.length.epochs, params.selection);
     let keeps_best = selection.keep == Keep::Best;
     let chooses = keeps_best || selection.patience.is_some();
-    let mut checkpoints = Checkpoints::new(context);
+    let mut checkpoints = CheckpointTimer::new(context);
     at.memory_failures = memory_failures(context);
     let goes_on =
         |at: &Position| selection.patience.is_none_or(|patience| at.epochs_since_best < patience);

@@ -13,67 +13,53 @@ mod setup;
 
 use self::params::{FinetuneParams, Keep, Length, PARAMS, ThresholdChoice};
 use crate::stage::error::StageError;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{
+    CheckError, Context, Continuation, InputSpec, Kind, OutputSpec, Stage, StageSpec,
+};
 use crate::train::params::ScheduleParams;
 use crate::train::schedule::Decay;
 
 /// The stage.
 pub struct Finetune;
 
+const SPEC: StageSpec = StageSpec {
+    name: "finetune",
+    version: 4,
+    summary: "trains a classifier, starting from a pretrained encoder",
+    inputs: &[
+        InputSpec::required("model", Kind::Folder, "the encoder: a Hugging Face model folder"),
+        InputSpec::required("train", Kind::File, "token file to train on"),
+        InputSpec::optional("valid", Kind::File, "token file to evaluate on after each epoch"),
+    ],
+    outputs: &[
+        OutputSpec::new(
+            "model",
+            "model",
+            Kind::Folder,
+            "the classifier as a Hugging Face model folder",
+        ),
+        OutputSpec::new(
+            "metrics",
+            "metrics.jsonl",
+            Kind::File,
+            "losses and scores, one line per epoch",
+        ),
+    ],
+    params: PARAMS,
+    headline: &[
+        "train_loss",
+        "valid_loss",
+        "valid_accuracy",
+        "valid_f1",
+        "train_seconds",
+        "tokens_per_second",
+    ],
+};
+
 impl Stage for Finetune {
-    fn name(&self) -> &'static str {
-        "finetune"
-    }
-
-    fn version(&self) -> u32 {
-        4
-    }
-
-    fn summary(&self) -> &'static str {
-        "trains a classifier, starting from a pretrained encoder"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[
-            InputSpec::required("model", Kind::Folder, "the encoder: a Hugging Face model folder"),
-            InputSpec::required("train", Kind::File, "token file to train on"),
-            InputSpec::optional("valid", Kind::File, "token file to evaluate on after each epoch"),
-        ];
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[
-            OutputSpec::new(
-                "model",
-                "model",
-                Kind::Folder,
-                "the classifier as a Hugging Face model folder",
-            ),
-            OutputSpec::new(
-                "metrics",
-                "metrics.jsonl",
-                Kind::File,
-                "losses and scores, one line per epoch",
-            ),
-        ];
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &[
-            "train_loss",
-            "valid_loss",
-            "valid_accuracy",
-            "valid_f1",
-            "train_seconds",
-            "tokens_per_second",
-        ]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

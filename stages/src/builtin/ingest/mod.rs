@@ -27,74 +27,56 @@ use crate::data::example::TextKey;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
-use crate::stage::params::{ParamSpec, Params};
+use crate::stage::params::Params;
 use crate::stage::progress::Progress;
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The stage.
 pub struct Ingest;
 
-const INPUTS: &[InputSpec] = &[
-    InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
-    InputSpec::optional("test", Kind::File, "texts to predict, with or without labels"),
-];
-
-const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec::new(
-        "train",
-        "train.jsonl",
-        Kind::File,
-        "the training examples: `id`, `label`, `text`, `context`, `line`",
-    )
-    .given("train"),
-    OutputSpec::new(
-        "test",
-        "test.jsonl",
-        Kind::File,
-        "the test examples, in the order of the input",
-    )
-    .given("test"),
-    OutputSpec::new(
-        "report",
-        "report.json",
-        Kind::File,
-        "rows, labels, lengths and equal texts of each input",
-    ),
-    OutputSpec::new(
-        "skipped",
-        "skipped.jsonl",
-        Kind::File,
-        "the rows that `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
-    ),
-];
+const SPEC: StageSpec = StageSpec {
+    name: "ingest",
+    version: 1,
+    summary: "reads and checks labelled texts from JSONL, CSV or TSV",
+    inputs: &[
+        InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
+        InputSpec::optional("test", Kind::File, "texts to predict, with or without labels"),
+    ],
+    outputs: &[
+        OutputSpec::new(
+            "train",
+            "train.jsonl",
+            Kind::File,
+            "the training examples: `id`, `label`, `text`, `context`, `line`",
+        )
+        .given("train"),
+        OutputSpec::new(
+            "test",
+            "test.jsonl",
+            Kind::File,
+            "the test examples, in the order of the input",
+        )
+        .given("test"),
+        OutputSpec::new(
+            "report",
+            "report.json",
+            Kind::File,
+            "rows, labels, lengths and equal texts of each input",
+        ),
+        OutputSpec::new(
+            "skipped",
+            "skipped.jsonl",
+            Kind::File,
+            "the rows that `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
+        ),
+    ],
+    params: PARAMS,
+    headline: &["train_rows", "test_rows", "train_skipped", "test_skipped"],
+};
 
 impl Stage for Ingest {
-    fn name(&self) -> &'static str {
-        "ingest"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn summary(&self) -> &'static str {
-        "reads and checks labelled texts from JSONL, CSV or TSV"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["train_rows", "test_rows", "train_skipped", "test_skipped"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

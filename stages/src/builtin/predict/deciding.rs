@@ -6,9 +6,9 @@ use std::path::Path;
 use super::params::{PredictParams, ThresholdParam};
 use crate::data::prediction::Prediction;
 use crate::data::threshold::is_positive;
-use crate::model::checkpoint::Checkpoint;
 use crate::model::classifier::last_weight;
 use crate::model::config::ModelConfig;
+use crate::model::weight_files::Checkpoint;
 use crate::stage::error::StageError;
 use crate::train::evaluation::argmax;
 

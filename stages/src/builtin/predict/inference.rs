@@ -11,7 +11,7 @@ use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
-use crate::model::ops::Precision;
+use crate::model::precision::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::progress::Progress;

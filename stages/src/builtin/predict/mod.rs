@@ -10,45 +10,33 @@ pub mod params;
 use self::params::PARAMS;
 use crate::data::prediction::{ANSWER, PREDICTIONS, VALID};
 use crate::stage::error::StageError;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, Stage, StageSpec};
 
 /// The stage.
 pub struct Predict;
 
+const SPEC: StageSpec = StageSpec {
+    name: "predict",
+    version: 4,
+    summary: "classifies examples with a fine-tuned model",
+    inputs: &[
+        InputSpec::required("model", Kind::Folder, "a model folder with a classification head"),
+        InputSpec::optional(
+            "test",
+            Kind::File,
+            "token file to classify; `answer` holds its labels",
+        ),
+        InputSpec::optional("valid", Kind::File, "token file to classify too, for `score`"),
+    ],
+    outputs: &[PREDICTIONS, ANSWER, VALID],
+    params: PARAMS,
+    headline: &[],
+};
+
 impl Stage for Predict {
-    fn name(&self) -> &'static str {
-        "predict"
-    }
-
-    fn version(&self) -> u32 {
-        4
-    }
-
-    fn summary(&self) -> &'static str {
-        "classifies examples with a fine-tuned model"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[
-            InputSpec::required("model", Kind::Folder, "a model folder with a classification head"),
-            InputSpec::optional(
-                "test",
-                Kind::File,
-                "token file to classify; `answer` holds its labels",
-            ),
-            InputSpec::optional("valid", Kind::File, "token file to classify too, for `score`"),
-        ];
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[PREDICTIONS, ANSWER, VALID];
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, _: &Params, wired: &[&str]) -> Result<(), CheckError> {

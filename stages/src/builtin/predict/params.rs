@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 #[cfg(feature = "model")]
-use crate::model::ops::Precision;
+use crate::model::precision::Precision;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::PRECISION;
@@ -68,7 +68,7 @@ impl PredictParams {
             label_map: params.text_map("label_map"),
             threshold: ThresholdParam::of(params),
             #[cfg(feature = "model")]
-            precision: Precision::of(params),
+            precision: Precision::of(params, "precision"),
         }
     }
 }

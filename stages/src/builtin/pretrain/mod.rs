@@ -24,76 +24,60 @@ pub use self::texts::{MaskedLoss, MaskedPart};
 use self::params::{PARAMS, PretrainParams, SHAPE, Shape};
 
 use crate::stage::error::StageError;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 use crate::train::params::Init;
 
 /// The stage.
 pub struct Pretrain;
 
+const SPEC: StageSpec = StageSpec {
+    name: "pretrain",
+    version: 3,
+    summary: "trains an encoder on texts without labels, by masked language modelling",
+    inputs: &[
+        InputSpec::optional(
+            "model",
+            Kind::Folder,
+            "the encoder to continue from: a Hugging Face model folder",
+        ),
+        InputSpec::optional(
+            "tokenizer",
+            Kind::Folder,
+            "instead of `model`: a tokenizer's folder, for a new RoBERTa",
+        ),
+        InputSpec::required(
+            "text",
+            Kind::File,
+            "texts: one per line, or JSON lines with a field `text`",
+        ),
+        InputSpec::optional(
+            "valid",
+            Kind::File,
+            "texts to evaluate on, instead of a share of `text`",
+        ),
+    ],
+    outputs: &[
+        OutputSpec::new(
+            "model",
+            "model",
+            Kind::Folder,
+            "encoder, output layer and tokenizer as a Hugging Face model folder",
+        ),
+        OutputSpec::new(
+            "metrics",
+            "metrics.jsonl",
+            Kind::File,
+            "losses and perplexity, one line per evaluation",
+        ),
+    ],
+    params: PARAMS,
+    headline: &["train_loss", "valid_loss", "valid_perplexity"],
+};
+
 impl Stage for Pretrain {
-    fn name(&self) -> &'static str {
-        "pretrain"
-    }
-
-    fn version(&self) -> u32 {
-        3
-    }
-
-    fn summary(&self) -> &'static str {
-        "trains an encoder on texts without labels, by masked language modelling"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[
-            InputSpec::optional(
-                "model",
-                Kind::Folder,
-                "the encoder to continue from: a Hugging Face model folder",
-            ),
-            InputSpec::optional(
-                "tokenizer",
-                Kind::Folder,
-                "instead of `model`: a tokenizer's folder, for a new RoBERTa",
-            ),
-            InputSpec::required(
-                "text",
-                Kind::File,
-                "texts: one per line, or JSON lines with a field `text`",
-            ),
-            InputSpec::optional(
-                "valid",
-                Kind::File,
-                "texts to evaluate on, instead of a share of `text`",
-            ),
-        ];
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[
-            OutputSpec::new(
-                "model",
-                "model",
-                Kind::Folder,
-                "encoder, output layer and tokenizer as a Hugging Face model folder",
-            ),
-            OutputSpec::new(
-                "metrics",
-                "metrics.jsonl",
-                Kind::File,
-                "losses and perplexity, one line per evaluation",
-            ),
-        ];
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["train_loss", "valid_loss", "valid_perplexity"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

@@ -12,7 +12,7 @@ use crate::stage::event::Event;
 use crate::stage::metric_lines::{figures, line};
 use crate::stage::progress::Progress;
 use crate::train::checkpoint::Position;
-use crate::train::checkpoints::Checkpoints;
+use crate::train::checkpoint_timer::CheckpointTimer;
 use crate::train::micro::{MicroBatches, memory_failures};
 use crate::train::step::Trainer;
 
@@ -26,7 +26,7 @@ pub fn train(
     at: &mut Position,
 ) -> Result<(), StageError> {
     let total_steps = trainer.schedule.total_steps;
-    let mut checkpoints = Checkpoints::new(context);
+    let mut checkpoints = CheckpointTimer::new(context);
     at.memory_failures = memory_failures(context);
     let mut progress = Progress::new(context, "step");
     let (mut started, mut tokens) = (Instant::now(), 0);

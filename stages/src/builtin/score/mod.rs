@@ -23,77 +23,59 @@ use self::tally::PredictionTally;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 use crate::stage::output::write_json;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The stage.
 pub struct Score;
 
-const INPUTS: &[InputSpec] = &[
-    InputSpec::optional(
-        "valid",
-        Kind::File,
-        "predictions for the validation examples, as `predict` writes them",
-    ),
-    InputSpec::optional(
-        "test",
-        Kind::File,
-        "predictions for the test examples; if they have no true labels they are only counted",
-    ),
-    InputSpec::optional(
-        "against",
-        Kind::File,
-        "other predictions for the same examples in the same order, to compare with `test` or \
+const SPEC: StageSpec = StageSpec {
+    name: "score",
+    version: 2,
+    summary: "precision, recall and F1 of predictions, with intervals",
+    inputs: &[
+        InputSpec::optional(
+            "valid",
+            Kind::File,
+            "predictions for the validation examples, as `predict` writes them",
+        ),
+        InputSpec::optional(
+            "test",
+            Kind::File,
+            "predictions for the test examples; if they have no true labels they are only counted",
+        ),
+        InputSpec::optional(
+            "against",
+            Kind::File,
+            "other predictions for the same examples in the same order, to compare with `test` or \
               `valid`, whichever begins with the same id",
-    ),
-];
-
-const OUTPUTS: &[OutputSpec] = &[OutputSpec::new(
-    "scores",
-    "scores.json",
-    Kind::File,
-    "for each input: accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
+        ),
+    ],
+    outputs: &[OutputSpec::new(
+        "scores",
+        "scores.json",
+        Kind::File,
+        "for each input: accuracy, precision, recall, F1, the confusion matrix, intervals, ROC \
           AUC, average precision and calibration; under `against`: differences, their intervals, \
           and McNemar's test",
-)];
+    )],
+    params: PARAMS,
+    headline: &[
+        "valid_accuracy",
+        "valid_f1",
+        "test_accuracy",
+        "test_precision",
+        "test_recall",
+        "test_f1",
+        "accuracy_difference",
+        "f1_difference",
+        "mcnemar_p",
+    ],
+};
 
 impl Stage for Score {
-    fn name(&self) -> &'static str {
-        "score"
-    }
-
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn summary(&self) -> &'static str {
-        "precision, recall and F1 of predictions, with intervals"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &[
-            "valid_accuracy",
-            "valid_f1",
-            "test_accuracy",
-            "test_precision",
-            "test_recall",
-            "test_f1",
-            "accuracy_difference",
-            "f1_difference",
-            "mcnemar_p",
-        ]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

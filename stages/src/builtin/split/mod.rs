@@ -20,48 +20,33 @@ use crate::data::lines::LineReader;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
-use crate::stage::params::{ParamSpec, Params};
+use crate::stage::params::Params;
 use crate::stage::progress::Progress;
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The stage.
 pub struct Split;
 
-const INPUTS: &[InputSpec] =
-    &[InputSpec::required("examples", Kind::File, "examples as `ingest` writes them")];
-
-const OUTPUTS: &[OutputSpec] = &[
-    OutputSpec::new("train", "train.jsonl", Kind::File, "the examples to train with"),
-    OutputSpec::new("valid", "valid.jsonl", Kind::File, "the examples to validate with"),
-    OutputSpec::new("report", "report.json", Kind::File, "rows and labels of each part"),
-];
-
 /// Row numbers have 32 bits.
 const MOST_ROWS: usize = u32::MAX as usize;
 
+const SPEC: StageSpec = StageSpec {
+    name: "split",
+    version: 2,
+    summary: "divides examples into training and validation, by share or by fold",
+    inputs: &[InputSpec::required("examples", Kind::File, "examples as `ingest` writes them")],
+    outputs: &[
+        OutputSpec::new("train", "train.jsonl", Kind::File, "the examples to train with"),
+        OutputSpec::new("valid", "valid.jsonl", Kind::File, "the examples to validate with"),
+        OutputSpec::new("report", "report.json", Kind::File, "rows and labels of each part"),
+    ],
+    params: PARAMS,
+    headline: &[],
+};
+
 impl Stage for Split {
-    fn name(&self) -> &'static str {
-        "split"
-    }
-
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn summary(&self) -> &'static str {
-        "divides examples into training and validation, by share or by fold"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, _wired: &[&str]) -> Result<(), CheckError> {

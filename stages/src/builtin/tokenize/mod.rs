@@ -20,8 +20,8 @@ use crate::model::config::ModelConfig;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::write_json;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 use crate::text::TextTokenizer;
 
 /// The inputs of examples, in the order in which they are tokenized.
@@ -30,62 +30,47 @@ const EXAMPLES: [&str; 3] = ["train", "valid", "test"];
 /// The stage.
 pub struct Tokenize;
 
+const fn tokens(name: &'static str, file: &'static str) -> OutputSpec {
+    let doc = "token ids, offsets and labels";
+    OutputSpec::new(name, file, Kind::File, doc).given(name)
+}
+
+const SPEC: StageSpec = StageSpec {
+    name: "tokenize",
+    version: 2,
+    summary: "turns examples into token ids with the model's own tokenizer",
+    inputs: &[
+        InputSpec::required(
+            "model",
+            Kind::Folder,
+            "the folder of the model, for its tokenizer and `config.json`",
+        ),
+        InputSpec::optional(
+            "train",
+            Kind::File,
+            "training examples, JSONL as written by `ingest` or `split`",
+        ),
+        InputSpec::optional("valid", Kind::File, "validation examples"),
+        InputSpec::optional("test", Kind::File, "test examples"),
+    ],
+    outputs: &[
+        tokens("train", "train.safetensors"),
+        tokens("valid", "valid.safetensors"),
+        tokens("test", "test.safetensors"),
+        OutputSpec::new(
+            "report",
+            "report.json",
+            Kind::File,
+            "lengths, truncation and unknown tokens of each input",
+        ),
+    ],
+    params: PARAMS,
+    headline: &["train_rows", "train_tokens", "train_longest", "valid_rows", "test_rows"],
+};
+
 impl Stage for Tokenize {
-    fn name(&self) -> &'static str {
-        "tokenize"
-    }
-
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn summary(&self) -> &'static str {
-        "turns examples into token ids with the model's own tokenizer"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[
-            InputSpec::required(
-                "model",
-                Kind::Folder,
-                "the folder of the model, for its tokenizer and `config.json`",
-            ),
-            InputSpec::optional(
-                "train",
-                Kind::File,
-                "training examples, JSONL as written by `ingest` or `split`",
-            ),
-            InputSpec::optional("valid", Kind::File, "validation examples"),
-            InputSpec::optional("test", Kind::File, "test examples"),
-        ];
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const fn tokens(name: &'static str, file: &'static str) -> OutputSpec {
-            let doc = "token ids, offsets and labels";
-            OutputSpec::new(name, file, Kind::File, doc).given(name)
-        }
-        const OUTPUTS: &[OutputSpec] = &[
-            tokens("train", "train.safetensors"),
-            tokens("valid", "valid.safetensors"),
-            tokens("test", "test.safetensors"),
-            OutputSpec::new(
-                "report",
-                "report.json",
-                Kind::File,
-                "lengths, truncation and unknown tokens of each input",
-            ),
-        ];
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["train_rows", "train_tokens", "train_longest", "valid_rows", "test_rows"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {

@@ -8,8 +8,8 @@ mod params;
 use self::params::{PARAMS, SPECIAL, TrainTokenizerParams};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::stage::params::{ParamSpec, Params};
-use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage};
+use crate::stage::params::Params;
+use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
 
 /// The characters of byte-level BPE, one for each byte.
 const BYTES: usize = 256;
@@ -17,44 +17,28 @@ const BYTES: usize = 256;
 /// The stage.
 pub struct TrainTokenizer;
 
+const SPEC: StageSpec = StageSpec {
+    name: "train-tokenizer",
+    version: 1,
+    summary: "learns a byte-level BPE vocabulary from texts",
+    inputs: &[InputSpec::required(
+        "text",
+        Kind::File,
+        "texts: one a line, or JSON lines with a field `text`",
+    )],
+    outputs: &[OutputSpec::new(
+        "tokenizer",
+        "tokenizer",
+        Kind::Folder,
+        "RoBERTa's tokenizer files: tokenizer.json, vocab.json, merges.txt and its config",
+    )],
+    params: PARAMS,
+    headline: &["texts", "vocab_size", "tokens_per_text"],
+};
+
 impl Stage for TrainTokenizer {
-    fn name(&self) -> &'static str {
-        "train-tokenizer"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn summary(&self) -> &'static str {
-        "learns a byte-level BPE vocabulary from texts"
-    }
-
-    fn inputs(&self) -> &'static [InputSpec] {
-        const INPUTS: &[InputSpec] = &[InputSpec::required(
-            "text",
-            Kind::File,
-            "texts: one a line, or JSON lines with a field `text`",
-        )];
-        INPUTS
-    }
-
-    fn outputs(&self) -> &'static [OutputSpec] {
-        const OUTPUTS: &[OutputSpec] = &[OutputSpec::new(
-            "tokenizer",
-            "tokenizer",
-            Kind::Folder,
-            "RoBERTa's tokenizer files: tokenizer.json, vocab.json, merges.txt and its config",
-        )];
-        OUTPUTS
-    }
-
-    fn params(&self) -> &'static [ParamSpec] {
-        PARAMS
-    }
-
-    fn headline(&self) -> &'static [&'static str] {
-        &["texts", "vocab_size", "tokens_per_text"]
+    fn spec(&self) -> &'static StageSpec {
+        &SPEC
     }
 
     fn check(&self, params: &Params, _: &[&str]) -> Result<(), CheckError> {

@@ -1,7 +1,7 @@
-//! Scaled dot-product attention (Vaswani et al. 2017) straight from the projections' layout, a
-//! task for each example and head: scores, bias, softmax, dropout and the weighted sum while the
-//! scores are in the cache. The probabilities are kept for the way back; the dropout mask is
-//! computed again.
+//! Scaled dot-product attention (Vaswani et al. 2017), read directly from the layout of the projections.
+//! One task per example and head computes scores, bias, softmax, dropout and the weighted sum while the
+//! scores are in the cache. The probabilities are saved for the backward pass; the dropout mask is
+//! recomputed.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -12,18 +12,20 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::product::{Matrix, Target, exact};
+use super::exact::exact;
+use super::matrix::{Matrix, SharedPointer, Target};
 use super::vector::{exp, sum_of, vectorised};
-use super::{Place, SharedPointer, contiguous, place, tensor, values};
+use super::{Backing, backing, contiguous, tensor, values};
 use crate::model::noise::Mask;
-use crate::model::ops::Precision;
+use crate::model::precision::Precision;
 
-/// What does not change from layer to layer.
+/// The inputs of attention besides its tensors.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct AttentionOptions {
     pub heads: usize,
-    /// 0 for a real token, a large negative number for padding: `[rows, keys]`.
+    /// Added to the scores, `[rows, keys]`: 0 for a token, a large negative number for padding.
     pub padding: Option<Vec<f32>>,
+    /// Dropout of the probabilities.
     pub mask: Option<Mask>,
     pub precision: Precision,
 }
@@ -36,7 +38,7 @@ struct Sizes {
     queries: usize,
     keys: usize,
     hidden: usize,
-    /// Features of a head.
+    /// Features per head.
     size: usize,
 }
 
@@ -56,64 +58,67 @@ impl Sizes {
         self.queries * self.keys
     }
 
-    /// Where a head of an example begins in `[rows, tokens, hidden]`.
+    /// The offset of a head of an example in `[rows, tokens, hidden]`.
     fn start(self, row: usize, head: usize, tokens: usize) -> usize {
         row * tokens * self.hidden + head * self.size
     }
 
-    /// That head as a matrix `[tokens, size]`.
+    /// A head of an example as a matrix `[tokens, size]`.
     fn head(self, of: &[f32], row: usize, head: usize, tokens: usize) -> Matrix {
         Matrix::rows(&of[self.start(row, head, tokens)..], self.hidden)
     }
 }
 
-/// `[rows, queries, hidden]` from `[rows, queries, hidden]`, `[rows, keys, hidden]` twice, and an
-/// optional `[1, heads, keys, keys]` that is added to the scores; `None` where they are not on
-/// the CPU.
+/// Attention; `None` if the tensors are not on the CPU. `relative` is added to the scores.
+///
+/// # Shapes
+///
+/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative` is
+/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
 pub fn attention(
     query: &Tensor<3>,
     key: &Tensor<3>,
     value: &Tensor<3>,
     relative: Option<&Tensor<4>>,
-    setting: Setting,
+    options: AttentionOptions,
 ) -> Option<Tensor<3>> {
-    match (place(query), place(key), place(value)) {
-        (Place::Plain(query), Place::Plain(key), Place::Plain(value)) => {
-            let relative = match relative.map(place) {
+    match (backing(query), backing(key), backing(value)) {
+        (Backing::Plain(query), Backing::Plain(key), Backing::Plain(value)) => {
+            let relative = match relative.map(backing) {
                 None => None,
-                Some(Place::Plain(relative)) => Some(contiguous(&relative)),
+                Some(Backing::Plain(relative)) => Some(contiguous(&relative)),
                 Some(_) => return None,
             };
             let inputs = [contiguous(&query), contiguous(&key), contiguous(&value)];
-            let (output, _) = forward(&inputs, relative.as_ref(), &setting);
+            let (output, _) = forward(&inputs, relative.as_ref(), &options);
             Some(Tensor::from_primitive::<Flex>(output))
         }
-        (Place::Recorded(query), Place::Recorded(key), Place::Recorded(value)) => {
+        (Backing::Recorded(query), Backing::Recorded(key), Backing::Recorded(value)) => {
             let (query, query_node) = query.into_parts();
             let (key, key_node) = key.into_parts();
             let (value, value_node) = value.into_parts();
             let inputs = [contiguous(&query), contiguous(&key), contiguous(&value)];
             let nodes = [query_node, key_node, value_node];
-            let output = match relative.map(place) {
+            let output = match relative.map(backing) {
                 None => {
-                    let (output, probabilities) = forward(&inputs, None, &setting);
+                    let (output, probabilities) = forward(&inputs, None, &options);
                     match Attention.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
                         OpsKind::Tracked(prepared) => {
-                            prepared.finish((inputs, probabilities, setting), output)
+                            prepared.finish((inputs, probabilities, options), output)
                         }
                         OpsKind::UnTracked(prepared) => prepared.finish(output),
                     }
                 }
-                Some(Place::Recorded(relative)) => {
+                Some(Backing::Recorded(relative)) => {
                     let (relative, relative_node) = relative.into_parts();
                     let relative = contiguous(&relative);
-                    let (output, probabilities) = forward(&inputs, Some(&relative), &setting);
+                    let (output, probabilities) = forward(&inputs, Some(&relative), &options);
                     let [query, key, value] = nodes;
                     let nodes = [query, key, value, relative_node];
                     let operation = AttentionWithRelativeBias;
                     match operation.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
                         OpsKind::Tracked(prepared) => {
-                            prepared.finish((inputs, probabilities, setting), output)
+                            prepared.finish((inputs, probabilities, options), output)
                         }
                         OpsKind::UnTracked(prepared) => prepared.finish(output),
                     }
@@ -130,9 +135,9 @@ pub fn attention(
 fn forward(
     [query, key, value]: &[FlexTensor; 3],
     relative: Option<&FlexTensor>,
-    setting: &Setting,
+    options: &AttentionOptions,
 ) -> (FlexTensor, FlexTensor) {
-    let sizes = Sizes::new(query, key, setting.heads);
+    let sizes = Sizes::new(query, key, options.heads);
     let Sizes { rows, heads, queries, keys, hidden, size } = sizes;
     let mut probabilities = vec![0.0; rows * heads * sizes.scores()];
     let mut output = vec![0.0; rows * queries * hidden];
@@ -142,12 +147,12 @@ fn forward(
         let (row, head) = (task / heads, task % heads);
         let query = sizes.head(query, row, head, queries);
         let key = sizes.head(key, row, head, keys).transposed();
-        // SAFETY: each head lies within its tensor, and `scores` belongs to this task.
+        // SAFETY: each head lies within its tensor, and only this task accesses `scores`.
         unsafe {
-            let target = Target::rows(scores.as_mut_ptr(), keys).scaled(sizes.scale());
+            let target = Target::rows(SharedPointer::new(scores), keys).scaled(sizes.scale());
             small([queries, size, keys], query, key, target);
         }
-        let padding = setting.padding.as_ref().map(|all| &all[row * keys..(row + 1) * keys]);
+        let padding = options.padding.as_ref().map(|all| &all[row * keys..(row + 1) * keys]);
         for (index, scores) in scores.chunks_mut(keys).enumerate() {
             if let Some(relative) = relative {
                 let start = (head * keys + index) * keys;
@@ -159,7 +164,7 @@ fn forward(
             softmax(scores);
         }
         let mut dropped = Vec::new();
-        let weights = match &setting.mask {
+        let weights = match &options.mask {
             Some(mask) => {
                 dropped.extend_from_slice(scores);
                 mask.apply_to_scores(row, head, queries, &mut dropped);
@@ -168,22 +173,22 @@ fn forward(
             None => scores,
         };
         let (weights, value) = (Matrix::rows(weights, keys), sizes.head(value, row, head, keys));
-        // SAFETY: this task alone writes the columns of its head in the rows of its example.
+        // SAFETY: only this task writes the columns of this head in the rows of this example.
         unsafe {
-            let target = Target::rows(shared.at(sizes.start(row, head, queries)), hidden);
+            let target = Target::rows(shared.from(sizes.start(row, head, queries)), hidden);
             small([queries, keys, size], weights, value, target);
         }
     });
     (tensor(output, [rows, queries, hidden]), tensor(probabilities, [rows, heads, queries, keys]))
 }
 
-/// A product of one head, which one task computes: always in f32.
+/// A product within one head, computed by one task, always in f32.
 ///
 /// # Safety
 ///
-/// As [`exact`].
+/// As for [`exact`].
 unsafe fn small(sizes: [usize; 3], left: Matrix, right: Matrix, target: Target) {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees what `exact` requires.
     unsafe { exact(sizes, left, right, target, false) };
 }
 
@@ -207,7 +212,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// The gradient of scores from that of probabilities, in place.
+    /// Overwrites the gradient of the probabilities with the gradient of the scores.
     fn softmax_backward(gradient: &mut [f32], probabilities: &[f32]) {
         let along = sum_of([&*gradient, probabilities], |[left, right]| left * right);
         for (gradient, probability) in gradient.iter_mut().zip(probabilities) {
@@ -216,15 +221,16 @@ vectorised! {
     }
 }
 
-type State = ([FlexTensor; 3], FlexTensor, Setting);
+/// Query, key and value; the probabilities before dropout; the options.
+type SavedForBackward = ([FlexTensor; 3], FlexTensor, AttentionOptions);
 
 #[derive(Debug)]
 struct Attention;
 
 impl Backward<Flex, 3> for Attention {
-    type State = State;
+    type State = SavedForBackward;
 
-    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedForBackward, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
         let (found, _) = backward(&ops.state, &gradient, false);
         for (node, gradient) in ops.parents.into_iter().zip(found) {
@@ -239,9 +245,9 @@ impl Backward<Flex, 3> for Attention {
 struct AttentionWithRelativeBias;
 
 impl Backward<Flex, 4> for AttentionWithRelativeBias {
-    type State = State;
+    type State = SavedForBackward;
 
-    fn backward(self, ops: Ops<State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedForBackward, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
         let (found, of_relative) = backward(&ops.state, &gradient, true);
         let found = found.into_iter().map(Some).chain([of_relative]);
@@ -253,13 +259,13 @@ impl Backward<Flex, 4> for AttentionWithRelativeBias {
     }
 }
 
-/// The gradients of query, key and value, and of the relative bias if wanted.
+/// The gradients of query, key and value, and with `with_relative` that of the relative bias.
 fn backward(
-    ([query, key, value], probabilities, setting): &State,
+    ([query, key, value], probabilities, options): &SavedForBackward,
     gradient: &FlexTensor,
     with_relative: bool,
 ) -> ([FlexTensor; 3], Option<FlexTensor>) {
-    let sizes = Sizes::new(query, key, setting.heads);
+    let sizes = Sizes::new(query, key, options.heads);
     let Sizes { rows, heads, queries, keys, hidden, size } = sizes;
     let mut of_query = vec![0.0; rows * queries * hidden];
     let mut of_key = vec![0.0; rows * keys * hidden];
@@ -276,20 +282,20 @@ fn backward(
         let of_output = sizes.head(gradient, row, head, queries);
         let mut dropped = kept.to_vec();
         let mut of_probabilities = vec![0.0; sizes.scores()];
-        if let Some(mask) = &setting.mask {
+        if let Some(mask) = &options.mask {
             mask.apply_to_scores(row, head, queries, &mut dropped);
         }
         let transposed = Matrix::rows(&dropped, keys).transposed();
         let values_of_head = sizes.head(value, row, head, keys).transposed();
-        // SAFETY: each head lies within its tensor; this task alone writes the columns of its
-        // head in the rows of its example, and its own temporary matrices.
+        // SAFETY: each head lies within its tensor. Only this task writes the columns of this head in
+        // the rows of this example; the other matrices are local.
         unsafe {
-            let target = Target::rows(to_value.at(sizes.start(row, head, keys)), hidden);
+            let target = Target::rows(to_value.from(sizes.start(row, head, keys)), hidden);
             small([keys, queries, size], transposed, of_output, target);
-            let target = Target::rows(of_probabilities.as_mut_ptr(), keys);
+            let target = Target::rows(SharedPointer::new(&mut of_probabilities), keys);
             small([queries, size, keys], of_output, values_of_head, target);
         }
-        if let Some(mask) = &setting.mask {
+        if let Some(mask) = &options.mask {
             mask.apply_to_scores(row, head, queries, &mut of_probabilities);
         }
         for (gradient, kept) in of_probabilities.chunks_mut(keys).zip(kept.chunks(keys)) {
@@ -299,14 +305,14 @@ fn backward(
         let (key, query) =
             (sizes.head(key, row, head, keys), sizes.head(query, row, head, queries));
         let scaled = |out| Target::rows(out, hidden).scaled(sizes.scale());
-        // SAFETY: as above.
+        // SAFETY: as above; in addition, only this task writes its scores.
         unsafe {
-            let target = scaled(to_query.at(sizes.start(row, head, queries)));
+            let target = scaled(to_query.from(sizes.start(row, head, queries)));
             small([queries, keys, size], of_scores, key, target);
-            let target = scaled(to_key.at(sizes.start(row, head, keys)));
+            let target = scaled(to_key.from(sizes.start(row, head, keys)));
             small([keys, queries, size], of_scores.transposed(), query, target);
             if with_relative {
-                let to = to_scores.at(task * sizes.scores());
+                let to = to_scores.from(task * sizes.scores()).pointer(sizes.scores());
                 std::ptr::copy_nonoverlapping(of_probabilities.as_ptr(), to, sizes.scores());
             }
         }
@@ -320,8 +326,8 @@ fn backward(
     (result, of_relative)
 }
 
-/// `[rows, heads, queries, keys]` to `[1, heads, keys, keys]`: queries that were not asked have
-/// no part in the loss.
+/// Sums `[rows, heads, queries, keys]` over the rows to `[1, heads, keys, keys]`. Tokens without a
+/// query get zeros, because the loss does not depend on them.
 fn sum_over_rows(of_scores: &[f32], sizes: Sizes) -> FlexTensor {
     let Sizes { heads, keys, .. } = sizes;
     let mut total = vec![0.0; heads * keys * keys];

@@ -1,22 +1,22 @@
-//! Matrix products whose factors are rounded to bfloat16 (to nearest, ties to even) and whose sums
-//! are f32: by AVX-512's own instruction where the processor is fast at it, else by f32 products of the
-//! rounded factors. Either way the order of a sum depends on shapes alone; between the two the last
-//! bits may differ.
+//! Matrix products whose factors are rounded to bfloat16 (to nearest, ties to even) and whose sums are
+//! f32. Processors with a fast AVX-512 BF16 instruction use it; the others multiply the rounded factors
+//! in f32. The order of each sum depends on shapes alone, but the two ways may differ in the last bits.
 
 use half::bf16;
 use rayon::prelude::*;
 
+use super::exact::exact;
+use super::matrix::{Matrix, Target};
 #[cfg(target_arch = "x86_64")]
 use super::panels;
-use super::product::{self, Matrix, Target};
 
-/// Whether this processor multiplies bfloat16 faster than f32. AMD's (from Zen 4 on) take as long for an
-/// instruction with twice the products; Intel's take four times as long for it, and have AMX for such
-/// products instead, which is not used here.
+/// Whether this processor multiplies bfloat16 faster than f32. On AMD from Zen 4 on, `vdpbf16ps`
+/// takes as long as an f32 multiplication and computes twice the products. On Intel it takes four times as
+/// long; Intel has AMX for this, which this crate does not use.
 pub fn is_fast() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        // The vendor's name, in three registers.
+        // Leaf 0 returns the vendor's name in three registers.
         let name = std::arch::x86_64::__cpuid(0);
         let is_amd =
             [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).concat() == *b"AuthenticAMD";
@@ -26,19 +26,19 @@ pub fn is_fast() -> bool {
     false
 }
 
-/// As [`product::product`], of rounded factors.
+/// [`super::product::product`] of factors rounded to bfloat16.
 ///
 /// # Safety
 ///
-/// As there.
-pub unsafe fn product(
+/// As for [`super::product::product`].
+pub(super) unsafe fn product(
     sizes: [usize; 3],
     left: Matrix,
     right: Matrix,
     target: Target,
     spread: bool,
 ) {
-    // SAFETY: as the caller promises; the processor has the instructions.
+    // SAFETY: the caller guarantees valid memory, and each branch checks for its instructions.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if is_fast() {
@@ -54,7 +54,7 @@ pub unsafe fn product(
 ///
 /// # Safety
 ///
-/// As there.
+/// As for [`product`].
 unsafe fn by_rounding(
     [m, k, n]: [usize; 3],
     left: Matrix,
@@ -62,23 +62,23 @@ unsafe fn by_rounding(
     target: Target,
     spread: bool,
 ) {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees that both factors are valid for these sizes.
     let (left, right) = unsafe { (rounded(left, m, k), rounded(right, k, n)) };
     let (left, right) = (Matrix::rows(&left, k), Matrix::rows(&right, n));
-    // SAFETY: as the caller promises; the rounded factors have exactly these sizes.
-    unsafe { product::exact([m, k, n], left, right, target, spread) };
+    // SAFETY: the caller guarantees a valid target; the rounded factors have exactly these sizes.
+    unsafe { exact([m, k, n], left, right, target, spread) };
 }
 
-/// A factor `[rows, columns]`, row-major, of values that bfloat16 has.
+/// A row-major copy `[rows, columns]` of a factor, rounded to bfloat16 and stored as f32.
 ///
 /// # Safety
 ///
-/// The matrix must lie within memory that is valid for these sizes.
+/// The matrix must be valid for reads of these sizes.
 unsafe fn rounded(of: Matrix, rows: usize, columns: usize) -> Vec<f32> {
     let mut result = vec![0.0; rows * columns];
     result.par_chunks_mut(columns.max(1)).enumerate().for_each(|(row, values)| {
         for (column, value) in values.iter_mut().enumerate() {
-            // SAFETY: this element is within the matrix.
+            // SAFETY: this element lies within the matrix.
             *value = bf16::from_f32(unsafe { *of.at(row, column) }).to_f32();
         }
     });
@@ -87,6 +87,7 @@ unsafe fn rounded(of: Matrix, rows: usize, columns: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matrix::SharedPointer;
     use super::*;
     use crate::data::random::Random;
 
@@ -97,7 +98,7 @@ mod tests {
         values
     }
 
-    /// `m`, `k`, `n`: smaller than a tile, whole tiles, and ragged ones of several depths.
+    /// `m`, `k`, `n`: smaller than a tile, whole tiles, and partial tiles of several depths.
     const SIZES: [[usize; 3]; 7] = [
         [1, 1, 1],
         [5, 7, 3],
@@ -108,20 +109,21 @@ mod tests {
         [29, 1030, 300],
     ];
 
-    /// Each factor as it is and transposed in memory.
+    /// Calls `of` with each combination of row-major and column-major factors.
     fn for_all_layouts(of: impl Fn([usize; 3], Matrix, Matrix, &str)) {
         for [m, k, n] in SIZES {
             let (left, right) = (numbers("left", m * k), numbers("right", k * n));
-            for (left_turned, right_turned) in
+            for (left_transposed, right_transposed) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {
                 let turned = |values, rows, columns, turned| match turned {
                     true => Matrix::rows(values, rows).transposed(),
                     false => Matrix::rows(values, columns),
                 };
-                let left = turned(&left, m, k, left_turned);
-                let right = turned(&right, k, n, right_turned);
-                let name = format!("{m} x {k} x {n}, turned: {left_turned}, {right_turned}");
+                let left = turned(&left, m, k, left_transposed);
+                let right = turned(&right, k, n, right_transposed);
+                let name =
+                    format!("{m} x {k} x {n}, transposed: {left_transposed}, {right_transposed}");
                 of([m, k, n], left, right, &name);
             }
         }
@@ -129,7 +131,7 @@ mod tests {
 
     type Way = unsafe fn([usize; 3], Matrix, Matrix, Target, bool);
 
-    /// All ways of computing such products that this processor has.
+    /// Every implementation that this processor can run.
     fn ways() -> Vec<Way> {
         let mut ways: Vec<Way> = vec![product, by_rounding];
         #[cfg(target_arch = "x86_64")]
@@ -146,19 +148,19 @@ mod tests {
 
     fn result(way: Way, [m, k, n]: [usize; 3], left: Matrix, right: Matrix) -> Vec<f32> {
         let (mut out, bias) = (numbers("out", m * n), numbers("bias", n));
-        let target = Target::rows(out.as_mut_ptr(), n).scaled(0.5).plus(&bias);
-        // SAFETY: all have these sizes.
+        let target = Target::rows(SharedPointer::new(&mut out), n).scaled(0.5).plus(&bias);
+        // SAFETY: factors, target and bias have exactly these sizes.
         unsafe { way([m, k, n], left, right, target, true) };
         out
     }
 
-    /// The largest distance from the sums in f64.
+    /// The largest deviation from a reference computed in f64.
     fn error(found: &[f32], [m, k, n]: [usize; 3], left: Matrix, right: Matrix) -> f64 {
         let bias = numbers("bias", n);
         let mut largest = 0.0f64;
         for (index, found) in found.iter().enumerate().take(m * n) {
             let (row, column) = (index / n, index % n);
-            // SAFETY: these elements are within the factors.
+            // SAFETY: these elements lie within the factors.
             let term =
                 |at| unsafe { f64::from(*left.at(row, at)) * f64::from(*right.at(at, column)) };
             let expected = f64::from(bias[column]) + 0.5 * (0..k).map(term).sum::<f64>();
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn products_are_those_of_the_factors() {
         for_all_layouts(|sizes, left, right, name| {
-            let error = error(&result(product::exact, sizes, left, right), sizes, left, right);
+            let error = error(&result(exact, sizes, left, right), sizes, left, right);
             assert!(error < 5e-5, "{name}: {error}");
         });
     }
@@ -194,7 +196,7 @@ mod tests {
         let with = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (one, three) = (with(1), with(3));
         for_all_layouts(|sizes, left, right, name| {
-            for way in ways().into_iter().chain([product::exact as Way]) {
+            for way in ways().into_iter().chain([exact as Way]) {
                 let alone = one.install(|| result(way, sizes, left, right));
                 let shared = three.install(|| result(way, sizes, left, right));
                 assert_eq!(alone, shared, "{name}");
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn factors_are_rounded_to_nearest_and_ties_to_even() {
-        // 1 + 2^-8 lies between 1 and 1 + 2^-7, 1 + 3 · 2^-8 between that and 1 + 2^-6.
+        // 1 + 2^-8 is halfway between 1 and 1 + 2^-7; 1 + 3 · 2^-8 between 1 + 2^-7 and 1 + 2^-6.
         let bits = 2f32.powi(-8);
         for (value, expected) in [
             (1.0 + bits, 1.0),
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_so() {
+    fn nan_stays_nan() {
         for bits in [0x7fff_ffff, 0xffff_ffff, 0x7fc0_0000] {
             for way in ways() {
                 assert!(by_one(way, f32::from_bits(bits)).is_nan(), "{bits:x}");
@@ -231,8 +233,8 @@ mod tests {
     fn by_one(way: Way, value: f32) -> f32 {
         let (left, right, mut out) = ([value], [1.0], [0.0]);
         let (left, right) = (Matrix::rows(&left, 1), Matrix::rows(&right, 1));
-        // SAFETY: all three have one element.
-        unsafe { way([1, 1, 1], left, right, Target::rows(out.as_mut_ptr(), 1), true) };
+        // SAFETY: factors and target have one element each.
+        unsafe { way([1, 1, 1], left, right, Target::rows(SharedPointer::new(&mut out), 1), true) };
         out[0]
     }
 }

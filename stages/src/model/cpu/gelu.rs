@@ -1,5 +1,4 @@
-//! GELU in its exact form, `x · Φ(x)` (Hendrycks & Gimpel 2016), with its derivative from the
-//! same pass.
+//! Exact GELU, `x · Φ(x)` (Hendrycks & Gimpel 2016). One pass computes the value and the derivative.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -11,16 +10,16 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::vector::{erf, exp, vectorised};
-use super::{Place, contiguous, place, values};
+use super::{Backing, backing, contiguous, values};
 
-/// Elements of one task.
+/// Elements per task.
 const CHUNK: usize = 1 << 14;
 
-/// GELU of every element, or `None` where the tensor is not on the CPU.
+/// GELU of every element; `None` if the tensor is not on the CPU.
 pub fn gelu<const D: usize>(input: &Tensor<D>) -> Option<Tensor<D>> {
-    match place(input) {
-        Place::Plain(input) => Some(Tensor::from_primitive::<Flex>(forward(&input, false).0)),
-        Place::Recorded(input) => {
+    match backing(input) {
+        Backing::Plain(input) => Some(Tensor::from_primitive::<Flex>(forward(&input, false).0)),
+        Backing::Recorded(input) => {
             let (input, node) = input.into_parts();
             let output = match Gelu.prepare::<NoCheckpointing>([node]).compute_bound().stateful() {
                 OpsKind::Tracked(prepared) => {
@@ -31,7 +30,7 @@ pub fn gelu<const D: usize>(input: &Tensor<D>) -> Option<Tensor<D>> {
             };
             Some(Tensor::from_primitive::<Autodiff<Flex>>(output))
         }
-        Place::Elsewhere => None,
+        Backing::Elsewhere => None,
     }
 }
 
@@ -63,7 +62,7 @@ impl Backward<Flex, 1> for Gelu {
     }
 }
 
-/// The output and, if wanted, the derivative at each element.
+/// The output and, with `with_derivative`, the derivative at each element.
 fn forward(input: &FlexTensor, with_derivative: bool) -> (FlexTensor, FlexTensor) {
     let input = contiguous(input);
     let source = values(&input);

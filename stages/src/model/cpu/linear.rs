@@ -1,4 +1,4 @@
-//! `y = x W + b` over all tokens at once.
+//! The linear layer `y = x W + b` over all tokens at once.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -9,23 +9,24 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::product::{Matrix, Target, product};
-use super::{Place, contiguous, place, tensor, values, written};
-use crate::model::ops::Precision;
+use super::matrix::{Matrix, Target};
+use super::product::product;
+use super::{Backing, backing, contiguous, tensor, values, written};
+use crate::model::precision::Precision;
 
-/// `[…, in]` to `[…, out]`, or `None` where the tensors are not on the CPU.
+/// Maps `[…, in]` to `[…, out]`. `None` if the tensors are not on the CPU.
 pub fn linear<const D: usize>(
     input: &Tensor<D>,
     weight: &Tensor<2>,
     bias: &Tensor<1>,
     precision: Precision,
 ) -> Option<Tensor<D>> {
-    match (place(input), place(weight), place(bias)) {
-        (Place::Plain(input), Place::Plain(weight), Place::Plain(bias)) => {
+    match (backing(input), backing(weight), backing(bias)) {
+        (Backing::Plain(input), Backing::Plain(weight), Backing::Plain(bias)) => {
             let output = forward(&contiguous(&input), &weight, &bias, precision);
             Some(Tensor::from_primitive::<Flex>(output))
         }
-        (Place::Recorded(input), Place::Recorded(weight), Place::Recorded(bias)) => {
+        (Backing::Recorded(input), Backing::Recorded(weight), Backing::Recorded(bias)) => {
             let (input, input_node) = input.into_parts();
             let (weight, weight_node) = weight.into_parts();
             let (bias, bias_node) = bias.into_parts();
@@ -55,7 +56,7 @@ fn forward(
     let bias = values(bias);
     let (left, right) =
         (Matrix::rows(values(input), inputs), Matrix::rows(values(&weight), outputs));
-    // SAFETY: the slices have exactly these sizes; every row is written, by one task.
+    // SAFETY: the slices have exactly these sizes, and the product writes every element.
     let output = unsafe {
         written(rows * outputs, |out| {
             let target = Target::rows(out, outputs).plus(bias);
@@ -89,7 +90,7 @@ impl Backward<Flex, 3> for Linear {
         if let Some(node) = input_node {
             let transposed = Matrix::rows(values(&weight), outputs).transposed();
             let sizes = [rows, outputs, inputs];
-            // SAFETY: the slices have exactly these sizes.
+            // SAFETY: the slices have exactly these sizes, and the product writes every element.
             let result = unsafe {
                 written(rows * inputs, |out| {
                     let target = Target::rows(out, inputs);
@@ -102,7 +103,7 @@ impl Backward<Flex, 3> for Linear {
         if let Some(node) = weight_node {
             let transposed = Matrix::rows(values(&input), inputs).transposed();
             let sizes = [inputs, rows, outputs];
-            // SAFETY: the slices have exactly these sizes.
+            // SAFETY: the slices have exactly these sizes, and the product writes every element.
             let result = unsafe {
                 written(inputs * outputs, |out| {
                     let target = Target::rows(out, outputs);
@@ -118,10 +119,10 @@ impl Backward<Flex, 3> for Linear {
     }
 }
 
-/// Rows of one partial sum.
+/// Rows per partial sum.
 const ROWS: usize = 128;
 
-/// The sum of each column of row-major rows: blocks of rows, then the blocks in order.
+/// The sum of each column of a row-major matrix: within blocks of rows, then over the blocks in order.
 pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = matrix
         .par_chunks((ROWS * width).max(1))
@@ -138,7 +139,7 @@ pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
     in_order(partial, width)
 }
 
-/// Adds partial sums up in their order.
+/// Adds partial sums in order.
 pub fn in_order(partial: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];
     for sums in partial {

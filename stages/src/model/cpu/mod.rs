@@ -1,19 +1,21 @@
-//! The operations that a training step on the CPU spends its time on, each as one pass with a
-//! backward pass written by hand: what burn's Flex backend would do in many.
+//! Fused CPU kernels for the operations that dominate a training step. Each makes one pass where burn's
+//! Flex backend makes several, and has a hand-written backward pass.
 //!
-//! Each takes and gives burn tensors and records itself in burn's automatic differentiation, so
-//! the network in [`super::encoder`] reads the same on every device; where a tensor does not live
-//! on Flex, [`super::ops`] computes the same by burn's own operations. All sums go in an order
-//! that depends on shapes alone, never on the number of threads.
+//! The kernels take and return burn tensors and register with burn's autodiff, so the network in
+//! [`super::encoder`] is the same on every device. For tensors that are not on Flex, [`super::ops`]
+//! computes the same with burn's own operations. The order of every sum depends on shapes alone, never
+//! on the number of threads.
 
 pub mod attention;
 pub mod bfloat16;
+mod exact;
 pub mod gelu;
 pub mod linear;
+mod matrix;
 pub mod norm;
 #[cfg(target_arch = "x86_64")]
-pub mod panels;
-pub mod product;
+mod panels;
+mod product;
 pub mod vector;
 pub mod vocabulary;
 
@@ -24,15 +26,18 @@ use burn::backend::{Autodiff, BackendTypes, Flex};
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-/// A tensor on the Flex backend that takes part in automatic differentiation.
+use self::matrix::SharedPointer;
+
+/// A tensor on the Flex backend that autodiff tracks.
 pub type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
 
-/// Where a tensor lives, as far as these operations care.
-pub enum Place {
-    /// On the CPU, with gradients recorded.
+/// The backend that holds a tensor.
+pub enum Backing {
+    /// Flex, with autodiff.
     Recorded(Tracked),
-    /// On the CPU, plainly.
+    /// Flex, without autodiff.
     Plain(FlexTensor),
+    /// Another backend, for which there are no fused kernels.
     Elsewhere,
 }
 
@@ -40,8 +45,8 @@ thread_local! {
     static ELSEWHERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does some work on this thread as on a device that has none of these operations, so that what is
-/// computed there can be checked on the CPU.
+/// Runs `work` on this thread as if the device had no fused kernels, so that tests can check burn's own
+/// operations on the CPU.
 pub fn as_elsewhere<R>(work: impl FnOnce() -> R) -> R {
     ELSEWHERE.set(true);
     let result = work();
@@ -49,59 +54,59 @@ pub fn as_elsewhere<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Finds out where a tensor lives; the result shares its storage.
-pub fn place<const D: usize>(tensor: &Tensor<D>) -> Place {
+/// Finds the backend of a tensor. The result shares the storage of the tensor.
+pub fn backing<const D: usize>(tensor: &Tensor<D>) -> Backing {
     if ELSEWHERE.get() {
-        return Place::Elsewhere;
+        return Backing::Elsewhere;
     }
     if tensor.is_autodiff() {
         match tensor.clone().try_into_primitive::<Autodiff<Flex>>() {
-            Ok(tracked) => Place::Recorded(tracked),
-            Err(_) => Place::Elsewhere,
+            Ok(tracked) => Backing::Recorded(tracked),
+            Err(_) => Backing::Elsewhere,
         }
     } else {
         match tensor.clone().try_into_primitive::<Flex>() {
-            Ok(plain) => Place::Plain(plain),
-            Err(_) => Place::Elsewhere,
+            Ok(plain) => Backing::Plain(plain),
+            Err(_) => Backing::Elsewhere,
         }
     }
 }
 
-/// A tensor of these values, without a copy.
+/// A tensor that takes over `values` without a copy.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// A vector whose elements `write` writes, which spares setting them to 0 before.
+/// A vector of `count` elements that `write` initialises, which saves zeroing them first.
 ///
 /// # Safety
 ///
-/// `write` must write all `count` elements from the address that it is given.
-pub unsafe fn written(count: usize, write: impl FnOnce(*mut f32)) -> Vec<f32> {
+/// `write` must initialise all `count` elements that it is given.
+unsafe fn written(count: usize, write: impl FnOnce(SharedPointer)) -> Vec<f32> {
     let mut values = Vec::with_capacity(count);
-    write(values.as_mut_ptr());
-    // SAFETY: the capacity is there, and the caller has written the elements.
+    write(SharedPointer::spare(&mut values, count));
+    // SAFETY: the capacity is `count`, and `write` has initialised every element.
     unsafe { values.set_len(count) };
     values
 }
 
-/// The values in row-major order; copied only if they lie in another order.
+/// The tensor in row-major order, copied only if it has another order.
 pub fn contiguous(tensor: &FlexTensor) -> FlexTensor {
     tensor.to_contiguous()
 }
 
-/// The values of a tensor that [`contiguous`] gave.
+/// The values of a tensor that is [`contiguous`].
 pub fn values(tensor: &FlexTensor) -> &[f32] {
     tensor
         .as_slice::<f32>()
         .unwrap_or_else(|| unreachable!("the network's tensors on the CPU are contiguous f32 here"))
 }
 
-/// Elements that one task works on, where each stands for itself: small enough to share out, large
-/// enough to be worth it.
+/// Elements per task of an element-wise operation: few enough to balance the load, enough to outweigh
+/// the cost of a task.
 pub const CHUNK: usize = 1 << 15;
 
-/// `left + right` of the same shape, in the memory of `left` if that is nobody else's.
+/// `left + right` of equal shapes, in the memory of `left` if nothing else shares it.
 pub fn sum<const D: usize>(left: Tensor<D>, right: &FlexTensor) -> Tensor<D> {
     let (mut left, right) = (plain(left), contiguous(right));
     let sums = left.storage_mut::<f32>().par_chunks_mut(CHUNK);
@@ -109,7 +114,7 @@ pub fn sum<const D: usize>(left: Tensor<D>, right: &FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(left)
 }
 
-/// [`sum`] of tables of which `right` is 0 outside of these rows.
+/// [`sum`] of two tables, where `right` is 0 outside of `rows`.
 pub fn sum_of_rows(left: Tensor<2>, right: &FlexTensor, rows: &[usize]) -> Tensor<2> {
     let width = left.dims()[1];
     let (mut left, right) = (plain(left), contiguous(right));
@@ -123,9 +128,7 @@ pub fn sum_of_rows(left: Tensor<2>, right: &FlexTensor, rows: &[usize]) -> Tenso
 
 fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     let Ok(tensor) = tensor.try_into_primitive::<Flex>() else {
-        unreachable!(
-            "`place` has found the tensors on the CPU, outside of automatic differentiation"
-        )
+        unreachable!("`backing` has found the tensors on Flex, without autodiff")
     };
     contiguous(&tensor)
 }
@@ -133,30 +136,5 @@ fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
 fn add(sums: &mut [f32], more: &[f32]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum += more;
-    }
-}
-
-/// A pointer that tasks share while each writes to elements of its own.
-#[derive(Clone, Copy)]
-pub struct SharedPointer<T = f32>(*mut T);
-
-// SAFETY: every user of `SharedPointer` states why its tasks write disjoint elements.
-unsafe impl<T: Send> Send for SharedPointer<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for SharedPointer<T> {}
-
-impl<T: Copy> SharedPointer<T> {
-    pub fn new(values: &mut [T]) -> SharedPointer<T> {
-        SharedPointer(values.as_mut_ptr())
-    }
-
-    /// Of memory that begins at `first`.
-    pub fn of(first: *mut T) -> SharedPointer<T> {
-        SharedPointer(first)
-    }
-
-    /// The address of element `index`.
-    pub fn at(self, index: usize) -> *mut T {
-        self.0.wrapping_add(index)
     }
 }

@@ -1,6 +1,5 @@
-//! What stands around every residual connection in one pass: dropout, sum, layer norm
-//! (Ba et al. 2016). Only the normalised rows and their scales are kept for the way back; the
-//! dropout mask is computed again.
+//! Dropout, residual sum and layer norm (Ba et al. 2016) in one pass. The normalised rows and their
+//! scales are saved for the backward pass; the dropout mask is recomputed.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -13,14 +12,14 @@ use rayon::prelude::*;
 
 use super::linear::in_order;
 use super::vector::{sum_of, vectorised};
-use super::{Place, contiguous, place, tensor, values};
+use super::{Backing, backing, contiguous, tensor, values};
 use crate::model::noise::Mask;
 
-/// Rows of one task, and of one partial sum of the parameters' gradients.
+/// Rows per task, and per partial sum of the gradients of the parameters.
 const ROWS: usize = 32;
 
-/// `norm(branch · mask + residual) · weight + bias` for `[rows, tokens, hidden]`, or `None`
-/// where the tensors are not on the CPU.
+/// `norm(branch · mask + residual) · weight + bias` over `[rows, tokens, hidden]`; `None`
+/// if the tensors are not on the CPU.
 pub fn add_norm(
     branch: &Tensor<3>,
     residual: &Tensor<3>,
@@ -29,21 +28,21 @@ pub fn add_norm(
     bias: &Tensor<1>,
     eps: f64,
 ) -> Option<Tensor<3>> {
-    match (place(branch), place(residual), place(weight), place(bias)) {
+    match (backing(branch), backing(residual), backing(weight), backing(bias)) {
         (
-            Place::Plain(branch),
-            Place::Plain(residual),
-            Place::Plain(weight),
-            Place::Plain(bias),
+            Backing::Plain(branch),
+            Backing::Plain(residual),
+            Backing::Plain(weight),
+            Backing::Plain(bias),
         ) => {
             let (output, _) = forward(&branch, &residual, mask.as_ref(), &weight, &bias, eps);
             Some(Tensor::from_primitive::<Flex>(output))
         }
         (
-            Place::Recorded(branch),
-            Place::Recorded(residual),
-            Place::Recorded(weight),
-            Place::Recorded(bias),
+            Backing::Recorded(branch),
+            Backing::Recorded(residual),
+            Backing::Recorded(weight),
+            Backing::Recorded(bias),
         ) => {
             let (branch, branch_node) = branch.into_parts();
             let (residual, residual_node) = residual.into_parts();
@@ -62,12 +61,12 @@ pub fn add_norm(
     }
 }
 
-/// What the backward pass needs.
+/// The tensors that the backward pass needs.
 #[derive(Clone, Debug)]
-struct Kept {
-    /// `[rows, tokens, hidden]`, mean 0 and variance 1.
+struct SavedForBackward {
+    /// `[rows, tokens, hidden]`; each token has mean 0 and variance 1.
     normalised: FlexTensor,
-    /// `1 / sqrt(variance + eps)` of each token.
+    /// `1 / sqrt(variance + eps)` of each token, `[rows * tokens]`.
     scales: FlexTensor,
 }
 
@@ -78,7 +77,7 @@ fn forward(
     weight: &FlexTensor,
     bias: &FlexTensor,
     eps: f64,
-) -> (FlexTensor, Kept) {
+) -> (FlexTensor, SavedForBackward) {
     let (branch, residual) = (contiguous(branch), contiguous(residual));
     let [rows, tokens, hidden] = branch.shape().dims::<3>();
     let mut output = vec![0.0; rows * tokens * hidden];
@@ -106,13 +105,15 @@ fn forward(
             }
         });
     let shape = [rows, tokens, hidden];
-    let kept =
-        Kept { normalised: tensor(normalised, shape), scales: tensor(scales, [rows * tokens]) };
+    let kept = SavedForBackward {
+        normalised: tensor(normalised, shape),
+        scales: tensor(scales, [rows * tokens]),
+    };
     (tensor(output, shape), kept)
 }
 
 vectorised! {
-    /// Leaves the normalised sum in `sum`; returns the scale.
+    /// Adds `residual` to `sum`, normalises it in place and writes the output. Returns the scale.
     fn normalise(
         sum: &mut [f32],
         residual: &[f32],
@@ -140,11 +141,11 @@ vectorised! {
 struct AddNorm;
 
 impl Backward<Flex, 4> for AddNorm {
-    type State = (Kept, FlexTensor, Option<Mask>);
+    type State = (SavedForBackward, FlexTensor, Option<Mask>);
 
     fn backward(
         self,
-        ops: Ops<(Kept, FlexTensor, Option<Mask>), 4>,
+        ops: Ops<(SavedForBackward, FlexTensor, Option<Mask>), 4>,
         grads: &mut Gradients,
         _: &mut Checkpointer,
     ) {

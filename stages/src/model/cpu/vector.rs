@@ -1,9 +1,9 @@
-//! Element functions that the compiler turns into vector code, compiled once for each
-//! instruction set and chosen at run time. Multiplication and addition are never contracted, so
-//! that every instruction set gives the same bits.
+//! Element-wise functions that the compiler vectorises, compiled once per instruction set and chosen at
+//! run time. Multiplications and additions are never fused (no FMA), so every instruction set gives the
+//! same bits.
 
-/// Compiles a function for AVX-512, AVX2 and the baseline, and calls the best that the machine
-/// has.
+/// Compiles a function for AVX-512, AVX2 and the baseline, and calls the best version that the
+/// processor supports.
 macro_rules! vectorised {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$attribute])*
@@ -30,11 +30,11 @@ macro_rules! vectorised {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                 {
-                    // SAFETY: the machine has these instructions.
+                    // SAFETY: the processor has these instructions.
                     return unsafe { with_avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the machine has these instructions.
+                    // SAFETY: the processor has these instructions.
                     return unsafe { with_avx2($($argument),*) };
                 }
             }
@@ -44,10 +44,10 @@ macro_rules! vectorised {
 }
 pub(crate) use vectorised;
 
-/// How many partial sums a row is summed in.
+/// The number of partial sums of a row.
 pub const LANES: usize = 16;
 
-/// The sum of `value(element)`, in [`LANES`] partial sums.
+/// The sum of `value` over the elements of parallel slices, in [`LANES`] partial sums.
 #[inline(always)]
 pub fn sum_of<const N: usize>(slices: [&[f32]; N], value: impl Fn([f32; N]) -> f32) -> f32 {
     let length = slices[0].len();
@@ -68,11 +68,11 @@ pub fn sum_of<const N: usize>(slices: [&[f32]; N], value: impl Fn([f32; N]) -> f
     lanes.iter().sum::<f32>() + rest
 }
 
-/// e to the power of `x`, within 2 units in the last place; 0 below -87.3, at most 2^127.
+/// `e^x` within 2 units in the last place; 0 below -87.3, at most 2^127.
 /// S. L. Moshier, *Cephes*, `expf`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // Adding this number to a small one rounds it to a whole number in the lowest bits.
+    // Adding this to a small number leaves the number, rounded to an integer, in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.0);
     let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
@@ -90,8 +90,8 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { result }
 }
 
-/// The error function, within 1e-7 absolutely: the rational approximation of Eigen's `erf`
-/// for floats, which is odd and saturates at 4.
+/// The error function with an absolute error below 1e-7: the rational approximation of Eigen's `erf`
+/// for floats, which is odd and saturates at ±4.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);

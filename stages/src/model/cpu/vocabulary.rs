@@ -1,5 +1,5 @@
-//! The output layer over a vocabulary and its cross-entropy in one: logits, softmax and the
-//! gradient with respect to the logits share one buffer.
+//! The output layer over the vocabulary, fused with its cross-entropy: logits, softmax and the gradient
+//! with respect to the logits share one buffer.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -11,18 +11,18 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::linear::column_sums;
-use super::product::{Matrix, Target, product};
+use super::matrix::{Matrix, Target};
+use super::product::product;
 use super::vector::{LANES, exp, sum_of, vectorised};
-use super::{Place, contiguous, place, tensor, values, written};
-use crate::model::ops::Precision;
+use super::{Backing, backing, contiguous, tensor, values, written};
+use crate::model::precision::Precision;
 
-/// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`, or `None` where the tensors are not on
-/// the CPU.
+/// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`. `None` if the tensors are not on the CPU.
 ///
 /// # Shapes
 ///
-/// `[tokens, hidden]`, `[vocabulary, hidden]`, `[vocabulary]` and as many targets as tokens, each
-/// below the vocabulary's size, to `[1]`.
+/// `states` is `[tokens, hidden]`, `table` is `[vocabulary, hidden]` and `bias` is `[vocabulary]`. There
+/// is one target per token, smaller than the vocabulary. The result is `[1]`.
 pub fn cross_entropy(
     states: &Tensor<2>,
     table: &Tensor<2>,
@@ -31,12 +31,12 @@ pub fn cross_entropy(
     scale: f64,
     precision: Precision,
 ) -> Option<Tensor<1>> {
-    match (place(states), place(table), place(bias)) {
-        (Place::Plain(states), Place::Plain(table), Place::Plain(bias)) => {
+    match (backing(states), backing(table), backing(bias)) {
+        (Backing::Plain(states), Backing::Plain(table), Backing::Plain(bias)) => {
             let (loss, _) = forward(&contiguous(&states), &table, &bias, targets, scale, precision);
             Some(Tensor::from_primitive::<Flex>(tensor(vec![loss], [1])))
         }
-        (Place::Recorded(states), Place::Recorded(table), Place::Recorded(bias)) => {
+        (Backing::Recorded(states), Backing::Recorded(table), Backing::Recorded(bias)) => {
             let (states, states_node) = states.into_parts();
             let (table, table_node) = table.into_parts();
             let (bias, bias_node) = bias.into_parts();
@@ -74,7 +74,7 @@ fn forward(
     let transposed = Matrix::rows(values(&table), hidden).transposed();
     let states = Matrix::rows(values(states), hidden);
     let sizes = [tokens, hidden, entries];
-    // SAFETY: the slices have exactly these sizes.
+    // SAFETY: the slices have exactly these sizes, and the product writes every element.
     let mut logits = unsafe {
         written(tokens * entries, |out| {
             product(precision, sizes, states, transposed, Target::rows(out, entries), true);
@@ -91,7 +91,7 @@ fn forward(
 }
 
 vectorised! {
-    /// Turns logits without their bias into the gradient; returns `-ln p(target)`.
+    /// Adds the bias to the logits and overwrites them with the gradient. Returns `-ln p(target)`.
     fn softmax(logits: &mut [f32], bias: &[f32], target: usize, scale: f32) -> f32 {
         let mut highest = [f32::NEG_INFINITY; LANES];
         for (logits, bias) in logits.chunks_mut(LANES).zip(bias.chunks(LANES)) {
@@ -115,16 +115,16 @@ vectorised! {
     }
 }
 
-/// States, table, the gradient with respect to the logits.
-type State = (FlexTensor, FlexTensor, FlexTensor, Precision);
+/// States, table, and the gradient with respect to the logits.
+type SavedForBackward = (FlexTensor, FlexTensor, FlexTensor, Precision);
 
 #[derive(Debug)]
 struct CrossEntropy;
 
 impl Backward<Flex, 3> for CrossEntropy {
-    type State = State;
+    type State = SavedForBackward;
 
-    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedForBackward, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (states, table, of_logits, precision) = ops.state;
         let table = contiguous(&table);
         let gradient = contiguous(&grads.consume::<Flex>(&ops.node));
@@ -137,7 +137,7 @@ impl Backward<Flex, 3> for CrossEntropy {
             let (left, right) =
                 (Matrix::rows(of_logits, entries), Matrix::rows(values(&table), hidden));
             let sizes = [tokens, entries, hidden];
-            // SAFETY: the slices have exactly these sizes.
+            // SAFETY: the slices have exactly these sizes, and the product writes every element.
             let result = unsafe {
                 written(tokens * hidden, |out| {
                     let target = Target::rows(out, hidden).scaled(scale);
@@ -150,7 +150,7 @@ impl Backward<Flex, 3> for CrossEntropy {
             let left = Matrix::rows(of_logits, entries).transposed();
             let right = Matrix::rows(values(&states), hidden);
             let sizes = [entries, tokens, hidden];
-            // SAFETY: the slices have exactly these sizes.
+            // SAFETY: the slices have exactly these sizes, and the product writes every element.
             let result = unsafe {
                 written(entries * hidden, |out| {
                     let target = Target::rows(out, hidden).scaled(scale);

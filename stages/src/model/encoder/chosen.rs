@@ -1,5 +1,5 @@
-//! The last layer's states of some tokens only, which is all that masked language modelling
-//! reads: what the last layer does to each token by itself is done to these alone.
+//! The last layer for selected tokens. Masked language modelling reads only the tokens to predict, so the
+//! token-wise part of the last layer runs on those alone.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -8,7 +8,7 @@ use crate::model::batch::Batch;
 use crate::model::noise::Noise;
 
 impl Encoder {
-    /// The states of the tokens at `positions`, counted through the batch row by row.
+    /// The states of the tokens at `positions`, which are row-major indices into the batch.
     ///
     /// # Shapes
     ///

@@ -1,4 +1,4 @@
-//! The first layer: words, positions and token types.
+//! The embeddings: words, positions and token types.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -16,8 +16,8 @@ pub(super) struct Embeddings {
     positions: Tensor<2>,
     types: Option<Tensor<2>>,
     norm: LayerNorm,
-    /// RoBERTa and MPNet count positions from here and give padding this one; BERT counts all
-    /// tokens from 0.
+    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None` for BERT,
+    /// which counts all tokens from 0.
     positions_after_pad: Option<usize>,
     pad: usize,
 }
@@ -68,7 +68,7 @@ impl Embeddings {
                 };
         }
         let positions = match self.positions_after_pad {
-            // [rows, width] of positions that depend on the padding.
+            // [rows, width]: positions depend on the padding.
             Some(start) => {
                 let positions = indices(positions_after_pad(batch, self.pad, start));
                 burn::tensor::module::embedding(self.positions.clone(), positions)

@@ -1,20 +1,21 @@
-//! One layer: self-attention and what follows it.
+//! One layer: self-attention and a feed-forward network.
 
 use burn::tensor::{Device, Tensor};
 
-use super::DropoutRates;
+use super::dropout::DropoutRates;
 use super::norm::LayerNorm;
 use crate::model::config::{Family, ModelConfig};
-use crate::model::cpu::attention::Setting;
+use crate::model::cpu::attention::AttentionOptions;
 use crate::model::noise::{Mask, Noise, Site};
-use crate::model::ops::{self, Precision};
+use crate::model::ops;
 use crate::model::parameters::{Linear, Parameter, ParameterSource};
+use crate::model::precision::Precision;
 
-/// What all layers of one forward pass share.
+/// The inputs that all layers of one forward pass share.
 pub(super) struct Pass<'a> {
-    /// Added to the scores of each key, `[rows, width]`; absent where there is no padding.
+    /// Added to the scores of each key, `[rows, width]`; `None` without padding.
     pub(super) padding: Option<Vec<f32>>,
-    /// Added to the scores of each pair, `[1, heads, width, width]`: MPNet's.
+    /// MPNet's relative attention bias, added to the scores: `[1, heads, width, width]`.
     pub(super) relative: Option<Tensor<4>>,
     pub(super) heads: usize,
     pub(super) rates: DropoutRates,
@@ -28,7 +29,7 @@ impl Pass<'_> {
     }
 }
 
-/// The names of one layer's tensors.
+/// The tensor names of one layer.
 pub(super) struct LayerNames {
     query: String,
     key: String,
@@ -58,7 +59,7 @@ impl LayerNames {
     }
 }
 
-/// Self-attention and a feed-forward network, each with residual and layer norm after it.
+/// Self-attention and a feed-forward network, each followed by a residual sum and layer norm.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     index: usize,
@@ -98,8 +99,8 @@ impl Layer {
 
     /// # Shapes
     ///
-    /// `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend
-    /// to all.
+    /// Maps `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend to
+    /// all tokens.
     pub(super) fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, width, _] = states.dims();
         let asking = if queries == width {
@@ -120,17 +121,17 @@ impl Layer {
         let key = self.key.forward(states.clone(), precision);
         let value = self.value.forward(states, precision);
         let site = Site::AttentionProbabilities { layer: self.index };
-        let setting = Setting {
+        let options = AttentionOptions {
             heads: pass.heads,
             padding: pass.padding.clone(),
             mask: pass.mask(site, rows, pass.rates.attention),
             precision,
         };
-        ops::attention(query, key, value, pass.relative.as_ref(), setting)
+        ops::attention(query, key, value, pass.relative.as_ref(), options)
     }
 
-    /// What follows the attention, which each token goes through by itself: any `[…, hidden]` to
-    /// the same shape. `mask` has the dropout of a site.
+    /// The token-wise part that follows attention. Input and result have the same shape `[…, hidden]`.
+    /// `mask` returns the dropout mask of a site.
     pub(super) fn transform(
         &self,
         attended: Tensor<3>,

@@ -1,4 +1,4 @@
-//! Layer norm, by itself and over a residual.
+//! Layer norm, alone and after a residual sum.
 
 use burn::tensor::{Device, Tensor};
 
@@ -30,7 +30,7 @@ impl LayerNorm {
         }
     }
 
-    /// Of the sum of a residual and what a branch adds to it, after dropout.
+    /// Normalises `dropout(branch) + residual`.
     pub(super) fn after(
         &self,
         branch: Tensor<3>,

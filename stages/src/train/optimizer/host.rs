@@ -1,5 +1,4 @@
-//! AdamW on the CPU: one pass over all cores reads each gradient and updates parameter and moments in
-//! place.
+//! AdamW on the CPU: one parallel pass reads each gradient and updates parameter and moments in place.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -10,7 +9,7 @@ use crate::model::cpu::CHUNK;
 use crate::model::cpu::vector::vectorised;
 use crate::model::parameters::leaf;
 
-/// Sums each chunk in f64, then the chunks in order, whatever the number of threads.
+/// Sums each chunk in f64, then the chunks in order, so threads do not change the result.
 pub(super) fn sum_of_squares(values: &[f32]) -> f64 {
     if values.len() <= CHUNK {
         return chunk_of_squares(values);
@@ -55,8 +54,8 @@ pub(super) fn update<const D: usize>(
     });
 }
 
-/// The same where only some rows have a gradient, and nothing decays: a row that never had one stays
-/// as it is, to the bit, and is not looked at.
+/// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that never
+/// had a gradient are skipped and stay bit-identical.
 pub(super) fn update_rows(
     parameter: &mut Tensor<2>,
     (gradient, with_gradient): (&[f32], &[usize]),
@@ -93,7 +92,7 @@ pub(super) fn update_rows(
 }
 
 impl Moment {
-    /// Both moments and the rows that have any, for a parameter of so many elements.
+    /// First moments, second moments, and the rows that have any, for a parameter of `count` elements.
     fn on_host(&mut self, count: usize) -> (&mut Vec<f32>, &mut Vec<f32>, &mut Vec<bool>) {
         if !matches!(self, Moment::Host { .. }) {
             let zeros = || vec![0.0; count];
@@ -108,7 +107,7 @@ impl Moment {
 
 /// Changes the values of a parameter on the CPU, without a copy.
 fn in_place<const D: usize>(parameter: &mut Tensor<D>, change: impl FnOnce(&mut [f32])) {
-    // Taking the tensor out leaves its storage with one owner, so that it is updated in place.
+    // Taking the tensor out leaves one owner of its storage, so it can change in place.
     let empty = Tensor::<D>::zeros([0; D], &parameter.device().inner());
     let taken = std::mem::replace(parameter, empty).inner();
     let Ok(mut values) = taken.try_into_primitive::<Flex>() else {
@@ -146,9 +145,9 @@ mod tests {
     use super::*;
     use crate::data::random::Random;
     use crate::model::parameters::{Network, Parameter};
-    use crate::train::step::Gradient;
+    use crate::train::gradient::Gradient;
 
-    /// A table alone.
+    /// A network with a single table.
     #[derive(Clone)]
     struct Words(Tensor<2>);
 
@@ -189,7 +188,7 @@ mod tests {
                 true => Gradient::Table { whole: tensor(values), rows },
                 false => Gradient::Matrix(tensor(values)),
             };
-            optimizer.step(&mut model, vec![Some(gradient)], &mut moments, 0.01);
+            optimizer.step(&mut model, vec![Some(gradient)], &mut moments, 0.01).unwrap();
         }
         let values = model.0.try_to_vec_as::<f32>().unwrap();
         values.into_iter().map(f32::to_bits).collect()

@@ -1,30 +1,34 @@
-//! Two elements along the sum as bfloat16, rounded to nearest: two products an instruction
-//! (`vdpbf16ps`, AVX-512 BF16).
+//! Entries of two elements along `k`, rounded to bfloat16 (to nearest). One instruction
+//! (`vdpbf16ps`, AVX-512 BF16) computes two products per lane.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::{COLUMNS, Kind, LANES, Part, ROWS, Sums, mask, transposed, write};
-use crate::model::cpu::product::Target;
+use super::{COLUMNS, LANES, PanelFormat, ROWS, Strip, Sums, mask, transposed, write};
+use crate::model::cpu::matrix::{SharedPointer, Target};
 
-/// Products of bfloat16.
-pub struct Pairs;
+/// Panels of pairs of bfloat16.
+pub(in crate::model::cpu) struct Pairs;
 
-impl Kind for Pairs {
+impl PanelFormat for Pairs {
     const ELEMENTS: usize = 2;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    unsafe fn pack(from: Part, k: usize, to: *mut u32, width: usize) {
+    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize) {
+        let (first, matrix) = (from.pointer(k), from.matrix);
         let (write, read) = (mask(width), mask(from.rows));
         let store = |pair: usize, values: __m512i| {
-            // SAFETY: pair number `pair` is within `to`, and no more lanes are written than it has.
-            unsafe { _mm512_mask_storeu_epi32(to.add(pair * width).cast(), write, values) };
+            let to = to.from(pair * width).pointer(width.min(LANES));
+            // SAFETY: pair `pair` lies within `to`, and the mask limits the write to its lanes.
+            unsafe { _mm512_mask_storeu_epi32(to.cast(), write, values) };
         };
-        if from.row_stride == 1 {
+        if matrix.row_stride == 1 {
             let load = |at: usize| {
                 let mask = if at < k { read } else { 0 };
-                // SAFETY: only elements of these rows at `at` are read.
-                unsafe { _mm512_maskz_loadu_ps(mask, from.first.wrapping_add(at * from.stride)) }
+                // SAFETY: the mask limits the read to the rows of the strip.
+                unsafe {
+                    _mm512_maskz_loadu_ps(mask, first.wrapping_add(at * matrix.column_stride))
+                }
             };
             for pair in 0..k.div_ceil(2) {
                 store(pair, interleaved(load(2 * pair), load(2 * pair + 1)));
@@ -35,8 +39,8 @@ impl Kind for Pairs {
             let masks = (mask(k - start), mask((k - start).saturating_sub(LANES)));
             let mut rows = [_mm512_setzero_si512(); LANES];
             for (row, pairs) in rows.iter_mut().enumerate().take(from.rows) {
-                let at = from.first.wrapping_add(row * from.row_stride + start);
-                // SAFETY: only elements of this row are read; all bits are bits of integers too.
+                let at = first.wrapping_add(row * matrix.row_stride + start);
+                // SAFETY: the masks limit the reads to this row. Every bit pattern is a valid integer.
                 unsafe {
                     let low = _mm512_maskz_loadu_ps(masks.0, at);
                     let high = _mm512_maskz_loadu_ps(masks.1, at.wrapping_add(LANES));
@@ -52,19 +56,20 @@ impl Kind for Pairs {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
     unsafe fn tile(
-        (left, right): (*const u32, *const u32),
+        (left, right): (SharedPointer<u32>, SharedPointer<u32>),
         depth: usize,
         target: Target,
         sizes: [usize; 2],
-        more: bool,
+        accumulate: bool,
     ) {
+        let (left, right) = (left.pointer(depth * ROWS), right.pointer(depth * COLUMNS));
         let mut sums: Sums = [[_mm512_setzero_ps(); 2]; ROWS];
         for pair in 0..depth {
-            // SAFETY: this pair is within both panels; all bits are bits of bfloat16 too.
+            // SAFETY: this pair lies within both panels. Every bit pattern is a valid bfloat16.
             unsafe {
                 let columns = right.add(pair * COLUMNS);
                 let load =
-                    |at: *const u32| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(at.cast()));
+                    |at: *mut u32| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(at.cast()));
                 let (low, high) = (load(columns), load(columns.add(LANES)));
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let factor = _mm512_set1_epi32((*left.add(pair * ROWS + row)).cast_signed());
@@ -74,17 +79,17 @@ impl Kind for Pairs {
                 }
             }
         }
-        // SAFETY: as the caller promises.
-        unsafe { write(sums, target, sizes, more) }
+        // SAFETY: the caller guarantees that the target is valid for the tile.
+        unsafe { write(sums, target, sizes, accumulate) }
     }
 }
 
-/// Pairs of the elements of two vectors.
+/// Rounds two vectors to bfloat16 and interleaves them: lane `i` holds element `i` of both.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn interleaved(low: __m512, high: __m512) -> __m512i {
     let wide = |values: __m512| {
-        // SAFETY: all bits are bits of integers too.
+        // SAFETY: every bit pattern is a valid integer.
         let bits = unsafe { transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) };
         _mm512_cvtepu16_epi32(bits)
     };

@@ -1,54 +1,56 @@
-//! One element as f32, rounded to bfloat16: what [`super::pairs`] computes, for processors that multiply
-//! f32 as fast as bfloat16 or have no instruction for the latter.
+//! Entries of one element, rounded to bfloat16 and stored as f32. Computes the same products as
+//! [`super::pairs`] on processors without a fast bfloat16 instruction.
 
 use std::arch::x86_64::*;
 
-use super::{COLUMNS, Kind, LANES, Part, ROWS, Sums, mask, transposed, write};
-use crate::model::cpu::product::Target;
+use super::{COLUMNS, LANES, PanelFormat, ROWS, Strip, Sums, mask, transposed, write};
+use crate::model::cpu::matrix::{SharedPointer, Target};
 
-/// Products of f32 whose factors are rounded to bfloat16, to nearest and ties to even.
-pub struct Rounded;
+/// Panels of f32 values rounded to bfloat16 (to nearest, ties to even).
+pub(in crate::model::cpu) struct Rounded;
 
-impl Kind for Rounded {
+impl PanelFormat for Rounded {
     const ELEMENTS: usize = 1;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn pack(from: Part, k: usize, to: *mut u32, width: usize) {
-        // SAFETY: as the caller promises, and the instructions are there.
+    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize) {
+        // SAFETY: the caller guarantees the same.
         unsafe { pack(from, k, to, width) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn tile(
-        panels: (*const u32, *const u32),
+        panels: (SharedPointer<u32>, SharedPointer<u32>),
         depth: usize,
         target: Target,
         sizes: [usize; 2],
-        more: bool,
+        accumulate: bool,
     ) {
-        // SAFETY: as the caller promises.
-        unsafe { write(sums(panels, depth), target, sizes, more) }
+        // SAFETY: the caller guarantees valid panels and a target that is valid for the tile.
+        unsafe { write(sums(panels, depth), target, sizes, accumulate) }
     }
 }
 
-/// [`Kind::pack`].
+/// [`PanelFormat::pack`].
 ///
 /// # Safety
 ///
-/// As there.
+/// As for [`PanelFormat::pack`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn pack(from: Part, k: usize, to: *mut u32, width: usize) {
+unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize) {
+    let (first, matrix) = (from.pointer(k), from.matrix);
     let (write, read) = (mask(width), mask(from.rows));
     let store = |at: usize, values: __m512i| {
-        // SAFETY: entry `at` is within `to`, and no more lanes are written than it has.
-        unsafe { _mm512_mask_storeu_epi32(to.add(at * width).cast(), write, rounded(values)) };
+        let to = to.from(at * width).pointer(width.min(LANES));
+        // SAFETY: entry `at` lies within `to`, and the mask limits the write to its lanes.
+        unsafe { _mm512_mask_storeu_epi32(to.cast(), write, rounded(values)) };
     };
-    if from.row_stride == 1 {
+    if matrix.row_stride == 1 {
         for at in 0..k {
-            let first = from.first.wrapping_add(at * from.stride).cast();
-            // SAFETY: only elements of these rows at `at` are read.
-            store(at, unsafe { _mm512_maskz_loadu_epi32(read, first) });
+            let column = first.wrapping_add(at * matrix.column_stride).cast();
+            // SAFETY: the mask limits the read to the rows of the strip.
+            store(at, unsafe { _mm512_maskz_loadu_epi32(read, column) });
         }
         return;
     }
@@ -56,8 +58,8 @@ unsafe fn pack(from: Part, k: usize, to: *mut u32, width: usize) {
         let lanes = mask(k - start);
         let mut rows = [_mm512_setzero_si512(); LANES];
         for (row, values) in rows.iter_mut().enumerate().take(from.rows) {
-            let at = from.first.wrapping_add(row * from.row_stride + start).cast();
-            // SAFETY: only elements of this row are read.
+            let at = first.wrapping_add(row * matrix.row_stride + start).cast();
+            // SAFETY: the mask limits the read to this row.
             *values = unsafe { _mm512_maskz_loadu_epi32(lanes, at) };
         }
         for (at, values) in transposed(rows).into_iter().enumerate().take(k - start) {
@@ -66,18 +68,19 @@ unsafe fn pack(from: Part, k: usize, to: *mut u32, width: usize) {
     }
 }
 
-/// The sums of a tile.
+/// Computes the sums of a tile.
 ///
 /// # Safety
 ///
-/// As [`Kind::tile`].
+/// Both panels must hold `depth` entries.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn sums((left, right): (*const u32, *const u32), depth: usize) -> Sums {
-    let (left, right) = (left.cast::<f32>(), right.cast::<f32>());
+unsafe fn sums((left, right): (SharedPointer<u32>, SharedPointer<u32>), depth: usize) -> Sums {
+    let left = left.pointer(depth * ROWS).cast::<f32>();
+    let right = right.pointer(depth * COLUMNS).cast::<f32>();
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
     for at in 0..depth {
-        // SAFETY: this entry is within both panels.
+        // SAFETY: this entry lies within both panels.
         unsafe {
             let columns = right.add(at * COLUMNS);
             let (low, high) = (_mm512_loadu_ps(columns), _mm512_loadu_ps(columns.add(LANES)));
@@ -91,7 +94,7 @@ unsafe fn sums((left, right): (*const u32, *const u32), depth: usize) -> Sums {
     sums
 }
 
-/// Rounded to nearest, ties to even; what is no number stays so.
+/// Rounds to nearest, ties to even. NaN stays NaN.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn rounded(bits: __m512i) -> __m512i {

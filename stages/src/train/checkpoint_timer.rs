@@ -1,4 +1,4 @@
-//! When a training saves a checkpoint: every so often, and when it is told to end.
+//! Saves training checkpoints at intervals and on SIGTERM.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use crate::train::checkpoint::{self, Position};
 use crate::train::objective::Objective;
 use crate::train::step::Trainer;
 
-/// Saves a checkpoint every so often, and never spends more than a twentieth of the time on it.
+/// Saves checkpoints at intervals, spending at most a twentieth of the time on them.
 ///
-/// SIGTERM while a step is under way lets that step end, saves its checkpoint, and then ends the
-/// process as it would have without; a second one ends it at once.
-pub struct Checkpoints<'a> {
+/// On SIGTERM the current step finishes, its checkpoint is saved, and then the process ends with the
+/// default action of the signal. A second SIGTERM ends it at once.
+pub struct CheckpointTimer<'a> {
     context: &'a Context<'a>,
     pause: Duration,
     last: Instant,
@@ -27,24 +27,24 @@ pub struct Checkpoints<'a> {
     ends_at_once: Arc<AtomicBool>,
 }
 
-impl<'a> Checkpoints<'a> {
-    /// `PIPE_CHECKPOINT_SECONDS` says how often, by default every minute; 0 is after every step.
-    pub fn new(context: &'a Context<'a>) -> Checkpoints<'a> {
+impl<'a> CheckpointTimer<'a> {
+    /// `PIPE_CHECKPOINT_SECONDS` sets the interval, by default 60; 0 means after every step.
+    pub fn new(context: &'a Context<'a>) -> CheckpointTimer<'a> {
         let wanted = std::env::var("PIPE_CHECKPOINT_SECONDS").ok();
         let seconds = wanted.and_then(|text| text.parse().ok()).unwrap_or(60);
         let (told_to_end, ends_at_once) = (Arc::default(), Arc::new(AtomicBool::new(true)));
-        // In this order, so that the second signal finds what the first has set. Where a handler
-        // cannot be had, the signal ends the process as it always does.
+        // The order matters: the second signal must see the flag that the first one sets. If a handler
+        // cannot be registered, SIGTERM keeps its default action.
         let registered = flag::register_conditional_default(SIGTERM, Arc::clone(&ends_at_once))
             .and_then(|_| flag::register(SIGTERM, Arc::clone(&told_to_end)))
             .and_then(|_| flag::register(SIGTERM, Arc::clone(&ends_at_once)));
         let can_wait = registered.is_ok();
         ends_at_once.store(!can_wait, Ordering::Relaxed);
         let (pause, last) = (Duration::from_secs(seconds), Instant::now());
-        Checkpoints { context, pause, last, told_to_end, ends_at_once }
+        CheckpointTimer { context, pause, last, told_to_end, ends_at_once }
     }
 
-    /// Does something long between steps, which SIGTERM ends at once.
+    /// Runs long work between steps. SIGTERM ends it at once.
     pub fn between_steps<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = self.ends_at_once.swap(true, Ordering::SeqCst);
         self.end_if_told();
@@ -66,7 +66,8 @@ impl<'a> Checkpoints<'a> {
         best: Option<&O::Model>,
     ) {
         if self.told_to_end.load(Ordering::SeqCst) {
-            let message = format!("told to end: a checkpoint of step {} is saved first", at.steps);
+            let message =
+                format!("received SIGTERM: saving a checkpoint of step {} first", at.steps);
             self.context.emit(Event::Note { message });
             self.save(trainer, at, best);
             self.end_if_told();
@@ -82,7 +83,7 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// Saves one now, if it can be.
+    /// Saves a checkpoint now. A failure is a warning.
     pub fn save<O: Objective>(
         &self,
         trainer: &mut Trainer<O>,
@@ -94,8 +95,8 @@ impl<'a> Checkpoints<'a> {
             .map_err(StageError::io("creating", folder))
             .and_then(|()| checkpoint::save(folder, trainer, at, best));
         if let Err(error) = saved {
-            // Training needs no checkpoint to go on; a full disk may have room again later.
-            let message = format!("no checkpoint of step {}: {error}", at.steps);
+            // Training can continue without a checkpoint, and a full disk may have room again later.
+            let message = format!("cannot save a checkpoint of step {}: {error}", at.steps);
             self.context.emit(Event::Warning { message });
         }
     }

@@ -1,9 +1,9 @@
-//! The tensors of a model folder, by canonical name, whatever file they are in: `safetensors`
-//! (one file, or shards with an index), else `pytorch_model.bin` (the same), whose pickle is
-//! interpreted by `pytorch-reader`, which runs no code.
+//! Reads the tensors of a model folder by canonical name. The weights are in safetensors files or, if
+//! there are none, in `pytorch_model.bin`; either may be split into shards with an index. `pytorch-reader`
+//! interprets the pickle and runs no code.
 //!
-//! Canonical names have no `bert.`, `roberta.` or `mpnet.` in front, and `LayerNorm.weight/bias`
-//! in place of the old `gamma/beta`.
+//! Canonical names lack the prefix `bert.`, `roberta.` or `mpnet.` and use `LayerNorm.weight/bias` for
+//! the old `gamma/beta`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,12 +18,12 @@ use serde::Deserialize;
 
 use crate::stage::error::StageError;
 
-/// All tensors that a model folder holds.
+/// All tensors in a model folder.
 pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// One tensor, its values not yet read.
+/// A tensor whose values have not been read yet.
 pub struct Tensor {
     /// The name in the file.
     pub stored_name: String,
@@ -49,7 +49,7 @@ impl Checkpoint {
             for tensor in found {
                 let name = canonical_name(&tensor.stored_name);
                 if let Some(twin) = tensors.insert(name, tensor) {
-                    let problem = format!("tensor `{}` is there twice", twin.stored_name);
+                    let problem = format!("tensor `{}` is stored twice", twin.stored_name);
                     return Err(StageError::File { path: file, problem });
                 }
             }
@@ -98,7 +98,7 @@ impl Tensor {
     }
 }
 
-/// A tensor's name without the family's prefix and with today's layer norm names.
+/// The canonical name of a stored tensor.
 fn canonical_name(stored: &str) -> String {
     let name = ["bert.", "roberta.", "mpnet."]
         .iter()
@@ -120,7 +120,7 @@ pub fn has_weights(folder: &Path) -> bool {
     })
 }
 
-/// The files that hold the weights; safetensors where both kinds are there.
+/// The files that hold the weights. Safetensors files take precedence.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
     for name in ["model.safetensors", "pytorch_model.bin"] {
         let whole = folder.join(name);
@@ -151,7 +151,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, StageError> {
         .map_err(|source| StageError::Json { path: index.to_owned(), source })?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     for name in &names {
-        // An index from elsewhere must not lead out of its folder.
+        // A downloaded index must not refer to files outside of its folder.
         if Path::new(name).file_name().is_none_or(|file_name| file_name != name.as_str()) {
             let problem = format!("shard `{name}` is not a file name");
             return Err(StageError::File { path: index.to_owned(), problem });
@@ -166,8 +166,9 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, StageError> {
 
 fn open_safetensors(path: &Path) -> Result<Vec<Tensor>, StageError> {
     let file = File::open(path).map_err(StageError::io("opening", path))?;
-    // SAFETY: stages are given read-only artifacts; a file that another process cuts short
-    // while it is mapped ends this stage's process, not the engine.
+    // SAFETY: nothing in this program writes to a mapped model folder. The folder may belong to the user;
+    // if another process truncates the file meanwhile, reads raise SIGBUS and end this process, which
+    // is a stage or a command that predicts.
     let map = unsafe { Mmap::map(&file) }.map_err(StageError::io("mapping", path))?;
     let map = Arc::new(map);
     let parsed = SafeTensors::deserialize(&map).map_err(|problem| StageError::File {

@@ -1,0 +1,47 @@
+//! The number format of the factors of matrix products.
+
+#[cfg(feature = "model")]
+use burn::tensor::{DType, Device, Tensor};
+
+#[cfg(feature = "model")]
+use super::cpu::bfloat16;
+use crate::stage::choice::choice;
+
+choice! {
+    /// The number format of the factors of matrix products. Parameters, sums, norms, softmax and the
+    /// optimiser always use f32.
+    pub enum Precision {
+        F32 = "f32",
+        /// Factors are rounded to bfloat16 before they are multiplied, as PyTorch's autocast does. On
+        /// the CPU the small products of attention stay in f32.
+        Bf16 = "bf16",
+    }
+}
+
+#[cfg(feature = "model")]
+impl Precision {
+    /// A note for users whose device gains nothing from this precision.
+    pub fn advice(self, device: &Device) -> Option<String> {
+        let in_vain = self == Precision::Bf16 && *device == Device::flex() && !bfloat16::is_fast();
+        in_vain.then(|| {
+            "this CPU multiplies bfloat16 no faster than f32: `precision: bf16` saves no time"
+                .to_owned()
+        })
+    }
+
+    /// Converts a tensor to the format in which it is multiplied.
+    pub(super) fn factor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Precision::F32 => tensor,
+            Precision::Bf16 => tensor.cast(DType::BF16),
+        }
+    }
+
+    /// Converts the product of two [`factor`](Self::factor)s back to f32.
+    pub(super) fn product<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        match self {
+            Precision::F32 => tensor,
+            Precision::Bf16 => tensor.cast(DType::F32),
+        }
+    }
+}
