@@ -1,4 +1,5 @@
-//! `pipe cache`: what is in the store. Checking and tidying it up have files of their own.
+//! `pipe cache`: lists and prints what is in the store. Cleaning up and checking have files of their
+//! own.
 
 mod gc;
 mod verify;
@@ -26,24 +27,25 @@ use crate::text::terminal::{fit, table};
 pub enum CacheCommand {
     /// List all artifacts
     Ls {
-        /// Print one JSON object an artifact
+        /// Print one JSON object per artifact
         #[arg(long)]
         json: bool,
     },
-    /// Show an artifact in readable form, as `pipe show` does, or the record behind it
+    /// Show an artifact in readable form, as `pipe show` does, or its record
     Show(CacheShowOptions),
-    /// Print an artifact's bytes; of a folder, the listing, or one file as `stage:output/FILE`
+    /// Print the bytes of an artifact. For a folder: its listing, or one file as
+    /// `stage:output/FILE`
     Cat(Target),
-    /// Say what takes the space, by stage and output
+    /// Show how much space each output takes
     Du(gc::DuOptions),
-    /// Read everything and say what is damaged
+    /// Read the whole store and report what is damaged
     Verify(verify::VerifyOptions),
     Gc(gc::GcOptions),
 }
 
 #[derive(Debug, Args)]
 pub struct Target {
-    /// `stage:output`, or the beginning of a key or a digest
+    /// `stage:output`, `stage:output/FILE`, or the beginning of a key or digest
     target: String,
     #[command(flatten)]
     overrides: OverrideOptions,
@@ -53,7 +55,7 @@ pub struct Target {
 pub struct CacheShowOptions {
     #[command(flatten)]
     show: ShowOptions,
-    /// Print the record, as JSON: what the stage read, by which parameters, what it made and where
+    /// Print the record as JSON: the stage's inputs, parameters and outputs, and where it ran
     #[arg(long, conflicts_with = "rows")]
     record: bool,
 }
@@ -100,7 +102,7 @@ pub fn execute(
     Ok(Exit::Done)
 }
 
-/// `finetune:model/config.json` as an artifact and a file in it.
+/// Splits `finetune:model/config.json` into the artifact and a file in it.
 fn file_in_folder(target: &str) -> (&str, Option<&str>) {
     let output = target.find(':').map_or(target.len(), |colon| colon + 1);
     match target[output..].split_once('/') {
@@ -131,7 +133,7 @@ fn file_of(project: &Project, folder: Content, name: &str, inner: &str) -> Resul
     }
 }
 
-/// The name of a variant may be long; the digest after it is what can be copied.
+/// How many columns a name gets. Variants have long names; the digest identifies them too.
 const NAME_WIDTH: usize = 44;
 
 fn listing(records: &[Record]) -> String {

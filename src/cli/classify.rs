@@ -1,4 +1,4 @@
-//! `pipe classify`: texts through a finished model, the pipeline's own or any folder.
+//! `pipe classify`: classifies texts with a trained model, the pipeline's or any model folder.
 
 mod settings;
 
@@ -23,18 +23,19 @@ use crate::files::file_error::FileError;
 
 #[derive(Debug, Args)]
 pub struct ClassifyOptions {
-    /// The texts; without any, and without `--input`, those of standard input, one a line
+    /// The texts. Without any and without `--input`, standard input is read, one text per line
     text: Vec<String>,
     /// A file of texts
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
-    /// What that file is: a text a line, or JSONL, CSV or TSV with the fields of `ingest`
+    /// The format of the file: `plain` is one text per line, `fields` is JSONL, CSV or TSV with
+    /// the fields that `ingest` reads
     #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "input")]
     format: InputFormat,
-    /// The model: `stage:output`, or a folder; by default what the stage `predict` reads
+    /// The model: `stage:output` or a folder. Default: the model that `predict` reads
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// A turn of the conversation before the texts; may be repeated, the oldest first
+    /// An earlier turn of the conversation. Repeat it for more turns, oldest first
     #[arg(long, value_name = "TURN")]
     context: Vec<String>,
     #[command(flatten)]
@@ -42,20 +43,20 @@ pub struct ClassifyOptions {
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
-    /// Print JSON, an object for each text
+    /// Print one JSON object per text
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum InputFormat {
-    /// Plain if the name ends in `.txt`
+    /// `plain` if the name ends in `.txt`, otherwise `fields`
     Auto,
     Plain,
     Fields,
 }
 
-/// Texts of a file that go through the model together.
+/// How many texts of a file are classified at once.
 const CHUNK: usize = 512;
 
 pub fn execute(
@@ -89,7 +90,7 @@ pub fn execute(
     if !options.text.is_empty() {
         classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;
     } else if let Some(file) = &options.input {
-        // An error of ours must come through the reader.
+        // The reader's callback cannot return this error type, so it is kept here.
         let mut ended = Ok(());
         let each = |texts| {
             if ended.is_ok() {
@@ -107,7 +108,7 @@ pub fn execute(
         let stdin = std::io::stdin().lock();
         let asks = std::io::stdin().is_terminal();
         if asks {
-            console.note(&format!("on {}; a text a line, Ctrl-D ends it", classifier.device));
+            console.note(&format!("on {}; type one text per line, Ctrl-D ends", classifier.device));
         }
         for line in stdin.lines() {
             let line = line.map_err(FileError::at("reading", Path::new("standard input")))?;

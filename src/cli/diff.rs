@@ -1,4 +1,4 @@
-//! `pipe diff RUN RUN`: parameters, inputs and metrics of two runs.
+//! `pipe diff RUN RUN`: compares parameters, inputs and metrics of two runs.
 
 use clap::Args;
 
@@ -14,9 +14,10 @@ use crate::results::run_log::find;
 
 #[derive(Debug, Args)]
 pub struct DiffOptions {
-    /// A run as `pipe log` names it: its id or the beginning of it, `last`, `last~1`
+    /// The first run: an id of `pipe log` or its beginning, `last`, or `last~1`
     #[arg(value_name = "RUN", default_value = "last~1")]
     from: String,
+    /// The second run
     #[arg(value_name = "RUN", default_value = "last")]
     to: String,
     /// Print one JSON object
@@ -28,7 +29,7 @@ pub fn execute(options: &DiffOptions, globals: &Globals, console: &Console) -> R
     let (_, store) = locate(globals)?;
     let from = find(&store, &options.from)?;
     let to = find(&store, &options.to)?;
-    // Where inputs come from is told by the pipeline as it is now, if it is right.
+    // The log does not tell where inputs come from; the current pipeline does, if it is valid.
     let project = Project::load(globals, &OverrideOptions::default().overrides()).ok();
     let origin = |stage: &str, input: &str| {
         project.as_ref()?.pipeline.stage(stage)?.inputs.get(input).map(origin)

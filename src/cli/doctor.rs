@@ -1,4 +1,4 @@
-//! `pipe doctor`: looks at the machine, the pipeline, the store and the network.
+//! `pipe doctor`: checks the machine, the pipeline, the store and the network.
 
 use clap::Args;
 
@@ -16,10 +16,10 @@ use crate::text::figures::count;
 pub struct DoctorOptions {
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// Ask nobody on the network
+    /// Do not use the network
     #[arg(long)]
     offline: bool,
-    /// Print JSON, one finding a line
+    /// Print one JSON object per finding
     #[arg(long)]
     json: bool,
 }
@@ -52,15 +52,15 @@ fn pipeline(options: &DoctorOptions, globals: &Globals) -> Finding {
     match Project::load(globals, &options.overrides.overrides()) {
         Ok(project) => {
             let stages = count(project.pipeline.stages.len(), "stage");
-            let text = format!("{}: {stages}, nothing wrong", file.display());
+            let text = format!("{}: {stages}, no problems", file.display());
             Finding::new("pipeline", Severity::Good, text)
         }
-        Err(_) => Finding::new("pipeline", Severity::Bad, format!("{} is wrong", file.display()))
+        Err(_) => Finding::new("pipeline", Severity::Bad, format!("{} is invalid", file.display()))
             .hint("`pipe status` shows where"),
     }
 }
 
-/// Those of the pipeline, if it is right, and of the user's own file.
+/// Checks the remotes of the pipeline, if it is valid, and of the user's configuration.
 fn remotes(options: &DoctorOptions, globals: &Globals) -> Vec<Finding> {
     let config = match Project::load(globals, &options.overrides.overrides()) {
         Ok(project) => project.remotes(),
@@ -72,7 +72,7 @@ fn remotes(options: &DoctorOptions, globals: &Globals) -> Vec<Finding> {
             names.map(|name| doctor::remote(&config, name, options.offline)).collect()
         }
         Err(_) => {
-            let text = "`~/.config/pipe/config.yaml` is wrong".to_owned();
+            let text = "`~/.config/pipe/config.yaml` is invalid".to_owned();
             vec![Finding::new("remote", Severity::Bad, text).hint("`pipe push` shows where")]
         }
     }

@@ -1,4 +1,4 @@
-//! An error that ends the program, as one JSON object for whoever asked for `--json`.
+//! An error that ends the program, printed as text and, with `--json`, as one JSON object.
 
 use std::path::Path;
 
@@ -8,33 +8,33 @@ use crate::cli::error::Error;
 use crate::console::Console;
 use crate::pipeline::{Location, PipelineError, Problem};
 
-/// One line.
+/// The JSON object, one line.
 #[derive(Serialize)]
 struct EarlyError<'a> {
     event: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
-    /// The pipeline that it is about, and where in it.
+    /// The pipeline's file and the line in it, if the error is about them.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
-    /// All that is wrong with the pipeline; the first one is told above.
+    /// Every problem of the pipeline. `message`, `hint` and `line` are those of the first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [Problem],
 }
 
 impl Error {
-    /// Prints the error and its hint; as one JSON object on standard output as well, if that is
-    /// wanted.
+    /// Prints the error and its hint on standard error and, if `as_json`, one JSON object on
+    /// standard output.
     pub fn print(&self, console: &Console, as_json: bool) {
         if as_json {
-            // If nobody can be told, there is nobody to tell that.
+            // If standard output is closed, standard error still has the message.
             let _ = console.data(&json(self));
         }
         match self {
-            // Each of its problems says `error:` itself, and points at its line.
+            // Each problem carries its own `error:` and shows its line.
             Error::Pipeline(invalid @ PipelineError::Invalid { .. }) => {
                 console.problems(&invalid.to_string());
             }
@@ -67,7 +67,7 @@ fn json(error: &Error) -> String {
     })
 }
 
-/// Wrong usage, in the words of the parser of the command line.
+/// A usage error as JSON; `message` is the text of the command-line parser.
 pub fn usage_json(message: &str) -> String {
     let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Whatever ends the program early, apart from stages that fail.
+//! Errors that end the program early. A stage that fails is not one of them.
 
 use std::io;
 use std::path::PathBuf;
@@ -22,19 +22,19 @@ pub enum Error {
     NoPipeline { folder: PathBuf },
     #[error("there is no stage `{name}`")]
     UnknownStage { name: String, nearest: Option<String> },
-    /// One stage is wanted, and these are all variants of it.
-    #[error("`{name}` are {count} variants of a stage")]
+    /// The command takes one stage, but the name means several variants.
+    #[error("`{name}` means {count} variants, but one stage is needed")]
     ManyVariants { name: String, count: usize, first: String },
     #[error("stage `{stage}` has no output `{output}`")]
     UnknownOutput { stage: String, output: String, known: Vec<String> },
     #[error("there is no built-in stage `{name}`")]
     UnknownBuiltin { name: String, nearest: Option<String> },
-    /// Neither `stage:output` nor a prefix of one key or digest.
+    /// The name is not the beginning of exactly one key or digest.
     #[error("`{name}` names {problem}")]
     NoArtifact { name: String, problem: &'static str },
-    #[error("`{artifact}` holds no file `{file}`")]
+    #[error("`{artifact}` contains no file `{file}`")]
     NoSuchFile { artifact: String, file: String, known: Vec<String> },
-    #[error("`{artifact}` is not made yet: stage `{stage}` has to run first")]
+    #[error("`{artifact}` does not exist yet: stage `{stage}` has to run first")]
     NotMade { artifact: String, stage: String },
     #[error("stage `{stage}` (line {line}): {problem}")]
     StoreInTheWay { stage: String, line: usize, problem: String },
@@ -42,9 +42,9 @@ pub enum Error {
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
     #[error("stage `{stage}` cannot run: {problem}")]
     NoInputs { stage: String, problem: String },
-    #[error("stage `{stage}` is not what was submitted: the pipeline or a source has changed")]
+    #[error("stage `{stage}` has changed since it was submitted")]
     ChangedSinceSubmitted { stage: String },
-    #[error("a run is in progress in this store, and nothing is removed under it")]
+    #[error("cannot remove anything from the store while a run is in progress")]
     StoreInUse,
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -60,10 +60,8 @@ pub enum Error {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    /// No artifact of the pipeline holds it.
-    #[error("no result of this pipeline has an example `{id}`")]
+    #[error("no result of this pipeline contains the example `{id}`")]
     NoRow { id: String },
-    /// No stage reads a model that could classify.
     #[error("there is no model to classify with")]
     NoModel,
     #[error("classifying: {0}")]
@@ -83,7 +81,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         let did_you_mean =
             |name: &Option<String>| name.as_ref().map(|name| format!("did you mean `{name}`?"));
@@ -96,12 +94,14 @@ impl Error {
             }
             Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
             Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
-            Error::NoArtifact { .. } => Some("`pipe cache ls` lists what there is".to_owned()),
+            Error::NoArtifact { .. } => {
+                Some("`pipe cache ls` lists what is in the store".to_owned())
+            }
             Error::NoSuchFile { known, .. } if known.is_empty() => {
-                Some("it is no folder, but a file itself".to_owned())
+                Some("it is a single file, not a folder".to_owned())
             }
             Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
-            Error::NotMade { stage, .. } => Some(format!("`pipe run {stage}`")),
+            Error::NotMade { stage, .. } => Some(format!("run `pipe run {stage}`")),
             Error::Plan { error, .. } => error.hint(),
             Error::Select(error) => Some(error.hint()),
             Error::Resources(error) => Some(error.hint()),
@@ -114,18 +114,21 @@ impl Error {
                     known.iter().map(|path| path.display().to_string()).collect();
                 Some(format!("it published {}", known.join(", ")))
             }
-            Error::NoInputs { stage, .. } => Some(format!("`pipe run {stage}` first")),
+            Error::NoInputs { stage, .. } => Some(format!("run `pipe run {stage}` first")),
             Error::StoreInTheWay { .. } => {
-                Some("name another place, or put the store elsewhere with `--cache DIR`".to_owned())
+                Some("use another path, or move the store with `--cache DIR`".to_owned())
             }
-            Error::ChangedSinceSubmitted { .. } => Some("submit again".to_owned()),
-            Error::StoreInUse => Some("try again when it has ended, or add `--wait`".to_owned()),
+            Error::ChangedSinceSubmitted { .. } => Some("submit it again".to_owned()),
+            Error::StoreInUse => {
+                Some("try again when the run has ended, or add `--wait`".to_owned())
+            }
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
             Error::NoRow { .. } => Some(
-                "`pipe show ingest:train` and `ingest:test` show ids; what has not run yet has no rows".to_owned(),
+                "`pipe show ingest:train` lists ids; stages that have not run yet have no rows"
+                    .to_owned(),
             ),
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())
@@ -143,28 +146,30 @@ impl Error {
     }
 }
 
-/// Why a run cannot be about these stages.
+/// Why the options select no valid set of stages.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
-    #[error("nothing between `--downstream {from}` and {to}: the one does not lead to the other")]
+    #[error("no stage lies between `--downstream {from}` and {to}")]
     NothingBetween { from: String, to: String },
-    #[error("`--force={stage}`: that stage is not part of this run")]
+    #[error("`--force={stage}`: this stage is not part of the run")]
     NotSelected { stage: String },
     #[error("stage `{stage}` is frozen, so it cannot be forced to run")]
     Frozen { stage: String },
-    #[error("`--only {stage}` reads from `{maker}`, which is not up to date: {why}")]
+    #[error("`--only {stage}`: it reads from `{maker}`, which is not up to date: {why}")]
     NotUpToDate { stage: String, maker: String, why: String, first: Vec<String> },
 }
 
 impl SelectError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            SelectError::NothingBetween { .. } => "`pipe graph` draws what reads from what".into(),
-            SelectError::NotSelected { stage } => format!("name `{stage}` as well"),
-            SelectError::Frozen { .. } => "take `frozen: true` out of the pipeline".into(),
+            SelectError::NothingBetween { .. } => {
+                "`pipe graph` shows which stage reads from which".into()
+            }
+            SelectError::NotSelected { stage } => format!("add `{stage}` to the stages to run"),
+            SelectError::Frozen { .. } => "remove `frozen: true` from the stage".into(),
             SelectError::NotUpToDate { first, .. } => {
-                format!("first `pipe run {}`, or leave `--only` out", first.join(" "))
+                format!("run `pipe run {}` first, or omit `--only`", first.join(" "))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The exit status, decided here and nowhere else.
+//! The exit status. It is decided here only.
 
 use std::process::ExitCode;
 
@@ -11,9 +11,9 @@ use crate::run::event::Summary;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done,
-    /// A stage failed, or the machine did (a full disk, a missing permission).
+    /// A stage failed, or the environment did: a full disk, a missing permission.
     Failed,
-    /// A wrong pipeline, or wrong usage.
+    /// The pipeline is invalid, or the command line is.
     Wrong,
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! `pipe explain STAGE`: why it would run, or from when its result is, and what its key is of.
+//! `pipe explain STAGE`: why a stage would run or when its result was made, and what enters its key.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,7 @@ use crate::console::explanation::ExplanationView;
 
 #[derive(Debug, Args)]
 pub struct ExplainOptions {
+    /// The stage
     stage: String,
     #[command(flatten)]
     overrides: OverrideOptions,

@@ -1,4 +1,4 @@
-//! `pipe graph`: the stages and what they hand on.
+//! `pipe graph`: draws the stages and the artifacts that pass between them.
 
 use clap::{Args, ValueEnum};
 
@@ -13,7 +13,7 @@ use crate::plan::drawing::{Format, render};
 pub struct GraphOptions {
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// For a terminal, for Graphviz, or for a web page
+    /// `text` for a terminal, `dot` for Graphviz, `mermaid` for a web page
     #[arg(long, value_enum, default_value = "text")]
     format: GraphFormat,
 }

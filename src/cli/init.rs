@@ -1,4 +1,4 @@
-//! `pipe init`: writes a commented pipeline for one's own data, and says what it guessed.
+//! `pipe init`: writes a commented pipeline for the user's data and reports what it guessed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,29 +18,29 @@ use crate::pipeline::PIPELINE_FILE;
 
 #[derive(Debug, Args)]
 pub struct InitOptions {
-    /// Labelled examples: JSONL, CSV or TSV; by default the only such file here, or the
-    /// one whose name begins with `train`, beside one that begins with `test`
+    /// Labelled examples: JSONL, CSV or TSV. Default: the only such file here, or of two files the
+    /// one named `train…` if the other is named `test…`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Examples to classify in the end
+    /// Examples to classify with the trained model
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
-    /// The field with the text
+    /// The field that holds the text
     #[arg(long, value_name = "FIELD")]
     text: Option<String>,
-    /// The field with the label
+    /// The field that holds the label
     #[arg(long, value_name = "FIELD")]
     label: Option<String>,
-    /// The field with the row's id
+    /// The field that holds the row's id
     #[arg(long, value_name = "FIELD")]
     id: Option<String>,
-    /// The field with the turns before the text
+    /// The field that holds the earlier turns of the conversation
     #[arg(long, value_name = "FIELD")]
     context: Option<String>,
-    /// A model to fine-tune: a folder, or `hub:owner/name`; without it a baseline of n-grams
+    /// The model to fine-tune: a folder or `hub:owner/name`. Default: none, an n-gram baseline
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Where to write the pipeline
+    /// Where to write the pipeline. Default: `--file`, or `pipeline.yaml` here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
     console.note(&format!("wrote {}; next: `pipe run`, then `pipe log`", shown.display()));
     if options.model.is_none() {
         console.note(
-            "a pretrained model does better: `pipe init --model hub:owner/name`, or a folder",
+            "a pretrained model scores better: `pipe init --model hub:owner/name`, or a folder",
         );
     }
     Ok(Exit::Done)
@@ -92,7 +92,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(std::path::absolute(path).map_err(FileError::at("locating", path))?)
 }
 
-/// The file to train with and the one to classify, as named, or by the look of the folder.
+/// The file to train on and the one to classify: as named, or guessed from this folder's files.
 fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
     if let Some(data) = &options.data {
         return Ok((data.clone(), options.test.clone()));
@@ -121,7 +121,7 @@ fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
     }
     let names: Vec<String> = found.iter().map(|path| format!("`{}`", path.display())).collect();
     let found = match names.is_empty() {
-        true => "there is no .jsonl, .csv or .tsv here".to_owned(),
+        true => "there is no .jsonl, .csv or .tsv file here".to_owned(),
         false => format!("there are {}", names.join(", ")),
     };
     Err(InitError::NoData { found }.into())

@@ -1,4 +1,4 @@
-//! `pipe job NAME PATH`, hidden: what a node of a cluster does for a stage.
+//! `pipe job NAME PATH`, hidden: runs a stage on a cluster node.
 
 use std::path::PathBuf;
 
@@ -20,10 +20,10 @@ pub struct JobOptions {
     name: String,
     /// The stage's folder, or an array's list of folders
     path: PathBuf,
-    /// Events go to standard output
+    /// Write events to standard output
     #[arg(long)]
     to_stdout: bool,
-    /// The remote by way of which the stage travels; PATH is its parcel's name
+    /// The remote that carries the stage's files; PATH is the name of its parcel
     #[arg(long, value_name = "REMOTE", conflicts_with = "to_stdout")]
     from: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! An artifact of the store as a file or folder under its own names, for readers that go by them.
+//! An artifact of the store as a temporary file or folder with its own file names, for code that
+//! reads by name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,15 @@ use crate::files::file_error::FileError;
 use crate::run::prepare::link_artifact;
 use crate::store::Store;
 
-/// Links into the store that last as long as this.
+/// A temporary folder of links into the store. It is removed on drop.
 pub struct LinkedArtifact {
     path: PathBuf,
     _folder: TempDir,
 }
 
 impl LinkedArtifact {
-    /// `name` is what the artifact is called in its temporary folder. One whose bytes are no longer
-    /// those of its digest is refused.
+    /// Links the artifact under `name` into a new temporary folder. Fails if its bytes no longer
+    /// match its digest.
     pub fn new(content: Content, name: &str, store: &Store) -> Result<LinkedArtifact, Error> {
         check_intact(store, content)?;
         let folder = tempfile::tempdir().map_err(FileError::at("making", &std::env::temp_dir()))?;
@@ -32,11 +33,11 @@ impl LinkedArtifact {
     }
 }
 
-/// Damaged bytes are not shown as if they were the result.
+/// Fails if the object's bytes no longer match its digest.
 pub(super) fn check_intact(store: &Store, content: Content) -> Result<(), Error> {
     if store.is_intact(content) {
         return Ok(());
     }
-    let what = "it is damaged; `pipe cache verify --repair` puts it out of the way";
+    let what = "it is damaged; `pipe cache verify --repair` moves it into quarantine";
     Err(FileError::found("reading", &store.object(content), what).into())
 }

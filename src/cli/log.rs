@@ -1,4 +1,4 @@
-//! `pipe log`: the runs, newest first.
+//! `pipe log`: lists the runs, newest first.
 
 use clap::Args;
 
@@ -12,10 +12,10 @@ use crate::results::run_log::{RunLogError, ids, read};
 
 #[derive(Debug, Args)]
 pub struct LogOptions {
-    /// How many runs
+    /// How many runs to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     number: usize,
-    /// Print one JSON object a run
+    /// Print one JSON object per run
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +30,7 @@ pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Re
     for id in ids.iter().rev().take(options.number) {
         match read(&store, id) {
             Ok(run) => runs.push(run),
-            // One bad file does not hide the others.
+            // A damaged file must not hide the other runs.
             Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,5 @@
-//! What the user typed. Each subcommand has a file; what they share is in [`project`].
+//! The command line. Each subcommand has a file of its own; [`project`] and [`options`] hold what
+//! they share.
 
 mod cache;
 mod carry_out;
@@ -47,16 +48,16 @@ use crate::cli::options::{Color, Globals};
 use crate::console::{Console, When};
 use crate::files::file_error::FileError;
 
-/// Wrong usage, for a program that asked for JSON; a person gets the parser's own words.
+/// Prints a usage error as JSON on standard output. The plain text comes from the parser.
 pub fn print_usage_error(message: &str) {
     let console = Console::new(When::Never, false, false);
-    // If nobody can be told, there is nobody to tell that.
+    // If standard output is closed, there is no other way to report it.
     let _ = console.data(&early_error::usage_json(message));
 }
 
 /// A declarative build tool for fine-tuned text classifiers.
 ///
-/// One YAML file declares the stages; `pipe run` runs those whose result is not in the store
+/// One YAML file declares the stages; `pipe run` runs those whose results are not in the store
 /// yet, and nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", version, propagate_version = true, max_term_width = 100)]
@@ -69,67 +70,67 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a commented pipeline for data of your own
+    /// Write a commented pipeline for your own data
     Init(init::InitOptions),
     /// Run the stages that are not up to date
     Run(run::RunOptions),
-    /// Run the pipeline with many combinations of values, and compare what comes of them
+    /// Run the pipeline with many combinations of values and compare the results
     Sweep(sweep::SweepOptions),
-    /// Run, and run again whenever the pipeline or a source changes
+    /// Run, then rerun whenever the pipeline or a source changes
     Watch(run::RunOptions),
-    /// Say what is up to date, and why the rest is not
+    /// Show which stages are up to date, and why the others are not
     Status(status::StatusOptions),
-    /// Say why a stage would run, field by field
+    /// Explain why a stage would run, field by field
     Explain(explain::ExplainOptions),
     /// Draw the graph of stages
     Graph(graph::GraphOptions),
-    /// List the runs: when, what ran, how long, what came out
+    /// List past runs: when, which stages ran, how long they took, and their metrics
     Log(log::LogOptions),
-    /// Compare two runs: parameters, inputs, metrics
+    /// Compare two runs: parameters, inputs and metrics
     Diff(diff::DiffOptions),
-    /// Write a page about a run, or about several, that any browser shows
+    /// Write an HTML report about one run or several
     Report(report::ReportOptions),
-    /// Put back what an earlier run had published
+    /// Restore the files that an earlier run published
     Restore(restore::RestoreOptions),
-    /// Upload the results of the pipeline as it stands to a remote
+    /// Upload the results of the current pipeline to a remote
     Push(push::PushOptions),
-    /// Download the results of the pipeline as it stands from a remote
+    /// Download the results of the current pipeline from a remote
     Pull(pull::PullOptions),
-    /// Run a stage again in a corner and compare what comes out
+    /// Rerun a stage in a scratch folder and compare the results
     Verify(verify::VerifyOptions),
-    /// Look into the store, check it, tidy it up
+    /// List, check and clean up the store
     #[command(subcommand)]
     Cache(cache::CacheCommand),
     /// Show an artifact in readable form
     Show(show::ShowOptions),
-    /// Trace one answer back: source, tokens, probabilities, and which results disagree
+    /// Trace a prediction back to its source and tokens, and list the results that disagree
     WhyRow(why_row::WhyRowOptions),
-    /// Classify texts with a finished model
+    /// Classify texts with a trained model
     #[cfg(feature = "model")]
     Classify(classify::ClassifyOptions),
-    /// List the built-in stages, or one with its parameters
+    /// List the built-in stages, or describe one with its parameters
     Stages(stages::StagesOptions),
-    /// Look at the machine, the pipeline, the store and the network
+    /// Check the machine, the pipeline, the store and the network
     Doctor(doctor::DoctorOptions),
     /// Print the JSON Schema of `pipeline.yaml`, for editors
     Schema,
-    /// Print a script that completes commands and options in a shell
+    /// Print a script that completes commands and options in your shell
     Completions(shell::CompletionsOptions),
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write one for each command
     Man(shell::ManOptions),
-    /// Run one built-in stage as its manifest says
+    /// Run one built-in stage from its manifest
     #[command(hide = true)]
     Stage { manifest: PathBuf },
-    /// Run one stage on a node of a cluster
+    /// Run one stage on a cluster node
     #[command(hide = true)]
     Job(job::JobOptions),
-    /// End the stages' processes when the engine dies
+    /// Kill the processes of stages when the engine dies
     #[command(hide = true)]
     Guard,
 }
 
 impl Cli {
-    /// The console as the options want it.
+    /// The console with the color and verbosity of the options.
     pub fn console(&self) -> Console {
         let color = match self.globals.color {
             Color::Auto => When::Auto,
@@ -139,7 +140,7 @@ impl Cli {
         Console::new(color, self.globals.quiet, self.globals.verbose)
     }
 
-    /// Whether the end is to be told as JSON as well, if it is an error.
+    /// Whether an error that ends the program is also printed as JSON.
     pub fn wants_json(&self) -> bool {
         match &self.command {
             Command::Run(options) => options.carry_out.json,
@@ -153,7 +154,7 @@ impl Cli {
         }
     }
 
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self, console: &Console) -> Result<Exit, Error> {
         if let Some(folder) = &self.globals.directory {
             std::env::set_current_dir(folder)

@@ -6,25 +6,25 @@ use clap::{Args, ValueEnum};
 
 use crate::pipeline::Overrides;
 
-/// What `--help` calls the options of every subcommand; they stand after its own.
+/// The heading of the global options in `--help`, below a subcommand's own options.
 const GLOBAL: &str = "Global options";
 
-/// Options of every subcommand.
+/// Options that every subcommand accepts.
 #[derive(Clone, Debug, Args)]
 pub struct Globals {
-    /// The pipeline; otherwise `pipeline.yaml` here or in the nearest folder above
+    /// The pipeline file. Default: `pipeline.yaml` here or in the nearest folder above
     #[arg(short, long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Do as if started in this folder
+    /// Change to this folder first
     #[arg(short = 'C', long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Where the store is; otherwise `cache` beside the pipeline
+    /// The store's folder. Default: `cache` beside the pipeline
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "PIPE_CACHE")]
     pub cache: Option<PathBuf>,
-    /// Errors and warnings only
+    /// Print errors and warnings only
     #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Stages that are up to date, too
+    /// Print more, such as the stages that are up to date
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub verbose: bool,
     /// When to use colors
@@ -39,7 +39,7 @@ pub enum Color {
     Never,
 }
 
-/// What is laid over the pipeline.
+/// Overrides of the pipeline's variables and parameters.
 #[derive(Clone, Debug, Default, Args)]
 pub struct OverrideOptions {
     /// Set a variable (`model=DIR`) or a stage's parameter (`finetune.epochs=2`)
@@ -56,7 +56,8 @@ impl OverrideOptions {
     }
 }
 
-/// At the first `=`; in `finetune@seed=1.epochs=2` at that after the parameter's name.
+/// Splits `KEY=VALUE` at the first `=`. A variant's name holds `=` itself, so
+/// `finetune@seed=1.epochs=2` is split after the parameter's name.
 pub fn key_and_value(text: &str) -> Result<(String, String), String> {
     let at_equals = || text.match_indices('=').map(|(at, _)| text.split_at(at));
     let for_variant = at_equals().find(|(key, _)| {

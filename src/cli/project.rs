@@ -1,4 +1,4 @@
-//! What nearly every subcommand starts from: the pipeline, its graph, its store.
+//! The project that most subcommands start from: the pipeline, its graph and its store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ pub struct Project {
     pub store: Store,
 }
 
-/// The folder of the pipeline and its store, whether the pipeline is right or wrong: for commands
-/// that look at what is in the store only.
+/// The pipeline's folder and its store, found without reading the pipeline: for commands that only
+/// look into the store.
 pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
     let file = pipeline_file(globals)?;
     let file = std::path::absolute(&file).map_err(FileError::at("locating", &file))?;
@@ -37,7 +37,7 @@ pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
     Ok((root, store))
 }
 
-/// The pipeline's file: as the options say, or the nearest one.
+/// The pipeline's file: the one that `--file` names, or the nearest one.
 pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
     let found = || find_pipeline_file(Path::new("."));
     globals.file.clone().or_else(found).ok_or_else(|| {
@@ -54,14 +54,14 @@ fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
     Ok(Store::new(&folder))
 }
 
-/// Keeps `cache gc` away from a store until the result is dropped.
+/// Holds a shared lock, so that `cache gc` removes nothing from the store until it is dropped.
 pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
-    let mut waiting = || console.note("waiting for another `pipe` that has the store alone");
+    let mut waiting = || console.note("waiting for another `pipe` that has locked the store");
     Ok(InUse::together(store, &mut waiting)?)
 }
 
-/// Refuses to publish into the store or over it, and to read a folder that holds it: it changes
-/// in every run.
+/// Refuses a stage that publishes into the store or over it, or reads a folder that contains it:
+/// such an input would change in every run.
 fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
     for stage in &pipeline.stages {
         let (name, line) = (stage.name.clone(), stage.line);
@@ -70,7 +70,8 @@ fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
             target.starts_with(store) || store.starts_with(&target)
         };
         if let Some(path) = stage.publish.values().find(into) {
-            let problem = format!("it publishes to `{}`, where the store is", path.display());
+            let problem =
+                format!("it publishes to `{}`, which overlaps with the store", path.display());
             return Err(Error::StoreInTheWay { stage: name, line, problem });
         }
         let holds = |(_, input): &(&String, &Input)| match input {
@@ -79,7 +80,7 @@ fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
         };
         if let Some((input, _)) = stage.inputs.iter().find(holds) {
             let input = input_and_entry(input).0;
-            let problem = format!("its input `{input}` is a folder that holds the store");
+            let problem = format!("its input `{input}` is a folder that contains the store");
             return Err(Error::StoreInTheWay { stage: name, line, problem });
         }
     }
@@ -92,7 +93,7 @@ impl Project {
         Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
     }
 
-    /// Around a pipeline that is loaded already.
+    /// Builds the project of a pipeline that is already loaded.
     pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
         let store = store(globals, &pipeline.root)?;
@@ -100,13 +101,14 @@ impl Project {
         Ok(Project { pipeline, graph, store })
     }
 
-    /// The pipeline's sources. With `trusted` false every file is read again.
+    /// The pipeline's sources. Unless `trusted`, every file is read again, whatever its size and
+    /// times.
     pub fn sources(&self, trusted: bool, offline: bool) -> Sources {
         let index = Index::load(&self.store.index_file(), trusted);
         Sources::new(index, self.store.root(), offline)
     }
 
-    /// The place of a stage in the pipeline; of several variants one has to be named.
+    /// The index of one stage. A name that means several variants is an error.
     pub fn stage_index(&self, name: &str) -> Result<usize, Error> {
         let meant = self.stage_indices(name)?;
         match meant[..] {
@@ -119,7 +121,7 @@ impl Project {
         }
     }
 
-    /// The stages of these names with all that they need; all stages if none is named.
+    /// The named stages and everything upstream of them, or all stages if none is named.
     pub fn select(&self, names: &[String]) -> Result<BTreeSet<usize>, Error> {
         if names.is_empty() {
             return Ok((0..self.pipeline.stages.len()).collect());
@@ -131,7 +133,7 @@ impl Project {
         Ok(self.graph.upstream(&stages))
     }
 
-    /// The places of the stages that a name means: of all variants, if it has some.
+    /// The indices of the stages that a name means: one stage, or all its variants.
     pub fn stage_indices(&self, name: &str) -> Result<Vec<usize>, Error> {
         let stages = self.pipeline.stages.iter().enumerate();
         let meant = stages.filter(|(_, stage)| matches(name, &stage.name));
@@ -160,16 +162,16 @@ impl Project {
             .map_err(|error| self.plan_error(error))
     }
 
-    /// An error of planning, with the file that it is about.
+    /// Adds the pipeline's file to an error of planning.
     pub fn plan_error(&self, error: PlanError) -> Error {
         Error::Plan { file: self.pipeline.file.clone(), error: Box::new(error) }
     }
 }
 
 impl Project {
-    /// The record that `stage:output`, or the beginning of a key or digest, names, and which of
-    /// its outputs that is. A stage that is not up to date has its newest record shown, with a
-    /// warning.
+    /// The record that `name` means, and the output if `name` tells it. `name` is `stage:output`, or
+    /// the beginning of a key or of a digest. If the stage is not up to date, this warns and gives
+    /// its newest record.
     pub fn find(&self, name: &str, console: &Console) -> Result<(Record, Option<String>), Error> {
         match name.split_once(':') {
             Some((stage, output)) if !["file", "folder"].contains(&stage) => {
@@ -197,7 +199,7 @@ impl Project {
         }
         let selected = self.graph.upstream(&[index]);
         let plan = self.plan(&selected, &BTreeSet::new(), &self.sources(true, false));
-        // A missing source does not hide what was made from it.
+        // A missing source must not hide the results made from it.
         let planned = plan
             .ok()
             .and_then(|plan| plan.stages.into_iter().find(|planned| planned.stage == index));
@@ -209,23 +211,22 @@ impl Project {
             stage: stage.to_owned(),
         })?;
         let when = age(&record.when);
-        console
-            .warning(&format!("`{stage}` is not up to date; this is from its run of {when} ago"));
+        console.warning(&format!("`{stage}` is not up to date; this is from its run {when} ago"));
         Ok(record)
     }
 
-    /// The newest record of a stage whose results are all there.
+    /// The newest record of a stage whose outputs are all in the store.
     fn newest(&self, stage: &Stage, output: &str) -> Option<Record> {
         let mut records =
             self.store.results_of(stage).filter(|record| record.outputs.contains_key(output));
         records.find(|record| record.outputs.values().all(|artifact| self.store.holds(artifact)))
     }
 
-    /// What stands for each stage now, by its name: the record that the plan finds, else its
-    /// newest.
+    /// The current record of each stage, by stage name: the cache hit of the plan, or else the
+    /// newest record.
     pub fn standing(&self) -> BTreeMap<String, Record> {
         let all = (0..self.pipeline.stages.len()).collect();
-        // A missing source does not hide what was made from it.
+        // A missing source must not hide the results made from it.
         let plan = self.plan(&all, &BTreeSet::new(), &self.sources(true, true)).ok();
         let mut standing = BTreeMap::new();
         for planned in plan.map(|plan| plan.stages).unwrap_or_default() {
@@ -244,7 +245,7 @@ impl Project {
         standing
     }
 
-    /// The newest record of a variant that is not in the file: a sweep has made it.
+    /// The newest record of a variant that a sweep made and the file does not declare.
     fn record_of_sweep(&self, stage: &str, output: &str) -> Option<Record> {
         label(stage)?;
         let records = self.store.records_of_stage(family(stage), usize::MAX).into_iter();
@@ -274,7 +275,7 @@ impl Project {
         }
         let name = prefix.to_owned();
         if found.len() > 1 {
-            return Err(Error::NoArtifact { name, problem: "more than one: give more digits" });
+            return Err(Error::NoArtifact { name, problem: "several results; give more digits" });
         }
         let only = found.into_values().next();
         only.ok_or(Error::NoArtifact { name, problem: "nothing in the store" })
@@ -282,7 +283,8 @@ impl Project {
 }
 
 impl Record {
-    /// The output of that name, or the only one, where `target` named the record alone.
+    /// The output of that name, or the only output if `name` is `None`. `target` is what the user
+    /// typed, for the error.
     pub(super) fn output(
         &self,
         name: Option<String>,
@@ -293,8 +295,7 @@ impl Record {
             other => other,
         };
         let found = name.and_then(|name| self.outputs.get_key_value(&name));
-        let problem =
-            "a record with several outputs: say which as `stage:output`, or by its digest";
+        let problem = "a record with several outputs; name one as `stage:output` or by its digest";
         let missing = || Error::NoArtifact { name: target.to_owned(), problem };
         found.map(|(name, artifact)| (name.clone(), *artifact)).ok_or_else(missing)
     }

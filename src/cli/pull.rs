@@ -1,5 +1,5 @@
-//! `pipe pull`: the results of the pipeline as it stands from a remote. Level by level, since the
-//! key of a stage needs the digests of what it reads.
+//! `pipe pull`: downloads the results of the current pipeline from a remote. It goes level by level,
+//! since the key of a stage needs the digests of its inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub struct PullOptions {
     /// The remote; otherwise your default one, or the only one
     #[arg(long, value_name = "NAME")]
     remote: Option<String>,
-    /// Ask what is there, and download nothing
+    /// Show what the remote has, and download nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> R
             let scratch = Scratch::new(&project.store.scratch_folder())?;
             project.store.hide(&scratch)?;
             let carried = pull(Some(&scratch));
-            // It saves reading only.
+            // Without the index the next command reads the sources again.
             let _ = sources.index.save(&scratch);
             carried?
         }
@@ -74,7 +74,7 @@ fn pull_levels(
     }
     let mut outputs: BTreeMap<String, BTreeMap<String, Artifact>> = BTreeMap::new();
     let mut carried = Vec::new();
-    // How much it is only the records tell.
+    // The total grows as records arrive: only they tell the sizes.
     let progress = console.transfer("pulling", 0);
     let meter = |bytes| {
         progress.advance(bytes);
@@ -92,9 +92,11 @@ fn pull_levels(
                 FoundInputs::Incomplete { stages, downloads, .. } => {
                     let first = stages.into_iter().next();
                     let why = match (first, downloads.first()) {
-                        (Some(maker), _) => format!("its key needs `{maker}`, which is not there"),
+                        (Some(maker), _) => {
+                            format!("its key needs a result of `{maker}`, which is missing")
+                        }
                         (None, Some(input)) => {
-                            format!("`{input}` has to be downloaded first; `pipe run` does so")
+                            format!("`{input}` has to be downloaded first; `pipe run` does that")
                         }
                         (None, None) => String::new(),
                     };

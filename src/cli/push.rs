@@ -1,4 +1,4 @@
-//! `pipe push`: the results of the pipeline as it stands, or all of the store, to a remote.
+//! `pipe push`: uploads the results of the current pipeline, or of the whole store, to a remote.
 
 use std::collections::BTreeSet;
 
@@ -22,10 +22,10 @@ pub struct PushOptions {
     /// The remote; otherwise your default one, or the only one
     #[arg(long, value_name = "NAME")]
     remote: Option<String>,
-    /// All results in the store, not only those of the pipeline as it stands
+    /// Upload all results in the store, not only those of the current pipeline
     #[arg(long, conflicts_with = "stages")]
     all: bool,
-    /// Upload also what is there already: repairs a damaged remote
+    /// Upload even what the remote has already, to repair a damaged remote
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
     Ok(Exit::Done)
 }
 
-/// The results of the stages that are up to date; `others` gets a word about those that are not.
+/// The results of the stages that are up to date; stages that are not go into `others`.
 fn of_pipeline(
     project: &Project,
     selected: &BTreeSet<usize>,

@@ -1,4 +1,4 @@
-//! Which remote a command is about: `--remote NAME`, the user's default, or the only one.
+//! Picks the remote of a command: the one that `--remote` names, the user's default, or the only one.
 
 use crate::cli::error::Error;
 use crate::cli::project::Project;
@@ -10,21 +10,21 @@ use crate::remote::transfer::StageTransfer;
 use crate::remote::{Remote, RemoteError};
 
 impl Project {
-    /// What the project and the user's own file declare together.
+    /// The remotes that the pipeline and the user's configuration declare.
     pub fn remotes(&self) -> Result<Config, Error> {
         let of_project = Config { default: None, remotes: self.pipeline.remotes.clone() };
         Ok(of_project.with(load_config()?))
     }
 
-    /// The remote that is meant, open, if `trust:` allows what it is for.
+    /// Opens the remote, if its `trust:` setting allows the command.
     pub fn remote(&self, named: Option<&str>, allowed: fn(Trust) -> bool) -> Result<Remote, Error> {
         let settings = self.remotes()?.pick(named)?;
         settings.check(allowed)?;
         Ok(Remote::open(settings)?)
     }
 
-    /// The remote of a run: the one named or the user's default; none otherwise. A default that
-    /// another project's runs have does not stop one that does not know it.
+    /// Opens the remote of a run: the named one, or the user's default if there is one. A default
+    /// that this project does not know is ignored: it may belong to another project.
     pub fn remote_of_run(&self, named: Option<&str>) -> Result<Option<Remote>, Error> {
         let remotes = self.remotes()?;
         if named.is_none() && remotes.default.is_none() {

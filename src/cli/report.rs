@@ -1,4 +1,4 @@
-//! `pipe report [RUN…]`: one HTML file about a run, or about several side by side.
+//! `pipe report [RUN…]`: writes one HTML file about one run or several.
 
 #[cfg(feature = "model")]
 mod weights;
@@ -26,20 +26,19 @@ use crate::text::figures::{bytes, count};
 
 #[derive(Debug, Args)]
 pub struct ReportOptions {
-    /// Runs as `pipe log` names them: an id or the beginning of it, `last`, `last~1`; otherwise
-    /// the last one
+    /// The runs: ids of `pipe log` or their beginnings, `last`, or `last~1`. Default: `last`
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// The last N runs
+    /// Report the last N runs
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "runs")]
     number: Option<NonZeroUsize>,
     /// The file to write; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
-    /// Do not ask the model which tokens of the mistakes spoke for them
+    /// Do not compute which tokens led the model to its mistakes
     #[arg(long)]
     no_weights: bool,
-    /// Print what the report tells as one JSON object, and write no file
+    /// Print the report's data as one JSON object, and write no file
     #[arg(long, conflicts_with = "out")]
     json: bool,
 }
@@ -51,7 +50,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let (root, store) = locate(globals)?;
     let runs = runs(options, &store, console)?;
-    // Where inputs come from is told by the pipeline as it is now, if it is right.
+    // The log does not tell where inputs come from; the current pipeline does, if it is valid.
     let file = pipeline_file(globals)?;
     let load = |run: &LoggedRun| {
         let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
@@ -94,7 +93,7 @@ pub fn execute(
     Ok(Exit::Done)
 }
 
-/// Those that were asked for, each once.
+/// The runs that the options name, without duplicates.
 fn runs(
     options: &ReportOptions,
     store: &Store,
@@ -118,7 +117,7 @@ fn runs(
     for id in &ids[ids.len().saturating_sub(number.get())..] {
         match read(store, id) {
             Ok(run) => runs.push(run),
-            // One bad file does not hide the others.
+            // A damaged file must not hide the other runs.
             Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
@@ -126,12 +125,12 @@ fn runs(
     if runs.is_empty() { Err(RunLogError::Empty.into()) } else { Ok(runs) }
 }
 
-/// Writes the file beside its place, then moves it there.
+/// Writes a temporary file beside `path`, then renames it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    // A link stays one: what it leads to is replaced.
+    // A symbolic link stays; its target is replaced.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if target.exists() && !target.is_file() {
-        return Err(FileError::found("writing", path, "something that is no file is there"));
+        return Err(FileError::found("writing", path, "something other than a file is there"));
     }
     write_beside(&target, bytes)
 }

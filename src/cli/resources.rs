@@ -1,5 +1,5 @@
-//! How many there are of each counted thing: what the pipeline says, over it `--resource`; and
-//! whether that is enough for every stage of the run.
+//! The totals of counted resources, from the pipeline and `--resource`, and the check that every
+//! stage of the run can get what it requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use crate::pipeline::Pipeline;
 use crate::run::units::VISIBLE_DEVICES;
 use crate::text::suggest::nearest;
 
-/// Why the stages cannot have what they want.
+/// Why the stages cannot get the resources that they request.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
-    #[error("`--resource {name}={count}`: no stage wants a resource `{name}`")]
+    #[error("`--resource {name}={count}`: no stage requests a resource `{name}`")]
     Unknown { name: String, count: u32, nearest: Option<String>, known: Vec<String> },
     #[error(
-        "stage `{stage}` (line {line}) wants {wanted} of the resource `{name}`, of which there {}",
+        "stage `{stage}` (line {line}) requests {wanted} of the resource `{name}`, but there {}",
         match total { 0 => "is none".to_owned(), 1 => "is 1".to_owned(), many => format!("are {many}") }
     )]
     TooFew { stage: String, line: usize, name: String, wanted: u32, total: u32 },
@@ -23,26 +23,26 @@ pub enum ResourceError {
 }
 
 impl ResourceError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
             ResourceError::Unknown { nearest: Some(name), .. } => format!("did you mean `{name}`?"),
             ResourceError::Unknown { known, .. } if known.is_empty() => {
-                "a stage asks for one by `resources: {gpu: 1}`".to_owned()
+                "a stage requests a resource with `resources: {gpu: 1}`".to_owned()
             }
-            ResourceError::Unknown { known, .. } => format!("they want {}", known.join(", ")),
+            ResourceError::Unknown { known, .. } => format!("stages request {}", known.join(", ")),
             ResourceError::TooFew { name, wanted, .. } => format!(
-                "if there are more, say so: `resources: {{{name}: {wanted}}}` at the top of the \
+                "if there are more, declare them: `resources: {{{name}: {wanted}}}` at the top of the \
                  pipeline, or `--resource {name}={wanted}`"
             ),
             ResourceError::NotVisible { .. } => {
-                format!("name as many GPUs in `{VISIBLE_DEVICES}`, or lower the count")
+                format!("list as many GPUs in `{VISIBLE_DEVICES}`, or lower the count")
             }
         }
     }
 }
 
-/// The totals of a run of the stages in `selected`.
+/// The total of each resource, for a run of the stages in `selected`.
 pub fn totals(
     pipeline: &Pipeline,
     selected: &BTreeSet<usize>,

@@ -1,4 +1,4 @@
-//! `pipe restore RUN`: puts back what an earlier run had published.
+//! `pipe restore RUN`: restores the files that an earlier run published.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ use crate::store::index::Index;
 
 #[derive(Debug, Args)]
 pub struct RestoreOptions {
-    /// A run as `pipe log` names it: its id or the beginning of it, `last`, `last~1`
+    /// The run: an id of `pipe log` or its beginning, `last`, or `last~1`
     run: String,
-    /// Only these published paths, relative to the pipeline's folder
+    /// Restore only these published paths, relative to the pipeline's folder
     paths: Vec<PathBuf>,
     /// Overwrite files that were edited
     #[arg(long)]
     force: bool,
-    /// Print one JSON object an output
+    /// Print one JSON object per output
     #[arg(long)]
     json: bool,
 }
@@ -69,7 +69,7 @@ fn chosen(run: &LoggedRun, paths: &[PathBuf]) -> Result<Vec<LoggedOutput>, Error
     Ok(run.published.iter().filter(wanted).cloned().collect())
 }
 
-/// Looks whether the pipeline as it is now, with the run's overrides, has the key of then.
+/// Whether the current pipeline with the run's overrides would compute the same key.
 fn rebuild(globals: &Globals, run: &LoggedRun, output: &LoggedOutput) -> Rebuild {
     let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
     let Ok(project) = Project::load(globals, &overrides) else { return Rebuild::PipelineChanged };

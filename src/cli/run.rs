@@ -1,4 +1,4 @@
-//! `pipe run`: the whole flow, Pipeline, Graph, Plan, Run, Records.
+//! `pipe run`: the whole flow from the pipeline to the records.
 
 use clap::Args;
 
@@ -19,10 +19,10 @@ pub struct RunOptions {
     select: SelectOptions,
     #[command(flatten)]
     pub(super) overrides: OverrideOptions,
-    /// Say what would run and why, and run nothing
+    /// Show what would run and why, and run nothing
     #[arg(long)]
     dry_run: bool,
-    /// After a failure, go on with stages that do not depend on it
+    /// After a failure, continue with the stages that do not depend on it
     #[arg(short, long)]
     keep_going: bool,
     #[command(flatten)]

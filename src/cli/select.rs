@@ -1,5 +1,4 @@
-//! Which stages a run is about: the named ones and what they need, all that follows from some, or
-//! just these; and which of them run even if they are up to date.
+//! Which stages a run includes, and which of them it forces to run although they are up to date.
 
 use std::collections::BTreeSet;
 
@@ -12,23 +11,23 @@ use crate::plan::graph::Graph;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan};
 
-/// How the user names stages.
+/// The options that select stages.
 #[derive(Debug, Args)]
 pub struct SelectOptions {
-    /// Run these stages and what they need; otherwise all
+    /// Run these stages and the stages that they need. Default: all stages
     stages: Vec<String>,
-    /// Run this stage and what it needs, and stop there; the same as naming it
+    /// Run this stage and the stages that it needs, then stop. Same as naming the stage
     #[arg(long, value_name = "STAGE")]
     until: Vec<String>,
-    /// Run this stage and all that reads from it, however far, with what they need; together
-    /// with named stages, only what leads to these
+    /// Run this stage, all stages downstream of it, and the stages that they need. If stages are
+    /// named too, run only what lies between
     #[arg(long, value_name = "STAGE")]
     downstream: Vec<String>,
-    /// Run just these stages; what they read must be up to date
+    /// Run only these stages. The stages that they read from must be up to date
     #[arg(long, value_name = "STAGE", num_args = 1.., conflicts_with_all = ["stages", "until", "downstream"])]
     only: Vec<String>,
-    /// Run the named stages (all, if none is named) even if they are up to date; with `=STAGE`
-    /// that one. Their published files are overwritten even if they were edited
+    /// Run the named stages, or all, even if they are up to date, and overwrite their published
+    /// files even if those were edited. `--force=STAGE` forces that stage only
     #[arg(
         long,
         value_name = "STAGE",
@@ -40,10 +39,10 @@ pub struct SelectOptions {
     force: Vec<String>,
 }
 
-/// Stands for `--force` without a stage; no stage can be called so.
+/// The value of `--force` without a stage. It is not a valid stage name.
 const NAMED: &str = "*";
 
-/// What follows from the options.
+/// The stages that the options select.
 pub struct Selection {
     pub selected: BTreeSet<usize>,
     pub forced: BTreeSet<String>,
@@ -52,7 +51,7 @@ pub struct Selection {
 }
 
 impl SelectOptions {
-    /// The stages by these options. Unknown names and stages that cannot run are refused.
+    /// Applies the options. Unknown stages and contradictory options are errors.
     pub fn select(&self, project: &Project) -> Result<Selection, Error> {
         let (pipeline, graph) = (&project.pipeline, &project.graph);
         let indices = |names: &[String]| -> Result<Vec<usize>, Error> {
@@ -117,7 +116,7 @@ impl SelectOptions {
     }
 }
 
-/// These stages and all that they need. A frozen one needs nothing.
+/// These stages and all that they need. A frozen stage needs nothing.
 fn with_needs(pipeline: &Pipeline, graph: &Graph, stages: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut found = stages.clone();
     let mut next: Vec<usize> = stages.iter().copied().collect();
@@ -129,7 +128,7 @@ fn with_needs(pipeline: &Pipeline, graph: &Graph, stages: &BTreeSet<usize>) -> B
     found
 }
 
-/// With `--only` all other stages of the plan must be up to date.
+/// Checks that every stage that the stages of `--only` read from is up to date.
 pub fn check_only(
     plan: &Plan,
     only: &BTreeSet<String>,
@@ -140,7 +139,7 @@ pub fn check_only(
     let not_there = plan.stages.iter().filter(|planned| {
         !matches!(planned.decision, Decision::Hit(_)) && !only.contains(name(planned.stage))
     });
-    // Whatever they read themselves runs with them.
+    // A stage of `--only` may read from another: both run.
     let read = not_there.filter_map(|planned| {
         let readers = graph.readers(planned.stage).into_iter();
         let reader = readers.map(name).find(|reader| only.contains(*reader))?;

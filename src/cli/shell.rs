@@ -1,5 +1,5 @@
-//! What is generated from the command line and the tables themselves: completions, manual pages,
-//! the schema of `pipeline.yaml`.
+//! Prints what is generated from the command line and the tables of stages: shell completions,
+//! manual pages, and the schema of `pipeline.yaml`.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,13 @@ use crate::pipeline::schema::schema;
 
 #[derive(Debug, Args)]
 pub struct CompletionsOptions {
-    /// The shell to complete in
+    /// The shell
     shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub struct ManOptions {
-    /// Write a page for each command into this folder; otherwise the first page is printed
+    /// Write one page per command into this folder. Default: print the page of `pipe`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

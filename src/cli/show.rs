@@ -1,4 +1,4 @@
-//! `pipe show STAGE:OUTPUT`: an artifact in readable form.
+//! `pipe show STAGE:OUTPUT`: prints an artifact in readable form.
 
 use clap::Args;
 use stages::model::config::ModelConfig;
@@ -16,14 +16,14 @@ use crate::text::terminal::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {
-    /// `stage:output`, or the beginning of a key or a digest
+    /// `stage:output`, or the beginning of a key or digest
     pub(super) artifact: String,
     #[command(flatten)]
     pub(super) overrides: OverrideOptions,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// How many rows, lines, tensors or files
+    /// How many rows, lines, tensors or files to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     rows: usize,
 }
@@ -34,13 +34,13 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
     let (output, artifact) = record.output(output, &options.artifact)?;
     let stage = project.pipeline.stages.iter().find(|stage| stage.name == record.stage);
     let declared = stage.and_then(|stage| stage.output(&output));
-    // Objects have no names; the view knows a file by its own, and a folder as one.
+    // Objects have no file names, but the view tells formats apart by them.
     let name = declared.map_or("artifact", |output| output.file.as_str());
     let linked = LinkedArtifact::new(artifact.content, name, &project.store)?;
     let options = show::ShowOptions { width: WIDTH, rows: options.rows, json: options.json };
     if record.fields.action.builtin() == Some("tokenize") && output != "report" {
         let tokenizer = stage.and_then(|stage| tokenizer_of(stage, &project));
-        // What cannot be read as tokens is shown as the file that it is.
+        // An output that is no token file is shown as any other file.
         if let Ok(text) = show_tokens(linked.path(), tokenizer.as_ref(), &options) {
             console.data(&text)?;
             return Ok(Exit::Done);
@@ -52,7 +52,7 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
     Ok(Exit::Done)
 }
 
-/// The tokenizer that the stage reads, if it is at hand and the stage is up to date with it.
+/// The tokenizer that the stage reads, if it is on this machine.
 fn tokenizer_of(stage: &Stage, project: &Project) -> Option<TextTokenizer> {
     let source = project.sources(true, true).find(stage.inputs.get("model")?).ok()??;
     TextTokenizer::open(&source.path, ModelConfig::read(&source.path).ok()?.family).ok()

@@ -1,4 +1,4 @@
-//! `pipe stage MANIFEST`, hidden: the process of one built-in stage.
+//! `pipe stage MANIFEST`, hidden: the process that runs one built-in stage.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use stages::{Event, Events};
 
 use crate::cli::exit::Exit;
 
-/// Runs the stage; whatever it has to say goes to standard output as events.
+/// Runs the stage; its events and its error go to standard output as JSON lines.
 pub fn execute(manifest: &Path) -> Exit {
     let events = Events::new(std::io::stdout());
     match stages::run_manifest(manifest, &events) {

@@ -1,4 +1,4 @@
-//! `pipe stages`: the built-in stages, from the same tables that pipelines are checked against.
+//! `pipe stages`: describes the built-in stages, from the tables that pipelines are checked against.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ use crate::text::values::value_text;
 
 #[derive(Debug, Args)]
 pub struct StagesOptions {
-    /// A built-in stage
+    /// The built-in stage to describe. Default: list all
     name: Option<String>,
     /// Print the reference of all stages as Markdown (`docs/stages.md`)
     #[arg(long, hide = true, conflicts_with = "name")]

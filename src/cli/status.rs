@@ -1,4 +1,4 @@
-//! `pipe status`: the plan of all stages, as a table.
+//! `pipe status`: prints the plan of all stages.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::console::plan_view::PlanView;
 pub struct StatusOptions {
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// Print one JSON object a stage
+    /// Print one JSON object per stage
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -1,5 +1,5 @@
-//! `pipe run --submit` and `pipe sweep --submit`: all that is not up to date into Slurm's queue, and
-//! back to the prompt. And what the jobs do then that a plain run does not.
+//! `pipe run --submit` and `pipe sweep --submit`: queue everything that is not up to date in Slurm and
+//! return. Also what such a job checks before it runs its stage.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,25 +25,24 @@ use crate::sources::Sources;
 
 #[derive(Debug, Args)]
 pub struct SubmitOptions {
-    /// Put all that is not up to date into Slurm's queue at once, and return; the jobs keep their
-    /// order by themselves
+    /// Queue all stages that are not up to date in Slurm, and return. The jobs wait for each other
     #[arg(long, conflicts_with_all = ["dry_run", "keep_going", "only"])]
     pub submit: bool,
-    /// In such a job: what the stage was when it was submitted
+    /// In a submitted job: the definition of its stage when it was submitted
     #[arg(long, hide = true, requires = "only")]
     defined: Option<String>,
 }
 
 impl SubmitOptions {
-    /// The engine goes away: nothing is left to run here.
+    /// With `--submit` every stage becomes a batch job: no engine stays behind to run any here.
     pub fn choose_executors(&self, pipeline: &mut Pipeline) {
         for stage in pipeline.stages.iter_mut().filter(|_| self.submit) {
             stage.handling.executor = Some(ExecutorName::Sbatch);
         }
     }
 
-    /// The plan, which of a submitted stage may still change: its makers have run, but on a network
-    /// file system their records may come into sight a little later.
+    /// The plan of a submitted job's stage. Its upstream stages have run, but on a network file system
+    /// their records may become visible late, so this waits for them.
     pub fn plan_in_job(
         &self,
         plan: Plan,
@@ -59,7 +58,7 @@ impl SubmitOptions {
     }
 }
 
-/// Submits what is not up to date. `words` are the command of the jobs and its arguments.
+/// Submits the stages that are not up to date. `words` are the jobs' subcommand and its arguments.
 pub fn execute(
     plan: &Plan,
     project: &Project,
@@ -87,8 +86,7 @@ pub fn execute(
     Ok(Exit::Done)
 }
 
-/// The command line of each job: this pipeline with these overrides, and its stages where the
-/// job is.
+/// The command line of each job: this pipeline with these overrides, run on the job's own node.
 fn arguments(
     project: &Project,
     globals: &Globals,
@@ -116,7 +114,7 @@ fn arguments(
     Ok(arguments)
 }
 
-/// Whether the stage is what was submitted.
+/// Checks that the stage is as it was submitted, then waits until its inputs are visible.
 fn check_in_job(
     defined: &str,
     only: &BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! `pipe sweep`: many combinations of overrides in one run, and a table of what came of them.
+//! `pipe sweep`: runs many combinations of overrides at once and prints a table of their metrics.
 
 use std::collections::BTreeSet;
 
@@ -25,34 +25,34 @@ use crate::run::event::RunEvent;
 
 #[derive(Debug, Args)]
 pub struct SweepOptions {
-    /// A sweep of the pipeline, and keys with their values: `finetune.epochs=2,4 seed=1,2,3`.
-    /// Without any, the pipeline's sweeps are listed
+    /// The name of a sweep in the pipeline, and keys with their values: `finetune.epochs=2,4
+    /// seed=1,2,3`. Default: list the pipeline's sweeps
     #[arg(value_name = "NAME|KEY=VALUES")]
     what: Vec<String>,
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// Sort the table by this metric, such as `score.valid_f1`, the largest first
+    /// Sort the table by this metric, such as `score.valid_f1`, largest first
     #[arg(long, value_name = "STAGE.METRIC")]
     by: Option<String>,
-    /// The smallest first
+    /// Sort the smallest first
     #[arg(long)]
     ascending: bool,
-    /// Take the values of this key together: means and standard deviations over `seed`
+    /// Average over the values of this key, such as `seed`: show means and standard deviations
     #[arg(long, value_name = "KEY")]
     over: Vec<String>,
-    /// Say what would run, what is shared, and what it may cost; run nothing
+    /// Show what would run, what is shared and how long it may take, and run nothing
     #[arg(long)]
     dry_run: bool,
-    /// Go on with the other combinations after a failure; a sweep does anyway
+    /// After a failure, continue with the other combinations. This is the default
     #[arg(short, long, conflicts_with = "fail_fast")]
     keep_going: bool,
-    /// Start nothing new after a failure
+    /// After a failure, start nothing new
     #[arg(long)]
     fail_fast: bool,
     /// Print the table as comma-separated values, with all metrics
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// In a submitted job: its stage
+    /// In a submitted job: its stages
     #[arg(long, hide = true)]
     only: Vec<String>,
     #[command(flatten)]
@@ -129,7 +129,7 @@ pub fn execute(
     Ok(Exit::of_run(&summary))
 }
 
-/// What the arguments mean, with what the options add to a sweep of the file.
+/// The sweep that the arguments describe, with the options that override the file's.
 fn asked(
     options: &SweepOptions,
     sweeps: &[Sweep],
@@ -168,7 +168,7 @@ fn asked(
     Ok(asked)
 }
 
-/// A metric of a stage that is not there should not cost a day first.
+/// Refuses a metric of an unknown stage before the sweep runs, rather than after it.
 fn check_metric(asked: &Asked, rows: &[SweepRow], project: &Project) -> Result<(), Error> {
     let Some((stage, _)) = asked.metric.as_deref().and_then(|it| it.rsplit_once('.')) else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! `pipe verify STAGE`: runs a stage several times in a corner and compares what comes out, also
-//! with the result in the store, of which nothing changes.
+//! `pipe verify STAGE`: reruns a stage in a scratch folder and compares the results with each other
+//! and with the cached one. The store does not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -30,10 +30,11 @@ use crate::store::record::Record;
 
 #[derive(Debug, Args)]
 pub struct VerifyOptions {
+    /// The stage
     stage: String,
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// How many times
+    /// How many times to run the stage
     #[arg(long, value_name = "N", default_value = "2")]
     times: NonZeroUsize,
     /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
@@ -117,7 +118,7 @@ pub fn execute(
     Ok(if verified.stable { Exit::Done } else { Exit::Failed })
 }
 
-/// The stage's inputs, which must all be there, and its result in the store, if it is there.
+/// The stage's inputs, which must all exist, and its cached result, if there is one.
 fn find_inputs(
     project: &Project,
     index: usize,
@@ -147,7 +148,7 @@ fn find_inputs(
     }
 }
 
-/// `None` if it failed, which has been told then.
+/// Runs the stage once. `None` if it failed; the failure has been printed then.
 fn run_once(
     stage: &Stage,
     resolved: &KeyedStage,
@@ -155,7 +156,7 @@ fn run_once(
     (run, times): (usize, usize),
     console: &Console,
 ) -> Option<crate::run::again::RunAgain> {
-    // All of it is talk: standard output is for the verdict.
+    // Progress goes to standard error, since standard output is for the verdict.
     let mut view = console.run_view(false);
     let message = format!("run {run} of {times}");
     view.show(&RunEvent::StageWaiting { stage: stage.name.clone(), message });

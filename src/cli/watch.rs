@@ -1,4 +1,4 @@
-//! `pipe watch`: runs, and runs again whenever the pipeline's file or a source has changed.
+//! `pipe watch`: runs, then reruns whenever the pipeline's file or a source changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::cli::watching::Snapshot;
 use crate::console::Console;
 use crate::pipeline::Pipeline;
 
-/// How often the files are looked at. A change is acted upon when a second look finds no further
-/// one: editors write in several steps.
+/// The polling interval. A rerun starts when two polls in a row see the same files, since editors
+/// write in several steps.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
@@ -28,7 +28,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     }
     loop {
         let pipeline = Pipeline::load(&file, &options.overrides.overrides()).ok();
-        // Before the run, so that a change in its midst is not missed.
+        // Before the run, so that a change during the run is not missed.
         let before = Snapshot::of(&file, pipeline.as_ref());
         match run::execute(options, globals, console) {
             Ok(Exit::Interrupted) => return Ok(Exit::Interrupted),
@@ -37,13 +37,13 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
                 error.print(console, options.carry_out.json);
             }
         }
-        console.note("watching for changes; Ctrl-C ends it");
+        console.note("watching for changes; Ctrl-C ends");
         let Some(changed) = wait_for_change(&before, &ended) else { return Ok(Exit::Interrupted) };
         console.note(&format!("{} changed", shown(&changed)));
     }
 }
 
-/// The path that changed, or nothing if a signal came.
+/// The path that changed, or `None` after a signal.
 fn wait_for_change(before: &Snapshot, ended: &AtomicBool) -> Option<std::path::PathBuf> {
     let mut last = before.clone();
     while !ended.load(Ordering::Relaxed) {

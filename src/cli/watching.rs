@@ -1,5 +1,5 @@
-//! What `pipe watch` looks at: the pipeline's file and its local sources, by their stamps. It asks
-//! the file system again and again, which works on network file systems and in containers too.
+//! The state of the files that `pipe watch` polls: the pipeline's file and its local sources. Polling
+//! also works on network file systems and in containers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use walkdir::WalkDir;
 use crate::files::stamp::Stamp;
 use crate::pipeline::{Input, Pipeline};
 
-/// Files and folders, and how they look now. What is not there has no stamp.
+/// The stamp of each file at one moment; `None` where there is no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<PathBuf, Option<Stamp>>);
 
 impl Snapshot {
-    /// Of a pipeline's file and, as far as it can be read, its sources.
+    /// Takes a snapshot of the pipeline's file and, if the pipeline is valid, its sources.
     pub fn of(file: &Path, pipeline: Option<&Pipeline>) -> Snapshot {
         let mut snapshot = Snapshot::default();
         snapshot.add(file);
@@ -28,7 +28,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// The same files and folders as they look now.
+    /// A new snapshot of the same paths.
     pub fn again(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         self.0.keys().for_each(|path| snapshot.add(path));
@@ -41,14 +41,14 @@ impl Snapshot {
             self.0.insert(path.to_owned(), stamp);
             return;
         }
-        // Of a folder its own stamp is left out: reading may change it on some file systems.
+        // A folder's own stamp is left out: on some file systems reading changes it.
         for entry in WalkDir::new(path).follow_links(true).into_iter().flatten() {
             let stamp = entry.metadata().ok().filter(|it| it.is_file()).map(|it| Stamp::of(&it));
             self.0.insert(entry.into_path(), stamp);
         }
     }
 
-    /// The first path that looks other than before.
+    /// The first path that was changed, added or removed since this snapshot.
     pub fn first_change(&self, now: &Snapshot) -> Option<PathBuf> {
         let changed = now.0.iter().find(|(path, stamp)| self.0.get(*path) != Some(stamp));
         let gone = || self.0.keys().find(|path| !now.0.contains_key(*path));

@@ -1,4 +1,4 @@
-//! `pipe why-row ID`: one answer traced back.
+//! `pipe why-row ID`: traces one prediction back to its source.
 
 use clap::Args;
 
@@ -12,7 +12,7 @@ use crate::results::why_row::{Evidence, why_row};
 
 #[derive(Debug, Args)]
 pub struct WhyRowOptions {
-    /// The id of an example
+    /// The id of the example
     id: String,
     #[command(flatten)]
     overrides: OverrideOptions,

@@ -73,7 +73,7 @@ impl Live {
 
     /// Prints a line above the live area.
     pub fn line(&self, line: &str) {
-        // The terminal may be gone.
+        // The terminal may be closed.
         let _ = self.area.println(line);
     }
 }

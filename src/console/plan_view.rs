@@ -1,4 +1,4 @@
-//! A plan as a table or as JSON, for `status` and `run --dry-run`.
+//! A plan as a table or as JSON, for `pipe status` and `pipe run --dry-run`.
 
 use std::collections::BTreeSet;
 

@@ -232,7 +232,7 @@ mod tests {
     use super::broken;
 
     #[test]
-    fn a_long_line_breaks_between_words_and_color_takes_no_room() {
+    fn a_long_line_breaks_between_words_and_color_codes_take_no_columns() {
         let line = "\u{1b}[1mfinetune\u{1b}[0m  epoch 1: train_loss 0.7, valid_loss 0.8";
         let expected =
             ["\u{1b}[1mfinetune\u{1b}[0m  epoch 1:", "    train_loss 0.7,", "    valid_loss 0.8"];

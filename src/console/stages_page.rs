@@ -65,7 +65,7 @@ fn code(text: &str) -> String {
     format!("`{}`", cell(text))
 }
 
-/// The doc comments start in lower case and end without a period.
+/// As a sentence: the tables' texts start in lower case and end without a period.
 fn sentence(text: &str) -> String {
     let mut letters = cell(text).chars().collect::<Vec<_>>();
     if let Some(first) = letters.first_mut() {
@@ -74,7 +74,7 @@ fn sentence(text: &str) -> String {
     letters.into_iter().chain(['.']).collect()
 }
 
-/// One line, in which a bar does not end the cell of a table.
+/// One line, with `|` escaped so that it does not end the table's cell.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

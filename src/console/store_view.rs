@@ -78,7 +78,7 @@ fn collection(report: &Totals, dry_run: bool) -> String {
     }
     if report.unnamed_bytes > 0 {
         let unnamed = bytes(report.unnamed_bytes);
-        let _ = writeln!(text, "{unnamed} in objects that no record names");
+        let _ = writeln!(text, "{unnamed} in objects that no record refers to");
     }
     if report.leftovers > 0 {
         let (files, size) = (report.leftovers, bytes(report.leftover_bytes));
@@ -176,11 +176,11 @@ fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     );
     let found = checked.findings.len();
     let _ = match found {
-        0 => writeln!(text, "all is well: {read}"),
+        0 => writeln!(text, "no damage: {read}"),
         _ if repaired => {
             writeln!(
                 text,
-                "repaired {}: the stages concerned will run again",
+                "repaired {}: the affected stages will run again",
                 count(found, "finding")
             )
         }

@@ -263,7 +263,7 @@ fn outcome(row: &TableRow) -> String {
     }
 }
 
-/// Below the table: `#24 and #25: finetune failed: out of memory`.
+/// Lines below the table, such as `#24 and #25: finetune failed: out of memory`.
 fn problems(of: &Table) -> String {
     let mut rows: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
     for (index, row) in of.rows.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `pipe cache gc` and `pipe cache du`: what the store needs no longer, and what takes the space.
+//! `pipe cache gc` removes results that nothing needs; `pipe cache du` shows what takes the space.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -24,30 +24,30 @@ use crate::store::key::Key;
 
 /// Remove results that nothing needs
 ///
-/// The results of the pipeline as it stands, plain and with each of its profiles, always stay, and
-/// of a stage that is not up to date its newest result. Besides, without further options,
-/// everything stays that a run of the last 30 days made or used. Downloads and the log of runs
-/// stay too.
+/// The results of the current pipeline always stay, with and without each of its profiles; of a
+/// stage that is not up to date, its newest result stays. Without further options, everything that
+/// a run of the last 30 days made or used stays too. Downloads and the log of runs are never
+/// removed.
 #[derive(Debug, Args)]
 pub struct GcOptions {
-    /// Keep what the last N runs of `pipe log` used, in place of the last 30 days
+    /// Keep what the last N runs of `pipe log` used, instead of the last 30 days
     #[arg(long, value_name = "N")]
     keep_last: Option<usize>,
-    /// Keep what runs younger than this made or used: `30d`, `12h`. With `--keep-last`, what either
-    /// keeps
+    /// Remove what no run of the last AGE made or used: `30d`, `12h`. With `--keep-last`, a result
+    /// stays if either option keeps it
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
-    /// Remove what was used longest ago until the objects take no more than this: `10GB`, `500MiB`.
-    /// Alone it removes nothing else
+    /// Remove the least recently used results until the objects take at most SIZE: `10GB`,
+    /// `500MiB`. On its own it removes nothing else
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
-    /// Remove damaged objects that were put into quarantine, too
+    /// Also remove the damaged objects in quarantine
     #[arg(long)]
     quarantine: bool,
-    /// Say what would be removed, and remove nothing
+    /// Show what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Wait for runs in progress to end instead of giving up
+    /// Wait for runs in progress to end instead of failing
     #[arg(long)]
     wait: bool,
     /// Print one JSON object
@@ -84,7 +84,7 @@ pub fn execute(options: &GcOptions, globals: &Globals, console: &Console) -> Res
     };
     let collection = collect(&inventory, &roots, &runs(&project)?, &keep, &project.store)?;
     if !options.dry_run {
-        // What killed processes left.
+        // Opening a scratch folder removes those of killed processes.
         drop(Scratch::new(&project.store.scratch_folder())?);
         collection.carry_out(&project.store)?;
     }
@@ -104,15 +104,15 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
     Ok(Exit::Done)
 }
 
-/// The store for this process alone.
+/// Locks the store for this process alone.
 pub fn alone(store: &Store, wait: bool, console: &Console) -> Result<InUse, Error> {
     let mut say = || console.note("waiting for the runs in progress to end");
     let waiting: Option<&mut dyn FnMut()> = if wait { Some(&mut say) } else { None };
     InUse::alone(store, waiting)?.ok_or(Error::StoreInUse)
 }
 
-/// The results of the pipeline as it stands, plain and with each profile; of stages that are not up
-/// to date the newest one, which is what `show` and `explain` look at.
+/// The results of the current pipeline, with and without each profile. Of a stage that is not up to
+/// date it is the newest result, which `show` and `explain` read.
 fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTreeSet<Key>, Error> {
     let (mut roots, others) = hits(project)?;
     for stage in others {
@@ -123,9 +123,9 @@ fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTre
         let overrides = Overrides { profile: Some(profile.clone()), ..Overrides::default() };
         match Project::load(globals, &overrides).and_then(|project| hits(&project)) {
             Ok((more, _)) => roots.extend(more),
-            // Its data may be on another machine only.
+            // The data of a profile may exist on another machine only.
             Err(error) => console.warning(&format!(
-                "profile `{profile}` cannot be planned, so its results are kept by their age only: \
+                "profile `{profile}` cannot be planned, so only the age of its results protects them: \
                  {error}"
             )),
         }
@@ -133,7 +133,7 @@ fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTre
     Ok(roots)
 }
 
-/// The keys of the stages that are up to date, and the places of the others.
+/// The keys of the stages that are up to date, and the indices of the others.
 fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<usize>), Error> {
     let all = project.select(&[])?;
     let plan = project.plan(&all, &BTreeSet::new(), &project.sources(true, true))?;
@@ -147,7 +147,7 @@ fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<usize>), Error> {
     Ok((hits, others))
 }
 
-/// The whole log. One that cannot be read is an error: nobody knows what it would keep.
+/// The whole log. A run that cannot be read is an error: its results could not be protected.
 fn runs(project: &Project) -> Result<Vec<LoggedRun>, Error> {
     let ids = ids(&project.store)?;
     ids.iter().map(|id| Ok(read(&project.store, id)?)).collect()
@@ -157,9 +157,10 @@ fn long_ago(age: Duration) -> SystemTime {
     SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// `10GB`, `1.5 GiB`, `500M`, `1024`: powers of 1,000, or of 1,024 with an `i`.
+/// Reads a size in bytes: `10GB`, `1.5 GiB`, `500M` or `1024`. Units are powers of 1,000, with an `i`
+/// of 1,024.
 fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no size: expected something like `10GB` or `500MiB`");
+    let wrong = || format!("`{text}` is not a size: expected a value such as `10GB` or `500MiB`");
     let unit_at = text.find(|char: char| char.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let number: f64 = number.trim().parse().map_err(|_| wrong())?;

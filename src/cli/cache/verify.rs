@@ -1,4 +1,4 @@
-//! `pipe cache verify`: whether everything in the store is as it was written.
+//! `pipe cache verify`: checks that everything in the store is as it was written.
 
 use clap::Args;
 
@@ -15,10 +15,10 @@ use crate::maintenance::gc::inventory::Inventory;
 
 #[derive(Debug, Args)]
 pub struct VerifyOptions {
-    /// Put damaged objects into quarantine and remove damaged records: their stages run again
+    /// Move damaged objects into quarantine and remove damaged records, so that their stages rerun
     #[arg(long)]
     repair: bool,
-    /// With `--repair`: wait for runs in progress to end instead of giving up
+    /// With `--repair`, wait for runs in progress to end instead of failing
     #[arg(long, requires = "repair")]
     wait: bool,
     /// Print one JSON object
@@ -33,7 +33,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let (_, store) = locate(globals)?;
     let store = &store;
-    // Without a store there is nothing to verify, and nothing to make.
+    // Without a store there is nothing to verify, and taking the lock would create it.
     let _in_use = match store.root().exists() {
         false => None,
         true if options.repair => Some(alone(store, options.wait, console)?),

@@ -1,5 +1,5 @@
-//! Which model classifies, and by which parameters: those of the stages that made and use it, so
-//! that a text is treated as the pipeline would treat it.
+//! Finds the model and the parameters of the stages that made it and use it, so that a text is
+//! treated exactly as in the pipeline.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::error::PlanError;
 
-/// A model and how to use it.
+/// A model, and the parameters that its texts are prepared and classified with.
 pub struct Settings {
     pub folder: ModelFolder,
-    /// Parameters of the stages of these names, or their defaults.
+    /// The parameters of the pipeline's stages, or the defaults of the built-ins.
     pub ingest: Params,
     pub tokenize: Params,
     pub predict: Params,
 }
 
-/// A folder of the user's, or links into the store that last as long as this.
+/// The user's folder, or a temporary folder of links into the store.
 pub enum ModelFolder {
     Given(PathBuf),
     Linked(LinkedArtifact),
@@ -39,7 +39,7 @@ impl ModelFolder {
     }
 }
 
-/// Finds the model that was asked for, or the one that `predict` reads.
+/// Finds the model that `wanted` names, or the one that `predict` reads.
 pub fn settings(
     wanted: Option<&str>,
     globals: &Globals,
@@ -48,12 +48,12 @@ pub fn settings(
 ) -> Result<Settings, Error> {
     let is_folder = |wanted: &str| Path::new(wanted).is_dir();
     if let Some(path) = wanted.filter(|wanted| wanted.contains('/') && !is_folder(wanted)) {
-        // Neither an artifact nor a key is called so.
+        // With a slash it can only be a path: report why that cannot be opened.
         let path = Path::new(path);
         std::fs::read_dir(path).map_err(FileError::at("opening the model folder", path))?;
     }
     let project = match wanted {
-        // A folder needs no pipeline around it.
+        // A model folder works without a pipeline.
         Some(folder) if is_folder(folder) && pipeline_file(globals).is_err() => None,
         _ => Some(Project::load(globals, overrides)?),
     };
@@ -101,7 +101,7 @@ pub fn settings(
     })
 }
 
-/// The stage `predict` that reads this model; of several the first.
+/// The `predict` stage that reads this model, or else the first one.
 fn reader_of<'a>(wanted: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Stage> {
     let mut readers = pipeline.stages.iter().filter(|stage| is(stage, "predict"));
     match wanted {
@@ -121,7 +121,7 @@ fn is(stage: &Stage, builtin: &str) -> bool {
     stage.action.builtin() == Some(builtin)
 }
 
-/// The stage that an input comes from.
+/// The stage whose output an input is.
 fn maker<'a>(input: &Input, pipeline: &'a Pipeline) -> Option<&'a Stage> {
     match input {
         Input::Artifact { stage, .. } => pipeline.stage(stage),
@@ -129,17 +129,17 @@ fn maker<'a>(input: &Input, pipeline: &'a Pipeline) -> Option<&'a Stage> {
     }
 }
 
-/// Those of the stage, or the defaults of the built-in.
+/// The parameters of the stage, or the defaults of the built-in.
 fn params(builtin: &str, stage: Option<&Stage>) -> Params {
     let of_stage = stage.map(|stage| Params(stage.params.clone()));
     let specs = stages::find(builtin).map_or(&[][..], |stage| stage.params());
-    // None of these built-ins has a parameter that must be given.
+    // None of these built-ins has a required parameter.
     of_stage
         .or_else(|| Params::resolve(specs, &BTreeMap::new()).ok())
         .unwrap_or(Params(BTreeMap::new()))
 }
 
-/// An artifact of the store as a folder under its own names.
+/// An artifact of the store, linked into a temporary folder under its own file names.
 fn linked(artifact: &str, project: &Project, console: &Console) -> Result<ModelFolder, Error> {
     let (record, output) = project.find(artifact, console)?;
     let (_, artifact) = record.output(output, artifact)?;

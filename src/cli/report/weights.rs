@@ -1,5 +1,5 @@
-//! Which tokens spoke for the answers that were wrong: the model of the run is loaded once more and
-//! asked what it would say without each of them.
+//! Which tokens led the model to its mistakes. The run's model is loaded again and classifies each
+//! text once without each of its tokens.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,15 +13,15 @@ use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 use crate::store::record::Record;
 
-/// So many examples of each file of predictions are looked at: a pass through the network for each
-/// token of each.
+/// How many examples of each file of predictions are weighed. Each takes one pass through the
+/// network per token.
 const MOST_EXAMPLES: usize = 10;
 
-/// What stands before and within the tokens of vocabularies for a space, or for none.
+/// How vocabularies mark a space before a token, or the lack of one.
 const MARKS: [&str; 3] = ["Ġ", "▁", "##"];
 
-/// Weighs the tokens of a run's wrong examples, where its model is still in the store. What cannot
-/// be weighed is left as it is.
+/// Weighs the tokens of a run's wrong examples if its model is still in the store. Examples that
+/// cannot be weighed stay as they are.
 pub fn weigh(run: &mut RunSummary, logged: &LoggedRun, store: &Store) {
     let records: Vec<Record> = logged
         .stages
@@ -49,7 +49,7 @@ fn is(record: &Record, builtin: &str) -> bool {
     record.fields.action.builtin() == Some(builtin)
 }
 
-/// The model that a `predict` of this record read, with the tokens that it read.
+/// Opens the model that this `predict` read, with the tokenization of its input.
 fn open(record: &Record, records: &[Record], store: &Store) -> Option<TextClassifier> {
     let inputs = &record.fields.inputs;
     let tokens: Vec<_> =
@@ -80,8 +80,8 @@ fn weigh_example(example: &mut ListedExample, classifier: &TextClassifier) {
     }
 }
 
-/// The text in spans: where a token is found again it carries its weight. Tokens that are no part
-/// of the text as it stands, such as halves of an emoji, are passed over.
+/// Cuts the text into spans, each with the weight of its token. Tokens that do not occur in the
+/// text, such as parts of an emoji, are skipped.
 fn marked(text: &str, weights: &[TokenWeight]) -> Vec<Span> {
     let original: Vec<char> = text.chars().collect();
     let lower = |it: char| it.to_lowercase().next().unwrap_or(it);
@@ -97,7 +97,7 @@ fn marked(text: &str, weights: &[TokenWeight]) -> Vec<Span> {
         if piece.is_empty() {
             continue;
         }
-        // Not far ahead: a token that is not found must not take the next one's place.
+        // The search is short, so that a token that does not occur cannot match a later one.
         const AHEAD: usize = 12;
         let end = folded.len().min(done + AHEAD + piece.len());
         let found = folded[done..end].windows(piece.len()).position(|part| part == piece);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_found_again_in_the_text_whatever_marks_and_case_they_have() {
+    fn tokens_are_found_in_the_text_whatever_their_marks_and_case() {
         let expected = |parts: &[(&str, Option<f64>)]| -> Vec<(String, Option<f64>)> {
             parts.iter().map(|(text, weight)| ((*text).to_owned(), *weight)).collect()
         };
