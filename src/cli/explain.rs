@@ -33,7 +33,7 @@ pub fn execute(
     let sources = project.sources(true, false);
     let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
     if let Some(planned) = plan.stages.iter().find(|planned| planned.stage == index) {
-        let (stage, store) = (&project.pipeline.stages[index], &project.store);
+        let (stage, store) = (&project.pipeline[index], &project.store);
         console.print(&ExplanationView { planned, stage, store }, options.json)?;
     }
     Ok(Exit::Done)

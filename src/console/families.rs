@@ -20,7 +20,7 @@ pub struct PlanLine {
 /// The lines of a plan. A stage with at least `fold_from` variants has one line, in the place of the
 /// first variant.
 pub fn lines(plan: &Plan, pipeline: &Pipeline, fold_from: usize) -> Vec<PlanLine> {
-    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.as_str();
+    let name = |planned: &PlannedStage| pipeline[planned.stage].name.as_str();
     let mut families: BTreeMap<&str, Vec<&PlannedStage>> = BTreeMap::new();
     for planned in plan.stages.iter().filter(|planned| label(name(planned)).is_some()) {
         families.entry(family(name(planned))).or_default().push(planned);

@@ -57,7 +57,7 @@ struct StagePlanned<'a> {
 
 pub fn json(plan: &Plan, pipeline: &Pipeline) -> String {
     let stages = plan.stages.iter();
-    stages.map(|planned| stage_json(planned, &pipeline.stages[planned.stage])).collect()
+    stages.map(|planned| stage_json(planned, &pipeline[planned.stage])).collect()
 }
 
 pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
@@ -148,7 +148,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
     let (frozen, hits): (Vec<&PlannedStage>, Vec<_>) =
         hits.into_iter().partition(|planned| planned.frozen.is_some());
     let frozen: Vec<&str> =
-        frozen.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+        frozen.iter().map(|planned| pipeline[planned.stage].name.as_str()).collect();
     let are_frozen = frozen_in_words(&frozen);
     let hits = match (hits.len(), others.len()) {
         (0, 0) => return format!("{}\n", are_frozen.trim_start_matches("; ")),
@@ -161,7 +161,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         (some, _) => format!("; {} are up to date", count(some, "stage")),
     };
     let stages: Vec<&str> =
-        others.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+        others.iter().map(|planned| pipeline[planned.stage].name.as_str()).collect();
     let known: Vec<f64> = others.iter().filter_map(|planned| planned.seconds).collect();
     let cost = match (known.len(), others.len()) {
         (0, _) => String::new(),
