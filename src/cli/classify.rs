@@ -18,6 +18,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::console::Console;
+use crate::console::classified_view::ClassifiedView;
 use crate::files::file_error::FileError;
 
 #[derive(Debug, Args)]
@@ -84,7 +85,7 @@ pub fn execute(
             .collect();
         let predictions = classifier.classify(&cleaned).map_err(failed)?;
         let rows: Vec<(Example, Prediction)> = shown.into_iter().zip(predictions).collect();
-        Ok::<(), Error>(console.classified(&rows, options.json)?)
+        Ok::<(), Error>(console.print(&ClassifiedView(&rows), options.json)?)
     };
     if !options.text.is_empty() {
         classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;

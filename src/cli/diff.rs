@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, locate};
 use crate::console::Console;
+use crate::console::log_view::DiffView;
 use crate::plan::reason::origin;
 use crate::results::run_diff::diff;
 use crate::results::run_log::find;
@@ -34,6 +35,6 @@ pub fn execute(options: &DiffOptions, globals: &Globals, console: &Console) -> R
         project.as_ref()?.pipeline.stage(stage)?.inputs.get(input).map(origin)
     };
     let diff = diff(&from, &to, &store, &origin);
-    console.run_diff(&diff, &from, &to, options.json)?;
+    console.print(&DiffView { diff: &diff, from: &from, to: &to }, options.json)?;
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::locate;
 use crate::console::Console;
+use crate::console::log_view::LogView;
 use crate::results::run_log::{RunLogError, ids, read};
 
 #[derive(Debug, Args)]
@@ -34,6 +35,7 @@ pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Re
             Err(error) => return Err(error.into()),
         }
     }
-    console.run_log(&runs, ids.len().saturating_sub(options.number), options.json)?;
+    let older = ids.len().saturating_sub(options.number);
+    console.print(&LogView { runs: &runs, older }, options.json)?;
     Ok(Exit::Done)
 }

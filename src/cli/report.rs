@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::{locate, pipeline_file};
 use crate::console::Console;
+use crate::console::view::json_line;
 use crate::files::file_error::FileError;
 use crate::files::scratch::write_beside;
 use crate::pipeline::{Overrides, Pipeline};
@@ -78,7 +79,7 @@ pub fn execute(
         weights::weigh(run, logged, &store);
     }
     if options.json {
-        console.report_json(&report)?;
+        console.data(&json_line(&report))?;
         return Ok(Exit::Done);
     }
     let text = page(&report);

@@ -10,6 +10,8 @@ use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
+use crate::console::log_view;
+use crate::console::view::json_lines;
 use crate::files::scratch::Scratch;
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
@@ -48,7 +50,10 @@ pub fn execute(
             restored.rebuild = Some(rebuild(globals, &run, output));
         }
     }
-    console.restored(&run.id, &restored, options.json)?;
+    match options.json {
+        true => console.data(&json_lines(&restored))?,
+        false => log_view::restored(&run.id, &restored).iter().for_each(|line| console.note(line)),
+    }
     Ok(if is_possible(&restored) { Exit::Done } else { Exit::Failed })
 }
 

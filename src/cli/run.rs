@@ -10,6 +10,7 @@ use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
+use crate::console::plan_view::PlanView;
 use crate::run::config::RunConfig;
 
 #[derive(Debug, Args)]
@@ -53,7 +54,8 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         check_only(&plan, only, &project.pipeline, &project.graph)?;
     }
     if options.dry_run {
-        console.plan(&plan, &project.pipeline, true, options.carry_out.json)?;
+        let view = PlanView { plan: &plan, pipeline: &project.pipeline, forecast: true };
+        console.print(&view, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
     let keep_going = options.keep_going;

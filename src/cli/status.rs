@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
+use crate::console::plan_view::PlanView;
 
 #[derive(Debug, Args)]
 pub struct StatusOptions {
@@ -27,6 +28,7 @@ pub fn execute(
     let project = Project::load(globals, &options.overrides.overrides())?;
     let selected = project.select(&[])?;
     let plan = project.plan(&selected, &BTreeSet::new(), &project.sources(true, false))?;
-    console.plan(&plan, &project.pipeline, false, options.json)?;
+    let view = PlanView { plan: &plan, pipeline: &project.pipeline, forecast: false };
+    console.print(&view, options.json)?;
     Ok(Exit::Done)
 }

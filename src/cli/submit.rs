@@ -13,6 +13,7 @@ use crate::cli::options::Globals;
 use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;
+use crate::console::submit_view::SubmitView;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::graph::{JobCommand, SubmittedJob, definitions, submit};
@@ -80,7 +81,7 @@ pub fn execute(
     let mut told = |job: &SubmittedJob| all.push(job.clone());
     let (pipeline, graph) = (&project.pipeline, &project.graph);
     let submitted = submit(plan, pipeline, graph, &defined, &command, &mut told);
-    console.submitted(&all, &logs, json)?;
+    console.print(&SubmitView { jobs: &all, logs: &logs }, json)?;
     submitted?;
     Ok(Exit::Done)
 }

@@ -12,12 +12,13 @@ use crate::cli::project::{Project, pipeline_file, use_store};
 use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
+use crate::console::sweep_view::{SweepListView, SweepPlanView, SweepTableView};
 use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
 use crate::pipeline::{Overrides, load_combinations};
 use crate::results::sweep::combine::{SweepRow, combine};
 use crate::results::sweep::logged::LoggedSweep;
 use crate::results::sweep::results::Seen;
-use crate::results::sweep::table::{Table, find_metric, metrics_of, table, usual_metric};
+use crate::results::sweep::table::{Table, csv, find_metric, metrics_of, table, usual_metric};
 use crate::results::sweep::{Asked, SweepError, ask, named};
 use crate::run::config::RunConfig;
 use crate::run::event::RunEvent;
@@ -69,7 +70,10 @@ pub fn execute(
     let file = pipeline_file(globals)?;
     let sweeps = load_sweeps(&file, &overrides)?;
     if options.what.is_empty() {
-        console.sweeps(&sweeps, options.carry_out.json)?;
+        if sweeps.is_empty() && !options.carry_out.json {
+            console.note("the file has no `sweeps:`; name values, such as `pipe sweep seed=1,2,3`");
+        }
+        console.print(&SweepListView(&sweeps), options.carry_out.json)?;
         return Ok(Exit::Done);
     }
     let asked = asked(options, &sweeps, &overrides)?;
@@ -101,7 +105,8 @@ pub fn execute(
         check_only(&plan, only, &project.pipeline, &project.graph)?;
     }
     if options.dry_run {
-        console.sweep_plan(&plan, &project.pipeline, &rows, options.carry_out.json)?;
+        let view = SweepPlanView { plan: &plan, pipeline: &project.pipeline, rows: &rows };
+        console.print(&view, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
     let mut seen = Seen::default();
@@ -117,7 +122,10 @@ pub fn execute(
         return Ok(Exit::of_run(&summary));
     }
     let table = tabulate(&asked, &seen, &rows, &project, console);
-    console.sweep_table(&table, options.carry_out.json, options.csv)?;
+    match options.csv {
+        true => console.data(&csv(&table))?,
+        false => console.print(&SweepTableView(&table), options.carry_out.json)?,
+    }
     Ok(Exit::of_run(&summary))
 }
 

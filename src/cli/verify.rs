@@ -14,6 +14,7 @@ use crate::cli::linked::check_intact;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
 use crate::console::Console;
+use crate::console::verify_view::VerifyView;
 use crate::executor::local::Local;
 use crate::files::scratch::Scratch;
 use crate::pipeline::Stage;
@@ -113,7 +114,7 @@ pub fn execute(
         });
         verified.compare(&first, "the cached result".to_owned(), &files.collect())?;
     }
-    console.verified(&verified, options.json)?;
+    console.print(&VerifyView(&verified), options.json)?;
     Ok(if verified.stable { Exit::Done } else { Exit::Failed })
 }
 

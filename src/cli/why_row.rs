@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
+use crate::console::why_row_view::WhyRowView;
 use crate::results::why_row::{Evidence, why_row};
 
 #[derive(Debug, Args)]
@@ -37,6 +38,6 @@ pub fn execute(
     if why.example.is_none() && why.said.is_empty() && why.others == 0 {
         return Err(Error::NoRow { id: options.id.clone() });
     }
-    console.why_row(&why, options.json)?;
+    console.print(&WhyRowView(&why), options.json)?;
     Ok(Exit::Done)
 }

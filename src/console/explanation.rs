@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::console::style::{Palette, paint};
+use crate::console::plan_view::stage_json;
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::View;
 use crate::pipeline::{Stage, input_and_entry};
 use crate::plan::folder_change::FolderChange;
 use crate::plan::reason::{Change, Reason, origin};
@@ -19,14 +21,25 @@ use crate::text::values::value_text;
 /// How many entries of an input set are shown.
 const ENTRIES: usize = 8;
 
-pub fn text(
-    planned: &PlannedStage,
-    stage: &Stage,
-    store: &Store,
-    palette: &Palette,
-    verbose: bool,
-) -> String {
-    let name = paint(palette.name, &stage.name);
+/// Why a stage would run, or when its result was made.
+pub struct Explanation<'a> {
+    pub planned: &'a PlannedStage,
+    pub stage: &'a Stage,
+    pub store: &'a Store,
+}
+
+impl View for Explanation<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        text(self, style)
+    }
+
+    fn json(&self) -> String {
+        stage_json(self.planned, self.stage)
+    }
+}
+
+fn text(&Explanation { planned, stage, store }: &Explanation, style: &TextStyle) -> String {
+    let name = paint(style.palette.name, &stage.name);
     let mut text = String::new();
     match &planned.decision {
         Decision::Hit(record) => {
@@ -67,7 +80,7 @@ pub fn text(
         }
     }
     text.push_str("\nwhat enters its key\n");
-    describe_stage(&mut text, stage, if verbose { usize::MAX } else { ENTRIES });
+    describe_stage(&mut text, stage, if style.verbose { usize::MAX } else { ENTRIES });
     text
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::console::explanation::describe_change;
-use crate::console::style::{Palette, paint};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::{View, json_line, json_lines};
 use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::results::run_log::LoggedRun;
@@ -13,8 +14,40 @@ use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
 use stages::builtin::score::paired_comparison::PairedComparison;
 
-/// `runs`, newest first, and a note that `older` more are not shown.
-pub fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
+/// Runs of the log, newest first; `older` more are not shown.
+pub struct LogView<'a> {
+    pub runs: &'a [LoggedRun],
+    pub older: usize,
+}
+
+impl View for LogView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        log(self.runs, self.older, style)
+    }
+
+    fn json(&self) -> String {
+        json_lines(self.runs)
+    }
+}
+
+/// Two runs compared.
+pub struct DiffView<'a> {
+    pub diff: &'a RunDiff,
+    pub from: &'a LoggedRun,
+    pub to: &'a LoggedRun,
+}
+
+impl View for DiffView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        diff(self, style)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.diff)
+    }
+}
+
+fn log(runs: &[LoggedRun], older: usize, TextStyle { palette, .. }: &TextStyle) -> String {
     let mut text = String::new();
     for run in runs {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));
@@ -66,7 +99,7 @@ fn outcomes(run: &LoggedRun) -> String {
     printable(&parts.join("; "))
 }
 
-pub fn diff(diff: &RunDiff, from: &LoggedRun, to: &LoggedRun, palette: &Palette) -> String {
+fn diff(&DiffView { diff, from, to }: &DiffView, TextStyle { palette, .. }: &TextStyle) -> String {
     let mut text = String::new();
     for (what, run) in [("from", from), ("to", to)] {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::console::families::lines;
-use crate::console::style::{Palette, paint};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::View;
+use crate::console::view::json_line;
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::reason::Reason;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan, PlannedStage};
 use crate::store::key::Key;
 use crate::text::figures::{count, seconds};
-use crate::text::terminal::{WIDTH, columns, fit};
+use crate::text::terminal::{WIDTH, columns, fit, wrapped};
 use crate::text::variants::names;
 
 /// One stage of a plan, one line of JSON.
@@ -37,12 +39,31 @@ struct StagePlanned<'a> {
     expected_seconds: Option<f64>,
 }
 
-pub fn json(plan: &Plan, pipeline: &Pipeline) -> String {
+/// A plan: as a forecast (`--dry-run`), or as the current state (`status`).
+pub struct PlanView<'a> {
+    pub plan: &'a Plan,
+    pub pipeline: &'a Pipeline,
+    pub forecast: bool,
+}
+
+impl View for PlanView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        const MANY: usize = 7;
+        let fold_from = if style.verbose { usize::MAX } else { MANY };
+        table(self, style, fold_from)
+    }
+
+    fn json(&self) -> String {
+        json(self.plan, self.pipeline)
+    }
+}
+
+pub(super) fn json(plan: &Plan, pipeline: &Pipeline) -> String {
     let stages = plan.stages.iter();
     stages.map(|planned| stage_json(planned, &pipeline.stages[planned.stage])).collect()
 }
 
-pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
+pub(super) fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
     let sentence = stage_sentence(planned);
     let frozen = planned.frozen.is_some();
     let expected_seconds = planned.seconds;
@@ -85,17 +106,13 @@ pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
             expected_seconds,
         },
     };
-    // Names, numbers and reasons always serialize.
-    serde_json::to_string(&line).unwrap_or_default() + "\n"
+    json_line(&line)
 }
 
-/// The plan as a table: as a forecast (`--dry-run`) or as the current state (`status`). `fold_from`
-/// variants of one stage or more share a line.
-pub fn text(
-    plan: &Plan,
-    pipeline: &Pipeline,
-    forecast: bool,
-    palette: &Palette,
+/// The plan as a table. `fold_from` variants of one stage or more share a line.
+pub(super) fn table(
+    &PlanView { plan, pipeline, forecast }: &PlanView,
+    TextStyle { palette, .. }: &TextStyle,
     fold_from: usize,
 ) -> String {
     let lines = lines(plan, pipeline, fold_from);
@@ -159,14 +176,11 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         .iter()
         .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
-    crate::text::terminal::wrapped(
-        &format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)),
-        0,
-    )
+    wrapped(&format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)), 0)
 }
 
 /// `; split and finetune are frozen`, or nothing.
-pub fn frozen_in_words(stages: &[&str]) -> String {
+pub(super) fn frozen_in_words(stages: &[&str]) -> String {
     match stages {
         [] => String::new(),
         [one] => format!("; {one} is frozen"),

@@ -1,5 +1,7 @@
 //! What was pushed to a remote or pulled from it: one line per stage, and a total.
 
+use crate::console::style::TextStyle;
+use crate::console::view::{View, json_lines};
 use crate::remote::transfer::{StageTransfer, TransferOutcome};
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{self, fit, printable, wrapped};
@@ -7,34 +9,55 @@ use crate::text::terminal::{self, fit, printable, wrapped};
 /// How many columns a name gets. Variants have long names.
 const NAME_WIDTH: usize = 40;
 
-pub fn table(carried: &[StageTransfer], remote: &str) -> String {
-    let row = |carried: &StageTransfer| {
-        let size = match carried.objects {
+/// What was transferred to or from a remote.
+pub struct TransferView<'a> {
+    pub transfers: &'a [StageTransfer],
+    /// The name of the remote.
+    pub remote: &'a str,
+}
+
+impl View for TransferView<'_> {
+    fn text(&self, _: &TextStyle) -> String {
+        table(self.transfers, self.remote)
+    }
+
+    fn json(&self) -> String {
+        json_lines(self.transfers)
+    }
+}
+
+fn table(transfers: &[StageTransfer], remote: &str) -> String {
+    let row = |transfer: &StageTransfer| {
+        let size = match transfer.objects {
             0 => String::new(),
-            objects => format!(", {}, {}", count(objects as usize, "object"), bytes(carried.bytes)),
+            objects => {
+                format!(", {}, {}", count(objects as usize, "object"), bytes(transfer.bytes))
+            }
         };
-        let outcome = match (carried.outcome, &carried.message) {
+        let outcome = match (transfer.outcome, &transfer.message) {
             (_, Some(message)) => printable(message),
             (TransferOutcome::Pushed, None) => format!("pushed{size}"),
             (TransferOutcome::Pulled, None) => format!("pulled{size}"),
             (TransferOutcome::Available, None) => {
-                format!("is in `{remote}`, {}", bytes(carried.bytes))
+                format!("is in `{remote}`, {}", bytes(transfer.bytes))
             }
             (TransferOutcome::There, None) => "is there already".to_owned(),
             (TransferOutcome::Absent, None) => format!("is not in `{remote}`"),
             (TransferOutcome::Refused, None) => "is not used".to_owned(),
         };
-        vec![fit(&printable(&carried.stage), NAME_WIDTH), outcome]
+        vec![fit(&printable(&transfer.stage), NAME_WIDTH), outcome]
     };
-    terminal::table(carried.iter().map(row).collect())
+    terminal::table(transfers.iter().map(row).collect())
 }
 
-pub fn sum(carried: &[StageTransfer], remote: &str) -> String {
-    let of =
-        |outcome: TransferOutcome| carried.iter().filter(move |carried| carried.outcome == outcome);
+/// The totals, for standard error.
+pub fn sum(transfers: &[StageTransfer], remote: &str) -> String {
+    let of = |outcome: TransferOutcome| {
+        transfers.iter().filter(move |transfer| transfer.outcome == outcome)
+    };
     let moved = |outcome: TransferOutcome| {
-        let objects: u64 = of(outcome).map(|carried| carried.objects).sum();
-        let size: u64 = of(outcome).map(|carried| carried.bytes).sum();
+        let objects: u64 = of(outcome).map(|transfer| transfer.objects).sum();
+        let size: u64 = of(outcome).map(|transfer| transfer.bytes).sum();
         let results = count(of(outcome).count(), "result");
         (results, format!("{}, {}", count(objects as usize, "object"), bytes(size)))
     };
@@ -48,7 +71,7 @@ pub fn sum(carried: &[StageTransfer], remote: &str) -> String {
         }
     }
     if of(TransferOutcome::Available).count() > 0 {
-        let size: u64 = of(TransferOutcome::Available).map(|carried| carried.bytes).sum();
+        let size: u64 = of(TransferOutcome::Available).map(|transfer| transfer.bytes).sum();
         let results = count(of(TransferOutcome::Available).count(), "result");
         parts.push(format!("would pull {results} from `{remote}`: {}", bytes(size)));
     }

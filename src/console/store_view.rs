@@ -1,8 +1,10 @@
 //! The results of `pipe cache gc`, `cache du` and `cache verify`.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use crate::console::style::{Palette, paint};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::{View, json_line};
 use crate::files::digest::kind_name;
 use crate::maintenance::check::{Checked, Finding};
 use crate::maintenance::gc::Totals;
@@ -11,7 +13,52 @@ use crate::plan::reason::shown_path;
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{printable, table};
 
-pub fn collection(report: &Totals, dry_run: bool) -> String {
+/// What `pipe cache gc` removed or, with `--dry-run`, would remove.
+pub struct CollectionView<'a> {
+    pub totals: &'a Totals,
+    pub dry_run: bool,
+}
+
+impl View for CollectionView<'_> {
+    fn text(&self, _: &TextStyle) -> String {
+        collection(self.totals, self.dry_run)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.totals)
+    }
+}
+
+/// What takes the space of the store.
+pub struct UsageView<'a>(pub &'a Usage);
+
+impl View for UsageView<'_> {
+    fn text(&self, _: &TextStyle) -> String {
+        usage(self.0)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.0)
+    }
+}
+
+/// What is damaged in the store, and whether it was repaired.
+pub struct CheckedView<'a> {
+    pub checked: &'a Checked,
+    pub repaired: bool,
+}
+
+impl View for CheckedView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        checked(self, style)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.checked)
+    }
+}
+
+fn collection(report: &Totals, dry_run: bool) -> String {
     let mut text = String::new();
     if report.removed_results > 0 {
         let (verb, stay) =
@@ -64,7 +111,7 @@ pub fn collection(report: &Totals, dry_run: bool) -> String {
     text
 }
 
-pub fn usage(usage: &Usage) -> String {
+fn usage(usage: &Usage) -> String {
     let mut rows = Vec::new();
     if !usage.outputs.is_empty() {
         let titles = ["artifact", " results", "   bytes", "  shared", "gc frees"];
@@ -96,7 +143,10 @@ pub fn usage(usage: &Usage) -> String {
     text
 }
 
-pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
+fn checked(
+    &CheckedView { checked, repaired }: &CheckedView,
+    TextStyle { palette, .. }: &TextStyle,
+) -> String {
     let mut text = String::new();
     for finding in &checked.findings {
         let line = match finding {
@@ -142,7 +192,7 @@ pub fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
 }
 
 /// The hint after the findings: how to repair them, or where the damaged objects are.
-pub fn after(checked: &Checked, repaired: bool, quarantine: &std::path::Path) -> Option<String> {
+pub fn hint(&CheckedView { checked, repaired }: &CheckedView, quarantine: &Path) -> Option<String> {
     let objects = checked.findings.iter().any(|f| matches!(f, Finding::DamagedObject { .. }));
     match (checked.findings.is_empty(), repaired) {
         (true, _) => None,

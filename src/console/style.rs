@@ -48,6 +48,14 @@ impl Palette {
     }
 }
 
+/// How a view writes its text.
+#[derive(Clone, Copy, Debug)]
+pub struct TextStyle {
+    pub palette: Palette,
+    /// Whether to write what is usually left out (`--verbose`).
+    pub verbose: bool,
+}
+
 /// A terminal that cannot move its cursor.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")

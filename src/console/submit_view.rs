@@ -2,10 +2,30 @@
 
 use std::path::Path;
 
+use crate::console::style::TextStyle;
+use crate::console::view::View;
 use crate::executor::slurm::graph::SubmittedJob;
+use crate::plan::reason::shown_path;
 use crate::text::figures::count;
+use crate::text::variants::family;
 
-pub fn json(jobs: &[SubmittedJob]) -> String {
+/// Submitted jobs, and the folder of their logs.
+pub struct SubmitView<'a> {
+    pub jobs: &'a [SubmittedJob],
+    pub logs: &'a Path,
+}
+
+impl View for SubmitView<'_> {
+    fn text(&self, _: &TextStyle) -> String {
+        text(self.jobs, self.logs)
+    }
+
+    fn json(&self) -> String {
+        json(self.jobs)
+    }
+}
+
+fn json(jobs: &[SubmittedJob]) -> String {
     let line = |job: &SubmittedJob| {
         let mut line = serde_json::json!({"event": "submitted"});
         let fields = serde_json::to_value(job).unwrap_or_default();
@@ -17,7 +37,7 @@ pub fn json(jobs: &[SubmittedJob]) -> String {
     jobs.iter().map(line).collect()
 }
 
-pub fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
+fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
     if jobs.is_empty() {
         return "nothing to submit: all stages are up to date\n".to_owned();
     }
@@ -30,11 +50,7 @@ pub fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
         text.push_str(&format!("{name:<wide$}  job {}{after}{before}\n", job.job));
     }
     let new = jobs.iter().filter(|job| !job.queued_before).count();
-    text.push_str(&format!(
-        "submitted {}; logs in {}\n",
-        count(new, "job"),
-        crate::plan::reason::shown_path(logs)
-    ));
+    text.push_str(&format!("submitted {}; logs in {}\n", count(new, "job"), shown_path(logs)));
     text
 }
 
@@ -42,8 +58,8 @@ fn stages(job: &SubmittedJob) -> String {
     match job.stages.as_slice() {
         [one] => one.clone(),
         [first, ..] => {
-            let family = crate::text::variants::family(first);
-            format!("{family} ({} variants)", job.stages.len())
+            let stage = family(first);
+            format!("{stage} ({} variants)", job.stages.len())
         }
         [] => String::new(),
     }

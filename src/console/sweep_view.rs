@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::console::plan_view;
-use crate::console::style::{Palette, paint};
+use crate::console::plan_view::{self, PlanView};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::View;
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
 use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
-use crate::results::sweep::table::{Mean, Table, TableRow};
+use crate::results::sweep::table::{self, Mean, Table, TableRow};
 use crate::text::figures::{count, figure, grouped};
-use crate::text::terminal::{WIDTH, columns, fit, printable, table, wrapped};
+use crate::text::terminal::{self, WIDTH, columns, fit, printable, wrapped};
 use crate::text::values::value_text;
-use crate::text::variants::family;
-use crate::text::variants::names;
+use crate::text::variants::{family, names};
 
 /// How many columns a value gets, and how few in a table that would be too wide.
 const VALUE_WIDTH: usize = 20;
@@ -26,17 +26,59 @@ const NARROW_VALUE: usize = 8;
 /// How many columns a heading gets in a table that would be too wide.
 const HEADING_WIDTH: usize = 8;
 
-/// `pipe sweep` without arguments.
-pub fn list(sweeps: &[Sweep]) -> String {
+/// The sweeps of a pipeline, for `pipe sweep` without arguments.
+pub struct SweepListView<'a>(pub &'a [Sweep]);
+
+impl View for SweepListView<'_> {
+    fn text(&self, _: &TextStyle) -> String {
+        list(self.0)
+    }
+
+    fn json(&self) -> String {
+        list_json(self.0)
+    }
+}
+
+/// `--dry-run`: how many stages the combinations share, and the plan.
+pub struct SweepPlanView<'a> {
+    pub plan: &'a Plan,
+    pub pipeline: &'a Pipeline,
+    pub rows: &'a [SweepRow],
+}
+
+impl View for SweepPlanView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        plan(self, style)
+    }
+
+    fn json(&self) -> String {
+        plan_json(self)
+    }
+}
+
+/// The final table of a sweep, best row first.
+pub struct SweepTableView<'a>(pub &'a Table);
+
+impl View for SweepTableView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        text(self.0, style)
+    }
+
+    fn json(&self) -> String {
+        table::json(self.0)
+    }
+}
+
+fn list(sweeps: &[Sweep]) -> String {
     let row = |sweep: &Sweep| {
         let keys = keys_of(&sweep.combinations);
         let size = count(sweep.combinations.len(), "combination");
         vec![sweep.name.clone(), size, format!("of {}", names(&keys))]
     };
-    table(sweeps.iter().map(row).collect())
+    terminal::table(sweeps.iter().map(row).collect())
 }
 
-pub fn list_json(sweeps: &[Sweep]) -> String {
+fn list_json(sweeps: &[Sweep]) -> String {
     let line = |sweep: &Sweep| {
         let line = serde_json::json!({
             "sweep": sweep.name,
@@ -52,14 +94,7 @@ pub fn list_json(sweeps: &[Sweep]) -> String {
     sweeps.iter().map(line).collect()
 }
 
-/// `--dry-run`: how many stages the combinations share, and the plan.
-pub fn plan(
-    plan: &Plan,
-    pipeline: &Pipeline,
-    rows: &[SweepRow],
-    palette: &Palette,
-    all: bool,
-) -> String {
+fn plan(&SweepPlanView { plan, pipeline, rows }: &SweepPlanView, style: &TextStyle) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let head = format!(
         "{} with {}, {} of them distinct; each distinct stage runs once",
@@ -67,11 +102,12 @@ pub fn plan(
         count(apart, "stage"),
         grouped(pipeline.stages.len() as u64),
     );
-    let fold = if all { usize::MAX } else { 2 };
-    wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
+    let fold_from = if style.verbose { usize::MAX } else { 2 };
+    let view = PlanView { plan, pipeline, forecast: true };
+    wrapped(&head, 0) + &plan_view::table(&view, style, fold_from)
 }
 
-pub fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String {
+fn plan_json(&SweepPlanView { plan, pipeline, rows }: &SweepPlanView) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let line = serde_json::json!({
         "event": "sweep_planned",
@@ -118,8 +154,7 @@ impl Column {
     }
 }
 
-/// The final table, best row first.
-pub fn text(of: &Table, palette: &Palette) -> String {
+fn text(of: &Table, TextStyle { palette, .. }: &TextStyle) -> String {
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
     let metric = |index: usize| {

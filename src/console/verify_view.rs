@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::console::style::{Palette, paint};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::{View, json_line};
 use crate::results::compare::verified::Verified;
 use crate::results::compare::{FileDifference, How};
 use crate::text::figures::{count, figure, grouped, seconds};
@@ -13,7 +14,20 @@ use stages::data::tensor_differences::{TensorDifference, Unlike};
 /// How many tensors of a file are listed.
 const SHOWN: usize = 10;
 
-pub fn text(verified: &Verified, palette: &Palette) -> String {
+/// Whether a stage is bit-stable.
+pub struct VerifyView<'a>(pub &'a Verified);
+
+impl View for VerifyView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        text(self.0, style)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.0)
+    }
+}
+
+fn text(verified: &Verified, TextStyle { palette, .. }: &TextStyle) -> String {
     let mut text = String::new();
     for comparison in &verified.comparisons {
         let (first, second) = (&comparison.first, &comparison.second);

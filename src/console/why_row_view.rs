@@ -1,6 +1,7 @@
 //! A prediction traced back to its source, as text.
 
-use crate::console::style::{Palette, paint};
+use crate::console::style::{TextStyle, paint};
+use crate::console::view::{View, json_line};
 use crate::results::why_row::{Answer, WhyRow};
 use crate::text::figures::count;
 use crate::text::terminal::{printable, wrapped};
@@ -10,7 +11,20 @@ const INDENT: usize = 10;
 /// How many disagreeing results are listed without `--verbose`.
 const SHOWN: usize = 5;
 
-pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
+/// A prediction traced back to its source.
+pub struct WhyRowView<'a>(pub &'a WhyRow);
+
+impl View for WhyRowView<'_> {
+    fn text(&self, style: &TextStyle) -> String {
+        text(self.0, style)
+    }
+
+    fn json(&self) -> String {
+        json_line(self.0)
+    }
+}
+
+fn text(why: &WhyRow, TextStyle { palette, verbose }: &TextStyle) -> String {
     let mut text = String::new();
     let mut line = |name: &str, body: &str| {
         let body = wrapped(body, INDENT);
@@ -57,7 +71,7 @@ pub fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
                     count(others, "other result")
                 ),
             );
-            let shown = if all { disagree } else { SHOWN };
+            let shown = if *verbose { disagree } else { SHOWN };
             for other in why.disagreeing.iter().take(shown) {
                 let probability = other.probability.map_or(String::new(), |it| format!(" {it:.4}"));
                 let run = match &other.run {

@@ -37,7 +37,7 @@ fn a_whole_store_is_well() {
     let project = pair();
     let before = project.snapshot();
     let text = project.pipe(&["cache", "verify"]).expect_code(0).stdout;
-    assert!(text.starts_with("all is well: 4 objects, 2 records and 1 run, "), "{text}");
+    assert!(text.starts_with("no damage: 4 objects, 2 records and 1 run, "), "{text}");
     project.pipe(&["cache", "verify", "--repair"]).expect_code(0);
     assert_eq!(project.snapshot(), before);
 }

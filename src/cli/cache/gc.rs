@@ -10,6 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
+use crate::console::store_view::{CollectionView, UsageView};
 use crate::files::scratch::Scratch;
 use crate::maintenance::gc::inventory::Inventory;
 use crate::maintenance::gc::usage::usage;
@@ -87,7 +88,8 @@ pub fn execute(options: &GcOptions, globals: &Globals, console: &Console) -> Res
         drop(Scratch::new(&project.store.scratch_folder())?);
         collection.carry_out(&project.store)?;
     }
-    console.collection(&collection.totals, options.dry_run, options.json)?;
+    let view = CollectionView { totals: &collection.totals, dry_run: options.dry_run };
+    console.print(&view, options.json)?;
     Ok(Exit::Done)
 }
 
@@ -98,7 +100,7 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
     let keep = Keep { since: Some(long_ago(DEFAULT_AGE)), quarantine: true, ..Keep::default() };
     let collection = collect(&inventory, &roots, &runs(&project)?, &keep, &project.store)?;
     let usage = usage(&inventory, &collection, &project.store)?;
-    console.usage(&usage, options.json)?;
+    console.print(&UsageView(&usage), options.json)?;
     Ok(Exit::Done)
 }
 

@@ -108,7 +108,7 @@ fn what_is_queued_is_not_submitted_again_and_what_changed_meanwhile_says_so() {
     assert_eq!(project.take_log(), "", "neither what was submitted nor what is there now");
     let logs = project.stored("logs/submitted");
     let said: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
-    assert!(said.contains("stage `next` is not what was submitted"), "{said}");
+    assert!(said.contains("stage `next` has changed since it was submitted"), "{said}");
 }
 
 #[test]
