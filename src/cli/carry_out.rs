@@ -107,7 +107,7 @@ impl CarryOutOptions {
         report: &mut dyn FnMut(&RunEvent),
     ) -> Result<Summary, Error> {
         let (sender, receiver) = channel();
-        signals::forward(sender.clone()).map_err(Error::Signals)?;
+        let _forwarding = signals::forward(sender.clone()).map_err(Error::Signals)?;
         let binary = binary()?;
         let remote = match self.offline {
             true => None,

@@ -127,7 +127,7 @@ impl Error {
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
             Error::NoRow { .. } => Some(
-                "`pipe show ingest:train` lists ids; stages that have not run yet have no rows"
+                "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"
                     .to_owned(),
             ),
             Error::NoModel => {

@@ -82,7 +82,7 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
     console.note(&format!("wrote {}; next: `pipe run`, then `pipe log`", shown.display()));
     if options.model.is_none() {
         console.note(
-            "a pretrained model scores better: `pipe init --model hub:owner/name`, or a folder",
+            "a pretrained model does better: `pipe init --model hub:owner/name`, or a folder",
         );
     }
     Ok(Exit::Done)

@@ -40,7 +40,7 @@ mod why_row;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -148,8 +148,8 @@ impl Cli {
             Command::Status(options) => options.json,
             Command::Explain(options) => options.json,
             Command::Watch(options) => options.carry_out.json,
-            Command::Push(options) => options.json,
-            Command::Pull(options) => options.json,
+            Command::Push(options) => options.transfer.json,
+            Command::Pull(options) => options.transfer.json,
             _ => false,
         }
     }
@@ -184,8 +184,8 @@ impl Cli {
             Command::Stages(options) => stages::execute(&options, console),
             Command::Doctor(options) => doctor::execute(&options, globals, console),
             Command::Schema => shell::print_schema(console),
-            Command::Completions(options) => shell::completions(&options, console),
-            Command::Man(options) => shell::man(&options, console),
+            Command::Completions(options) => shell::completions(&options, Cli::command(), console),
+            Command::Man(options) => shell::man(&options, Cli::command(), console),
             Command::Stage { manifest } => Ok(stage::execute(&manifest)),
             Command::Job(options) => job::execute(&options),
             Command::Guard => {

@@ -7,9 +7,9 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::options::{Globals, OverrideOptions};
+use crate::cli::options::Globals;
 use crate::cli::project::{Project, use_store};
-use crate::cli::remote::print_transfers;
+use crate::cli::remote::{TransferOptions, TransferScope};
 use crate::console::Console;
 use crate::files::scratch::Scratch;
 use crate::pipeline::StageIndex;
@@ -23,40 +23,31 @@ use crate::store::record::Artifact;
 
 #[derive(Debug, Args)]
 pub struct PullOptions {
-    /// These stages and what they need; otherwise all
-    stages: Vec<String>,
-    /// The remote; otherwise your default one, or the only one
-    #[arg(long, value_name = "NAME")]
-    remote: Option<String>,
+    #[command(flatten)]
+    pub transfer: TransferOptions,
     /// Show what the remote has, and download nothing
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    overrides: OverrideOptions,
-    /// Print JSON, one object a stage
-    #[arg(long)]
-    pub json: bool,
 }
 
 pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let project = Project::load(globals, &options.overrides.overrides())?;
-    let selected = project.select(&options.stages)?;
-    let remote = project.remote(options.remote.as_deref(), Trust::pulls)?;
+    let TransferScope { project, selected, remote } =
+        options.transfer.scope(globals, Trust::pulls)?;
     let sources = project.sources(true, true);
     let pull = |scratch| pull_levels(&project, &selected, &sources, &remote, scratch, console);
-    let carried = match options.dry_run {
+    let transfers = match options.dry_run {
         true => pull(None)?,
         false => {
             let _in_use = use_store(&project.store, console)?;
             let scratch = Scratch::new(&project.store.scratch_folder())?;
             project.store.hide(&scratch)?;
-            let carried = pull(Some(&scratch));
+            let transfers = pull(Some(&scratch));
             // Without the index the next command reads the sources again.
             let _ = sources.index.save(&scratch);
-            carried?
+            transfers?
         }
     };
-    print_transfers(&carried, remote.name(), options.json, console)?;
+    options.transfer.print(&transfers, &remote, console)?;
     Ok(Exit::Done)
 }
 
@@ -74,7 +65,7 @@ fn pull_levels(
         levels.entry(graph.level(index)).or_default().push(index);
     }
     let mut outputs: BTreeMap<String, BTreeMap<String, Artifact>> = BTreeMap::new();
-    let mut carried = Vec::new();
+    let mut transfers = Vec::new();
     // The total grows as records arrive: only they tell the sizes.
     let progress = console.transfer("pulling", 0);
     let meter = |bytes| {
@@ -101,7 +92,7 @@ fn pull_levels(
                         }
                         (None, None) => String::new(),
                     };
-                    carried.push(StageTransfer::without(
+                    transfers.push(StageTransfer::without(
                         &stage.name,
                         TransferOutcome::Absent,
                         Some(why),
@@ -111,7 +102,11 @@ fn pull_levels(
             };
             match decide(stage, &resolved, false, sources, store) {
                 Decision::Hit(record) => {
-                    carried.push(StageTransfer::without(&stage.name, TransferOutcome::There, None));
+                    transfers.push(StageTransfer::without(
+                        &stage.name,
+                        TransferOutcome::There,
+                        None,
+                    ));
                     outputs.insert(stage.name.clone(), record.outputs.clone());
                 }
                 Decision::Run { key, .. } => wanted.push((stage.name.clone(), key)),
@@ -122,8 +117,8 @@ fn pull_levels(
             if let Some(record) = record {
                 outputs.insert(of_stage.stage.clone(), record.outputs);
             }
-            carried.push(of_stage);
+            transfers.push(of_stage);
         }
     }
-    Ok(carried)
+    Ok(transfers)
 }

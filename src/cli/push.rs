@@ -6,9 +6,9 @@ use clap::Args;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::options::{Globals, OverrideOptions};
+use crate::cli::options::Globals;
 use crate::cli::project::{Project, use_store};
-use crate::cli::remote::print_transfers;
+use crate::cli::remote::{TransferOptions, TransferScope};
 use crate::console::Console;
 use crate::pipeline::StageIndex;
 use crate::pipeline::remote_settings::Trust;
@@ -18,28 +18,19 @@ use crate::store::record::Record;
 
 #[derive(Debug, Args)]
 pub struct PushOptions {
-    /// These stages and what they need; otherwise all
-    stages: Vec<String>,
-    /// The remote; otherwise your default one, or the only one
-    #[arg(long, value_name = "NAME")]
-    remote: Option<String>,
+    #[command(flatten)]
+    pub transfer: TransferOptions,
     /// Upload all results in the store, not only those of the current pipeline
     #[arg(long, conflicts_with = "stages")]
     all: bool,
     /// Upload even what the remote has already, to repair a damaged remote
     #[arg(long)]
     overwrite: bool,
-    #[command(flatten)]
-    overrides: OverrideOptions,
-    /// Print JSON, one object a stage
-    #[arg(long)]
-    pub json: bool,
 }
 
 pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let project = Project::load(globals, &options.overrides.overrides())?;
-    let selected = project.select(&options.stages)?;
-    let remote = project.remote(options.remote.as_deref(), Trust::pushes)?;
+    let TransferScope { project, selected, remote } =
+        options.transfer.scope(globals, Trust::pushes)?;
     let _in_use = use_store(&project.store, console)?;
     let mut others = Vec::new();
     let results = match options.all {
@@ -54,9 +45,9 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
     };
     let pushed = push(&results, &remote, &project.store, options.overwrite, &meter);
     drop(progress);
-    let mut carried = pushed?;
-    carried.extend(others);
-    print_transfers(&carried, remote.name(), options.json, console)?;
+    let mut transfers = pushed?;
+    transfers.extend(others);
+    options.transfer.print(&transfers, &remote, console)?;
     Ok(Exit::Done)
 }
 

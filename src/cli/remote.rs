@@ -1,9 +1,15 @@
 //! Picks the remote of a command: the one that `--remote` names, the user's default, or the only one.
 
+use std::collections::BTreeSet;
+
+use clap::Args;
+
 use crate::cli::error::Error;
+use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
 use crate::console::remote_view::{TransfersView, sum};
+use crate::pipeline::StageIndex;
 use crate::pipeline::remote_settings::{Config, Trust};
 use crate::pipeline::remotes::load_config;
 use crate::remote::transfer::StageTransfer;
@@ -39,16 +45,51 @@ impl Project {
     }
 }
 
-/// Prints what was pushed or pulled, and for people the sum of it.
-pub fn print_transfers(
-    transfers: &[StageTransfer],
-    remote: &str,
-    json: bool,
-    console: &Console,
-) -> Result<(), Error> {
-    console.print(&TransfersView { transfers, remote }, json)?;
-    if !json {
-        console.note(&sum(transfers, remote));
+/// What `pipe push` and `pipe pull` have in common.
+#[derive(Debug, Args)]
+pub struct TransferOptions {
+    /// Transfer these stages and the stages that they need. Default: all stages
+    stages: Vec<String>,
+    /// The remote. Default: your default remote, or the only one
+    #[arg(long, value_name = "NAME")]
+    remote: Option<String>,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+    /// Print one JSON object per stage
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The project, stages and remote of a transfer.
+pub struct TransferScope {
+    pub project: Project,
+    pub selected: BTreeSet<StageIndex>,
+    pub remote: Remote,
+}
+
+impl TransferOptions {
+    pub fn scope(
+        &self,
+        globals: &Globals,
+        allowed: fn(Trust) -> bool,
+    ) -> Result<TransferScope, Error> {
+        let project = Project::load(globals, &self.overrides.overrides())?;
+        let selected = project.select(&self.stages)?;
+        let remote = project.remote(self.remote.as_deref(), allowed)?;
+        Ok(TransferScope { project, selected, remote })
     }
-    Ok(())
+
+    pub fn print(
+        &self,
+        transfers: &[StageTransfer],
+        remote: &Remote,
+        console: &Console,
+    ) -> Result<(), Error> {
+        let remote = remote.name();
+        console.print(&TransfersView { transfers, remote }, self.json)?;
+        if !self.json {
+            console.note(&sum(transfers, remote));
+        }
+        Ok(())
+    }
 }

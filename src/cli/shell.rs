@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::console::Console;
@@ -28,22 +27,27 @@ pub struct ManOptions {
     out: Option<PathBuf>,
 }
 
-pub fn completions(options: &CompletionsOptions, console: &Console) -> Result<Exit, Error> {
+/// Prints the script that completes the command line of `pipe`.
+pub fn completions(
+    options: &CompletionsOptions,
+    mut pipe: Command,
+    console: &Console,
+) -> Result<Exit, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), "pipe", &mut script);
+    clap_complete::generate(options.shell, &mut pipe, "pipe", &mut script);
     console.bytes(&script)?;
     Ok(Exit::Done)
 }
 
-pub fn man(options: &ManOptions, console: &Console) -> Result<Exit, Error> {
-    let mut root = Cli::command();
-    root.build();
+/// Prints the manual page of `pipe`, or writes one page per command.
+pub fn man(options: &ManOptions, mut pipe: Command, console: &Console) -> Result<Exit, Error> {
+    pipe.build();
     let Some(folder) = &options.out else {
-        console.bytes(&page(root)?)?;
+        console.bytes(&page(pipe)?)?;
         return Ok(Exit::Done);
     };
     disk::create_folders(folder).map_err(FileError::at("making", folder))?;
-    let mut commands = vec![("pipe".to_owned(), root)];
+    let mut commands = vec![("pipe".to_owned(), pipe)];
     while let Some((name, command)) = commands.pop() {
         for inner in command.get_subcommands().filter(|it| !it.is_hide_set()) {
             if inner.get_name() != "help" {
@@ -57,7 +61,7 @@ pub fn man(options: &ManOptions, console: &Console) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-fn page(command: clap::Command) -> Result<Vec<u8>, Error> {
+fn page(command: Command) -> Result<Vec<u8>, Error> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
     Ok(page)

@@ -1,5 +1,5 @@
-//! Choosing a model with the built-in stages that need no network: cross-validation by a matrix
-//! over folds, an ensemble over seeds, and a comparison of predictions.
+//! Model selection with the built-in stages that need no network: cross-validation over folds, an
+//! ensemble over seeds, and a comparison of predictions.
 
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn members_become_an_ensemble_that_is_scored_against_another_model() {
 }
 
 #[test]
-fn a_weight_of_no_member_fails_the_stage_and_names_the_members() {
+fn a_weight_for_an_unknown_member_fails_the_stage_and_names_the_members() {
     let project = project();
     let run = project.pipe(&["run", "ensemble", "--set", "ensemble.weights={four: 1}"]);
     let run = run.expect_code(1);

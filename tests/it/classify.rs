@@ -1,4 +1,4 @@
-//! `pipe classify`: what it says is what the pipeline would say.
+//! `pipe classify` predicts what the pipeline predicts.
 
 #![cfg(feature = "model")]
 
@@ -41,7 +41,7 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
     let texts = ["@USER what a lovely day", "I am so tired"];
     let arguments = [&["classify", "--json"], &texts[..]].concat();
     let given = lines(&project.pipe(&arguments).expect_code(0).stdout);
-    // What `ingest` takes out of tweets is taken out here too.
+    // It cleans tweets as `ingest` does.
     let without = lines(&project.pipe(&["classify", "--json", " what a lovely day"]).stdout);
     assert_eq!(given[0]["probabilities"], without[0]["probabilities"]);
     project.write("texts.txt", &(texts.join("\n\n") + "\n"));
@@ -52,7 +52,7 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
     command.current_dir(project.path(".")).env_remove("PIPE_CACHE").stderr(Stdio::inherit());
     let piped = lines(&String::from_utf8(command.output().unwrap().stdout).unwrap());
     for (piped, given) in piped.iter().zip(&given) {
-        // Alone or in a batch, up to rounding.
+        // The batch size changes rounding only.
         assert_eq!((&piped["text"], &piped["label"]), (&given["text"], &given["label"]));
     }
     assert_eq!(piped.len(), 2);
@@ -85,14 +85,14 @@ fn the_model_may_be_an_artifact_or_a_folder_without_any_pipeline() {
 }
 
 #[test]
-fn what_cannot_classify_is_told_in_words() {
+fn models_and_texts_that_cannot_be_used_are_clear_errors() {
     let project = project_of_epochs(1);
     let told = |arguments: &[&str], code: i32| {
         project.pipe(&[&["classify"], arguments].concat()).expect_code(code).stderr
     };
     let early = told(&["a"], 1);
     assert!(
-        early.contains("`finetune:model` is not made yet") && early.contains("pipe run"),
+        early.contains("`finetune:model` does not exist yet") && early.contains("pipe run"),
         "{early}"
     );
     let headless = told(&["--model", "models/small-roberta", "a"], 1);
@@ -107,7 +107,7 @@ fn what_cannot_classify_is_told_in_words() {
 }
 
 #[test]
-fn the_report_marks_the_tokens_that_spoke_for_a_mistake() {
+fn the_report_marks_the_tokens_that_led_to_a_mistake() {
     let project = trained();
     let report = |arguments: &[&str]| {
         let all = [&["report", "--json"], arguments].concat();
@@ -123,7 +123,7 @@ fn the_report_marks_the_tokens_that_spoke_for_a_mistake() {
     let weights: Vec<f64> = marked.iter().filter_map(|span| span["weight"].as_f64()).collect();
     assert!(weights.len() > 3, "{marked:?}");
     assert!(weights.iter().any(|weight| *weight != 0.0));
-    // Put together the spans are the text as it was.
+    // The spans together are the original text.
     let text =
         |spans: &[Value]| spans.iter().filter_map(|it| it["text"].as_str()).collect::<String>();
     let plain = spans(&report(&["--no-weights"]));
@@ -137,7 +137,7 @@ fn a_csv_file_of_three_labels_becomes_a_fine_tuned_classifier_with_a_report() {
     project.write("news.csv", &news(","));
     let model = format!("{}/models/small-roberta", env!("CARGO_MANIFEST_DIR"));
     project.pipe(&["init", "--model", &model]).expect_code(0);
-    // This one has no weights.
+    // This model folder has no weights, so `init=auto` draws them at random.
     let set = ["--set", "finetune.epochs=2", "--set", "finetune.init=auto"];
     project.pipe(&[&["run"][..], &set].concat()).expect_code(0);
     let texts = ["classify", "--json", "the goal of the year", "a new soup"];
@@ -152,7 +152,7 @@ fn a_csv_file_of_three_labels_becomes_a_fine_tuned_classifier_with_a_report() {
     project.pipe(&["report", "--json"]).expect_code(0);
     project.pipe(&["report"]).expect_code(0);
     let page = project.read("report.html");
-    // Curves of training, the matrix of three by three, and marks on tokens or none are there.
+    // The report has training curves and a confusion matrix of three labels.
     for part in ["valid_loss", "sport", "Confusion", "Reliability"] {
         assert!(page.contains(part), "{part}");
     }

@@ -1,4 +1,4 @@
-//! Exit codes, usage errors, output that is piped.
+//! Exit codes, usage errors, and output into a pipe.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::harness::Project;
 const ONE: &str = "stages:\n  count: {run: 'echo 1 > $OUT_lines', outputs: [lines]}\n";
 
 #[test]
-fn a_misspelt_stage_is_wrong_usage_and_the_nearest_name_is_offered() {
+fn a_misspelt_stage_exits_with_2_and_the_nearest_name_is_suggested() {
     let project = Project::new(ONE);
     for command in [&["run", "cuont"][..], &["explain", "cuont"], &["show", "cuont:lines"]] {
         let ended = project.pipe(command).expect_code(2);
@@ -33,7 +33,7 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
-fn a_wrong_pipeline_exits_with_2() {
+fn an_invalid_pipeline_exits_with_2() {
     let project = Project::new("stages:\n  a: {rum: 'true'}\n");
     project.pipe(&["run"]).expect_code(2);
     project.pipe(&["status"]).expect_code(2);
@@ -49,7 +49,7 @@ fn without_a_pipeline_it_says_where_it_looked() {
 }
 
 #[test]
-fn the_pipeline_is_found_above_and_can_be_named() {
+fn the_pipeline_is_found_in_a_folder_above_and_can_be_named() {
     let project = Project::new(ONE);
     project.write("deep/er/file", "");
     project.pipe(&["-C", "deep/er", "run"]).expect_code(0);
@@ -59,7 +59,7 @@ fn the_pipeline_is_found_above_and_can_be_named() {
 }
 
 #[test]
-fn quiet_says_nothing_and_errors_are_still_said() {
+fn quiet_prints_nothing_but_errors() {
     let project = Project::new(ONE);
     let ended = project.pipe(&["-q", "run"]).expect_code(0);
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
@@ -69,7 +69,7 @@ fn quiet_says_nothing_and_errors_are_still_said() {
 }
 
 #[test]
-fn colors_are_for_terminals_unless_asked_for() {
+fn colors_are_for_terminals_unless_requested() {
     let project = Project::new(ONE);
     assert!(!project.pipe(&["status"]).stdout.contains('\u{1b}'));
     assert!(project.pipe(&["status", "--color", "always"]).stdout.contains('\u{1b}'));
@@ -98,7 +98,7 @@ fn no_line_is_wider_than_80_columns() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_standard_output_is_no_error() {
     let stages: String =
         (0..3000).map(|n| format!("  stage_number_{n}: {{run: echo, outputs: [x]}}\n")).collect();
     let project = Project::new(&format!("stages:\n{stages}"));
@@ -121,7 +121,7 @@ fn a_reader_that_goes_away_is_no_error() {
 fn artifacts_are_found_by_stage_key_and_digest() {
     let project = Project::new(ONE);
     let missing = project.pipe(&["cache", "cat", "count:lines"]).expect_code(1);
-    assert!(missing.stderr.contains("is not made yet"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("does not exist yet"), "{}", missing.stderr);
     let finished = project.run(&[]).about("stage_finished", "count");
     let key = finished["key"].as_str().unwrap();
     let digest = finished["outputs"]["lines"]["content"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! With `--json` an error that ends the program is also one object on standard output.
+//! With `--json`, an error that ends the program is also printed as one JSON object.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn project() -> Project {
     project
 }
 
-/// The one object, which stands beside the plain text.
+/// The JSON object, checked against the plain text.
 #[track_caller]
 fn error(ended: Ended) -> Value {
     let ended = ended.expect_code(2);
@@ -24,7 +24,7 @@ fn error(ended: Ended) -> Value {
 }
 
 #[test]
-fn a_wrong_pipeline_is_told_with_file_line_and_every_problem() {
+fn an_invalid_pipeline_is_reported_with_file_line_and_every_problem() {
     let project = project();
     project.write("pipeline.yaml", &ONE.replace("inputs:", "imputs:").replace("run:", "rum:"));
     for command in [&["run", "--json"][..], &["status", "--json"], &["explain", "--json", "x"]] {
@@ -43,7 +43,7 @@ fn a_wrong_pipeline_is_told_with_file_line_and_every_problem() {
 }
 
 #[test]
-fn a_misspelt_stage_is_told_with_its_hint() {
+fn a_misspelt_stage_is_reported_with_its_hint() {
     for command in [&["run", "--json", "cuont"][..], &["explain", "--json", "cuont"]] {
         let error = error(project().pipe(command));
         assert_eq!(error["message"], "there is no stage `cuont`");
@@ -53,7 +53,7 @@ fn a_misspelt_stage_is_told_with_its_hint() {
 }
 
 #[test]
-fn no_pipeline_a_frozen_stage_and_too_few_of_a_resource_are_told_too() {
+fn a_missing_pipeline_a_frozen_stage_and_a_scarce_resource_are_reported_too() {
     let project = project();
     project.write("pipeline.yaml", &ONE.replace("inputs:", "frozen: true, inputs:"));
     let frozen = error(project.pipe(&["status", "--json"]));
@@ -68,7 +68,7 @@ fn no_pipeline_a_frozen_stage_and_too_few_of_a_resource_are_told_too() {
 }
 
 #[test]
-fn wrong_usage_is_told_too() {
+fn usage_errors_are_reported_too() {
     let usage = error(project().pipe(&["run", "--json", "--jobs", "0"]));
     assert!(usage["message"].as_str().unwrap().starts_with("invalid value '0' for '--jobs"));
     let usage = error(project().pipe(&["run", "--json", "--froce"]));
@@ -77,7 +77,7 @@ fn wrong_usage_is_told_too() {
 }
 
 #[test]
-fn without_json_nothing_is_on_standard_output() {
+fn without_json_nothing_goes_to_standard_output() {
     let ended = project().pipe(&["run", "cuont"]).expect_code(2);
     assert_eq!(ended.stdout, "");
     let ended = project().pipe(&["run", "--jobs", "0"]).expect_code(2);

@@ -24,7 +24,7 @@ fn project() -> Project {
     project
 }
 
-/// Runs with a tiny shape and three epochs of some steps.
+/// Runs a tiny encoder for three short epochs.
 fn run(project: &Project, arguments: &[&str]) -> Ended {
     project.run(&[&TINY[..], arguments].concat())
 }
@@ -68,7 +68,7 @@ fn an_encoder_is_made_and_published_and_its_training_is_shown() {
 }
 
 #[test]
-fn the_bytes_are_the_same_whatever_the_threads() {
+fn the_bytes_do_not_depend_on_the_number_of_threads() {
     let digests = |threads: &str| {
         let project = project();
         let ended = run(&project, &["--threads", threads]).expect_code(0);
@@ -80,11 +80,11 @@ fn the_bytes_are_the_same_whatever_the_threads() {
 }
 
 #[test]
-fn a_pretraining_killed_at_several_steps_ends_with_the_bytes_of_one_left_alone() {
+fn a_pretraining_killed_at_several_steps_gives_the_bytes_of_an_uninterrupted_one() {
     let unbroken = project();
     let whole = run(&unbroken, &[]).expect_code(0).digests();
     let project = project();
-    // In the first epoch, at an evaluation, at an epoch's end and near the end.
+    // Kill in the first epoch, at an evaluation, at the end of an epoch and near the end.
     for target in [2, 7, 9, 15] {
         let mut running = project.start_with(&TINY, &[("PIPE_CHECKPOINT_SECONDS", "0")]);
         while newest_checkpoint(&project) < target {

@@ -128,7 +128,7 @@ fn a_field_that_cannot_be_guessed_is_asked_for() {
         }
         assert!(!project.path("pipeline.yaml").exists());
     };
-    refused(&[], &["there is no .jsonl, .csv or .tsv here", "--data FILE"]);
+    refused(&[], &["there is no .jsonl, .csv or .tsv file here", "--data FILE"]);
     project.write("a.csv", "one,two\n1,2\n3,4\n5,6\n7,8\n9,10\n11,12\n13,14\n");
     refused(&[], &["no field of `a.csv` looks like the label", "--label", "`one`, `two`"]);
     refused(&["--label", "tow"], &["no field `tow`", "did you mean `two`?"]);

@@ -1,4 +1,4 @@
-//! The log of runs: what gets into it, comparing two runs, restoring what one published.
+//! The log of runs: what it records, comparing two runs, and restoring what a run published.
 
 use std::fs;
 
@@ -48,13 +48,13 @@ fn names(path: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_run_that_did_something_is_in_the_log_and_one_that_did_not_is_not() {
+fn only_a_run_that_did_something_is_in_the_log() {
     let project = pair();
     project.run(&[]).expect_code(0);
     project.run(&["--dry-run", "--set", "b.n=2"]).expect_code(0);
     assert_eq!(log(&project).len(), 1);
     project.run(&["--set", "b.n=2"]).expect_code(0);
-    // Nothing runs, but another file is published.
+    // Nothing runs, but a new file is published.
     project.run(&[]).expect_code(0);
     let runs = log(&project);
     assert_eq!(runs.len(), 3);
@@ -103,7 +103,7 @@ fn an_interrupted_run_is_in_the_log() {
 }
 
 #[test]
-fn runs_that_begin_at_once_are_all_in_the_log() {
+fn runs_that_start_at_the_same_time_are_all_in_the_log() {
     let stages: String =
         (0..8).map(|n| format!("  s{n}: {{run: 'echo {n} > $OUT_x', outputs: [x]}}\n")).collect();
     let project = Project::new(&format!("stages:\n{stages}"));
@@ -141,7 +141,7 @@ fn without_a_run_the_log_says_so_and_writes_nothing() {
 }
 
 #[test]
-fn an_unknown_run_is_wrong_usage() {
+fn an_unknown_run_is_a_usage_error() {
     let project = pair();
     for (name, problem) in
         [("nonsense", "there is no run `nonsense`"), ("last~5", "the log has 1 runs")]
@@ -175,7 +175,7 @@ fn two_runs_are_compared_by_parameters_inputs_and_stages() {
     assert!(text.contains("  n 1 → 2\n"), "{text}");
     assert!(text.contains("  input `text` changed (text.txt): "), "{text}");
     assert!(text.contains("only in the first run"), "{text}");
-    // The other way round.
+    // In the other direction.
     let back = project.pipe(&["diff", "last", "last~1"]).expect_code(0).stdout;
     assert!(back.contains("  n 2 → 1\n"), "{back}");
     let same = project.pipe(&["diff", "last", "last"]).expect_code(0).stdout;
@@ -200,7 +200,7 @@ fn metrics_are_compared_with_the_sign_of_the_difference() {
     let metrics = json["stages"][0]["metrics"].as_array().unwrap();
     let rows = metrics.iter().find(|metric| metric["name"] == "train_rows").unwrap();
     assert_eq!(rows["delta"], 4.0);
-    // They are in the log itself, and stay when the results are gone.
+    // The log keeps the metrics itself, so they stay when the results are gone.
     project.run(&["--set", "split.share=0.5"]).expect_code(0);
     project.pipe(&["cache", "gc", "--keep-last", "0"]).expect_code(0);
     let text = project.pipe(&["diff", "last~2", "last~1"]).expect_code(0).stdout;
@@ -217,7 +217,7 @@ fn a_run_is_restored_exactly() {
     let ended = project.pipe(&["restore", "last~1"]).expect_code(0);
     assert!(ended.stderr.contains("restored `out/result.txt` (b:result)"), "{}", ended.stderr);
     assert_eq!(project.read("out/result.txt"), "some text\n1\n");
-    // What should not be there is gone.
+    // The files of the newer run are gone.
     assert_eq!(names(&project.path("folder")), ["one", "two"]);
     let again = project.pipe(&["restore", "last~1", "--json"]).expect_code(0).events();
     assert!(again.iter().all(|output| output["result"] == "unchanged"), "{again:?}");
@@ -260,7 +260,7 @@ fn a_damaged_object_stops_a_restore_before_anything_is_written() {
 }
 
 #[test]
-fn what_is_gone_is_named_with_what_would_make_it_again() {
+fn a_removed_output_is_named_with_the_command_that_makes_it_again() {
     let project = pair();
     project.run(&["--set", "b.n=two words"]).expect_code(0);
     project.run(&[]).expect_code(0);
@@ -282,7 +282,7 @@ fn what_is_gone_is_named_with_what_would_make_it_again() {
 }
 
 #[test]
-fn a_damaged_run_is_told_and_hides_no_other() {
+fn a_damaged_run_is_reported_and_hides_no_other() {
     let project = pair();
     project.run(&["--set", "b.n=2"]).expect_code(0);
     let files = project.stored("runs");
@@ -293,7 +293,7 @@ fn a_damaged_run_is_told_and_hides_no_other() {
         assert!(ended.stderr.contains("is damaged"), "{}", ended.stderr);
         assert!(ended.stdout.contains("  ran a, b and d"), "{}", ended.stdout);
         assert!(project.pipe(&["diff"]).expect_code(1).stderr.contains("is damaged"));
-        // Nobody knows what it would keep.
+        // `gc` cannot know which results the damaged run would keep.
         let gc = project.pipe(&["cache", "gc", "--keep-last", "0"]).expect_code(1);
         assert!(gc.stderr.contains("`pipe cache verify --repair` removes it"), "{}", gc.stderr);
     }
@@ -303,7 +303,7 @@ fn a_damaged_run_is_told_and_hides_no_other() {
 }
 
 #[test]
-fn a_run_of_a_stage_that_was_repaired_is_logged_once_with_its_second_end() {
+fn a_stage_that_ran_twice_for_a_repair_is_logged_once_with_its_second_outcome() {
     let project = pair();
     for object in project.stored("objects") {
         if fs::read(&object).unwrap() == b"some text\n" {
@@ -320,7 +320,7 @@ fn a_run_of_a_stage_that_was_repaired_is_logged_once_with_its_second_end() {
 }
 
 #[test]
-fn a_run_that_goes_on_is_not_in_the_log_yet() {
+fn a_run_in_progress_is_not_in_the_log_yet() {
     let project =
         Project::new("stages:\n  a: {run: 'read x < gate; echo 1 > $OUT_x', outputs: [x]}\n");
     let gate = project.fifo("gate");
@@ -351,7 +351,7 @@ fn predictions_of_two_runs_are_compared_row_by_row() {
     project.write("train.jsonl", &rows(40));
     project.write("valid.jsonl", &rows(24));
     project.run(&[]).expect_code(0);
-    // Of other examples it learns that all is the one label; a second one has to be there.
+    // Trained on these the baseline always says `no`; the data must still contain a second label.
     let ones = rows(40).replace("yes", "no") + &row(40, "yes", "something else");
     project.write("ones.jsonl", &ones);
     project.run(&["--set", "baseline.inputs.train=ones.jsonl"]).expect_code(0);

@@ -172,7 +172,7 @@ fn a_stage_is_chosen_with_all_its_variants_or_one_by_one() {
     let typo = project.pipe(&["run", "train@sed=1,share=0.8"]).expect_code(2);
     expect(&typo.stderr, "did you mean `train@seed=1,share=0.8`?");
     let many = project.pipe(&["explain", "train"]).expect_code(2);
-    expect(&many.stderr, "`train` are 4 variants of a stage");
+    expect(&many.stderr, "`train` means 4 variants, but one stage is needed");
     expect(&many.stderr, "name one, such as `train@seed=1,share=0.8`");
 }
 
@@ -186,7 +186,7 @@ fn a_new_variant_is_compared_with_the_others() {
     assert!(compared, "{}", status.stdout);
     // The artifact of another variant is not shown as its own.
     let shown = project.pipe(&["show", "train@seed=3,share=0.9:model", "--set", "seeds=[3]"]);
-    expect(&shown.expect_code(1).stderr, "is not made yet");
+    expect(&shown.expect_code(1).stderr, "does not exist yet");
     let shown = project.pipe(&["show", "train@seed=2,share=0.9:model"]).expect_code(0);
     expect(&shown.stdout, "2 0.9 1");
 }

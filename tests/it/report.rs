@@ -344,7 +344,7 @@ fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     );
     fs::create_dir(project.path("folder")).unwrap();
     let folder = project.pipe(&["report", "--out", "folder"]).expect_code(1);
-    assert!(folder.stderr.contains("something that is no file is there"), "{}", folder.stderr);
+    assert!(folder.stderr.contains("something other than a file is there"), "{}", folder.stderr);
     let missing = project.pipe(&["report", "--out", "no/such/page.html"]).expect_code(1);
     assert!(missing.stderr.contains("writing `no/such/page.html`"), "{}", missing.stderr);
     let names = fs::read_dir(project.path(".")).unwrap();

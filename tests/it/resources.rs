@@ -83,7 +83,7 @@ fn the_pipeline_says_how_many_there_are_and_the_command_line_may_say_otherwise()
     assert!(
         too_few
             .stderr
-            .contains("stage `a` (line 3) wants 2 of the resource `licence`, of which there is 1"),
+            .contains("stage `a` (line 3) requests 2 of the resource `licence`, but there is 1"),
         "{}",
         too_few.stderr
     );
@@ -103,7 +103,7 @@ fn a_misspelt_resource_is_told_with_its_nearest_name() {
     assert!(ended.stderr.contains("wants the resource `gpus`, which is not"), "{}", ended.stderr);
     assert!(ended.stderr.contains("did you mean `gpu`?"), "{}", ended.stderr);
     let ended = two().pipe(&["run", "--resource", "gpus=2"]).expect_code(2);
-    assert!(ended.stderr.contains("no stage wants a resource `gpus`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no stage requests a resource `gpus`"), "{}", ended.stderr);
     assert!(ended.stderr.contains("did you mean `gpu`?"), "{}", ended.stderr);
     for wrong in ["gpu", "gpu=", "=2", "gpu=many", "gpu=-1"] {
         two().pipe(&["run", "--resource", wrong]).expect_code(2);

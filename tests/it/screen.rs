@@ -1,6 +1,6 @@
-//! What a person reads: every command's plain output and every `--help`, as files beside this one.
-//! `PIPE_UPDATE_SCREENS=1` writes them anew; what changed is then seen in the commit. What differs
-//! from run to run (times, ages, the machine) stands as a word in `<>`.
+//! Snapshots of every command's text output and every `--help`, in the folder beside this file.
+//! `PIPE_UPDATE_SCREENS=1` rewrites them, so that the commit shows what changed. What differs between
+//! runs (times, ages, the machine) is replaced by a word in `<>`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use regex::Regex;
 
 use crate::harness::Project;
 
-/// A terminal session that is compared with the file of its name.
+/// A terminal session, compared with the snapshot file of its name.
 struct Session {
     name: &'static str,
     project: Project,
@@ -51,13 +51,13 @@ impl Session {
         Session { name, project, text: String::new() }
     }
 
-    /// One command, with what it writes on both streams and how it ends.
+    /// Runs one command and records both output streams and the exit status.
     fn pipe(&mut self, line: &str) -> &mut Session {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let ended = self.project.pipe_with(&arguments, &[("COLUMNS", "80"), ("USER", "you")]);
         let mut lines: Vec<&str> = ended.stdout.lines().collect();
         if line == "cache ls" {
-            // What was made in the same second comes in the order of its keys' making.
+            // Records of the same second are sorted by key, which differs between versions.
             lines.sort_unstable();
         }
         let stdout: String = lines.iter().map(|line| format!("{line}\n")).collect();
@@ -96,7 +96,7 @@ impl Session {
     }
 }
 
-/// The text without what differs from run to run.
+/// Replaces what differs between runs.
 fn steady(text: &str, root: &Path) -> String {
     let root = root.display().to_string();
     let text = text.replace(root.trim_end_matches('/'), "<folder>");
@@ -148,7 +148,7 @@ fn looking_into_what_was_made() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_with_what_to_do() {
+fn errors_come_with_hints() {
     let mut session = Session::new("wrong");
     session.pipe("runn").pipe("run gues").pipe("run --set guess.cc=1").pipe("run --set seeed=1");
     session.pipe("run --set split.share=2").pipe("show guess:answr").pipe("show guess:answer");
@@ -172,7 +172,7 @@ fn what_goes_wrong_is_said_with_what_to_do() {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     let mut session = Session::new("help");
     let commands = [
         "init",

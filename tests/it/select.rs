@@ -1,8 +1,8 @@
-//! Runs of a part of the pipeline: `--until`, `--downstream`, `--only`, `--force`.
+//! Running a part of the pipeline: `--until`, `--downstream`, `--only` and `--force`.
 
 use crate::harness::Project;
 
-/// `a`, `b` and `c` in a row; `side` reads `a` too; `d` stands apart.
+/// `a`, `b` and `c` in a chain; `side` reads `a` too; `d` is independent.
 const PIPELINE: &str = r#"
 stages:
   a: {run: 'echo a >> ran.log; cat $IN_t > $OUT_x', inputs: {t: text.txt}, outputs: [x]}
@@ -45,11 +45,15 @@ fn downstream_and_until_run_what_lies_between() {
     project().expect_run(&["--downstream", "a", "--until", "b"], "a=ran b=ran").expect_code(0);
     project().expect_run(&["--downstream", "a", "side"], "a=ran side=ran").expect_code(0);
     let ended = project().pipe(&["run", "--downstream", "c", "--until", "a"]).expect_code(2);
-    assert!(ended.stderr.contains("nothing between `--downstream c` and `a`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no stage lies between `--downstream c` and `a`"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
-fn only_runs_just_that_stage() {
+fn only_runs_that_stage_alone() {
     let project = after_run();
     project.write("pipeline.yaml", &PIPELINE.replace("echo b >>", "echo  b >>"));
     project.expect_run(&["--only", "b"], "a=hit b=ran").expect_code(0);
@@ -63,12 +67,12 @@ fn only_says_what_has_to_run_first() {
     project.write("text.txt", "two\n");
     for command in [&["run", "--only", "c"][..], &["run", "--dry-run", "--only", "c"]] {
         let ended = project.pipe(command).expect_code(2);
-        let expected = "`--only c` reads from `b`, which is not up to date: waits for a";
+        let expected = "`--only c`: it reads from `b`, which is not up to date: waits for a";
         assert!(ended.stderr.contains(expected), "{}", ended.stderr);
-        assert!(ended.stderr.contains("first `pipe run b`"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("`pipe run b` first"), "{}", ended.stderr);
     }
     assert_eq!(project.take_log(), "");
-    // As soon as that is done, it goes.
+    // Once those have run, `--only` works.
     project.run(&["b"]).expect_code(0);
     project.expect_run(&["--only", "c"], "a=hit b=hit c=ran").expect_code(0);
 }
@@ -83,13 +87,13 @@ fn only_never_repairs_another_stage() {
     std::fs::remove_file(&object).unwrap();
     std::fs::write(&object, "eno\n").unwrap();
     let ended = project.expect_run(&["--only", "c", "--force"], "a=hit b=failed b=hit c=skipped");
-    let expected = "and it is not among the stages of `--only`";
+    let expected = "it is not named by `--only`";
     assert!(ended.expect_code(1).stdout.contains(expected));
     assert_eq!(project.take_log(), "");
 }
 
 #[test]
-fn only_stands_alone() {
+fn only_excludes_the_other_selections() {
     for other in [&["--until", "b"][..], &["--downstream", "b"]] {
         project().pipe(&[&["run", "--only", "a"][..], other].concat()).expect_code(2);
     }
@@ -104,7 +108,7 @@ fn force_with_a_stage_forces_that_one_in_a_run_of_all() {
 }
 
 #[test]
-fn force_and_a_name_after_a_space_is_the_run_of_that_stage_forced() {
+fn force_followed_by_a_stage_name_runs_that_stage_forced() {
     let project = after_run();
     project.expect_run(&["--force", "b"], "a=hit b=ran");
     project.expect_run(&["b", "--force"], "a=hit b=ran");
@@ -115,7 +119,7 @@ fn force_and_a_name_after_a_space_is_the_run_of_that_stage_forced() {
 #[test]
 fn a_forced_stage_outside_of_the_run_is_refused() {
     let ended = after_run().pipe(&["run", "b", "--force=d"]).expect_code(2);
-    assert!(ended.stderr.contains("that stage is not part of this run"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("this stage is not part of the run"), "{}", ended.stderr);
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn only_the_published_files_of_a_forced_stage_are_overwritten() {
 }
 
 #[test]
-fn a_misspelt_stage_is_told_with_its_nearest_name_by_every_option() {
+fn every_option_suggests_the_nearest_name_for_a_misspelt_stage() {
     let project = project();
     for option in ["--until=sidee", "--downstream=sidee", "--only=sidee", "--force=sidee"] {
         let ended = project.pipe(&["run", option]).expect_code(2);
@@ -141,7 +145,7 @@ fn a_misspelt_stage_is_told_with_its_nearest_name_by_every_option() {
 }
 
 #[test]
-fn a_dry_run_tells_the_same_part() {
+fn a_dry_run_shows_the_same_stages() {
     let project = after_run();
     let planned = |arguments: &[&str]| {
         let ended = project.pipe(&[&["run", "--dry-run", "--json"], arguments].concat());

@@ -1,17 +1,17 @@
-//! What `show` makes of files and folders, whole and broken.
+//! `pipe show` on files and folders, intact and damaged.
 
 use std::path::PathBuf;
 
 use pipe::results::show::{ShowError, ShowOptions, show};
 use serde_json::{Value, json};
 
-struct Corner {
+struct Scratch {
     folder: tempfile::TempDir,
 }
 
-impl Corner {
-    fn new() -> Corner {
-        Corner { folder: tempfile::tempdir().unwrap() }
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch { folder: tempfile::tempdir().unwrap() }
     }
 
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -28,19 +28,19 @@ fn shown(path: &std::path::Path, options: &ShowOptions) -> Result<String, ShowEr
     show(path, options, &mut out).map(|()| String::from_utf8(out).unwrap())
 }
 
-/// A file of that content, as a person sees it.
+/// The text view of a file with this content.
 #[track_caller]
 fn see(content: impl AsRef<[u8]>) -> String {
-    shown(&Corner::new().file("x", content), &OPTIONS).unwrap()
+    shown(&Scratch::new().file("x", content), &OPTIONS).unwrap()
 }
 
 #[track_caller]
 fn refused(content: impl AsRef<[u8]>) -> String {
-    shown(&Corner::new().file("x", content), &OPTIONS).unwrap_err().to_string()
+    shown(&Scratch::new().file("x", content), &OPTIONS).unwrap_err().to_string()
 }
 
 fn data(content: impl AsRef<[u8]>) -> Value {
-    let text = shown(&Corner::new().file("x", content), &ShowOptions { json: true, ..OPTIONS });
+    let text = shown(&Scratch::new().file("x", content), &ShowOptions { json: true, ..OPTIONS });
     let text = text.unwrap();
     assert_eq!(text.matches('\n').count(), 1, "one line");
     serde_json::from_str(&text).unwrap()
@@ -71,7 +71,7 @@ fn jsonl_is_a_table_that_fits() {
 }
 
 #[test]
-fn jsonl_for_programs_has_the_first_rows_and_the_count() {
+fn jsonl_as_json_has_the_first_rows_and_the_count() {
     let found = data(TWEETS);
     assert_eq!(found["kind"], "jsonl");
     assert_eq!(found["rows"], 4);
@@ -80,14 +80,14 @@ fn jsonl_for_programs_has_the_first_rows_and_the_count() {
 }
 
 #[test]
-fn rows_of_other_kinds_than_maps_are_shown_too() {
+fn rows_that_are_not_maps_are_shown_too() {
     let text = see("[1, 2]\n{\"a\": 1}\nnull\n");
     assert!(text.contains("[1,2]"), "{text}");
     assert!(text.lines().nth(1).unwrap().ends_with("value"), "{text}");
 }
 
 #[test]
-fn the_count_is_right_whatever_the_last_line_ends_in() {
+fn the_count_does_not_depend_on_how_the_last_line_ends() {
     for (content, rows) in [
         ("{}\n{}", 2),
         ("{}\n{}\n", 2),
@@ -104,12 +104,12 @@ fn a_line_that_is_not_json_is_named() {
         refused("{\"a\": 1}\n{\"a\": \n").split(": EOF").next().unwrap().rsplit('/').next(),
         Some("x, line 2")
     );
-    // Only what is shown is read.
+    // Only the rows shown are parsed.
     see("{}\n{}\n{}\n{}\nbroken\n");
 }
 
 #[test]
-fn a_row_without_end_is_refused_not_read() {
+fn an_endless_row_is_refused_without_reading_it_whole() {
     let mut content = b"{}\n".to_vec();
     content.extend(vec![b'['; 5 << 20]);
     assert!(refused(content).ends_with("line 2: longer than 4194304 bytes"));
@@ -127,9 +127,9 @@ fn control_characters_never_reach_the_terminal() {
     escape(&see(evil));
     escape(&see("plain \u{1b}[2J \u{9b}31m \r text\u{202e}"));
     escape(&see("{\"text\": \"\\u009b31m\u{202e}\"}"));
-    let corner = Corner::new();
-    escape(&shown(&corner.file("\u{1b}[2J", "x"), &OPTIONS).unwrap());
-    escape(&shown(corner.folder.path(), &OPTIONS).unwrap());
+    let scratch = Scratch::new();
+    escape(&shown(&scratch.file("\u{1b}[2J", "x"), &OPTIONS).unwrap());
+    escape(&shown(scratch.folder.path(), &OPTIONS).unwrap());
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn text_shows_its_head() {
     assert_eq!(text, "x: text, 5 lines, 48 B\n0,SARCASM\n1,NOT_SARCASM\n2,    x\n… 2 more lines\n");
     assert!(see(b"caf\xe9\n").starts_with("x: text (not UTF-8), 1 line"));
     assert_eq!(see("x".repeat(100)).lines().nth(1).unwrap(), "x".repeat(59) + "…");
-    // A character across the boundary of what is looked at first is no fault.
+    // A character may cross the end of the first block that is read.
     assert!(see("é".repeat(40_000).split_off(1 - 1) + "x").starts_with("x: text, 1 line"));
     assert!(see("x".to_owned() + &"é".repeat(40_000)).starts_with("x: text, 1 line"));
 }
 
 #[test]
-fn nothing_and_binary_data_are_called_so() {
+fn empty_files_and_binary_data_are_named_as_such() {
     assert_eq!(see(""), "x: empty\n");
     assert_eq!(see([1, 0, 255]), "x: binary, 3 B\n01 00 ff\n");
     assert!(see(b"PK\x03\x04....").starts_with("x: binary (a zip archive, the format of PyTorch"));
@@ -218,17 +218,17 @@ fn broken_safetensors_are_refused_with_the_reason() {
     let huge = one("F32", "[18446744073709551615, 16]", "[0,4]");
     assert!(reason(safetensors(&huge, 4)).starts_with("tensor `a`, F32"));
     assert!(reason(safetensors(&one("F32", "[1]", "[4,0]"), 4)).contains("is at 4..0"));
-    // Cut within its header.
+    // Truncated within the header.
     let mut cut = safetensors(HEADER, 32);
     cut.truncate(HEADER.len() + 4);
     assert!(reason(cut).starts_with("it ends within its header"));
 }
 
 #[test]
-fn a_cut_or_a_flipped_bit_anywhere_in_a_file_is_an_answer_or_an_error() {
-    let corner = Corner::new();
+fn a_truncation_or_a_flipped_bit_anywhere_never_panics() {
+    let scratch = Scratch::new();
     let sane = |content: &[u8]| {
-        let path = corner.file("x", content);
+        let path = scratch.file("x", content);
         for json in [false, true] {
             let _ = shown(&path, &ShowOptions { json, ..OPTIONS });
         }
@@ -245,53 +245,53 @@ fn a_cut_or_a_flipped_bit_anywhere_in_a_file_is_an_answer_or_an_error() {
 
 #[test]
 fn a_folder_is_listed_with_sizes() {
-    let corner = Corner::new();
-    corner.file("b.txt", "12345");
-    std::fs::create_dir(corner.folder.path().join("a")).unwrap();
-    corner.file("a/x", "1");
-    let text = shown(corner.folder.path(), &OPTIONS).unwrap();
+    let scratch = Scratch::new();
+    scratch.file("b.txt", "12345");
+    std::fs::create_dir(scratch.folder.path().join("a")).unwrap();
+    scratch.file("a/x", "1");
+    let text = shown(scratch.folder.path(), &OPTIONS).unwrap();
     let (head, rest) = text.split_once('\n').unwrap();
     assert!(head.ends_with(": folder, 2 files, 6 B"), "{head}");
     assert_eq!(rest, "file   size\n─────  ────\na/x     1 B\nb.txt   5 B\n");
     let one = ShowOptions { rows: 1, ..OPTIONS };
-    assert!(shown(corner.folder.path(), &one).unwrap().ends_with("… 1 more file\n"));
+    assert!(shown(scratch.folder.path(), &one).unwrap().ends_with("… 1 more file\n"));
 }
 
 #[test]
-fn a_model_folder_tells_its_essentials() {
-    let corner = Corner::new();
-    corner.file(
+fn a_model_folder_shows_its_architecture() {
+    let scratch = Scratch::new();
+    scratch.file(
         "config.json",
         "{\"model_type\": \"roberta\", \"num_hidden_layers\": 4, \"hidden_size\": 128, \
          \"num_attention_heads\": 2, \"vocab_size\": 1000, \"id2label\": {\"0\": \"NO\", \"1\": \"YES\"}}",
     );
-    corner.file("model.safetensors", safetensors(HEADER, 32));
+    scratch.file("model.safetensors", safetensors(HEADER, 32));
     let wide = ShowOptions { width: 120, ..OPTIONS };
-    let text = shown(corner.folder.path(), &wide).unwrap();
+    let text = shown(scratch.folder.path(), &wide).unwrap();
     assert_eq!(
         text.lines().nth(1).unwrap(),
         "roberta, 4 layers of 128, 2 heads, 1,000 tokens, 7 parameters, labels NO, YES"
     );
-    let json = shown(corner.folder.path(), &ShowOptions { json: true, ..wide }).unwrap();
+    let json = shown(scratch.folder.path(), &ShowOptions { json: true, ..wide }).unwrap();
     let found: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(found["model"]["parameters"], 7);
     assert_eq!(found["model"]["config"]["hidden_size"], 128);
 }
 
 #[test]
-fn links_of_a_folder_show_the_size_of_what_they_lead_to() {
-    let corner = Corner::new();
-    let target = Corner::new();
+fn links_in_a_folder_show_the_size_of_their_targets() {
+    let scratch = Scratch::new();
+    let target = Scratch::new();
     let file = target.file("blob", "1234567");
-    std::os::unix::fs::symlink(&file, corner.folder.path().join("link")).unwrap();
-    assert!(shown(corner.folder.path(), &OPTIONS).unwrap().contains("link   7 B"));
+    std::os::unix::fs::symlink(&file, scratch.folder.path().join("link")).unwrap();
+    assert!(shown(scratch.folder.path(), &OPTIONS).unwrap().contains("link   7 B"));
     std::fs::remove_file(file).unwrap();
-    let error = shown(corner.folder.path(), &OPTIONS).unwrap_err().to_string();
+    let error = shown(scratch.folder.path(), &OPTIONS).unwrap_err().to_string();
     assert!(error.contains("link"), "{error}");
 }
 
 #[test]
-fn columns_without_a_place_are_named() {
+fn columns_that_do_not_fit_are_named() {
     let row: serde_json::Map<String, Value> =
         (0..30).map(|index| (format!("column{index:02}"), json!("some text here"))).collect();
     let row = Value::Object(row).to_string();
@@ -300,25 +300,25 @@ fn columns_without_a_place_are_named() {
     for line in text.lines() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 60, "{line}");
     }
-    // However narrow the terminal is.
-    let corner = Corner::new();
-    let path = corner.file("x", format!("{row}\n{row}\n"));
+    // At any terminal width.
+    let scratch = Scratch::new();
+    let path = scratch.file("x", format!("{row}\n{row}\n"));
     for width in 0..20 {
         shown(&path, &ShowOptions { width, ..OPTIONS }).unwrap();
     }
 }
 
 #[test]
-fn what_is_not_there_or_no_file_is_an_error() {
-    let corner = Corner::new();
-    let missing = corner.folder.path().join("missing");
+fn a_missing_path_or_a_special_file_is_an_error() {
+    let scratch = Scratch::new();
+    let missing = scratch.folder.path().join("missing");
     assert!(shown(&missing, &OPTIONS).unwrap_err().to_string().starts_with("reading /"));
     let error = shown(std::path::Path::new("/dev/null"), &OPTIONS).unwrap_err();
     assert_eq!(error.to_string(), "/dev/null is neither a file nor a folder");
 }
 
 #[test]
-fn figures_over_epochs_are_drawn_as_well() {
+fn metrics_over_epochs_are_drawn_too() {
     let row = |epoch: u32, loss: f64, f1: f64| {
         format!("{{\"epoch\":{epoch},\"learning_rate\":{},\"loss\":{loss},\"f1\":{f1}}}\n", 3e-5)
     };
@@ -329,8 +329,8 @@ fn figures_over_epochs_are_drawn_as_well() {
     assert!(!see("{\"a\":1}\n{\"a\":2}\n").contains('█'), "figures of no course are not drawn");
     let many: String = (0..200).map(|step| row(step, f64::from(step), 0.0)).collect();
     let options = ShowOptions { rows: 200, ..ShowOptions::default() };
-    let corner = Corner::new();
-    let text = shown(&corner.file("many", many), &options).unwrap();
+    let scratch = Scratch::new();
+    let text = shown(&scratch.file("many", many), &options).unwrap();
     let drawn = text.lines().find(|line| line.starts_with("loss")).unwrap();
     assert_eq!(drawn.chars().filter(|it| "▁▂▃▄▅▆▇█".contains(*it)).count(), 40, "{drawn}");
 }
@@ -356,7 +356,7 @@ fn token_files_are_text_with_boundaries() {
     let pieces = json[0]["first"][0]["tokens"].as_array().unwrap();
     let joined: String = pieces.iter().filter_map(|it| it.as_str()).collect();
     assert_eq!(joined, "<s>what a day</s>");
-    // Without the tokenizer they are numbers.
+    // Without the tokenizer, token ids are shown.
     project.write("pipeline.yaml", "stages: {a: {run: 'true > $OUT_x', outputs: [x]}}\n");
     let outputs = &ran.about("stage_finished", "tokenize")["outputs"];
     let digest = outputs["train"]["content"].as_str().unwrap().to_owned();

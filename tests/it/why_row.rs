@@ -94,5 +94,5 @@ fn results_that_say_another_label_are_listed_with_their_run() {
 fn an_id_that_nothing_has_is_refused() {
     let project = project();
     let told = project.pipe(&["why-row", "od"]).expect_code(2).stderr;
-    assert!(told.contains("has an example `od`") && told.contains("ingest:test"), "{told}");
+    assert!(told.contains("contains the example `od`") && told.contains("ingest:test"), "{told}");
 }

@@ -111,7 +111,7 @@ fn a_queued_stage_is_not_submitted_again_and_one_that_changed_meanwhile_is_repor
     cluster.wait_for_all(&first);
     assert_eq!(project.take_log(), "", "neither the submitted stage nor the changed one runs");
     let said = logs(&project);
-    assert!(said.contains("stage `next` is not what was submitted"), "{said}");
+    assert!(said.contains("stage `next` has changed since it was submitted"), "{said}");
 }
 
 #[test]
