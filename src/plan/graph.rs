@@ -10,8 +10,8 @@ use petgraph::visit::{Dfs, Reversed};
 
 use crate::pipeline::{Input, Pipeline, StageIndex};
 
-/// The stages of a pipeline, by index. An edge leads from the stage
-/// that makes an artifact to a stage that reads it.
+/// The stages of a pipeline, by index. An edge leads from the stage that makes an artifact to a
+/// stage that reads it.
 #[derive(Clone, Debug)]
 pub struct Graph {
     graph: DiGraph<(), ()>,
