@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::executor::choice::{Executors, choose, places_elsewhere};
 use crate::files::file_error::FileError;
 use crate::pipeline::remote_settings::Trust;
-use crate::pipeline::{ExecutorName, Overrides, Pipeline, Transfer};
+use crate::pipeline::{ExecutorName, Overrides, Pipeline, StageIndex, Transfer};
 use crate::plan::Plan;
 use crate::remote::RemoteError;
 use crate::results::run_log::RunLog;
@@ -77,7 +77,7 @@ impl CarryOutOptions {
     pub fn resources(
         &self,
         project: &Project,
-        selected: &BTreeSet<usize>,
+        selected: &BTreeSet<StageIndex>,
     ) -> Result<BTreeMap<String, u32>, Error> {
         Ok(totals(&project.pipeline, selected, &self.resource)?)
     }

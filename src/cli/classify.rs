@@ -85,7 +85,7 @@ pub fn execute(
             .collect();
         let predictions = classifier.classify(&cleaned).map_err(failed)?;
         let rows: Vec<(Example, Prediction)> = shown.into_iter().zip(predictions).collect();
-        Ok::<(), Error>(console.print(&ClassifiedView(&rows), options.json)?)
+        Ok::<(), Error>(console.print(&ClassifiedView { rows: &rows }, options.json)?)
     };
     if !options.text.is_empty() {
         classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;

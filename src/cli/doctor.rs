@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, locate, pipeline_file};
 use crate::console::Console;
-use crate::console::doctor_view::DoctorView;
+use crate::console::doctor_view::FindingsView;
 use crate::maintenance::doctor::{self, Finding, Severity};
 use crate::pipeline::remotes::load_config;
 use crate::text::figures::count;
@@ -38,7 +38,7 @@ pub fn execute(
     }
     findings.extend(remotes(options, globals));
     findings.push(doctor::hub(options.offline));
-    console.print(&DoctorView(&findings), options.json)?;
+    console.print(&FindingsView { findings: &findings }, options.json)?;
     let is_bad = findings.iter().any(|finding| finding.state == Severity::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }

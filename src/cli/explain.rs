@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
-use crate::console::explanation::Explanation;
+use crate::console::explanation::ExplanationView;
 
 #[derive(Debug, Args)]
 pub struct ExplainOptions {
@@ -33,8 +33,8 @@ pub fn execute(
     let sources = project.sources(true, false);
     let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
     if let Some(planned) = plan.stages.iter().find(|planned| planned.stage == index) {
-        let (stage, store) = (&project.pipeline.stages[index], &project.store);
-        console.print(&Explanation { planned, stage, store }, options.json)?;
+        let (stage, store) = (&project.pipeline[index], &project.store);
+        console.print(&ExplanationView { planned, stage, store }, options.json)?;
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,9 @@ use crate::cli::error::Error;
 use crate::cli::options::Globals;
 use crate::console::Console;
 use crate::files::file_error::FileError;
-use crate::pipeline::{Input, Overrides, Pipeline, Stage, find_pipeline_file, input_and_entry};
+use crate::pipeline::{
+    Input, Overrides, Pipeline, Stage, StageIndex, find_pipeline_file, input_and_entry,
+};
 use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
 use crate::plan::{Decision, Plan, plan};
@@ -109,22 +111,22 @@ impl Project {
     }
 
     /// The index of one stage. A name that means several variants is an error.
-    pub fn stage_index(&self, name: &str) -> Result<usize, Error> {
+    pub fn stage_index(&self, name: &str) -> Result<StageIndex, Error> {
         let meant = self.stage_indices(name)?;
         match meant[..] {
             [one] => Ok(one),
             _ => Err(Error::ManyVariants {
                 name: name.to_owned(),
                 count: meant.len(),
-                first: self.pipeline.stages[meant[0]].name.clone(),
+                first: self.pipeline[meant[0]].name.clone(),
             }),
         }
     }
 
     /// The named stages and everything upstream of them, or all stages if none is named.
-    pub fn select(&self, names: &[String]) -> Result<BTreeSet<usize>, Error> {
+    pub fn select(&self, names: &[String]) -> Result<BTreeSet<StageIndex>, Error> {
         if names.is_empty() {
-            return Ok((0..self.pipeline.stages.len()).collect());
+            return Ok(self.pipeline.indices().collect());
         }
         let mut stages = Vec::new();
         for name in names {
@@ -134,10 +136,9 @@ impl Project {
     }
 
     /// The indices of the stages that a name means: one stage, or all its variants.
-    pub fn stage_indices(&self, name: &str) -> Result<Vec<usize>, Error> {
-        let stages = self.pipeline.stages.iter().enumerate();
-        let meant = stages.filter(|(_, stage)| matches(name, &stage.name));
-        let meant: Vec<usize> = meant.map(|(index, _)| index).collect();
+    pub fn stage_indices(&self, name: &str) -> Result<Vec<StageIndex>, Error> {
+        let is_meant = |index: &StageIndex| matches(name, &self.pipeline[*index].name);
+        let meant: Vec<StageIndex> = self.pipeline.indices().filter(is_meant).collect();
         if meant.is_empty() {
             return Err(self.unknown_stage(name));
         }
@@ -154,7 +155,7 @@ impl Project {
 
     pub fn plan(
         &self,
-        selected: &BTreeSet<usize>,
+        selected: &BTreeSet<StageIndex>,
         forced: &BTreeSet<String>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
@@ -187,7 +188,7 @@ impl Project {
             Err(unknown) => return self.record_of_sweep(stage, output).ok_or(unknown),
             Ok(index) => index,
         };
-        let declared = &self.pipeline.stages[index];
+        let declared = &self.pipeline[index];
         let stage = declared.name.as_str();
         if declared.output(output).is_none() {
             let known = declared.outputs.iter().map(|output| format!("`{}`", output.name));
@@ -225,13 +226,13 @@ impl Project {
     /// The current record of each stage, by stage name: the cache hit of the plan, or else the
     /// newest record.
     pub fn standing(&self) -> BTreeMap<String, Record> {
-        let all = (0..self.pipeline.stages.len()).collect();
+        let all = self.pipeline.indices().collect();
         // A missing source must not hide the results made from it.
         let plan = self.plan(&all, &BTreeSet::new(), &self.sources(true, true)).ok();
         let mut standing = BTreeMap::new();
         for planned in plan.map(|plan| plan.stages).unwrap_or_default() {
             if let Decision::Hit(record) = planned.decision {
-                standing.insert(self.pipeline.stages[planned.stage].name.clone(), *record);
+                standing.insert(self.pipeline[planned.stage].name.clone(), *record);
             }
         }
         for stage in &self.pipeline.stages {

@@ -12,6 +12,7 @@ use crate::cli::project::{Project, use_store};
 use crate::cli::remote::{TransferOptions, TransferScope};
 use crate::console::Console;
 use crate::files::scratch::Scratch;
+use crate::pipeline::StageIndex;
 use crate::pipeline::remote_settings::Trust;
 use crate::plan::inputs::{FoundInputs, find_inputs};
 use crate::plan::{Decision, decide};
@@ -52,14 +53,14 @@ pub fn execute(options: &PullOptions, globals: &Globals, console: &Console) -> R
 
 fn pull_levels(
     project: &Project,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     sources: &Sources,
     remote: &Remote,
     scratch: Option<&Scratch>,
     console: &Console,
 ) -> Result<Vec<StageTransfer>, Error> {
     let (store, graph) = (&project.store, &project.graph);
-    let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut levels: BTreeMap<usize, Vec<StageIndex>> = BTreeMap::new();
     for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
         levels.entry(graph.level(index)).or_default().push(index);
     }
@@ -75,7 +76,7 @@ fn pull_levels(
     for level in levels.into_values() {
         let mut wanted = Vec::new();
         for index in level {
-            let stage = &project.pipeline.stages[index];
+            let stage = &project.pipeline[index];
             let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
             let found = find_inputs(stage, &artifact, sources);
             let resolved = match found.map_err(|error| project.plan_error(error))? {

@@ -10,6 +10,7 @@ use crate::cli::options::Globals;
 use crate::cli::project::{Project, use_store};
 use crate::cli::remote::{TransferOptions, TransferScope};
 use crate::console::Console;
+use crate::pipeline::StageIndex;
 use crate::pipeline::remote_settings::Trust;
 use crate::plan::Decision;
 use crate::remote::transfer::{StageTransfer, TransferOutcome, push};
@@ -53,13 +54,13 @@ pub fn execute(options: &PushOptions, globals: &Globals, console: &Console) -> R
 /// The results of the stages that are up to date; stages that are not go into `others`.
 fn of_pipeline(
     project: &Project,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     others: &mut Vec<StageTransfer>,
 ) -> Result<Vec<(String, Record)>, Error> {
     let plan = project.plan(selected, &BTreeSet::new(), &project.sources(true, true))?;
     let mut results = Vec::new();
     for planned in plan.stages {
-        let name = &project.pipeline.stages[planned.stage].name;
+        let name = &project.pipeline[planned.stage].name;
         match planned.decision {
             Decision::Hit(record) => results.push((name.clone(), *record)),
             Decision::Run { .. } | Decision::Wait(_) => {

@@ -8,7 +8,8 @@ use crate::cli::error::Error;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
-use crate::console::remote_view::{TransferView, sum};
+use crate::console::remote_view::{TransfersView, sum};
+use crate::pipeline::StageIndex;
 use crate::pipeline::remote_settings::{Config, Trust};
 use crate::pipeline::remotes::load_config;
 use crate::remote::transfer::StageTransfer;
@@ -62,7 +63,7 @@ pub struct TransferOptions {
 /// The project, stages and remote of a transfer.
 pub struct TransferScope {
     pub project: Project,
-    pub selected: BTreeSet<usize>,
+    pub selected: BTreeSet<StageIndex>,
     pub remote: Remote,
 }
 
@@ -85,7 +86,7 @@ impl TransferOptions {
         console: &Console,
     ) -> Result<(), Error> {
         let remote = remote.name();
-        console.print(&TransferView { transfers, remote }, self.json)?;
+        console.print(&TransfersView { transfers, remote }, self.json)?;
         if !self.json {
             console.note(&sum(transfers, remote));
         }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pipeline::GPU;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{GPU, Pipeline, StageIndex};
 use crate::run::units::VISIBLE_DEVICES;
 use crate::text::suggest::nearest;
 
@@ -45,7 +44,7 @@ impl ResourceError {
 /// The total of each resource, for a run of the stages in `selected`.
 pub fn totals(
     pipeline: &Pipeline,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     given: &[(String, u32)],
 ) -> Result<BTreeMap<String, u32>, ResourceError> {
     let wanted = pipeline.stages.iter().flat_map(|stage| stage.handling.resources.keys());
@@ -63,7 +62,7 @@ pub fn totals(
         }
         totals.insert(name.clone(), *count);
     }
-    for stage in selected.iter().map(|index| &pipeline.stages[*index]) {
+    for stage in selected.iter().map(|index| &pipeline[*index]) {
         for (name, wanted) in &stage.handling.resources {
             let total = totals.get(name).copied().unwrap_or(1);
             if *wanted > total {

@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::{Project, locate, use_store};
 use crate::console::Console;
-use crate::console::log_view;
+use crate::console::log_view::restored as restored_lines;
 use crate::console::view::json_lines;
 use crate::files::scratch::Scratch;
 use crate::pipeline::Overrides;
@@ -52,7 +52,7 @@ pub fn execute(
     }
     match options.json {
         true => console.data(&json_lines(&restored))?,
-        false => log_view::restored(&run.id, &restored).iter().for_each(|line| console.note(line)),
+        false => restored_lines(&run.id, &restored).iter().for_each(|line| console.note(line)),
     }
     Ok(if is_possible(&restored) { Exit::Done } else { Exit::Failed })
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::error::{Error, SelectError};
 use crate::cli::project::Project;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, StageIndex};
 use crate::plan::graph::Graph;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan};
@@ -44,7 +44,7 @@ const NAMED: &str = "*";
 
 /// The stages that the options select.
 pub struct Selection {
-    pub selected: BTreeSet<usize>,
+    pub selected: BTreeSet<StageIndex>,
     pub forced: BTreeSet<String>,
     pub only: Option<BTreeSet<String>>,
     pub overwrite_published: bool,
@@ -54,7 +54,7 @@ impl SelectOptions {
     /// Applies the options. Unknown stages and contradictory options are errors.
     pub fn select(&self, project: &Project) -> Result<Selection, Error> {
         let (pipeline, graph) = (&project.pipeline, &project.graph);
-        let indices = |names: &[String]| -> Result<Vec<usize>, Error> {
+        let indices = |names: &[String]| -> Result<Vec<StageIndex>, Error> {
             let found: Result<Vec<_>, _> =
                 names.iter().map(|name| project.stage_indices(name)).collect();
             Ok(found?.into_iter().flatten().collect())
@@ -62,13 +62,14 @@ impl SelectOptions {
         let mut ends = indices(&self.stages)?;
         ends.extend(indices(&self.until)?);
         let (starts, only) = (indices(&self.downstream)?, indices(&self.only)?);
-        let targets: BTreeSet<usize> = match (only.is_empty(), starts.is_empty(), ends.is_empty()) {
-            (false, ..) => only.iter().copied().collect(),
-            (_, true, true) => (0..pipeline.stages.len()).collect(),
-            (_, true, false) => ends.iter().copied().collect(),
-            (_, false, true) => graph.downstream(&starts),
-            (_, false, false) => &graph.downstream(&starts) & &graph.upstream(&ends),
-        };
+        let targets: BTreeSet<StageIndex> =
+            match (only.is_empty(), starts.is_empty(), ends.is_empty()) {
+                (false, ..) => only.iter().copied().collect(),
+                (_, true, true) => pipeline.indices().collect(),
+                (_, true, false) => ends.iter().copied().collect(),
+                (_, false, true) => graph.downstream(&starts),
+                (_, false, false) => &graph.downstream(&starts) & &graph.upstream(&ends),
+            };
         if targets.is_empty() {
             let to = self.stages.iter().chain(&self.until).map(|name| format!("`{name}`"));
             let to: Vec<String> = to.collect();
@@ -76,10 +77,10 @@ impl SelectOptions {
             return Err(SelectError::NothingBetween { from, to: to.join(", ") }.into());
         }
         let selected = with_needs(pipeline, graph, &targets);
-        let named: BTreeSet<usize> =
+        let named: BTreeSet<StageIndex> =
             [&ends, &starts, &only].into_iter().flatten().copied().collect();
         let forced = self.forced(project, &named, &selected)?;
-        let name = |index: &usize| pipeline.stages[*index].name.clone();
+        let name = |index: &StageIndex| pipeline[*index].name.clone();
         let only = (!only.is_empty()).then(|| only.iter().map(name).collect());
         let overwrite_published = self.force.iter().any(|force| force == NAMED);
         Ok(Selection { selected, forced, only, overwrite_published })
@@ -88,14 +89,14 @@ impl SelectOptions {
     fn forced(
         &self,
         project: &Project,
-        named: &BTreeSet<usize>,
-        selected: &BTreeSet<usize>,
+        named: &BTreeSet<StageIndex>,
+        selected: &BTreeSet<StageIndex>,
     ) -> Result<BTreeSet<String>, Error> {
-        let stages = &project.pipeline.stages;
+        let pipeline = &project.pipeline;
         let mut forced = BTreeSet::new();
         for force in &self.force {
             if force == NAMED && named.is_empty() {
-                forced.extend(selected.iter().filter(|index| !stages[**index].handling.frozen));
+                forced.extend(selected.iter().filter(|index| !pipeline[**index].handling.frozen));
             } else if force == NAMED {
                 forced.extend(named);
             } else {
@@ -103,11 +104,11 @@ impl SelectOptions {
             }
         }
         let names = forced.into_iter().map(|index| {
-            let stage = stages[index].name.clone();
+            let stage = pipeline[index].name.clone();
             if !selected.contains(&index) {
                 return Err(SelectError::NotSelected { stage }.into());
             }
-            if stages[index].handling.frozen {
+            if pipeline[index].handling.frozen {
                 return Err(SelectError::Frozen { stage }.into());
             }
             Ok(stage)
@@ -117,11 +118,15 @@ impl SelectOptions {
 }
 
 /// These stages and all that they need. A frozen stage needs nothing.
-fn with_needs(pipeline: &Pipeline, graph: &Graph, stages: &BTreeSet<usize>) -> BTreeSet<usize> {
+fn with_needs(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    stages: &BTreeSet<StageIndex>,
+) -> BTreeSet<StageIndex> {
     let mut found = stages.clone();
-    let mut next: Vec<usize> = stages.iter().copied().collect();
+    let mut next: Vec<StageIndex> = stages.iter().copied().collect();
     while let Some(stage) = next.pop() {
-        if !pipeline.stages[stage].handling.frozen {
+        if !pipeline[stage].handling.frozen {
             next.extend(graph.makers(stage).into_iter().filter(|maker| found.insert(*maker)));
         }
     }
@@ -135,7 +140,7 @@ pub fn check_only(
     pipeline: &Pipeline,
     graph: &Graph,
 ) -> Result<(), SelectError> {
-    let name = |index: usize| pipeline.stages[index].name.as_str();
+    let name = |index: StageIndex| pipeline[index].name.as_str();
     let not_there = plan.stages.iter().filter(|planned| {
         !matches!(planned.decision, Decision::Hit(_)) && !only.contains(name(planned.stage))
     });

@@ -13,13 +13,13 @@ use crate::cli::options::Globals;
 use crate::cli::project::Project;
 use crate::cli::select::check_only;
 use crate::console::Console;
-use crate::console::submit_view::SubmitView;
+use crate::console::submit_view::SubmittedView;
 use crate::executor::ExecutorError;
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::graph::{JobCommand, SubmittedJob, definitions, submit};
 use crate::executor::slurm::request::LATE_FILES;
 use crate::files::file_error::FileError;
-use crate::pipeline::{ExecutorName, Overrides, Pipeline};
+use crate::pipeline::{ExecutorName, Overrides, Pipeline, StageIndex};
 use crate::plan::Plan;
 use crate::sources::Sources;
 
@@ -48,7 +48,7 @@ impl SubmitOptions {
         plan: Plan,
         only: Option<&BTreeSet<String>>,
         project: &Project,
-        selected: &BTreeSet<usize>,
+        selected: &BTreeSet<StageIndex>,
         sources: &Sources,
     ) -> Result<Plan, Error> {
         let (Some(defined), Some(only)) = (&self.defined, only) else { return Ok(plan) };
@@ -64,7 +64,7 @@ pub fn execute(
     project: &Project,
     (globals, overrides, words): (&Globals, &Overrides, &[&str]),
     sources: &Sources,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     (console, json): (&Console, bool),
 ) -> Result<Exit, Error> {
     if travels(&project.pipeline) {
@@ -81,7 +81,7 @@ pub fn execute(
     let mut told = |job: &SubmittedJob| all.push(job.clone());
     let (pipeline, graph) = (&project.pipeline, &project.graph);
     let submitted = submit(plan, pipeline, graph, &defined, &command, &mut told);
-    console.print(&SubmitView { jobs: &all, logs: &logs }, json)?;
+    console.print(&SubmittedView { jobs: &all, logs: &logs }, json)?;
     submitted?;
     Ok(Exit::Done)
 }
@@ -118,7 +118,7 @@ fn arguments(
 fn check_in_job(
     defined: &str,
     only: &BTreeSet<String>,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     project: &Project,
     sources: &Sources,
     plan: Plan,
@@ -126,9 +126,10 @@ fn check_in_job(
 ) -> Result<Plan, Error> {
     let now = definitions(&project.pipeline, &project.graph, selected, sources)
         .map_err(|error| project.plan_error(error))?;
+    let pipeline = &project.pipeline;
     let mut stages = only
         .iter()
-        .filter_map(|name| project.pipeline.stages.iter().position(|stage| stage.name == *name));
+        .filter_map(|name| pipeline.indices().find(|stage| pipeline[*stage].name == *name));
     let stage = stages.next();
     let same =
         stage.and_then(|stage| now.get(&stage)).is_some_and(|now| now.to_string() == defined);

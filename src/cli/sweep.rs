@@ -12,7 +12,7 @@ use crate::cli::project::{Project, pipeline_file, use_store};
 use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
-use crate::console::sweep_view::{SweepListView, SweepPlanView, SweepTableView};
+use crate::console::sweep_view::{SweepPlanView, SweepTableView, SweepsView};
 use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
 use crate::pipeline::{Overrides, load_combinations};
 use crate::results::sweep::combine::{SweepRow, combine};
@@ -73,7 +73,7 @@ pub fn execute(
         if sweeps.is_empty() && !options.carry_out.json {
             console.note("the file has no `sweeps:`; name values, such as `pipe sweep seed=1,2,3`");
         }
-        console.print(&SweepListView(&sweeps), options.carry_out.json)?;
+        console.print(&SweepsView { sweeps: &sweeps }, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
     let asked = asked(options, &sweeps, &overrides)?;
@@ -122,9 +122,9 @@ pub fn execute(
         return Ok(Exit::of_run(&summary));
     }
     let table = tabulate(&asked, &seen, &rows, &project, console);
-    match options.csv {
+    match options.csv && !options.carry_out.json {
         true => console.data(&csv(&table))?,
-        false => console.print(&SweepTableView(&table), options.carry_out.json)?,
+        false => console.print(&SweepTableView { table: &table }, options.carry_out.json)?,
     }
     Ok(Exit::of_run(&summary))
 }

@@ -14,10 +14,10 @@ use crate::cli::linked::check_intact;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
 use crate::console::Console;
-use crate::console::verify_view::VerifyView;
+use crate::console::verify_view::VerifiedView;
 use crate::executor::local::Local;
 use crate::files::scratch::Scratch;
-use crate::pipeline::Stage;
+use crate::pipeline::{Stage, StageIndex};
 use crate::plan::Decision;
 use crate::plan::inputs::{self, FoundInputs, KeyedStage};
 use crate::results::compare::verified::Verified;
@@ -55,7 +55,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let index = project.stage_index(&options.stage)?;
-    let stage = &project.pipeline.stages[index];
+    let stage = &project.pipeline[index];
     let _in_use = use_store(&project.store, console)?;
     let sources = project.sources(true, true);
     let (resolved, cached) = find_inputs(&project, index, &sources)?;
@@ -114,14 +114,14 @@ pub fn execute(
         });
         verified.compare(&first, "the cached result".to_owned(), &files.collect())?;
     }
-    console.print(&VerifyView(&verified), options.json)?;
+    console.print(&VerifiedView { verified: &verified }, options.json)?;
     Ok(if verified.stable { Exit::Done } else { Exit::Failed })
 }
 
 /// The stage's inputs, which must all exist, and its cached result, if there is one.
 fn find_inputs(
     project: &Project,
-    index: usize,
+    index: StageIndex,
     sources: &Sources,
 ) -> Result<(KeyedStage, Option<Box<Record>>), Error> {
     let selected = project.graph.upstream(&[index]);
@@ -129,10 +129,10 @@ fn find_inputs(
     let mut hits = BTreeMap::new();
     for planned in plan.stages {
         if let Decision::Hit(record) = planned.decision {
-            hits.insert(project.pipeline.stages[planned.stage].name.as_str(), record);
+            hits.insert(project.pipeline[planned.stage].name.as_str(), record);
         }
     }
-    let stage = &project.pipeline.stages[index];
+    let stage = &project.pipeline[index];
     let artifact = |stage: &str, output: &str| hits.get(stage)?.outputs.get(output).copied();
     let resolution = inputs::find_inputs(stage, &artifact, sources)
         .map_err(|error| project.plan_error(error))?;

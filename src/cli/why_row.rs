@@ -38,6 +38,6 @@ pub fn execute(
     if why.example.is_none() && why.said.is_empty() && why.others == 0 {
         return Err(Error::NoRow { id: options.id.clone() });
     }
-    console.print(&WhyRowView(&why), options.json)?;
+    console.print(&WhyRowView { why: &why }, options.json)?;
     Ok(Exit::Done)
 }

@@ -1,27 +1,29 @@
-//! The findings of `pipe doctor`, a line or two each.
+//! The findings of `pipe doctor`, one or two lines each.
 
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::{View, json_lines};
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_lines};
 use crate::maintenance::doctor::{Finding, Severity};
-use crate::text::terminal::{printable, wrapped};
+use crate::text::terminal::wrapped;
 
-/// The indentation of the texts: past the sign and the longest name.
-const INDENT: usize = 15;
+/// The findings of `pipe doctor`.
+pub struct FindingsView<'a> {
+    pub findings: &'a [Finding],
+}
 
-/// What `pipe doctor` found.
-pub struct DoctorView<'a>(pub &'a [Finding]);
-
-impl View for DoctorView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        text(self.0, style)
+impl View for FindingsView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.findings, &page.palette)
     }
 
     fn json(&self) -> String {
-        json_lines(self.0)
+        json_lines(self.findings)
     }
 }
 
-fn text(findings: &[Finding], TextStyle { palette, .. }: &TextStyle) -> String {
+/// The indentation of the texts, past the sign and the longest name.
+const INDENT: usize = 15;
+
+fn text(findings: &[Finding], palette: &Palette) -> String {
     let mut text = String::new();
     for finding in findings {
         let sign = match finding.state {
@@ -29,8 +31,8 @@ fn text(findings: &[Finding], TextStyle { palette, .. }: &TextStyle) -> String {
             Severity::Note => paint(palette.warning, "!"),
             Severity::Bad => paint(palette.bad, "✗"),
         };
-        // Sign and name take the place of the first line's indentation.
-        let body = wrapped(&printable(&finding.text), INDENT);
+        // Sign and name take the place of the indentation of the first line.
+        let body = wrapped(&crate::text::terminal::printable(&finding.text), INDENT);
         text.push_str(&format!(
             "{sign} {:width$}{}",
             finding.what,

@@ -1,11 +1,12 @@
-//! `pipe explain` as text: the decision about a stage, every difference in full, and the key's fields.
+//! `pipe explain` as text: the decision about a stage, every difference in full, and the fields of
+//! its key.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::console::plan_view::stage_json;
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::View;
+use crate::console::style::paint;
+use crate::console::view::{Page, View};
 use crate::pipeline::{Stage, input_and_entry};
 use crate::plan::folder_change::FolderChange;
 use crate::plan::reason::{Change, Reason, origin};
@@ -18,19 +19,16 @@ use crate::text::figures::{age, bytes, figures, grouped, seconds};
 use crate::text::terminal::printable;
 use crate::text::values::value_text;
 
-/// How many entries of an input set are shown.
-const ENTRIES: usize = 8;
-
-/// Why a stage would run, or when its result was made.
-pub struct Explanation<'a> {
+/// Why a stage would run.
+pub struct ExplanationView<'a> {
     pub planned: &'a PlannedStage,
     pub stage: &'a Stage,
     pub store: &'a Store,
 }
 
-impl View for Explanation<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        text(self, style)
+impl View for ExplanationView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.planned, self.stage, self.store, page)
     }
 
     fn json(&self) -> String {
@@ -38,8 +36,11 @@ impl View for Explanation<'_> {
     }
 }
 
-fn text(&Explanation { planned, stage, store }: &Explanation, style: &TextStyle) -> String {
-    let name = paint(style.palette.name, &stage.name);
+/// The number of entries of a set to show, at most.
+const ENTRIES: usize = 8;
+
+fn text(planned: &PlannedStage, stage: &Stage, store: &Store, page: &Page) -> String {
+    let name = paint(page.palette.name, &stage.name);
     let mut text = String::new();
     match &planned.decision {
         Decision::Hit(record) => {
@@ -79,8 +80,8 @@ fn text(&Explanation { planned, stage, store }: &Explanation, style: &TextStyle)
             }
         }
     }
-    text.push_str("\nwhat enters its key\n");
-    describe_stage(&mut text, stage, if style.verbose { usize::MAX } else { ENTRIES });
+    text.push_str("\nfields of its key\n");
+    describe_stage(&mut text, stage, if page.verbose { usize::MAX } else { ENTRIES });
     text
 }
 
@@ -104,7 +105,7 @@ fn describe_reason(text: &mut String, reason: &Reason, store: &Store) {
     }
 }
 
-/// One difference in full, indented.
+/// Writes one difference in full, indented.
 pub(super) fn describe_change(text: &mut String, change: &Change) {
     match change {
         Change::Command { from, to } => {

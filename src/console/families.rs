@@ -1,4 +1,4 @@
-//! The lines of a plan, in which the many variants of one stage share a line.
+//! The lines of a plan, with many variants of one stage folded into a single line.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use crate::plan::{Decision, Plan, PlannedStage};
 use crate::text::figures::{grouped, seconds};
 use crate::text::variants::{family, label};
 
-/// A line of a plan: one stage, or all variants of a stage.
+/// A line of a plan: a stage, or all variants of a stage.
 pub struct PlanLine {
     pub mark: char,
     pub name: String,
     pub sentence: String,
-    /// How long it took last time; of variants, the sum.
+    /// How long it took the last time, in total.
     pub cost: String,
 }
 
-/// The lines of a plan. `fold_from` variants of one stage or more share a line, in the place of the
-/// first.
+/// The lines of a plan. A stage with at least `fold_from` variants has one line, in the place of the
+/// first variant.
 pub fn lines(plan: &Plan, pipeline: &Pipeline, fold_from: usize) -> Vec<PlanLine> {
-    let name = |planned: &PlannedStage| pipeline.stages[planned.stage].name.as_str();
+    let name = |planned: &PlannedStage| pipeline[planned.stage].name.as_str();
     let mut families: BTreeMap<&str, Vec<&PlannedStage>> = BTreeMap::new();
     for planned in plan.stages.iter().filter(|planned| label(name(planned)).is_some()) {
         families.entry(family(name(planned))).or_default().push(planned);

@@ -1,4 +1,4 @@
-//! What is redrawn on a terminal: a line for each running stage, and a progress bar for other long
+//! The live area of a run, with a line for each running stage; and a progress bar for other long
 //! work.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct Live {
 
 struct Line {
     bar: ProgressBar,
-    /// When and at which count the progress towards this total began.
+    /// When the current count towards a total began, and at which value.
     since: Option<(Instant, u64, Option<u64>)>,
 }
 
@@ -30,11 +30,11 @@ impl Live {
         usize::from(console::Term::stderr().size().1)
     }
 
-    /// Adds a line for the stage; a line that it has already is removed.
+    /// Adds a line for a stage, replacing the one that it may have.
     pub fn start(&mut self, stage: &str) {
         self.end(stage);
         let bar = self.area.add(ProgressBar::new_spinner());
-        // The template is a constant; if it were invalid, the default style would do.
+        // The template is a constant; if it were wrong, the default style would do.
         if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}") {
             bar.set_style(style);
         }
@@ -71,18 +71,18 @@ impl Live {
         }
     }
 
-    /// Prints a line above the live ones.
+    /// Prints a line above the live area.
     pub fn line(&self, line: &str) {
         // The terminal may be closed.
         let _ = self.area.println(line);
     }
 }
 
-/// A progress bar. Several threads may advance it.
+/// The progress of one long piece of work, advanced by several threads.
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// A bar for `bytes` of work; `None` shows nothing.
+    /// Progress over so many bytes; without a number nothing is shown.
     pub fn new(what: &'static str, bytes: Option<u64>) -> Progress {
         Progress(bytes.map(|bytes| {
             let bar = ProgressBar::new(bytes);
@@ -94,7 +94,7 @@ impl Progress {
         }))
     }
 
-    /// Adds work that has only now become known.
+    /// Adds to the total.
     pub fn grow(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
             bar.inc_length(bytes);
@@ -116,7 +116,7 @@ impl Drop for Progress {
     }
 }
 
-/// The seconds left at the pace so far; `None` in the first second.
+/// Estimates the remaining time in seconds from the pace so far, after at least one second.
 fn time_left(elapsed: Duration, done: u64, rest: u64) -> Option<f64> {
     (done > 0 && elapsed >= Duration::from_secs(1))
         .then(|| elapsed.as_secs_f64() / done as f64 * rest as f64)

@@ -1,10 +1,10 @@
-//! Runs of the log, a comparison of two, and what `pipe restore` did.
+//! Runs of the log, the difference between two runs, and restored outputs.
 
 use std::fmt::Write;
 
 use crate::console::explanation::describe_change;
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::{View, json_line, json_lines};
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line, json_lines};
 use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::results::run_log::LoggedRun;
@@ -14,15 +14,15 @@ use crate::text::terminal::{WIDTH, fit, printable, table, wrapped};
 use crate::text::variants::names;
 use stages::builtin::score::paired_comparison::PairedComparison;
 
-/// Runs of the log, newest first; `older` more are not shown.
+/// Runs of the log, newest first; `older` ones are not shown.
 pub struct LogView<'a> {
     pub runs: &'a [LoggedRun],
     pub older: usize,
 }
 
 impl View for LogView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        log(self.runs, self.older, style)
+    fn text(&self, page: &Page) -> String {
+        log(self.runs, self.older, &page.palette)
     }
 
     fn json(&self) -> String {
@@ -38,8 +38,8 @@ pub struct DiffView<'a> {
 }
 
 impl View for DiffView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        diff(self, style)
+    fn text(&self, page: &Page) -> String {
+        diff(self.diff, self.from, self.to, &page.palette)
     }
 
     fn json(&self) -> String {
@@ -47,7 +47,7 @@ impl View for DiffView<'_> {
     }
 }
 
-fn log(runs: &[LoggedRun], older: usize, TextStyle { palette, .. }: &TextStyle) -> String {
+fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     let mut text = String::new();
     for run in runs {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));
@@ -66,7 +66,7 @@ fn log(runs: &[LoggedRun], older: usize, TextStyle { palette, .. }: &TextStyle) 
     text
 }
 
-/// The profile and overrides of the run.
+/// The options that distinguish the run from a plain `pipe run`.
 fn typed(run: &LoggedRun) -> String {
     let set = run.set.iter().map(|(key, value)| format!("{key}={value}"));
     let profile = run.profile.iter().map(|profile| format!("--profile {profile}"));
@@ -99,7 +99,7 @@ fn outcomes(run: &LoggedRun) -> String {
     printable(&parts.join("; "))
 }
 
-fn diff(&DiffView { diff, from, to }: &DiffView, TextStyle { palette, .. }: &TextStyle) -> String {
+fn diff(diff: &RunDiff, from: &LoggedRun, to: &LoggedRun, palette: &Palette) -> String {
     let mut text = String::new();
     for (what, run) in [("from", from), ("to", to)] {
         let head = format!("{} ago in {}{}", age(&run.when), seconds(run.seconds), typed(run));
@@ -140,7 +140,7 @@ fn stage_text(stage: &StageDiff) -> String {
         describe_change(&mut text, change);
     }
     if stage.changes_unknown {
-        text.push_str("  its key differs, but a record is gone, so what changed is unknown\n");
+        text.push_str("  its key differs, but a record is gone, so the fields are unknown\n");
     }
     if !stage.metrics.is_empty() {
         text.push_str(&metrics(&stage.metrics));
@@ -151,7 +151,7 @@ fn stage_text(stage: &StageDiff) -> String {
     text
 }
 
-/// How many rows became right or wrong, and whether that is more than chance.
+/// How many predictions became right or wrong, and whether that is more than chance.
 fn predictions(output: &str, compared: &PairedComparison) -> String {
     let rows = count(compared.rows as usize, "row");
     let (right, wrong) = (compared.only_this_right, compared.only_other_right);
@@ -178,7 +178,7 @@ fn predictions(output: &str, compared: &PairedComparison) -> String {
     text
 }
 
-/// Lines such as `  f1  0.5957 → 0.6034  +0.0077`, headline metrics first.
+/// `  f1  0.5957 → 0.6034  +0.0077`, headline metrics first.
 fn metrics(changes: &[MetricChange]) -> String {
     const SHOWN: usize = 16;
     let headline: Vec<&str> =
@@ -208,7 +208,7 @@ fn signed(delta: f64) -> String {
     format!("{sign}{}", figure(delta.abs()))
 }
 
-/// What happened to each published output, one line each.
+/// A line on each output of a restored run.
 pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
     if outputs.is_empty() {
         return vec![format!("run {id} published nothing")];
@@ -220,25 +220,24 @@ pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
         lines.push(match output.result {
             Restored::Unchanged => format!("`{path}` is unchanged since run {id}"),
             Restored::Written => format!("restored `{path}` ({artifact})"),
-            Restored::Held => format!("`{path}` could be restored, but was left as it is"),
+            Restored::Held => format!("`{path}` was left as it is"),
             Restored::Edited => {
-                format!("`{path}` was edited and is left as it is (`--force` overwrites it)")
+                format!("`{path}` was edited and was left as it is (`--force` overwrites it)")
             }
             Restored::Gone => {
                 let how = match &output.rebuild {
                     Some(Rebuild::By(command)) => format!("`{command}` makes it again"),
                     Some(Rebuild::PerhapsBy(command)) => {
-                        format!("`{command}` makes it again if its inputs are unchanged")
+                        format!("`{command}` may make it again, if its inputs are as they were")
                     }
-                    _ => "the pipeline has changed since then and would make something else"
-                        .to_owned(),
+                    _ => "the pipeline has changed since and would make other bytes".to_owned(),
                 };
                 format!("`{path}` ({artifact}) is no longer in the store; {}", printable(&how))
             }
         });
     }
     if outputs.len() > 1 && !is_possible(outputs) {
-        lines.push("nothing was restored; to restore some of them, name their paths".to_owned());
+        lines.push("nothing was restored; name the paths to restore".to_owned());
     }
     lines
 }

@@ -1,7 +1,6 @@
-//! Everything that is printed: data on standard output, talk on standard error. A closed standard
-//! output (`pipe status | head -1`) is no error.
-//!
-//! A command builds a [`View`] of its result and hands it to [`Console::print`].
+//! Everything that is printed: data on standard output, messages on standard error. Each `_view`
+//! file knows how to show one kind of data, and commands hand these views to [`Console::print`]. A
+//! reader that has closed its end (`pipe status | head -1`) is not an error.
 
 #[cfg(feature = "model")]
 pub mod classified_view;
@@ -12,7 +11,7 @@ mod live;
 pub mod log_view;
 pub mod plan_view;
 pub mod remote_view;
-mod run_view;
+pub mod run_view;
 pub mod stages_page;
 pub mod store_view;
 mod style;
@@ -29,16 +28,16 @@ use std::io::{self, IsTerminal, Write};
 pub use live::Progress;
 pub use run_view::RunView;
 pub use style::When;
-use style::{Palette, TextStyle, paint};
+use style::{Palette, paint};
 use talk::talk;
-use view::View;
+use view::{Page, View};
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
-    /// Of standard output.
+    /// For standard output.
     out: Palette,
-    /// Of standard error.
+    /// For standard error.
     err: Palette,
     quiet: bool,
     verbose: bool,
@@ -51,31 +50,25 @@ impl Console {
         Console { out, err, quiet, verbose }
     }
 
-    /// Prints the result of a command as text or, if `as_json`, as JSON.
-    pub fn print(&self, view: &impl View, as_json: bool) -> io::Result<()> {
-        let style = TextStyle { palette: self.out, verbose: self.verbose };
-        self.data(&if as_json { view.json() } else { view.text(&style) })
-    }
-
-    /// Prints text that needs no view.
+    /// Prints text on standard output.
     pub fn data(&self, text: &str) -> io::Result<()> {
         self.bytes(text.as_bytes())
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes on standard output, unchanged.
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        ignore_closed_output(out.write_all(bytes).and_then(|()| out.flush()))
+        ignore_gone_reader(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
     /// Copies a stream of any length to standard output.
     pub fn stream(&self, from: &mut impl io::Read) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let copied = io::copy(from, &mut out).map(drop);
-        ignore_closed_output(copied.and_then(|()| out.flush()))
+        ignore_gone_reader(copied.and_then(|()| out.flush()))
     }
 
-    /// Prints why the program ends, and what the user can do about it.
+    /// Prints an error and what to do about it.
     pub fn error(&self, message: &str, hint: Option<&str>) {
         talk(&format!("{} {message}", paint(self.err.bad, "error:")));
         if let Some(hint) = hint {
@@ -83,50 +76,55 @@ impl Console {
         }
     }
 
-    /// Prints an error message that has its own `error:` and `hint:` marks: the problems of a pipeline.
+    /// Prints a message that marks its own parts, such as the problems of a pipeline file.
     pub fn problems(&self, text: &str) {
         talk(text);
     }
 
+    /// Prints a view on standard output, as text or as JSON.
+    pub fn print(&self, view: &impl View, json: bool) -> io::Result<()> {
+        let page = Page { palette: self.out, verbose: self.verbose };
+        self.data(&if json { view.json() } else { view.text(&page) })
+    }
+
+    /// Suggests what to do next.
+    pub fn hint(&self, message: &str) {
+        self.note(&format!("{} {message}", paint(self.err.dim, "hint:")));
+    }
+
+    /// Prints a warning.
     pub fn warning(&self, message: &str) {
         talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
     }
 
-    /// Prints what is going on, unless `--quiet`.
+    /// Prints a message, unless `--quiet` was given.
     pub fn note(&self, message: &str) {
         if !self.quiet {
             talk(message);
         }
     }
 
-    /// Prints what the user can do next, unless `--quiet`.
-    pub fn hint(&self, message: &str) {
-        self.note(&format!("{} {message}", paint(self.err.dim, "hint:")));
-    }
-
-    /// A progress bar for a transfer; `bytes` is the total known so far. It is shown on terminals only.
+    /// A progress bar for a network transfer of so many bytes, as far as known; on a terminal only.
     pub fn transfer(&self, what: &'static str, bytes: u64) -> Progress {
-        Progress::new(what, self.is_live().then_some(bytes))
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, shown.then_some(bytes))
     }
 
-    /// A progress bar for reading `bytes` bytes, shown on terminals only and if that takes a while.
+    /// A progress bar for work on so many bytes, if it takes a while; on a terminal only.
     pub fn progress(&self, what: &'static str, bytes: u64) -> Progress {
         const WORTH_A_BAR: u64 = 1 << 28;
-        Progress::new(what, (self.is_live() && bytes >= WORTH_A_BAR).then_some(bytes))
+        let shown = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        Progress::new(what, (shown && bytes >= WORTH_A_BAR).then_some(bytes))
     }
 
-    /// A view that shows the events of a run.
+    /// A view that follows a run.
     pub fn run_view(&self, json: bool) -> RunView {
-        RunView::new(self.err, self.quiet, self.verbose, self.is_live(), json)
-    }
-
-    /// Whether standard error shows lines that are redrawn.
-    fn is_live(&self) -> bool {
-        io::stderr().is_terminal() && !style::is_dumb() && !self.quiet
+        let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
+        RunView::new(self.err, self.quiet, self.verbose, live, json)
     }
 }
 
-fn ignore_closed_output(result: io::Result<()>) -> io::Result<()> {
+fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,

@@ -5,41 +5,18 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::console::families::lines;
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::View;
-use crate::console::view::json_line;
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View};
 use crate::pipeline::{Pipeline, Stage};
 use crate::plan::reason::Reason;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan, PlannedStage};
 use crate::store::key::Key;
 use crate::text::figures::{count, seconds};
-use crate::text::terminal::{WIDTH, columns, fit, wrapped};
+use crate::text::terminal::{WIDTH, columns, fit};
 use crate::text::variants::names;
 
-/// One stage of a plan, one line of JSON.
-#[derive(Serialize)]
-struct StagePlanned<'a> {
-    event: &'static str,
-    stage: &'a str,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Key>,
-    /// Why it runs, or will run whatever its upstream stages produce.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a Reason>,
-    /// The same as a sentence.
-    sentence: String,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    waits_for: BTreeSet<&'a str>,
-    may_be_cut_off: bool,
-    /// It is a hit whatever its inputs are; `why` tells how they differ.
-    frozen: bool,
-    /// How long it took last time.
-    expected_seconds: Option<f64>,
-}
-
-/// A plan: as a forecast (`--dry-run`), or as the current state (`status`).
+/// A plan as a table: as a forecast (`--dry-run`), or as the current state (`status`).
 pub struct PlanView<'a> {
     pub plan: &'a Plan,
     pub pipeline: &'a Pipeline,
@@ -47,10 +24,8 @@ pub struct PlanView<'a> {
 }
 
 impl View for PlanView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        const MANY: usize = 7;
-        let fold_from = if style.verbose { usize::MAX } else { MANY };
-        table(self, style, fold_from)
+    fn text(&self, page: &Page) -> String {
+        text(self.plan, self.pipeline, self.forecast, &page.palette, page.fold_from())
     }
 
     fn json(&self) -> String {
@@ -58,12 +33,34 @@ impl View for PlanView<'_> {
     }
 }
 
-pub(super) fn json(plan: &Plan, pipeline: &Pipeline) -> String {
-    let stages = plan.stages.iter();
-    stages.map(|planned| stage_json(planned, &pipeline.stages[planned.stage])).collect()
+/// One line of JSON.
+#[derive(Serialize)]
+struct StagePlanned<'a> {
+    event: &'static str,
+    stage: &'a str,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    /// Why it runs, or will run whatever its makers produce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a Reason>,
+    /// The decision as a sentence.
+    sentence: String,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    waits_for: BTreeSet<&'a str>,
+    may_be_cut_off: bool,
+    /// A frozen stage is a hit whatever its inputs are; `why` says how they differ.
+    frozen: bool,
+    /// How long it took the last time.
+    expected_seconds: Option<f64>,
 }
 
-pub(super) fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
+pub fn json(plan: &Plan, pipeline: &Pipeline) -> String {
+    let stages = plan.stages.iter();
+    stages.map(|planned| stage_json(planned, &pipeline[planned.stage])).collect()
+}
+
+pub fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
     let sentence = stage_sentence(planned);
     let frozen = planned.frozen.is_some();
     let expected_seconds = planned.seconds;
@@ -106,18 +103,21 @@ pub(super) fn stage_json(planned: &PlannedStage, stage: &Stage) -> String {
             expected_seconds,
         },
     };
-    json_line(&line)
+    // Names, numbers and reasons always serialize.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-/// The plan as a table. `fold_from` variants of one stage or more share a line.
-pub(super) fn table(
-    &PlanView { plan, pipeline, forecast }: &PlanView,
-    TextStyle { palette, .. }: &TextStyle,
+/// The plan as a table. A stage with at least `fold_from` variants has one line.
+pub fn text(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    forecast: bool,
+    palette: &Palette,
     fold_from: usize,
 ) -> String {
     let lines = lines(plan, pipeline, fold_from);
     let widest = lines.iter().map(|line| columns(&line.name)).max().unwrap_or(0);
-    // Variants differ in their names, so names get more room than reasons.
+    // The names of variants are more informative than the reasons.
     let variants = lines.iter().any(|line| line.name.contains('='));
     let widest = widest.min(if variants { WIDTH / 2 } else { WIDTH / 3 });
     let mut text = String::new();
@@ -148,7 +148,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
     let (frozen, hits): (Vec<&PlannedStage>, Vec<_>) =
         hits.into_iter().partition(|planned| planned.frozen.is_some());
     let frozen: Vec<&str> =
-        frozen.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+        frozen.iter().map(|planned| pipeline[planned.stage].name.as_str()).collect();
     let are_frozen = frozen_in_words(&frozen);
     let hits = match (hits.len(), others.len()) {
         (0, 0) => return format!("{}\n", are_frozen.trim_start_matches("; ")),
@@ -161,7 +161,7 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         (some, _) => format!("; {} are up to date", count(some, "stage")),
     };
     let stages: Vec<&str> =
-        others.iter().map(|planned| pipeline.stages[planned.stage].name.as_str()).collect();
+        others.iter().map(|planned| pipeline[planned.stage].name.as_str()).collect();
     let known: Vec<f64> = others.iter().filter_map(|planned| planned.seconds).collect();
     let cost = match (known.len(), others.len()) {
         (0, _) => String::new(),
@@ -176,11 +176,14 @@ fn total(plan: &Plan, pipeline: &Pipeline, forecast: bool) -> String {
         .iter()
         .any(|planned| matches!(&planned.decision, Decision::Wait(wait) if wait.certain.is_none()));
     let most = if cut_off && !known.is_empty() { " at most" } else { "" };
-    wrapped(&format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)), 0)
+    crate::text::terminal::wrapped(
+        &format!("{verb} {}{cost}{most}{hits}{are_frozen}", names(&stages)),
+        0,
+    )
 }
 
 /// `; split and finetune are frozen`, or nothing.
-pub(super) fn frozen_in_words(stages: &[&str]) -> String {
+pub fn frozen_in_words(stages: &[&str]) -> String {
     match stages {
         [] => String::new(),
         [one] => format!("; {one} is frozen"),

@@ -1,23 +1,18 @@
-//! What was pushed to a remote or pulled from it: one line per stage, and a total.
+//! Results pushed to a remote or pulled from one: a line per stage, and a summary.
 
-use crate::console::style::TextStyle;
-use crate::console::view::{View, json_lines};
+use crate::console::view::{Page, View, json_lines};
 use crate::remote::transfer::{StageTransfer, TransferOutcome};
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{self, fit, printable, wrapped};
 
-/// How many columns a name gets. Variants have long names.
-const NAME_WIDTH: usize = 40;
-
-/// What was transferred to or from a remote.
-pub struct TransferView<'a> {
+/// What was pushed to a remote, or pulled from one.
+pub struct TransfersView<'a> {
     pub transfers: &'a [StageTransfer],
-    /// The name of the remote.
     pub remote: &'a str,
 }
 
-impl View for TransferView<'_> {
-    fn text(&self, _: &TextStyle) -> String {
+impl View for TransfersView<'_> {
+    fn text(&self, _: &Page) -> String {
         table(self.transfers, self.remote)
     }
 
@@ -26,38 +21,38 @@ impl View for TransferView<'_> {
     }
 }
 
-fn table(transfers: &[StageTransfer], remote: &str) -> String {
-    let row = |transfer: &StageTransfer| {
-        let size = match transfer.objects {
+/// The width of names in columns, at most; those of variants may be long.
+const NAME_WIDTH: usize = 40;
+
+fn table(carried: &[StageTransfer], remote: &str) -> String {
+    let row = |carried: &StageTransfer| {
+        let size = match carried.objects {
             0 => String::new(),
-            objects => {
-                format!(", {}, {}", count(objects as usize, "object"), bytes(transfer.bytes))
-            }
+            objects => format!(", {}, {}", count(objects as usize, "object"), bytes(carried.bytes)),
         };
-        let outcome = match (transfer.outcome, &transfer.message) {
+        let outcome = match (carried.outcome, &carried.message) {
             (_, Some(message)) => printable(message),
             (TransferOutcome::Pushed, None) => format!("pushed{size}"),
             (TransferOutcome::Pulled, None) => format!("pulled{size}"),
             (TransferOutcome::Available, None) => {
-                format!("is in `{remote}`, {}", bytes(transfer.bytes))
+                format!("is in `{remote}`, {}", bytes(carried.bytes))
             }
-            (TransferOutcome::There, None) => "is there already".to_owned(),
+            (TransferOutcome::There, None) => "is already there".to_owned(),
             (TransferOutcome::Absent, None) => format!("is not in `{remote}`"),
             (TransferOutcome::Refused, None) => "is not used".to_owned(),
         };
-        vec![fit(&printable(&transfer.stage), NAME_WIDTH), outcome]
+        vec![fit(&printable(&carried.stage), NAME_WIDTH), outcome]
     };
-    terminal::table(transfers.iter().map(row).collect())
+    terminal::table(carried.iter().map(row).collect())
 }
 
-/// The totals, for standard error.
-pub fn sum(transfers: &[StageTransfer], remote: &str) -> String {
-    let of = |outcome: TransferOutcome| {
-        transfers.iter().filter(move |transfer| transfer.outcome == outcome)
-    };
+/// One sentence about all transfers.
+pub fn sum(carried: &[StageTransfer], remote: &str) -> String {
+    let of =
+        |outcome: TransferOutcome| carried.iter().filter(move |carried| carried.outcome == outcome);
     let moved = |outcome: TransferOutcome| {
-        let objects: u64 = of(outcome).map(|transfer| transfer.objects).sum();
-        let size: u64 = of(outcome).map(|transfer| transfer.bytes).sum();
+        let objects: u64 = of(outcome).map(|carried| carried.objects).sum();
+        let size: u64 = of(outcome).map(|carried| carried.bytes).sum();
         let results = count(of(outcome).count(), "result");
         (results, format!("{}, {}", count(objects as usize, "object"), bytes(size)))
     };
@@ -71,12 +66,12 @@ pub fn sum(transfers: &[StageTransfer], remote: &str) -> String {
         }
     }
     if of(TransferOutcome::Available).count() > 0 {
-        let size: u64 = of(TransferOutcome::Available).map(|transfer| transfer.bytes).sum();
+        let size: u64 = of(TransferOutcome::Available).map(|carried| carried.bytes).sum();
         let results = count(of(TransferOutcome::Available).count(), "result");
         parts.push(format!("would pull {results} from `{remote}`: {}", bytes(size)));
     }
     let others = [
-        (TransferOutcome::There, "there already"),
+        (TransferOutcome::There, "already there"),
         (TransferOutcome::Absent, "not there"),
         (TransferOutcome::Refused, "not used"),
     ];

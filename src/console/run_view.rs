@@ -1,5 +1,5 @@
-//! A run in progress: a live line per running stage on a terminal, plain lines elsewhere, and JSON
-//! with `--json`.
+//! The progress of a run: a live line per running stage on a terminal, plain lines in a pipe, JSON on
+//! request.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -39,7 +39,7 @@ impl RunView {
         RunView { palette, quiet, verbose, json, live, tally: Tally::default() }
     }
 
-    /// Shows what happened.
+    /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         if self.json {
             return print_json(event);
@@ -72,12 +72,14 @@ impl RunView {
             RunEvent::Published { path, result: Published::KeptEdited, .. } => {
                 let path = printable(&path.display().to_string());
                 self.warning(&format!(
-                    "`{path}` was edited and is left as it is (`--force` overwrites it)"
+                    "`{path}` was edited and was left as it is (`--force` overwrites it)"
                 ));
             }
             RunEvent::Published { path, result: Published::KeptForeign, .. } => {
                 let path = printable(&path.display().to_string());
-                self.warning(&format!("`{path}` was not published by `pipe` and is left as it is"));
+                self.warning(&format!(
+                    "`{path}` holds something that was never published, and was left as it is"
+                ));
             }
             RunEvent::Published { .. } => {}
             RunEvent::Uploading { remote, results } => {
@@ -109,14 +111,14 @@ impl RunView {
                 self.warning(&format!("{stage}: {}", printable(message)));
             }
             Event::Device { name } => self.stage_line(stage, &format!("on {}", printable(name))),
-            // Final metrics and failures are shown when the stage finishes.
+            // Final metrics and failures come with the end of the stage.
             Event::Metrics { step: None, .. } | Event::Failed { .. } => {}
         }
     }
 
     fn row(&self, stage: &str, step: u64, values: &BTreeMap<String, f64>) {
         let mut values = values.clone();
-        // `epoch` is the row's name already.
+        // The name of the row says it already.
         let name = if values.remove("epoch").is_some() { "epoch" } else { "step" };
         self.stage_line(stage, &format!("{name} {step}: {}", figures(&values, 8)));
     }
@@ -198,7 +200,7 @@ impl RunView {
     }
 }
 
-/// Breaks a line between words so that it fits the terminal. Continuation lines are indented.
+/// Breaks a line between words into lines that fit on the terminal; continuations are indented.
 fn broken(line: &str, width: usize) -> Vec<String> {
     const INDENT: &str = "    ";
     if console::measure_text_width(line) <= width || line.starts_with(' ') {
@@ -217,7 +219,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Prints the event. A closed standard output does not end the run.
+/// Prints an event as JSON. A reader that has closed its end does not stop the run.
 fn print_json(event: &RunEvent) {
     // Names, numbers and reasons always serialize.
     let line = serde_json::to_string(event).unwrap_or_default();

@@ -1,10 +1,9 @@
-//! The results of `pipe cache gc`, `cache du` and `cache verify`.
+//! The results of `cache gc`, `cache du` and `cache verify`.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::{View, json_line};
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::files::digest::kind_name;
 use crate::maintenance::check::{Checked, Finding};
 use crate::maintenance::gc::Totals;
@@ -13,14 +12,14 @@ use crate::plan::reason::shown_path;
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{printable, table};
 
-/// What `pipe cache gc` removed or, with `--dry-run`, would remove.
+/// What `cache gc` removed, or would remove.
 pub struct CollectionView<'a> {
     pub totals: &'a Totals,
     pub dry_run: bool,
 }
 
 impl View for CollectionView<'_> {
-    fn text(&self, _: &TextStyle) -> String {
+    fn text(&self, _: &Page) -> String {
         collection(self.totals, self.dry_run)
     }
 
@@ -29,28 +28,30 @@ impl View for CollectionView<'_> {
     }
 }
 
-/// What takes the space of the store.
-pub struct UsageView<'a>(pub &'a Usage);
+/// The disk usage of the store.
+pub struct UsageView<'a> {
+    pub usage: &'a Usage,
+}
 
 impl View for UsageView<'_> {
-    fn text(&self, _: &TextStyle) -> String {
-        usage(self.0)
+    fn text(&self, _: &Page) -> String {
+        usage(self.usage)
     }
 
     fn json(&self) -> String {
-        json_line(self.0)
+        json_line(self.usage)
     }
 }
 
-/// What is damaged in the store, and whether it was repaired.
+/// What `cache verify` found.
 pub struct CheckedView<'a> {
     pub checked: &'a Checked,
     pub repaired: bool,
 }
 
 impl View for CheckedView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        checked(self, style)
+    fn text(&self, page: &Page) -> String {
+        checked(self.checked, self.repaired, &page.palette)
     }
 
     fn json(&self) -> String {
@@ -83,7 +84,7 @@ fn collection(report: &Totals, dry_run: bool) -> String {
         let (files, size) = (report.leftovers, bytes(report.leftover_bytes));
         let _ = writeln!(
             text,
-            "{size} in {} (old logs, checkpoints and markers)",
+            "{size} in {} (logs, checkpoints and markers of removed results)",
             count(files, "leftover")
         );
     }
@@ -143,10 +144,7 @@ fn usage(usage: &Usage) -> String {
     text
 }
 
-fn checked(
-    &CheckedView { checked, repaired }: &CheckedView,
-    TextStyle { palette, .. }: &TextStyle,
-) -> String {
+fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
     let mut text = String::new();
     for finding in &checked.findings {
         let line = match finding {
@@ -191,8 +189,8 @@ fn checked(
     text
 }
 
-/// The hint after the findings: how to repair them, or where the damaged objects are.
-pub fn hint(&CheckedView { checked, repaired }: &CheckedView, quarantine: &Path) -> Option<String> {
+/// A hint on what to do next.
+pub fn after(checked: &Checked, repaired: bool, quarantine: &std::path::Path) -> Option<String> {
     let objects = checked.findings.iter().any(|f| matches!(f, Finding::DamagedObject { .. }));
     match (checked.findings.is_empty(), repaired) {
         (true, _) => None,

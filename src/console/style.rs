@@ -1,4 +1,4 @@
-//! Colors. They never carry meaning of their own.
+//! Colors. They never carry meaning on their own.
 
 use std::io::IsTerminal;
 
@@ -13,7 +13,7 @@ pub enum When {
     Never,
 }
 
-/// The styles of one stream; all plain if it gets no colors.
+/// The styles of one stream; all plain if the stream gets no colors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Palette {
     pub good: Style,
@@ -46,14 +46,6 @@ impl Palette {
             dim: Style::new().dimmed(),
         }
     }
-}
-
-/// How a view writes its text.
-#[derive(Clone, Copy, Debug)]
-pub struct TextStyle {
-    pub palette: Palette,
-    /// Whether to write what is usually left out (`--verbose`).
-    pub verbose: bool,
 }
 
 /// A terminal that cannot move its cursor.

@@ -1,22 +1,19 @@
-//! The jobs that `pipe run --submit` queued.
+//! The jobs that `pipe run --submit` has put into the queue.
 
 use std::path::Path;
 
-use crate::console::style::TextStyle;
-use crate::console::view::View;
+use crate::console::view::{Page, View};
 use crate::executor::slurm::graph::SubmittedJob;
-use crate::plan::reason::shown_path;
 use crate::text::figures::count;
-use crate::text::variants::family;
 
-/// Submitted jobs, and the folder of their logs.
-pub struct SubmitView<'a> {
+/// The jobs that a run has submitted.
+pub struct SubmittedView<'a> {
     pub jobs: &'a [SubmittedJob],
     pub logs: &'a Path,
 }
 
-impl View for SubmitView<'_> {
-    fn text(&self, _: &TextStyle) -> String {
+impl View for SubmittedView<'_> {
+    fn text(&self, _: &Page) -> String {
         text(self.jobs, self.logs)
     }
 
@@ -50,7 +47,11 @@ fn text(jobs: &[SubmittedJob], logs: &Path) -> String {
         text.push_str(&format!("{name:<wide$}  job {}{after}{before}\n", job.job));
     }
     let new = jobs.iter().filter(|job| !job.queued_before).count();
-    text.push_str(&format!("submitted {}; logs in {}\n", count(new, "job"), shown_path(logs)));
+    text.push_str(&format!(
+        "submitted {}; logs in {}\n",
+        count(new, "job"),
+        crate::plan::reason::shown_path(logs)
+    ));
     text
 }
 
@@ -58,8 +59,8 @@ fn stages(job: &SubmittedJob) -> String {
     match job.stages.as_slice() {
         [one] => one.clone(),
         [first, ..] => {
-            let stage = family(first);
-            format!("{stage} ({} variants)", job.stages.len())
+            let family = crate::text::variants::family(first);
+            format!("{family} ({} variants)", job.stages.len())
         }
         [] => String::new(),
     }

@@ -1,4 +1,4 @@
-//! The summary of a run: what ran, the time that the cache saved, the main metrics, and what was
+//! The summary of a run: what ran, how much time the store saved, the main metrics, what was
 //! published.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use crate::text::terminal::wrapped;
 use crate::text::variants::label;
 use crate::text::variants::names;
 
-/// Collects what the summary needs from a run's events.
+/// Collects from the events of a run what the summary needs.
 #[derive(Default)]
 pub struct Tally {
     ran: Vec<String>,
     published: Vec<String>,
     frozen: Vec<String>,
-    /// The last stage with final metrics: the pipeline's result.
+    /// The last stage with final metrics, which is the result of the pipeline.
     figures: Option<(String, BTreeMap<String, f64>)>,
 }
 
@@ -28,7 +28,7 @@ impl Tally {
                 if finished.outcome == Outcome::Ran {
                     self.ran.push(finished.stage.clone());
                 }
-                // The metrics of one variant would not stand for the others.
+                // The last variant to end would say nothing about the others.
                 if label(&finished.stage).is_some() {
                     self.figures = None;
                 } else if !finished.metrics.is_empty() {

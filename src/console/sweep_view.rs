@@ -1,45 +1,41 @@
-//! Sweeps as text: their list, the plan of a sweep, and its final table.
+//! Sweeps as text: the list of sweeps, the plan of one, and the table at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::console::plan_view::{self, PlanView};
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::View;
+use crate::console::plan_view;
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
 use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
-use crate::results::sweep::table::{self, Mean, Table, TableRow};
+use crate::results::sweep::table::{Mean, Table, TableRow};
 use crate::text::figures::{count, figure, grouped};
-use crate::text::terminal::{self, WIDTH, columns, fit, printable, wrapped};
+use crate::text::terminal::{WIDTH, columns, fit, printable, table, wrapped};
 use crate::text::values::value_text;
-use crate::text::variants::{family, names};
+use crate::text::variants::family;
+use crate::text::variants::names;
 
-/// How many columns a value gets, and how few in a table that would be too wide.
-const VALUE_WIDTH: usize = 20;
-const NARROW_VALUE: usize = 8;
+/// The sweeps of a pipeline file.
+pub struct SweepsView<'a> {
+    pub sweeps: &'a [Sweep],
+}
 
-/// How many columns a heading gets in a table that would be too wide.
-const HEADING_WIDTH: usize = 8;
-
-/// The sweeps of a pipeline, for `pipe sweep` without arguments.
-pub struct SweepListView<'a>(pub &'a [Sweep]);
-
-impl View for SweepListView<'_> {
-    fn text(&self, _: &TextStyle) -> String {
-        list(self.0)
+impl View for SweepsView<'_> {
+    fn text(&self, _: &Page) -> String {
+        list(self.sweeps)
     }
 
     fn json(&self) -> String {
-        list_json(self.0)
+        list_json(self.sweeps)
     }
 }
 
-/// `--dry-run`: how many stages the combinations share, and the plan.
+/// What a sweep would run.
 pub struct SweepPlanView<'a> {
     pub plan: &'a Plan,
     pub pipeline: &'a Pipeline,
@@ -47,35 +43,45 @@ pub struct SweepPlanView<'a> {
 }
 
 impl View for SweepPlanView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        plan(self, style)
+    fn text(&self, page: &Page) -> String {
+        plan(self.plan, self.pipeline, self.rows, &page.palette, page.verbose)
     }
 
     fn json(&self) -> String {
-        plan_json(self)
+        plan_json(self.plan, self.pipeline, self.rows)
     }
 }
 
-/// The final table of a sweep, best row first.
-pub struct SweepTableView<'a>(pub &'a Table);
+/// The combinations of a sweep with their results.
+pub struct SweepTableView<'a> {
+    pub table: &'a Table,
+}
 
 impl View for SweepTableView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        text(self.0, style)
+    fn text(&self, page: &Page) -> String {
+        text(self.table, &page.palette)
     }
 
     fn json(&self) -> String {
-        table::json(self.0)
+        crate::results::sweep::table::json(self.table)
     }
 }
 
+/// The width of a value in columns, at most; in a table that is too wide, `NARROW_VALUE`.
+const VALUE_WIDTH: usize = 20;
+const NARROW_VALUE: usize = 8;
+
+/// The width of a heading in columns, at most, in a table that is too wide.
+const HEADING_WIDTH: usize = 8;
+
+/// The list of `pipe sweep` without arguments.
 fn list(sweeps: &[Sweep]) -> String {
     let row = |sweep: &Sweep| {
         let keys = keys_of(&sweep.combinations);
         let size = count(sweep.combinations.len(), "combination");
         vec![sweep.name.clone(), size, format!("of {}", names(&keys))]
     };
-    terminal::table(sweeps.iter().map(row).collect())
+    table(sweeps.iter().map(row).collect())
 }
 
 fn list_json(sweeps: &[Sweep]) -> String {
@@ -94,20 +100,26 @@ fn list_json(sweeps: &[Sweep]) -> String {
     sweeps.iter().map(line).collect()
 }
 
-fn plan(&SweepPlanView { plan, pipeline, rows }: &SweepPlanView, style: &TextStyle) -> String {
+/// `--dry-run`: how many stages the combinations share, and the plan.
+fn plan(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    rows: &[SweepRow],
+    palette: &Palette,
+    all: bool,
+) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let head = format!(
-        "{} with {}, {} of them distinct; each distinct stage runs once",
+        "{} with {}, of which {} differ; shared stages run once",
         count(rows.len(), "combination"),
         count(apart, "stage"),
         grouped(pipeline.stages.len() as u64),
     );
-    let fold_from = if style.verbose { usize::MAX } else { 2 };
-    let view = PlanView { plan, pipeline, forecast: true };
-    wrapped(&head, 0) + &plan_view::table(&view, style, fold_from)
+    let fold = if all { usize::MAX } else { 2 };
+    wrapped(&head, 0) + &plan_view::text(plan, pipeline, true, palette, fold)
 }
 
-fn plan_json(&SweepPlanView { plan, pipeline, rows }: &SweepPlanView) -> String {
+fn plan_json(plan: &Plan, pipeline: &Pipeline, rows: &[SweepRow]) -> String {
     let apart: usize = rows.iter().map(|row| row.stages.len()).sum();
     let line = serde_json::json!({
         "event": "sweep_planned",
@@ -120,10 +132,10 @@ fn plan_json(&SweepPlanView { plan, pipeline, rows }: &SweepPlanView) -> String 
 
 /// One column of the table.
 struct Column {
-    /// Its two lines. The first is empty unless the last part of the key is ambiguous.
+    /// One line, or two if the last part of the key alone would be ambiguous.
     heading: (String, String),
     cells: Vec<String>,
-    /// Whether to align right: all cells are numbers.
+    /// Numbers are aligned right.
     right: bool,
 }
 
@@ -154,7 +166,8 @@ impl Column {
     }
 }
 
-fn text(of: &Table, TextStyle { palette, .. }: &TextStyle) -> String {
+/// The table at the end, its best row first.
+fn text(of: &Table, palette: &Palette) -> String {
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
     let metric = |index: usize| {
@@ -187,7 +200,7 @@ fn text(of: &Table, TextStyle { palette, .. }: &TextStyle) -> String {
     let width = |columns: &[Column], narrow: bool| -> usize {
         columns.iter().map(|column| column.width(narrow) + 2).sum::<usize>().saturating_sub(2)
     };
-    // Shorten the headings first, then the values.
+    // Headings are truncated first, then values.
     let narrow = width(&fixed(VALUE_WIDTH), false) > WIDTH;
     let fits = |value_width: &usize| width(&fixed(*value_width), narrow) <= WIDTH;
     let value_width = (NARROW_VALUE..=VALUE_WIDTH).rev().find(fits).unwrap_or(NARROW_VALUE);
@@ -218,8 +231,8 @@ fn text(of: &Table, TextStyle { palette, .. }: &TextStyle) -> String {
     text + &problems(of)
 }
 
-/// The keys that become columns, with their short names; and the keys with the same value in every
-/// row, which the caption names.
+/// The keys that become columns, with their short names. Keys with a single value are named in a
+/// sentence instead.
 fn axes(of: &Table) -> (Vec<(usize, String)>, Vec<String>) {
     let (mut axes, mut same) = (Vec::new(), Vec::new());
     for (index, short) in short_names(&of.keys).into_iter().enumerate() {
@@ -289,7 +302,7 @@ fn caption(of: &Table, same: &[String]) -> String {
     parts.join("; ")
 }
 
-/// The table's metric, then the headline metrics of its stage.
+/// The metric of the table, then the headline metrics of its stage.
 fn shown_metrics(of: &Table) -> Vec<String> {
     let known: BTreeSet<&String> = of.rows.iter().flat_map(|row| row.metrics.keys()).collect();
     let mut shown: Vec<String> = of.metric.clone().into_iter().collect();
@@ -312,7 +325,7 @@ fn figure_text(of: &Mean) -> String {
     }
 }
 
-/// Like [`figure`], but with the same number of decimals in every row.
+/// Like [`figure`], with the same number of digits in every row.
 fn four(value: f64) -> String {
     let size = value.abs();
     match size == 0.0 || (0.001..10.0).contains(&size) {
@@ -321,7 +334,7 @@ fn four(value: f64) -> String {
     }
 }
 
-/// Cuts a long value at its beginning, since the end tells more: a model's name.
+/// Truncates a long value at its beginning: the end, such as the name of a model, tells more.
 fn value_cell(value: &Option<Value>, width: usize) -> String {
     let text = value.as_ref().map_or("-".to_owned(), |value| printable(&value_text(value)));
     let length = text.chars().count();

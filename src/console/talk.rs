@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-/// Prints a line on standard error. If that is closed, there is no way to report it.
+/// Prints a line on standard error. A failure to do so is ignored: there is nowhere to report it.
 pub fn talk(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -1,9 +1,9 @@
-//! The results of `pipe verify`: how the runs of one stage differ.
+//! The result of `pipe verify`: by how much the runs of one stage differ.
 
 use std::fmt::Write;
 
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::{View, json_line};
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::results::compare::verified::Verified;
 use crate::results::compare::{FileDifference, How};
 use crate::text::figures::{count, figure, grouped, seconds};
@@ -11,23 +11,25 @@ use crate::text::terminal::{fit, printable, table};
 use crate::text::variants::names;
 use stages::data::tensor_differences::{TensorDifference, Unlike};
 
-/// How many tensors of a file are listed.
-const SHOWN: usize = 10;
-
 /// Whether a stage is bit-stable.
-pub struct VerifyView<'a>(pub &'a Verified);
+pub struct VerifiedView<'a> {
+    pub verified: &'a Verified,
+}
 
-impl View for VerifyView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        text(self.0, style)
+impl View for VerifiedView<'_> {
+    fn text(&self, page: &Page) -> String {
+        text(self.verified, &page.palette)
     }
 
     fn json(&self) -> String {
-        json_line(self.0)
+        json_line(self.verified)
     }
 }
 
-fn text(verified: &Verified, TextStyle { palette, .. }: &TextStyle) -> String {
+/// The number of tensors of a file to list, at most.
+const SHOWN: usize = 10;
+
+fn text(verified: &Verified, palette: &Palette) -> String {
     let mut text = String::new();
     for comparison in &verified.comparisons {
         let (first, second) = (&comparison.first, &comparison.second);

@@ -1,24 +1,39 @@
-//! What every view of a result has in common: a text for people, and JSON for programs.
+//! What the console prints: a value of the domain together with the way to show it.
 
 use serde::Serialize;
 
-use crate::console::style::TextStyle;
+use crate::console::style::Palette;
 
-/// A result that [`Console::print`](crate::console::Console::print) writes to standard output.
+/// How to print: the colours of standard output, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub palette: Palette,
+    pub verbose: bool,
+}
+
+impl Page {
+    /// A stage with at least this many variants is printed as one line.
+    pub fn fold_from(&self) -> usize {
+        const MANY: usize = 7;
+        if self.verbose { usize::MAX } else { MANY }
+    }
+}
+
+/// Something that a command prints on standard output.
 pub trait View {
-    /// Lines for people, each ended by a line feed.
-    fn text(&self, style: &TextStyle) -> String;
-    /// JSON, one object per line.
+    /// For people.
+    fn text(&self, page: &Page) -> String;
+
+    /// For programs: JSON, one value per line.
     fn json(&self) -> String;
 }
 
-/// The value as one line of JSON.
+/// A value as one line of JSON. Names, numbers, digests and reasons always serialize.
 pub fn json_line(value: &impl Serialize) -> String {
-    // Names, numbers, digests and reasons always serialize.
     serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
-/// One line of JSON per value.
-pub fn json_lines(values: &[impl Serialize]) -> String {
+/// Values as lines of JSON.
+pub fn json_lines<T: Serialize>(values: &[T]) -> String {
     values.iter().map(json_line).collect()
 }

@@ -1,30 +1,32 @@
-//! A prediction traced back to its source, as text.
+//! An answer traced back, as text.
 
-use crate::console::style::{TextStyle, paint};
-use crate::console::view::{View, json_line};
+use crate::console::style::{Palette, paint};
+use crate::console::view::{Page, View, json_line};
 use crate::results::why_row::{Answer, WhyRow};
 use crate::text::figures::count;
 use crate::text::terminal::{printable, wrapped};
 
-/// The column where the texts begin, after the names of the lines.
-const INDENT: usize = 10;
-/// How many disagreeing results are listed without `--verbose`.
-const SHOWN: usize = 5;
-
-/// A prediction traced back to its source.
-pub struct WhyRowView<'a>(pub &'a WhyRow);
+/// One answer traced back.
+pub struct WhyRowView<'a> {
+    pub why: &'a WhyRow,
+}
 
 impl View for WhyRowView<'_> {
-    fn text(&self, style: &TextStyle) -> String {
-        text(self.0, style)
+    fn text(&self, page: &Page) -> String {
+        text(self.why, &page.palette, page.verbose)
     }
 
     fn json(&self) -> String {
-        json_line(self.0)
+        json_line(self.why)
     }
 }
 
-fn text(why: &WhyRow, TextStyle { palette, verbose }: &TextStyle) -> String {
+/// The indentation of the texts, past the names of the lines.
+const INDENT: usize = 10;
+/// The number of disagreeing results to list, at most, without `-v`.
+const SHOWN: usize = 5;
+
+fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
     let mut text = String::new();
     let mut line = |name: &str, body: &str| {
         let body = wrapped(body, INDENT);
@@ -71,7 +73,7 @@ fn text(why: &WhyRow, TextStyle { palette, verbose }: &TextStyle) -> String {
                     count(others, "other result")
                 ),
             );
-            let shown = if *verbose { disagree } else { SHOWN };
+            let shown = if all { disagree } else { SHOWN };
             for other in why.disagreeing.iter().take(shown) {
                 let probability = other.probability.map_or(String::new(), |it| format!(" {it:.4}"));
                 let run = match &other.run {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::path::Path;
 
-use crate::pipeline::{Action, Input, Pipeline, Stage, input_and_entry};
+use crate::pipeline::{Action, Input, Pipeline, Stage, StageIndex, input_and_entry};
 use crate::plan::graph::Graph;
 use crate::text::terminal::{fit, printable};
 use crate::text::variants::{family, label};
@@ -68,13 +68,13 @@ fn text(pipeline: &Pipeline, graph: &Graph, fold_from: usize) -> String {
 /// The entries of the text, each with its level from 1: one stage, or all variants of a stage on
 /// that level if there are at least `fold_from`.
 fn together<'p>(
-    order: &[usize],
+    order: &[StageIndex],
     pipeline: &'p Pipeline,
     graph: &Graph,
     fold_from: usize,
 ) -> Vec<(usize, Vec<&'p Stage>)> {
-    let place = |index: usize| {
-        let stage = &pipeline.stages[index];
+    let place = |index: StageIndex| {
+        let stage = &pipeline[index];
         (graph.level(index) + 1, label(&stage.name).map(|_| stage.family()))
     };
     let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
@@ -88,7 +88,7 @@ fn together<'p>(
     let mut started: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     for index in order {
         let (level, family) = place(*index);
-        let stage = &pipeline.stages[*index];
+        let stage = &pipeline[*index];
         let folded = family.map(|family| (level, family)).filter(|it| counts.contains_key(it));
         match folded.and_then(|it| started.get(&it).copied()) {
             Some(at) => shown[at].1.push(stage),
@@ -190,11 +190,11 @@ struct Drawing<'p> {
     /// Each source with its number. A source that several stages read is drawn once.
     sources: BTreeMap<String, usize>,
     /// From, to, label.
-    edges: Vec<(From, usize, &'p str)>,
+    edges: Vec<(From, StageIndex, &'p str)>,
 }
 
 enum From {
-    Stage(usize),
+    Stage(StageIndex),
     Source(usize),
 }
 
@@ -202,19 +202,18 @@ enum From {
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            From::Stage(index) => write!(f, "stage{index}"),
+            From::Stage(StageIndex(index)) => write!(f, "stage{index}"),
             From::Source(index) => write!(f, "source{index}"),
         }
     }
 }
 
 fn drawing(pipeline: &Pipeline) -> Drawing<'_> {
-    let stages = pipeline.stages.iter().enumerate();
-    let index: BTreeMap<&str, usize> =
-        stages.map(|(index, stage)| (stage.name.as_str(), index)).collect();
+    let index: BTreeMap<&str, StageIndex> =
+        pipeline.indices().map(|index| (pipeline[index].name.as_str(), index)).collect();
     let mut drawing = Drawing { sources: BTreeMap::new(), edges: Vec::new() };
-    for (reader, stage) in pipeline.stages.iter().enumerate() {
-        for (name, input) in &stage.inputs {
+    for reader in pipeline.indices() {
+        for (name, input) in &pipeline[reader].inputs {
             match input {
                 Input::Artifact { stage, output } => {
                     if let Some(maker) = index.get(stage.as_str()) {
@@ -242,7 +241,7 @@ fn dot(pipeline: &Pipeline) -> String {
     for (source, index) in &drawing.sources {
         let _ = writeln!(out, "  source{index} [shape=note, label={}];", dot_quoted(source));
     }
-    for (from, to, label) in &drawing.edges {
+    for (from, StageIndex(to), label) in &drawing.edges {
         let _ = writeln!(out, "  {from} -> stage{to} [label={}];", dot_quoted(label));
     }
     out.push_str("}\n");
@@ -263,7 +262,7 @@ fn mermaid(pipeline: &Pipeline) -> String {
     for (source, index) in &drawing.sources {
         let _ = writeln!(out, "  source{index}([{}])", mermaid_quoted(source));
     }
-    for (from, to, label) in &drawing.edges {
+    for (from, StageIndex(to), label) in &drawing.edges {
         let _ = writeln!(out, "  {from} -->|{}| stage{to}", mermaid_quoted(label));
     }
     out

@@ -8,14 +8,14 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
-use crate::pipeline::{Input, Pipeline};
+use crate::pipeline::{Input, Pipeline, StageIndex};
 
-/// The stages of a pipeline, by their index in [`Pipeline::stages`]. An edge leads from the stage
-/// that makes an artifact to a stage that reads it.
+/// The stages of a pipeline, by index. An edge leads from the stage that makes an artifact to a
+/// stage that reads it.
 #[derive(Clone, Debug)]
 pub struct Graph {
     graph: DiGraph<(), ()>,
-    order: Vec<usize>,
+    order: Vec<StageIndex>,
     level: Vec<usize>,
 }
 
@@ -36,75 +36,82 @@ impl Graph {
                 }
             }
         }
-        Graph::of_edges(stages.len(), &edges)
-    }
-
-    /// The graph of `stages` stages with the edges `(maker, reader)`, which may repeat.
-    pub fn of_edges(stages: usize, edges: &[(usize, usize)]) -> Graph {
-        let mut graph = DiGraph::with_capacity(stages, edges.len());
-        for _ in 0..stages {
-            graph.add_node(());
-        }
-        for (maker, reader) in edges {
-            graph.update_edge(NodeIndex::new(*maker), NodeIndex::new(*reader), ());
-        }
+        let graph = of_edges(stages.len(), &edges);
         let (order, level) = sort(&graph);
-        Graph { graph, order, level }
+        Graph { graph, order: order.into_iter().map(StageIndex).collect(), level }
     }
 
     /// The stages in the order in which they may run: each after all that it reads from, and
     /// otherwise in the order of the file.
-    pub fn order(&self) -> &[usize] {
+    pub fn order(&self) -> &[StageIndex] {
         &self.order
     }
 
     /// The length of the longest path that leads to this stage: 0 if it reads from no other.
-    pub fn level(&self, stage: usize) -> usize {
-        self.level[stage]
+    pub fn level(&self, stage: StageIndex) -> usize {
+        self.level[stage.0]
     }
 
     /// The stages whose outputs a stage reads, in the order of the file.
-    pub fn makers(&self, stage: usize) -> Vec<usize> {
+    pub fn makers(&self, stage: StageIndex) -> Vec<StageIndex> {
         self.neighbours(stage, Direction::Incoming)
     }
 
     /// The stages that read a stage's outputs, in the order of the file.
-    pub fn readers(&self, stage: usize) -> Vec<usize> {
+    pub fn readers(&self, stage: StageIndex) -> Vec<StageIndex> {
         self.neighbours(stage, Direction::Outgoing)
     }
 
     /// These stages and all stages that they need.
-    pub fn upstream(&self, stages: &[usize]) -> BTreeSet<usize> {
+    pub fn upstream(&self, stages: &[StageIndex]) -> BTreeSet<StageIndex> {
         let reversed = Reversed(&self.graph);
         let mut search = Dfs::empty(reversed);
         let mut found = BTreeSet::new();
         for stage in stages {
-            search.stack.push(NodeIndex::new(*stage));
+            search.stack.push(NodeIndex::new(stage.0));
             while let Some(node) = search.next(reversed) {
-                found.insert(node.index());
+                found.insert(StageIndex(node.index()));
             }
         }
         found
     }
 
     /// These stages and all stages that need them.
-    pub fn downstream(&self, stages: &[usize]) -> BTreeSet<usize> {
+    pub fn downstream(&self, stages: &[StageIndex]) -> BTreeSet<StageIndex> {
         let mut search = Dfs::empty(&self.graph);
         let mut found = BTreeSet::new();
         for stage in stages {
-            search.stack.push(NodeIndex::new(*stage));
+            search.stack.push(NodeIndex::new(stage.0));
             while let Some(node) = search.next(&self.graph) {
-                found.insert(node.index());
+                found.insert(StageIndex(node.index()));
             }
         }
         found
     }
 
-    fn neighbours(&self, stage: usize, direction: Direction) -> Vec<usize> {
-        let neighbours = self.graph.neighbors_directed(NodeIndex::new(stage), direction);
-        let found: BTreeSet<usize> = neighbours.map(NodeIndex::index).collect();
+    fn neighbours(&self, stage: StageIndex, direction: Direction) -> Vec<StageIndex> {
+        let neighbours = self.graph.neighbors_directed(NodeIndex::new(stage.0), direction);
+        let found: BTreeSet<StageIndex> = neighbours.map(|node| StageIndex(node.index())).collect();
         found.into_iter().collect()
     }
+}
+
+/// The level of each of `nodes` nodes in the graph with the edges `(maker, reader)`: the length of
+/// the longest path that leads to it.
+pub fn levels(nodes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
+    sort(&of_edges(nodes, edges)).1
+}
+
+/// The graph of `nodes` nodes with the edges `(maker, reader)`, which may repeat.
+fn of_edges(nodes: usize, edges: &[(usize, usize)]) -> DiGraph<(), ()> {
+    let mut graph = DiGraph::with_capacity(nodes, edges.len());
+    for _ in 0..nodes {
+        graph.add_node(());
+    }
+    for (maker, reader) in edges {
+        graph.update_edge(NodeIndex::new(*maker), NodeIndex::new(*reader), ());
+    }
+    graph
 }
 
 /// The order of the stages, and their levels, by Kahn's algorithm. Among the stages that could come

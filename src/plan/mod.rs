@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use crate::files::digest::Content;
-use crate::pipeline::{Input, Output, Pipeline, Stage};
+use crate::pipeline::{Input, Output, Pipeline, Stage, StageIndex};
 use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
 use crate::plan::inputs::{FoundInputs, KeyedStage, find_inputs};
@@ -38,8 +38,7 @@ pub struct Plan {
 /// One stage of the plan.
 #[derive(Debug)]
 pub struct PlannedStage {
-    /// Its index in [`Pipeline::stages`].
-    pub stage: usize,
+    pub stage: StageIndex,
     pub decision: Decision,
     /// How long the stage took when it last ran, if it ever did.
     pub seconds: Option<f64>,
@@ -83,23 +82,23 @@ pub struct Wait {
 pub fn plan(
     pipeline: &Pipeline,
     graph: &Graph,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     forced: &BTreeSet<String>,
     sources: &Sources,
     store: &Store,
 ) -> Result<Plan, PlanError> {
     let order = || graph.order().iter().copied().filter(|index| selected.contains(index));
     // Stages of one level never read from one another.
-    let mut levels: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut levels: BTreeMap<usize, Vec<StageIndex>> = BTreeMap::new();
     for index in order() {
         levels.entry(graph.level(index)).or_default().push(index);
     }
     let mut outputs: BTreeMap<&str, BTreeMap<String, Artifact>> = BTreeMap::new();
-    let mut planned: BTreeMap<usize, PlannedStage> = BTreeMap::new();
+    let mut planned: BTreeMap<StageIndex, PlannedStage> = BTreeMap::new();
     for level in levels.into_values() {
         let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
-        let plan_one = |index: usize| {
-            let stage = &pipeline.stages[index];
+        let plan_one = |index: StageIndex| {
+            let stage = &pipeline[index];
             let is_forced = forced.contains(&stage.name);
             let (decision, frozen) = match stage.handling.frozen {
                 true => {
@@ -121,7 +120,7 @@ pub fn plan(
         };
         for stage in level? {
             if let Decision::Hit(record) = &stage.decision {
-                let name = pipeline.stages[stage.stage].name.as_str();
+                let name = pipeline[stage.stage].name.as_str();
                 outputs.insert(name, record.outputs.clone());
             }
             planned.insert(stage.stage, stage);

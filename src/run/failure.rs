@@ -10,6 +10,7 @@ use crate::executor::ExecutorError;
 use crate::executor::status::ExitStatus;
 use crate::files::digest::{Digest, kind_name};
 use crate::files::file_error::FileError;
+use crate::pipeline::{OUTPUT_PREFIX, environment_variable};
 use crate::plan::error::PlanError;
 use crate::plan::reason::Reason;
 use crate::sources::download_error::DownloadError;
@@ -91,7 +92,7 @@ impl StageFailure {
         match self {
             StageFailure::Said { hint, .. } | StageFailure::Download { hint, .. } => hint.clone(),
             StageFailure::NoOutput { output, .. } => {
-                let variable = crate::run::prepare::variable_name("OUT", output);
+                let variable = environment_variable(OUTPUT_PREFIX, output);
                 Some(format!("the command must write it to the path in `${variable}`"))
             }
             StageFailure::SourceChanged { .. } => Some("run again".to_owned()),

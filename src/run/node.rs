@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 
 use crate::executor::Stopper;
 use crate::files::lock::Lock;
-use crate::pipeline::Stage;
+use crate::pipeline::{Stage, StageIndex};
 use crate::plan::Frozen;
 use crate::plan::inputs::KeyedStage;
 use crate::plan::reason::Reason;
@@ -92,18 +92,18 @@ pub struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     pub fn new(plan: &Plan, config: &RunConfig, context: &'a RunContext<'a>) -> Nodes<'a> {
-        let (stages, graph) = (&context.pipeline.stages, context.graph);
-        let positions: BTreeMap<usize, NodeIndex> = plan
+        let (pipeline, graph) = (context.pipeline, context.graph);
+        let positions: BTreeMap<StageIndex, NodeIndex> = plan
             .stages
             .iter()
             .enumerate()
             .map(|(node, planned)| (planned.stage, NodeIndex(node)))
             .collect();
-        let nodes = |stages: Vec<usize>| -> Vec<NodeIndex> {
+        let nodes = |stages: Vec<StageIndex>| -> Vec<NodeIndex> {
             stages.into_iter().filter_map(|stage| positions.get(&stage).copied()).collect()
         };
         let make = |planned: &PlannedStage| {
-            let stage = &stages[planned.stage];
+            let stage = &pipeline[planned.stage];
             let is_frozen = planned.frozen.is_some();
             let makers = if is_frozen { Vec::new() } else { graph.makers(planned.stage) };
             let not_asked = config.only.as_ref().is_some_and(|only| !only.contains(&stage.name));
@@ -124,7 +124,7 @@ impl<'a> Nodes<'a> {
                 pulled: false,
             }
         };
-        let by_name = positions.iter().map(|(stage, node)| (stages[*stage].name.as_str(), *node));
+        let by_name = positions.iter().map(|(stage, node)| (pipeline[*stage].name.as_str(), *node));
         Nodes { list: plan.stages.iter().map(make).collect(), by_name: by_name.collect() }
     }
 

@@ -19,7 +19,10 @@ use crate::executor::task::{Task, Work};
 use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::pipeline::{Action, ExecutorName, Stage, input_and_entry};
+use crate::pipeline::{
+    Action, ExecutorName, INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, Stage, environment_variable,
+    input_and_entry,
+};
 use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::run::context::RunContext;
 use crate::store::Store;
@@ -199,22 +202,15 @@ fn environment(
     outputs: &BTreeMap<String, PathBuf>,
 ) -> Vec<(String, OsString)> {
     let paths = |prefix: &'static str, paths: &BTreeMap<String, PathBuf>| -> Vec<_> {
-        paths.iter().map(|(name, path)| (variable_name(prefix, name), path.into())).collect()
+        paths.iter().map(|(name, path)| (environment_variable(prefix, name), path.into())).collect()
     };
-    let mut variables = paths("IN", inputs);
-    variables.extend(paths("OUT", outputs));
+    let mut variables = paths(INPUT_PREFIX, inputs);
+    variables.extend(paths(OUTPUT_PREFIX, outputs));
     let params = stage.params.iter();
+    variables.extend(params.map(|(name, value)| {
+        (environment_variable(PARAM_PREFIX, name), OsString::from(param_text(value)))
+    }));
     variables
-        .extend(params.map(|(name, value)| {
-            (variable_name("PARAM", name), OsString::from(param_text(value)))
-        }));
-    variables
-}
-
-/// `IN_text`; characters that a shell does not allow in a name become `_`.
-pub fn variable_name(prefix: &str, name: &str) -> String {
-    let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '_' };
-    format!("{prefix}_{}", name.chars().map(plain).collect::<String>())
 }
 
 /// A string as it is, an empty string for null, anything else as JSON.

@@ -137,7 +137,8 @@ fn failure_of(how: How) -> (String, String) {
     let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
     let (graph, store) = (Graph::new(&pipeline), Store::new(&project.path("cache")));
     let sources = Sources::new(Index::load(&store.index_file(), true), store.root(), true);
-    let plan = plan(&pipeline, &graph, &BTreeSet::from([0, 1]), &BTreeSet::new(), &sources, &store);
+    let plan =
+        plan(&pipeline, &graph, &pipeline.indices().collect(), &BTreeSet::new(), &sources, &store);
     let (executor, scratch) = (Scripted(how), prepare_store(&store).unwrap());
     let context = RunContext {
         pipeline: &pipeline,

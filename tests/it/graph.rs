@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pipe::pipeline::Pipeline;
+use pipe::pipeline::{Pipeline, StageIndex};
 use pipe::plan::drawing::{Format, render};
 use pipe::plan::graph::Graph;
 
@@ -25,12 +25,12 @@ fn diamond() -> Pipeline {
     ))
 }
 
-fn names(pipeline: &Pipeline, stages: impl IntoIterator<Item = usize>) -> Vec<&str> {
-    stages.into_iter().map(|index| pipeline.stages[index].name.as_str()).collect()
+fn names(pipeline: &Pipeline, stages: impl IntoIterator<Item = StageIndex>) -> Vec<&str> {
+    stages.into_iter().map(|index| pipeline[index].name.as_str()).collect()
 }
 
-fn index(pipeline: &Pipeline, name: &str) -> usize {
-    pipeline.stages.iter().position(|stage| stage.name == name).unwrap()
+fn index(pipeline: &Pipeline, name: &str) -> StageIndex {
+    pipeline.indices().find(|index| pipeline[*index].name == name).unwrap()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn every_stage_comes_after_its_makers_and_ties_keep_the_order_of_the_file() {
 fn closures_hold_everything_needed_and_everything_needing() {
     let pipeline = diamond();
     let graph = Graph::new(&pipeline);
-    let of = |found: BTreeSet<usize>| {
+    let of = |found: BTreeSet<StageIndex>| {
         let mut names = names(&pipeline, found);
         names.sort_unstable();
         names.concat()
@@ -76,9 +76,9 @@ fn a_long_chain_is_sorted_without_recursion() {
     }
     let pipeline = load(&yaml);
     let graph = Graph::new(&pipeline);
-    assert_eq!(graph.order().to_vec(), (0..5_000).collect::<Vec<_>>());
-    assert_eq!(graph.upstream(&[4_999]).len(), 5_000);
-    assert_eq!(graph.level(4_999), 4_999);
+    assert_eq!(graph.order().to_vec(), (0..5_000).map(StageIndex).collect::<Vec<_>>());
+    assert_eq!(graph.upstream(&[StageIndex(4_999)]).len(), 5_000);
+    assert_eq!(graph.level(StageIndex(4_999)), 4_999);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The engine and its stages as processes: killed, interrupted, two at once. Named pipes replace
-//! waiting: a stage reports where it is and waits until it may continue, so no test sleeps.
+//! The engine and its stages as processes: killed, interrupted, two at once. No test sleeps: a
+//! stage reports through one named pipe where it is, and waits at another until it may continue.
 
 use std::fs;
 
@@ -8,8 +8,7 @@ use rustix::process::Signal;
 use crate::faults::number_from;
 use crate::harness::{Ended, Project, Running, Watch, open_gate, read_fifo};
 
-/// `slow` reports that it runs and waits for the gate. The stage and a child of it hold `alive`
-/// open.
+/// `slow` reports that it runs, and waits at its gate. The stage and its child hold `alive` open.
 const SLOW: &str = r#"
 stages:
   slow:
@@ -37,7 +36,26 @@ fn slow() -> Project {
     project
 }
 
+/// A run whose stage `slow` has started and waits at its gate.
+#[track_caller]
+fn slow_running() -> (Project, Watch, Running) {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let running = project.start(&[]);
+    read_fifo(&project.path("ready"));
+    (project, alive, running)
+}
+
+/// Starts another engine, which waits for the first one's stage.
+#[track_caller]
+fn start_second(project: &Project, environment: &[(&str, &str)]) -> Running {
+    let mut second = project.start_with(&[], environment);
+    assert!(second.read_until("stage_waiting"));
+    second
+}
+
 /// Lets `slow` continue, and waits for `pipe` to end.
+#[track_caller]
 fn finish(project: &Project, running: Running) -> Ended {
     let alive = Watch::new(&project.path("alive"));
     read_fifo(&project.path("ready"));
@@ -57,10 +75,7 @@ fn what_a_stage_leaves_running_ends_with_it() {
 
 #[test]
 fn a_killed_engine_leaves_no_orphan_and_no_result() {
-    let project = slow();
-    let alive = Watch::new(&project.path("alive"));
-    let running = project.start(&[]);
-    read_fifo(&project.path("ready"));
+    let (project, alive, running) = slow_running();
     running.signal(Signal::KILL);
     assert_eq!(running.end().signal, Some(9));
     alive.wait();
@@ -78,10 +93,7 @@ fn a_killed_engine_leaves_no_orphan_and_no_result() {
 #[test]
 fn ctrl_c_ends_the_stages_and_exits_with_130() {
     for signal in [Signal::INT, Signal::TERM] {
-        let project = slow();
-        let alive = Watch::new(&project.path("alive"));
-        let running = project.start(&[]);
-        read_fifo(&project.path("ready"));
+        let (project, alive, running) = slow_running();
         running.signal(signal);
         let ended = running.end().expect_code(130);
         assert_eq!(ended.outcomes(), "next=skipped slow=failed");
@@ -120,12 +132,8 @@ stages:
 
 #[test]
 fn two_engines_at_once_run_each_stage_once_and_the_second_says_that_it_waits() {
-    let project = slow();
-    let alive = Watch::new(&project.path("alive"));
-    let first = project.start(&[]);
-    read_fifo(&project.path("ready"));
-    let mut second = project.start(&[]);
-    assert!(second.read_until("stage_waiting"));
+    let (project, alive, first) = slow_running();
+    let second = start_second(&project, &[]);
     open_gate(&project.path("gate"));
     let (first, second) = (first.end().expect_code(0), second.end().expect_code(0));
     alive.wait();
@@ -137,15 +145,11 @@ fn two_engines_at_once_run_each_stage_once_and_the_second_says_that_it_waits() {
 
 #[test]
 fn when_the_first_of_two_engines_is_killed_the_second_takes_over() {
-    let project = slow();
-    let alive = Watch::new(&project.path("alive"));
-    let first = project.start(&[]);
-    read_fifo(&project.path("ready"));
-    // The stage of the first engine, which is about to be killed, must not read what is meant for
-    // the second engine's stage.
+    let (project, alive, first) = slow_running();
+    // With a gate of its own for the second engine's stage, the dying stage of the first engine
+    // cannot read what is meant for it.
     let gate = project.fifo("second gate");
-    let mut second = project.start_with(&[], &[("GATE", "second gate")]);
-    assert!(second.read_until("stage_waiting"));
+    let second = start_second(&project, &[("GATE", "second gate")]);
     first.signal(Signal::KILL);
     first.end();
     read_fifo(&project.path("ready"));
@@ -158,12 +162,8 @@ fn when_the_first_of_two_engines_is_killed_the_second_takes_over() {
 
 #[test]
 fn a_waiting_engine_can_be_interrupted() {
-    let project = slow();
-    let alive = Watch::new(&project.path("alive"));
-    let first = project.start(&[]);
-    read_fifo(&project.path("ready"));
-    let mut second = project.start(&[]);
-    assert!(second.read_until("stage_waiting"));
+    let (project, alive, first) = slow_running();
+    let second = start_second(&project, &[]);
     second.signal(Signal::INT);
     second.end().expect_code(130);
     first.signal(Signal::INT);
@@ -171,7 +171,7 @@ fn a_waiting_engine_can_be_interrupted() {
     alive.wait();
 }
 
-/// Eight stages, wide and deep; each of them changes the final result.
+/// Eight stages in three levels. Each of them changes the final result.
 fn tree_of_stages() -> Project {
     let mut yaml = "stages:\n".to_owned();
     for n in 0..4 {
@@ -248,8 +248,8 @@ fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
     let mut running = project.start(&[]);
     assert!(running.read_until("stage_started"));
     let stopped = || -> Option<bool> {
-        let pid = std::fs::read_to_string(project.path("pid")).ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
+        let pid = fs::read_to_string(project.path("pid")).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
         Some(stat.rsplit(')').next()?.trim_start().starts_with('T'))
     };
     while stopped() != Some(true) {
@@ -262,8 +262,8 @@ fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
 
 #[test]
 fn a_guard_that_was_killed_is_started_again_for_the_next_stage() {
-    // The first stage kills the guard, a child of the engine as the stage itself is, and waits until
-    // it is dead.
+    // The first stage kills the guard, which like the stage is a child of the engine, and waits
+    // until the guard is dead.
     let project = Project::new(
         r#"
 stages:

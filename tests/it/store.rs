@@ -427,7 +427,11 @@ fn force_does_not_replace_a_folder_that_was_never_published() {
     project.write("src/mine", "kept");
     for arguments in [&["run"][..], &["run", "--force"]] {
         let ended = project.pipe(arguments).expect_code(0);
-        assert!(ended.stderr.contains("`src` was not published by `pipe`"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("`src` holds something that was never published"),
+            "{}",
+            ended.stderr
+        );
         assert_eq!(project.read("src/mine"), "kept");
     }
 }

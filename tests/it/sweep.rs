@@ -230,7 +230,7 @@ fn a_dry_run_says_what_is_shared_and_runs_nothing() {
     let plan = project.pipe(&["sweep", "rates", "--dry-run"]).expect_code(0);
     assert_eq!(
         plan.stdout,
-        "3 combinations with 9 stages, 7 of them distinct; each distinct stage runs once\n\
+        "3 combinations with 9 stages, of which 7 differ; shared stages run once\n\
          ● data     never ran\n\
          ○ train@…  3 variants: all run after others\n\
          ○ score@…  3 variants: all run after others\n\

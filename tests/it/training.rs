@@ -77,7 +77,7 @@ fn a_damaged_state_of_a_shorter_training_is_not_gone_on_from() {
         fs::write(state, bytes).unwrap();
     }
     let again = train(&project, 2);
-    let warned = notes(&again).into_iter().any(|note| note.contains("the check sum does not fit"));
+    let warned = notes(&again).into_iter().any(|note| note.contains("its checksum does not match"));
     assert!(warned, "{}", again.stdout);
     assert!(!again.stdout.contains("resumed at step"), "{}", again.stdout);
     assert_eq!(again.digests(), whole.digests());

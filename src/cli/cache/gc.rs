@@ -15,7 +15,7 @@ use crate::files::scratch::Scratch;
 use crate::maintenance::gc::inventory::Inventory;
 use crate::maintenance::gc::usage::usage;
 use crate::maintenance::gc::{Keep, collect};
-use crate::pipeline::Overrides;
+use crate::pipeline::{Overrides, StageIndex};
 use crate::plan::Decision;
 use crate::results::run_log::{LoggedRun, ids, read};
 use crate::store::Store;
@@ -100,7 +100,7 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
     let keep = Keep { since: Some(long_ago(DEFAULT_AGE)), quarantine: true, ..Keep::default() };
     let collection = collect(&inventory, &roots, &runs(&project)?, &keep, &project.store)?;
     let usage = usage(&inventory, &collection, &project.store)?;
-    console.print(&UsageView(&usage), options.json)?;
+    console.print(&UsageView { usage: &usage }, options.json)?;
     Ok(Exit::Done)
 }
 
@@ -116,7 +116,7 @@ pub fn alone(store: &Store, wait: bool, console: &Console) -> Result<InUse, Erro
 fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTreeSet<Key>, Error> {
     let (mut roots, others) = hits(project)?;
     for stage in others {
-        let newest = project.store.results_of(&project.pipeline.stages[stage]).next();
+        let newest = project.store.results_of(&project.pipeline[stage]).next();
         roots.extend(newest.map(|record| record.key));
     }
     for profile in &project.pipeline.profiles {
@@ -134,7 +134,7 @@ fn roots(project: &Project, globals: &Globals, console: &Console) -> Result<BTre
 }
 
 /// The keys of the stages that are up to date, and the indices of the others.
-fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<usize>), Error> {
+fn hits(project: &Project) -> Result<(BTreeSet<Key>, Vec<StageIndex>), Error> {
     let all = project.select(&[])?;
     let plan = project.plan(&all, &BTreeSet::new(), &project.sources(true, true))?;
     let (mut hits, mut others) = (BTreeSet::new(), Vec::new());

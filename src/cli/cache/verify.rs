@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::{locate, use_store};
 use crate::console::Console;
-use crate::console::store_view::{CheckedView, hint};
+use crate::console::store_view::{CheckedView, after};
 use crate::files::scratch::Scratch;
 use crate::maintenance::check::{check, repair};
 use crate::maintenance::gc::inventory::Inventory;
@@ -47,9 +47,10 @@ pub fn execute(
     if repaired {
         repair(store, &checked, &Scratch::new(&store.scratch_folder())?)?;
     }
-    let view = CheckedView { checked: &checked, repaired };
-    console.print(&view, options.json)?;
-    if let Some(hint) = hint(&view, &store.quarantine_folder()).filter(|_| !options.json) {
+    console.print(&CheckedView { checked: &checked, repaired }, options.json)?;
+    if let Some(hint) = after(&checked, repaired, &store.quarantine_folder())
+        && !options.json
+    {
         console.hint(&hint);
     }
     Ok(if checked.findings.is_empty() || repaired { Exit::Done } else { Exit::Failed })

@@ -16,6 +16,7 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
+use crate::files::unique;
 use crate::remote::{Remote, Trouble};
 use crate::store::Store;
 use crate::store::key::Key;
@@ -32,7 +33,7 @@ pub struct ByRemote<'a> {
 /// Runs the stage. An error means that the remote could not be used; how the stage ended is stored
 /// in the remote.
 pub fn execute(what: &ByRemote, binary: &Path) -> Result<(), ExecutorError> {
-    let base = temporary_folder().join(format!("pipe-{}-{}", what.parcel, std::process::id()));
+    let base = temporary_folder().join(format!("pipe-{}-{}", what.parcel, unique::random()));
     disk::create_folders(&base).map_err(FileError::at("making the folder", &base))?;
     let done = execute_in(what, &base, binary);
     let _ = disk::remove_folders(&base);

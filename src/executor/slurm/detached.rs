@@ -13,12 +13,12 @@ use crate::executor::slurm::clerk::order::{Heard, Order, Submit};
 use crate::executor::slurm::clerk::state::Office;
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder};
-use crate::executor::slurm::on_node::token;
 use crate::executor::slurm::parcel::Parcel;
 use crate::executor::slurm::request::{LATE_FILES, batch_options};
 use crate::executor::status::{Ended, News, Stop};
 use crate::executor::task::Task;
 use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::files::unique;
 use crate::pipeline::ExecutorName;
 use crate::pipeline::Transfer;
 use crate::remote::Remote;
@@ -79,7 +79,7 @@ impl Executor for Detached {
         if taken_up.is_none() {
             let mut job = JobFile::of(task, self.store.root(), late.as_secs_f64())?;
             if task.work.request.transfer == Some(Transfer::Remote) {
-                job.parcel = Some(format!("{}-{}-{number}", task.work.key, token()));
+                job.parcel = Some(format!("{}-{}-{number}", task.work.key, unique::random()));
             }
             folder.write_job(&job)?;
             parcel = self.parcel(task.work.key, job.parcel, &folder);

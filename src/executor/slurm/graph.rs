@@ -21,7 +21,7 @@ use crate::executor::slurm::request::{NO_FOLDER, NO_PROGRAM, batch_options, quot
 use crate::files::digest::Digest;
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::pipeline::{Pipeline, Stage};
+use crate::pipeline::{Pipeline, Stage, StageIndex};
 use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
 use crate::plan::inputs::{FoundInputs, find_inputs};
@@ -58,12 +58,12 @@ pub struct SubmittedJob {
 pub fn definitions(
     pipeline: &Pipeline,
     graph: &Graph,
-    selected: &BTreeSet<usize>,
+    selected: &BTreeSet<StageIndex>,
     sources: &Sources,
-) -> Result<BTreeMap<usize, Digest>, PlanError> {
-    let mut definitions: BTreeMap<usize, Digest> = BTreeMap::new();
+) -> Result<BTreeMap<StageIndex, Digest>, PlanError> {
+    let mut definitions: BTreeMap<StageIndex, Digest> = BTreeMap::new();
     for index in graph.order().iter().copied().filter(|index| selected.contains(index)) {
-        let stage = &pipeline.stages[index];
+        let stage = &pipeline[index];
         let known = match find_inputs(stage, &|_, _| None, sources)? {
             FoundInputs::All(resolved) => resolved.fields,
             FoundInputs::Incomplete { known, .. } => KeyFields::of(stage, known),
@@ -86,23 +86,23 @@ pub fn submit(
     plan: &Plan,
     pipeline: &Pipeline,
     graph: &Graph,
-    definitions: &BTreeMap<usize, Digest>,
+    definitions: &BTreeMap<StageIndex, Digest>,
     command: &JobCommand,
     told: &mut dyn FnMut(&SubmittedJob),
 ) -> Result<(), ExecutorError> {
-    let mut groups: BTreeMap<(usize, String, Vec<String>), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, String, Vec<String>), Vec<StageIndex>> = BTreeMap::new();
     for planned in &plan.stages {
         if matches!(planned.decision, Decision::Hit(_)) {
             continue;
         }
-        let stage = &pipeline.stages[planned.stage];
+        let stage = &pipeline[planned.stage];
         let options = options(stage);
         let alike = (graph.level(planned.stage), stage.family().to_owned(), options);
         groups.entry(alike).or_default().push(planned.stage);
     }
     let queued = queue::squeue().map_err(error)?;
     // By stage: its job, its index there, and the size of the array.
-    let mut submitted: BTreeMap<usize, (String, usize, usize)> = BTreeMap::new();
+    let mut submitted: BTreeMap<StageIndex, (String, usize, usize)> = BTreeMap::new();
     for ((_, family, options), members) in groups {
         let digests: String = members
             .iter()
@@ -115,7 +115,7 @@ pub fn submit(
         let after = dependency(&members, graph, &submitted);
         let before = queued.iter().find(|((other, _), row)| *other == name && row.is_active());
         let stages: Vec<String> =
-            members.iter().map(|index| pipeline.stages[*index].name.clone()).collect();
+            members.iter().map(|index| pipeline[*index].name.clone()).collect();
         let job = match before {
             Some((_, row)) => row.id.split('_').next().unwrap_or_default().to_owned(),
             None => {
@@ -131,13 +131,13 @@ pub fn submit(
                     "--kill-on-invalid-dep=yes".to_owned(),
                 ];
                 all.extend(after.iter().map(|after| format!("--dependency={after}")));
-                let limit = pipeline.stages[members[0]].handling.request.array_limit;
+                let limit = pipeline[members[0]].handling.request.array_limit;
                 all.extend(array(&members, limit));
                 let log = if members.len() > 1 { "%x-%A_%a.log" } else { "%x-%j.log" };
                 let log = command.logs.join(log);
                 all.push(format!("--output={}", log.display()));
                 all.extend(options);
-                let text = script(command, &name, &stages, &defined, &pipeline.stages[members[0]])?;
+                let text = script(command, &name, &stages, &defined, &pipeline[members[0]])?;
                 queue::sbatch(&all, &text).map_err(error)?
             }
         };
@@ -161,16 +161,16 @@ fn options(stage: &Stage) -> Vec<String> {
     batch_options(&stage.handling.request)
 }
 
-fn array(members: &[usize], limit: Option<u32>) -> Option<String> {
+fn array(members: &[StageIndex], limit: Option<u32>) -> Option<String> {
     let limit = limit.map(|limit| format!("%{limit}")).unwrap_or_default();
     (members.len() > 1).then(|| format!("--array=0-{}{limit}", members.len() - 1))
 }
 
 /// What a group waits for, in Slurm's syntax.
 fn dependency(
-    members: &[usize],
+    members: &[StageIndex],
     graph: &Graph,
-    submitted: &BTreeMap<usize, (String, usize, usize)>,
+    submitted: &BTreeMap<StageIndex, (String, usize, usize)>,
 ) -> Option<String> {
     // By job: for each member the indices that it reads from.
     let mut jobs: BTreeMap<&str, (usize, Vec<BTreeSet<usize>>)> = BTreeMap::new();

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -23,6 +23,7 @@ use crate::executor::task::{Task, Work};
 use crate::executor::{Executor, ExecutorError, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::unique;
 use crate::pipeline::{ExecutorName, Request};
 use crate::store::Store;
 use crate::store::in_use::InUse;
@@ -77,7 +78,7 @@ pub(super) fn execute_with(
         // dead.
         std::thread::sleep(TWO_HEARTBEATS);
     }
-    let started = Started { token: token(), host: node_name(), job: job_id() };
+    let started = Started { token: unique::random(), host: node_name(), job: job_id() };
     folder.write_started(&started)?;
     folder.clear()?;
     let setting = (what.to_stdout, binary, before_requeue);
@@ -358,10 +359,4 @@ fn requeue(started: &Started) -> bool {
 fn node_name() -> String {
     std::env::var("SLURMD_NODENAME")
         .unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
-}
-
-/// Unique to this process and moment.
-pub(super) fn token() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("{}-{}", std::process::id(), now.as_nanos())
 }

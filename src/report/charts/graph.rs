@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::graph::Graph;
+use crate::plan::graph::levels;
 use crate::report::charts::{Caption, Drawing, Figures, Ids, framed, label, rectangle, told};
 use crate::report::html::{Html, px, tag};
 use crate::text::terminal::{fit, printable};
@@ -34,13 +34,13 @@ enum Slot {
 }
 
 pub fn graph(ids: &mut Ids, nodes: &[Node], edges: &[(usize, usize)], figures: Figures) -> Html {
-    let levels = Graph::of_edges(nodes.len(), edges);
+    let levels = levels(nodes.len(), edges);
     let columns = columns(nodes.len(), edges, &levels);
     let middles = middles(&columns, edges, &levels);
     let x = |level: usize| MARGIN + level as f64 * (NODE.0 + ACROSS);
     let mut marks = Html::new();
     for (maker, reader) in edges {
-        let (from, to) = (levels.level(*maker), levels.level(*reader));
+        let (from, to) = (levels[*maker], levels[*reader]);
         let mut at = (x(from) + NODE.0, middles[&(from, Slot::Stage(*maker))]);
         let mut path = format!("M{} {}", px(at.0), px(at.1));
         for level in from + 1..to {
@@ -56,7 +56,7 @@ pub fn graph(ids: &mut Ids, nodes: &[Node], edges: &[(usize, usize)], figures: F
         marks.push(tag("path").class("arrow").attr("d", tip));
     }
     for (index, node) in nodes.iter().enumerate() {
-        let level = levels.level(index);
+        let level = levels[index];
         let (left, top) = (x(level), middles[&(level, Slot::Stage(index))] - NODE.1 / 2.0);
         marks.push(drawn(node, left, top));
     }
@@ -106,14 +106,14 @@ fn size(slot: Slot) -> f64 {
     if matches!(slot, Slot::Stage(_)) { NODE.1 } else { LANE }
 }
 
-fn columns(nodes: usize, edges: &[(usize, usize)], levels: &Graph) -> Vec<Vec<Slot>> {
-    let depth = (0..nodes).map(|node| levels.level(node) + 1).max().unwrap_or(0);
+fn columns(nodes: usize, edges: &[(usize, usize)], levels: &[usize]) -> Vec<Vec<Slot>> {
+    let depth = (0..nodes).map(|node| levels[node] + 1).max().unwrap_or(0);
     let mut columns = vec![Vec::new(); depth];
     for node in 0..nodes {
-        columns[levels.level(node)].push(Slot::Stage(node));
+        columns[levels[node]].push(Slot::Stage(node));
     }
     for (maker, reader) in edges {
-        for column in &mut columns[levels.level(*maker) + 1..levels.level(*reader)] {
+        for column in &mut columns[levels[*maker] + 1..levels[*reader]] {
             if !column.contains(&Slot::Lane(*maker)) {
                 column.push(Slot::Lane(*maker));
             }
@@ -127,13 +127,13 @@ fn columns(nodes: usize, edges: &[(usize, usize)], levels: &Graph) -> Vec<Vec<Sl
 fn middles(
     columns: &[Vec<Slot>],
     edges: &[(usize, usize)],
-    levels: &Graph,
+    levels: &[usize],
 ) -> BTreeMap<(usize, Slot), f64> {
     let mut middles: BTreeMap<(usize, Slot), f64> = BTreeMap::new();
     for (level, column) in columns.iter().enumerate() {
         let wish = |slot: Slot| -> Option<f64> {
             let level = level.checked_sub(1)?;
-            let behind = |maker: usize| match levels.level(maker) == level {
+            let behind = |maker: usize| match levels[maker] == level {
                 true => Slot::Stage(maker),
                 false => Slot::Lane(maker),
             };
@@ -142,7 +142,7 @@ fn middles(
                 Slot::Stage(node) => {
                     let all = edges.iter().filter(|(_, it)| *it == node).map(|(maker, _)| *maker);
                     // Makers on the previous level decide, so that a chain of stages is straight.
-                    let near = |maker: &usize| levels.level(*maker) == level;
+                    let near = |maker: &usize| levels[*maker] == level;
                     let (near, far): (Vec<usize>, Vec<usize>) = all.partition(near);
                     if near.is_empty() { far } else { near }
                 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::pipeline::{Input, LoadedCombination, Pipeline, Stage};
+use crate::pipeline::{Input, LoadedCombination, Pipeline, Stage, StageIndex};
 use crate::plan::graph::Graph;
 use crate::results::sweep::short_names;
 use crate::text::variants::{label, value_label};
@@ -19,7 +19,7 @@ pub struct SweepRow {
     /// The value of each key of the sweep; `None` if the key has no meaning in this combination.
     pub values: Vec<Option<Value>>,
     /// The stages of the file, and the index of each in the combined pipeline.
-    pub stages: BTreeMap<String, usize>,
+    pub stages: BTreeMap<String, StageIndex>,
 }
 
 /// The label of the variant that has the most common value of every key.
@@ -31,31 +31,31 @@ const USUAL: &str = "usual";
 pub fn combine(loaded: Vec<LoadedCombination>, keys: &[String]) -> (Pipeline, Vec<SweepRow>) {
     let mut stages: Vec<Stage> = Vec::new();
     // Stages that are equal apart from name and line share one index in `stages`.
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut places: HashMap<String, StageIndex> = HashMap::new();
     let mut rows: Vec<SweepRow> = Vec::with_capacity(loaded.len());
     let mut frame = Pipeline::default();
     for LoadedCombination { mut pipeline, values } in loaded {
-        let mut of_row: BTreeMap<String, usize> = BTreeMap::new();
-        let order: Vec<usize> = Graph::new(&pipeline).order().to_vec();
+        let mut of_row: BTreeMap<String, StageIndex> = BTreeMap::new();
+        let order: Vec<StageIndex> = Graph::new(&pipeline).order().to_vec();
         let own = std::mem::take(&mut pipeline.stages);
         let mut own: Vec<Option<Stage>> = own.into_iter().map(Some).collect();
         frame = pipeline;
         for index in order {
-            let Some(mut stage) = own[index].take() else { continue };
+            let Some(mut stage) = own[index.0].take() else { continue };
             stage.publish.clear();
             // Until the combined stages have names, an input refers to them by index.
             for input in stage.inputs.values_mut() {
                 if let Input::Artifact { stage, .. } = input
                     && let Some(place) = of_row.get(stage)
                 {
-                    *stage = place.to_string();
+                    *stage = place.0.to_string();
                 }
             }
             let name = stage.name.clone();
             let definition = format!("{stage:?}");
             let place = *places.entry(definition).or_insert_with(|| {
                 stages.push(stage);
-                stages.len() - 1
+                StageIndex(stages.len() - 1)
             });
             of_row.insert(name, place);
         }
@@ -80,7 +80,7 @@ pub fn combine(loaded: Vec<LoadedCombination>, keys: &[String]) -> (Pipeline, Ve
 /// The name of each combined stage.
 fn names(stages: &[Stage], rows: &[SweepRow], keys: &[String]) -> Vec<String> {
     // By stage of the file: the combined stages, and the combinations that use each.
-    let mut users: BTreeMap<&str, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+    let mut users: BTreeMap<&str, BTreeMap<StageIndex, Vec<usize>>> = BTreeMap::new();
     for (row, SweepRow { stages, .. }) in rows.iter().enumerate() {
         for (name, place) in stages {
             users.entry(name).or_default().entry(*place).or_default().push(row);
@@ -97,7 +97,7 @@ fn names(stages: &[Stage], rows: &[SweepRow], keys: &[String]) -> Vec<String> {
         let axis_keys: Vec<String> = axes.iter().map(|axis| keys[*axis].clone()).collect();
         let labels = short_names(&axis_keys);
         let usual = usual(&axes, &places, rows);
-        for (place, users) in places {
+        for (StageIndex(place), users) in places {
             let values = &rows[users[0]].values;
             let part = |(axis, (label, usual)): (&usize, (&String, &Option<String>))| {
                 let text = values[*axis].as_ref().map(value_label)?;
@@ -128,7 +128,7 @@ fn names(stages: &[Stage], rows: &[SweepRow], keys: &[String]) -> Vec<String> {
 /// combination of the values, no value is left out.
 fn usual(
     axes: &[usize],
-    places: &BTreeMap<usize, Vec<usize>>,
+    places: &BTreeMap<StageIndex, Vec<usize>>,
     rows: &[SweepRow],
 ) -> Vec<Option<String>> {
     let mut counts: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); axes.len()];
@@ -151,12 +151,12 @@ fn usual(
 /// The smallest set of keys whose values distinguish the variants of a stage; earlier keys are
 /// preferred.
 fn distinguishing_keys(
-    places: &BTreeMap<usize, Vec<usize>>,
+    places: &BTreeMap<StageIndex, Vec<usize>>,
     rows: &[SweepRow],
     keys: usize,
 ) -> Vec<usize> {
     // Values are numbered, since numbers are faster to compare.
-    let place_of: BTreeMap<usize, usize> =
+    let place_of: BTreeMap<usize, StageIndex> =
         places.iter().flat_map(|(place, users)| users.iter().map(|row| (*row, *place))).collect();
     let mut numbers: Vec<Vec<usize>> = Vec::with_capacity(keys);
     for key in 0..keys {
@@ -169,7 +169,7 @@ fn distinguishing_keys(
         numbers.push(place_of.keys().map(number).collect());
     }
     let distinguish = |axes: &[usize]| {
-        let mut seen: HashMap<Vec<usize>, usize> = HashMap::new();
+        let mut seen: HashMap<Vec<usize>, StageIndex> = HashMap::new();
         place_of.values().enumerate().all(|(at, place)| {
             let values = axes.iter().map(|axis| numbers[*axis][at]).collect();
             *seen.entry(values).or_insert(*place) == *place

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, StageIndex};
 use crate::results::sweep::Asked;
 use crate::results::sweep::combine::SweepRow;
 
@@ -35,7 +35,7 @@ pub struct LoggedCombination {
 impl LoggedSweep {
     /// Describes a sweep. `rows` refer to the combined `pipeline`.
     pub fn of(asked: &Asked, rows: &[SweepRow], pipeline: &Pipeline) -> LoggedSweep {
-        let called = |place: &usize| pipeline.stages[*place].name.clone();
+        let called = |place: &StageIndex| pipeline[*place].name.clone();
         let combination = |row: &SweepRow| LoggedCombination {
             values: row.values.clone(),
             stages: row.stages.iter().map(|(name, place)| (name.clone(), called(place))).collect(),

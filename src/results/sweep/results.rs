@@ -66,7 +66,7 @@ impl Seen {
             keys: BTreeMap::new(),
         };
         for (name, place) in &row.stages {
-            let called = pipeline.stages[*place].name.as_str();
+            let called = pipeline[*place].name.as_str();
             finished.stages.insert(name.clone(), called.to_owned());
             let Some(seen) = self.0.get(called) else {
                 finished.came = finished.came.max(Came::Unfinished);

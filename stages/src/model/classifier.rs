@@ -56,7 +56,7 @@ impl Classifier {
         Classifier {
             family: config.family,
             encoder,
-            pooling: config.pooling,
+            pooling: config.head.pooling,
             head,
             head_rate,
             precision,

@@ -34,13 +34,27 @@ pub struct ModelConfig {
     /// 0 if the family has no token types.
     pub type_vocab_size: usize,
     pub layer_norm_eps: f64,
-    pub hidden_dropout: f64,
-    pub attention_dropout: f64,
-    /// The dropout of the classification head; by default `hidden_dropout`.
-    pub classifier_dropout: f64,
+    pub dropout: DropoutConfig,
     pub pad_token_id: usize,
     /// MPNet only.
     pub relative_attention_num_buckets: usize,
+    pub head: HeadConfig,
+    /// The whole file, so that unknown keys are written back unchanged.
+    pub raw: Map<String, Value>,
+}
+
+/// The dropout rates of `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropoutConfig {
+    pub hidden: f64,
+    pub attention: f64,
+    /// The rate in the classification head; by default `hidden`.
+    pub classifier: f64,
+}
+
+/// The fields of `config.json` about the classification head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadConfig {
     /// Label names by class index; empty if the file has none.
     pub labels: Vec<String>,
     /// The key `pooling: first|mean`, which only this program knows.
@@ -48,8 +62,6 @@ pub struct ModelConfig {
     /// With two labels, the lowest probability of the last one at which it is predicted. Only this program
     /// knows the key.
     pub decision_threshold: Option<f64>,
-    /// The whole file, so that unknown keys are written back unchanged.
-    pub raw: Map<String, Value>,
 }
 
 /// The key in `config.json`.
@@ -87,7 +99,7 @@ impl ModelConfig {
             Family::Mpnet => (514, 0, 1e-5, 1, 30_527),
         };
         let fields = Fields { raw: &raw, path };
-        let hidden_dropout = fields.float("hidden_dropout_prob", 0.1)?;
+        let hidden = fields.float("hidden_dropout_prob", 0.1)?;
         let config = ModelConfig {
             family,
             vocab_size: fields.count("vocab_size", vocab)?,
@@ -101,20 +113,26 @@ impl ModelConfig {
                 _ => fields.count("type_vocab_size", types)?,
             },
             layer_norm_eps: fields.float("layer_norm_eps", eps)?,
-            hidden_dropout,
-            attention_dropout: fields.float("attention_probs_dropout_prob", 0.1)?,
-            classifier_dropout: fields.float("classifier_dropout", hidden_dropout)?,
+            dropout: DropoutConfig {
+                hidden,
+                attention: fields.float("attention_probs_dropout_prob", 0.1)?,
+                classifier: fields.float("classifier_dropout", hidden)?,
+            },
             pad_token_id: fields.count("pad_token_id", pad)?,
             relative_attention_num_buckets: fields.count("relative_attention_num_buckets", 32)?,
-            labels: labels(&raw),
-            pooling: match raw.get("pooling").and_then(Value::as_str) {
-                None | Some("first") => Pooling::First,
-                Some("mean") => Pooling::Mean,
-                Some(other) => {
-                    return Err(problem(format!("`pooling` is `{other}`, expected first or mean")));
-                }
+            head: HeadConfig {
+                labels: labels(&raw),
+                pooling: match raw.get("pooling").and_then(Value::as_str) {
+                    None | Some("first") => Pooling::First,
+                    Some("mean") => Pooling::Mean,
+                    Some(other) => {
+                        return Err(problem(format!(
+                            "`pooling` is `{other}`, expected first or mean"
+                        )));
+                    }
+                },
+                decision_threshold: fields.optional_float(DECISION_THRESHOLD)?,
             },
-            decision_threshold: fields.optional_float(DECISION_THRESHOLD)?,
             raw: raw.clone(),
         };
         let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");

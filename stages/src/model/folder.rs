@@ -73,11 +73,11 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     raw.insert("dtype".to_owned(), json!("float32"));
     // Keys that only this program knows are written only if they differ from the default.
     raw.remove("pooling");
-    if config.pooling == Pooling::Mean {
+    if config.head.pooling == Pooling::Mean {
         raw.insert("pooling".to_owned(), json!("mean"));
     }
     raw.remove(DECISION_THRESHOLD);
-    if let Some(threshold) = config.decision_threshold {
+    if let Some(threshold) = config.head.decision_threshold {
         raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold));
     }
     write_raw(folder, &raw)

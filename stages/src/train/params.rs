@@ -165,8 +165,8 @@ impl TrainingParams {
     #[cfg(feature = "model")]
     pub fn dropout_rates(&self, config: &ModelConfig) -> DropoutRates {
         DropoutRates {
-            hidden: self.dropout.unwrap_or(config.hidden_dropout),
-            attention: self.attention_dropout.unwrap_or(config.attention_dropout),
+            hidden: self.dropout.unwrap_or(config.dropout.hidden),
+            attention: self.attention_dropout.unwrap_or(config.dropout.attention),
         }
     }
 

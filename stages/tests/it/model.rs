@@ -247,7 +247,7 @@ fn a_written_folder_loads_again_with_the_same_logits() {
         let again = try_load(written.path(), HeadSource::Checkpoint, &Device::flex()).unwrap();
         let batch = expected.batch("right");
         assert_eq!(logits(&again, &batch), logits(&model, &batch));
-        assert_eq!(ModelConfig::read(written.path()).unwrap().labels, labels);
+        assert_eq!(ModelConfig::read(written.path()).unwrap().head.labels, labels);
     }
 }
 

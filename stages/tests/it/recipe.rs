@@ -82,7 +82,7 @@ fn values_of(model: &mut Classifier) -> Vec<(String, Vec<f32>)> {
 fn with_mean_pooling(family: &str, device: &Device) -> Classifier {
     let folder = fixture(family);
     let mut config = ModelConfig::read(&folder).unwrap();
-    config.pooling = Pooling::Mean;
+    config.head.pooling = Pooling::Mean;
     load(&folder, &config, &options(HeadSource::Checkpoint), device).unwrap().model
 }
 

@@ -1,8 +1,10 @@
-//! A real Slurm for the tests: `scripts/slurm_here.sh` starts it once, and it is stopped when this
-//! process is gone. If Slurm is not installed or cannot run, the tests are skipped and say so.
+//! A real Slurm for the tests: `scripts/slurm_here.sh` starts it once, and it stops when this
+//! process ends. If Slurm is not installed or cannot run, the tests are skipped and say so.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -17,23 +19,36 @@ pub struct Cluster {
 /// Tests share the cluster; a test that disturbs it takes it exclusively.
 static TURN: RwLock<()> = RwLock::new(());
 
+/// Asks every 100 ms until there is an answer. `None` after this many seconds.
+pub fn poll<T>(seconds: u64, mut answer: impl FnMut() -> Option<T>) -> Option<T> {
+    (0..seconds * 10).find_map(|_| {
+        let found = answer();
+        if found.is_none() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        found
+    })
+}
+
 impl Cluster {
-    /// `None`, with a message, if there is no Slurm.
-    pub fn get() -> Option<&'static Cluster> {
+    /// The cluster, which other tests use at the same time. `None`, with a message, if there is no
+    /// Slurm.
+    pub fn shared() -> Option<(&'static Cluster, RwLockReadGuard<'static, ()>)> {
+        Cluster::get().map(|it| (it, TURN.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The cluster, which no other test uses until the guard is dropped.
+    pub fn alone() -> Option<(&'static Cluster, RwLockWriteGuard<'static, ()>)> {
+        Cluster::get().map(|it| (it, TURN.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn get() -> Option<&'static Cluster> {
         static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
         let cluster = CLUSTER.get_or_init(Cluster::start).as_ref();
         if cluster.is_none() {
             eprintln!("skipped: there is no Slurm here (`scripts/slurm_here.sh install`)");
         }
         cluster
-    }
-
-    pub fn together(&self) -> RwLockReadGuard<'static, ()> {
-        TURN.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    pub fn alone(&self) -> RwLockWriteGuard<'static, ()> {
-        TURN.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn start() -> Option<Cluster> {
@@ -85,42 +100,44 @@ impl Cluster {
 
     /// Runs the program again until its output is as wanted.
     #[track_caller]
-    pub fn wait_for(
-        &self,
-        program: &str,
-        arguments: &[&str],
-        wanted: impl Fn(&str) -> bool,
-    ) -> String {
+    pub fn wait_for(&self, program: &str, arguments: &[&str], wanted: impl Fn(&str) -> bool) {
         let mut said = String::new();
-        for _ in 0..3000 {
+        let found = poll(300, || {
             let output = self.command(program, arguments).output().unwrap();
             said = String::from_utf8_lossy(&output.stdout).into_owned();
-            if wanted(&said) {
-                return said;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("{program} {arguments:?} still says {said}");
+            wanted(&said).then_some(())
+        });
+        assert!(found.is_some(), "{program} {arguments:?} still says {said}");
+    }
+
+    /// Waits until a job has been put back into the queue, and lets it start at once: Slurm would
+    /// wait two minutes more.
+    #[track_caller]
+    pub fn start_requeued(&self, job: &str) {
+        self.wait_for("squeue", &["-h", "-o", "%T", "-j", job], |said| said.trim() == "PENDING");
+        self.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    }
+
+    #[track_caller]
+    pub fn wait_until_stopped(&self, job: &str) {
+        let state = ["-h", "-o", "%T", "--states=all", "-j", job];
+        self.wait_for("squeue", &state, |said| !said.contains("RUNNING"));
+    }
+
+    #[track_caller]
+    pub fn node_of(&self, job: &str) -> String {
+        self.ask("squeue", &["-h", "-o", "%N", "-j", job]).trim().to_owned()
     }
 
     /// Stops the controller, and returns when it is gone.
     pub fn stop_controller(&self) {
         let pid = std::fs::read_to_string(self.folder.path().join("run/slurmctld.pid")).unwrap();
-        let folder = format!("/proc/{}", pid.trim());
         Command::new("kill").arg(pid.trim()).status().unwrap();
-        for _ in 0..600 {
-            if !std::path::Path::new(&folder).exists() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("the controller does not end");
+        wait_until_gone(pid.trim());
     }
 
     pub fn start_controller(&self) {
-        let mut script = Command::new(SCRIPT);
-        let script = script.arg("controller").arg(self.folder.path()).stdin(Stdio::null());
-        assert!(script.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        self.script("controller", &[]);
         self.wait_until_idle();
     }
 
@@ -132,8 +149,13 @@ impl Cluster {
     }
 
     pub fn start_node(&self, node: &str) {
+        self.script("node", &[node]);
+    }
+
+    #[track_caller]
+    fn script(&self, verb: &str, arguments: &[&str]) {
         let mut script = Command::new(SCRIPT);
-        script.arg("node").arg(self.folder.path()).arg(node).stdin(Stdio::null());
+        script.arg(verb).arg(self.folder.path()).args(arguments).stdin(Stdio::null());
         assert!(script.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     }
 
@@ -142,4 +164,11 @@ impl Cluster {
         let idle = ["-h", "-o", "%D", "-t", "idle", "-p", "cpu"];
         self.wait_for("sinfo", &idle, |said| said.trim() == "3");
     }
+}
+
+#[track_caller]
+pub fn wait_until_gone(pid: &str) {
+    let process = Path::new("/proc").join(pid);
+    let gone = poll(60, || (!process.exists()).then_some(()));
+    assert!(gone.is_some(), "process {pid} is still there");
 }

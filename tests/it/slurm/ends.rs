@@ -1,8 +1,8 @@
-//! Every end of a job is reported with its cause.
+//! However a job ends, the run reports the cause.
 
-use super::Cluster;
-use super::wait_for_file;
-use crate::harness::{Project, Running, open_gate};
+use super::cluster::wait_until_gone;
+use super::{Cluster, finish, message, wait_for_file};
+use crate::harness::{Project, Running};
 
 /// A stage that reports that it has started and then waits at a gate.
 fn gated(more: &str) -> Project {
@@ -34,29 +34,43 @@ fn job_of(running: &mut Running) -> String {
     panic!("no job: {:?}", running.seen);
 }
 
+/// A run whose stage `wait` has started and waits at its gate.
+struct Waiting {
+    project: Project,
+    running: Running,
+    job: String,
+    /// The process of the stage on its node.
+    pid: String,
+}
+
 #[track_caller]
-fn message(running: Running) -> String {
-    let ended = running.end().expect_code(1);
-    ended.about("stage_finished", "wait")["message"].as_str().unwrap().to_owned()
+fn waiting(cluster: &Cluster, more: &str) -> Waiting {
+    let project = gated(more);
+    let mut running = cluster.start_run(&project, &[]);
+    let job = job_of(&mut running);
+    let pid = wait_for_file(&project.path("begun")).trim().to_owned();
+    Waiting { project, running, job, pid }
+}
+
+/// Waits until the run has failed, and returns the message about its stage.
+#[track_caller]
+fn failure(running: Running) -> String {
+    message(&running.end().expect_code(1), "wait")
 }
 
 #[test]
-fn a_process_that_is_killed_on_its_node_is_told_as_that() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = gated("");
-    let running = cluster.start_run(&project, &[]);
-    let pid = wait_for_file(&project.path("begun"));
-    let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status();
+fn a_process_killed_on_its_node_is_reported_as_killed() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let Waiting { project: _project, running, pid, .. } = waiting(cluster, "");
+    let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
     assert!(killed.unwrap().success());
-    let said = message(running);
+    let said = failure(running);
     assert!(said.starts_with("killed by signal 9"), "{said}");
 }
 
 #[test]
-fn a_failing_command_brings_its_code_and_its_last_lines_both_ways() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_failing_command_reports_its_exit_code_and_its_last_lines_both_ways() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new("stages: {bad: {run: 'echo so it goes; exit 7', outputs: [y]}}");
     for ended in [cluster.run(&project, &[]), cluster.run_inside(&project, &[])] {
         let failed = ended.expect_code(1).about("stage_finished", "bad");
@@ -67,67 +81,50 @@ fn a_failing_command_brings_its_code_and_its_last_lines_both_ways() {
 }
 
 #[test]
-fn a_job_cancelled_by_hand_is_told_as_that_and_not_tried_again() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = gated("retries: 3");
-    let mut running = cluster.start_run(&project, &[]);
-    let job = job_of(&mut running);
-    wait_for_file(&project.path("begun"));
+fn a_job_cancelled_by_hand_is_reported_as_cancelled_and_not_retried() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let Waiting { project, running, job, .. } = waiting(cluster, "retries: 3");
     cluster.ask("scancel", &[&job]);
-    assert_eq!(message(running), "its Slurm job was cancelled by hand");
+    assert_eq!(failure(running), "its Slurm job was cancelled by hand");
     assert_eq!(project.take_log(), "run");
 }
 
 #[test]
-fn a_job_killed_with_all_that_watches_over_it_is_told_all_the_same() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = gated("");
-    let mut running = cluster.start_run(&project, &[]);
-    let job = job_of(&mut running);
-    wait_for_file(&project.path("begun"));
+fn a_job_killed_together_with_its_watcher_is_still_reported() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let Waiting { project: _project, running, job, .. } = waiting(cluster, "");
     cluster.ask("scancel", &["--full", "--signal=KILL", &job]);
-    let said = message(running);
+    let said = failure(running);
     assert!(said.contains("cancelled by hand") || said.contains("left no result"), "{said}");
 }
 
 #[test]
-fn a_job_that_is_told_to_end_both_ways_of_interrupting_ends() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = gated("");
-    let mut running = cluster.start_run(&project, &[]);
-    let job = job_of(&mut running);
-    wait_for_file(&project.path("begun"));
+fn an_interrupted_run_stops_its_job() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let Waiting { project, running, job, .. } = waiting(cluster, "");
     running.signal(rustix::process::Signal::INT);
     let ended = running.end().expect_code(130);
-    assert_eq!(ended.about("stage_finished", "wait")["message"], "interrupted");
-    let state = ["-h", "-o", "%T", "--states=all", "-j", &job];
-    cluster.wait_for("squeue", &state, |said| !said.contains("RUNNING"));
+    assert_eq!(message(&ended, "wait"), "interrupted");
+    cluster.wait_until_stopped(&job);
     assert!(project.entries("jobs").is_empty());
 }
 
 #[test]
-fn preemption_is_told_as_that() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.alone();
-    let project = gated("resources: {partition: cpu, options: [--exclusive]}");
-    let mut running = cluster.start_run(&project, &[]);
-    job_of(&mut running);
-    wait_for_file(&project.path("begun"));
+fn preemption_is_reported() {
+    let Some((cluster, _turn)) = Cluster::alone() else { return };
+    let exclusive = "resources: {partition: cpu, options: [--exclusive]}";
+    let Waiting { project: _project, running, .. } = waiting(cluster, exclusive);
     cluster
         .ask("sbatch", &["-p", "high", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "true"]);
-    assert_eq!(message(running), "Slurm preempted it for another job");
+    assert_eq!(failure(running), "Slurm preempted it for another job");
 }
 
 #[test]
-fn a_time_limit_is_told_as_that_and_a_wanted_further_turn_is_taken() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_time_limit_is_reported_and_a_job_may_be_requeued_at_it() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let limited = gated("resources: {time: 1m}");
     let running = cluster.start_run(&limited, &[]);
-    // The warning comes a minute before the end, so at once.
+    // Slurm warns a minute before the limit: here, when the job starts.
     let again = Project::new(
         "stages:
   wait:
@@ -141,78 +138,51 @@ fn a_time_limit_is_told_as_that_and_a_wanted_further_turn_is_taken() {
     again.fifo("gate");
     let mut turns = cluster.start_run(&again, &[]);
     let job = job_of(&mut turns);
-    // Slurm would wait two minutes more.
-    cluster.wait_for("squeue", &["-h", "-o", "%T", "-j", &job], |said| said.trim() == "PENDING");
-    cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    cluster.start_requeued(&job);
     let ended = turns.end().expect_code(0);
     assert_eq!(ended.summary()["ran"], 1);
     assert_eq!(again.take_log(), "run run");
-    assert_eq!(message(running), "Slurm ended it at its time limit");
+    assert_eq!(failure(running), "Slurm ended it at its time limit");
 }
 
 #[test]
 fn the_stages_own_timeout_counts_from_its_start_on_the_node() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     for attached in [false, true] {
         let project = gated("timeout: 2s");
         let ended = match attached {
             false => cluster.run(&project, &[]),
             true => cluster.run_inside(&project, &[]),
         };
-        let failed = ended.expect_code(1).about("stage_finished", "wait");
-        assert_eq!(failed["message"], "timed out after 2s");
+        assert_eq!(message(&ended.expect_code(1), "wait"), "timed out after 2s");
     }
 }
 
 #[test]
-fn a_node_that_fails_is_told() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.alone();
-    let project = gated("");
-    let mut running = cluster.start_run(&project, &[]);
-    let job = job_of(&mut running);
-    wait_for_file(&project.path("begun"));
-    let node = cluster.ask("squeue", &["-h", "-o", "%N", "-j", &job]).trim().to_owned();
+fn a_node_that_fails_is_reported() {
+    let Some((cluster, _turn)) = Cluster::alone() else { return };
+    let Waiting { project: _project, running, job, .. } = waiting(cluster, "");
+    let node = cluster.node_of(&job);
     cluster.ask("scontrol", &["update", &format!("NodeName={node}"), "State=DOWN", "Reason=test"]);
-    assert_eq!(message(running), format!("its node failed (`{node}`)"));
+    assert_eq!(failure(running), format!("its node failed (`{node}`)"));
     // The node comes back by itself.
     cluster.wait_until_idle();
 }
 
 #[test]
-fn a_node_that_stops_answering_loses_its_job_to_another_and_its_process_gives_way() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.alone();
-    let project = gated("resources: {requeue: true}");
-    let mut running = cluster.start_run(&project, &[]);
-    let job = job_of(&mut running);
-    let first = wait_for_file(&project.path("begun"));
-    let node = cluster.ask("squeue", &["-h", "-o", "%N", "-j", &job]).trim().to_owned();
+fn a_node_that_stops_answering_loses_its_job_to_another_and_its_process_ends() {
+    let Some((cluster, _turn)) = Cluster::alone() else { return };
+    let requeue = "resources: {requeue: true}";
+    let Waiting { project, running, job, pid: first } = waiting(cluster, requeue);
+    let node = cluster.node_of(&job);
     std::fs::remove_file(project.path("begun")).unwrap();
     cluster.stop_node(&node);
-    // Slurm would wait two minutes more.
-    let state = ["-h", "-o", "%T", "-j", &job];
-    cluster.wait_for("squeue", &state, |said| said.trim() == "PENDING");
-    cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    cluster.start_requeued(&job);
     let second = wait_for_file(&project.path("begun"));
-    assert_ne!(first, second);
-    // The process that the dead node had started was alive, and has ended.
-    wait_until_gone(first.trim());
-    open_gate(&project.path("gate"));
-    running.end().expect_code(0);
-    assert_eq!(project.take_log(), "run run");
+    assert_ne!(first, second.trim());
+    // The process on the node whose daemon died was still alive, and ends by itself.
+    wait_until_gone(&first);
+    finish(&project, running, "run run");
     cluster.start_node(&node);
     cluster.wait_until_idle();
-}
-
-#[track_caller]
-fn wait_until_gone(pid: &str) {
-    for _ in 0..600 {
-        if !std::path::Path::new("/proc").join(pid).exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("process {pid} is still there");
 }

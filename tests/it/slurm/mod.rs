@@ -9,21 +9,37 @@ mod travels;
 
 use std::path::Path;
 
-use crate::harness::{Ended, Project, Running};
-use cluster::Cluster;
+use rustix::process::Signal;
+
+use crate::harness::{Ended, Project, Running, open_gate};
+use cluster::{Cluster, poll};
 
 impl Cluster {
+    /// `pipe` outside of an allocation.
+    #[track_caller]
+    fn pipe(&self, project: &Project, arguments: &[&str]) -> Ended {
+        project.pipe_with(arguments, &[("SLURM_CONF", &self.configuration())])
+    }
+
     /// `pipe run --json --executor sbatch`.
     #[track_caller]
     fn run(&self, project: &Project, arguments: &[&str]) -> Ended {
-        let all = [&["run", "--json", "--executor", "sbatch"], arguments].concat();
-        project.pipe_with(&all, &[("SLURM_CONF", &self.configuration())])
+        self.pipe(project, &[&["run", "--json", "--executor", "sbatch"], arguments].concat())
     }
 
+    /// Starts `pipe run --json --executor sbatch`.
     #[track_caller]
     fn start_run(&self, project: &Project, arguments: &[&str]) -> Running {
         let all = [&["--executor", "sbatch"], arguments].concat();
         project.start_with(&all, &[("SLURM_CONF", &self.configuration())])
+    }
+
+    /// Starts a run, and returns when its first stage has written `begun`.
+    #[track_caller]
+    fn begin(&self, project: &Project, arguments: &[&str]) -> Running {
+        let running = self.start_run(project, arguments);
+        wait_for_file(&project.path("begun"));
+        running
     }
 
     /// `pipe run --json --executor slurm` in an allocation of all nodes.
@@ -44,13 +60,29 @@ impl Cluster {
 /// Waits until a stage has written this file, and returns its content.
 #[track_caller]
 fn wait_for_file(path: &Path) -> String {
-    for _ in 0..3000 {
-        match std::fs::read_to_string(path) {
-            Ok(text) if text.ends_with('\n') => return text,
-            _ => std::thread::sleep(std::time::Duration::from_millis(100)),
-        }
-    }
-    panic!("nobody has written {}", path.display());
+    let written = || std::fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'));
+    poll(300, written).unwrap_or_else(|| panic!("nobody has written {}", path.display()))
+}
+
+#[track_caller]
+fn kill(running: Running) {
+    running.signal(Signal::KILL);
+    assert_eq!(running.end().signal, Some(9));
+}
+
+/// Lets the waiting stage of this run continue, and checks which stages ran.
+#[track_caller]
+fn finish(project: &Project, running: Running, log: &str) -> Ended {
+    open_gate(&project.path("gate"));
+    let ended = running.end().expect_code(0);
+    assert_eq!(project.take_log(), log);
+    ended
+}
+
+/// The message with which a stage failed.
+#[track_caller]
+fn message(ended: &Ended, stage: &str) -> String {
+    ended.about("stage_finished", stage)["message"].as_str().unwrap().to_owned()
 }
 
 const LIGHT: &str = "
@@ -77,7 +109,7 @@ fn light() -> Project {
     project
 }
 
-/// The parts of a store's records that describe results.
+/// The records of the store, without the fields that describe the run and not the result.
 fn results(project: &Project) -> Vec<serde_json::Value> {
     let records = project.stored("records").into_iter().map(|path| {
         let text = std::fs::read_to_string(path).unwrap();
@@ -93,8 +125,7 @@ fn results(project: &Project) -> Vec<serde_json::Value> {
 
 #[test]
 fn a_pipeline_gives_the_same_keys_and_bytes_here_and_both_ways_through_slurm() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let [here, detached, attached] = [light(), light(), light()];
     here.run(&[]).expect_code(0);
     let ended = cluster.run(&detached, &[]).expect_code(0);
@@ -106,7 +137,7 @@ fn a_pipeline_gives_the_same_keys_and_bytes_here_and_both_ways_through_slurm() {
     assert_eq!(results(&here), results(&detached));
     assert_eq!(results(&here), results(&attached));
     assert!(detached.entries("jobs").is_empty(), "{:?}", detached.entries("jobs"));
-    // What ran there is a hit here.
+    // What ran through Slurm is a hit in a local run.
     detached.run(&[]).expect_code(0);
     assert_eq!(detached.run(&[]).summary()["hits"], 5);
 }
@@ -127,8 +158,7 @@ stages:
 
 #[test]
 fn twelve_variants_are_one_array_or_twelve_steps() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(VARIANTS);
     cluster.run(&project, &[]).expect_code(0);
     assert_eq!(project.take_log().split(' ').filter(|name| *name == "train").count(), 12);
@@ -148,12 +178,11 @@ fn twelve_variants_are_one_array_or_twelve_steps() {
 
 #[test]
 fn a_sweep_of_twelve_goes_through_slurm_both_ways() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let asked = ["sweep", "baseline.epochs=1,2,3", "split.seed=1,2,3,4", "--json"];
     let project = light();
     let detached = [asked.as_slice(), &["--executor", "sbatch"]].concat();
-    let ended = project.pipe_with(&detached, &[("SLURM_CONF", &cluster.configuration())]);
+    let ended = cluster.pipe(&project, &detached);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let ran = ended.outcomes().split(' ').filter(|it| it.starts_with("baseline@")).count();
     assert_eq!(ran, 12, "{}", ended.stdout);
@@ -163,9 +192,8 @@ fn a_sweep_of_twelve_goes_through_slurm_both_ways() {
 }
 
 #[test]
-fn a_stage_says_itself_where_it_runs_and_local_is_for_all() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_stage_can_name_its_executor_and_the_option_local_overrides_all_stages() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(
         "executor: slurm
 stages:
@@ -176,11 +204,9 @@ stages:
     outputs: [y]
 ",
     );
-    let slurm = [("SLURM_CONF", cluster.configuration())];
-    let slurm: Vec<(&str, &str)> = slurm.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    project.pipe_with(&["run"], &slurm).expect_code(0);
+    cluster.pipe(&project, &["run"]).expect_code(0);
     assert_eq!(project.read("where"), "here=\nthere=job\n");
-    project.pipe_with(&["run", "--force", "--executor", "local"], &slurm).expect_code(0);
+    cluster.pipe(&project, &["run", "--force", "--executor", "local"]).expect_code(0);
     assert_eq!(project.read("where"), "here=\nthere=job\nhere=\nthere=\n");
 }
 
@@ -188,10 +214,9 @@ stages:
 /// checkpoint.
 #[cfg(feature = "model")]
 #[test]
-fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {
+fn the_default_pipeline_trains_through_slurm_and_resumes_where_it_was_stopped() {
     use crate::job::{ALL_RAN, project_of_epochs};
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let [here, inside, queued] = [1, 2, 3].map(|_| project_of_epochs(6));
     let expected = here.expect_run(&[], ALL_RAN).digests();
     assert_eq!(cluster.run_inside(&inside, &[]).expect_code(0).digests(), expected);
@@ -201,7 +226,7 @@ fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {
     let environment = [("SLURM_CONF", slurm.as_str()), ("PIPE_CHECKPOINT_SECONDS", "0")];
     let mut running = queued.start_with(&["--executor", "sbatch"], &environment);
     let mut job = String::new();
-    // Its first epoch is over, so there are checkpoints.
+    // Metrics come at the end of an epoch, so from then on there are checkpoints.
     while running.read_line() {
         let line = running.seen.last().unwrap();
         let message = line["said"]["message"].as_str().unwrap_or_default();
@@ -213,8 +238,7 @@ fn the_default_pipeline_trains_through_slurm_and_goes_on_where_it_was_ended() {
         }
     }
     cluster.ask("scontrol", &["requeue", &job]);
-    cluster.wait_for("squeue", &["-h", "-o", "%T", "-j", &job], |said| said.trim() == "PENDING");
-    cluster.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+    cluster.start_requeued(&job);
     let ended = running.end().expect_code(0);
     assert!(ended.stdout.contains("resumed at step "), "{}", ended.stdout);
     assert_eq!(ended.digests(), expected);

@@ -1,12 +1,11 @@
-//! What stages request, and what is reported if they cannot have it.
+//! The resources that stages request, and the messages if Slurm cannot grant them.
 
-use super::Cluster;
-use crate::harness::Project;
+use super::{Cluster, message};
+use crate::harness::{Ended, Project};
 
 #[test]
 fn resources_reach_the_scheduler() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(
         "slurm: {partition: cpu, time: 10m, options: [--comment=all]}
 stages:
@@ -34,20 +33,18 @@ stages:
 }
 
 #[test]
-fn what_slurm_does_not_grant_is_told_in_its_words() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_refused_request_is_reported_in_the_words_of_slurm() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project =
         Project::new("stages: {one: {run: 'true', outputs: [y], resources: {partition: no}}}");
     let ended = cluster.run(&project, &[]).expect_code(1);
     let failed = ended.about("stage_finished", "one");
-    let message = failed["message"].as_str().unwrap();
-    assert!(message.starts_with("Slurm rejected the stage: "), "{message}");
-    assert!(message.contains("invalid partition"), "{message}");
+    let said = failed["message"].as_str().unwrap();
+    assert!(said.starts_with("Slurm rejected the stage: "), "{said}");
+    assert!(said.contains("invalid partition"), "{said}");
     assert!(failed["hint"].as_str().unwrap().contains("`resources` of the stage"));
     let project = Project::new("stages: {one: {run: 'true', outputs: [y], resources: {cpus: 64}}}");
-    let ended = cluster.run_inside(&project, &[]).expect_code(1);
-    let message = ended.about("stage_finished", "one")["message"].as_str().unwrap().to_owned();
+    let message = message(&cluster.run_inside(&project, &[]).expect_code(1), "one");
     assert!(message.starts_with("Slurm rejected the stage: "), "{message}");
     // A batch job waits instead and reports why; a waiting job can be interrupted.
     let mut running = cluster.start_run(&project, &[]);
@@ -59,9 +56,8 @@ fn what_slurm_does_not_grant_is_told_in_its_words() {
 }
 
 #[test]
-fn a_store_that_nodes_do_not_see_is_told_with_what_to_do() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_store_that_nodes_do_not_see_is_reported_with_what_to_do() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(
         "slurm: {late_files: 1s}
 stages: {one: {run: 'true', outputs: [y]}}",
@@ -70,7 +66,7 @@ stages: {one: {run: 'true', outputs: [y]}}",
     let pipe = env!("CARGO_BIN_EXE_pipe");
     let script = format!("mount -t tmpfs none cache && exec {pipe} run --json --executor sbatch");
     let mut command = cluster.command("unshare", &["-m", "sh", "-c", &script]);
-    let ended = crate::harness::Ended::of(command.current_dir(project.path("")).output().unwrap());
+    let ended = Ended::of(command.current_dir(project.path("")).output().unwrap());
     if ended.stdout.is_empty() {
         eprintln!("skipped: no mount namespaces here: {}", ended.stderr);
         return;
@@ -82,17 +78,16 @@ stages: {one: {run: 'true', outputs: [y]}}",
 }
 
 #[test]
-fn without_slurm_a_stage_says_what_is_missing() {
+fn without_slurm_the_message_names_the_missing_program() {
     let project = Project::new("stages: {one: {run: 'true', outputs: [y]}}");
     let ended =
         project.pipe_with(&["run", "--json", "--executor", "sbatch"], &[("PATH", "/nowhere")]);
-    let failed = ended.expect_code(1).about("stage_finished", "one");
-    let message = failed["message"].as_str().unwrap();
+    let message = message(&ended.expect_code(1), "one");
     assert!(message.starts_with("starting `sbatch`: "), "{message}");
 }
 
 #[test]
-fn a_request_that_makes_no_sense_is_refused_before_anything_runs() {
+fn an_invalid_request_is_refused_before_anything_runs() {
     let project = Project::new(
         "executor: slrum
 slurm: {partiton: cpu, memory: 8}
@@ -115,7 +110,7 @@ stages:
 }
 
 #[test]
-fn what_is_for_slurm_is_no_counted_thing_here_and_changes_no_key() {
+fn requests_to_slurm_do_not_limit_local_runs_and_change_no_key() {
     let stage = "stages: {a: {run: 'echo 1 > \"$OUT_y\"', outputs: [y]";
     let project = Project::new(&format!("{stage}}}}}"));
     project.expect_run(&[], "a=ran");

@@ -1,9 +1,8 @@
 //! An engine or a controller that goes away and comes back.
 
-use rustix::process::Signal;
-
-use super::{Cluster, wait_for_file};
-use crate::harness::{Project, open_gate};
+use super::cluster::poll;
+use super::{Cluster, finish, kill, wait_for_file};
+use crate::harness::{Project, Running, open_gate};
 
 const CHAIN: &str = "
 stages:
@@ -23,81 +22,60 @@ fn chain() -> Project {
     project
 }
 
+/// A run of [`CHAIN`] whose stage `first` has started and waits at its gate.
+#[track_caller]
+fn waiting(cluster: &Cluster) -> (Project, Running) {
+    let project = chain();
+    let running = cluster.begin(&project, &[]);
+    (project, running)
+}
+
 #[test]
 fn an_engine_that_was_killed_finds_its_job_again_and_submits_nothing_twice() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = chain();
-    let running = cluster.start_run(&project, &[]);
-    wait_for_file(&project.path("begun"));
-    running.signal(Signal::KILL);
-    assert_eq!(running.end().signal, Some(9));
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (project, running) = waiting(cluster);
+    kill(running);
     let mut running = cluster.start_run(&project, &[]);
-    // The events come again: the engine reads them from the beginning.
+    // The second engine reads the job's events from the beginning, so it reports them again.
     assert!(running.read_until("stage_says"));
-    open_gate(&project.path("gate"));
-    running.end().expect_code(0);
-    assert_eq!(project.take_log(), "first second");
+    finish(&project, running, "first second");
 }
 
 #[test]
 fn a_job_that_ended_while_no_engine_was_there_is_not_run_again() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = chain();
-    let running = cluster.start_run(&project, &[]);
-    wait_for_file(&project.path("begun"));
-    running.signal(Signal::KILL);
-    running.end();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (project, running) = waiting(cluster);
+    kill(running);
     open_gate(&project.path("gate"));
     let folder = project.entries("jobs").pop().unwrap();
-    wait_for_result(&folder);
+    let result = || folder.join("result.json").exists().then_some(());
+    poll(300, result).expect("the job writes its result");
     cluster.run(&project, &[]).expect_code(0);
     assert_eq!(project.take_log(), "first second");
 }
 
-fn wait_for_result(folder: &std::path::Path) {
-    for _ in 0..3000 {
-        if folder.join("result.json").exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("no result in {}", folder.display());
-}
-
 #[test]
-fn a_local_run_ends_the_job_that_a_dead_engine_has_left() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let project = chain();
-    let running = cluster.start_run(&project, &[]);
-    wait_for_file(&project.path("begun"));
-    running.signal(Signal::KILL);
-    running.end();
+fn a_local_run_stops_the_job_of_a_dead_engine() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (project, running) = waiting(cluster);
+    kill(running);
     std::fs::remove_file(project.path("begun")).unwrap();
-    let id = cluster.ask("squeue", &["-h", "-o", "%j %i", "--states=all"]);
-    let project_job = id.lines().rfind(|line| line.starts_with("pipe-first-")).unwrap().to_owned();
-    let job = project_job.split(' ').nth(1).unwrap().to_owned();
+    let jobs = cluster.ask("squeue", &["-h", "-o", "%j %i", "--states=all"]);
+    let left = jobs.lines().rfind(|line| line.starts_with("pipe-first-")).unwrap();
+    let job = left.split(' ').nth(1).unwrap();
     let running = project.start_with(&[], &[("SLURM_CONF", &cluster.configuration())]);
     wait_for_file(&project.path("begun"));
-    let state = ["-h", "-o", "%T", "--states=all", "-j", &job];
-    cluster.wait_for("squeue", &state, |said| !said.contains("RUNNING"));
-    open_gate(&project.path("gate"));
-    running.end().expect_code(0);
-    assert_eq!(project.take_log(), "first first second");
+    cluster.wait_until_stopped(job);
+    finish(&project, running, "first first second");
 }
 
 #[test]
-fn a_controller_that_is_away_for_a_while_delays_a_run_and_nothing_else() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.alone();
-    let project = chain();
-    let mut running = cluster.start_run(&project, &[]);
-    wait_for_file(&project.path("begun"));
+fn a_controller_that_is_away_for_a_while_only_delays_a_run() {
+    let Some((cluster, _turn)) = Cluster::alone() else { return };
+    let (project, mut running) = waiting(cluster);
     cluster.stop_controller();
     open_gate(&project.path("gate"));
-    // The end is known without the controller, from the folder. The next stage has to wait.
+    // The job's folder tells how it ended, without the controller. The next stage has to wait.
     assert!(running.read_until("stage_finished"));
     let mut said = false;
     while !said && running.read_line() {
@@ -111,9 +89,8 @@ fn a_controller_that_is_away_for_a_while_delays_a_run_and_nothing_else() {
 }
 
 #[test]
-fn a_killed_engine_in_an_allocation_takes_its_steps_along() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn when_an_engine_in_an_allocation_is_killed_its_steps_end() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = chain();
     let pipe = env!("CARGO_BIN_EXE_pipe");
     let script = format!(

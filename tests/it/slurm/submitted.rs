@@ -1,7 +1,7 @@
-//! `pipe run --submit`: the whole graph is in the queue, and the engine has exited.
+//! `pipe run --submit` puts the whole graph into the queue and exits.
 
 use super::{Cluster, wait_for_file};
-use crate::harness::{Ended, Project};
+use crate::harness::{Ended, Project, open_gate};
 
 const GRAPH: &str = "
 stages:
@@ -33,15 +33,13 @@ stages:
 impl Cluster {
     #[track_caller]
     fn submit(&self, project: &Project, arguments: &[&str]) -> Ended {
-        let all = [&["run", "--submit", "--json"], arguments].concat();
-        project.pipe_with(&all, &[("SLURM_CONF", &self.configuration())])
+        self.pipe(project, &[&["run", "--submit", "--json"], arguments].concat())
     }
 
     /// Waits until none of these jobs is in the queue any more.
     #[track_caller]
     fn wait_for_all(&self, submitted: &Ended) {
-        let jobs: Vec<String> = jobs(submitted);
-        let jobs = jobs.join(",");
+        let jobs = jobs(submitted).join(",");
         self.wait_for("squeue", &["-h", "-o", "%T", "-j", &jobs], |said| said.trim().is_empty());
     }
 }
@@ -51,10 +49,16 @@ fn jobs(submitted: &Ended) -> Vec<String> {
     events.map(|line| line["job"].as_str().unwrap().to_owned()).collect()
 }
 
+/// The logs of all submitted jobs.
+#[track_caller]
+fn logs(project: &Project) -> String {
+    let logs = project.stored("logs/submitted");
+    logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect()
+}
+
 #[test]
 fn the_whole_graph_goes_into_the_queue_keeps_its_order_and_its_early_cut_off() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(GRAPH);
     project.write("text.txt", "a\nb\n");
     let submitted = cluster.submit(&project, &[]).expect_code(0);
@@ -69,7 +73,8 @@ fn the_whole_graph_goes_into_the_queue_keeps_its_order_and_its_early_cut_off() {
     assert_eq!(project.read("end.txt"), "2\n1\n2\n2\n2\n3\n");
     assert_eq!(project.take_log(), "after after after end part part part same source");
     assert_eq!(project.run(&[]).summary()["hits"], 9);
-    // Other bytes but the same number of lines: stages that read the number end at once.
+    // Other bytes but the same number of lines: `same` writes what it wrote before, so the stages
+    // after it are hits.
     project.write("text.txt", "c\nd\n");
     let submitted = cluster.submit(&project, &[]).expect_code(0);
     assert_eq!(jobs(&submitted).len(), 5);
@@ -79,9 +84,8 @@ fn the_whole_graph_goes_into_the_queue_keeps_its_order_and_its_early_cut_off() {
 }
 
 #[test]
-fn what_is_queued_is_not_submitted_again_and_what_changed_meanwhile_says_so() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_queued_stage_is_not_submitted_again_and_one_that_changed_meanwhile_is_reported() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let text = |word: &str| {
         format!(
             "stages:
@@ -103,18 +107,16 @@ fn what_is_queued_is_not_submitted_again_and_what_changed_meanwhile_says_so() {
     assert_eq!(jobs(&first), jobs(&second));
     assert!(second.events().iter().all(|line| line["queued_before"] == true));
     project.write("pipeline.yaml", &text("two"));
-    crate::harness::open_gate(&project.path("gate"));
+    open_gate(&project.path("gate"));
     cluster.wait_for_all(&first);
-    assert_eq!(project.take_log(), "", "neither what was submitted nor what is there now");
-    let logs = project.stored("logs/submitted");
-    let said: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
+    assert_eq!(project.take_log(), "", "neither the submitted stage nor the changed one runs");
+    let said = logs(&project);
     assert!(said.contains("stage `next` has changed since it was submitted"), "{said}");
 }
 
 #[test]
-fn what_can_never_start_is_cancelled() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_job_that_can_never_start_is_cancelled() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(
         "stages:
   bad: {run: exit 3, outputs: [y]}
@@ -130,9 +132,8 @@ fn what_can_never_start_is_cancelled() {
 }
 
 #[test]
-fn a_sweep_goes_into_the_queue_as_arrays_and_is_then_only_tabulated() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_sweep_goes_into_the_queue_as_arrays_and_its_table_needs_no_further_run() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let project = Project::new(
         "vars: {n: 1}
 stages:
@@ -140,17 +141,13 @@ stages:
   each: {run: 'echo each >> ran.log; echo ${n} > \"$OUT_y\"', inputs: {x: 'first:y'}, outputs: [y]}
 ",
     );
-    let environment = [("SLURM_CONF", cluster.configuration())];
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let sweep = ["sweep", "n=1,2,3,4", "--json"];
-    let submitted = project.pipe_with(&[&sweep[..], &["--submit"]].concat(), &environment);
-    let submitted = submitted.expect_code(0);
+    let submitted = cluster.pipe(&project, &[&sweep[..], &["--submit"]].concat()).expect_code(0);
     let sizes: Vec<usize> =
         submitted.events().iter().map(|line| line["stages"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [1, 4], "a job, and an array that waits for it");
     cluster.wait_for_all(&submitted);
-    let logs = project.stored("logs/submitted");
-    let said: String = logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect();
+    let said = logs(&project);
     assert_eq!(project.take_log(), "each each each each first", "{said}");
     project.pipe(&sweep).expect_code(0);
     assert_eq!(project.take_log(), "");

@@ -1,9 +1,9 @@
-//! Nodes that do not see the store: stages travel through a remote.
+//! Nodes that do not see the store: a remote carries stages to them and results back.
 
 use tempfile::TempDir;
 
-use super::{Cluster, wait_for_file};
-use crate::harness::{Ended, Project};
+use super::{Cluster, kill, message};
+use crate::harness::{Ended, Project, open_gate};
 use crate::remotes::files_below;
 
 const STAGES: &str = "
@@ -27,8 +27,8 @@ fn pipeline(lab: &TempDir, stages: &str) -> String {
 }
 
 impl Cluster {
-    /// Runs in a file system of its own, so that only the engine sees the project and the store.
-    /// `None`, with a message, if there are no mount namespaces.
+    /// Runs with the remote `lab` in a separate mount namespace, so that only the engine sees the
+    /// project and the store. `None`, with a message, if there are no mount namespaces.
     fn run_hidden(
         &self,
         project: &Project,
@@ -38,7 +38,9 @@ impl Cluster {
         std::fs::create_dir_all(project.path("hidden")).unwrap();
         let pipe = env!("CARGO_BIN_EXE_pipe");
         let script = format!(
-            "mount -t tmpfs none hidden && cp *.yaml *.jsonl hidden && cd hidden &&              {pipe} run --json --executor sbatch {arguments}; code=$?;              cat cache/logs/*/*.log >&2; exit $code"
+            "mount -t tmpfs none hidden && cp *.yaml *.jsonl hidden && cd hidden && \
+             {pipe} run --json --executor sbatch --remote lab {arguments}; code=$?; \
+             cat cache/logs/*/*.log >&2; exit $code"
         );
         let mut command = self.command("unshare", &["-m", "sh", "-c", &script]);
         command.envs(environment.iter().copied()).current_dir(project.path(""));
@@ -51,62 +53,55 @@ impl Cluster {
     }
 }
 
-fn project(lab: &TempDir, stages: &str) -> Project {
-    let project = Project::new(&pipeline(lab, stages));
+/// A project whose remote `lab` is a folder.
+#[track_caller]
+fn project(stages: &str) -> (TempDir, Project) {
+    let lab = TempDir::new().unwrap();
+    let project = Project::new(&pipeline(&lab, stages));
     project.write("train.jsonl", TRAIN);
-    project
+    (lab, project)
 }
 
 #[test]
 fn stages_travel_to_nodes_that_see_nothing_and_come_back_with_the_same_bytes() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (lab, project) = project(STAGES);
     let here = project.expect_run(&["--executor", "local"], "ingest=ran lines=ran").digests();
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &[]) else { return };
+    let Some(ended) = cluster.run_hidden(&project, "", &[]) else { return };
     assert_eq!(ended.outcomes(), "ingest=ran lines=ran", "{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.digests(), here);
     assert!(ended.stderr.contains("said\n"), "the log: {}", ended.stderr);
-    let host = "runs on n";
-    assert!(ended.stdout.contains(host), "{}", ended.stdout);
+    assert!(ended.stdout.contains("runs on n"), "{}", ended.stdout);
     let left = files_below(lab.path());
     assert!(!left.iter().any(|name| name.starts_with("jobs/")), "{left:?}");
 }
 
 #[test]
 fn an_array_of_variants_travels_and_a_failure_comes_back_with_its_log() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let stages = "stages: {each: {foreach: [1, 2, 3], run: 'echo this is ${item}; test ${item} != 2 && echo ${item} > \"$OUT_y\"', outputs: [y]}}";
-    let project = project(&lab, stages);
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab --keep-going", &[]) else {
-        return;
-    };
+    let (_lab, project) = project(stages);
+    let Some(ended) = cluster.run_hidden(&project, "--keep-going", &[]) else { return };
     assert_eq!(ended.outcomes(), "each@1=ran each@2=failed each@3=ran", "{}", ended.stdout);
     assert!(ended.stderr.contains("this is 2\n"), "{}", ended.stderr);
     assert_eq!(ended.code, Some(1));
-    let message = ended.about("stage_finished", "each@2")["message"].as_str().unwrap().to_owned();
+    let message = message(&ended, "each@2");
     assert!(message.contains("exit code 1"), "{message}");
 }
 
 #[test]
-fn a_built_in_that_fails_elsewhere_names_the_file_as_it_is_known_here() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
+fn a_built_in_that_fails_on_a_node_names_the_file_as_the_project_does() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (_lab, project) = project(STAGES);
     project.write("train.jsonl", "{\"label\": \"x\"}\n");
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &[]) else { return };
-    let message = ended.about("stage_finished", "ingest")["message"].as_str().unwrap().to_owned();
+    let Some(ended) = cluster.run_hidden(&project, "", &[]) else { return };
+    let message = message(&ended, "ingest");
     assert_eq!(message, "train.jsonl, line 1: no field `response`; there are `label`");
 }
 
 #[test]
-fn without_a_remote_it_says_that_neither_is_there() {
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
+fn without_a_remote_the_message_names_both_ways_to_reach_the_nodes() {
+    let (_lab, project) = project(STAGES);
     let ended = project.pipe(&["run", "--executor", "sbatch"]).expect_code(2);
     assert!(ended.stderr.contains("by way of a remote, and this run has none"), "{}", ended.stderr);
     assert!(ended.stderr.contains("a file system that all nodes share"), "{}", ended.stderr);
@@ -115,15 +110,13 @@ fn without_a_remote_it_says_that_neither_is_there() {
 }
 
 #[test]
-fn a_node_that_cannot_use_the_remote_is_told_with_what_it_needs() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
-    // The remote's folder is in the engine's own file system.
+fn a_node_that_cannot_use_the_remote_is_reported_with_what_it_needs() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (lab, project) = project(STAGES);
+    // A relative path names a folder that only the engine sees.
     let text = project.read("pipeline.yaml").replace(&lab.path().display().to_string(), "lab");
     project.write("pipeline.yaml", &text);
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &[]) else { return };
+    let Some(ended) = cluster.run_hidden(&project, "", &[]) else { return };
     let failed = ended.about("stage_finished", "ingest");
     let message = failed["message"].as_str().unwrap();
     assert!(message.contains("could not use the remote"), "{message}");
@@ -132,42 +125,37 @@ fn a_node_that_cannot_use_the_remote_is_told_with_what_it_needs() {
 
 #[test]
 fn an_input_that_is_damaged_in_the_remote_is_refused_by_name() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (lab, project) = project(STAGES);
     let name = pipe::files::digest::Digest::of_bytes(TRAIN.as_bytes()).to_string();
     let object = lab.path().join("objects").join(&name[..2]).join(&name);
     std::fs::create_dir_all(object.parent().unwrap()).unwrap();
     std::fs::write(&object, TRAIN.replace("\"b\"", "\"B\"")).unwrap();
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &[]) else { return };
-    let message = ended.about("stage_finished", "ingest")["message"].as_str().unwrap().to_owned();
+    let Some(ended) = cluster.run_hidden(&project, "", &[]) else { return };
+    let message = message(&ended, "ingest");
     assert!(message.contains(&name) && message.contains("is damaged there"), "{message}");
 }
 
 #[test]
 fn with_a_secret_a_result_that_is_not_signed_is_refused() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
-    let lab = TempDir::new().unwrap();
-    let project = project(&lab, STAGES);
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let (_lab, project) = project(STAGES);
     let secret = [("PIPE_REMOTE_SECRET", "between us")];
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &secret) else { return };
+    let Some(ended) = cluster.run_hidden(&project, "", &secret) else { return };
     assert_eq!(ended.outcomes(), "ingest=ran lines=ran", "{}", ended.stdout);
     // A node that does not have the secret.
     let text =
         project.read("pipeline.yaml").replace("late_files", "options: [--export=NONE], late_files");
     project.write("pipeline.yaml", &text);
     project.write("train.jsonl", &TRAIN.replace("\"b\"", "\"c\""));
-    let Some(ended) = cluster.run_hidden(&project, "--remote lab", &secret) else { return };
-    let message = ended.about("stage_finished", "ingest")["message"].as_str().unwrap().to_owned();
+    let Some(ended) = cluster.run_hidden(&project, "", &secret) else { return };
+    let message = message(&ended, "ingest");
     assert!(message.contains("is not signed with the shared secret"), "{message}");
 }
 
 #[test]
-fn an_engine_that_was_killed_takes_up_what_travels() {
-    let Some(cluster) = Cluster::get() else { return };
-    let _turn = cluster.together();
+fn a_second_engine_takes_over_the_travelling_job_of_a_killed_one() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
     let lab = TempDir::new().unwrap();
     let project = Project::new("");
     let (gate, begun, log) = (project.fifo("gate"), project.path("begun"), project.path("ran.log"));
@@ -179,15 +167,10 @@ fn an_engine_that_was_killed_takes_up_what_travels() {
     );
     let stages = format!("stages: {{one: {{run: '{run}', outputs: [y]}}}}");
     project.write("pipeline.yaml", &pipeline(&lab, &stages));
-    let configuration = cluster.configuration();
-    let environment = [("SLURM_CONF", configuration.as_str())];
-    let arguments = ["--executor", "sbatch", "--remote", "lab"];
-    let running = project.start_with(&arguments, &environment);
-    wait_for_file(&begun);
-    running.signal(rustix::process::Signal::KILL);
-    running.end();
-    crate::harness::open_gate(&gate);
-    let ended = project.start_with(&arguments, &environment).end().expect_code(0);
+    let running = cluster.begin(&project, &["--remote", "lab"]);
+    kill(running);
+    open_gate(&gate);
+    let ended = cluster.start_run(&project, &["--remote", "lab"]).end().expect_code(0);
     assert_eq!(ended.outcomes(), "one=ran", "{}", ended.stdout);
     assert_eq!(project.take_log(), "one");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::job::{JobState, TrackedJob};
 use super::order::{Group, Order, Submit};
@@ -15,6 +15,7 @@ use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{script, script_by_remote};
 use crate::files::digest::Digest;
 use crate::files::disk;
+use crate::files::unique;
 
 /// Stages that become ready within this time are submitted together.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
@@ -106,11 +107,10 @@ impl Clerk {
 
     /// A name that users see in `squeue`, and that was never used before.
     pub(super) fn name(&self, family: &str, numbers: &[u64]) -> String {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let folders = numbers.iter().filter_map(|number| self.jobs.get(number));
         let folders: String =
             folders.map(|job| job.submit.folder.0.display().to_string()).collect();
-        let unique = format!("{folders} {} {}", std::process::id(), now.as_nanos());
+        let unique = format!("{folders} {}", unique::random());
         let family: String = family.chars().take(60).collect();
         format!("pipe-{family}-{}", Digest::of_bytes(unique.as_bytes()).short())
     }

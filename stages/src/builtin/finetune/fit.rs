@@ -140,7 +140,7 @@ fn with_threshold(
     model: &Classifier,
     examples: &Examples,
 ) -> Result<ModelConfig, StageError> {
-    config.decision_threshold = None;
+    config.head.decision_threshold = None;
     let Some((valid, gold)) = examples.valid.as_ref() else { return Ok(config) };
     let objective = match wanted {
         ThresholdChoice::None => return Ok(config),
@@ -154,7 +154,7 @@ fn with_threshold(
     };
     let scored: Vec<ScoredRow> = found.chunks(2).zip(gold).map(scored).collect();
     if let Some(best) = best_threshold(&scored, objective) {
-        config.decision_threshold = Some(best.value);
+        config.head.decision_threshold = Some(best.value);
         let values = [("decision_threshold".to_owned(), best.value)].into();
         context.emit(Event::Metrics { step: None, values });
     }

@@ -31,7 +31,7 @@ pub fn load_options(
     LoadOptions {
         classes,
         rates: params.training.dropout_rates(config),
-        head_rate: params.classifier_dropout.unwrap_or(config.classifier_dropout),
+        head_rate: params.classifier_dropout.unwrap_or(config.dropout.classifier),
         precision: params.training.precision,
         seed: params.training.seed,
         weights: params.training.weights(folder),
@@ -123,8 +123,8 @@ pub fn config(
     mut config: ModelConfig,
     labels: &[String],
 ) -> Result<ModelConfig, StageError> {
-    config.pooling = match params.pooling {
-        PoolingChoice::Auto => config.pooling,
+    config.head.pooling = match params.pooling {
+        PoolingChoice::Auto => config.head.pooling,
         PoolingChoice::First => Pooling::First,
         PoolingChoice::Mean => Pooling::Mean,
     };

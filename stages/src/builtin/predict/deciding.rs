@@ -57,14 +57,14 @@ fn labels(
     config: &ModelConfig,
     map: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, StageError> {
-    let own = if config.labels.is_empty() {
+    let own = if config.head.labels.is_empty() {
         // transformers invents the same names for a checkpoint without names.
         let checkpoint = Checkpoint::open(folder)?;
         let classes =
             checkpoint.get(last_weight(config.family)).map_or(2, |tensor| tensor.shape[0]);
         (0..classes).map(|class| format!("LABEL_{class}")).collect()
     } else {
-        config.labels.clone()
+        config.head.labels.clone()
     };
     if let Some(unknown) = map.keys().find(|name| !own.contains(name)) {
         return Err(StageError::Param {
@@ -82,7 +82,7 @@ fn threshold(
     labels: &[String],
 ) -> Result<Option<f64>, StageError> {
     let threshold = match wanted {
-        ThresholdParam::Auto => config.decision_threshold,
+        ThresholdParam::Auto => config.head.decision_threshold,
         ThresholdParam::None => None,
         ThresholdParam::Given(threshold) => Some(threshold),
     };
