@@ -1,6 +1,6 @@
 //! `pipe classify`: classifies texts with a trained model, the pipeline's or any model folder.
 
-mod settings;
+mod found_model;
 
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use stages::builtin::ingest::texts::{cleaned, read_fields, read_plain};
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
-use self::settings::{Settings, settings};
+use self::found_model::{FoundModel, find_model};
 use crate::cli::carry_out::device;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -66,8 +66,8 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
     let wanted = options.model.as_deref();
-    let Settings { folder, ingest, tokenize, predict, .. } =
-        settings(wanted, globals, &overrides, console)?;
+    let FoundModel { folder, ingest, tokenize, predict } =
+        find_model(wanted, globals, &overrides, console)?;
     let failed = |error| Error::Classify(Box::new(error));
     let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device)
         .map_err(failed)?;

@@ -35,7 +35,6 @@ mod submit;
 mod sweep;
 mod verify;
 mod watch;
-pub mod watching;
 mod why_row;
 
 use std::path::PathBuf;
@@ -47,13 +46,6 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Color, Globals};
 use crate::console::{Console, When};
 use crate::files::file_error::FileError;
-
-/// Prints a usage error as JSON on standard output. The plain text comes from the parser.
-pub fn print_usage_error(message: &str) {
-    let console = Console::new(When::Never, false, false);
-    // If standard output is closed, there is no other way to report it.
-    let _ = console.data(&early_error::usage_json(message));
-}
 
 /// A declarative build tool for fine-tuned text classifiers.
 ///
@@ -130,6 +122,19 @@ enum Command {
 }
 
 impl Cli {
+    /// Parses the command line. `--help`, `--version` and usage errors end the program here; a usage
+    /// error is also printed as JSON if the arguments contain `--json`.
+    pub fn from_arguments() -> Cli {
+        Cli::try_parse().unwrap_or_else(|error| {
+            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+                let console = Console::new(When::Never, false, false);
+                // If standard output is closed, standard error still has the message.
+                let _ = console.data(&early_error::usage_json(&error.to_string()));
+            }
+            error.exit()
+        })
+    }
+
     /// The console with the color and verbosity of the options.
     pub fn console(&self) -> Console {
         let color = match self.globals.color {

@@ -1,18 +1,20 @@
 //! `pipe watch`: runs, then reruns whenever the pipeline's file or a source changes.
 
-use std::path::Path;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use self::snapshot::Snapshot;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::pipeline_file;
 use crate::cli::run::{self, RunOptions};
-use crate::cli::watching::Snapshot;
 use crate::console::Console;
 use crate::pipeline::Pipeline;
 
@@ -44,7 +46,7 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
 }
 
 /// The path that changed, or `None` after a signal.
-fn wait_for_change(before: &Snapshot, ended: &AtomicBool) -> Option<std::path::PathBuf> {
+fn wait_for_change(before: &Snapshot, ended: &AtomicBool) -> Option<PathBuf> {
     let mut last = before.clone();
     while !ended.load(Ordering::Relaxed) {
         let now = last.again();

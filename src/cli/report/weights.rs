@@ -33,7 +33,7 @@ pub fn weigh(run: &mut RunSummary, logged: &LoggedRun, store: &Store) {
         let Some((stage, _)) = evaluation.artifact.split_once(':') else { continue };
         let key = logged.stage(stage).and_then(|stage| stage.key);
         let Some(record) = key.and_then(|key| store.record(key)) else { continue };
-        if !is(&record, "predict") || evaluation.wrong.examples.is_empty() {
+        if !ran_builtin(&record, "predict") || evaluation.wrong.examples.is_empty() {
             continue;
         }
         let classifier =
@@ -45,7 +45,7 @@ pub fn weigh(run: &mut RunSummary, logged: &LoggedRun, store: &Store) {
     }
 }
 
-fn is(record: &Record, builtin: &str) -> bool {
+fn ran_builtin(record: &Record, builtin: &str) -> bool {
     record.fields.action.builtin() == Some(builtin)
 }
 
@@ -56,7 +56,7 @@ fn open(record: &Record, records: &[Record], store: &Store) -> Option<TextClassi
         ["test", "valid"].into_iter().filter_map(|name| inputs.get(name)).collect();
     let tokenize = records.iter().find(|maker| {
         let mut made = maker.outputs.values();
-        is(maker, "tokenize") && made.any(|artifact| tokens.contains(&&artifact.content))
+        ran_builtin(maker, "tokenize") && made.any(|artifact| tokens.contains(&&artifact.content))
     })?;
     let model = *inputs.get("model")?;
     let linked = LinkedArtifact::new(model, "model", store).ok()?;

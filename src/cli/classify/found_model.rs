@@ -16,7 +16,7 @@ use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::error::PlanError;
 
 /// A model, and the parameters that its texts are prepared and classified with.
-pub struct Settings {
+pub struct FoundModel {
     pub folder: ModelFolder,
     /// The parameters of the pipeline's stages, or the defaults of the built-ins.
     pub ingest: Params,
@@ -40,12 +40,12 @@ impl ModelFolder {
 }
 
 /// Finds the model that `wanted` names, or the one that `predict` reads.
-pub fn settings(
+pub fn find_model(
     wanted: Option<&str>,
     globals: &Globals,
     overrides: &Overrides,
     console: &Console,
-) -> Result<Settings, Error> {
+) -> Result<FoundModel, Error> {
     let is_folder = |wanted: &str| Path::new(wanted).is_dir();
     if let Some(path) = wanted.filter(|wanted| wanted.contains('/') && !is_folder(wanted)) {
         // With a slash it can only be a path: report why that cannot be opened.
@@ -79,21 +79,23 @@ pub fn settings(
     };
     let tokenize = predict.zip(pipeline).and_then(|(stage, pipeline)| {
         let inputs = ["test", "valid"].into_iter().filter_map(|name| stage.inputs.get(name));
-        inputs.filter_map(|input| maker(input, pipeline)).find(|it| is(it, "tokenize"))
+        inputs
+            .filter_map(|input| maker(input, pipeline))
+            .find(|stage| runs_builtin(stage, "tokenize"))
     });
     let ingest = tokenize.zip(pipeline).and_then(|(stage, pipeline)| {
         let mut made_from = stage.inputs.values().filter_map(|input| maker(input, pipeline));
-        let direct = made_from.clone().find(|it| is(it, "ingest"));
+        let direct = made_from.clone().find(|stage| runs_builtin(stage, "ingest"));
         direct.or_else(|| {
-            let split = made_from.find(|it| is(it, "split"))?;
+            let split = made_from.find(|stage| runs_builtin(stage, "split"))?;
             split
                 .inputs
                 .values()
                 .filter_map(|input| maker(input, pipeline))
-                .find(|it| is(it, "ingest"))
+                .find(|stage| runs_builtin(stage, "ingest"))
         })
     });
-    Ok(Settings {
+    Ok(FoundModel {
         folder,
         ingest: params("ingest", ingest),
         tokenize: params("tokenize", tokenize),
@@ -103,7 +105,7 @@ pub fn settings(
 
 /// The `predict` stage that reads this model, or else the first one.
 fn reader_of<'a>(wanted: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Stage> {
-    let mut readers = pipeline.stages.iter().filter(|stage| is(stage, "predict"));
+    let mut readers = pipeline.stages.iter().filter(|stage| runs_builtin(stage, "predict"));
     match wanted {
         None => readers.next(),
         Some(artifact) => {
@@ -117,7 +119,7 @@ fn reader_of<'a>(wanted: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Sta
     }
 }
 
-fn is(stage: &Stage, builtin: &str) -> bool {
+fn runs_builtin(stage: &Stage, builtin: &str) -> bool {
     stage.action.builtin() == Some(builtin)
 }
 
