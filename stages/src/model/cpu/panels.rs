@@ -38,36 +38,6 @@ const TASK_PANELS: usize = 8;
 /// The sums of a tile.
 type Sums = [[__m512; 2]; ROWS];
 
-/// The layout of panels and the microkernel that multiplies them.
-pub(super) trait PanelFormat {
-    /// Elements along `k` per entry.
-    const ELEMENTS: usize;
-
-    /// Packs up to 16 rows of a factor into `[entries, width]`, padded with zeros. If `width` exceeds
-    /// 16, only the first 16 lanes of each entry are written.
-    ///
-    /// # Safety
-    ///
-    /// The rows must be valid for reads of `k` elements and `to` for writes of all entries. The
-    /// processor must have the instructions of the format.
-    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize);
-
-    /// Multiplies `depth` entries of two panels and writes a `[rows, columns]` tile of the result.
-    /// With `accumulate`, adds to the tile instead of overwriting it.
-    ///
-    /// # Safety
-    ///
-    /// Both panels must hold `depth` entries, and the target must be valid for the tile. The processor
-    /// must have the instructions of the format.
-    unsafe fn tile(
-        panels: (SharedPointer<u32>, SharedPointer<u32>),
-        depth: usize,
-        target: Target,
-        sizes: [usize; 2],
-        accumulate: bool,
-    );
-}
-
 /// Whether this processor has the instructions that every format needs.
 pub(super) fn is_supported() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -159,6 +129,36 @@ fn take_memory(entries: usize) -> Vec<u32> {
 
 fn give_memory(memory: Vec<u32>) {
     MEMORY.with(|all| all.borrow_mut().push(memory));
+}
+
+/// The layout of panels and the microkernel that multiplies them.
+pub(super) trait PanelFormat {
+    /// Elements along `k` per entry.
+    const ELEMENTS: usize;
+
+    /// Packs up to 16 rows of a factor into `[entries, width]`, padded with zeros. If `width` exceeds
+    /// 16, only the first 16 lanes of each entry are written.
+    ///
+    /// # Safety
+    ///
+    /// The rows must be valid for reads of `k` elements and `to` for writes of all entries. The
+    /// processor must have the instructions of the format.
+    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize);
+
+    /// Multiplies `depth` entries of two panels and writes a `[rows, columns]` tile of the result.
+    /// With `accumulate`, adds to the tile instead of overwriting it.
+    ///
+    /// # Safety
+    ///
+    /// Both panels must hold `depth` entries, and the target must be valid for the tile. The processor
+    /// must have the instructions of the format.
+    unsafe fn tile(
+        panels: (SharedPointer<u32>, SharedPointer<u32>),
+        depth: usize,
+        target: Target,
+        sizes: [usize; 2],
+        accumulate: bool,
+    );
 }
 
 /// Up to 16 rows of a factor. Sums run along the rows.

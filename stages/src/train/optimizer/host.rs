@@ -4,7 +4,8 @@ use burn::backend::Flex;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{Moment, Scalars};
+use super::moments::Moment;
+use super::scalars::Scalars;
 use crate::model::cpu::CHUNK;
 use crate::model::cpu::vector::vectorised;
 use crate::model::parameters::leaf;
@@ -91,20 +92,6 @@ pub(super) fn update_rows(
     });
 }
 
-impl Moment {
-    /// First moments, second moments, and the rows that have any, for a parameter of `count` elements.
-    fn on_host(&mut self, count: usize) -> (&mut Vec<f32>, &mut Vec<f32>, &mut Vec<bool>) {
-        if !matches!(self, Moment::Host { .. }) {
-            let zeros = || vec![0.0; count];
-            *self = Moment::Host { first: zeros(), second: zeros(), rows: Vec::new() };
-        }
-        match self {
-            Moment::Host { first, second, rows } => (first, second, rows),
-            _ => unreachable!("it was made so above"),
-        }
-    }
-}
-
 /// Changes the values of a parameter on the CPU, without a copy.
 fn in_place<const D: usize>(parameter: &mut Tensor<D>, change: impl FnOnce(&mut [f32])) {
     // Taking the tensor out leaves one owner of its storage, so it can change in place.
@@ -141,7 +128,8 @@ vectorised! {
 mod tests {
     use burn::tensor::{Device, TensorData};
 
-    use super::super::{AdamW, Moments};
+    use super::super::AdamW;
+    use super::super::moments::Moments;
     use super::*;
     use crate::data::random::Random;
     use crate::model::parameters::{Network, Parameter};
