@@ -53,7 +53,7 @@ mod embeddings;
 mod layer;
 mod norm;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
@@ -117,7 +117,8 @@ impl Encoder {
             let one = index == last && pooling == Pooling::First;
             states = layer.forward(states, if one { 1 } else { batch.width }, &pass);
         }
-        let [rows, _, hidden] = states.dims();
+        let (rows, [.., hidden]) = (batch.rows, states.dims());
+        assert_shape!(states, [rows, _, hidden]);
         let state = match pooling {
             Pooling::First => states.slice([0..rows, 0..1]),
             Pooling::Mean => {

@@ -67,10 +67,11 @@ pub fn load(
         Weights::Random => None,
     };
     let head = match options.head {
-        HeadSource::CheckpointOrNew if !has_head(checkpoint.as_ref(), config, options.classes) => {
-            HeadSource::New
+        HeadSource::CheckpointOrNew if has_head(checkpoint.as_ref(), config, options.classes) => {
+            HeadSource::Checkpoint
         }
-        head => head,
+        HeadSource::CheckpointOrNew | HeadSource::New => HeadSource::New,
+        HeadSource::Checkpoint => HeadSource::Checkpoint,
     };
     let mut loader =
         Loader::new(checkpoint.as_ref(), Wants::Classifier(head), options.seed, config);

@@ -102,9 +102,7 @@ impl AdamW {
             let scalars = Scalars { clip, ..self.scalars(&name, moments.steps, learning_rate) };
             let moment = &mut moments.of[index];
             match (parameter, rows) {
-                (Parameter::Vector(tensor), _) => {
-                    host::update(tensor, gradient, moment, scalars);
-                }
+                (Parameter::Vector(tensor), _) => host::update(tensor, gradient, moment, scalars),
                 // Weight decay changes every row.
                 (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
                     host::update_rows(tensor, (gradient, rows), moment, scalars);

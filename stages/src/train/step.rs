@@ -109,14 +109,8 @@ impl<O: Objective> Trainer<O> {
     pub fn freeze(&mut self) {
         let Some(frozen) = self.frozen else { return };
         for (name, parameter) in self.model.parameters() {
-            if Depth::of(&name) > frozen {
-                continue;
-            }
-            match parameter {
-                Parameter::Vector(tensor) => *tensor = untrained(tensor),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                    *tensor = untrained(tensor);
-                }
+            if Depth::of(&name) <= frozen {
+                parameter.detach();
             }
         }
     }
@@ -145,8 +139,4 @@ impl<O: Objective> Trainer<O> {
         self.apply(gradients)?;
         Ok(loss)
     }
-}
-
-fn untrained<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    Tensor::from_inner(tensor.clone().inner())
 }

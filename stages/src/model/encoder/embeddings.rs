@@ -1,6 +1,6 @@
 //! The embeddings: words, positions and token types.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::norm::LayerNorm;
 use crate::model::batch::Batch;
@@ -75,6 +75,7 @@ impl Embeddings {
             }
             None => self.positions.clone().narrow(0, 0, width).reshape([1, width, hidden]),
         };
+        assert_shape!(states, [rows, width, hidden]);
         let states = self.norm.forward(states + positions);
         let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
         ops::dropout(states, mask.as_ref())
