@@ -1,5 +1,5 @@
-//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count positions,
-//! in token types, and in MPNet's relative attention bias.
+//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count
+//! positions, in token types, and in MPNet's relative attention bias.
 //!
 //! # Map of the network
 //!
@@ -29,7 +29,8 @@
 //!        output layer              [positions, vocabulary]            MaskedLm::loss
 //! ```
 //!
-//! `queries` equals `width`, except in the last layer of a classifier that reads only the first token.
+//! `queries` equals `width`, except in the last layer of a classifier that reads only the first
+//! token.
 //!
 //! # Checkpoint names
 //!

@@ -1,5 +1,5 @@
-//! Writes a model as a Hugging Face model folder that `transformers` can load: `config.json` (with label
-//! names for a classifier) and `model.safetensors`.
+//! Writes a model as a Hugging Face model folder that `transformers` can load: `config.json` (with
+//! label names for a classifier) and `model.safetensors`.
 
 use std::path::Path;
 

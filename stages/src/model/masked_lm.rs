@@ -30,8 +30,8 @@ pub struct MaskedLm {
     norm_eps: f64,
     /// `[vocabulary]`
     bias: Tensor<1>,
-    /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from this
-    /// model.
+    /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from
+    /// this model.
     pooler: Option<Linear>,
     precision: Precision,
 }

@@ -1,5 +1,5 @@
-//! The parameters of a model. Building a model requests every tensor from a [`ParameterSource`] by its
-//! checkpoint name; the optimiser and the writer iterate over the same names.
+//! The parameters of a model. Building a model requests every tensor from a [`ParameterSource`] by
+//! its checkpoint name; the optimiser and the writer iterate over the same names.
 
 use std::path::Path;
 

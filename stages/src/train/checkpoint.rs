@@ -1,9 +1,9 @@
-//! Training checkpoints: parameters, moments and position on disk. A resumed run ends with the same bytes
-//! as an uninterrupted one.
+//! Training checkpoints: parameters, moments and position on disk. A resumed run ends with the same
+//! bytes as an uninterrupted one.
 //!
-//! Checkpoints are in the state folder of the stage. The folder belongs to one key, or to a key that
-//! differs only in a smaller number of epochs, so its checkpoints always fit. Each is written to a
-//! temporary file, synced and renamed; the last two are kept.
+//! Checkpoints are in the state folder of the stage. The folder belongs to one key, or to a key
+//! that differs only in a smaller number of epochs, so its checkpoints always fit. Each is written
+//! to a temporary file, synced and renamed; the last two are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,7 +19,8 @@ use crate::data::tensors::{TensorFile, TensorSpec, write_tensors};
 use crate::model::parameters::{Network, read};
 use crate::stage::error::StageError;
 
-/// The progress of a training. Floating-point sums are stored as bits, so writing them loses nothing.
+/// The progress of a training. Floating-point sums are stored as bits, so writing them loses
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Optimiser steps taken.
@@ -90,8 +91,8 @@ pub fn save<O: Objective>(
 /// The position of a training, and its best model so far.
 pub type Restored<O> = (Position, Option<<O as Objective>::Model>);
 
-/// Restores `trainer` from the newest readable checkpoint in `folder`, and returns the position and the
-/// best model so far; `None` if there is no checkpoint. Calls `unread` for each unreadable one.
+/// Restores `trainer` from the newest readable checkpoint in `folder`, and returns the position and
+/// the best model so far; `None` if there is no checkpoint. Calls `unread` for each unreadable one.
 pub fn restore<O: Objective>(
     folder: &Path,
     trainer: &mut Trainer<O>,

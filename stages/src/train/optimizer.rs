@@ -1,8 +1,8 @@
 //! AdamW as PyTorch computes it (Loshchilov & Hutter 2019; `torch.optim.AdamW`), with the
 //! gradient norm clipped as `torch.nn.utils.clip_grad_norm_` does.
 //!
-//! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the number
-//! of threads.
+//! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the
+//! number of threads.
 
 mod host;
 mod moments;
@@ -25,10 +25,11 @@ pub struct AdamW {
     pub beta2: f64,
     pub epsilon: f64,
     pub weight_decay: f64,
-    /// The maximum norm of all gradients together; larger gradients are scaled down. 0 means no limit.
+    /// The maximum norm of all gradients together; larger gradients are scaled down. 0 means no
+    /// limit.
     pub max_gradient_norm: f64,
-    /// The factor of the learning rate per layer below the head (Howard & Ruder 2018). The embeddings count
-    /// as the lowest layer. 1 means the same rate for all.
+    /// The factor of the learning rate per layer below the head (Howard & Ruder 2018). The
+    /// embeddings count as the lowest layer. 1 means the same rate for all.
     pub layer_decay: f64,
     /// The number of layers of the encoder.
     pub layers: usize,

@@ -16,8 +16,8 @@ pub(super) struct Embeddings {
     positions: Tensor<2>,
     types: Option<Tensor<2>>,
     norm: LayerNorm,
-    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None` for BERT,
-    /// which counts all tokens from 0.
+    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None`
+    /// for BERT, which counts all tokens from 0.
     positions_after_pad: Option<usize>,
     pad: usize,
 }

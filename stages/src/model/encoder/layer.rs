@@ -99,8 +99,8 @@ impl Layer {
 
     /// # Shapes
     ///
-    /// Maps `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend to
-    /// all tokens.
+    /// Maps `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend
+    /// to all tokens.
     pub(super) fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, width, _] = states.dims();
         assert_shape!(states, [_, _, self.hidden()]);
@@ -133,8 +133,8 @@ impl Layer {
         ops::attention(query, key, value, pass.relative.as_ref(), options)
     }
 
-    /// The token-wise part that follows attention. Input and result have the same shape `[…, hidden]`.
-    /// `mask` returns the dropout mask of a site.
+    /// The token-wise part that follows attention. Input and result have the same shape
+    /// `[…, hidden]`. `mask` returns the dropout mask of a site.
     pub(super) fn transform(
         &self,
         attended: Tensor<3>,

@@ -1,4 +1,5 @@
-//! AdamW on the CPU: one parallel pass reads each gradient and updates parameter and moments in place.
+//! AdamW on the CPU: one parallel pass reads each gradient and updates parameter and moments in
+//! place.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -55,8 +56,8 @@ pub(super) fn update<const D: usize>(
     });
 }
 
-/// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that never
-/// had a gradient are skipped and stay bit-identical.
+/// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that
+/// never had a gradient are skipped and stay bit-identical.
 pub(super) fn update_rows(
     parameter: &mut Tensor<2>,
     (gradient, with_gradient): (&[f32], &[usize]),

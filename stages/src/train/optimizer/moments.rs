@@ -17,8 +17,8 @@ pub enum Moment {
     Host {
         first: Vec<f32>,
         second: Vec<f32>,
-        /// For a table with sparse gradients: whether the moments of each row are not all 0. Empty if
-        /// unknown.
+        /// For a table with sparse gradients: whether the moments of each row are not all 0. Empty
+        /// if unknown.
         rows: Vec<bool>,
     },
     /// First and second moments, flattened, on another device.
@@ -27,7 +27,8 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// First moments, second moments, and the rows that have any, for a parameter of `count` elements.
+    /// First moments, second moments, and the rows that have any, for a parameter of `count`
+    /// elements.
     pub(super) fn on_host(
         &mut self,
         count: usize,
