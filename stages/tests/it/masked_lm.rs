@@ -273,8 +273,9 @@ fn fifteen_percent_are_predicted_of_which_eight_in_ten_are_masked() {
         let untouched = (0..before.len()).filter(|place| !places.contains(place));
         assert!(untouched.into_iter().all(|place| before[place] == after[place]));
     }
-    // About 116,000 tokens. The tolerances for the chosen tokens, 0.009 and 0.012, are four standard
-    // deviations. The number of chosen tokens is rounded for each text, so it hardly varies.
+    // About 116,000 tokens. The tolerances for the chosen tokens, 0.009 and 0.012, are four
+    // standard deviations. The number of chosen tokens is rounded for each text, so it hardly
+    // varies.
     let share = |count: i32, of: i32| f64::from(count) / f64::from(of);
     assert!((share(chosen, tokens as i32) - 0.15).abs() < 0.001, "{chosen} of {tokens}");
     assert!((share(masked, chosen) - 0.8).abs() < 0.012, "{masked} of {chosen}");

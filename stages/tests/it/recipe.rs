@@ -1,5 +1,5 @@
-//! Compares each training option with PyTorch on the tiny checkpoints. The expected values come from
-//! `fixtures/make_recipes.py`.
+//! Compares each training option with PyTorch on the tiny checkpoints. The expected values come
+//! from `fixtures/make_recipes.py`.
 
 #![cfg(feature = "model")]
 

@@ -1,5 +1,5 @@
-//! What the tests of the model share: the tiny checkpoints, the results of transformers on them, and
-//! a trainer for each.
+//! What the tests of the model share: the tiny checkpoints, the results of transformers on them,
+//! and a trainer for each.
 
 #![cfg(feature = "model")]
 
