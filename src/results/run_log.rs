@@ -303,10 +303,6 @@ impl LoggedRun {
         self.stages.iter().find(|stage| stage.stage == name)
     }
 
-    pub fn has_failed(&self) -> bool {
-        self.stages.iter().any(|stage| stage.outcome == Outcome::Failed)
-    }
-
     /// Parses the file of the run with this id; `None` if it is damaged.
     pub fn parse(text: &str, id: &str) -> Option<LoggedRun> {
         is_whole(text).then_some(())?;

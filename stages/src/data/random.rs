@@ -159,11 +159,6 @@ impl Random {
         }
         blocks.into_remainder().fill_with(|| self.uniform());
     }
-
-    /// Normal numbers of a mean and a standard deviation, rounded to `f32` at the end.
-    pub fn fill_normal(&mut self, mean: f64, deviation: f64, out: &mut [f32]) {
-        out.fill_with(|| (mean + deviation * self.normal()) as f32);
-    }
 }
 
 fn uniform_of(word: u32) -> f32 {

@@ -60,7 +60,8 @@ impl Batch {
         words
     }
 
-    /// The weight of each position in the mean over the tokens of its row, `[rows, width]`; 0 for padding.
+    /// The weight of each position in the mean over the tokens of its row, `[rows, width]`; 0 for
+    /// padding.
     pub fn shares(&self) -> Vec<f32> {
         let mut shares = Vec::with_capacity(self.mask.len());
         for row in self.mask.chunks(self.width.max(1)) {

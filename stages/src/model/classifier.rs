@@ -1,7 +1,7 @@
 //! An encoder with a head for sequence classification: BERT's (pooler and one linear layer) or
 //! RoBERTa's and MPNet's (dense, tanh, projection).
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
@@ -71,6 +71,7 @@ impl Classifier {
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
         let state = self.encoder.pooled(batch, self.pooling, noise);
         let precision = self.precision;
+        assert_shape!(state, [batch.rows, _]);
         match &self.head {
             Head::Pooled { pooler, classifier } => {
                 let pooled = pooler.forward(state, precision).tanh();

@@ -1,5 +1,5 @@
-//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count positions,
-//! in token types, and in MPNet's relative attention bias.
+//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count
+//! positions, in token types, and in MPNet's relative attention bias.
 //!
 //! # Map of the network
 //!
@@ -29,7 +29,8 @@
 //!        output layer              [positions, vocabulary]            MaskedLm::loss
 //! ```
 //!
-//! `queries` equals `width`, except in the last layer of a classifier that reads only the first token.
+//! `queries` equals `width`, except in the last layer of a classifier that reads only the first
+//! token.
 //!
 //! # Checkpoint names
 //!
@@ -53,7 +54,7 @@ mod embeddings;
 mod layer;
 mod norm;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
@@ -117,7 +118,8 @@ impl Encoder {
             let one = index == last && pooling == Pooling::First;
             states = layer.forward(states, if one { 1 } else { batch.width }, &pass);
         }
-        let [rows, _, hidden] = states.dims();
+        let (rows, [.., hidden]) = (batch.rows, states.dims());
+        assert_shape!(states, [rows, _, hidden]);
         let state = match pooling {
             Pooling::First => states.slice([0..rows, 0..1]),
             Pooling::Mean => {

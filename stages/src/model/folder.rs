@@ -1,5 +1,5 @@
-//! Writes a model as a Hugging Face model folder that `transformers` can load: `config.json` (with label
-//! names for a classifier) and `model.safetensors`.
+//! Writes a model as a Hugging Face model folder that `transformers` can load: `config.json` (with
+//! label names for a classifier) and `model.safetensors`.
 
 use std::path::Path;
 
@@ -135,24 +135,13 @@ pub fn stored(
     parameter: &Parameter<'_>,
     path: &Path,
 ) -> Result<(Vec<usize>, Vec<f32>), StageError> {
-    let unreadable = |problem: String| StageError::File {
-        path: path.to_owned(),
-        problem: format!("cannot read a tensor from the device: {problem}"),
-    };
-    match parameter {
-        Parameter::Vector(tensor) => {
-            let values = (**tensor).clone().try_into_vec_as::<f32>();
-            Ok((tensor.dims().to_vec(), values.map_err(|error| unreadable(error.to_string()))?))
-        }
-        Parameter::Table(tensor) => {
-            let values = (**tensor).clone().try_into_vec_as::<f32>();
-            Ok((tensor.dims().to_vec(), values.map_err(|error| unreadable(error.to_string()))?))
-        }
+    let values = parameter.values(path)?;
+    Ok(match parameter {
+        Parameter::Vector(tensor) => (tensor.dims().to_vec(), values),
+        Parameter::Table(tensor) => (tensor.dims().to_vec(), values),
         Parameter::Weight(tensor) => {
             let [inputs, outputs] = tensor.dims();
-            let values = (**tensor).clone().try_into_vec_as::<f32>();
-            let values = values.map_err(|error| unreadable(error.to_string()))?;
-            Ok((vec![outputs, inputs], transposed(&values, inputs, outputs)))
+            (vec![outputs, inputs], transposed(&values, inputs, outputs))
         }
-    }
+    })
 }

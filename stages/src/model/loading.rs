@@ -1,5 +1,5 @@
-//! Builds a [`Classifier`] or a [`MaskedLm`] from a model folder or with random weights. Every tensor that
-//! is missing, misshapen or left over is reported. Only a head may be missing.
+//! Builds a [`Classifier`] or a [`MaskedLm`] from a model folder or with random weights. Every
+//! tensor that is missing, misshapen or left over is reported. Only a head may be missing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -67,10 +67,11 @@ pub fn load(
         Weights::Random => None,
     };
     let head = match options.head {
-        HeadSource::CheckpointOrNew if !has_head(checkpoint.as_ref(), config, options.classes) => {
-            HeadSource::New
+        HeadSource::CheckpointOrNew if has_head(checkpoint.as_ref(), config, options.classes) => {
+            HeadSource::Checkpoint
         }
-        head => head,
+        HeadSource::CheckpointOrNew | HeadSource::New => HeadSource::New,
+        HeadSource::Checkpoint => HeadSource::Checkpoint,
     };
     let mut loader =
         Loader::new(checkpoint.as_ref(), Wants::Classifier(head), options.seed, config);
@@ -154,8 +155,8 @@ impl Wants {
         self == Wants::Classifier(HeadSource::New) && name.starts_with("pooler.")
     }
 
-    /// Whether an unused tensor is expected: buffers, other heads, a pooler that no head uses, and a head
-    /// that is replaced.
+    /// Whether an unused tensor is expected: buffers, other heads, a pooler that no head uses, and
+    /// a head that is replaced.
     fn ignores(self, name: &str, family: Family) -> bool {
         if name == "embeddings.position_ids" || name == "embeddings.token_type_ids" {
             return true;

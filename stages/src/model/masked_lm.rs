@@ -7,7 +7,7 @@
 //! | `norm` | `lm_head.layer_norm` | `cls.predictions.transform.LayerNorm` |
 //! | `bias` | `lm_head.bias` | `cls.predictions.bias` |
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation, assert_shape};
 
 use super::batch::Batch;
 use super::classifier::prefix;
@@ -30,8 +30,8 @@ pub struct MaskedLm {
     norm_eps: f64,
     /// `[vocabulary]`
     bias: Tensor<1>,
-    /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from this
-    /// model.
+    /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from
+    /// this model.
     pooler: Option<Linear>,
     precision: Precision,
 }
@@ -120,6 +120,7 @@ impl MaskedLm {
         noise: Option<&Noise>,
     ) -> Tensor<1> {
         let states = self.encoder.chosen(batch, targets.positions, noise);
+        assert_shape!(states, [targets.ids.len(), _]);
         let states = ops::gelu(self.dense.forward(states, self.precision));
         let (weight, bias) = (self.norm_weight.clone(), Some(self.norm_bias.clone()));
         let states = burn::tensor::module::layer_norm(states, weight, bias, self.norm_eps);

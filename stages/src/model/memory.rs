@@ -1,8 +1,8 @@
 //! Keeps the memory of freed tensors for later ones.
 
 /// Stops glibc from returning large blocks to the kernel at every `free`. A training step frees and
-/// allocates hundreds of them; by default the kernel maps and zeroes their pages each time, which takes a
-/// quarter of the step (`benches/RESULTS.md`). Peak memory stays the same.
+/// allocates hundreds of them; by default the kernel maps and zeroes their pages each time, which
+/// takes a quarter of the step (`benches/RESULTS.md`). Peak memory stays the same.
 ///
 /// Does nothing without glibc.
 pub fn keep_freed() {

@@ -1,8 +1,9 @@
 //! The models that `finetune`, `predict` and `pretrain` run: BERT, RoBERTa and MPNet in burn, as
 //! classifiers and as masked language models.
 //!
-//! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the network; [`weight_files`]
-//! and [`loading`] for where its parameters come from; [`folder`] for how it is saved.
+//! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the
+//! network; [`weight_files`] and [`loading`] for where its parameters come from; [`folder`] for how
+//! it is saved.
 
 #[cfg(feature = "model")]
 pub mod batch;

@@ -1,5 +1,5 @@
-//! Counter-based dropout. Every mask element is a function of (seed, step, pass, site, example, element),
-//! so micro-batches, padding, threads and resuming do not change a training run.
+//! Counter-based dropout. Every mask element is a function of (seed, step, pass, site, example,
+//! element), so micro-batches, padding, threads and resuming do not change a training run.
 //!
 //! The generator is a 32-bit integer mixer, two rounds of `lowbias32` (C. Wellons,
 //! *hash-prospector*), over the element's index and the example's key; the keys come from
@@ -46,8 +46,8 @@ pub struct Noise {
 const ADDRESS_WIDTH: u32 = 4096;
 
 impl Noise {
-    /// `step` counts the optimiser steps of the whole training from 0; `pass` counts the passes of one step
-    /// over the same examples.
+    /// `step` counts the optimiser steps of the whole training from 0; `pass` counts the passes of
+    /// one step over the same examples.
     pub fn new(seed: u64, step: u64, first_row: usize, pass: u64) -> Noise {
         let mut hasher = blake3::Hasher::new_derive_key("pipe dropout v2");
         for part in [seed, step, pass] {
@@ -117,8 +117,8 @@ impl Mask {
         Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
     }
 
-    /// The mask of selected tokens, one per row, with the same elements as in the full mask. `positions` are
-    /// row-major indices into rows of `width` tokens.
+    /// The mask of selected tokens, one per row, with the same elements as in the full mask.
+    /// `positions` are row-major indices into rows of `width` tokens.
     pub fn of_tokens(&self, positions: &[usize], width: usize, features: usize) -> Mask {
         let key = |position: &usize| {
             let (low, high) = self.row_keys[position / width];

@@ -1,5 +1,5 @@
-//! The operations of the network on any device: the fused kernels of [`super::cpu`] on the CPU, burn's own
-//! operations elsewhere.
+//! The operations of the network on any device: the fused kernels of [`super::cpu`] on the CPU,
+//! burn's own operations elsewhere.
 
 use burn::tensor::{Tensor, activation};
 
@@ -13,8 +13,8 @@ pub fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     !matches!(cpu::backing(tensor), cpu::Backing::Elsewhere)
 }
 
-/// `left + right` of equal shapes, without autodiff. On the CPU it reuses the memory of `left` if nothing
-/// else shares it.
+/// `left + right` of equal shapes, without autodiff. On the CPU it reuses the memory of `left` if
+/// nothing else shares it.
 pub fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {
     // `left` is not cloned here: a second owner would force a copy.
     match cpu::backing(&right) {
@@ -95,8 +95,8 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 ///
 /// # Shapes
 ///
-/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative` is
-/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative`
+/// is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
 pub fn attention(
     query: Tensor<3>,
     key: Tensor<3>,
@@ -132,6 +132,7 @@ pub fn attention(
             probabilities = probabilities * mask;
         }
         let attended = precision.factor(probabilities).matmul(split(value)).swap_dims(1, 2);
-        precision.product(attended.reshape([rows, queries, hidden])) // from [rows, queries, heads, size]
+        // From [rows, queries, heads, size].
+        precision.product(attended.reshape([rows, queries, hidden]))
     })
 }

@@ -1,10 +1,13 @@
-//! The parameters of a model. Building a model requests every tensor from a [`ParameterSource`] by its
-//! checkpoint name; the optimiser and the writer iterate over the same names.
+//! The parameters of a model. Building a model requests every tensor from a [`ParameterSource`] by
+//! its checkpoint name; the optimiser and the writer iterate over the same names.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
 use super::ops;
 use super::precision::Precision;
+use crate::stage::error::StageError;
 
 /// The initial values of a parameter that no checkpoint provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,55 +44,91 @@ pub trait Network: Clone {
 
     /// The number of elements of all parameters.
     fn parameter_count(&mut self) -> usize {
-        let of = |(_, parameter): (String, Parameter<'_>)| match parameter {
-            Parameter::Vector(tensor) => tensor.dims()[0],
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
-        };
-        self.parameters().into_iter().map(of).sum()
+        self.parameters().iter().map(|(_, parameter)| parameter.count()).sum()
     }
 
     /// Whether the parameters are in the memory of this process.
     fn is_on_host(&mut self) -> bool {
-        self.parameters().into_iter().next().is_some_and(|(_, parameter)| match parameter {
-            Parameter::Vector(tensor) => ops::is_on_host(tensor),
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => ops::is_on_host(tensor),
-        })
+        self.parameters().first().is_some_and(|(_, parameter)| parameter.is_on_host())
     }
 
     /// The same network without autodiff, for evaluation. It shares the tensors.
     fn frozen(&self) -> Self {
         let mut copy = self.clone();
-        for (_, parameter) in copy.parameters() {
-            match parameter {
-                Parameter::Vector(tensor) => *tensor = tensor.clone().inner(),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                    *tensor = tensor.clone().inner();
-                }
-            }
-        }
+        copy.parameters().into_iter().for_each(|(_, parameter)| parameter.leave_autodiff());
         copy
     }
 
-    /// The same network with separate autodiff nodes and shared values, so that two threads can use both
-    /// without contention.
+    /// The same network with separate autodiff nodes and shared values, so that two threads can use
+    /// both without contention.
     fn apart(&self) -> Self {
         let mut copy = self.clone();
-        for (_, parameter) in copy.parameters() {
-            match parameter {
-                Parameter::Vector(tensor) => *tensor = apart(tensor),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => *tensor = apart(tensor),
-            }
-        }
+        copy.parameters().into_iter().for_each(|(_, parameter)| parameter.separate());
         copy
     }
 }
 
-fn apart<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    if tensor.is_require_grad() {
-        leaf(Tensor::from_inner(tensor.clone().inner()))
-    } else {
-        tensor.clone()
+/// Evaluates `$body` for the tensor of a parameter, whatever its rank.
+macro_rules! of_tensor {
+    ($parameter:expr, $tensor:ident => $body:expr) => {
+        match $parameter {
+            Parameter::Vector($tensor) => $body,
+            Parameter::Weight($tensor) | Parameter::Table($tensor) => $body,
+        }
+    };
+}
+
+impl Parameter<'_> {
+    /// The number of elements.
+    pub fn count(&self) -> usize {
+        of_tensor!(self, tensor => tensor.dims().iter().product())
     }
+
+    pub fn device(&self) -> Device {
+        of_tensor!(self, tensor => tensor.device())
+    }
+
+    fn is_on_host(&self) -> bool {
+        of_tensor!(self, tensor => ops::is_on_host(tensor))
+    }
+
+    /// The values in the layout of the tensor, row-major. An error names `path`, the file or folder
+    /// for which they are read.
+    pub fn values(&self, path: &Path) -> Result<Vec<f32>, StageError> {
+        of_tensor!(self, tensor => read(tensor, path))
+    }
+
+    /// Replaces the values. There must be as many as before.
+    pub fn replace(self, values: &[f32]) {
+        of_tensor!(self, tensor => {
+            let data = TensorData::new(values.to_vec(), tensor.dims());
+            *tensor = leaf(Tensor::from_data(data, &tensor.device()));
+        })
+    }
+
+    /// Removes it from the backward pass. It stays usable in a network with autodiff.
+    pub fn detach(self) {
+        of_tensor!(self, tensor => *tensor = Tensor::from_inner(tensor.clone().inner()))
+    }
+
+    fn leave_autodiff(self) {
+        of_tensor!(self, tensor => *tensor = tensor.clone().inner())
+    }
+
+    /// Gives a trained parameter an autodiff node of its own.
+    fn separate(self) {
+        of_tensor!(self, tensor => if tensor.is_require_grad() {
+            *tensor = leaf(Tensor::from_inner(tensor.clone().inner()));
+        })
+    }
+}
+
+/// The values of a tensor. An error names `path`, the file or folder for which they are read.
+pub fn read<const D: usize>(tensor: &Tensor<D>, path: &Path) -> Result<Vec<f32>, StageError> {
+    tensor.clone().try_into_vec_as::<f32>().map_err(|error| StageError::File {
+        path: path.to_owned(),
+        problem: format!("cannot read a tensor from the device: {error}"),
+    })
 }
 
 /// `y = x W + b`.
@@ -121,6 +160,7 @@ impl Linear {
     ///
     /// `[…, in]` to `[…, out]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>, precision: Precision) -> Tensor<D> {
+        assert_shape!(input, [.., self.weight.dims()[0]]);
         ops::linear(input, &self.weight, &self.bias, precision)
     }
 

@@ -8,12 +8,12 @@ use super::cpu::bfloat16;
 use crate::stage::choice::choice;
 
 choice! {
-    /// The number format of the factors of matrix products. Parameters, sums, norms, softmax and the
-    /// optimiser always use f32.
+    /// The number format of the factors of matrix products. Parameters, sums, norms, softmax and
+    /// the optimiser always use f32.
     pub enum Precision {
         F32 = "f32",
-        /// Factors are rounded to bfloat16 before they are multiplied, as PyTorch's autocast does. On
-        /// the CPU the small products of attention stay in f32.
+        /// Factors are rounded to bfloat16 before they are multiplied, as PyTorch's autocast does.
+        /// On the CPU the small products of attention stay in f32.
         Bf16 = "bf16",
     }
 }

@@ -1,8 +1,8 @@
 //! The distance buckets of MPNet's relative attention bias.
 
-/// The bucket of the distance from query to key for all pairs, row-major `[width, width]`. As in T5's
-/// bidirectional scheme, each direction has half of the buckets; half of those stand for exact distances
-/// and half for a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
+/// The bucket of the distance from query to key for all pairs, row-major `[width, width]`. As in
+/// T5's bidirectional scheme, each direction has half of the buckets; half of those stand for exact
+/// distances and half for a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
 pub fn relative_buckets(width: usize, buckets: usize) -> Vec<i32> {
     const MAX_DISTANCE: f32 = 128.0;
     let half = buckets as i32 / 2;

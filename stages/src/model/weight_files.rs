@@ -1,9 +1,9 @@
-//! Reads the tensors of a model folder by canonical name. The weights are in safetensors files or, if
-//! there are none, in `pytorch_model.bin`; either may be split into shards with an index. `pytorch-reader`
-//! interprets the pickle and runs no code.
+//! Reads the tensors of a model folder by canonical name. The weights are in safetensors files or,
+//! if there are none, in `pytorch_model.bin`; either may be split into shards with an index.
+//! `pytorch-reader` interprets the pickle and runs no code.
 //!
-//! Canonical names lack the prefix `bert.`, `roberta.` or `mpnet.` and use `LayerNorm.weight/bias` for
-//! the old `gamma/beta`.
+//! Canonical names lack the prefix `bert.`, `roberta.` or `mpnet.` and use `LayerNorm.weight/bias`
+//! for the old `gamma/beta`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -166,9 +166,9 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, StageError> {
 
 fn open_safetensors(path: &Path) -> Result<Vec<Tensor>, StageError> {
     let file = File::open(path).map_err(StageError::io("opening", path))?;
-    // SAFETY: nothing in this program writes to a mapped model folder. The folder may belong to the user;
-    // if another process truncates the file meanwhile, reads raise SIGBUS and end this process, which
-    // is a stage or a command that predicts.
+    // SAFETY: nothing in this program writes to a mapped model folder. The folder may belong to the
+    // user; if another process truncates the file meanwhile, reads raise SIGBUS and end this
+    // process, which is a stage or a command that predicts.
     let map = unsafe { Mmap::map(&file) }.map_err(StageError::io("mapping", path))?;
     let map = Arc::new(map);
     let parsed = SafeTensors::deserialize(&map).map_err(|problem| StageError::File {

@@ -1,9 +1,9 @@
-//! Training checkpoints: parameters, moments and position on disk. A resumed run ends with the same bytes
-//! as an uninterrupted one.
+//! Training checkpoints: parameters, moments and position on disk. A resumed run ends with the same
+//! bytes as an uninterrupted one.
 //!
-//! Checkpoints are in the state folder of the stage. The folder belongs to one key, or to a key that
-//! differs only in a smaller number of epochs, so its checkpoints always fit. Each is written to a
-//! temporary file, synced and renamed; the last two are kept.
+//! Checkpoints are in the state folder of the stage. The folder belongs to one key, or to a key
+//! that differs only in a smaller number of epochs, so its checkpoints always fit. Each is written
+//! to a temporary file, synced and renamed; the last two are kept.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,10 +16,11 @@ use super::objective::Objective;
 use super::optimizer::Moment;
 use super::step::Trainer;
 use crate::data::tensors::{TensorFile, TensorSpec, write_tensors};
-use crate::model::parameters::{Network, Parameter, leaf};
+use crate::model::parameters::{Network, read};
 use crate::stage::error::StageError;
 
-/// The progress of a training. Floating-point sums are stored as bits, so writing them loses nothing.
+/// The progress of a training. Floating-point sums are stored as bits, so writing them loses
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Optimiser steps taken.
@@ -58,7 +59,7 @@ pub fn save<O: Objective>(
         let (first, second) = match moment {
             Moment::None => continue,
             Moment::Host { first, second, .. } => (first.clone(), second.clone()),
-            Moment::Device(both) => (read(both.0.clone(), folder)?, read(both.1.clone(), folder)?),
+            Moment::Device(both) => (read(&both.0, folder)?, read(&both.1, folder)?),
         };
         tensors.insert(format!("first.{index}"), first);
         tensors.insert(format!("second.{index}"), second);
@@ -90,8 +91,8 @@ pub fn save<O: Objective>(
 /// The position of a training, and its best model so far.
 pub type Restored<O> = (Position, Option<<O as Objective>::Model>);
 
-/// Restores `trainer` from the newest readable checkpoint in `folder`, and returns the position and the
-/// best model so far; `None` if there is no checkpoint. Calls `unread` for each unreadable one.
+/// Restores `trainer` from the newest readable checkpoint in `folder`, and returns the position and
+/// the best model so far; `None` if there is no checkpoint. Calls `unread` for each unreadable one.
 pub fn restore<O: Objective>(
     folder: &Path,
     trainer: &mut Trainer<O>,
@@ -124,10 +125,10 @@ fn restore_from<O: Objective>(
     // Read everything before replacing anything, so that half a checkpoint changes nothing.
     let mut model = trainer.model.clone();
     let mut moments = Vec::new();
-    let device = model.parameters().first().map(|(_, parameter)| device_of(parameter));
+    let device = model.parameters().first().map(|(_, parameter)| parameter.device());
     for (index, (_, parameter)) in model.parameters().into_iter().enumerate() {
-        let count = count_of(&parameter);
-        replace(parameter, file.elements::<f32>(&format!("parameter.{index}"), Some(&[count]))?);
+        let count = parameter.count();
+        parameter.replace(file.elements::<f32>(&format!("parameter.{index}"), Some(&[count]))?);
         let name = format!("first.{index}");
         if file.info(&name).is_none() {
             moments.push(Moment::None);
@@ -152,9 +153,9 @@ fn restore_from<O: Objective>(
         Some(_) if file.info("best.0").is_some() => {
             let mut best = model.frozen();
             for (index, (_, parameter)) in best.parameters().into_iter().enumerate() {
-                let count = count_of(&parameter);
+                let count = parameter.count();
                 let values = file.elements::<f32>(&format!("best.{index}"), Some(&[count]))?;
-                replace(parameter, values);
+                parameter.replace(values);
             }
             Some(best)
         }
@@ -201,47 +202,11 @@ fn values_of(
     into: &mut BTreeMap<String, Vec<f32>>,
 ) -> Result<(), StageError> {
     for (index, (_, parameter)) in model.parameters().into_iter().enumerate() {
-        let values = match parameter {
-            Parameter::Vector(tensor) => read(tensor.clone(), folder)?,
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => read(tensor.clone(), folder)?,
-        };
-        into.insert(format!("{kind}.{index}"), values);
+        into.insert(format!("{kind}.{index}"), parameter.values(folder)?);
     }
     Ok(())
 }
 
-fn read<const D: usize>(tensor: Tensor<D>, folder: &Path) -> Result<Vec<f32>, StageError> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| StageError::File {
-        path: folder.to_owned(),
-        problem: format!("cannot read a tensor from the device: {error}"),
-    })
-}
-
-fn count_of(parameter: &Parameter) -> usize {
-    match parameter {
-        Parameter::Vector(tensor) => tensor.dims()[0],
-        Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims().iter().product(),
-    }
-}
-
-fn device_of(parameter: &Parameter) -> burn::tensor::Device {
-    match parameter {
-        Parameter::Vector(tensor) => tensor.device(),
-        Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.device(),
-    }
-}
-
 fn is_cpu(device: &burn::tensor::Device) -> bool {
     *device == burn::tensor::Device::flex()
-}
-
-fn replace(parameter: Parameter, values: &[f32]) {
-    fn put<const D: usize>(tensor: &mut Tensor<D>, values: &[f32]) {
-        let data = TensorData::new(values.to_vec(), tensor.dims());
-        *tensor = leaf(Tensor::from_data(data, &tensor.device()));
-    }
-    match parameter {
-        Parameter::Vector(tensor) => put(tensor, values),
-        Parameter::Weight(tensor) | Parameter::Table(tensor) => put(tensor, values),
-    }
 }

@@ -16,8 +16,8 @@ use crate::train::step::Trainer;
 
 /// Saves checkpoints at intervals, spending at most a twentieth of the time on them.
 ///
-/// On SIGTERM the current step finishes, its checkpoint is saved, and then the process ends with the
-/// default action of the signal. A second SIGTERM ends it at once.
+/// On SIGTERM the current step finishes, its checkpoint is saved, and then the process ends with
+/// the default action of the signal. A second SIGTERM ends it at once.
 pub struct CheckpointTimer<'a> {
     context: &'a Context<'a>,
     pause: Duration,
@@ -33,8 +33,8 @@ impl<'a> CheckpointTimer<'a> {
         let wanted = std::env::var("PIPE_CHECKPOINT_SECONDS").ok();
         let seconds = wanted.and_then(|text| text.parse().ok()).unwrap_or(60);
         let (told_to_end, ends_at_once) = (Arc::default(), Arc::new(AtomicBool::new(true)));
-        // The order matters: the second signal must see the flag that the first one sets. If a handler
-        // cannot be registered, SIGTERM keeps its default action.
+        // The order matters: the second signal must see the flag that the first one sets. If a
+        // handler cannot be registered, SIGTERM keeps its default action.
         let registered = flag::register_conditional_default(SIGTERM, Arc::clone(&ends_at_once))
             .and_then(|_| flag::register(SIGTERM, Arc::clone(&told_to_end)))
             .and_then(|_| flag::register(SIGTERM, Arc::clone(&ends_at_once)));
@@ -95,7 +95,8 @@ impl<'a> CheckpointTimer<'a> {
             .map_err(StageError::io("creating", folder))
             .and_then(|()| checkpoint::save(folder, trainer, at, best));
         if let Err(error) = saved {
-            // Training can continue without a checkpoint, and a full disk may have room again later.
+            // Training can continue without a checkpoint, and a full disk may have room again
+            // later.
             let message = format!("cannot save a checkpoint of step {}: {error}", at.steps);
             self.context.emit(Event::Warning { message });
         }

@@ -1,5 +1,5 @@
-//! The depth of a parameter in the network, derived from its checkpoint name. Used for learning rates by
-//! layer and for frozen layers.
+//! The depth of a parameter in the network, derived from its checkpoint name. Used for learning
+//! rates by layer and for frozen layers.
 
 /// Ordered from the bottom of the network to the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -51,8 +51,8 @@ impl Gradient {
         }
     }
 
-    /// The values in row-major order, without a copy if nothing shares them, and for a table the rows that
-    /// are not all 0. Fails if the values are not f32.
+    /// The values in row-major order, without a copy if nothing shares them, and for a table the
+    /// rows that are not all 0. Fails if the values are not f32.
     pub fn into_host(self) -> Result<HostGradient, StageError> {
         let (data, rows) = match self {
             Gradient::Vector(tensor) => (tensor.into_data(), None),

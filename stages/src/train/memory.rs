@@ -1,5 +1,5 @@
-//! The memory budget for the activations of a step. It starts at 4 GiB and is halved until it fits the
-//! free memory, so that all machines with enough memory sum gradients in the same order.
+//! The memory budget for the activations of a step. It starts at 4 GiB and is halved until it fits
+//! the free memory, so that all machines with enough memory sum gradients in the same order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ pub struct ActivationBudget {
 }
 
 impl ActivationBudget {
-    /// The budget on a machine with `free` bytes (`None`: unknown), of which gradients and moments take
-    /// `fixed`. It is halved once more for each of `failures`, earlier runs out of memory.
+    /// The budget on a machine with `free` bytes (`None`: unknown), of which gradients and moments
+    /// take `fixed`. It is halved once more for each of `failures`, earlier runs out of memory.
     pub fn new(free: Option<u64>, fixed: u64, failures: u32) -> ActivationBudget {
         let mut budget = ActivationBudget { bytes: MOST_BYTES };
         // Leave a tenth of the free memory to other processes.
@@ -46,8 +46,8 @@ impl ActivationBudget {
     }
 }
 
-/// The bytes that this process can still allocate: the minimum of the available memory, the room in its
-/// control groups and the room in its address space. `None` if none is known.
+/// The bytes that this process can still allocate: the minimum of the available memory, the room in
+/// its control groups and the room in its address space. `None` if none is known.
 pub fn free_bytes() -> Option<u64> {
     let of_groups = control_groups().into_iter().filter_map(|group| free_of_group(&group));
     [available_bytes(), free_address_space()].into_iter().flatten().chain(of_groups).min()
@@ -79,7 +79,8 @@ fn control_groups() -> Vec<PathBuf> {
     root.join(own).ancestors().filter(|it| it.starts_with(root)).map(Path::to_owned).collect()
 }
 
-/// The room below the limit of a group. Its file cache counts as free, because the kernel can reclaim it.
+/// The room below the limit of a group. Its file cache counts as free, because the kernel can
+/// reclaim it.
 fn free_of_group(group: &Path) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(group.join(name)).ok()?.trim().parse().ok()

@@ -30,13 +30,14 @@ pub struct MicroBatches {
     /// Forward passes per example.
     pub passes: usize,
     pub budget: ActivationBudget,
-    /// The number of parts that are computed in parallel and together form a micro-batch: 2 on the CPU.
+    /// The number of parts that are computed in parallel and together form a micro-batch: 2 on the
+    /// CPU.
     pub lanes: usize,
 }
 
 impl MicroBatches {
-    /// Takes the size from the pipeline (`fixed` rows), else from the checkpoint at `at`, else from the free
-    /// memory.
+    /// Takes the size from the pipeline (`fixed` rows), else from the checkpoint at `at`, else from
+    /// the free memory.
     pub fn choose<O: Objective>(
         context: &Context,
         fixed: Option<usize>,
@@ -69,9 +70,10 @@ impl MicroBatches {
         MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget, lanes }
     }
 
-    /// Splits a batch, given as groups of rows of similar length, into parts. No part mixes two groups. Any
-    /// `lanes` consecutive parts together hold no more rows than one micro-batch. Returns the parts and
-    /// the number of lanes, which is 1 if a micro-batch has room for a single row only.
+    /// Splits a batch, given as groups of rows of similar length, into parts. No part mixes two
+    /// groups. Any `lanes` consecutive parts together hold no more rows than one micro-batch.
+    /// Returns the parts and the number of lanes, which is 1 if a micro-batch has room for a single
+    /// row only.
     fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> (Vec<Part>, usize) {
         let mut parts = Vec::new();
         let mut first_row = 0;

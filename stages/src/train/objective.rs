@@ -1,5 +1,5 @@
-//! The training objective, the only difference between fine-tuning and pretraining. Steps, micro-batches
-//! and checkpoints are generic over it.
+//! The training objective, the only difference between fine-tuning and pretraining. Steps,
+//! micro-batches and checkpoints are generic over it.
 
 use burn::tensor::Tensor;
 

@@ -1,10 +1,12 @@
 //! AdamW as PyTorch computes it (Loshchilov & Hutter 2019; `torch.optim.AdamW`), with the
 //! gradient norm clipped as `torch.nn.utils.clip_grad_norm_` does.
 //!
-//! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the number
-//! of threads.
+//! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the
+//! number of threads.
 
 mod host;
+mod moments;
+mod scalars;
 
 use burn::tensor::Tensor;
 
@@ -12,6 +14,9 @@ use super::depth::Depth;
 use super::gradient::{Gradient, HostGradient};
 use crate::model::parameters::{Network, Parameter, leaf};
 use crate::stage::error::StageError;
+use scalars::Scalars;
+
+pub use moments::{Moment, Moments};
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,53 +25,14 @@ pub struct AdamW {
     pub beta2: f64,
     pub epsilon: f64,
     pub weight_decay: f64,
-    /// The maximum norm of all gradients together; larger gradients are scaled down. 0 means no limit.
+    /// The maximum norm of all gradients together; larger gradients are scaled down. 0 means no
+    /// limit.
     pub max_gradient_norm: f64,
-    /// The factor of the learning rate per layer below the head (Howard & Ruder 2018). The embeddings count
-    /// as the lowest layer. 1 means the same rate for all.
+    /// The factor of the learning rate per layer below the head (Howard & Ruder 2018). The
+    /// embeddings count as the lowest layer. 1 means the same rate for all.
     pub layer_decay: f64,
     /// The number of layers of the encoder.
     pub layers: usize,
-}
-
-/// First and second moments of every parameter, in the order of `Network::parameters`.
-#[derive(Clone, Debug, Default)]
-pub struct Moments {
-    /// Optimiser steps taken.
-    pub steps: u64,
-    pub of: Vec<Moment>,
-}
-
-/// The moments of one parameter; absent until it has a gradient.
-#[derive(Clone, Debug)]
-pub enum Moment {
-    /// On the CPU.
-    Host {
-        first: Vec<f32>,
-        second: Vec<f32>,
-        /// For a table with sparse gradients: whether the moments of each row are not all 0. Empty if
-        /// unknown.
-        rows: Vec<bool>,
-    },
-    /// First and second moments, flattened, on another device.
-    Device(Box<(Tensor<1>, Tensor<1>)>),
-    None,
-}
-
-/// The scalars of one step, the same for every element.
-#[derive(Clone, Copy)]
-struct Scalars {
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    /// `1 - lr · weight_decay`
-    keep: f32,
-    /// `lr / (1 - beta1^t)`
-    rate: f32,
-    /// `1 / sqrt(1 - beta2^t)`
-    second_scale: f32,
-    /// The factor that clips the gradient, on the CPU.
-    clip: f32,
 }
 
 impl AdamW {
@@ -137,9 +103,7 @@ impl AdamW {
             let scalars = Scalars { clip, ..self.scalars(&name, moments.steps, learning_rate) };
             let moment = &mut moments.of[index];
             match (parameter, rows) {
-                (Parameter::Vector(tensor), _) => {
-                    host::update(tensor, gradient, moment, scalars);
-                }
+                (Parameter::Vector(tensor), _) => host::update(tensor, gradient, moment, scalars),
                 // Weight decay changes every row.
                 (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
                     host::update_rows(tensor, (gradient, rows), moment, scalars);

@@ -15,12 +15,12 @@ use crate::model::ops;
 use crate::model::parameters::{Network, Parameter};
 use crate::stage::error::StageError;
 
-/// The loss of a batch and the gradient of every parameter, in the order of `Network::parameters`. A
-/// gradient is `None` if the loss does not depend on the parameter or the parameter is frozen.
+/// The loss of a batch and the gradient of every parameter, in the order of `Network::parameters`.
+/// A gradient is `None` if the loss does not depend on the parameter or the parameter is frozen.
 /// `noise(first_row, pass)` returns the randomness of a pass over the examples from `first_row` on.
 ///
-/// `lanes` parts (1 or 2) are computed in parallel, which uses the cores better than parallel operations
-/// do. Gradients are summed in the order of the parts, whatever the number of threads.
+/// `lanes` parts (1 or 2) are computed in parallel, which uses the cores better than parallel
+/// operations do. Gradients are summed in the order of the parts, whatever the number of threads.
 pub fn gradients<O: Objective>(
     model: &mut O::Model,
     parts: &[O::Part],
@@ -104,19 +104,13 @@ pub struct Trainer<O: Objective = Loss> {
 }
 
 impl<O: Objective> Trainer<O> {
-    /// Removes frozen parameters from autodiff, so that the backward pass skips them. Call it once, after
-    /// the model is complete.
+    /// Removes frozen parameters from autodiff, so that the backward pass skips them. Call it once,
+    /// after the model is complete.
     pub fn freeze(&mut self) {
         let Some(frozen) = self.frozen else { return };
         for (name, parameter) in self.model.parameters() {
-            if Depth::of(&name) > frozen {
-                continue;
-            }
-            match parameter {
-                Parameter::Vector(tensor) => *tensor = untrained(tensor),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                    *tensor = untrained(tensor);
-                }
+            if Depth::of(&name) <= frozen {
+                parameter.detach();
             }
         }
     }
@@ -145,8 +139,4 @@ impl<O: Objective> Trainer<O> {
         self.apply(gradients)?;
         Ok(loss)
     }
-}
-
-fn untrained<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
-    Tensor::from_inner(tensor.clone().inner())
 }

@@ -1,5 +1,5 @@
-//! Masked language modelling against transformers, on tiny checkpoints that
-//! `fixtures/make_masked.py` made; and the masks.
+//! Compares masked language modelling with transformers, on tiny checkpoints made by
+//! `fixtures/make_masked.py`, and tests which tokens are masked.
 
 #![cfg(feature = "model")]
 
@@ -17,7 +17,7 @@ use stages::model::folder::{Storage, write_masked_lm};
 use stages::model::loading::{MaskedLmOptions, Weights, load_masked_lm};
 use stages::model::masked_lm::{MaskedLm, Targets};
 use stages::model::noise::Noise;
-use stages::model::parameters::Network;
+use stages::model::parameters::{Network, Parameter};
 use stages::model::precision::Precision;
 use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
@@ -43,9 +43,9 @@ fn loaded(folder: &Path, dropout: f64, device: &Device) -> (MaskedLm, Vec<String
     load_masked_lm(folder, &config, &options(dropout), device).unwrap()
 }
 
-/// The fixture's batch with its labels, in these rows.
+/// The given rows of the fixture's batch, with their labels.
 fn part(expected: &Expected, rows: std::ops::Range<usize>) -> MaskedPart {
-    let [_, width] = expected.0["ids"].0[..] else { panic!("ids are a matrix") };
+    let [_, width] = expected.0["ids"].0[..] else { panic!("`ids` is not a matrix") };
     let cells = rows.start * width..rows.end * width;
     let ids = expected.ints("ids")[cells.clone()].to_vec();
     let mask = expected.ints("mask_right")[cells.clone()].iter().map(|real| *real == 1).collect();
@@ -95,7 +95,7 @@ fn gradients_equal_those_of_transformers() {
 }
 
 #[test]
-fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
+fn ten_training_steps_have_the_losses_of_pytorch_whole_or_in_parts() {
     for (family, ends) in [("bert-mlm", &[0, 6][..]), ("roberta-mlm", &[0, 1, 4, 6])] {
         let expected = Expected::read(family);
         let (model, _) = loaded(&fixture(family), 0.0, &Device::flex().autodiff());
@@ -132,13 +132,12 @@ fn ten_training_steps_lose_what_they_lose_in_pytorch_whole_or_in_parts() {
     }
 }
 
-/// The loss and all gradients in a row.
+/// The loss, followed by all gradients.
 fn everything(model: &mut MaskedLm, loss: impl Fn(&MaskedLm) -> Tensor<1>) -> Vec<f32> {
     let loss = loss(model);
     let mut tape = loss.backward();
     let mut all = loss.inner().try_into_vec_as::<f32>().unwrap();
     for (_, parameter) in model.parameters() {
-        use stages::model::parameters::Parameter;
         let gradient = match parameter {
             Parameter::Vector(tensor) => {
                 tensor.grad_remove(&mut tape).map(|it| it.try_into_vec_as::<f32>().unwrap())
@@ -153,8 +152,9 @@ fn everything(model: &mut MaskedLm, loss: impl Fn(&MaskedLm) -> Tensor<1>) -> Ve
 }
 
 #[test]
-fn a_token_has_the_same_dropout_whatever_is_predicted_beside_it() {
-    // The last layer is computed for chosen tokens only; their masks are addressed all the same.
+fn the_dropout_of_a_token_does_not_depend_on_the_other_targets() {
+    // The last layer computes only the chosen tokens, with the masks that they have in the whole
+    // batch.
     let expected = Expected::read("roberta-mlm");
     let (mut model, _) = loaded(&fixture("roberta-mlm"), 0.3, &Device::flex().autodiff());
     let whole = part(&expected, 0..6);
@@ -170,7 +170,7 @@ fn a_token_has_the_same_dropout_whatever_is_predicted_beside_it() {
     });
     assert_close("loss and gradients", &apart, &together, 1e-4);
     let without = loss_without_noise(&model, &whole);
-    assert!((without - together[0]).abs() > 1e-2, "there is no dropout at all");
+    assert!((without - together[0]).abs() > 1e-2, "dropout is not active");
 }
 
 fn loss_without_noise(model: &MaskedLm, part: &MaskedPart) -> f32 {
@@ -179,7 +179,7 @@ fn loss_without_noise(model: &MaskedLm, part: &MaskedPart) -> f32 {
 }
 
 #[test]
-fn a_written_folder_is_read_again_to_the_bit_and_in_half_the_room_nearly_so() {
+fn a_written_folder_loads_with_the_same_loss_and_nearly_so_from_f16() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let part = part(&expected, 0..6);
@@ -207,13 +207,13 @@ fn a_checkpoint_without_an_output_layer_gets_a_new_one() {
     let (_, new) = loaded(&fixture("bert-headless"), 0.0, &Device::flex());
     assert_eq!(new.len(), 5, "{new:?}");
     assert!(new.iter().all(|name| name.starts_with("cls.predictions.")), "{new:?}");
-    // That of a classifier is left.
+    // The head of a classifier is ignored.
     let (_, new) = loaded(&fixture("roberta-irony"), 0.0, &Device::flex());
     assert!(new.iter().all(|name| name.starts_with("lm_head.")), "{new:?}");
 }
 
 #[test]
-fn an_output_layer_of_its_own_is_refused() {
+fn an_untied_output_layer_is_refused() {
     let copy = copy_of("roberta-mlm");
     let path = copy.path().join("config.json");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -227,7 +227,7 @@ fn an_output_layer_of_its_own_is_refused() {
 
 const MASK: u32 = 4;
 
-/// Ids 0 to 4 are special; from 60 on they go on with a word.
+/// Ids 0 to 4 are special tokens; ids from 60 continue a word.
 fn vocabulary() -> Vocabulary {
     let words = (0..100).map(|id| WordPart { continues: id >= 60, goes_on: false });
     Vocabulary::new(MASK, (0..100).map(|id| id < 5).collect(), words.collect())
@@ -258,13 +258,13 @@ fn fifteen_percent_are_predicted_of_which_eight_in_ten_are_masked() {
         tokens += before.len() - 2;
         for (place, truth) in &found {
             assert_eq!(before[*place] as u32, *truth);
-            assert!(*truth >= 5, "a special token is to be predicted");
+            assert!(*truth >= 5, "a special token was chosen");
             chosen += 1;
             match after[*place] {
                 id if id == MASK as i32 => masked += 1,
                 id if id == before[*place] => kept += 1,
                 id => {
-                    assert!(id >= 5, "a special token stands for another");
+                    assert!(id >= 5, "a special token replaced a word");
                     other += 1;
                 }
             }
@@ -273,18 +273,19 @@ fn fifteen_percent_are_predicted_of_which_eight_in_ten_are_masked() {
         let untouched = (0..before.len()).filter(|place| !places.contains(place));
         assert!(untouched.into_iter().all(|place| before[place] == after[place]));
     }
-    // Some 116,000 tokens: four standard deviations of the shares of those chosen are 0.009 to
-    // 0.012; how many are chosen is rounded per text and nearly fixed.
+    // About 116,000 tokens. The tolerances for the chosen tokens, 0.009 and 0.012, are four
+    // standard deviations. The number of chosen tokens is rounded for each text, so it hardly
+    // varies.
     let share = |count: i32, of: i32| f64::from(count) / f64::from(of);
     assert!((share(chosen, tokens as i32) - 0.15).abs() < 0.001, "{chosen} of {tokens}");
     assert!((share(masked, chosen) - 0.8).abs() < 0.012, "{masked} of {chosen}");
-    // One in 95 of those replaced at random is what it was.
+    // One in 95 random replacements is the original token.
     assert!((share(kept, chosen) - 0.101).abs() < 0.009, "{kept} of {chosen}");
     assert!((share(other, chosen) - 0.099).abs() < 0.009, "{other} of {chosen}");
 }
 
 #[test]
-fn with_whole_words_all_tokens_of_a_word_are_predicted_or_none() {
+fn with_whole_words_either_all_tokens_of_a_word_are_predicted_or_none() {
     let rules = MaskRules { whole_word: true, ..RULES };
     let (mut tokens, mut chosen, mut longer) = (0, 0, 0);
     for row in 0..4_000 {
@@ -301,12 +302,12 @@ fn with_whole_words_all_tokens_of_a_word_are_predicted_or_none() {
             }
         }
     }
-    assert!(longer > 1_000, "no long word was ever chosen");
+    assert!(longer > 1_000, "too few words of several tokens were chosen");
     assert!((chosen as f64 / tokens as f64 - 0.15).abs() < 0.002, "{chosen} of {tokens}");
 }
 
 #[test]
-fn a_text_has_other_masks_in_another_epoch_and_the_same_in_the_same() {
+fn the_masks_of_a_text_differ_between_epochs_and_are_the_same_within_one() {
     let of = |epoch| {
         let mut ids = sequence(3);
         RULES.mask(&mut ids, &vocabulary(), &mut Random::new(1, "mask", epoch, 3));

@@ -1,5 +1,5 @@
-//! The network, its gradients and the optimiser against transformers, on tiny checkpoints that
-//! `fixtures/make_models.py` made.
+//! Compares the network, its gradients and the optimiser with transformers, on tiny checkpoints
+//! made by `fixtures/make_models.py`.
 
 #![cfg(feature = "model")]
 
@@ -54,7 +54,7 @@ fn burns_own_operations_give_the_same_logits_losses_and_gradients() {
 }
 
 #[test]
-fn dropout_drops_the_same_on_every_device() {
+fn dropout_is_the_same_on_every_device() {
     let losses = |family: &str| {
         let mut trainer = trainer(family);
         trainer.dropout = true;
@@ -88,7 +88,7 @@ fn gradients_equal_those_of_transformers() {
 }
 
 #[test]
-fn ten_training_steps_lose_what_they_lose_in_pytorch() {
+fn ten_training_steps_have_the_losses_of_pytorch() {
     losses_equal_those_of_pytorch();
 }
 
@@ -103,7 +103,7 @@ fn losses_equal_those_of_pytorch() {
 }
 
 #[test]
-fn micro_batches_lose_what_the_whole_batch_loses() {
+fn micro_batches_have_the_losses_of_the_whole_batch() {
     let expected = Expected::read("roberta");
     let whole = whole_batch(&expected).batch;
     let part = |rows: std::ops::Range<usize>| {
@@ -162,10 +162,12 @@ fn edit_config(folder: &Path, key: &str, value: serde_json::Value) {
 
 #[track_caller]
 fn assert_refused(folder: &Path, head: HeadSource, words: &[&str]) {
-    let Err(error) = try_load(folder, head, &Device::flex()) else { panic!("it was taken") };
+    let Err(error) = try_load(folder, head, &Device::flex()) else {
+        panic!("the folder was accepted")
+    };
     let message = error.to_string();
     for word in words {
-        assert!(message.contains(word), "`{word}` is not in: {message}");
+        assert!(message.contains(word), "the message lacks `{word}`: {message}");
     }
 }
 
@@ -211,7 +213,7 @@ fn damaged_weights_are_refused_and_never_panic() {
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 1, 7, 8, 9, 100, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
-            // The last byte of an index is its closing brace; that of the other files belongs to a tensor.
+            // Even the last byte is needed: it closes the index or belongs to a tensor.
             let result = try_load(copy.path(), HeadSource::Checkpoint, &Device::flex());
             assert!(result.is_err(), "{file} cut to {length} bytes");
         }

@@ -12,14 +12,14 @@ fn a_seed_gives_the_same_numbers_in_every_version() {
     let mut random = Random::new(42, "test", 1, 2);
     let first = [832_248_922, 3_998_185_553, 3_486_939_471, 1_163_953_853];
     assert_eq!(words(random.clone(), 4), first);
-    // From the first word.
+    // Uses the first word.
     assert_eq!(random.uniform(), 0.193_773_03);
-    // From the next two; `scipy.stats.norm.ppf` of their probability ends in 4237.
+    // Uses the next two words. The last digits of `scipy.stats.norm.ppf` are 4237.
     assert_eq!(random.normal(), 0.884_794_870_116_423_4);
 }
 
 #[test]
-fn every_part_of_the_address_makes_another_stream() {
+fn every_part_of_the_address_changes_the_stream() {
     let streams = [
         words(Random::new(42, "test", 1, 2), 4),
         words(Random::new(43, "test", 1, 2), 4),
@@ -44,12 +44,12 @@ fn seeking_goes_to_any_word() {
 }
 
 #[test]
-fn filling_gives_what_drawing_one_by_one_gives() {
+fn filling_gives_the_same_numbers_as_drawing_one_by_one() {
     for (before, length) in [(0, 0), (0, 1), (0, 8), (1, 2), (1, 3), (2, 17), (3, 100)] {
         let mut random = Random::new(5, "test", 0, 0);
         let mut one_by_one = random.clone();
-        words_of(&mut random, before);
-        words_of(&mut one_by_one, before);
+        skip(&mut random, before);
+        skip(&mut one_by_one, before);
         let mut filled = vec![0.0; length];
         random.fill_uniform(&mut filled);
         let drawn: Vec<f32> = (0..length).map(|_| one_by_one.uniform()).collect();
@@ -58,7 +58,7 @@ fn filling_gives_what_drawing_one_by_one_gives() {
     }
 }
 
-fn words_of(random: &mut Random, number: usize) {
+fn skip(random: &mut Random, number: usize) {
     (0..number).for_each(|_| {
         random.next_u32();
     });
@@ -70,7 +70,7 @@ fn uniform_numbers_fill_the_unit_interval_evenly() {
     Random::new(3, "test", 0, 0).fill_uniform(&mut numbers);
     let mut counts = [0_u32; 10];
     numbers.iter().for_each(|number| counts[(number * 10.0) as usize] += 1);
-    // 10,000 each, with a standard deviation of 95.
+    // Each count has mean 10,000 and standard deviation 95.
     assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
 }
 
@@ -106,7 +106,7 @@ fn bounded_numbers_are_even_and_below_their_bound() {
     assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");
     assert_eq!(random.below(1), 0);
     assert_eq!(random.below(0), 0);
-    // A bound for which a third of all words has to be drawn again.
+    // With this bound a quarter of all draws is rejected.
     let bound = (1 << 63) + (1 << 62);
     assert!((0..1000).all(|_| random.below(bound) < bound));
 }
@@ -124,7 +124,7 @@ fn shuffles_keep_all_items_and_reach_every_order_equally_often() {
 }
 
 #[test]
-fn binomial_numbers_have_the_law_of_the_binomial() {
+fn binomial_numbers_have_the_mean_and_variance_of_the_distribution() {
     let mut random = Random::new(6, "test", 0, 0);
     for (trials, part, whole) in [(10, 3, 10), (1000, 1, 3), (130, 7, 8), (5, 1, 1 << 40)] {
         let p = part as f64 / whole as f64;
@@ -144,11 +144,11 @@ fn binomial_numbers_have_the_law_of_the_binomial() {
 }
 
 #[test]
-fn a_binomial_of_few_trials_has_every_outcome_as_often_as_it_should() {
+fn the_outcomes_of_a_few_trials_have_binomial_frequencies() {
     let mut random = Random::new(8, "test", 0, 0);
     let mut counts = [0_u32; 4];
     (0..80_000).for_each(|_| counts[random.binomial(3, 1, 4) as usize] += 1);
-    // 27, 27, 9 and 1 of 64.
+    // The probabilities are 27/64, 27/64, 9/64 and 1/64.
     for (count, wanted) in counts.iter().zip([33_750.0_f64, 33_750.0, 11_250.0, 1_250.0]) {
         assert!((f64::from(*count) - wanted).abs() < 5.0 * wanted.sqrt(), "{counts:?}");
     }

@@ -1,5 +1,5 @@
-//! Each part of the recipe against PyTorch, on the tiny checkpoints; the figures are those of
-//! `fixtures/make_recipes.py`.
+//! Compares each training option with PyTorch on the tiny checkpoints. The expected values come
+//! from `fixtures/make_recipes.py`.
 
 #![cfg(feature = "model")]
 
@@ -24,7 +24,7 @@ use crate::reference::{
     Expected, FAMILIES, assert_close, fixture, logits, options, ten_losses, trainer, whole_batch,
 };
 
-/// Compares ten steps of every family with the losses called `name`.
+/// Compares the losses of ten steps of every family with the expected losses called `name`.
 #[track_caller]
 fn assert_losses(name: &str, change: impl Fn(&mut Trainer)) {
     for family in FAMILIES {
@@ -105,7 +105,7 @@ fn a_head_over_the_mean_of_all_tokens_scores_and_learns_as_in_pytorch() {
 }
 
 #[test]
-fn r_drop_adds_what_two_passes_disagree_by() {
+fn r_drop_adds_the_divergence_between_two_passes() {
     let expected = Expected::read("roberta");
     let folder = fixture("roberta");
     let config = ModelConfig::read(&folder).unwrap();
@@ -121,20 +121,23 @@ fn r_drop_adds_what_two_passes_disagree_by() {
     };
     let plain = Loss::default();
     let drawn = Loss { r_drop: 0.7, ..Loss::default() };
-    // The definition, from the probabilities of the two passes.
+    // By definition, from the log-probabilities of the two passes.
     let logarithms = |pass| -> Vec<f64> {
         let logits = model.logits(&part.batch, noise(pass).as_ref());
         let values = burn::tensor::activation::log_softmax(logits, 1);
         values.try_into_vec_as::<f32>().unwrap().into_iter().map(f64::from).collect()
     };
     let (p, q) = (logarithms(0), logarithms(1));
-    let towards = |a: &[f64], b: &[f64]| -> f64 {
+    let divergence = |a: &[f64], b: &[f64]| -> f64 {
         a.iter().zip(b).map(|(a, b)| a.exp() * (a - b)).sum::<f64>() / rows as f64
     };
     let mean = (of(&plain, &noise) + of(&plain, &|_| noise(1))) / 2.0;
-    let wanted = mean + 0.7 * (towards(&p, &q) + towards(&q, &p)) / 2.0;
+    let wanted = mean + 0.7 * (divergence(&p, &q) + divergence(&q, &p)) / 2.0;
     assert!((of(&drawn, &noise) - wanted).abs() < 1e-5);
-    assert!((of(&drawn, &|_| None) - of(&plain, &|_| None)).abs() < 1e-6, "no dropout, no term");
+    assert!(
+        (of(&drawn, &|_| None) - of(&plain, &|_| None)).abs() < 1e-6,
+        "without dropout the term must be 0"
+    );
     assert!(of(&drawn, &noise) > mean + 1e-4, "the two passes do not differ");
 }
 
@@ -149,7 +152,7 @@ fn balanced_weights_are_those_of_scikit_learn() {
 }
 
 #[test]
-fn products_in_bf16_score_and_learn_nearly_as_those_in_f32() {
+fn bf16_products_give_nearly_the_logits_and_losses_of_f32() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let folder = fixture(family);

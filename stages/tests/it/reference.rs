@@ -1,4 +1,5 @@
-//! The tiny checkpoints, what transformers computes with them, and a trainer on each.
+//! What the tests of the model share: the tiny checkpoints, the results of transformers on them,
+//! and a trainer for each.
 
 #![cfg(feature = "model")]
 
@@ -42,7 +43,7 @@ impl Expected {
             let values = match view.dtype() {
                 Dtype::F32 => words.map(|word| f32::from_le_bytes(*word)).collect(),
                 Dtype::I32 => words.map(|word| i32::from_le_bytes(*word) as f32).collect(),
-                other => panic!("unexpected {other:?}"),
+                other => panic!("unexpected data type {other:?}"),
             };
             (name.to_owned(), (view.shape().to_vec(), values))
         });
@@ -57,10 +58,10 @@ impl Expected {
         self.floats(name).iter().map(|value| *value as i32).collect()
     }
 
-    /// The batch, padded on the `right` or on the `left`.
+    /// The batch, padded on `side`, `right` or `left`.
     pub fn batch(&self, side: &str) -> Batch {
         let suffix = if side == "left" { "_left" } else { "" };
-        let [rows, width] = self.0["ids"].0[..] else { panic!("ids are a matrix") };
+        let [rows, width] = self.0["ids"].0[..] else { panic!("`ids` is not a matrix") };
         let mask = self.ints(&format!("mask_{side}"));
         Batch {
             rows,
@@ -98,7 +99,7 @@ pub fn loaded(name: &str, device: &Device) -> Classifier {
     try_load(&fixture(name), HeadSource::Checkpoint, device).unwrap()
 }
 
-/// Every value within `tolerance` of the largest expected one.
+/// Asserts that no value is off by more than `tolerance` times the largest expected magnitude.
 #[track_caller]
 pub fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -160,7 +161,7 @@ pub fn copy_of(name: &str) -> tempfile::TempDir {
     copy
 }
 
-/// A gradient in the checkpoint's layout; zeros where the loss does not depend on it.
+/// A gradient in the checkpoint's layout; zeros if the loss does not depend on the parameter.
 pub fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec<f32> {
     let count = shape.iter().product();
     let Some(gradient) = gradient else { return vec![0.0; count] };

@@ -1,7 +1,7 @@
-//! Scaled dot-product attention (Vaswani et al. 2017), read directly from the layout of the projections.
-//! One task per example and head computes scores, bias, softmax, dropout and the weighted sum while the
-//! scores are in the cache. The probabilities are saved for the backward pass; the dropout mask is
-//! recomputed.
+//! Scaled dot-product attention (Vaswani et al. 2017), read directly from the layout of the
+//! projections. One task per example and head computes scores, bias, softmax, dropout and the
+//! weighted sum while the scores are in the cache. The probabilities are saved for the backward
+//! pass; the dropout mask is recomputed.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -73,8 +73,8 @@ impl Sizes {
 ///
 /// # Shapes
 ///
-/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative` is
-/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative`
+/// is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
 pub fn attention(
     query: &Tensor<3>,
     key: &Tensor<3>,
@@ -287,8 +287,8 @@ fn backward(
         }
         let transposed = Matrix::rows(&dropped, keys).transposed();
         let values_of_head = sizes.head(value, row, head, keys).transposed();
-        // SAFETY: each head lies within its tensor. Only this task writes the columns of this head in
-        // the rows of this example; the other matrices are local.
+        // SAFETY: each head lies within its tensor. Only this task writes the columns of this head
+        // in the rows of this example; the other matrices are local.
         unsafe {
             let target = Target::rows(to_value.from(sizes.start(row, head, keys)), hidden);
             small([keys, queries, size], transposed, of_output, target);

@@ -1,6 +1,7 @@
-//! Matrix products whose factors are rounded to bfloat16 (to nearest, ties to even) and whose sums are
-//! f32. Processors with a fast AVX-512 BF16 instruction use it; the others multiply the rounded factors
-//! in f32. The order of each sum depends on shapes alone, but the two ways may differ in the last bits.
+//! Matrix products whose factors are rounded to bfloat16 (to nearest, ties to even) and whose sums
+//! are f32. Processors with a fast AVX-512 BF16 instruction use it; the others multiply the rounded
+//! factors in f32. The order of each sum depends on shapes alone, but the two ways may differ in
+//! the last bits.
 
 use half::bf16;
 use rayon::prelude::*;
@@ -11,8 +12,8 @@ use super::matrix::{Matrix, Target};
 use super::panels;
 
 /// Whether this processor multiplies bfloat16 faster than f32. On AMD from Zen 4 on, `vdpbf16ps`
-/// takes as long as an f32 multiplication and computes twice the products. On Intel it takes four times as
-/// long; Intel has AMX for this, which this crate does not use.
+/// takes as long as an f32 multiplication and computes twice the products. On Intel it takes four
+/// times as long; Intel has AMX for this, which this crate does not use.
 pub fn is_fast() -> bool {
     #[cfg(target_arch = "x86_64")]
     {

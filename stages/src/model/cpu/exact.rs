@@ -22,8 +22,8 @@ pub(super) unsafe fn exact(
         Parallelism::None
     };
     let bias = target.bias(n);
-    // SAFETY: the caller guarantees that the factors and the target are valid for these sizes and that
-    // nobody else uses the target.
+    // SAFETY: the caller guarantees that the factors and the target are valid for these sizes and
+    // that nobody else uses the target.
     unsafe {
         if let Some(bias) = bias {
             for row in 0..m {

@@ -1,4 +1,5 @@
-//! Exact GELU, `x · Φ(x)` (Hendrycks & Gimpel 2016). One pass computes the value and the derivative.
+//! Exact GELU, `x · Φ(x)` (Hendrycks & Gimpel 2016). One pass computes the value and the
+//! derivative.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;

@@ -122,7 +122,8 @@ impl Backward<Flex, 3> for Linear {
 /// Rows per partial sum.
 const ROWS: usize = 128;
 
-/// The sum of each column of a row-major matrix: within blocks of rows, then over the blocks in order.
+/// The sum of each column of a row-major matrix: within blocks of rows, then over the blocks in
+/// order.
 pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = matrix
         .par_chunks((ROWS * width).max(1))

@@ -1,5 +1,5 @@
-//! Views of matrices in memory that several tasks share. They carry raw pointers, because tasks write
-//! to interleaved rows of one matrix, and lengths, which debug builds check on every access.
+//! Views of matrices in memory that several tasks share. They carry raw pointers, because tasks
+//! write to interleaved rows of one matrix, and lengths, which debug builds check on every access.
 
 /// A pointer to `length` elements. Several tasks share it; each writes to its own elements only.
 #[derive(Clone, Copy)]
@@ -51,8 +51,8 @@ pub(super) struct Matrix {
     pub(super) column_stride: usize,
 }
 
-// SAFETY: the type only passes an address between threads. Every read through it is unsafe and states
-// why the memory is valid and why no task writes to it.
+// SAFETY: the type only passes an address between threads. Every read through it is unsafe and
+// states why the memory is valid and why no task writes to it.
 unsafe impl Send for Matrix {}
 // SAFETY: as above.
 unsafe impl Sync for Matrix {}
@@ -79,8 +79,8 @@ impl Matrix {
         }
     }
 
-    /// The address of the first element of a view whose first `rows` x `columns` elements the caller
-    /// reads.
+    /// The address of the first element of a view whose first `rows` x `columns` elements the
+    /// caller reads.
     pub(super) fn pointer(self, rows: usize, columns: usize) -> *const f32 {
         debug_assert!(
             last_element(rows, self.row_stride, columns, self.column_stride)

@@ -1,10 +1,10 @@
-//! Fused CPU kernels for the operations that dominate a training step. Each makes one pass where burn's
-//! Flex backend makes several, and has a hand-written backward pass.
+//! Fused CPU kernels for the operations that dominate a training step. Each makes one pass where
+//! burn's Flex backend makes several, and has a hand-written backward pass.
 //!
 //! The kernels take and return burn tensors and register with burn's autodiff, so the network in
 //! [`super::encoder`] is the same on every device. For tensors that are not on Flex, [`super::ops`]
-//! computes the same with burn's own operations. The order of every sum depends on shapes alone, never
-//! on the number of threads.
+//! computes the same with burn's own operations. The order of every sum depends on shapes alone,
+//! never on the number of threads.
 
 pub mod attention;
 pub mod bfloat16;
@@ -45,8 +45,8 @@ thread_local! {
     static ELSEWHERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` on this thread as if the device had no fused kernels, so that tests can check burn's own
-/// operations on the CPU.
+/// Runs `work` on this thread as if the device had no fused kernels, so that tests can check burn's
+/// own operations on the CPU.
 pub fn as_elsewhere<R>(work: impl FnOnce() -> R) -> R {
     ELSEWHERE.set(true);
     let result = work();
@@ -102,8 +102,8 @@ pub fn values(tensor: &FlexTensor) -> &[f32] {
         .unwrap_or_else(|| unreachable!("the network's tensors on the CPU are contiguous f32 here"))
 }
 
-/// Elements per task of an element-wise operation: few enough to balance the load, enough to outweigh
-/// the cost of a task.
+/// Elements per task of an element-wise operation: few enough to balance the load, enough to
+/// outweigh the cost of a task.
 pub const CHUNK: usize = 1 << 15;
 
 /// `left + right` of equal shapes, in the memory of `left` if nothing else shares it.

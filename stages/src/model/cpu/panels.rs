@@ -1,6 +1,6 @@
-//! Matrix products of factors rounded to bfloat16, with AVX-512. Both factors are packed into panels
-//! that are contiguous in the order in which they are read, as in BLIS; then a microkernel accumulates
-//! each tile of the result in registers.
+//! Matrix products of factors rounded to bfloat16, with AVX-512. Both factors are packed into
+//! panels that are contiguous in the order in which they are read, as in BLIS; then a microkernel
+//! accumulates each tile of the result in registers.
 //!
 //! ```text
 //! left   [m, k] → panels of 14 rows:    [entries, 14]
@@ -8,9 +8,10 @@
 //! tile   14 rows of two registers of 16 columns, over 256 entries at a time
 //! ```
 //!
-//! The [`PanelFormat`] defines an entry: two neighbours along `k` as bfloat16 ([`pairs`]), or one value
-//! rounded to bfloat16 and stored as f32 ([`rounded`]). Exact f32 products use the `gemm` crate, which
-//! is as fast as packing them here (`benches/RESULTS.md`). The order of each sum depends on shapes alone.
+//! The [`PanelFormat`] defines an entry: two neighbours along `k` as bfloat16 ([`pairs`]), or one
+//! value rounded to bfloat16 and stored as f32 ([`rounded`]). Exact f32 products use the `gemm`
+//! crate, which is as fast as packing them here (`benches/RESULTS.md`). The order of each sum
+//! depends on shapes alone.
 
 pub(super) mod pairs;
 pub(super) mod rounded;
@@ -37,36 +38,6 @@ const TASK_PANELS: usize = 8;
 
 /// The sums of a tile.
 type Sums = [[__m512; 2]; ROWS];
-
-/// The layout of panels and the microkernel that multiplies them.
-pub(super) trait PanelFormat {
-    /// Elements along `k` per entry.
-    const ELEMENTS: usize;
-
-    /// Packs up to 16 rows of a factor into `[entries, width]`, padded with zeros. If `width` exceeds
-    /// 16, only the first 16 lanes of each entry are written.
-    ///
-    /// # Safety
-    ///
-    /// The rows must be valid for reads of `k` elements and `to` for writes of all entries. The
-    /// processor must have the instructions of the format.
-    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize);
-
-    /// Multiplies `depth` entries of two panels and writes a `[rows, columns]` tile of the result.
-    /// With `accumulate`, adds to the tile instead of overwriting it.
-    ///
-    /// # Safety
-    ///
-    /// Both panels must hold `depth` entries, and the target must be valid for the tile. The processor
-    /// must have the instructions of the format.
-    unsafe fn tile(
-        panels: (SharedPointer<u32>, SharedPointer<u32>),
-        depth: usize,
-        target: Target,
-        sizes: [usize; 2],
-        accumulate: bool,
-    );
-}
 
 /// Whether this processor has the instructions that every format needs.
 pub(super) fn is_supported() -> bool {
@@ -159,6 +130,36 @@ fn take_memory(entries: usize) -> Vec<u32> {
 
 fn give_memory(memory: Vec<u32>) {
     MEMORY.with(|all| all.borrow_mut().push(memory));
+}
+
+/// The layout of panels and the microkernel that multiplies them.
+pub(super) trait PanelFormat {
+    /// Elements along `k` per entry.
+    const ELEMENTS: usize;
+
+    /// Packs up to 16 rows of a factor into `[entries, width]`, padded with zeros. If `width`
+    /// exceeds 16, only the first 16 lanes of each entry are written.
+    ///
+    /// # Safety
+    ///
+    /// The rows must be valid for reads of `k` elements and `to` for writes of all entries. The
+    /// processor must have the instructions of the format.
+    unsafe fn pack(from: Strip, k: usize, to: SharedPointer<u32>, width: usize);
+
+    /// Multiplies `depth` entries of two panels and writes a `[rows, columns]` tile of the result.
+    /// With `accumulate`, adds to the tile instead of overwriting it.
+    ///
+    /// # Safety
+    ///
+    /// Both panels must hold `depth` entries, and the target must be valid for the tile. The
+    /// processor must have the instructions of the format.
+    unsafe fn tile(
+        panels: (SharedPointer<u32>, SharedPointer<u32>),
+        depth: usize,
+        target: Target,
+        sizes: [usize; 2],
+        accumulate: bool,
+    );
 }
 
 /// Up to 16 rows of a factor. Sums run along the rows.

@@ -5,13 +5,15 @@ use super::exact::exact;
 use super::matrix::{Matrix, Target};
 use crate::model::precision::Precision;
 
-/// Writes `left · right` to `target`, where `left` is `[m, k]` and `right` is `[k, n]`. `spread` uses
-/// all cores. Earlier values of the target are not read. The order of each sum depends on shapes alone.
+/// Writes `left · right` to `target`, where `left` is `[m, k]` and `right` is `[k, n]`. `spread`
+/// uses all cores. Earlier values of the target are not read. The order of each sum depends on
+/// shapes alone.
 ///
 /// # Safety
 ///
-/// The matrices and the target must lie in memory that is valid for these sizes, and nothing else may
-/// access the target during the call. Each factor must have unit stride along its rows or its columns.
+/// The matrices and the target must lie in memory that is valid for these sizes, and nothing else
+/// may access the target during the call. Each factor must have unit stride along its rows or its
+/// columns.
 pub(super) unsafe fn product(
     precision: Precision,
     sizes: [usize; 3],

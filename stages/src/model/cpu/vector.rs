@@ -1,6 +1,6 @@
-//! Element-wise functions that the compiler vectorises, compiled once per instruction set and chosen at
-//! run time. Multiplications and additions are never fused (no FMA), so every instruction set gives the
-//! same bits.
+//! Element-wise functions that the compiler vectorises, compiled once per instruction set and
+//! chosen at run time. Multiplications and additions are never fused (no FMA), so every instruction
+//! set gives the same bits.
 
 /// Compiles a function for AVX-512, AVX2 and the baseline, and calls the best version that the
 /// processor supports.
@@ -90,8 +90,8 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { result }
 }
 
-/// The error function with an absolute error below 1e-7: the rational approximation of Eigen's `erf`
-/// for floats, which is odd and saturates at ±4.
+/// The error function with an absolute error below 1e-7: the rational approximation of Eigen's
+/// `erf` for floats, which is odd and saturates at ±4.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);

@@ -1,5 +1,5 @@
-//! The output layer over the vocabulary, fused with its cross-entropy: logits, softmax and the gradient
-//! with respect to the logits share one buffer.
+//! The output layer over the vocabulary, fused with its cross-entropy: logits, softmax and the
+//! gradient with respect to the logits share one buffer.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -17,12 +17,13 @@ use super::vector::{LANES, exp, sum_of, vectorised};
 use super::{Backing, backing, contiguous, tensor, values, written};
 use crate::model::precision::Precision;
 
-/// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`. `None` if the tensors are not on the CPU.
+/// `scale · Σ -ln softmax(states · tableᵀ + bias)[target]`. `None` if the tensors are not on the
+/// CPU.
 ///
 /// # Shapes
 ///
-/// `states` is `[tokens, hidden]`, `table` is `[vocabulary, hidden]` and `bias` is `[vocabulary]`. There
-/// is one target per token, smaller than the vocabulary. The result is `[1]`.
+/// `states` is `[tokens, hidden]`, `table` is `[vocabulary, hidden]` and `bias` is `[vocabulary]`.
+/// There is one target per token, smaller than the vocabulary. The result is `[1]`.
 pub fn cross_entropy(
     states: &Tensor<2>,
     table: &Tensor<2>,

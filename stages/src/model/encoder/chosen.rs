@@ -1,5 +1,5 @@
-//! The last layer for selected tokens. Masked language modelling reads only the tokens to predict, so the
-//! token-wise part of the last layer runs on those alone.
+//! The last layer for selected tokens. Masked language modelling reads only the tokens to predict,
+//! so the token-wise part of the last layer runs on those alone.
 
 use burn::tensor::{Int, Tensor, TensorData};
 

@@ -1,6 +1,6 @@
 //! The embeddings: words, positions and token types.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::norm::LayerNorm;
 use crate::model::batch::Batch;
@@ -16,8 +16,8 @@ pub(super) struct Embeddings {
     positions: Tensor<2>,
     types: Option<Tensor<2>>,
     norm: LayerNorm,
-    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None` for BERT,
-    /// which counts all tokens from 0.
+    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None`
+    /// for BERT, which counts all tokens from 0.
     positions_after_pad: Option<usize>,
     pad: usize,
 }
@@ -75,6 +75,7 @@ impl Embeddings {
             }
             None => self.positions.clone().narrow(0, 0, width).reshape([1, width, hidden]),
         };
+        assert_shape!(states, [rows, width, hidden]);
         let states = self.norm.forward(states + positions);
         let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
         ops::dropout(states, mask.as_ref())

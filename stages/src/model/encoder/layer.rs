@@ -1,6 +1,6 @@
 //! One layer: self-attention and a feed-forward network.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 
 use super::dropout::DropoutRates;
 use super::norm::LayerNorm;
@@ -99,10 +99,11 @@ impl Layer {
 
     /// # Shapes
     ///
-    /// Maps `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend to
-    /// all tokens.
+    /// Maps `[rows, width, hidden]` to `[rows, queries, hidden]`: the first `queries` tokens attend
+    /// to all tokens.
     pub(super) fn forward(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, width, _] = states.dims();
+        assert_shape!(states, [_, _, self.hidden()]);
         let asking = if queries == width {
             states.clone()
         } else {
@@ -117,6 +118,8 @@ impl Layer {
     /// `[rows, queries, hidden]` and `[rows, width, hidden]` to `[rows, queries, hidden]`.
     pub(super) fn attend(&self, asking: Tensor<3>, states: Tensor<3>, pass: &Pass) -> Tensor<3> {
         let ([rows, ..], precision) = (states.dims(), pass.precision);
+        assert_shape!(asking, [rows, _, self.hidden()]);
+        assert_shape!(states, [rows, _, self.hidden()]);
         let query = self.query.forward(asking, precision);
         let key = self.key.forward(states.clone(), precision);
         let value = self.value.forward(states, precision);
@@ -130,8 +133,8 @@ impl Layer {
         ops::attention(query, key, value, pass.relative.as_ref(), options)
     }
 
-    /// The token-wise part that follows attention. Input and result have the same shape `[…, hidden]`.
-    /// `mask` returns the dropout mask of a site.
+    /// The token-wise part that follows attention. Input and result have the same shape
+    /// `[…, hidden]`. `mask` returns the dropout mask of a site.
     pub(super) fn transform(
         &self,
         attended: Tensor<3>,
@@ -140,12 +143,18 @@ impl Layer {
         mask: impl Fn(Site) -> Option<Mask>,
     ) -> Tensor<3> {
         let (layer, precision) = (self.index, pass.precision);
+        let [rows, queries, hidden] = residual.dims();
+        assert_shape!(attended, [rows, queries, hidden]);
         let attended = self.attention_output.forward(attended, precision);
         let attended_mask = mask(Site::AttentionOutput { layer });
         let attended = self.attention_norm.after(attended, residual, attended_mask);
         let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
         let output = self.output.forward(wide, precision);
         self.output_norm.after(output, attended, mask(Site::FeedForward { layer }))
+    }
+
+    fn hidden(&self) -> usize {
+        self.query.weight.dims()[0]
     }
 
     pub(super) fn collect<'a>(

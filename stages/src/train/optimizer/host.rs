@@ -1,10 +1,12 @@
-//! AdamW on the CPU: one parallel pass reads each gradient and updates parameter and moments in place.
+//! AdamW on the CPU: one parallel pass reads each gradient and updates parameter and moments in
+//! place.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::{Moment, Scalars};
+use super::moments::Moment;
+use super::scalars::Scalars;
 use crate::model::cpu::CHUNK;
 use crate::model::cpu::vector::vectorised;
 use crate::model::parameters::leaf;
@@ -54,8 +56,8 @@ pub(super) fn update<const D: usize>(
     });
 }
 
-/// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that never
-/// had a gradient are skipped and stay bit-identical.
+/// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that
+/// never had a gradient are skipped and stay bit-identical.
 pub(super) fn update_rows(
     parameter: &mut Tensor<2>,
     (gradient, with_gradient): (&[f32], &[usize]),
@@ -89,20 +91,6 @@ pub(super) fn update_rows(
                 }
             });
     });
-}
-
-impl Moment {
-    /// First moments, second moments, and the rows that have any, for a parameter of `count` elements.
-    fn on_host(&mut self, count: usize) -> (&mut Vec<f32>, &mut Vec<f32>, &mut Vec<bool>) {
-        if !matches!(self, Moment::Host { .. }) {
-            let zeros = || vec![0.0; count];
-            *self = Moment::Host { first: zeros(), second: zeros(), rows: Vec::new() };
-        }
-        match self {
-            Moment::Host { first, second, rows } => (first, second, rows),
-            _ => unreachable!("it was made so above"),
-        }
-    }
 }
 
 /// Changes the values of a parameter on the CPU, without a copy.
@@ -141,7 +129,8 @@ vectorised! {
 mod tests {
     use burn::tensor::{Device, TensorData};
 
-    use super::super::{AdamW, Moments};
+    use super::super::AdamW;
+    use super::super::moments::Moments;
     use super::*;
     use crate::data::random::Random;
     use crate::model::parameters::{Network, Parameter};

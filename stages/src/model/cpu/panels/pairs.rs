@@ -40,7 +40,8 @@ impl PanelFormat for Pairs {
             let mut rows = [_mm512_setzero_si512(); LANES];
             for (row, pairs) in rows.iter_mut().enumerate().take(from.rows) {
                 let at = first.wrapping_add(row * matrix.row_stride + start);
-                // SAFETY: the masks limit the reads to this row. Every bit pattern is a valid integer.
+                // SAFETY: the masks limit the reads to this row. Every bit pattern is a valid
+                // integer.
                 unsafe {
                     let low = _mm512_maskz_loadu_ps(masks.0, at);
                     let high = _mm512_maskz_loadu_ps(masks.1, at.wrapping_add(LANES));
