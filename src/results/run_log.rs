@@ -5,7 +5,7 @@
 //!
 //! An id is the time at which the run began, to the millisecond, in UTC: `261123-154712-483`. Ids
 //! sort chronologically. The user names a run by the beginning of its id, by its last three
-//! digits, or by `last`, `last~1` and so on ([`pick`]).
+//! digits, or by `last`, `last~1` and so on ([`mod@pick`]).
 
 pub mod pick;
 

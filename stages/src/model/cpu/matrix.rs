@@ -70,7 +70,7 @@ impl Matrix {
     }
 
     /// The rows from `first` on. An index past the last row gives an empty matrix.
-    pub(super) fn from_row(self, first: usize) -> Matrix {
+    pub(super) fn rows_from(self, first: usize) -> Matrix {
         let start = first * self.row_stride;
         Matrix {
             data: self.data.wrapping_add(start),
@@ -129,7 +129,7 @@ impl Target {
     /// The part of the result that begins at this element.
     pub(super) fn from(self, row: usize, column: usize) -> Target {
         let out = self.out.from(row * self.row_stride + column);
-        Target { out, bias: self.bias.map(|bias| bias.from_row(column)), ..self }
+        Target { out, bias: self.bias.map(|bias| bias.rows_from(column)), ..self }
     }
 
     /// The address of the first of `rows` x `columns` elements that the caller writes.

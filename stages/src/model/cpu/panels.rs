@@ -177,7 +177,7 @@ impl Strip {
 
 impl Matrix {
     fn strip(self, first: usize, rows: usize) -> Strip {
-        Strip { matrix: self.from_row(first), rows }
+        Strip { matrix: self.rows_from(first), rows }
     }
 }
 
