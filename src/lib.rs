@@ -26,8 +26,9 @@
 //!
 //! # The folders
 //!
-//! From the top. A folder imports from the lines below it, never from a line above it or from its
-//! own line; `tests/it/tidy.rs` holds this order as a table and checks every import.
+//! From the top. A folder imports from the lines below it, never from a line above it; `report` and
+//! `maintenance`, `remote` and `sources`, `pipeline` and `init`, `store` and `text` do not import each
+//! other either. `tests/it/tidy.rs` holds this order as a table and checks every import.
 //!
 //! | folder | what lives there | its face |
 //! |---|---|---|

@@ -145,7 +145,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// Modules that decide what is said, checked or wired, but no byte of a result. Parameters are
+/// Modules that affect messages, checks or wiring, but no byte of a result. Parameters are
 /// in the key as `params` made them.
 const NEUTRAL: [&str; 10] = [
     "builtin",
