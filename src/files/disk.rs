@@ -2,8 +2,7 @@
 //! one, tests can kill the engine or make the call fail ([`crate::files::fault`]). A house rule in
 //! `tests/it/tidy.rs` keeps all other files from calling `std::fs` for this.
 //!
-//! Three writers do not pass through here: the stages, which are processes of their own; `hf-hub`,
-//! which writes the files of a model into the cache that all Hugging Face tools share; and servers
+//! Two writers do not pass through here: the stages, which are processes of their own, and servers
 //! that a remote uploads to.
 
 use std::fs::{self, File, Permissions};

@@ -1,21 +1,25 @@
-//! Downloading a model of the Hugging Face hub. `hf-hub` writes its files into the cache that all
-//! Hugging Face tools share. A stage reads a folder of links to just the files that the model
-//! needs, so the folder's digest depends on the model alone and not on what else is in that cache.
+//! Downloading a model of the Hugging Face hub into the cache that all Hugging Face tools share. A
+//! stage reads a folder of links to just the files that the model needs, so the folder's digest
+//! depends on the model alone and not on what else is in that cache.
+//!
+//! The hub's listing says the commit, the files, their lengths and their checksums. What comes must
+//! fit that listing; headers of later answers decide nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
-use hf_hub::{Cache, Repo, RepoType};
 use serde::Deserialize;
 use stages::text::TOKENIZER_FILES;
+use url::Url;
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::{remove_left_beside, temporary_beside};
+use crate::sources::checksum::Checksum;
 use crate::sources::download_error::{ByHand, DownloadError};
 use crate::sources::downloads::{DownloadProgress, Downloads};
-use crate::sources::url::in_words;
+use crate::sources::hub_cache::{HubCache, is_commit, is_sha256};
+use crate::sources::resumable::{PartFile, RemoteFile, Requests};
 
 /// Files with weights, the preferred one first. An index names the shards beside it.
 const WEIGHTS: [&str; 4] = [
@@ -30,7 +34,7 @@ const CONFIG: &str = "config.json";
 /// The folder of a model, if it has been fetched. A branch means the commit at which it was last
 /// fetched into the shared cache, by this program or by another one.
 pub(super) fn locate(downloads: &Downloads, repository: &str, revision: &str) -> Option<PathBuf> {
-    let commit = known_commit(&cache_folder(downloads), repository, revision)?;
+    let commit = cache(downloads, repository).known_commit(revision)?;
     let folder = model_folder(downloads, repository, &commit);
     let mut entries = std::fs::read_dir(&folder).ok()?;
     // The shared cache may have been cleaned since the links were made.
@@ -46,13 +50,11 @@ pub(super) fn fetch(
     revision: &str,
     progress: &mut dyn FnMut(DownloadProgress),
 ) -> Result<PathBuf, DownloadError> {
-    let model = Model { downloads, repository, revision, cache: cache_folder(downloads) };
+    let model = Model { downloads, repository, revision, cache: cache(downloads, repository) };
     if downloads.offline || downloads.hub.offline {
         return match model.cached()? {
             Some(folder) => Ok(folder),
-            None => {
-                Err(DownloadError::Offline { what: model.name(), by_hand: model.by_hand(false) })
-            }
+            None => Err(DownloadError::Offline { what: model.name(), by_hand: model.by_hand() }),
         };
     }
     match model.downloaded(progress) {
@@ -62,31 +64,13 @@ pub(super) fn fetch(
     }
 }
 
-fn cache_folder(downloads: &Downloads) -> PathBuf {
-    downloads.hub.cache.clone().unwrap_or_else(|| downloads.folder.join("hub"))
+fn cache(downloads: &Downloads, repository: &str) -> HubCache {
+    let shared = downloads.hub.cache.clone().unwrap_or_else(|| downloads.folder.join("hub"));
+    HubCache::new(&shared, repository)
 }
 
 fn model_folder(downloads: &Downloads, repository: &str, commit: &str) -> PathBuf {
     downloads.folder.join(format!("{}@{commit}", repository.replace('/', "--")))
-}
-
-/// The commit of a revision; for a branch, the commit at which it was last fetched.
-fn known_commit(cache: &Path, repository: &str, revision: &str) -> Option<String> {
-    if is_commit(revision) {
-        return Some(revision.to_owned());
-    }
-    let path = repository_folder(cache, repository).join("refs").join(revision);
-    let commit = std::fs::read_to_string(path).ok()?;
-    Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
-}
-
-fn repository_folder(cache: &Path, repository: &str) -> PathBuf {
-    let repository = Repo::new(repository.to_owned(), RepoType::Model);
-    cache.join(repository.folder_name())
-}
-
-fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The model to fetch.
@@ -94,7 +78,7 @@ struct Model<'a> {
     downloads: &'a Downloads,
     repository: &'a str,
     revision: &'a str,
-    cache: PathBuf,
+    cache: HubCache,
 }
 
 /// The hub's answer about a revision.
@@ -108,6 +92,31 @@ struct Listing {
 struct Sibling {
     rfilename: String,
     size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Deserialize)]
+struct LargeFile {
+    sha256: String,
+    size: Option<u64>,
+}
+
+impl Sibling {
+    /// How the checksum of this file is computed, and its value if the hub says it.
+    fn checksum(&self) -> (Checksum, Option<&str>) {
+        match (&self.lfs, &self.blob_id, self.size) {
+            (Some(large), _, _) => (Checksum::Sha256, Some(&large.sha256)),
+            (None, Some(id), Some(bytes)) => (Checksum::GitBlob { bytes }, Some(id)),
+            // A mirror of the hub may leave checksums out.
+            (None, _, _) => (Checksum::Sha256, None),
+        }
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        self.lfs.as_ref().and_then(|large| large.size).or(self.size)
+    }
 }
 
 impl Listing {
@@ -121,22 +130,16 @@ impl Model<'_> {
         format!("hub:{}@{}", self.repository, self.revision)
     }
 
-    fn by_hand(&self, may_need_token: bool) -> ByHand {
+    fn by_hand(&self) -> ByHand {
         let endpoint = &self.downloads.hub.endpoint;
         let page = format!("{endpoint}/{}/tree/{}", self.repository, self.revision);
-        ByHand::Model { page, may_need_token: may_need_token && self.downloads.hub.token.is_none() }
-    }
-
-    fn snapshot(&self, commit: &str) -> PathBuf {
-        repository_folder(&self.cache, self.repository).join("snapshots").join(commit)
+        ByHand::Model { page, may_need_token: false }
     }
 
     /// Links the model from the shared cache, if all its files are there.
     fn cached(&self) -> Result<Option<PathBuf>, DownloadError> {
-        let Some(commit) = known_commit(&self.cache, self.repository, self.revision) else {
-            return Ok(None);
-        };
-        let snapshot = self.snapshot(&commit);
+        let Some(commit) = self.cache.known_commit(self.revision) else { return Ok(None) };
+        let snapshot = self.cache.snapshot(&commit);
         let has = |name: &str| snapshot.join(name).exists();
         let Some(weights) = WEIGHTS.into_iter().find(|name| has(name)) else { return Ok(None) };
         let mut files = vec![CONFIG.to_owned(), weights.to_owned()];
@@ -153,8 +156,13 @@ impl Model<'_> {
         &self,
         progress: &mut dyn FnMut(DownloadProgress),
     ) -> Result<PathBuf, DownloadError> {
-        let api = self.api()?;
-        let listing = self.listing(&api)?;
+        let requests = Requests {
+            downloads: self.downloads,
+            what: self.name(),
+            token: self.downloads.hub.token.as_deref(),
+            by_hand: self.by_hand(),
+        };
+        let listing = self.listing(&requests)?;
         let commit = &listing.sha;
         if !is_commit(commit) {
             return Err(self.damaged(format!("the hub says its commit is `{commit}`")));
@@ -167,42 +175,33 @@ impl Model<'_> {
         files.extend(TOKENIZER_FILES.into_iter().filter(has).map(str::to_owned));
         files.push(weights.to_owned());
         for name in &files {
-            self.download(&api, &listing, name, progress)?;
+            self.download(&requests, &listing, name, progress)?;
         }
-        for shard in self.shards(weights, &self.snapshot(commit).join(weights))? {
-            self.download(&api, &listing, &shard, progress)?;
+        for shard in self.shards(weights, &self.cache.snapshot(commit).join(weights))? {
+            self.download(&requests, &listing, &shard, progress)?;
             files.push(shard);
         }
         // Written last, so that the branch never names a commit that is not in the cache.
-        let revision = self.revision.to_owned();
-        let branch = Repo::with_revision(self.repository.to_owned(), RepoType::Model, revision);
-        let written = Cache::new(self.cache.clone()).repo(branch).create_ref(commit);
-        written.map_err(FileError::at("writing a reference in", &self.cache))?;
+        self.cache.set_commit(self.revision, commit)?;
         self.link(commit, &files)
     }
 
-    fn api(&self) -> Result<Api, DownloadError> {
-        let hub = &self.downloads.hub;
-        let retries = usize::try_from(self.downloads.retries).unwrap_or(usize::MAX);
-        ApiBuilder::from_cache(Cache::new(self.cache.clone()))
-            .with_endpoint(hub.endpoint.clone())
-            .with_token(hub.token.clone())
-            .with_user_agent("pipe", env!("CARGO_PKG_VERSION"))
-            .with_retries(retries)
-            .with_progress(false)
-            .build()
-            .map_err(|error| self.failed(error))
+    /// An address on the hub: the repository, with something before and after it. Every part is
+    /// escaped.
+    fn address(&self, before: &[&str], after: &[&str]) -> Result<Url, DownloadError> {
+        let endpoint = &self.downloads.hub.endpoint;
+        let mut url = Url::parse(endpoint).ok().filter(Url::has_host);
+        if let Some(mut path) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
+            path.pop_if_empty().extend(before).extend(self.repository.split('/')).extend(after);
+        }
+        url.ok_or_else(|| self.damaged(format!("HF_ENDPOINT is `{endpoint}`, which is no address")))
     }
 
     /// Asks the hub for the commit of the revision, and for its files with their sizes.
-    fn listing(&self, api: &Api) -> Result<Listing, DownloadError> {
-        let revision = self.revision.to_owned();
-        let repo = Repo::with_revision(self.repository.to_owned(), RepoType::Model, revision);
-        let answer = api.repo(repo).info_request().query("blobs", "true").call();
-        let mut answer = answer.map_err(|error| self.failed(Box::new(error).into()))?;
-        let text = answer.body_mut().read_to_string();
-        let text = text.map_err(|error| self.failed(Box::new(error).into()))?;
-        serde_json::from_str(&text)
+    fn listing(&self, requests: &Requests) -> Result<Listing, DownloadError> {
+        let mut url = self.address(&["api", "models"], &["revision", self.revision])?;
+        url.set_query(Some("blobs=true"));
+        serde_json::from_str(&requests.text(url.as_str())?)
             .map_err(|error| self.damaged(format!("the hub's answer cannot be read: {error}")))
     }
 
@@ -210,7 +209,7 @@ impl Model<'_> {
     /// between two requests.
     fn download(
         &self,
-        api: &Api,
+        requests: &Requests,
         listing: &Listing,
         name: &str,
         progress: &mut dyn FnMut(DownloadProgress),
@@ -218,32 +217,38 @@ impl Model<'_> {
         let Some(sibling) = listing.file(name) else {
             return Err(self.damaged(format!("it names the shard `{name}`, which is not there")));
         };
-        let path = self.snapshot(&listing.sha).join(name);
-        let length = || std::fs::metadata(&path).map(|metadata| metadata.len()).ok();
-        let fits = |length: u64| sibling.size.is_none_or(|size| size == length);
-        if length().is_some_and(fits) {
+        let commit = &listing.sha;
+        let bytes = sibling.bytes();
+        let is_whole = |path: &Path| {
+            std::fs::metadata(path).is_ok_and(|file| bytes.is_none_or(|bytes| bytes == file.len()))
+        };
+        let in_snapshot = self.cache.snapshot(commit).join(name);
+        if is_whole(&in_snapshot) {
             return Ok(());
         }
-        let commit = listing.sha.clone();
-        let repo = Repo::with_revision(self.repository.to_owned(), RepoType::Model, commit);
-        let shown = Shown { name, done_bytes: 0, total_bytes: sibling.size, progress };
-        let downloaded = api.repo(repo).download_with_progress(name, shown);
-        downloaded.map_err(|error| self.failed(error))?;
-        match length() {
-            Some(length) if fits(length) => Ok(()),
-            found => {
-                // A file of the wrong size would mislead every tool that shares the cache.
-                if let Ok(blob) = path.canonicalize() {
-                    disk::remove_file(&blob).map_err(FileError::at("removing", &blob))?;
-                }
-                let _ = disk::remove_file(&path);
-                Err(self.damaged(format!(
-                    "`{name}` came with {} bytes instead of {}",
-                    found.unwrap_or_default(),
-                    sibling.size.unwrap_or_default()
-                )))
-            }
+        let (checksum, expected) = sibling.checksum();
+        if let Some(wrong) = expected.filter(|text| !is_commit(text) && !is_sha256(text)) {
+            return Err(self.damaged(format!("the hub says the checksum of `{name}` is `{wrong}`")));
         }
+        if let Some(expected) = expected.filter(|expected| is_whole(&self.cache.blob(expected))) {
+            return Ok(self.cache.link(commit, name, expected)?);
+        }
+        let url = self.address(&[], &["resolve", commit, name])?;
+        let file = RemoteFile { url: url.as_str(), name, bytes, checksum };
+        let mut part = PartFile::open(self.cache.part(commit, name))?;
+        if is_whole(&in_snapshot) {
+            // Another process was faster.
+            return Ok(part.remove()?);
+        }
+        let found = requests.fetch(&file, &mut part, expected, progress)?;
+        if let Some(expected) = expected.filter(|expected| found != *expected) {
+            part.remove()?;
+            return Err(self.damaged(format!(
+                "the checksum of `{name}` is {found}, the hub's listing says {expected}"
+            )));
+        }
+        part.keep(&self.cache.blob(&found), false)?;
+        Ok(self.cache.link(commit, name, &found)?)
     }
 
     /// The shards that an index of weights names, sorted; none if the weights are a single file.
@@ -295,7 +300,7 @@ impl Model<'_> {
 
     fn make_links(&self, commit: &str, files: &[String], folder: &Path) -> Result<(), FileError> {
         disk::create_folders(folder).map_err(FileError::in_store("making the folder", folder))?;
-        let snapshot = self.snapshot(commit);
+        let snapshot = self.cache.snapshot(commit);
         let snapshot = snapshot.canonicalize().map_err(FileError::at("reading", &snapshot))?;
         for name in files {
             let link = folder.join(name);
@@ -307,61 +312,5 @@ impl Model<'_> {
 
     fn damaged(&self, problem: String) -> DownloadError {
         DownloadError::Damaged { what: self.name(), problem }
-    }
-
-    fn failed(&self, error: ApiError) -> DownloadError {
-        let what = self.name();
-        match error {
-            ApiError::RequestError(error) => match *error {
-                ureq::Error::StatusCode(status) => {
-                    let by_hand = self.by_hand(matches!(status, 401 | 403));
-                    DownloadError::Status { what, status, by_hand }
-                }
-                error => {
-                    let reason = in_words(&error);
-                    DownloadError::Unreachable { what, reason, by_hand: self.by_hand(false) }
-                }
-            },
-            ApiError::TooManyRetries(error) => self.failed(*error),
-            ApiError::IoError(source) => FileError::at("writing in", &self.cache)(source).into(),
-            ApiError::LockAcquisition(path) => {
-                let busy = std::io::Error::other("another program is downloading it");
-                FileError::at("locking", &path)(busy).into()
-            }
-            error => {
-                let reason = error.to_string();
-                DownloadError::Unreachable { what, reason, by_hand: self.by_hand(false) }
-            }
-        }
-    }
-}
-
-/// Passes on the progress that `hf-hub` reports.
-struct Shown<'a> {
-    name: &'a str,
-    done_bytes: u64,
-    total_bytes: Option<u64>,
-    progress: &'a mut dyn FnMut(DownloadProgress),
-}
-
-impl hf_hub::api::Progress for Shown<'_> {
-    fn init(&mut self, size: usize, _filename: &str) {
-        self.done_bytes = 0;
-        self.total_bytes = Some(size as u64);
-        self.tell();
-    }
-
-    fn update(&mut self, size: usize) {
-        self.done_bytes += size as u64;
-        self.tell();
-    }
-
-    fn finish(&mut self) {}
-}
-
-impl Shown<'_> {
-    fn tell(&mut self) {
-        let Shown { name, done_bytes, total_bytes, .. } = *self;
-        (self.progress)(DownloadProgress { file: name, done_bytes, total_bytes });
     }
 }

@@ -2,11 +2,15 @@
 //! and models of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
 //! [`downloads`] fetches what is not there yet.
 
+mod checksum;
 pub mod download_error;
 pub mod downloads;
 mod fetch;
+mod http;
 mod hub;
+mod hub_cache;
 pub mod hub_settings;
+mod resumable;
 mod url;
 
 use std::collections::BTreeMap;

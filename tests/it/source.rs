@@ -211,6 +211,22 @@ fn a_redirection_is_followed() {
 }
 
 #[test]
+fn a_redirection_leads_to_web_addresses_only_and_ends() {
+    let error_for = |location: &'static str| {
+        let server = Server::start(move |_| Answer::new(302, b"").header("Location", location));
+        let place = nowhere();
+        let error = place.fetch(&pinned(server.url("/f"), b"x")).unwrap_err();
+        assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(
+        error_for("file:///etc/passwd").ends_with("redirects to an address of the kind `file:`")
+    );
+    assert!(error_for("http://[").contains("the server redirects wrongly"));
+    assert!(error_for("/f").ends_with("the server redirects more than 10 times"));
+}
+
+#[test]
 fn offline_nothing_is_asked_and_the_way_by_hand_is_told() {
     let server = Server::start(|request| Answer::ranged(request, &content()));
     let mut place = nowhere();

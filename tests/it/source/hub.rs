@@ -6,6 +6,7 @@ use std::path::Path;
 use pipe::pipeline::Input;
 use pipe::sources::download_error::DownloadError;
 use pipe::sources::hub_settings::HubSettings;
+use sha2::Digest;
 
 use super::{names, nowhere, place};
 use crate::server::{Answer, Request, Server};
@@ -26,10 +27,7 @@ fn hub(files: Files, revision: &'static str) -> Server {
 
 fn answer_as_hub(files: &Files, revision: &str, request: &Request) -> Answer {
     if request.path == format!("/api/models/o/n/revision/{revision}?blobs=true") {
-        let siblings: Vec<_> = files
-            .iter()
-            .map(|(name, content)| serde_json::json!({"rfilename": name, "size": content.len()}))
-            .collect();
+        let siblings: Vec<_> = files.iter().map(|(name, content)| sibling(name, content)).collect();
         let listing = serde_json::json!({"id": "o/n", "sha": COMMIT, "siblings": siblings});
         return Answer::new(200, listing.to_string().as_bytes());
     }
@@ -44,8 +42,7 @@ fn answer_as_hub(files: &Files, revision: &str, request: &Request) -> Answer {
     };
     let etag = format!("\"{}\"", blake3::hash(content).to_hex());
     let host = request.header("host").unwrap_or_default();
-    let weights = name.ends_with(".safetensors") || name.ends_with(".bin");
-    let answer = match weights {
+    let answer = match is_large(name) {
         true => Answer::new(302, b"")
             .header("Location", &format!("http://{host}/storage/{name}"))
             .header("X-Linked-Size", &content.len().to_string())
@@ -53,6 +50,33 @@ fn answer_as_hub(files: &Files, revision: &str, request: &Request) -> Answer {
         false => Answer::ranged(request, content),
     };
     answer.header("X-Repo-Commit", COMMIT).header("ETag", &etag)
+}
+
+/// A file in the hub's listing: weights with the SHA-256 of Git LFS, others with their Git blob id.
+fn sibling(name: &str, content: &[u8]) -> serde_json::Value {
+    let bytes = content.len();
+    match is_large(name) {
+        true => serde_json::json!({
+            "rfilename": name, "size": bytes, "blobId": "0".repeat(40),
+            "lfs": {"sha256": sha256(content), "size": bytes, "pointerSize": 135},
+        }),
+        false => {
+            serde_json::json!({"rfilename": name, "size": bytes, "blobId": git_blob(content)})
+        }
+    }
+}
+
+fn is_large(name: &str) -> bool {
+    name.ends_with(".safetensors") || name.ends_with(".bin")
+}
+
+fn sha256(content: &[u8]) -> String {
+    format!("{:x}", sha2::Sha256::digest(content))
+}
+
+fn git_blob(content: &[u8]) -> String {
+    let header = format!("blob {}\0", content.len());
+    format!("{:x}", sha1::Sha1::new_with_prefix(header).chain_update(content).finalize())
 }
 
 fn model(revision: &str) -> Input {
@@ -106,7 +130,12 @@ fn the_files_lie_where_hugging_face_tools_look_for_them() {
     assert_eq!(std::fs::read_to_string(repository.join("refs/main")).unwrap(), COMMIT);
     let snapshot = repository.join("snapshots").join(COMMIT);
     assert_eq!(names(&snapshot), ["config.json", "model.safetensors"]);
-    assert_eq!(names(&repository.join("blobs")).iter().filter(|name| name.len() == 64).count(), 2);
+    let content = |name: &str| format!("content of {name}").into_bytes();
+    let mut blobs = [git_blob(&content("config.json")), sha256(&content("model.safetensors"))];
+    blobs.sort();
+    assert_eq!(names(&repository.join("blobs")), blobs);
+    let target = std::fs::read_link(snapshot.join("config.json")).unwrap();
+    assert_eq!(target, Path::new("../../blobs").join(git_blob(&content("config.json"))));
 }
 
 #[test]
@@ -249,6 +278,163 @@ fn a_private_model_asks_for_the_token_and_the_token_is_sent() {
     assert!(error.hint(&[]).unwrap().starts_with("if the model is private or gated, set HF_TOKEN"));
     place.downloads.hub.token = Some("secret".to_owned());
     place.fetch(&model("main")).unwrap();
+}
+
+/// Everything below a folder.
+fn everything_in(folder: &Path) -> Vec<String> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
+}
+
+#[test]
+fn headers_of_a_hostile_hub_name_no_files() {
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("victim").display().to_string();
+    for (header, value) in [
+        ("ETag", format!("\"{target}\"")),
+        ("X-Linked-Etag", format!("\"{target}\"")),
+        ("ETag", "\"../../../../victim\"".to_owned()),
+        ("X-Repo-Commit", "../../../../victim".to_owned()),
+    ] {
+        let all = files(&["config.json", "model.safetensors"]);
+        let server = Server::start(move |request| {
+            let mut answer = answer_as_hub(&all, "main", request);
+            answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));
+            answer.header(header, &value)
+        });
+        let inner = place(&server.url(""));
+        let folder = inner.fetch(&model("main")).unwrap();
+        assert_eq!(names(&folder), ["config.json", "model.safetensors"]);
+        let all = everything_in(inner.folder.path());
+        assert!(!all.iter().any(|path| path.contains("victim")), "{all:#?}");
+        assert_eq!(names(outside.path()), [""; 0]);
+        assert_eq!(names(inner.folder.path()), ["downloads", "hub"]);
+    }
+}
+
+#[test]
+fn a_checksum_or_commit_that_is_a_path_is_refused() {
+    let large = serde_json::json!({"sha256": "../../../victim", "size": 2});
+    for (commit, id, large) in [
+        ("../../../victim", &*git_blob(b"{}"), None),
+        (COMMIT, "../../../victim", None),
+        (COMMIT, "/tmp/victim", None),
+        (COMMIT, "", None),
+        (COMMIT, &git_blob(b"{}"), Some(large)),
+    ] {
+        let siblings = serde_json::json!([
+            {"rfilename": "config.json", "size": 2, "blobId": id, "lfs": large},
+            {"rfilename": "model.safetensors", "size": 2, "blobId": id, "lfs": large},
+        ]);
+        let listing = serde_json::json!({"sha": commit, "siblings": siblings}).to_string();
+        let server = Server::start(move |request| match request.path.starts_with("/api/") {
+            true => Answer::new(200, listing.as_bytes()),
+            false => Answer::new(200, b"{}"),
+        });
+        let place = place(&server.url(""));
+        let error = place.fetch(&model("main")).unwrap_err();
+        assert!(matches!(error, DownloadError::Damaged { .. }), "{error}");
+        let all = everything_in(place.folder.path());
+        assert!(!all.iter().any(|path| path.contains("victim")), "{all:#?}");
+        assert_eq!(server.asked().len(), 1, "nothing is downloaded");
+    }
+}
+
+#[test]
+fn the_token_stays_with_the_hub_when_it_redirects_to_another_host() {
+    let all = files(&["config.json", "model.safetensors"]);
+    let stored = all.clone();
+    let storage = Server::start(move |request| {
+        let name = request.path.trim_start_matches("/storage/");
+        Answer::ranged(request, &stored[name])
+    });
+    let elsewhere = storage.url("");
+    let server = Server::start(move |request| {
+        let mut answer = answer_as_hub(&all, "main", request);
+        for (name, value) in &mut answer.headers {
+            if name == "Location" {
+                let path = value.rsplit_once("/storage/").unwrap().1;
+                *value = format!("{elsewhere}/storage/{path}");
+            }
+        }
+        answer
+    });
+    let mut place = place(&server.url(""));
+    place.downloads.hub.token = Some("secret".to_owned());
+    place.fetch(&model("main")).unwrap();
+    assert_eq!(storage.paths(), ["/storage/model.safetensors"]);
+    assert!(storage.asked().iter().all(|request| request.header("authorization").is_none()));
+    let with_token = |request: &Request| request.header("authorization") == Some("Bearer secret");
+    assert!(server.asked().iter().all(with_token));
+}
+
+#[test]
+fn the_token_goes_along_when_the_hub_redirects_to_itself() {
+    let all = files(&["config.json", "model.safetensors"]);
+    let server = Server::start(move |request| match request.path.strip_prefix("/old") {
+        Some(path) => Answer::new(307, b"").header("Location", path),
+        None => answer_as_hub(&all, "main", request),
+    });
+    let mut place = place(&server.url("/old"));
+    place.downloads.hub.token = Some("secret".to_owned());
+    place.fetch(&model("main")).unwrap();
+    assert!(server.asked().iter().all(|request| request.header("authorization").is_some()));
+}
+
+#[test]
+fn content_that_does_not_fit_the_listing_is_refused_and_not_kept() {
+    for (sent, problem) in [
+        ("content of model.safetensorz", "the checksum of `model.safetensors` is "),
+        ("content of model.safetensors and more", "`model.safetensors` has 37 bytes instead of 28"),
+        ("short", "`model.safetensors` has 5 bytes instead of 28"),
+    ] {
+        let all = files(&["config.json", "model.safetensors"]);
+        let server = Server::start(move |request| match request.path.starts_with("/storage/") {
+            true => Answer::new(200, sent.as_bytes()),
+            false => answer_as_hub(&all, "main", request),
+        });
+        let place = place(&server.url(""));
+        let error = place.fetch(&model("main")).unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+        let snapshot = place.folder.path().join("hub/models--o--n/snapshots").join(COMMIT);
+        assert_eq!(names(&snapshot), ["config.json"]);
+        assert_eq!(place.in_downloads(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_broken_download_of_a_model_goes_on_where_it_stopped() {
+    let all = files(&["config.json", "model.safetensors"]);
+    let server = Server::start(move |request| {
+        let answer = answer_as_hub(&all, "main", request);
+        let breaks = request.path.starts_with("/storage/") && request.range_start().is_none();
+        if breaks { answer.cut_after(10) } else { answer }
+    });
+    let place = place(&server.url(""));
+    let folder = place.fetch(&model("main")).unwrap();
+    let content = std::fs::read_to_string(folder.join("model.safetensors")).unwrap();
+    assert_eq!(content, "content of model.safetensors");
+    let starts: Vec<_> = server.asked().iter().filter_map(Request::range_start).collect();
+    assert_eq!(starts, [10, 10], "one request, and the one that it is redirected to");
+}
+
+#[test]
+fn a_mirror_without_checksums_is_good_enough() {
+    let all = files(&["config.json", "model.safetensors"]);
+    let server = Server::start(move |request| {
+        let mut answer = answer_as_hub(&all, "main", request);
+        if request.path.starts_with("/api/") {
+            let mut listing: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            for file in listing["siblings"].as_array_mut().unwrap() {
+                let file = file.as_object_mut().unwrap();
+                file.retain(|key, _| key == "rfilename");
+            }
+            answer.body = listing.to_string().into_bytes();
+        }
+        answer
+    });
+    let folder = place(&server.url("")).fetch(&model("main")).unwrap();
+    assert!(folder.ends_with(format!("o--n@{COMMIT}")));
 }
 
 #[test]
