@@ -144,6 +144,7 @@ impl CarryOutOptions {
             // The results are in the store; only `pipe log` will not know about this run.
             console.warning(&format!("this run will be missing from `pipe log`: {error}"));
         }
+        view.finish()?;
         Ok(summary)
     }
 }

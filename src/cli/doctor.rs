@@ -33,11 +33,14 @@ pub fn execute(
     findings.extend(doctor::machine());
     findings.push(doctor::accelerator());
     findings.push(pipeline(options, globals));
-    if let Ok((_, store)) = locate(globals) {
-        findings.push(doctor::store(&store));
-    }
+    let located = locate(globals).ok();
+    findings.extend(located.as_ref().map(|(_, store)| doctor::store(store)));
     findings.extend(remotes(options, globals));
-    findings.push(doctor::hub(options.offline));
+    let root = located.map(|(root, _)| root);
+    findings.push(doctor::hub(
+        &root.or(std::env::current_dir().ok()).unwrap_or_default(),
+        options.offline,
+    ));
     console.print(&FindingsView { findings: &findings }, options.json)?;
     let is_bad = findings.iter().any(|finding| finding.state == Severity::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::error::Error;
 use crate::console::Console;
 use crate::pipeline::{Location, PipelineError, Problem};
+use crate::run::event::RunEvent;
 
 /// The JSON object, one line.
 #[derive(Serialize)]
@@ -23,6 +24,9 @@ struct EarlyError<'a> {
     /// Every problem of the pipeline. `message`, `hint` and `line` are those of the first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [Problem],
+    /// The last lines of the log of a stage that failed.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    last_lines: &'a [String],
 }
 
 impl Error {
@@ -38,6 +42,9 @@ impl Error {
             Error::Pipeline(invalid @ PipelineError::Invalid { .. }) => {
                 console.problems(&invalid.to_string());
             }
+            Error::StageFailed(finished) => {
+                console.run_view(false).show(&RunEvent::StageFinished(finished.clone()));
+            }
             _ => console.error(&self.to_string(), self.hint().as_deref()),
         }
     }
@@ -45,8 +52,9 @@ impl Error {
 
 fn json(error: &Error) -> String {
     let (message, hint, none): (_, _, &[Problem]) = (error.to_string(), error.hint(), &[]);
+    let (event, last_lines) = ("error", &[][..]);
     let plain =
-        |file, line| EarlyError { event: "error", message, hint, file, line, problems: none };
+        |file, line| EarlyError { event, message, hint, file, line, problems: none, last_lines };
     line(&match error {
         Error::Pipeline(PipelineError::Invalid { file, problems }) => {
             let first = problems.first();
@@ -63,6 +71,9 @@ fn json(error: &Error) -> String {
         }
         Error::Pipeline(PipelineError::Read { file, .. }) => plain(Some(file), None),
         Error::Plan { file, error } => plain(Some(file), Some(error.line())),
+        Error::StageFailed(finished) => {
+            EarlyError { last_lines: &finished.last_lines, ..plain(None, None) }
+        }
         _ => plain(None, None),
     })
 }
@@ -78,6 +89,7 @@ pub fn usage_json(message: &str) -> String {
         file: None,
         line: None,
         problems: &[],
+        last_lines: &[],
     })
 }
 

@@ -13,6 +13,7 @@ use crate::remote::RemoteError;
 use crate::results::run_log::RunLogError;
 use crate::results::show::ShowError;
 use crate::results::sweep::SweepError;
+use crate::run::event::StageFinished;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,6 +65,9 @@ pub enum Error {
     NoRow { id: String },
     #[error("there is no model to classify with")]
     NoModel,
+    /// A stage that `verify` reran. It is shown as a run shows it.
+    #[error("stage `{}` failed: {}", _0.stage, _0.message.as_deref().unwrap_or_default())]
+    StageFailed(Box<StageFinished>),
     #[error("classifying: {0}")]
     Classify(Box<stages::StageError>),
     #[error(transparent)]
@@ -126,6 +130,7 @@ impl Error {
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
+            Error::StageFailed(finished) => finished.hint.clone(),
             Error::NoRow { .. } => Some(
                 "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"
                     .to_owned(),

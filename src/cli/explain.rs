@@ -19,7 +19,7 @@ pub struct ExplainOptions {
     overrides: OverrideOptions,
     /// Print JSON
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub fn execute(

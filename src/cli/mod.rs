@@ -39,7 +39,7 @@ mod why_row;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -58,6 +58,9 @@ pub struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
+    /// Whether the subcommand prints JSON, and so does an error that ends the program.
+    #[arg(skip)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,9 +128,20 @@ impl Cli {
     /// Parses the command line. `--help`, `--version` and usage errors end the program here; a usage
     /// error is also printed as JSON if the arguments contain `--json`.
     pub fn from_arguments() -> Cli {
-        Cli::try_parse().unwrap_or_else(|error| {
-            if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-                let console = Console::new(When::Never, false, false);
+        let parsed = Cli::command().try_get_matches().and_then(|matches| {
+            let cli = Cli::from_arg_matches(&matches)?;
+            Ok(Cli { json: wants_json(&matches), ..cli })
+        });
+        parsed.unwrap_or_else(|error| {
+            let console = Console::new(When::Never, false, false);
+            if !error.use_stderr()
+                && let Err(problem) = console.help(&error)
+            {
+                console.error(&Error::Output(problem).to_string(), None);
+                std::process::exit(Exit::Failed.code().into());
+            }
+            let mut options = std::env::args_os().take_while(|argument| argument != "--");
+            if error.use_stderr() && options.any(|argument| argument == "--json") {
                 // If standard output is closed, standard error still has the message.
                 let _ = console.data(&early_error::usage_json(&error.to_string()));
             }
@@ -147,16 +161,7 @@ impl Cli {
 
     /// Whether an error that ends the program is also printed as JSON.
     pub fn wants_json(&self) -> bool {
-        match &self.command {
-            Command::Run(options) => options.carry_out.json,
-            Command::Sweep(options) => options.carry_out.json,
-            Command::Status(options) => options.json,
-            Command::Explain(options) => options.json,
-            Command::Watch(options) => options.carry_out.json,
-            Command::Push(options) => options.transfer.json,
-            Command::Pull(options) => options.transfer.json,
-            _ => false,
-        }
+        self.json
     }
 
     /// Runs the subcommand.
@@ -198,5 +203,13 @@ impl Cli {
                 Ok(Exit::Done)
             }
         }
+    }
+}
+
+/// Whether the subcommand, whichever it is, was given `--json`.
+fn wants_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, inner)) => wants_json(inner),
+        None => matches!(matches.try_get_one::<bool>("json"), Ok(Some(true))),
     }
 }

@@ -18,8 +18,9 @@ pub struct Globals {
     /// Change to this folder first
     #[arg(short = 'C', long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// The store's folder. Default: `cache` beside the pipeline
-    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR", env = "PIPE_CACHE")]
+    /// The store's folder. Default: the variable `PIPE_CACHE`, relative to the pipeline's folder,
+    /// or `cache` beside the pipeline
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Print errors and warnings only
     #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]

@@ -48,12 +48,16 @@ pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
     })
 }
 
+/// A path that the user types starts in the current folder. A path from the environment starts in
+/// the project, so that every command finds the same store, wherever it is called.
 fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
-    let folder = match &globals.cache {
-        Some(cache) => std::path::absolute(cache).map_err(FileError::at("locating", cache))?,
-        None => root.join("cache"),
-    };
-    Ok(Store::new(&folder))
+    let typed = globals.cache.as_ref();
+    let typed = typed
+        .map(|cache| std::path::absolute(cache).map_err(FileError::at("locating", cache)))
+        .transpose()?;
+    let from_environment = || std::env::var_os("PIPE_CACHE").filter(|folder| !folder.is_empty());
+    let below = || root.join(from_environment().unwrap_or_else(|| "cache".into()));
+    Ok(Store::new(&typed.unwrap_or_else(below)))
 }
 
 /// Holds a shared lock, so that `cache gc` removes nothing from the store until it is dropped.
@@ -107,7 +111,7 @@ impl Project {
     /// times.
     pub fn sources(&self, trusted: bool, offline: bool) -> Sources {
         let index = Index::load(&self.store.index_file(), trusted);
-        Sources::new(index, self.store.root(), offline)
+        Sources::new(index, self.store.root(), &self.pipeline.root, offline)
     }
 
     /// The index of one stage. A name that means several variants is an error.

@@ -17,7 +17,7 @@ pub struct StatusOptions {
     overrides: OverrideOptions,
     /// Print one JSON object per stage
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub fn execute(

@@ -22,7 +22,7 @@ use crate::plan::Decision;
 use crate::plan::inputs::{self, FoundInputs, KeyedStage};
 use crate::results::compare::verified::Verified;
 use crate::results::compare::{Files, files_at, files_in};
-use crate::run::again::run_again;
+use crate::run::again::{RunAgain, run_again};
 use crate::run::context::RunContext;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::sources::Sources;
@@ -86,10 +86,7 @@ pub fn execute(
     };
     let mut first: Option<BTreeMap<String, Files>> = None;
     for run in 1..=options.times.get() {
-        let Some(ran) = run_once(stage, &resolved, &context, (run, options.times.get()), console)
-        else {
-            return Ok(Exit::Failed);
-        };
+        let ran = run_once(stage, &resolved, &context, (run, options.times.get()), console)?;
         verified.seconds.push(ran.seconds);
         verified.device = ran.device.or(verified.device);
         let mut files = BTreeMap::new();
@@ -148,14 +145,14 @@ fn find_inputs(
     }
 }
 
-/// Runs the stage once. `None` if it failed; the failure has been printed then.
+/// Runs the stage once, and shows its progress.
 fn run_once(
     stage: &Stage,
     resolved: &KeyedStage,
     context: &RunContext,
     (run, times): (usize, usize),
     console: &Console,
-) -> Option<crate::run::again::RunAgain> {
+) -> Result<RunAgain, Error> {
     // Progress goes to standard error, since standard output is for the verdict.
     let mut view = console.run_view(false);
     let message = format!("run {run} of {times}");
@@ -167,16 +164,14 @@ fn run_once(
     let result = run_again(stage, resolved, context, &mut |event| {
         show(&RunEvent::StageSays { stage: stage.name.clone(), said: event.clone() });
     });
-    let mut finished = StageFinished::without_record(&stage.name, Outcome::Ran, 0.0);
-    match &result {
-        Ok(ran) => finished.seconds = ran.seconds,
-        Err(failure) => {
-            finished.outcome = Outcome::Failed;
-            finished.message = Some(failure.to_string());
-            finished.hint = failure.hint();
-            finished.last_lines = failure.last_lines();
-        }
-    }
-    show(&RunEvent::StageFinished(Box::new(finished)));
-    result.ok()
+    let finished = |outcome, seconds| StageFinished::without_record(&stage.name, outcome, seconds);
+    let ran = result.map_err(|failure| {
+        let mut finished = finished(Outcome::Failed, 0.0);
+        finished.message = Some(failure.to_string());
+        finished.hint = failure.hint();
+        finished.last_lines = failure.last_lines();
+        Error::StageFailed(Box::new(finished))
+    })?;
+    show(&RunEvent::StageFinished(Box::new(finished(Outcome::Ran, ran.seconds))));
+    Ok(ran)
 }

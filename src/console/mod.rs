@@ -29,7 +29,7 @@ pub use live::Progress;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
-use talk::talk;
+use talk::{ignore_gone_reader, say, talk};
 use view::{Page, View};
 
 /// Where and how to print.
@@ -57,8 +57,7 @@ impl Console {
 
     /// Prints bytes on standard output, unchanged.
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        ignore_gone_reader(out.write_all(bytes).and_then(|()| out.flush()))
+        say(bytes)
     }
 
     /// Copies a stream of any length to standard output.
@@ -66,6 +65,11 @@ impl Console {
         let mut out = io::stdout().lock();
         let copied = io::copy(from, &mut out).map(drop);
         ignore_gone_reader(copied.and_then(|()| out.flush()))
+    }
+
+    /// Prints the help or the version that the command line asks for.
+    pub fn help(&self, asked: &clap::Error) -> io::Result<()> {
+        ignore_gone_reader(asked.print().and_then(|()| io::stdout().flush()))
     }
 
     /// Prints an error and what to do about it.
@@ -121,12 +125,5 @@ impl Console {
     pub fn run_view(&self, json: bool) -> RunView {
         let live = io::stderr().is_terminal() && !style::is_dumb() && !self.quiet;
         RunView::new(self.err, self.quiet, self.verbose, live, json)
-    }
-}
-
-fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
     }
 }

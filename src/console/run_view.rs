@@ -2,14 +2,14 @@
 //! request.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use stages::Event;
 
 use crate::console::style::{Palette, paint};
 use crate::console::summary::Tally;
-use crate::console::talk::talk;
+use crate::console::talk::{say, talk};
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::text::figures::{count, figures, seconds};
@@ -25,6 +25,8 @@ pub struct RunView {
     json: bool,
     live: Option<Live>,
     tally: Tally,
+    /// The first failure to print an event as JSON.
+    lost: Option<io::Error>,
 }
 
 impl RunView {
@@ -36,13 +38,15 @@ impl RunView {
         json: bool,
     ) -> Self {
         let live = (live && !json).then(Live::new);
-        RunView { palette, quiet, verbose, json, live, tally: Tally::default() }
+        RunView { palette, quiet, verbose, json, live, tally: Tally::default(), lost: None }
     }
 
     /// Shows an event.
     pub fn show(&mut self, event: &RunEvent) {
         if self.json {
-            return print_json(event);
+            let printed = print_json(event);
+            self.lost = self.lost.take().or(printed.err());
+            return;
         }
         self.tally.take(event);
         match event {
@@ -96,6 +100,14 @@ impl RunView {
                 }
             }
         }
+    }
+
+    /// Ends the view.
+    ///
+    /// # Errors
+    /// Some event could not be printed.
+    pub fn finish(self) -> io::Result<()> {
+        self.lost.map_or(Ok(()), Err)
     }
 
     fn said(&mut self, stage: &str, said: &Event) {
@@ -220,11 +232,10 @@ fn broken(line: &str, width: usize) -> Vec<String> {
 }
 
 /// Prints an event as JSON. A reader that has closed its end does not stop the run.
-fn print_json(event: &RunEvent) {
+fn print_json(event: &RunEvent) -> io::Result<()> {
     // Names, numbers and reasons always serialize.
-    let line = serde_json::to_string(event).unwrap_or_default();
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let line = serde_json::to_string(event).unwrap_or_default() + "\n";
+    say(line.as_bytes())
 }
 
 #[cfg(test)]

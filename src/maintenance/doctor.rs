@@ -159,9 +159,9 @@ pub fn store(store: &Store) -> Finding {
     }
 }
 
-/// Whether models can be downloaded.
-pub fn hub(offline: bool) -> Finding {
-    let settings = HubSettings::from_environment();
+/// Whether models can be downloaded for the project in `root`.
+pub fn hub(root: &Path, offline: bool) -> Finding {
+    let settings = HubSettings::from_environment(root);
     let token = if settings.token.is_some() { "with a token" } else { "without a token" };
     let by_hand = "local folders, and models in the shared cache, work without the hub";
     if offline || settings.offline {

@@ -160,9 +160,9 @@ impl Trust {
 }
 
 /// The user's configuration file, below `XDG_CONFIG_HOME` or `~/.config`. `None` if neither that
-/// variable nor `HOME` is set.
+/// variable nor `HOME` is an absolute path: a relative one is ignored, as XDG's specification says.
 pub(super) fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let variable = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| variable(name).map(PathBuf::from).filter(|it| it.is_absolute());
     let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
     Some(folder.join("pipe").join("config.yaml"))
 }

@@ -14,9 +14,9 @@ use crate::files::tree::Tree;
 use crate::pipeline::{Input, Stage};
 use crate::plan::folder_change::FolderChange;
 use crate::store::Store;
-use crate::store::key::{ActionField, Key, KeyFields};
+use crate::store::key::{ActionField, Key, KeyFields, canonical_value};
 use crate::store::record::Record;
-use crate::text::values::{shorten, value_text};
+use crate::text::values::{contrasted, shorten, value_text};
 
 /// Why a stage runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -174,7 +174,8 @@ pub fn changes_between(
     changes.extend(action_change(&from.action, &to.action));
     for name in names(from.params.keys(), to.params.keys()) {
         let (from, to) = (from.params.get(name).cloned(), to.params.get(name).cloned());
-        if from != to {
+        // As the key sees them: 0.0 and -0.0 compare as equal.
+        if from.as_ref().map(canonical_value) != to.as_ref().map(canonical_value) {
             changes.push(Change::Param { name: name.clone(), from, to });
         }
     }
@@ -279,12 +280,9 @@ impl fmt::Display for Change {
                 write!(f, "`{builtin}` version {from} → {to}")
             }
             Change::Command { .. } => f.write_str("command changed"),
-            Change::Param { name, from, to } => added_or_changed(
-                f,
-                name,
-                from.as_ref().map(value_text),
-                to.as_ref().map(value_text),
-            ),
+            Change::Param { name, from, to } => {
+                added_or_changed(f, name, from.as_ref(), to.as_ref())
+            }
             Change::Input { name, files: Some(files), .. } => {
                 write!(f, "input `{name}` changed: {files}")
             }
@@ -300,23 +298,35 @@ impl fmt::Display for Change {
             Change::Output { name, declared: true } => write!(f, "output `{name}` added"),
             Change::Output { name, declared: false } => write!(f, "output `{name}` removed"),
             Change::Env { name, from, to } => {
-                added_or_changed(f, &format!("${name}"), from.clone(), to.clone())
+                let (from, to) = (text_value(from), text_value(to));
+                added_or_changed(f, &format!("${name}"), from.as_ref(), to.as_ref())
             }
-            Change::Salt { from, to } => added_or_changed(f, "salt", from.clone(), to.clone()),
+            Change::Salt { from, to } => {
+                let (from, to) = (text_value(from), text_value(to));
+                added_or_changed(f, "salt", from.as_ref(), to.as_ref())
+            }
         }
     }
+}
+
+fn text_value(text: &Option<String>) -> Option<Value> {
+    text.as_deref().map(Value::from)
 }
 
 fn added_or_changed(
     f: &mut fmt::Formatter,
     name: &str,
-    from: Option<String>,
-    to: Option<String>,
+    from: Option<&Value>,
+    to: Option<&Value>,
 ) -> fmt::Result {
-    match (from.as_deref().map(shorten), to.as_deref().map(shorten)) {
-        (Some(from), Some(to)) => write!(f, "{name} {from} → {to}"),
-        (None, Some(to)) => write!(f, "{name} added ({to})"),
-        (Some(from), None) => write!(f, "{name} removed (was {from})"),
+    let short = |value: &Value| shorten(&value_text(value));
+    match (from, to) {
+        (Some(from), Some(to)) => {
+            let (from, to) = contrasted(from, to);
+            write!(f, "{name} {from} → {to}")
+        }
+        (None, Some(to)) => write!(f, "{name} added ({})", short(to)),
+        (Some(from), None) => write!(f, "{name} removed (was {})", short(from)),
         (None, None) => write!(f, "{name} changed"),
     }
 }

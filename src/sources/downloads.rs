@@ -27,11 +27,12 @@ pub struct Downloads {
 }
 
 impl Downloads {
-    /// Downloads into `folder`. The environment variables of Hugging Face tools configure the hub.
-    pub fn new(folder: &Path, offline: bool) -> Downloads {
+    /// Downloads into `folder`. The environment variables of Hugging Face tools configure the hub;
+    /// relative paths in them start in the project, `root`.
+    pub fn new(folder: &Path, root: &Path, offline: bool) -> Downloads {
         Downloads {
             folder: folder.to_owned(),
-            hub: HubSettings::from_environment(),
+            hub: HubSettings::from_environment(root),
             offline,
             retries: 4,
             backoff: Duration::from_secs(1),

@@ -1,7 +1,7 @@
 //! The environment variables that Hugging Face tools share, read as `huggingface_hub` reads them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The address of the hub, the cache for its files, and the user's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +16,22 @@ pub struct HubSettings {
 }
 
 impl HubSettings {
-    pub fn from_environment() -> HubSettings {
-        HubSettings::from_variables(|name| std::env::var_os(name))
+    /// The settings for the project in `root`.
+    pub fn from_environment(root: &Path) -> HubSettings {
+        HubSettings::from_variables(root, |name| std::env::var_os(name))
     }
 
-    /// The settings from these variables. An empty variable counts as absent.
-    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> HubSettings {
+    /// The settings from these variables. An empty variable counts as absent. A relative path
+    /// starts in `root`, as it does for the commands of stages, which run there; a relative home
+    /// or `XDG_CACHE_HOME` is ignored.
+    pub fn from_variables(root: &Path, variable: impl Fn(&str) -> Option<OsString>) -> HubSettings {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
-        let path = |name: &str| variable(name).map(PathBuf::from);
+        let path = |name: &str| variable(name).map(|path| root.join(path));
         let home = path("HF_HOME").or_else(|| {
-            let caches = path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+            let absolute = |name| variable(name).map(PathBuf::from).filter(|it| it.is_absolute());
+            let caches =
+                absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
             caches.map(|caches| caches.join("huggingface"))
         });
         let cache = path("HF_HUB_CACHE")

@@ -73,8 +73,9 @@ impl SourceError {
 }
 
 impl Sources {
-    pub fn new(index: Index, store_root: &Path, offline: bool) -> Sources {
-        let downloads = Downloads::new(&store_root.join("downloads"), offline);
+    /// The sources of the project in `root`, with the store in `store_root`.
+    pub fn new(index: Index, store_root: &Path, root: &Path, offline: bool) -> Sources {
+        let downloads = Downloads::new(&store_root.join("downloads"), root, offline);
         Sources { index, downloads, found: Mutex::default() }
     }
 

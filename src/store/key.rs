@@ -121,6 +121,14 @@ fn write_map<'a, V: 'a>(
     text.push('}');
 }
 
+/// A value in the form in which it enters a key: two values are the same for a key if these texts
+/// are.
+pub fn canonical_value(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
 /// Writes a JSON value with the keys of its objects sorted. `serde_json` would sort them too,
 /// unless some crate of the build enables its feature `preserve_order`.
 fn write_canonical(value: &Value, text: &mut String) {

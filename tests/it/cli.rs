@@ -118,6 +118,68 @@ fn a_closed_standard_output_is_no_error() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_of_every_command() {
+    let project = Project::new(ONE);
+    project.run(&[]).expect_code(0);
+    for arguments in [
+        &["run", "--json"][..],
+        &["run", "--json", "--force"],
+        &["run", "--dry-run"],
+        &["status"],
+        &["status", "--json"],
+        &["explain", "count"],
+        &["graph"],
+        &["log"],
+        &["show", "count:lines"],
+        &["cache", "ls"],
+        &["cache", "cat", "count:lines"],
+        &["cache", "verify"],
+        &["verify", "count"],
+        &["report", "--out", "-"],
+        &["stages"],
+        &["schema"],
+        &["man"],
+        &["completions", "bash"],
+        &["doctor", "--offline"],
+        &["--help"],
+        &["run", "--help"],
+        &["help", "run"],
+        &["--version"],
+    ] {
+        let ended = project.pipe_into("/dev/full", arguments).expect_code(1);
+        let wanted = "error: writing to standard output: No space left";
+        assert!(ended.stderr.contains(wanted), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_run_whose_events_nobody_reads_ends_quietly_and_is_complete() {
+    let project = Project::new(ONE);
+    let script = "\"$0\" run --json | true; exit ${PIPESTATUS[0]}";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_pipe")]).current_dir(project.path(""));
+    let ended = shell.env_remove("PIPE_CACHE").output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
+    project.expect_run(&[], "count=hit");
+}
+
+#[test]
+fn a_relative_cache_of_the_environment_starts_in_the_project_and_a_typed_one_here() {
+    let project = Project::new(ONE);
+    project.write("deep/er/file", "");
+    let in_environment = [("PIPE_CACHE", "store")];
+    project.pipe_with(&["run"], &in_environment).expect_code(0);
+    let below = project.pipe_with(&["-C", "deep/er", "run", "--json"], &in_environment);
+    assert_eq!(below.expect_code(0).outcomes(), "count=hit");
+    assert!(project.path("store/records").exists() && !project.path("deep/er/store").exists());
+    project.pipe_with(&["-C", "deep/er", "run", "--cache", "own"], &in_environment).expect_code(0);
+    assert!(project.path("deep/er/own/records").exists());
+    project.pipe_with(&["run"], &[("PIPE_CACHE", "")]).expect_code(0);
+    assert!(project.path("cache/records").exists());
+}
+
+#[test]
 fn artifacts_are_found_by_stage_key_and_digest() {
     let project = Project::new(ONE);
     let missing = project.pipe(&["cache", "cat", "count:lines"]).expect_code(1);

@@ -136,7 +136,8 @@ fn failure_of(how: How) -> (String, String) {
     let file = project.path("pipeline.yaml");
     let pipeline = Pipeline::load(&file, &Overrides::default()).unwrap();
     let (graph, store) = (Graph::new(&pipeline), Store::new(&project.path("cache")));
-    let sources = Sources::new(Index::load(&store.index_file(), true), store.root(), true);
+    let sources =
+        Sources::new(Index::load(&store.index_file(), true), store.root(), &pipeline.root, true);
     let plan =
         plan(&pipeline, &graph, &pipeline.indices().collect(), &BTreeSet::new(), &sources, &store);
     let (executor, scratch) = (Scripted(how), prepare_store(&store).unwrap());

@@ -1,5 +1,6 @@
 //! With `--json`, an error that ends the program is also printed as one JSON object.
 
+use clap::CommandFactory;
 use serde_json::Value;
 
 use crate::harness::{Ended, Project};
@@ -76,11 +77,71 @@ fn usage_errors_are_reported_too() {
     assert_eq!(usage["hint"], "a similar argument exists: '--force'");
 }
 
+/// The words of every command that has `--json`, with a value for each required argument.
+fn commands_with_json(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+        let required = command.get_positionals().filter(|argument| argument.is_required_set());
+        let values = required.map(|_| "last".to_owned());
+        found.push(words.iter().cloned().chain(values).chain(["--json".to_owned()]).collect());
+    }
+    for inner in command.get_subcommands() {
+        let words = [words, &[inner.get_name().to_owned()]].concat();
+        found.extend(commands_with_json(inner, &words));
+    }
+    found
+}
+
+#[test]
+fn every_command_with_json_reports_an_error_as_one_object() {
+    let project = project();
+    std::fs::remove_file(project.path("pipeline.yaml")).unwrap();
+    let commands = commands_with_json(&pipe::cli::Cli::command(), &[]);
+    assert!(commands.len() > 15, "{commands:?}");
+    // `doctor` lists what is wrong.
+    for words in commands.iter().filter(|words| words[0] != "doctor") {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let error = error(project.pipe(&words));
+        assert!(error["message"].as_str().unwrap().starts_with("there is no `pipeline.yaml`"));
+        assert!(error["hint"].as_str().unwrap().contains("-C DIR"), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn a_run_an_example_and_an_artifact_that_do_not_exist_are_reported_too() {
+    let project = project();
+    for (command, message) in [
+        (&["diff", "--json"][..], "the log of runs is empty"),
+        (&["report", "--json"], "the log of runs is empty"),
+        (&["restore", "--json", "last"], "the log of runs is empty"),
+        (&["why-row", "--json", "a"], "no result of this pipeline contains the example `a`"),
+        (&["show", "--json", "abc"], "`abc` names nothing in the store"),
+        (&["verify", "--json", "cuont"], "there is no stage `cuont`"),
+    ] {
+        assert_eq!(error(project.pipe(command))["message"], message);
+    }
+}
+
+#[test]
+fn a_stage_that_fails_when_it_is_verified_is_reported_with_its_last_lines() {
+    let project = Project::new("stages:\n  a: {run: 'echo so it is >&2; exit 3', outputs: [x]}\n");
+    let ended = project.pipe(&["verify", "--json", "a"]).expect_code(1);
+    assert!(ended.stderr.contains("error: stage `a` failed: exit code 3\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("  | so it is\n"), "{}", ended.stderr);
+    let [object] = &ended.events()[..] else { panic!("not one object: {}", ended.stdout) };
+    assert_eq!(object["event"], "error");
+    assert_eq!(object["message"], "stage `a` failed: exit code 3");
+    assert_eq!(object["last_lines"][0], "so it is");
+}
+
 #[test]
 fn without_json_nothing_goes_to_standard_output() {
     let ended = project().pipe(&["run", "cuont"]).expect_code(2);
     assert_eq!(ended.stdout, "");
     let ended = project().pipe(&["run", "--jobs", "0"]).expect_code(2);
+    assert_eq!(ended.stdout, "");
+    // Behind `--` it is an argument.
+    let ended = project().pipe(&["why-row", "--", "--json", "b"]).expect_code(2);
     assert_eq!(ended.stdout, "");
     assert_eq!(project().pipe(&["run", "--help", "--json"]).expect_code(0).stderr, "");
 }

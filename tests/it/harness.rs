@@ -95,6 +95,13 @@ impl Project {
         Ended::of(command.envs(environment.iter().copied()).output().unwrap())
     }
 
+    /// Like [`Project::pipe`] with standard output going to an existing file.
+    #[track_caller]
+    pub fn pipe_into(&self, file: &str, arguments: &[&str]) -> Ended {
+        let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+        Ended::of(self.command(arguments).stdout(file).output().unwrap())
+    }
+
     /// Like [`Project::pipe`], with limited address space.
     #[cfg(feature = "model")]
     #[track_caller]

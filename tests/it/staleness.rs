@@ -47,6 +47,27 @@ fn a_removed_parameter_is_a_change() {
 }
 
 #[test]
+fn a_change_that_cannot_be_seen_is_told_by_its_type_or_by_quotes() {
+    let with = |value: &str| PIPELINE.replace("rate: 0.1", &format!("rate: {value}"));
+    for (from, to, told) in [
+        ("0.0", "-0.0", "rate 0.0 → -0.0"),
+        ("[0.0]", "[-0.0]", "rate [0.0] → [-0.0]"),
+        ("1", "'1'", "rate 1 (a number) → 1 (a string)"),
+        ("'true'", "true", "rate true (a string) → true (a boolean)"),
+        ("a", "'a '", "rate \"a\" → \"a \""),
+        ("1", "1.0", "rate 1 → 1.0"),
+    ] {
+        let project = Project::new(&with(from));
+        project.write("text.txt", "1\n");
+        project.run(&[]).expect_code(0);
+        project.write("pipeline.yaml", &with(to));
+        assert_eq!(sentence(&project, "a"), told);
+        let changed = project.pipe(&["explain", "a"]).expect_code(0).stdout;
+        assert!(changed.contains(told), "{changed}");
+    }
+}
+
+#[test]
 fn a_removed_input_is_a_change() {
     let project = after_run();
     let without =

@@ -43,7 +43,10 @@ pub fn execute(what: &ByRemote, binary: &Path) -> Result<(), ExecutorError> {
 /// The temporary folder of this node, or of this job if the cluster provides one.
 fn temporary_folder() -> PathBuf {
     let given = ["SLURM_TMPDIR", "TMPDIR"].into_iter().find_map(std::env::var_os);
-    given.filter(|folder| !folder.is_empty()).map_or_else(std::env::temp_dir, PathBuf::from)
+    let given = given.filter(|folder| !folder.is_empty());
+    let folder = given.map_or_else(std::env::temp_dir, PathBuf::from);
+    // The stage runs in another folder.
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), ExecutorError> {

@@ -13,6 +13,8 @@ use stages::data::token_file::TokenFile;
 use stages::{Events, Manifest, Params, Stage, StageError};
 use tempfile::TempDir;
 
+use crate::harness::Run;
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenize")
 }
@@ -426,6 +428,22 @@ fn report_counts_lost_tokens_and_dropped_turns() {
     assert_eq!(counts["histogram"], json!([{"from": 1, "to": 8, "rows": 2}]));
     let bench = Bench::bert().rows("test", &rows[1..]).run();
     assert_eq!(bench.report()["inputs"]["test"]["unknown_tokens"], 1);
+}
+
+#[test]
+fn more_cut_texts_than_one_in_a_hundred_are_said() {
+    let bench = Bench::bert();
+    let notes = |long: usize| -> Vec<String> {
+        let texts = (0..100).map(|at| if at < long { "the train hours" } else { "sure" });
+        let rows: String = texts.map(|text| format!("{}\n", row(text))).collect();
+        let run = Run::new("tokenize").input_path("model", bench.model().to_owned());
+        let done = run.input("test", rows).param("max_length", 4).run();
+        done.result.as_ref().unwrap();
+        let notes = done.events.iter().filter(|event| event["event"] == "note");
+        notes.map(|note| note["message"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(notes(1), [""; 0]);
+    assert_eq!(notes(2), ["test: 2 of 100 texts (2.0%) were cut to `max_length` (4 tokens)"]);
 }
 
 #[test]

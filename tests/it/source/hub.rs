@@ -449,7 +449,7 @@ fn a_hub_that_answers_nonsense_is_no_panic() {
 #[test]
 fn settings_follow_the_variables_of_hugging_face_tools() {
     let of = |variables: &[(&str, &str)]| {
-        HubSettings::from_variables(|name| {
+        HubSettings::from_variables(Path::new("/project"), |name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.into())
         })
@@ -461,6 +461,11 @@ fn settings_follow_the_variables_of_hugging_face_tools() {
     assert_eq!(cache(&[home, ("HF_HOME", "/hf")]), Path::new("/hf/hub"));
     assert_eq!(cache(&[home, ("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c")]), Path::new("/c"));
     assert_eq!(of(&[]).cache, None);
+    // A relative path starts in the project, wherever the command is called.
+    assert_eq!(cache(&[home, ("HF_HOME", "hf")]), Path::new("/project/hf/hub"));
+    assert_eq!(cache(&[home, ("HF_HUB_CACHE", "../hub")]), Path::new("/project/../hub"));
+    assert_eq!(cache(&[home, ("XDG_CACHE_HOME", "x")]), Path::new("/h/.cache/huggingface/hub"));
+    assert_eq!(of(&[("HOME", "h")]).cache, None);
     assert_eq!(of(&[]).endpoint, "https://huggingface.co");
     assert_eq!(of(&[("HF_ENDPOINT", "http://mirror/")]).endpoint, "http://mirror");
     assert!(!of(&[("HF_HUB_OFFLINE", "0")]).offline);

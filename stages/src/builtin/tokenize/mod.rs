@@ -124,7 +124,13 @@ impl Stage for Tokenize {
         };
         let mut counts = BTreeMap::new();
         for file in &files {
-            counts.insert(file.name, encoder.encode_file(context, file.input, file.output)?);
+            let counted = encoder.encode_file(context, file.input, file.output)?;
+            if let Some(message) =
+                cut_texts(counted.truncated_rows, counted.rows, composer.max_length)
+            {
+                context.emit(Event::Note { message: format!("{}: {message}", file.name) });
+            }
+            counts.insert(file.name, counted);
         }
         let values = counts.iter().flat_map(|(name, counts)| counts.metrics(name)).collect();
         context.emit(Event::Metrics { step: None, values });
@@ -136,6 +142,17 @@ impl Stage for Tokenize {
         };
         write_json(context.output("report")?, &report)
     }
+}
+
+/// Says how many of the texts were cut to fit, context included, if it is more than one in a
+/// hundred.
+pub(crate) fn cut_texts(cut: u64, texts: u64, max_length: usize) -> Option<String> {
+    let percent = 100.0 * cut as f64 / texts as f64;
+    (percent > 1.0).then(|| {
+        format!(
+            "{cut} of {texts} texts ({percent:.1}%) were cut to `max_length` ({max_length} tokens)"
+        )
+    })
 }
 
 /// An input of examples and its output.
