@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::params::IngestParams;
-use stages::builtin::ingest::texts::{cleaned, read_fields, read_plain};
+use stages::builtin::ingest::texts::{Texts, cleaned};
+use stages::data::data_file::DataFile;
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
 
@@ -90,20 +91,20 @@ pub fn execute(
     if !options.text.is_empty() {
         classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;
     } else if let Some(file) = &options.input {
-        // The reader's callback cannot return this error type, so it is kept here.
-        let mut ended = Ok(());
-        let each = |texts| {
-            if ended.is_ok() {
-                ended = classify(texts);
+        let opened = DataFile::open(file).and_then(|data| match is_plain(options.format, file) {
+            true => Texts::plain(data),
+            false => Texts::fields(data, &ingest),
+        });
+        let plain = is_plain(options.format, file);
+        let mut texts = opened.map_err(failed)?;
+        loop {
+            let chunk = texts.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>();
+            let chunk = chunk.map_err(failed)?;
+            if chunk.is_empty() {
+                break;
             }
-            Ok(())
-        };
-        let read = match is_plain(options.format, file) {
-            true => read_plain(file, CHUNK, each),
-            false => read_fields(file, &ingest, CHUNK, each),
-        };
-        ended?;
-        read.map_err(failed)?;
+            classify(chunk.into_iter().filter(|it| !plain || !it.text.is_empty()).collect())?;
+        }
     } else {
         let stdin = std::io::stdin().lock();
         let asks = std::io::stdin().is_terminal();

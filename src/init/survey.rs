@@ -7,7 +7,7 @@ use std::path::Path;
 
 use csv::ReaderBuilder;
 use serde_json::Value;
-use stages::builtin::ingest::reader::DataFormat;
+use stages::builtin::ingest::layout::DataFormat;
 use stages::data::lines::LineReader;
 
 use super::InitError;
@@ -19,7 +19,7 @@ const SAMPLED_ROWS: u64 = 20_000;
 /// The largest number of distinct values that a label may have.
 pub const MOST_LABELS: usize = 200;
 
-/// [`stages::data::lines::BYTE_ORDER_MARK`] as a character.
+/// [`stages::data::data_file::BYTE_ORDER_MARK`] as a character.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What a file of examples contains.

@@ -229,6 +229,7 @@ fn of_kind(kind: ParamKind) -> Value {
         ParamKind::Int { min, max } => whole(min, max),
         ParamKind::Float { min, max } => number(min, max),
         ParamKind::Text => json!({"type": "string"}),
+        ParamKind::TextOrNull => json!({"type": ["string", "null"]}),
         ParamKind::Choice(words) => json!({"enum": words}),
         ParamKind::WordOrInt { words, min, max } => word_or(words, whole(min, max)),
         ParamKind::WordOrFloat { words, min, max } => word_or(words, number(min, max)),

@@ -2,14 +2,13 @@
 //! the file, the line and the problem. Every stage that reads lines reads them with
 //! [`LineReader`].
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::data::data_file::DataFile;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 
@@ -20,22 +19,16 @@ pub const LINE_LIMIT: usize = 16 << 20;
 /// How many bytes are kept of a line that is too long.
 pub const BEGINNING: usize = 200;
 
-/// U+FEFF in UTF-8, with which some programs start a file.
-pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// A batch is complete once it has this many lines, or at least this many bytes.
 const BATCH_LINES: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Reads a file line by line. Drops a byte order mark at the start of the file.
 pub struct LineReader {
-    reader: BufReader<File>,
-    path: PathBuf,
+    file: DataFile,
     buffer: Vec<u8>,
     too_long: bool,
     number: u64,
-    read_bytes: u64,
-    total_bytes: u64,
 }
 
 /// Consecutive lines of a file without its blank lines, to be worked on in parallel.
@@ -66,17 +59,12 @@ impl LineReader {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(path: &Path) -> Result<LineReader, StageError> {
-        let file = File::open(path).map_err(StageError::io("opening", path))?;
-        let total_bytes = file.metadata().map_err(StageError::io("reading", path))?.len();
-        Ok(LineReader {
-            reader: BufReader::with_capacity(1 << 16, file),
-            path: path.to_owned(),
-            buffer: Vec::new(),
-            too_long: false,
-            number: 0,
-            read_bytes: 0,
-            total_bytes,
-        })
+        DataFile::open(path).map(LineReader::of)
+    }
+
+    /// Reads the lines of a file that is open already.
+    pub fn of(file: DataFile) -> LineReader {
+        LineReader { file, buffer: Vec::new(), too_long: false, number: 0 }
     }
 
     /// Advances to the next line; `false` at the end of the file. The last line may lack its line
@@ -86,7 +74,7 @@ impl LineReader {
         self.too_long = false;
         let mut found = false;
         loop {
-            let chunk = self.reader.fill_buf().map_err(StageError::io("reading", &self.path))?;
+            let chunk = self.file.fill()?;
             if chunk.is_empty() {
                 break;
             }
@@ -102,8 +90,7 @@ impl LineReader {
                 self.buffer.extend_from_slice(part);
             }
             let used = part.len() + usize::from(end.is_some());
-            self.reader.consume(used);
-            self.read_bytes += used as u64;
+            self.file.consume(used);
             if end.is_some() {
                 break;
             }
@@ -114,9 +101,6 @@ impl LineReader {
         self.number += 1;
         if self.buffer.ends_with(b"\r") {
             self.buffer.pop();
-        }
-        if self.number == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
-            self.buffer.drain(..BYTE_ORDER_MARK.len());
         }
         Ok(true)
     }
@@ -139,7 +123,7 @@ impl LineReader {
 
     /// The bytes read so far, and the size of the file when it was opened.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.read_bytes, self.total_bytes)
+        self.file.bytes()
     }
 
     /// Advances to the next line that is not blank; `false` at the end of the file.
@@ -189,7 +173,7 @@ impl LineReader {
 
     /// An error about the current line.
     pub fn error(&self, problem: String) -> StageError {
-        StageError::Line { path: self.path.clone(), line: self.number, problem }
+        StageError::Line { path: self.file.name().to_owned(), line: self.number, problem }
     }
 }
 
@@ -227,6 +211,9 @@ pub fn json_problem(line: &[u8], error: &serde_json::Error) -> String {
     if let Some(problem) = utf8_problem(line) {
         return problem;
     }
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return format!("expected a JSON object, found `{}`", excerpt(line, 0));
+    }
     if let Some((column, escape)) = lone_surrogate(line) {
         return format!(
             "expected text that is valid Unicode, found half of a surrogate pair (`{escape}`) \
@@ -240,11 +227,33 @@ pub fn json_problem(line: &[u8], error: &serde_json::Error) -> String {
             Some(field) => missing_field_problem(line, field.trim_end_matches('`')),
             None => message.to_owned(),
         },
-        Category::Eof => format!("expected a JSON object, found an incomplete one: {message}"),
+        Category::Eof => "expected a JSON object on one line, but the line ends before the object \
+                          does"
+            .to_owned(),
         Category::Syntax | Category::Io => {
-            format!("expected a JSON object, found at byte {}: {message}", error.column())
+            let byte = error.column().max(1);
+            let found = excerpt(line, byte - 1);
+            match message {
+                "trailing characters" => {
+                    format!("expected one JSON object, found `{found}` after it at byte {byte}")
+                }
+                "expected `,` or `}`" | "expected `,` or `]`" | "expected `:`" => {
+                    format!("not valid JSON: {message} at byte {byte}, found `{found}`")
+                }
+                "recursion limit exceeded" => format!("nested too deeply at byte {byte}"),
+                _ if message.starts_with("control character") => {
+                    format!("not valid JSON: a raw control character in a string at byte {byte}")
+                }
+                _ => format!("not valid JSON at byte {byte}, found `{found}`"),
+            }
         }
     }
+}
+
+/// At most 20 characters of a line in UTF-8, from a byte on, without control characters.
+fn excerpt(line: &[u8], from: usize) -> String {
+    let rest = String::from_utf8_lossy(line.get(from..).unwrap_or_default());
+    rest.trim().chars().take(20).map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 /// The message for a JSON object that lacks a required field: the fields that it has.

@@ -3,6 +3,7 @@
 
 pub mod classification;
 pub mod corpus;
+pub mod data_file;
 pub mod example;
 pub mod labels;
 pub mod lines;

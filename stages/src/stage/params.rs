@@ -42,6 +42,8 @@ pub enum ParamKind {
         max: f64,
     },
     Text,
+    /// A text, or null to do without what it names.
+    TextOrNull,
     Choice(&'static [&'static str]),
     /// A word of this list, or a whole number in `min..=max` (`max_length: auto|N`).
     WordOrInt {
@@ -137,6 +139,7 @@ impl ParamKind {
             ParamKind::Int { min, max } => whole(min, max),
             ParamKind::Float { min, max } => format!("a number{}", range(min, max)),
             ParamKind::Text => "a text".to_owned(),
+            ParamKind::TextOrNull => "a text, or null for none".to_owned(),
             ParamKind::Choice(words) => format!("one of {}", words.join(", ")),
             ParamKind::WordOrInt { words, min, max } => {
                 format!("{} or {}", words.join(", "), whole(min, max))
@@ -171,6 +174,7 @@ impl ParamKind {
                 Number::from_f64(number).map(Value::Number)
             }
             ParamKind::Text => value.is_string().then(|| value.clone()),
+            ParamKind::TextOrNull => (value.is_string() || value.is_null()).then(|| value.clone()),
             ParamKind::Choice(words) => words.contains(&value.as_str()?).then(|| value.clone()),
             ParamKind::WordOrInt { words, min, max } => match value.as_str() {
                 Some(word) => words.contains(&word).then(|| value.clone()),

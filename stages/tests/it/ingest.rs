@@ -72,6 +72,44 @@ fn numbers_as_labels_and_ids_keep_their_digits() {
 }
 
 #[test]
+fn truth_values_as_labels_are_read_as_written() {
+    let done =
+        train("{\"label\":true,\"response\":\"a\"}\n{\"label\":false,\"response\":\"b\"}").run();
+    let labels: Vec<Value> = done.rows("train").iter().map(|row| row["label"].clone()).collect();
+    assert_eq!(labels, ["true", "false"]);
+}
+
+#[test]
+fn a_field_that_is_null_is_not_read() {
+    let text = "{\"id\":1,\"label\":\"A\",\"response\":\"a\",\"context\":[7]}\n".repeat(2);
+    let run = train(&text).param("id_field", Value::Null).param("context_field", Value::Null);
+    let rows = run.run().rows("train");
+    assert_eq!((&rows[1]["id"], &rows[1]["context"]), (&json!("train_2"), &json!([])));
+    let run = || Run::new("ingest").input("test", &text).param("label_field", Value::Null);
+    let rows = run().param("id_field", Value::Null).param("context_field", Value::Null).run();
+    assert_eq!(rows.rows("test")[0].get("label"), None);
+    let problem = train("").param("label_field", Value::Null).check().unwrap_err();
+    assert!(problem.contains("`require_labels: false`"), "{problem}");
+}
+
+#[test]
+fn files_that_are_no_text_are_refused_by_what_they_are() {
+    for (bytes, found) in [
+        (&b"\xfe\xff\0l\0a"[..], "UTF-16; convert it first"),
+        (b"l\0a\0b\0", "zero bytes, as in UTF-16"),
+        (b"\x1f\x8b\x08\0", "a gzip archive; decompress it first"),
+        (b"PK\x03\x04..", "a zip archive or a spreadsheet"),
+        (b"PAR1\x15", "a Parquet file"),
+    ] {
+        for format in ["auto", "jsonl", "csv", "tsv"] {
+            let error = train(bytes).param("format", format).run().error();
+            let start = format!("train.in: expected text in UTF-8, found {found}");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_byte_order_mark_line_ends_of_windows_and_blank_lines_are_no_rows() {
     let text = format!("\u{feff}\r\n{}\r\n  \r\n", TWO_ROWS.replace('\n', "\r\n"));
     let done = train(text).run();
@@ -98,17 +136,21 @@ fn malformed_lines_are_named_with_what_was_expected_and_found() {
         (r#"{"label":"A","response":"b","label":"B"}"#, "the field `label` occurs twice"),
         (
             r#"{"label":"A","response":"b""#,
-            "expected a JSON object, found an incomplete one: EOF while parsing an object",
+            "expected a JSON object on one line, but the line ends before the object does",
         ),
         (
             r#"{"label":"A" "response":"b"}"#,
-            "expected a JSON object, found at byte 14: expected `,` or `}`",
+            r#"not valid JSON: expected `,` or `}` at byte 14, found `"response":"b"}`"#,
         ),
         (
             r#"{"label":"A","response":"b"} {"#,
-            "expected a JSON object, found at byte 30: trailing characters",
+            "expected one JSON object, found `{` after it at byte 30",
         ),
-        ("[1]", "invalid type: sequence, expected a JSON object"),
+        ("[1]", "expected a JSON object, found `[1]`"),
+        (
+            r#"{"label":NaN,"response":"b"}"#,
+            r#"not valid JSON at byte 10, found `NaN,"response":"b"}`"#,
+        ),
         (
             r#"{"label":"A","response":"b \ud83d c"}"#,
             "expected text that is valid Unicode, found half of a surrogate pair (`\\ud83d`) at byte 28",
@@ -137,7 +179,7 @@ fn bytes_that_are_not_utf8_are_malformed() {
     let done = train(utf16).param("format", "jsonl").run();
     assert_eq!(
         done.error(),
-        "train.in, line 1: expected UTF-8, found a byte order mark of UTF-16: convert the file first"
+        "train.in: expected text in UTF-8, found UTF-16; convert it first: `iconv -f UTF-16 -t UTF-8`"
     );
 }
 
@@ -179,7 +221,7 @@ fn skipped_lines_are_kept_and_counted_and_warned_of() {
             json!({
                 "input": "train",
                 "line": 1,
-                "problem": "expected a JSON object, found at byte 2: expected ident",
+                "problem": "expected a JSON object, found `not json`",
                 "raw": "not json",
             }),
             json!({

@@ -143,3 +143,60 @@ fn an_empty_file_has_no_header() {
     assert_eq!(error, "train.in: expected a header, found an empty file");
     assert_eq!(train("label,response\n").run().error(), "train.in: holds no rows");
 }
+
+#[test]
+fn semicolons_and_bars_are_seen_in_the_header_and_other_characters_are_named() {
+    let text = "label;response;note\nA;\"a; b\";x, y\nB;c;\n";
+    for delimiter in [";", "|"] {
+        let done = train(text.replace(';', delimiter)).run();
+        let first = format!("a{delimiter} b");
+        assert_eq!(column(&done, "text"), [first.as_str(), "c"]);
+        assert_eq!(done.json("report")["train"]["format"], "csv");
+    }
+    let done = train(text.replace(';', "^")).param("delimiter", "^").run();
+    assert_eq!(column(&done, "text"), ["a^ b", "c"]);
+    // Quotation marks are special in a file of tabs if it is called CSV.
+    let tabs = text.replace(';', "\t");
+    let done = train(&tabs).param("format", "csv").param("delimiter", "tab").run();
+    assert_eq!(column(&done, "text"), ["a\t b", "c"]);
+    let done = train(tabs).param("format", "csv").run();
+    assert_eq!(column(&done, "text"), ["a\t b", "c"]);
+    let check = |run: Run| run.check().unwrap_err();
+    assert!(check(train("").param("delimiter", "||")).contains("expected one ASCII character"));
+    let run = train("").param("format", "jsonl").param("delimiter", ",");
+    assert_eq!(check(run), "`format: jsonl` has no `delimiter`");
+    let run = train("").param("format", "tsv").param("delimiter", ",");
+    assert!(check(run).contains("set `format: csv`"));
+}
+
+#[test]
+fn without_a_header_columns_are_called_by_their_number() {
+    for delimiter in [",", ";", "\t", "|"] {
+        let text = ["A", "a"].join(delimiter) + "\n" + &["B", "b"].join(delimiter) + "\n";
+        let run = || train(&text).param("header", false).param("label_field", "1");
+        let done = run().param("text_field", "2").run();
+        assert_eq!(column(&done, "text"), ["a", "b"]);
+        assert_eq!(
+            (column(&done, "label"), column(&done, "line")),
+            (vec!["A".into(), "B".into()], vec![1.into(), 2.into()])
+        );
+        let error = run().param("text_field", "3").run().error();
+        assert!(error.contains("there is no column `3`; there are `1`, `2`"), "{error}");
+        let error = train(text.clone() + "C\n").param("header", false);
+        let error = error.param("label_field", "1").param("text_field", "2").run().error();
+        assert!(error.contains("line 3: expected 2 cells as in the first row, found 1"), "{error}");
+    }
+}
+
+#[test]
+fn a_delimiter_at_the_end_of_rows_and_lines_of_white_space_are_no_cells() {
+    let done = train("label,response\nA,a,\n  \nB,b\n").run();
+    assert_eq!(column(&done, "text"), ["a", "b"]);
+    assert_eq!(column(&done, "line"), [2, 4]);
+    let error = train("label,response\nA,a,c\n").run().error();
+    assert!(error.contains("expected 2 cells as in the header, found 3"), "{error}");
+    assert_eq!(
+        column(&train("response\na\n \n").param("require_labels", false).run(), "text"),
+        ["a", " "]
+    );
+}

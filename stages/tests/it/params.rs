@@ -24,6 +24,7 @@ fn null_numbers() -> Vec<&'static ParamSpec> {
         | ParamKind::FloatMap { .. } => true,
         ParamKind::Bool
         | ParamKind::Text
+        | ParamKind::TextOrNull
         | ParamKind::Choice(_)
         | ParamKind::TextList
         | ParamKind::TextMap => false,

@@ -17,7 +17,7 @@ pub fn checked(
     example.label = example.label.filter(|label| !label.is_empty());
     match &example.label {
         None if label_required => {
-            let field = &params.label_field;
+            let field = params.label_field.as_deref().unwrap_or_default();
             Err(format!("no label: the field `{field}` is empty or absent"))
         }
         Some(label) if !params.labels.is_empty() && !params.labels.contains(label) => {

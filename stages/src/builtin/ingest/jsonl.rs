@@ -1,4 +1,5 @@
-//! Parses one line of JSONL as an [`Example`], with the field names of the parameters.
+//! Parses one line of JSONL: as an [`Example`], with the field names of the parameters, or as all
+//! its fields.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,9 +22,9 @@ pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
         .and_then(|found| deserializer.end().map(|()| found))
         .map_err(|error| json_problem(line, &error))?;
     let text = found.text.ok_or_else(|| missing_field_problem(line, &params.text_field))?;
-    let scalar = |field: &str, value: Option<&RawValue>| match value {
-        Some(value) => scalar(line, field, value),
-        None => Ok(None),
+    let scalar = |field: &Option<String>, value: Option<&RawValue>| match (field, value) {
+        (Some(field), Some(value)) => scalar(line, field, value),
+        (None, _) | (_, None) => Ok(None),
     };
     Ok(Example {
         id: scalar(&params.id_field, found.id)?.unwrap_or_default(),
@@ -35,6 +36,71 @@ pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
         },
         line: 0,
     })
+}
+
+/// A value as `ingest` would read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldValue {
+    /// Null or an empty text.
+    Empty,
+    Text(String),
+    /// A number or a truth value, as it is written.
+    Scalar(String),
+    /// A list of texts.
+    Turns,
+    /// A list of other things, or an object.
+    Other,
+}
+
+/// All fields of a JSON object, in their order.
+///
+/// # Errors
+/// The problem in words.
+pub fn fields(line: &[u8]) -> Result<Vec<(String, FieldValue)>, String> {
+    let problem = |error| json_problem(line, &error);
+    let object: RawObject = serde_json::from_slice(line).map_err(problem)?;
+    let field = |(name, value): (Name, &RawValue)| {
+        let value = match value.get().as_bytes().first() {
+            Some(b'"') => match string(line, value)? {
+                Some(text) if !text.is_empty() => FieldValue::Text(text),
+                _ => FieldValue::Empty,
+            },
+            Some(b'n') => FieldValue::Empty,
+            Some(b'[') => match serde_json::from_str::<Vec<Cow<str>>>(value.get()) {
+                Ok(_) => FieldValue::Turns,
+                Err(_) => FieldValue::Other,
+            },
+            Some(b'{') => FieldValue::Other,
+            _ => FieldValue::Scalar(value.get().to_owned()),
+        };
+        Ok((name.0.into_owned(), value))
+    };
+    object.0.into_iter().map(field).collect()
+}
+
+/// The names of an object and its unparsed values.
+struct RawObject<'a>(Vec<(Name<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<RawObject<'a>, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(RawObject(fields))
+            }
+        }
+        input.deserialize_map(Fields)
+    }
 }
 
 /// The unparsed values of the four fields.
@@ -69,15 +135,19 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<FieldValues<'de>, A::Error> {
         let mut found = FieldValues::default();
         while let Some(Name(name)) = object.next_key()? {
-            let place = match name.as_ref() {
-                name if name == self.0.text_field => &mut found.text,
-                name if name == self.0.label_field => &mut found.label,
-                name if name == self.0.id_field => &mut found.id,
-                name if name == self.0.context_field => &mut found.context,
-                _ => {
-                    object.next_value::<IgnoredAny>()?;
-                    continue;
-                }
+            let IngestParams { text_field, label_field, id_field, context_field, .. } = self.0;
+            let is = |field: &Option<String>| field.as_deref() == Some(name.as_ref());
+            let place = if name == *text_field {
+                &mut found.text
+            } else if is(label_field) {
+                &mut found.label
+            } else if is(id_field) {
+                &mut found.id
+            } else if is(context_field) {
+                &mut found.context
+            } else {
+                object.next_value::<IgnoredAny>()?;
+                continue;
             };
             // Nothing says which of the two is meant.
             if place.replace(object.next_value()?).is_some() {
@@ -102,18 +172,16 @@ fn string(line: &[u8], value: &RawValue) -> Result<Option<String>, String> {
     serde_json::from_str(json).map(Some).map_err(|error| json_problem(line, &error))
 }
 
-/// A text, or a number with the digits it is written with, since ids can be longer than a float
-/// is exact; `None` for null.
+/// A text, or a number or a truth value as it is written, since ids can be longer than a float is
+/// exact; `None` for null.
 fn scalar(line: &[u8], field: &str, value: &RawValue) -> Result<Option<String>, String> {
     if let Some(text) = string(line, value)? {
         return Ok(Some(text));
     }
     match value.get() {
         "null" => Ok(None),
-        json if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-            Ok(Some(json.to_owned()))
-        }
-        _ => Err(unfit(field, "a text or a number", value)),
+        json if json.starts_with(['[', '{']) => Err(unfit(field, "a text or a number", value)),
+        json => Ok(Some(json.to_owned())),
     }
 }
 
@@ -124,7 +192,8 @@ fn turns(line: &[u8], params: &IngestParams, value: &RawValue) -> Result<Vec<Str
     if let Some(text) = string(line, value)? {
         return Ok(params.turns(&text));
     }
-    let refuse = || unfit(&params.context_field, "a list of texts, or a text", value);
+    let field = params.context_field.as_deref().unwrap_or_default();
+    let refuse = || unfit(field, "a list of texts, or a text", value);
     let list: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| refuse())?;
     list.into_iter().map(|turn| string(line, turn)?.ok_or_else(refuse)).collect()
 }

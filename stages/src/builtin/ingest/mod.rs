@@ -7,22 +7,23 @@
 mod checks;
 mod delimited;
 mod duplicates;
-mod jsonl;
+pub mod jsonl;
+pub mod layout;
 pub mod params;
-pub mod reader;
+mod reader;
+pub mod records;
 mod report;
+pub mod rows;
 pub mod texts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
-use self::checks::checked;
-use self::duplicates::{Ids, count_shared};
-use self::params::{IngestParams, OnError, PARAMS};
-use self::reader::{DataFormat, InputReader};
-use self::report::{IngestReport, InputReport, InputTally};
+use self::duplicates::count_shared;
+use self::params::{FormatChoice, IngestParams, OnError, PARAMS, delimiter};
+use self::report::{IngestReport, InputReport};
+use self::rows::CheckedRows;
 use crate::data::example::TextKey;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
@@ -36,7 +37,7 @@ pub struct Ingest;
 
 const SPEC: StageSpec = StageSpec {
     name: "ingest",
-    version: 1,
+    version: 2,
     summary: "reads and checks labelled texts from JSONL, CSV or TSV",
     inputs: &[
         InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
@@ -79,27 +80,34 @@ impl Stage for Ingest {
         &SPEC
     }
 
-    fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
+    fn check(&self, given: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let refuse = |name, message: &str| Err(CheckError { name, message: message.to_owned() });
-        let params = IngestParams::of(params);
+        let params = IngestParams::of(given);
         if wired.is_empty() {
             return refuse(None, "`ingest` needs an input: `train`, `test` or both");
         }
         let fields = [
-            ("text_field", &params.text_field),
-            ("label_field", &params.label_field),
-            ("id_field", &params.id_field),
-            ("context_field", &params.context_field),
+            ("text_field", Some(&params.text_field)),
+            ("label_field", params.label_field.as_ref()),
+            ("id_field", params.id_field.as_ref()),
+            ("context_field", params.context_field.as_ref()),
         ];
         for (index, (name, field)) in fields.into_iter().enumerate() {
+            let Some(field) = field else { continue };
             if field.is_empty() {
                 return refuse(Some(name), &format!("`{name}` is empty, expected a field's name"));
             }
-            if let Some((other, _)) = fields[..index].iter().find(|(_, other)| *other == field) {
+            if let Some((other, _)) = fields[..index].iter().find(|(_, it)| *it == Some(field)) {
                 let message = format!("`{other}` and `{name}` are both the field `{field}`");
                 return refuse(Some(name), &message);
             }
         }
+        if params.label_field.is_none() && params.require_labels && wired.contains(&"train") {
+            let message = "`label_field` is null, so `train` has no labels: name the field, or set \
+                           `require_labels: false`";
+            return refuse(Some("label_field"), message);
+        }
+        check_delimiter(given, &params)?;
         if params.context_separator.as_deref() == Some("") {
             return refuse(Some("context_separator"), "`context_separator` is empty");
         }
@@ -155,29 +163,14 @@ fn read_input(
     let Some(path) = context.optional_input(input) else { return Ok(None) };
     // The engine passes a link; error messages name the file that it points to.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let label_required = input == "train" && params.require_labels;
-    let format = DataFormat::of_file(path, params)?;
-    let mut reader = InputReader::open(path, format, params, label_required)?;
+    let mut rows = CheckedRows::open(path, params, input)?;
     let mut output = OutputFile::create(context.output(input)?)?;
     let mut progress = Progress::new(context, "bytes");
-    let mut ids = Ids::new(input);
-    let mut tally = InputTally::default();
-
-    while let Some(row) = reader.next_row(params)? {
+    while let Some(row) = rows.next_row()? {
         let line = row.line;
-        let example = row.example.and_then(|example| {
-            let mut example = checked(example, params, label_required)?;
-            let label = tally.label_of(&example)?;
-            example.id = ids.of_row(example.id, line)?;
-            Ok((example, label))
-        });
-        match (example, params.on_error) {
-            (Ok((example, label)), _) => {
-                tally.add(&example, label);
-                output.write_json_line(&example)?;
-            }
+        match (row.example, params.on_error) {
+            (Ok(example), _) => output.write_json_line(&example)?,
             (Err(problem), OnError::Skip) => {
-                tally.skipped += 1;
                 let raw = &String::from_utf8_lossy(row.raw);
                 skipped.write_json_line(&SkippedRow { input, line, problem: &problem, raw })?;
             }
@@ -185,22 +178,29 @@ fn read_input(
                 return Err(StageError::Line { path: path.clone(), line, problem });
             }
         }
-        let (done, total) = reader.bytes();
+        let (done, total) = rows.bytes();
         progress.update(done, total);
     }
     output.finish()?;
-    if tally.keys.is_empty() {
-        return Err(no_rows(path, tally.skipped));
-    }
-    Ok(Some(tally.finish(format)))
+    rows.finish().map(Some)
 }
 
-fn no_rows(path: &Path, skipped: u64) -> StageError {
-    let problem = match skipped {
-        0 => "holds no rows".to_owned(),
-        _ => format!("holds no usable row: all {skipped} are malformed"),
+/// Refuses a delimiter that is none, or that the format cannot have.
+fn check_delimiter(given: &Params, params: &IngestParams) -> Result<(), CheckError> {
+    let text = given.text("delimiter");
+    let message = match (delimiter(text), params.format) {
+        (None, _) if text == "auto" => return Ok(()),
+        (None, _) => format!(
+            "`delimiter` is `{text}`, expected one ASCII character other than a quotation mark, \
+             `tab` or `auto`"
+        ),
+        (Some(_), FormatChoice::Jsonl) => "`format: jsonl` has no `delimiter`".to_owned(),
+        (Some(found), FormatChoice::Tsv) if found != b'\t' => {
+            format!("`format: tsv` has tabs, not `{text}`: set `format: csv`")
+        }
+        _ => return Ok(()),
     };
-    StageError::File { path: path.to_owned(), problem }
+    Err(CheckError { name: Some("delimiter"), message })
 }
 
 /// Emits the counts as metrics, and what a person should look at as warnings.

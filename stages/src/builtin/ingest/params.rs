@@ -29,8 +29,22 @@ pub const PARAMS: &[ParamSpec] = &[
         "format",
         ParamKind::Choice(FormatChoice::WORDS),
         Default::Text("auto"),
-        "the format of the inputs; `auto` detects it from their content. CSV and TSV need a \
-              header; quotation marks are special in CSV only",
+        "the format of the inputs; `auto` detects it from their content. CSV is any text of cells, \
+              separated by the `delimiter`, in which quotation marks are special; in TSV they are not",
+    ),
+    ParamSpec::new(
+        "delimiter",
+        ParamKind::Text,
+        Default::Text("auto"),
+        "the character that separates the cells of CSV, or `tab`; `auto` takes a comma, a \
+              semicolon, `|` or a tab, whichever the header shows",
+    ),
+    ParamSpec::new(
+        "header",
+        ParamKind::Bool,
+        Default::Bool(true),
+        "whether the first record of CSV and TSV names the columns; without a header the names \
+              are the columns' numbers, `\"1\"`, `\"2\"` and so on",
     ),
     ParamSpec::new(
         "text_field",
@@ -40,20 +54,20 @@ pub const PARAMS: &[ParamSpec] = &[
     ),
     ParamSpec::new(
         "label_field",
-        ParamKind::Text,
+        ParamKind::TextOrNull,
         Default::Text("label"),
-        "the field with the label: a text, or a number, which is read as text",
+        "the field with the label: a text, or a number or a truth value, which is read as text",
     ),
     ParamSpec::new(
         "id_field",
-        ParamKind::Text,
+        ParamKind::TextOrNull,
         Default::Text("id"),
         "the field with the row's id, unique within its input; a row without an id gets \
               `<input>_<line>`, for instance `train_17`",
     ),
     ParamSpec::new(
         "context_field",
-        ParamKind::Text,
+        ParamKind::TextOrNull,
         Default::Text("context"),
         "the field with the turns before the text, oldest first: a list of texts, or one \
               text; may be absent",
@@ -96,10 +110,13 @@ pub const PARAMS: &[ParamSpec] = &[
 #[derive(Clone, Debug)]
 pub struct IngestParams {
     pub format: FormatChoice,
+    /// `None`: detected from the content.
+    pub delimiter: Option<u8>,
+    pub header: bool,
     pub text_field: String,
-    pub label_field: String,
-    pub id_field: String,
-    pub context_field: String,
+    pub label_field: Option<String>,
+    pub id_field: Option<String>,
+    pub context_field: Option<String>,
     /// Splits a context that is one text into turns.
     pub context_separator: Option<String>,
     /// Empty: any label is allowed.
@@ -113,10 +130,12 @@ impl IngestParams {
     pub fn of(params: &Params) -> IngestParams {
         IngestParams {
             format: FormatChoice::of(params, "format"),
+            delimiter: delimiter(params.text("delimiter")),
+            header: params.bool("header"),
             text_field: params.text("text_field").to_owned(),
-            label_field: params.text("label_field").to_owned(),
-            id_field: params.text("id_field").to_owned(),
-            context_field: params.text("context_field").to_owned(),
+            label_field: params.optional_text("label_field").map(str::to_owned),
+            id_field: params.optional_text("id_field").map(str::to_owned),
+            context_field: params.optional_text("context_field").map(str::to_owned),
             context_separator: params.optional_text("context_separator").map(str::to_owned),
             labels: params.texts("labels").into_iter().collect(),
             remove: params.texts("remove"),
@@ -133,4 +152,20 @@ impl IngestParams {
             None => vec![context.to_owned()],
         }
     }
+}
+
+/// The delimiter that a text names: one ASCII character, or `tab`. `None` for other texts, of which
+/// only `auto` is allowed.
+pub fn delimiter(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Some(b'\t'),
+        // These characters have a meaning of their own.
+        [byte] if byte.is_ascii() && !b"\r\n\"".contains(byte) => Some(*byte),
+        _ => None,
+    }
+}
+
+/// A text that [`delimiter`] takes for this byte.
+pub fn delimiter_text(byte: u8) -> String {
+    if byte == b'\t' { "tab".to_owned() } else { char::from(byte).to_string() }
 }

@@ -1,70 +1,14 @@
-//! Reads an input of any format row by row.
+//! Reads the examples of a file of any format, row by row.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use super::delimited::{DelimitedReader, Delimiter};
+use super::delimited::DelimitedReader;
 use super::jsonl;
-use super::params::{FormatChoice, IngestParams};
+use super::layout::Layout;
+use super::params::IngestParams;
+use super::records::RecordReader;
+use crate::data::data_file::DataFile;
 use crate::data::example::Example;
-use crate::data::lines::{BYTE_ORDER_MARK, LineReader, is_blank, too_long_problem};
+use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
-
-/// How many bytes at the start of a file are searched for its format.
-const SAMPLE: u64 = 1 << 16;
-
-/// The format of a data file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataFormat {
-    Jsonl,
-    Csv,
-    Tsv,
-}
-
-impl DataFormat {
-    pub fn name(self) -> &'static str {
-        match self {
-            DataFormat::Jsonl => "jsonl",
-            DataFormat::Csv => "csv",
-            DataFormat::Tsv => "tsv",
-        }
-    }
-
-    /// The format that the parameters name, or the one that the content of the file shows. The
-    /// name of the file does not count: two files with the same bytes are the same input.
-    ///
-    /// # Errors
-    /// The file cannot be read, or holds one JSON list.
-    pub fn of_file(path: &Path, params: &IngestParams) -> Result<DataFormat, StageError> {
-        match params.format {
-            FormatChoice::Jsonl => Ok(DataFormat::Jsonl),
-            FormatChoice::Csv => Ok(DataFormat::Csv),
-            FormatChoice::Tsv => Ok(DataFormat::Tsv),
-            FormatChoice::Auto => DataFormat::detect(path, &params.text_field),
-        }
-    }
-
-    fn detect(path: &Path, text_field: &str) -> Result<DataFormat, StageError> {
-        let file = File::open(path).map_err(StageError::io("opening", path))?;
-        let mut sample = Vec::new();
-        file.take(SAMPLE).read_to_end(&mut sample).map_err(StageError::io("reading", path))?;
-        let start = sample.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&sample).trim_ascii_start();
-        if start.starts_with(b"[") {
-            let problem = "expected one JSON object a line, found one JSON list; \
-                           `jq -c '.[]'` writes its items as lines"
-                .to_owned();
-            return Err(StageError::File { path: path.to_owned(), problem });
-        }
-        if start.starts_with(b"{") || start.is_empty() {
-            return Ok(DataFormat::Jsonl);
-        }
-        let header = start.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or(start);
-        let tabbed = header.split(|&byte| byte == b'\t').any(|name| name == text_field.as_bytes());
-        let is_tsv = tabbed && header.contains(&b'\t');
-        Ok(if is_tsv { DataFormat::Tsv } else { DataFormat::Csv })
-    }
-}
 
 /// A row of an input, well-formed or not.
 pub struct InputRow<'a> {
@@ -77,63 +21,107 @@ pub struct InputRow<'a> {
 }
 
 /// An open input.
-pub enum InputReader {
-    Jsonl(LineReader),
-    Delimited(Box<DelimitedReader>),
+pub struct InputReader {
+    records: RecordReader,
+    columns: Columns,
+    pub layout: Layout,
+}
+
+/// Which columns hold the fields, counted from 0. JSONL has no columns.
+#[derive(Default)]
+struct Columns {
+    id: Option<usize>,
+    label: Option<usize>,
+    text: usize,
+    context: Option<usize>,
 }
 
 impl InputReader {
     /// # Errors
-    /// The file cannot be opened; the header of a CSV or TSV file lacks a required field.
+    /// The file is no text; the header of a CSV or TSV file lacks a required field.
     pub fn open(
-        path: &Path,
-        format: DataFormat,
+        mut file: DataFile,
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {
-        let delimited = |delimiter| {
-            DelimitedReader::open(path, delimiter, params, label_required)
-                .map(|reader| InputReader::Delimited(Box::new(reader)))
+        let layout = Layout::of_file(&mut file, params)?;
+        let records = RecordReader::open(file, layout)?;
+        let columns = match &records {
+            RecordReader::Jsonl(_) => Columns::default(),
+            RecordReader::Delimited(reader) => columns(reader, params, label_required)?,
         };
-        match format {
-            DataFormat::Jsonl => LineReader::open(path).map(InputReader::Jsonl),
-            DataFormat::Csv => delimited(Delimiter::Comma),
-            DataFormat::Tsv => delimited(Delimiter::Tab),
-        }
+        Ok(InputReader { records, columns, layout })
     }
 
     /// The next row, `None` at the end of the file. Blank lines are skipped.
     pub fn next_row(&mut self, params: &IngestParams) -> Result<Option<InputRow<'_>>, StageError> {
-        let (line, raw, example) = match self {
-            InputReader::Jsonl(lines) => {
-                loop {
-                    if !lines.advance()? {
-                        return Ok(None);
-                    }
-                    if !is_blank(lines.line()) {
-                        break;
-                    }
-                }
-                let example = match lines.is_too_long() {
-                    true => Err(too_long_problem()),
-                    false => jsonl::parse(lines.line(), params),
-                };
-                (lines.number(), lines.line(), example)
-            }
-            InputReader::Delimited(reader) => {
-                let Some(example) = reader.next_row(params)? else { return Ok(None) };
-                (reader.number(), reader.raw(), example)
-            }
-        };
+        let Some(advanced) = self.records.advance()? else { return Ok(None) };
+        let line = self.records.number();
+        let example = advanced.and_then(|()| match &self.records {
+            RecordReader::Jsonl(lines) => jsonl::parse(lines.line(), params),
+            RecordReader::Delimited(reader) => Ok(self.columns.example(reader, params)),
+        });
         let example = example.map(|example| Example { line, ..example });
-        Ok(Some(InputRow { line, raw, example }))
+        Ok(Some(InputRow { line, raw: self.records.raw(), example }))
     }
 
-    /// The bytes read so far, and the size of the file when it was opened.
+    /// The bytes read so far, and the size of the file when it was opened; 0 if it has none.
     pub fn bytes(&self) -> (u64, u64) {
-        match self {
-            InputReader::Jsonl(lines) => lines.bytes(),
-            InputReader::Delimited(reader) => reader.bytes(),
+        self.records.bytes()
+    }
+
+    /// An error about the current row.
+    pub fn error(&self, problem: String) -> StageError {
+        self.records.error(problem)
+    }
+}
+
+impl Columns {
+    fn example(&self, reader: &DelimitedReader, params: &IngestParams) -> Example {
+        Example {
+            id: self.id.map(|index| reader.cell(index)).unwrap_or_default(),
+            label: self.label.map(|index| reader.cell(index)),
+            text: reader.cell(self.text),
+            context: match self.context {
+                Some(index) => params.turns(&reader.cell(index)),
+                None => Vec::new(),
+            },
+            line: 0,
         }
     }
+}
+
+/// Finds the columns of the fields.
+fn columns(
+    reader: &DelimitedReader,
+    params: &IngestParams,
+    label_required: bool,
+) -> Result<Columns, StageError> {
+    let names = reader.names();
+    let IngestParams { id_field, label_field, text_field, context_field, .. } = params;
+    let [id, label, context] = [id_field, label_field, context_field].map(Option::as_deref);
+    for name in [id, label, Some(text_field.as_str()), context].into_iter().flatten() {
+        if names.iter().filter(|found| *found == name).count() > 1 {
+            return Err(reader.error(format!("the header has the field `{name}` twice")));
+        }
+    }
+    let find = |name: &str| names.iter().position(|found| found == name);
+    let optional = |name: Option<&str>| name.and_then(find);
+    let missing = match (find(text_field), label) {
+        (None, _) => Some(text_field.as_str()),
+        (Some(_), Some(label)) if label_required && find(label).is_none() => Some(label),
+        (Some(_), _) => None,
+    };
+    if let Some(name) = missing {
+        let Layout { format, header, .. } = reader.layout();
+        let found = list_names(name, names.iter().map(String::as_str));
+        let has_none = match header {
+            true => "the header has no field",
+            false => "there is no column",
+        };
+        let problem = format!("read as {}, {has_none} `{name}`; there are {found}", format.name());
+        return Err(reader.error(problem));
+    }
+    let text = find(text_field).unwrap_or_default();
+    Ok(Columns { id: optional(id), label: optional(label), text, context: optional(context) })
 }

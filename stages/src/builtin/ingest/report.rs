@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::duplicates::{DuplicateTexts, SharedTexts, count_duplicates};
-use super::reader::DataFormat;
+use super::layout::DataFormat;
 use crate::data::example::{Example, TextKey};
 use crate::data::labels::LabelTable;
 

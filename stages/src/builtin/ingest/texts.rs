@@ -1,77 +1,73 @@
 //! Reads texts to classify outside a run of the pipeline, for `pipe classify`.
 
-use std::path::Path;
-
 use super::params::IngestParams;
-use super::reader::{DataFormat, InputReader};
+use super::reader::InputReader;
+use crate::data::data_file::DataFile;
 use crate::data::example::Example;
-use crate::data::lines::LineReader;
+use crate::data::lines::{LineReader, too_long_problem, utf8_problem};
 use crate::stage::error::StageError;
 
 pub use super::checks::cleaned;
 
-/// Reads a plain file with one text a line and calls `each` with `chunk` examples at a time.
-/// Blank lines are skipped.
+/// The texts of a file, one after the other, in constant memory. Examples know their line, have the
+/// ids of the file, and are not yet [`cleaned`].
 ///
-/// # Errors
-/// A line that is too long; any error of `each`.
-pub fn read_plain(
-    path: &Path,
-    chunk: usize,
-    each: impl FnMut(Vec<Example>) -> Result<(), StageError>,
-) -> Result<(), StageError> {
-    let mut chunks = Chunks::new(chunk, each);
-    let mut lines = LineReader::open(path)?;
-    while lines.advance_to_text()? {
-        let text = String::from_utf8_lossy(lines.line());
-        chunks.push(Example::of_text(text.trim_end()))?;
-    }
-    chunks.finish()
+/// A row that cannot be read is an error that names the file, the line and the field; the row
+/// after it can still be read. Bytes that are not UTF-8 and lines of more than 16 MiB are such
+/// errors in every format. A byte order mark and the `\r` of `\r\n` are dropped.
+pub struct Texts(Source);
+
+enum Source {
+    Plain(LineReader),
+    Fields(Box<(InputReader, IngestParams)>),
 }
 
-/// Reads a file as `ingest` does and calls `each` with `chunk` examples at a time. The examples
-/// keep the ids of the file and are not yet [`cleaned`].
-///
-/// # Errors
-/// A malformed row, with its line; any error of `each`.
-pub fn read_fields(
-    path: &Path,
-    params: &IngestParams,
-    chunk: usize,
-    each: impl FnMut(Vec<Example>) -> Result<(), StageError>,
-) -> Result<(), StageError> {
-    let mut chunks = Chunks::new(chunk, each);
-    let format = DataFormat::of_file(path, params)?;
-    let mut reader = InputReader::open(path, format, params, false)?;
-    while let Some(row) = reader.next_row(params)? {
-        let (path, line) = (path.to_owned(), row.line);
-        let problem = |problem| StageError::Line { path, line, problem };
-        chunks.push(row.example.map_err(problem)?)?;
-    }
-    chunks.finish()
-}
-
-/// Collects examples and passes them on, `size` at a time.
-struct Chunks<F> {
-    size: usize,
-    examples: Vec<Example>,
-    each: F,
-}
-
-impl<F: FnMut(Vec<Example>) -> Result<(), StageError>> Chunks<F> {
-    fn new(size: usize, each: F) -> Chunks<F> {
-        Chunks { size, examples: Vec::with_capacity(size), each }
+impl Texts {
+    /// One text a line, without its trailing white space. A blank line is an empty text.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no text in UTF-8.
+    pub fn plain(mut file: DataFile) -> Result<Texts, StageError> {
+        file.refuse_foreign()?;
+        Ok(Texts(Source::Plain(LineReader::of(file))))
     }
 
-    fn push(&mut self, example: Example) -> Result<(), StageError> {
-        self.examples.push(example);
-        if self.examples.len() < self.size {
-            return Ok(());
+    /// The rows that `ingest` would read with these parameters. Blank lines are no rows.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no text in UTF-8, or lacks the text field.
+    pub fn fields(file: DataFile, params: &IngestParams) -> Result<Texts, StageError> {
+        let reader = InputReader::open(file, params, false)?;
+        Ok(Texts(Source::Fields(Box::new((reader, params.clone())))))
+    }
+}
+
+impl Iterator for Texts {
+    type Item = Result<Example, StageError>;
+
+    fn next(&mut self) -> Option<Result<Example, StageError>> {
+        match &mut self.0 {
+            Source::Plain(lines) => next_line(lines).transpose(),
+            Source::Fields(fields) => {
+                let (reader, params) = fields.as_mut();
+                match reader.next_row(params).map(|row| row.map(|row| row.example)) {
+                    Ok(None) => None,
+                    Ok(Some(example)) => Some(example.map_err(|problem| reader.error(problem))),
+                    Err(error) => Some(Err(error)),
+                }
+            }
         }
-        (self.each)(std::mem::take(&mut self.examples))
     }
+}
 
-    fn finish(mut self) -> Result<(), StageError> {
-        if self.examples.is_empty() { Ok(()) } else { (self.each)(self.examples) }
+fn next_line(lines: &mut LineReader) -> Result<Option<Example>, StageError> {
+    if !lines.advance()? {
+        return Ok(None);
     }
+    if lines.is_too_long() {
+        return Err(lines.error(too_long_problem()));
+    }
+    let text = std::str::from_utf8(lines.line())
+        .map_err(|_| lines.error(utf8_problem(lines.line()).unwrap_or_default()))?;
+    Ok(Some(Example { line: lines.number(), ..Example::of_text(text.trim_end()) }))
 }

@@ -1,0 +1,90 @@
+//! The rows of an input as the stage takes them: checked, cleaned, counted, with unique ids. `pipe
+//! init` reads them too, so that it knows what the stage will say.
+
+use std::path::{Path, PathBuf};
+
+use super::checks::checked;
+use super::duplicates::Ids;
+use super::layout::Layout;
+use super::params::IngestParams;
+use super::reader::{InputReader, InputRow};
+use super::report::{InputReport, InputTally};
+use crate::data::data_file::DataFile;
+use crate::data::example::TextKey;
+use crate::stage::error::StageError;
+
+/// An open input.
+pub struct CheckedRows<'a> {
+    path: PathBuf,
+    reader: InputReader,
+    params: &'a IngestParams,
+    label_required: bool,
+    ids: Ids,
+    tally: InputTally,
+}
+
+impl CheckedRows<'_> {
+    /// Opens the input `train` or `test`.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or lacks a required field.
+    pub fn open<'a>(
+        path: &Path,
+        params: &'a IngestParams,
+        input: &str,
+    ) -> Result<CheckedRows<'a>, StageError> {
+        let label_required = input == "train" && params.require_labels;
+        let reader = InputReader::open(DataFile::open(path)?, params, label_required)?;
+        Ok(CheckedRows {
+            path: path.to_owned(),
+            reader,
+            params,
+            label_required,
+            ids: Ids::new(input),
+            tally: InputTally::default(),
+        })
+    }
+
+    /// The next row with its example, or the problem in words; `None` at the end of the file.
+    pub fn next_row(&mut self) -> Result<Option<InputRow<'_>>, StageError> {
+        let CheckedRows { reader, params, label_required, ids, tally, .. } = self;
+        let Some(row) = reader.next_row(params)? else { return Ok(None) };
+        let example = row.example.and_then(|example| {
+            let mut example = checked(example, params, *label_required)?;
+            let label = tally.label_of(&example)?;
+            example.id = ids.of_row(example.id, row.line)?;
+            tally.add(&example, label);
+            Ok(example)
+        });
+        tally.skipped += u64::from(example.is_err());
+        Ok(Some(InputRow { example, ..row }))
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.reader.layout
+    }
+
+    /// The bytes read so far, and the size of the file when it was opened.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.reader.bytes()
+    }
+
+    /// The report on the input, and the sorted keys of its texts.
+    ///
+    /// # Errors
+    /// There was no usable row.
+    pub fn finish(self) -> Result<(InputReport, Vec<TextKey>), StageError> {
+        if self.tally.keys.is_empty() {
+            return Err(no_rows(self.path, self.tally.skipped));
+        }
+        Ok(self.tally.finish(self.reader.layout.format))
+    }
+}
+
+fn no_rows(path: PathBuf, skipped: u64) -> StageError {
+    let problem = match skipped {
+        0 => "holds no rows".to_owned(),
+        _ => format!("holds no usable row: all {skipped} are malformed"),
+    };
+    StageError::File { path, problem }
+}
