@@ -41,6 +41,8 @@ pub enum Error {
     StoreInTheWay { stage: String, line: usize, problem: String },
     #[error("run `{run}` did not publish `{}`", path.display())]
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
+    #[error("`{}` was not written by `{command}`, or was edited since", path.display())]
+    NotOurs { path: PathBuf, command: &'static str },
     #[error("stage `{stage}` cannot run: {problem}")]
     NoInputs { stage: String, problem: String },
     #[error("stage `{stage}` has changed since it was submitted")]
@@ -117,6 +119,9 @@ impl Error {
                 let known: Vec<String> =
                     known.iter().map(|path| path.display().to_string()).collect();
                 Some(format!("it published {}", known.join(", ")))
+            }
+            Error::NotOurs { .. } => {
+                Some("`--force` overwrites it; `--out` names another place".to_owned())
             }
             Error::NoInputs { stage, .. } => Some(format!("run `pipe run {stage}` first")),
             Error::StoreInTheWay { .. } => {

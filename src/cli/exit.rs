@@ -41,6 +41,7 @@ impl Exit {
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }
             | Error::NotPublished { .. }
+            | Error::NotOurs { .. }
             | Error::StoreInTheWay { .. }
             | Error::RunLog(RunLogError::Empty | RunLogError::Pick(_))
             | Error::Folder(_)

@@ -7,6 +7,7 @@ use crate::cli::error::Error;
 use crate::cli::options::Globals;
 use crate::console::Console;
 use crate::files::file_error::FileError;
+use crate::files::place::resolved;
 use crate::pipeline::{
     Input, Overrides, Pipeline, Stage, StageIndex, find_pipeline_file, input_and_entry,
 };
@@ -69,11 +70,12 @@ pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
 /// Refuses a stage that publishes into the store or over it, or reads a folder that contains it:
 /// such an input would change in every run.
 fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
+    let store = resolved(store);
     for stage in &pipeline.stages {
         let (name, line) = (stage.name.clone(), stage.line);
         let into = |path: &&PathBuf| {
-            let target = pipeline.root.join(path);
-            target.starts_with(store) || store.starts_with(&target)
+            let target = resolved(&pipeline.root.join(path));
+            target.starts_with(&store) || store.starts_with(&target)
         };
         if let Some(path) = stage.publish.values().find(into) {
             let problem =
@@ -81,7 +83,7 @@ fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
             return Err(Error::StoreInTheWay { stage: name, line, problem });
         }
         let holds = |(_, input): &(&String, &Input)| match input {
-            Input::Path(path) => store.starts_with(path),
+            Input::Path(path) => store.starts_with(resolved(path)),
             _ => false,
         };
         if let Some((input, _)) = stage.inputs.iter().find(holds) {

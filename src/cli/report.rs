@@ -3,6 +3,8 @@
 #[cfg(feature = "model")]
 mod weights;
 
+use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +17,10 @@ use crate::cli::project::{locate, pipeline_file};
 use crate::console::Console;
 use crate::console::view::json_line;
 use crate::files::file_error::FileError;
-use crate::files::scratch::write_beside;
+use crate::files::scratch::{write_beside, write_new_beside};
 use crate::pipeline::{Overrides, Pipeline};
 use crate::plan::reason::origin;
+use crate::report::seal::{is_sealed, sealed};
 use crate::report::{Subject, page::page, report};
 use crate::results::run_diff::diff;
 use crate::results::run_log::{LoggedRun, RunLogError, find, ids, read};
@@ -35,6 +38,9 @@ pub struct ReportOptions {
     /// The file to write; `-` prints it
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
+    /// Overwrite the file even if `pipe report` did not write it, or it was edited since
+    #[arg(long)]
+    force: bool,
     /// Do not compute which tokens led the model to its mistakes
     #[arg(long)]
     no_weights: bool,
@@ -82,12 +88,12 @@ pub fn execute(
         console.data(&json_line(&report))?;
         return Ok(Exit::Done);
     }
-    let text = page(&report);
+    let text = sealed(&page(&report));
     if options.out == Path::new("-") {
         console.data(&text)?;
         return Ok(Exit::Done);
     }
-    write(&options.out, text.as_bytes())?;
+    write(&options.out, &text, options.force)?;
     let (size, of) = (bytes(text.len() as u64), count(runs.len(), "run"));
     console.note(&format!("wrote `{}`: {of}, {size}", options.out.display()));
     Ok(Exit::Done)
@@ -125,12 +131,26 @@ fn runs(
     if runs.is_empty() { Err(RunLogError::Empty.into()) } else { Ok(runs) }
 }
 
-/// Writes a temporary file beside `path`, then renames it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    // A symbolic link stays; its target is replaced.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if target.exists() && !target.is_file() {
-        return Err(FileError::found("writing", path, "something other than a file is there"));
+/// Writes a temporary file beside `path`, then renames it. What `pipe report` did not write stays,
+/// unless `overwrite` is set.
+fn write(path: &Path, page: &str, overwrite: bool) -> Result<(), Error> {
+    let at = || FileError::at("writing", path);
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(write_new_beside(path, page.as_bytes())?);
+        }
+        other => drop(other.map_err(at())?),
     }
-    write_beside(&target, bytes)
+    // A symbolic link stays; its target is replaced.
+    let target = path.canonicalize().map_err(at())?;
+    if !target.is_file() {
+        return Err(
+            FileError::found("writing", path, "something other than a file is there").into()
+        );
+    }
+    let is_ours = || fs::read_to_string(&target).is_ok_and(|text| is_sealed(&text));
+    if !overwrite && !is_ours() {
+        return Err(Error::NotOurs { path: path.to_owned(), command: "pipe report" });
+    }
+    Ok(write_beside(&target, page.as_bytes())?)
 }

@@ -1,6 +1,7 @@
 //! Prints what is generated from the command line and the tables of stages: shell completions,
 //! manual pages, and the schema of `pipeline.yaml`.
 
+use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
@@ -25,6 +26,9 @@ pub struct ManOptions {
     /// Write one page per command into this folder. Default: print the page of `pipe`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Overwrite files in the folder even if they are no manual pages of these commands
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 /// Prints the script that completes the command line of `pipe`.
@@ -55,6 +59,12 @@ pub fn man(options: &ManOptions, mut pipe: Command, console: &Console) -> Result
             }
         }
         let file = folder.join(format!("{name}.1"));
+        let title = format!(".TH {name} 1");
+        let is_ours = |text: String| text.lines().any(|line| line.starts_with(&title));
+        let is_page = || fs::read_to_string(&file).is_ok_and(is_ours);
+        if !options.force && file.symlink_metadata().is_ok() && !is_page() {
+            return Err(Error::NotOurs { path: file, command: "pipe man" });
+        }
         scratch::write_beside(&file, &page(command)?)?;
     }
     console.note(&format!("wrote the manual pages into {}", folder.display()));

@@ -219,11 +219,22 @@ pub fn restored(id: &str, outputs: &[RestoredOutput]) -> Vec<String> {
         let artifact = printable(&output.artifact);
         lines.push(match output.result {
             Restored::Unchanged => format!("`{path}` is unchanged since run {id}"),
-            Restored::Written => format!("restored `{path}` ({artifact})"),
+            Restored::Written => match &output.aside {
+                None => format!("restored `{path}` ({artifact})"),
+                Some(aside) => format!(
+                    "restored `{path}` ({artifact}); the folder that was there, with your own \
+                     files, is now `{}`",
+                    printable(&aside.display().to_string())
+                ),
+            },
             Restored::Held => format!("`{path}` was left as it is"),
             Restored::Edited => {
                 format!("`{path}` was edited and was left as it is (`--force` overwrites it)")
             }
+            Restored::Foreign => format!(
+                "`{path}` holds something that was never published and was left as it is; move it \
+                 away to restore"
+            ),
             Restored::Gone => {
                 let how = match &output.rebuild {
                     Some(Rebuild::By(command)) => format!("`{command}` makes it again"),

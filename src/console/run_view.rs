@@ -82,7 +82,8 @@ impl RunView {
             RunEvent::Published { path, result: Published::KeptForeign, .. } => {
                 let path = printable(&path.display().to_string());
                 self.warning(&format!(
-                    "`{path}` holds something that was never published, and was left as it is"
+                    "`{path}` holds something that was never published, and was left as it is; move \
+                     it away and run again to publish there"
                 ));
             }
             RunEvent::Published { .. } => {}

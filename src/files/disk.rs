@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -176,17 +177,48 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
     around("rmdir", path, Needs::Nothing, || fs::remove_dir(path))
 }
 
-/// Removes a folder and everything in it.
+/// Removes a folder and everything in it, also where its owner may not write.
 pub fn remove_folders(path: &Path) -> io::Result<()> {
+    match remove_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            remove_all(path)
+        }
+        other => other,
+    }
+}
+
+fn remove_all(path: &Path) -> io::Result<()> {
     if !fault::is_armed() || path.is_symlink() {
         return fs::remove_dir_all(path);
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
-            true => remove_folders(&entry.path())?,
+            true => remove_all(&entry.path())?,
             false => remove_file(&entry.path())?,
         }
     }
     remove_folder(path)
+}
+
+/// Allows the owner everything in a folder and in all folders below it, and allows them to read the
+/// files there. Follows no link, and leaves files alone that have a second name elsewhere.
+pub fn open_up(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let needed = match (metadata.is_dir(), metadata.is_file() && metadata.nlink() == 1) {
+        (true, _) => 0o700,
+        (_, true) => 0o400,
+        _ => return Ok(()),
+    };
+    let mode = metadata.mode() & 0o7777;
+    if mode & needed != needed {
+        set_permissions(path, Permissions::from_mode(mode | needed))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            open_up(&entry?.path())?;
+        }
+    }
+    Ok(())
 }

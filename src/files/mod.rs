@@ -6,6 +6,7 @@ pub mod disk;
 pub mod fault;
 pub mod file_error;
 pub mod lock;
+pub mod place;
 pub mod scratch;
 pub mod stamp;
 pub mod tree;

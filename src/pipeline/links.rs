@@ -1,7 +1,7 @@
 //! Checks across all stages: cycles, paths that two outputs are published to, and files that one
 //! stage publishes and another reads as a plain path, without an edge in the graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use petgraph::algo::kosaraju_scc;
@@ -11,11 +11,12 @@ use super::document::{Draft, entry};
 use super::model::{Input, Pipeline, Stage, StageIndex};
 use super::problem::Problems;
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
+use crate::files::place::{reached_by, real_path, resolved};
 
 /// Checks all stages together. `drafts` are the stages of the pipeline, in the same order.
 pub(super) fn check(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
     report_cycles(drafts, pipeline, problems);
-    let claims = report_equal_claims(drafts, &pipeline.stages, problems);
+    let claims = report_equal_claims(drafts, pipeline, problems);
     report_hidden_edges(drafts, pipeline, &claims, problems);
 }
 
@@ -74,24 +75,29 @@ fn makers<'a>(
     })
 }
 
-/// From a published path to the stage and output that it is published from.
-type Claims<'a> = BTreeMap<&'a Path, (&'a Draft, &'a str)>;
+/// From a published path, with its links resolved, to the stage and output that it is published
+/// from.
+type Claims<'a> = BTreeMap<PathBuf, Claim<'a>>;
+
+/// The stage, its output, and the path as the user knows it.
+type Claim<'a> = (&'a Draft, &'a str, &'a Path);
 
 /// Refuses two outputs that are published to the same path, or one inside the other.
 fn report_equal_claims<'a>(
     drafts: &'a [Draft],
-    stages: &'a [Stage],
+    pipeline: &'a Pipeline,
     problems: &mut Problems,
 ) -> Claims<'a> {
     let mut claims: Claims = BTreeMap::new();
     let mut refused = Vec::new();
-    for (draft, stage) in drafts.iter().zip(stages) {
+    for (draft, stage) in drafts.iter().zip(&pipeline.stages) {
         for given in &draft.publish {
             let Some((output, path)) = stage.publish.get_key_value(&given.key) else { continue };
-            match claims.get(path.as_path()) {
-                Some(first) => refused.push((path.as_path(), *first, (draft, output.as_str()))),
+            let Ok(real) = real_path(&pipeline.root, path) else { continue };
+            match claims.get(&real) {
+                Some(first) => refused.push((*first, (draft, output.as_str(), path.as_path()))),
                 None => {
-                    claims.insert(path, (draft, output));
+                    claims.insert(real, (draft, output, path));
                 }
             }
         }
@@ -99,10 +105,10 @@ fn report_equal_claims<'a>(
     for (path, inner) in &claims {
         let above = path.ancestors().skip(1).find_map(|above| claims.get(above));
         if let Some(outer) = above {
-            refused.push((path, *outer, *inner));
+            refused.push((*outer, *inner));
         }
     }
-    for (path, (first_draft, first), (draft, output)) in refused {
+    for ((first_draft, first, _), (draft, output, path)) in refused {
         let Some(given) = entry(&draft.publish, output) else { continue };
         let other = entry(&first_draft.publish, first).map(|other| other.value.origin);
         let other = other.map(|origin| problems.describe(origin)).unwrap_or_default();
@@ -127,29 +133,33 @@ fn report_hidden_edges(
     claims: &Claims,
     problems: &mut Problems,
 ) {
+    if claims.is_empty() {
+        return;
+    }
     let root = pipeline.root.as_path();
+    let mut folders = BTreeMap::new();
     for (draft, stage) in drafts.iter().zip(&pipeline.stages) {
         for given in &draft.inputs {
             let name = &given.key;
             // Include paths that do not exist: before the first run nothing is published.
             let paths: Vec<PathBuf> = match (stage.inputs.get(name), &given.value.content) {
-                (Some(Input::Path(path)), _) => vec![path.clone()],
+                (Some(Input::Path(path)), _) => vec![resolved(path)],
                 (Some(_), _) => continue,
                 (None, YamlValue::List(items)) => {
                     let texts = items.iter().filter_map(YamlNode::as_text);
-                    texts.map(|text| root.join(text).components().collect()).collect()
+                    texts.map(|text| resolved(&root.join(text))).collect()
                 }
                 (None, _) => {
                     let text = given.value.as_text();
-                    text.map(|text| root.join(text).components().collect()).into_iter().collect()
+                    text.map(|text| resolved(&root.join(text))).into_iter().collect()
                 }
             };
-            let claimed = |path: &PathBuf| {
-                let inside = path.strip_prefix(root).ok()?;
-                inside.ancestors().find_map(|above| claims.get(above))
-            };
-            let Some((maker, output)) = paths.iter().find_map(claimed) else {
-                report_published_inside(draft, name, given, &paths, root, claims, problems);
+            let claimed = |path: &PathBuf| path.ancestors().find_map(|above| claims.get(above));
+            let Some((maker, output, _)) = paths.iter().find_map(claimed) else {
+                for path in paths {
+                    let reached = folders.entry(path).or_insert_with_key(|path| reached_by(path));
+                    report_published_inside(draft, given, reached, claims, problems);
+                }
                 continue;
             };
             let message = format!(
@@ -164,24 +174,24 @@ fn report_hidden_edges(
     }
 }
 
-/// Refuses an input folder that an output is published into: each run would change it.
+/// Refuses an input folder that an output is published into, also through a link in the folder:
+/// each run would change it. `reached` is the folder, and where links in it lead.
 fn report_published_inside(
     draft: &Draft,
-    name: &str,
     given: &YamlEntry,
-    paths: &[PathBuf],
-    root: &Path,
+    reached: &BTreeSet<PathBuf>,
     claims: &Claims,
     problems: &mut Problems,
 ) {
     let inside = |path: &PathBuf| {
-        let folder = path.strip_prefix(root).ok()?;
-        claims.iter().find(|(claimed, _)| claimed.starts_with(folder))
+        let below = claims.range(path.clone()..).next().filter(|(it, _)| it.starts_with(path));
+        let above = || path.ancestors().find_map(|above| claims.get(above));
+        below.map(|(_, claim)| claim).or_else(above)
     };
-    let Some((target, (maker, output))) = paths.iter().find_map(inside) else { return };
+    let Some((maker, output, target)) = reached.iter().find_map(inside) else { return };
     let message = format!(
-        "input `{name}` of stage `{}` is a folder into which `{}:{output}` is published",
-        draft.name, maker.name
+        "input `{}` of stage `{}` is a folder into which `{}:{output}` is published",
+        given.key, draft.name, maker.name
     );
     problems
         .with(&given.value, message)

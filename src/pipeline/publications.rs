@@ -8,6 +8,7 @@ use super::document::Draft;
 use super::outputs::Outputs;
 use super::problem::Problems;
 use super::yaml::YamlNode;
+use crate::files::place::{real_path, resolved};
 
 /// Reads the `publish` section of a stage: from output names to clean paths relative to the root.
 pub(super) fn read_publications(
@@ -65,34 +66,25 @@ fn target(node: &YamlNode, root: &Path, pipeline_file: &Path) -> Result<PathBuf,
     if path.as_os_str().is_empty() {
         return Err("would be published over the whole project".to_owned());
     }
-    let whole = root.join(&path);
-    if whole == pipeline_file || path.starts_with(".git") {
+    let real = match real_path(root, &path) {
+        Ok(real) => real,
+        Err(problem) => return Err(format!("is published to `{text}`, but {problem}")),
+    };
+    if real == resolved(pipeline_file) {
         return Err(format!("would be published over `{text}`"));
     }
-    if let Some(link) = link_out(root, &path) {
+    if leads_out(root, &path) {
         return Err(format!(
-            "is published to `{text}`, and the link `{}` leads out of the project",
-            link.display()
+            "is published to `{text}`, and the link `{text}` leads out of the project"
         ));
     }
     Ok(path)
 }
 
-/// The first ancestor of the path that is a symbolic link to a place outside the root.
-fn link_out(root: &Path, path: &Path) -> Option<PathBuf> {
-    let mut at = root.to_owned();
-    for part in path.components() {
-        at.push(part);
-        if !at.is_symlink() {
-            continue;
-        }
-        // A broken link is refused as well: its target may appear later.
-        let real_root = root.canonicalize();
-        let inside =
-            real_root.is_ok_and(|root| at.canonicalize().is_ok_and(|real| real.starts_with(root)));
-        if !inside {
-            return Some(at.strip_prefix(root).unwrap_or(&at).to_owned());
-        }
-    }
-    None
+/// Whether the path itself is a symbolic link to a place outside the root. A broken link is refused
+/// as well: its target may appear later.
+fn leads_out(root: &Path, path: &Path) -> bool {
+    let at = root.join(path);
+    let inside = || Some(at.canonicalize().ok()?.starts_with(root.canonicalize().ok()?));
+    at.is_symlink() && inside() != Some(true)
 }

@@ -23,6 +23,7 @@ mod gather;
 pub mod html;
 mod means;
 pub mod page;
+pub mod seal;
 mod sections;
 
 use crate::pipeline::Pipeline;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::results::run_log::LoggedOutput;
-use crate::run::publish::{AtTarget, copy_out, look, put_in_place};
+use crate::run::publish::{AtTarget, Target, copy_out, look, put_in_place};
 use crate::store::Store;
 use crate::store::index::Index;
 
@@ -22,6 +22,9 @@ pub struct RestoredOutput {
     /// How to make an output that is missing from the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
+    /// Where the folder that was replaced is now, if the user had files of their own in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aside: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +35,8 @@ pub enum Restored {
     Written,
     /// The file was edited, and is kept.
     Edited,
+    /// Something is there that was never published, so it is kept.
+    Foreign,
     /// The output is no longer in the store.
     Gone,
     /// It could be restored, but other files could not, so nothing was.
@@ -58,20 +63,24 @@ pub fn restore(
     index: &Index,
     scratch: &Scratch,
 ) -> Result<Vec<RestoredOutput>, FileError> {
-    let mut restored = Vec::new();
+    let (mut restored, mut seen) = (Vec::new(), Vec::new());
     for output in outputs {
-        let at_target = look(output.artifact.content, &root.join(&output.path), store, index)?;
-        let result = match at_target {
+        let target = Target { root, path: &output.path };
+        let found = look(output.artifact.content, target, store, index)?;
+        let result = match found.at {
             AtTarget::Wanted => Restored::Unchanged,
             _ if !store.holds(&output.artifact) => Restored::Gone,
+            AtTarget::Foreign => Restored::Foreign,
             AtTarget::Edited if !overwrite => Restored::Edited,
             AtTarget::Edited | AtTarget::Replaceable => Restored::Held,
         };
+        seen.push(found);
         restored.push(RestoredOutput {
             path: output.path.clone(),
             artifact: format!("{}:{}", output.stage, output.output),
             result,
             rebuild: None,
+            aside: None,
         });
     }
     if !is_possible(&restored) {
@@ -88,7 +97,8 @@ pub fn restore(
     }
     if is_possible(&restored) {
         for (place, copy) in copies {
-            put_in_place(copy, &root.join(&outputs[place].path), store, scratch)?;
+            let target = Target { root, path: &outputs[place].path };
+            restored[place].aside = put_in_place(copy, target, &seen[place], store, scratch)?;
             restored[place].result = Restored::Written;
         }
     }
@@ -97,5 +107,6 @@ pub fn restore(
 
 /// Whether all of them can be restored.
 pub fn is_possible(outputs: &[RestoredOutput]) -> bool {
-    !outputs.iter().any(|output| matches!(output.result, Restored::Edited | Restored::Gone))
+    let stays = [Restored::Edited, Restored::Foreign, Restored::Gone];
+    !outputs.iter().any(|output| stays.contains(&output.result))
 }

@@ -8,7 +8,7 @@ use crate::plan::reason::Reason;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::failure::{Fixed, StageFailure};
 use crate::run::node::{NodeIndex, NodeState};
-use crate::run::publish::{Published, publish};
+use crate::run::publish::{Published, Target, publish};
 use crate::run::schedule::Schedule;
 use crate::store::intact::Damaged;
 use crate::store::record::Record;
@@ -88,19 +88,28 @@ impl Schedule<'_, '_> {
         let stage = self.stage(node);
         for (output, path) in &stage.publish {
             let Some(artifact) = record.outputs.get(output) else { continue };
-            let target = self.context.pipeline.root.join(path);
+            let target = Target { root: &self.context.pipeline.root, path };
             let overwrite =
                 self.config.overwrite_published || self.config.forced.contains(&stage.name);
             let index = &self.context.sources.index;
             let scratch = self.context.scratch;
-            match publish(artifact, &target, overwrite, self.context.store, index, scratch) {
-                Ok(Ok(Published::Unchanged)) => {}
-                Ok(Ok(result)) => (self.report)(RunEvent::Published {
-                    stage: stage.name.clone(),
-                    output: output.clone(),
-                    path: path.clone(),
-                    result,
-                }),
+            match publish(artifact, target, overwrite, self.context.store, index, scratch) {
+                Ok(Ok((Published::Unchanged, _))) => {}
+                Ok(Ok((result, aside))) => {
+                    (self.report)(RunEvent::Published {
+                        stage: stage.name.clone(),
+                        output: output.clone(),
+                        path: path.clone(),
+                        result,
+                    });
+                    if let Some(aside) = aside {
+                        let (path, aside) = (path.display(), aside.display());
+                        let message = format!(
+                            "the folder that was at `{path}`, with your own files, is now `{aside}`"
+                        );
+                        (self.report)(RunEvent::Warning { message });
+                    }
+                }
                 Ok(Err(damaged)) => return Err((output.clone(), damaged)),
                 Err(error) => {
                     self.summary.not_published += 1;

@@ -1,22 +1,27 @@
 //! Published outputs: copies (or reflinks) of artifacts at paths in the project, such as
 //! `answer.txt`. They are never hard links, so editing one does not change the store. A copy that
-//! the user has edited is left alone.
+//! the user has edited is left alone, and what was never published is never replaced. All writing
+//! into the project goes through a [`Place`], which no link leads elsewhere.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::getxattr;
+use rustix::fs::lgetxattr;
 use rustix::io::Errno;
 use serde::Serialize;
 use stages::Kind;
+use walkdir::WalkDir;
 
-use crate::files::digest::Content;
+use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::place::Place;
 use crate::files::scratch::{Scratch, remove_left_beside, rename_into, temporary_beside};
+use crate::files::stamp::Stamp;
 use crate::store::Store;
-use crate::store::index::{Index, exists};
+use crate::store::index::Index;
 use crate::store::intact::Damaged;
 use crate::store::record::Artifact;
 
@@ -29,7 +34,7 @@ pub enum Published {
     Written,
     /// The user has edited the file, so it stays.
     KeptEdited,
-    /// Something is there that was never published, so it stays. A folder always stays.
+    /// Something is there that was never published, so it stays, whatever the user asks for.
     KeptForeign,
 }
 
@@ -38,71 +43,170 @@ pub enum Published {
 pub enum AtTarget {
     /// The artifact.
     Wanted,
-    /// Nothing, or something that `pipe` published there or that the store holds anyway.
+    /// Nothing, or what `pipe` published there.
     Replaceable,
-    /// Something else: it belongs to the user.
+    /// What `pipe` published there, edited since by the user.
     Edited,
+    /// Something else: a file or folder that was never published, or a link.
+    Foreign,
 }
 
-/// Makes `target` hold the artifact. What is there is replaced only if it is
-/// [`AtTarget::Replaceable`] or `overwrite` is set. A folder that was never published is never
-/// replaced.
+/// What [`look`] found.
+pub struct Found {
+    pub at: AtTarget,
+    /// Of what is there.
+    stamp: Option<Stamp>,
+}
+
+/// A path of the project, and the project's folder.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub root: &'a Path,
+    /// A clean path below the root.
+    pub path: &'a Path,
+}
+
+impl Target<'_> {
+    fn whole(&self) -> PathBuf {
+        self.root.join(self.path)
+    }
+}
+
+/// Makes `target` hold the artifact. What was published there is replaced; if the user has edited
+/// it, only if `overwrite` is set. Also returns where the user's own files of a replaced folder are
+/// now.
 pub fn publish(
     artifact: &Artifact,
-    target: &Path,
+    target: Target,
     overwrite: bool,
     store: &Store,
     index: &Index,
     scratch: &Scratch,
-) -> Result<Result<Published, Damaged>, FileError> {
-    match look(artifact.content, target, store, index)? {
+) -> Result<Result<(Published, Option<PathBuf>), Damaged>, FileError> {
+    let mut tries = 1..4;
+    loop {
+        let published = publish_once(artifact, target, overwrite, store, index, scratch);
+        match published {
+            // Another engine may have published there at this moment.
+            Err(error) if error.source.kind() == CHANGED && tries.next().is_some() => {}
+            other => return other,
+        }
+    }
+}
+
+/// The kind of an error that says that somebody else changed the target.
+const CHANGED: io::ErrorKind = io::ErrorKind::ResourceBusy;
+
+fn changed(doing: &'static str, target: Target) -> FileError {
+    let error = io::Error::new(CHANGED, "it changed in the meantime");
+    FileError::at(doing, &target.whole())(error)
+}
+
+fn publish_once(
+    artifact: &Artifact,
+    target: Target,
+    overwrite: bool,
+    store: &Store,
+    index: &Index,
+    scratch: &Scratch,
+) -> Result<Result<(Published, Option<PathBuf>), Damaged>, FileError> {
+    let found = look(artifact.content, target, store, index)?;
+    match found.at {
         AtTarget::Wanted => {
-            let (note, text) = (store.published_note(target), note_text(artifact.content, target));
+            let whole = target.whole();
+            let (note, text) = (store.published_note(&whole), note_text(artifact.content, &whole));
             if fs::read_to_string(&note).ok().as_ref() != Some(&text) {
                 // A run was killed between the copy and the note. Without the note a later run may
                 // take the copy for the user's own file, but that is no reason to fail now.
-                remove_left_beside(target);
+                if let Ok(Some(place)) = Place::find(target.root, target.path) {
+                    remove_left_beside(place.path());
+                }
                 let _ = scratch.write(&note, text.as_bytes(), false);
             }
-            return Ok(Ok(Published::Unchanged));
+            return Ok(Ok((Published::Unchanged, None)));
         }
-        AtTarget::Edited if !was_published(target, store) => {
-            let is_folder = !target.is_symlink() && target.is_dir();
-            if is_folder || !overwrite {
-                return Ok(Ok(Published::KeptForeign));
-            }
-        }
-        AtTarget::Edited if !overwrite => return Ok(Ok(Published::KeptEdited)),
+        AtTarget::Foreign => return Ok(Ok((Published::KeptForeign, None))),
+        AtTarget::Edited if !overwrite => return Ok(Ok((Published::KeptEdited, None))),
         AtTarget::Edited | AtTarget::Replaceable => {}
     }
     let copy = match copy_out(artifact.content, store, scratch)? {
         Ok(copy) => copy,
         Err(damaged) => return Ok(Err(damaged)),
     };
-    put_in_place(copy, target, store, scratch)?;
-    Ok(Ok(Published::Written))
+    let aside = put_in_place(copy, target, &found, store, scratch)?;
+    Ok(Ok((Published::Written, aside)))
 }
 
 /// Finds out what is at `target`, where `wanted` is to be published.
 pub fn look(
     wanted: Content,
-    target: &Path,
+    target: Target,
     store: &Store,
     index: &Index,
-) -> Result<AtTarget, FileError> {
-    if !target.is_symlink() && !exists(target)? {
-        return Ok(AtTarget::Replaceable);
+) -> Result<Found, FileError> {
+    let whole = target.whole();
+    let at = || FileError::at("reading", &whole);
+    let nothing = Found { at: AtTarget::Replaceable, stamp: None };
+    let Some(place) = Place::find(target.root, target.path)? else { return Ok(nothing) };
+    let metadata = match place.path().symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(nothing),
+        other => other.map_err(at())?,
+    };
+    let stamp = Stamp::of(&metadata);
+    // By the real path, which the index knows from the last run.
+    let hashed = index.hash(place.real()).ok().map(|hashed| hashed.content);
+    if place.real().symlink_metadata().map(|now| Stamp::of(&now)).ok() != Some(stamp) {
+        return Err(changed("reading", target));
     }
-    // An unreadable file is not ours.
-    let Ok(found) = index.hash(target) else { return Ok(AtTarget::Edited) };
-    if found.content == wanted {
-        return Ok(AtTarget::Wanted);
+    let at = match hashed {
+        Some(content) if content == wanted => AtTarget::Wanted,
+        _ => whose(&metadata, hashed, &place, target, store),
+    };
+    Ok(Found { at, stamp: Some(stamp) })
+}
+
+/// Whose the file or folder at a place is. What is published carries a mark; and the store holds a
+/// note about each path. An unreadable file has no content.
+fn whose(
+    metadata: &Metadata,
+    content: Option<Content>,
+    place: &Place,
+    target: Target,
+    store: &Store,
+) -> AtTarget {
+    let kind = match (metadata.is_dir(), metadata.is_file()) {
+        (true, _) => Kind::Folder,
+        (_, true) => Kind::File,
+        _ => return AtTarget::Foreign,
+    };
+    let noted = noted(target, store);
+    let marked = marked(place, target);
+    let was_published = marked.is_some() || noted.is_some_and(|noted| noted.kind == kind);
+    let is_ours = |content: Content| {
+        [noted, marked].contains(&Some(content))
+            || (store.object(content).exists()
+                && (was_published || is_logged(content, target.path, store)))
+    };
+    match content.is_some_and(is_ours) {
+        true => AtTarget::Replaceable,
+        false if was_published => AtTarget::Edited,
+        false => AtTarget::Foreign,
     }
-    let note = fs::read_to_string(store.published_note(target));
-    let ours = note.is_ok_and(|text| text == note_text(found.content, target))
-        || store.object(found.content).exists()
-        || carries_mark(target, found.content);
-    Ok(if ours { AtTarget::Replaceable } else { AtTarget::Edited })
+}
+
+/// Whether some run published this content at this path, according to the log of runs. That knows
+/// the copies in a project that was itself copied, without its marks.
+fn is_logged(content: Content, path: &Path, store: &Store) -> bool {
+    let (content, path) = (content.to_string(), path.to_str());
+    let is_it = |output: &serde_json::Value| {
+        output["path"].as_str() == path && output["artifact"]["content"] == content.as_str()
+    };
+    let runs = fs::read_dir(store.runs_folder()).into_iter().flatten().flatten();
+    runs.filter_map(|run| serde_json::from_slice(&fs::read(run.path()).ok()?).ok()).any(
+        |run: serde_json::Value| {
+            run["published"].as_array().is_some_and(|all| all.iter().any(is_it))
+        },
+    )
 }
 
 /// A finished copy of an artifact in the scratch folder.
@@ -122,31 +226,42 @@ pub fn copy_out(
     }
     let path = scratch.path()?;
     write_out(content, &path, store)?;
-    mark(&path, content);
     Ok(Ok(PublishedCopy { content, path }))
 }
 
 /// Swaps a finished copy into place in one step, so that at any moment either the old or the new
-/// content is complete; the old content is removed afterwards. The note is written last: without it
-/// the copy is still recognised by its mark.
+/// content is complete; the old content, which must still be what [`look`] found, is removed
+/// afterwards. The note is written last: without it the copy is still recognised by its mark.
+///
+/// If a folder is replaced in which the user has files of their own, it is kept under another name,
+/// which is returned.
 pub fn put_in_place(
     copy: PublishedCopy,
-    target: &Path,
+    target: Target,
+    found: &Found,
     store: &Store,
     scratch: &Scratch,
-) -> Result<(), FileError> {
-    let content = copy.content;
-    let replaced = match replace(&copy.path, target) {
+) -> Result<Option<PathBuf>, FileError> {
+    let (content, whole) = (copy.content, target.whole());
+    let place = Place::make(target.root, target.path)?;
+    let there = place.path();
+    let now = there.symlink_metadata().map(|metadata| Stamp::of(&metadata)).ok();
+    if now != found.stamp {
+        return Err(changed("publishing", target));
+    }
+    let keeps = found.at == AtTarget::Edited && holds_own_files(there, noted(target, store), store);
+    mark(&copy.path, content, target);
+    let replaced = match replace(&copy.path, there, keeps) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             // The store is on another disk, so make one more copy beside the target. If this
             // process is killed from here on, the missing note tells the next run to look for
             // leftovers.
-            let _ = disk::remove_file(&store.published_note(target));
-            remove_left_beside(target);
-            let beside = temporary_beside(target);
+            let _ = disk::remove_file(&store.published_note(&whole));
+            remove_left_beside(there);
+            let beside = temporary_beside(there);
             let moved = copy_tree(&copy.path, &beside).and_then(|()| {
-                mark(&beside, content);
-                replace(&beside, target)
+                mark(&beside, content, target);
+                replace(&beside, there, keeps)
             });
             if moved.is_err() {
                 let _ = remove(&beside);
@@ -155,29 +270,60 @@ pub fn put_in_place(
         }
         other => other,
     };
-    replaced.map_err(FileError::at("publishing", target))?;
-    let note = store.published_note(target);
-    scratch.write(&note, note_text(content, target).as_bytes(), false)
+    let aside = replaced.map_err(FileError::at("publishing", &whole))?;
+    let note = store.published_note(&whole);
+    scratch.write(&note, note_text(content, &whole).as_bytes(), false)?;
+    Ok(aside.map(|name| target.path.with_file_name(name)))
 }
 
-/// The extended attribute of a published copy: the content it was published with. It outlives the
-/// store, so a run with another store, or after this one was removed, recognises its own copies.
+/// Whether a folder that was published holds anything that was not. What is no longer known about
+/// it counts as the user's.
+fn holds_own_files(folder: &Path, published: Option<Content>, store: &Store) -> bool {
+    let tree = published.and_then(|content| store.tree(content)).unwrap_or_default();
+    let is_own = |path: &Path| {
+        let relative = path.strip_prefix(folder).ok().and_then(Path::to_str);
+        !relative.is_some_and(|relative| tree.0.contains_key(relative))
+    };
+    let entries = WalkDir::new(folder).min_depth(1);
+    folder.is_dir()
+        && entries.into_iter().any(|entry| {
+            entry.map_or(true, |entry| !entry.file_type().is_dir() && is_own(entry.path()))
+        })
+}
+
+/// The extended attribute of a published copy: the content it was published with, and the path. It
+/// outlives the store, so a run with another store, or after this one was removed, recognises its
+/// own copies.
 const MARK: &str = "user.pipe.published";
 
 /// Does nothing if the file system has no extended attributes: then the note has to suffice.
-fn mark(copy: &Path, content: Content) {
-    let _ = disk::set_attribute(copy, MARK, content.to_string().as_bytes());
+fn mark(copy: &Path, content: Content, target: Target) {
+    let text = format!("{content} {}", mark_of_path(target));
+    let _ = disk::set_attribute(copy, MARK, text.as_bytes());
 }
 
-fn carries_mark(target: &Path, content: Content) -> bool {
-    let mut value = [0; 128];
-    let length = getxattr(target, MARK, &mut value);
-    length.is_ok_and(|length| value[..length] == *content.to_string().as_bytes())
+/// The content that the file or folder at a place was published with.
+fn marked(place: &Place, target: Target) -> Option<Content> {
+    let mut value = [0; 256];
+    let length = lgetxattr(place.path(), MARK, &mut value).ok()?;
+    let text = std::str::from_utf8(&value[..length]).ok()?;
+    // Earlier versions of `pipe` wrote the content alone. A user's copy of a published file has its
+    // mark, but not its path.
+    let (content, path) = text.split_once(' ').map_or((text, None), |(it, path)| (it, Some(path)));
+    let here = path.is_none_or(|path| path == mark_of_path(target));
+    content.parse().ok().filter(|_| here)
 }
 
-/// Whether anything was ever published there, as far as the store or the file itself tells.
-fn was_published(target: &Path, store: &Store) -> bool {
-    store.published_note(target).exists() || getxattr(target, MARK, &mut [0; 128]).is_ok()
+/// An attribute is too short for some paths.
+fn mark_of_path(target: Target) -> String {
+    let digest = Digest::of_bytes(target.path.as_os_str().as_encoded_bytes());
+    digest.to_string()[..16].to_owned()
+}
+
+/// What was last published at a path, according to the store.
+fn noted(target: Target, store: &Store) -> Option<Content> {
+    let text = fs::read_to_string(store.published_note(&target.whole())).ok()?;
+    text.lines().next()?.parse().ok()
 }
 
 /// What was last published, and, for people, where.
@@ -214,17 +360,43 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
 }
 
 /// Renames `copy` to `target`. If a folder is involved, which a rename cannot replace, exchanges
-/// the two names and removes the old content.
-fn replace(copy: &Path, target: &Path) -> io::Result<()> {
+/// the two names and removes the old content, or keeps it beside the target and returns its name.
+fn replace(copy: &Path, target: &Path, keep: bool) -> io::Result<Option<OsString>> {
     let there = fs::symlink_metadata(target).ok();
-    if there.is_none_or(|there| !there.is_dir() && !copy.is_dir()) {
-        return rename_into(copy, target);
+    if there.as_ref().is_none_or(|there| !there.is_dir() && !copy.is_dir()) {
+        return rename_into(copy, target).map(|()| None);
     }
-    match disk::exchange(copy, target) {
-        Err(error) if cannot_exchange(&error) => move_aside(copy, target)?,
+    let exchange = || match disk::exchange(copy, target) {
+        Err(error) if cannot_exchange(&error) => move_aside(copy, target),
+        other => other,
+    };
+    match exchange() {
+        // A folder that its owner may not write to cannot be moved.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            disk::open_up(target)?;
+            exchange()?;
+        }
         other => other?,
     }
-    remove(copy)
+    match keep {
+        true => keep_beside(copy, target).map(Some),
+        false => remove(copy).map(|()| None),
+    }
+}
+
+/// Renames what was at `target` to `<target>.kept`, or `.kept-2` and so on.
+fn keep_beside(old: &Path, target: &Path) -> io::Result<OsString> {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".kept");
+    for number in 2.. {
+        match disk::rename_to_new(old, &target.with_file_name(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|()| name),
+        }
+        name = target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".kept-{number}"));
+    }
+    unreachable!("some name is free")
 }
 
 fn cannot_exchange(error: &io::Error) -> bool {
@@ -299,7 +471,7 @@ mod tests {
             fs::write(path(name).join("file"), name).unwrap();
         }
         std::os::unix::fs::symlink(path("elsewhere"), path("target")).unwrap();
-        replace(&path("new"), &path("target")).unwrap();
+        replace(&path("new"), &path("target"), false).unwrap();
         assert_eq!(fs::read_to_string(path("target/file")).unwrap(), "new");
         assert_eq!(fs::read_to_string(path("elsewhere/file")).unwrap(), "elsewhere");
         assert!(!path("new").exists() && !path("target").is_symlink());

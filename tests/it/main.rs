@@ -23,6 +23,7 @@ mod matrix;
 mod pipeline;
 mod plan;
 mod process;
+mod publish;
 mod remotes;
 mod report;
 mod resources;

@@ -337,7 +337,9 @@ fn a_file_is_replaced_whole_and_what_is_no_file_stays() {
     assert!(none.stderr.contains("the log of runs is empty"), "{}", none.stderr);
     project.run(&["split"]).expect_code(0);
     project.write("page.html", "old");
-    project.pipe(&["report", "--out", "page.html"]).expect_code(0);
+    project.pipe(&["report", "--out", "page.html"]).expect_code(2);
+    assert_eq!(project.read("page.html"), "old");
+    project.pipe(&["report", "--out", "page.html", "--force"]).expect_code(0);
     assert!(project.read("page.html").starts_with("<!doctype html>"));
     assert!(
         project.pipe(&["report", "last~7"]).expect_code(2).stderr.contains("there is no `last~7`")

@@ -250,20 +250,6 @@ fn a_published_folder_and_a_file_take_each_others_place() {
 }
 
 #[test]
-fn an_edited_link_is_replaced_with_force_and_what_it_leads_to_is_not() {
-    let project = Project::new(
-        "stages:\n  a: {run: 'mkdir $OUT_d; echo 1 > $OUT_d/one', outputs: [d], publish: {d: out}}\n",
-    );
-    project.write("mine/file", "mine\n");
-    std::os::unix::fs::symlink(project.path("mine"), project.path("out")).unwrap();
-    project.run(&[]).expect_code(0);
-    assert!(project.path("out").is_symlink());
-    project.run(&["--force"]).expect_code(0);
-    assert_eq!(project.read("out/one"), "1\n");
-    assert_eq!(project.read("mine/file"), "mine\n");
-}
-
-#[test]
 fn a_store_on_another_disk_publishes_as_well_and_leaves_nothing_beside() {
     let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
         return println!("skipped: there is no /dev/shm");
