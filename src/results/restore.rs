@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
 use crate::results::run_log::LoggedOutput;
-use crate::run::publish::{AtTarget, Target, copy_out, look, put_in_place};
+use crate::run::ownership::{AtTarget, Target, look};
+use crate::run::publish::{copy_out, put_in_place};
 use crate::store::Store;
 use crate::store::index::Index;
 

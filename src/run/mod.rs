@@ -21,6 +21,7 @@ mod inputs;
 pub mod job;
 pub mod message;
 mod node;
+pub mod ownership;
 pub mod prepare;
 pub mod publish;
 mod remote;
