@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
+use stages::stage::error::hints;
 
 use crate::imports::{Import, cycles, imports};
 
@@ -184,5 +185,25 @@ fn functions_are_short_and_structs_have_few_fields() {
                 assert!(size <= most, "{place}: `{kind} {name}` has {size} {what}: divide it");
             }
         }
+    }
+}
+
+#[test]
+fn every_parameter_that_a_hint_or_an_error_of_a_stage_names_exists() {
+    let known: Vec<&str> =
+        stages::all().iter().flat_map(|stage| stage.params()).map(|spec| spec.name).collect();
+    let in_hints = Regex::new("`([a-z_0-9]+)[`:]").unwrap();
+    let hints = hints::ALL.iter().flat_map(|hint| in_hints.captures_iter(hint));
+    let mut named: Vec<String> = hints.map(|found| found[1].to_owned()).collect();
+    assert!(named.len() > 4, "{named:?}");
+    let in_errors = Regex::new(r#"(?:Param \{ name: |return problem\(\s*)"([a-z_0-9]+)""#).unwrap();
+    for (_, text) in sources("stages/src") {
+        named.extend(in_errors.captures_iter(&text).map(|found| found[1].to_owned()));
+    }
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        // `pretrain` refuses inputs in the same words.
+        let is_known = known.contains(&&*name) || ["model", "tokenizer"].contains(&&*name);
+        assert!(is_known, "there is no parameter `{name}`");
     }
 }

@@ -160,8 +160,9 @@ const SOURCES: [(&str, &[&str]); 10] = [
 
 /// Modules that affect messages, checks or wiring, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 10] = [
+const NEUTRAL: [&str; 11] = [
     "builtin",
+    "data/finite",
     "data/nearest",
     "stage",
     "stage/choice",

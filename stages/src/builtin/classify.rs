@@ -19,7 +19,7 @@ use crate::model::loading::load;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
-use crate::train::evaluation::batch_probabilities;
+use crate::train::evaluation::batch_outputs;
 use crate::train::order::evaluation_batches;
 
 /// A model that is ready to classify texts.
@@ -163,8 +163,9 @@ impl TextClassifier {
                 (ids[*row].as_slice(), types)
             };
             let batch = Batch::new(rows.iter().map(of_row), self.pad_id);
-            let values = batch_probabilities(&self.model, &batch)?;
-            for (row, values) in rows.iter().zip(values.chunks(classes)) {
+            let found =
+                batch_outputs(&self.model, &batch, |row| format!("text {}", rows[row] + 1))?;
+            for (row, values) in rows.iter().zip(found.probabilities.chunks(classes)) {
                 result[row * classes..(row + 1) * classes].copy_from_slice(values);
             }
         }

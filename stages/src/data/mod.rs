@@ -5,6 +5,7 @@ pub mod classification;
 pub mod corpus;
 pub mod data_file;
 pub mod example;
+pub mod finite;
 pub mod labels;
 pub mod lines;
 pub mod nearest;

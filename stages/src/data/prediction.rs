@@ -108,7 +108,12 @@ impl PredictionWriter {
         })
     }
 
+    /// # Errors
+    /// The row fails its [`Prediction::check`]; writing fails.
     pub fn write(&mut self, row: &Prediction) -> Result<(), StageError> {
+        row.check().map_err(|problem| {
+            self.predictions.error(format!("the prediction for `{}`: {problem}", row.id))
+        })?;
         self.predictions.write_json_line(row)?;
         match &mut self.answer {
             Some(answer) => answer.write_line(format!("{},{}", row.id, row.label).as_bytes()),

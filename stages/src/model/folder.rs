@@ -11,7 +11,8 @@ use super::classifier::Classifier;
 use super::config::{DECISION_THRESHOLD, Family, ModelConfig, Pooling};
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
-use crate::stage::error::StageError;
+use crate::data::finite::first_not_finite;
+use crate::stage::error::{StageError, hints};
 
 /// Writes `model` to `folder`, which must exist. `labels` name the classes by index.
 pub fn write(
@@ -105,6 +106,7 @@ fn write_weights(path: &Path, model: &impl Network, storage: Storage) -> Result<
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     for (name, parameter) in model.parameters() {
         let (shape, values) = stored(&parameter, path)?;
+        check(&name, &values, storage)?;
         let bytes = match storage {
             Storage::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Storage::F16 => {
@@ -128,6 +130,19 @@ fn write_weights(path: &Path, model: &impl Network, storage: Storage) -> Result<
     // A single entry, because the iteration order of a hash map is not fixed.
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
     safetensors::serialize_to_file(views, metadata, path).map_err(unwritable)
+}
+
+/// Refuses values that are not finite, or are too large for the number format.
+fn check(name: &str, values: &[f32], storage: Storage) -> Result<(), StageError> {
+    if let Some(at) = first_not_finite(values) {
+        let doing = "the trained model is unusable".to_owned();
+        let (what, value) = (format!("a value of `{name}`"), f64::from(values[at]));
+        return Err(StageError::NotFinite { doing, what, value, hint: hints::TRAINING });
+    }
+    let too_large = |value: &&f32| storage == Storage::F16 && f16::from_f32(**value).is_infinite();
+    let Some(value) = values.iter().find(too_large) else { return Ok(()) };
+    let problem = format!("`f16` cannot hold {value}, a value of `{name}`; use `f32`");
+    Err(StageError::Param { name: "save_precision", problem })
 }
 
 /// The shape and values of a parameter in the layout of a checkpoint.

@@ -16,6 +16,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::data::finite::first_not_finite;
 use crate::stage::error::StageError;
 
 /// All tensors in a model folder.
@@ -68,7 +69,21 @@ impl Checkpoint {
 
 impl Tensor {
     /// The values in row-major order as f32.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a value is no floating-point number, NaN or infinite.
     pub fn read(&self) -> Result<Vec<f32>, StageError> {
+        let values = self.read_any()?;
+        let Some(at) = first_not_finite(&values) else { return Ok(values) };
+        let problem = format!(
+            "value {at} of tensor `{}` is {}: the file is damaged, or the training that wrote it \
+             diverged",
+            self.stored_name, values[at]
+        );
+        Err(StageError::File { path: self.file.clone(), problem })
+    }
+
+    fn read_any(&self) -> Result<Vec<f32>, StageError> {
         let unfit = |dtype: String| StageError::File {
             path: self.file.clone(),
             problem: format!("tensor `{}` is {dtype}, expected floating point", self.stored_name),

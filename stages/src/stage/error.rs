@@ -32,11 +32,36 @@ pub enum StageError {
     /// A line of `metrics.jsonl` could not be written or read.
     #[error("a line of metrics: {source}")]
     Metrics { source: serde_json::Error },
-    #[error("training diverged at step {step}: the loss is {loss}")]
-    Diverged { step: u64, loss: f64 },
+    /// A computation gave a number that is NaN or infinite.
+    #[error("{doing}: {what} is {value}")]
+    NotFinite { doing: String, what: String, value: f64, hint: &'static str },
+}
+
+/// The hints of [`StageError::NotFinite`]. A test looks up the parameters that they name.
+pub mod hints {
+    /// For `finetune` and `pretrain`.
+    pub const TRAINING: &str = "lower `learning_rate` or raise `warmup_ratio`; `max_grad_norm: 1` \
+                                limits the gradients, and an `adam_epsilon` below 1e-8 may be too \
+                                small";
+    /// For the kind `embedding` of `baseline`.
+    pub const EMBEDDING: &str = "lower `learning_rate`";
+    /// For the kind `ngram` of `baseline`.
+    pub const REGRESSION: &str = "lower `c`";
+    /// For a model whose parameters are finite, but too large to compute with.
+    pub const INFERENCE: &str = "the model's parameters are too large to compute with; train it with a lower \
+         `learning_rate`";
+
+    pub const ALL: [&str; 4] = [TRAINING, EMBEDDING, REGRESSION, INFERENCE];
 }
 
 impl StageError {
+    /// Training cannot go on: `what` is not finite at a step, counted from 1.
+    #[cfg(feature = "model")]
+    pub fn diverged(step: u64, what: String, value: f64) -> StageError {
+        let doing = format!("training diverged at step {step}");
+        StageError::NotFinite { doing, what, value, hint: hints::TRAINING }
+    }
+
     /// For `map_err`: adds the operation (a participle such as `reading`) and the path.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StageError {
         let path = path.to_owned();
@@ -58,9 +83,7 @@ impl StageError {
             StageError::OtherVersion { .. } => {
                 Some("run the stage with the binary that planned it".to_owned())
             }
-            StageError::Diverged { .. } => {
-                Some("lower `learning_rate`, or add `warmup`".to_owned())
-            }
+            StageError::NotFinite { hint, .. } => Some((*hint).to_owned()),
             _ => None,
         }
     }

@@ -37,6 +37,11 @@ impl OutputFile {
             .map_err(StageError::io("writing", &self.path))
     }
 
+    /// An error about the content of this file.
+    pub fn error(&self, problem: String) -> StageError {
+        StageError::File { path: self.path.clone(), problem }
+    }
+
     /// Writes out the buffer.
     pub fn finish(mut self) -> Result<(), StageError> {
         self.writer.flush().map_err(StageError::io("writing", &self.path))

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::objective::Objective;
 use super::optimizer::Moment;
 use super::step::Trainer;
+use crate::data::finite::first_not_finite;
 use crate::data::tensors::{TensorFile, TensorSpec, write_tensors};
 use crate::model::parameters::{Network, read};
 use crate::stage::error::StageError;
@@ -126,9 +127,14 @@ fn restore_from<O: Objective>(
     let mut model = trainer.model.clone();
     let mut moments = Vec::new();
     let device = model.parameters().first().map(|(_, parameter)| parameter.device());
-    for (index, (_, parameter)) in model.parameters().into_iter().enumerate() {
+    for (index, (name, parameter)) in model.parameters().into_iter().enumerate() {
         let count = parameter.count();
-        parameter.replace(file.elements::<f32>(&format!("parameter.{index}"), Some(&[count]))?);
+        let values = file.elements::<f32>(&format!("parameter.{index}"), Some(&[count]))?;
+        if let Some(at) = first_not_finite(values) {
+            let problem = format!("`{name}` holds {}: the training diverged", values[at]);
+            return Err(StageError::File { path: path.to_owned(), problem });
+        }
+        parameter.replace(values);
         let name = format!("first.{index}");
         if file.info(&name).is_none() {
             moments.push(Moment::None);

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::order::evaluation_batches;
 use crate::data::classification::f1_of_rates;
+use crate::data::finite::first_not_finite;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;
-use crate::stage::error::StageError;
+use crate::stage::error::{StageError, hints};
 
 /// Figures over examples (not means over batches). Precision, recall and F1 are of the last
 /// class where there are two, else macro averages.
@@ -22,26 +23,41 @@ pub struct Evaluation {
     pub f1: f64,
 }
 
-/// Class probabilities of every row, row-major `[rows, classes]`.
+/// What a classifier gives for some rows, row-major `[rows, classes]`. All numbers are finite.
+#[derive(Clone, Debug, Default)]
+pub struct ClassOutputs {
+    pub logits: Vec<f32>,
+    pub probabilities: Vec<f32>,
+}
+
+/// The outputs for every row.
 ///
 /// `progress` is called with the number of rows done.
-pub fn probabilities(
+///
+/// # Errors
+/// A logit is not finite; the error names the row. The device fails.
+pub fn outputs(
     model: &Classifier,
     tokens: &TokenFile,
     classes: usize,
     batch_size: usize,
     mut progress: impl FnMut(usize),
-) -> Result<Vec<f32>, StageError> {
+) -> Result<ClassOutputs, StageError> {
     let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.length(row)).collect();
-    let mut result = vec![0.0; tokens.rows() * classes];
+    let zeros = || vec![0.0; tokens.rows() * classes];
+    let mut result = ClassOutputs { logits: zeros(), probabilities: zeros() };
     let mut done = 0;
     let of = |rows: &Vec<usize>| {
         let sequences = rows.iter().map(|row| (tokens.ids(*row), tokens.types(*row)));
-        batch_probabilities(model, &Batch::new(sequences, tokens.pad_id()))
+        let name = |row: usize| format!("example `{}`", tokens.id(rows[row]));
+        batch_outputs(model, &Batch::new(sequences, tokens.pad_id()), name)
     };
-    let mut put = |rows: &Vec<usize>, values: Vec<f32>| {
-        for (row, values) in rows.iter().zip(values.chunks(classes)) {
-            result[row * classes..(row + 1) * classes].copy_from_slice(values);
+    let mut put = |rows: &Vec<usize>, of: ClassOutputs| {
+        let each = of.logits.chunks(classes).zip(of.probabilities.chunks(classes));
+        for (row, (logits, probabilities)) in rows.iter().zip(each) {
+            let place = row * classes..(row + 1) * classes;
+            result.logits[place.clone()].copy_from_slice(logits);
+            result.probabilities[place].copy_from_slice(probabilities);
         }
         done += rows.len();
         progress(done);
@@ -65,24 +81,48 @@ pub fn probabilities(
     Ok(result)
 }
 
-/// Class probabilities of one batch, row-major `[rows, classes]`.
-pub fn batch_probabilities(model: &Classifier, batch: &Batch) -> Result<Vec<f32>, StageError> {
-    let logits: Tensor<2> = model.logits(batch, None);
-    activation::softmax(logits, 1).try_into_vec_as::<f32>().map_err(|error| {
-        StageError::Unavailable {
+/// The outputs for one batch. `name` names a row of it in an error.
+///
+/// # Errors
+/// A logit is not finite; the device fails.
+pub fn batch_outputs(
+    model: &Classifier,
+    batch: &Batch,
+    name: impl Fn(usize) -> String,
+) -> Result<ClassOutputs, StageError> {
+    let read = |tensor: Tensor<2>| {
+        tensor.try_into_vec_as::<f32>().map_err(|error| StageError::Unavailable {
             what: "the result of the device".to_owned(),
             problem: error.to_string(),
-        }
-    })
+        })
+    };
+    let logits = model.logits(batch, None);
+    let probabilities = read(activation::softmax(logits.clone(), 1))?;
+    let logits = read(logits)?;
+    if let Some(at) = first_not_finite(&logits) {
+        let doing = format!("classifying {}", name(at * batch.rows / logits.len()));
+        let (what, value) = ("a logit".to_owned(), f64::from(logits[at]));
+        return Err(StageError::NotFinite { doing, what, value, hint: hints::INFERENCE });
+    }
+    Ok(ClassOutputs { logits, probabilities })
 }
 
-/// Compares probabilities with the gold classes.
-pub fn evaluate(probabilities: &[f32], gold: &[usize], classes: usize) -> Evaluation {
+/// -ln p of a class, computed from the logits: the probability itself may round to 0.
+fn cross_entropy(logits: &[f32], class: usize) -> f64 {
+    let logit = |class: usize| f64::from(logits[class]);
+    let most = (0..logits.len()).map(logit).fold(f64::MIN, f64::max);
+    let sum: f64 = (0..logits.len()).map(|class| (logit(class) - most).exp()).sum();
+    sum.ln() + most - logit(class)
+}
+
+/// Compares outputs with the gold classes.
+pub fn evaluate(found: &ClassOutputs, gold: &[usize], classes: usize) -> Evaluation {
     let mut confusion = vec![0u64; classes * classes];
     let mut loss = 0.0;
-    for (values, gold) in probabilities.chunks(classes).zip(gold) {
-        loss -= f64::from(values[*gold]).max(f64::MIN_POSITIVE).ln();
-        confusion[gold * classes + argmax(values)] += 1;
+    let rows = found.logits.chunks(classes).zip(found.probabilities.chunks(classes));
+    for ((logits, probabilities), gold) in rows.zip(gold) {
+        loss += cross_entropy(logits, *gold);
+        confusion[gold * classes + argmax(probabilities)] += 1;
     }
     let count = |gold: usize, guess: usize| confusion[gold * classes + guess] as f64;
     let all = 0..classes;
@@ -129,11 +169,27 @@ pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
 mod tests {
     use super::*;
 
+    /// The outputs whose probabilities these are.
+    fn of(probabilities: &[f32]) -> ClassOutputs {
+        let logits = probabilities.iter().map(|it| it.ln()).collect();
+        ClassOutputs { logits, probabilities: probabilities.to_vec() }
+    }
+
+    #[test]
+    fn the_loss_of_an_over_confident_row_is_that_of_its_logits() {
+        let found = ClassOutputs { logits: vec![150.0, -150.0], probabilities: vec![1.0, 0.0] };
+        assert_eq!(evaluate(&found, &[1], 2).loss, 300.0);
+        assert_eq!(evaluate(&found, &[0], 2).loss, 0.0);
+        // Nor do logits that differ by more than floats can hold overflow.
+        let found = ClassOutputs { logits: vec![3e38, -3e38], probabilities: vec![1.0, 0.0] };
+        assert!((evaluate(&found, &[1], 2).loss / 6e38 - 1.0).abs() < 1e-6);
+    }
+
     #[test]
     fn figures_are_those_of_scikit_learn() {
         // sklearn: gold 0 0 1 1 1, guess 0 1 1 1 0.
         let probabilities = [0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7, 0.75, 0.25];
-        let found = evaluate(&probabilities, &[0, 0, 1, 1, 1], 2);
+        let found = evaluate(&of(&probabilities), &[0, 0, 1, 1, 1], 2);
         assert!((found.accuracy - 0.6).abs() < 1e-12);
         assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);
         assert!((found.recall - 2.0 / 3.0).abs() < 1e-12);
@@ -143,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_class_that_is_never_predicted_has_precision_and_f1_of_zero() {
-        let found = evaluate(&[0.9, 0.1, 0.8, 0.2], &[0, 1], 2);
+        let found = evaluate(&of(&[0.9, 0.1, 0.8, 0.2]), &[0, 1], 2);
         assert_eq!((found.precision, found.recall, found.f1), (0.0, 0.0, 0.0));
     }
 }

@@ -99,6 +99,9 @@ impl MicroBatches {
 
     /// One optimiser step. If the device runs out of memory, halves the budget, calls `warn` and
     /// repeats the step. Returns the loss of the batch.
+    ///
+    /// # Errors
+    /// The loss, a gradient or an updated parameter is not finite; the device fails.
     pub fn step<O: Objective>(
         &mut self,
         trainer: &mut Trainer<O>,
@@ -115,6 +118,10 @@ impl MicroBatches {
             }));
             let panic = match attempt {
                 Ok((Ok(loss), gradients)) => {
+                    if !loss.is_finite() {
+                        let (step, what) = (trainer.moments.steps + 1, "the loss".to_owned());
+                        return Err(StageError::diverged(step, what, f64::from(loss)));
+                    }
                     trainer.apply(gradients)?;
                     return Ok(f64::from(loss));
                 }

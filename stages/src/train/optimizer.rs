@@ -8,15 +8,22 @@ mod host;
 mod moments;
 mod scalars;
 
+use std::path::Path;
+
 use burn::tensor::Tensor;
 
 use super::depth::Depth;
 use super::gradient::{Gradient, HostGradient};
+use crate::data::finite::first_not_finite;
 use crate::model::parameters::{Network, Parameter, leaf};
 use crate::stage::error::StageError;
 use scalars::Scalars;
 
 pub use moments::{Moment, Moments};
+
+/// The squares of larger gradients overflow in the second moments, and then a parameter would never
+/// change again.
+const LARGEST_NORM: f64 = 1e19;
 
 /// The constants of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +45,12 @@ pub struct AdamW {
 impl AdamW {
     /// Updates every parameter that has a gradient. `gradients` are in the order of
     /// `Network::parameters`. Returns the norm of all gradients before clipping, if that
-    /// does not have to wait for the device. On an error nothing has changed.
+    /// does not have to wait for the device.
+    ///
+    /// # Errors
+    /// A gradient is not finite, or so large that its square is not; then nothing has changed.
+    /// An updated parameter is not finite. Both are only noticed on the CPU, where they cost no
+    /// additional pass over the numbers.
     pub fn step(
         &self,
         model: &mut impl Network,
@@ -52,7 +64,7 @@ impl AdamW {
                 .into_iter()
                 .map(|gradient| gradient.map(Gradient::into_host).transpose())
                 .collect::<Result<Vec<Option<HostGradient>>, _>>()?;
-            return Ok(Some(self.step_on_host(model, &gradients, moments, learning_rate)));
+            return self.step_on_host(model, &gradients, moments, learning_rate).map(Some);
         }
         self.step_on_device(model, gradients, moments, learning_rate);
         Ok(None)
@@ -81,9 +93,8 @@ impl AdamW {
         gradients: &[Option<HostGradient>],
         moments: &mut Moments,
         learning_rate: f64,
-    ) -> f64 {
-        moments.steps += 1;
-        moments.of.resize(gradients.len(), Moment::None);
+    ) -> Result<f64, StageError> {
+        let step = moments.steps + 1;
         let parameters = model.parameters();
         let sums = parameters.iter().zip(gradients).map(|((_, parameter), gradient)| {
             match (parameter, gradient) {
@@ -96,24 +107,38 @@ impl AdamW {
                 (_, None) => 0.0,
             }
         });
-        let norm = sums.sum::<f64>().sqrt();
+        let sums: Vec<f64> = sums.collect();
+        let norm = sums.iter().sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            let wrong = sums.iter().position(|sum| !sum.is_finite()).unwrap_or_default();
+            let what = format!("the gradient of `{}`", parameters[wrong].0);
+            return Err(StageError::diverged(step, what, sums[wrong]));
+        }
         let clip = self.clip_factor(norm);
+        if norm * f64::from(clip) > LARGEST_NORM {
+            return Err(StageError::diverged(step, "the norm of the gradients".to_owned(), norm));
+        }
+        moments.steps = step;
+        moments.of.resize(gradients.len(), Moment::None);
         for (index, (name, parameter)) in parameters.into_iter().enumerate() {
             let Some((gradient, rows)) = &gradients[index] else { continue };
             let scalars = Scalars { clip, ..self.scalars(&name, moments.steps, learning_rate) };
             let moment = &mut moments.of[index];
-            match (parameter, rows) {
+            let is_finite = match (parameter, rows) {
                 (Parameter::Vector(tensor), _) => host::update(tensor, gradient, moment, scalars),
                 // Weight decay changes every row.
                 (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
-                    host::update_rows(tensor, (gradient, rows), moment, scalars);
+                    host::update_rows(tensor, (gradient, rows), moment, scalars)
                 }
                 (Parameter::Weight(tensor) | Parameter::Table(tensor), _) => {
-                    host::update(tensor, gradient, moment, scalars);
+                    host::update(tensor, gradient, moment, scalars)
                 }
+            };
+            if !is_finite {
+                return Err(updated_to(model, index, step));
             }
         }
-        norm
+        Ok(norm)
     }
 
     fn step_on_device(
@@ -159,6 +184,14 @@ impl AdamW {
         let norm = squares.reduce(|left, right| left + right)?.sqrt();
         Some(((norm + 1e-6).recip() * self.max_gradient_norm).clamp_max(1.0))
     }
+}
+
+/// The error of step `step`, which gave the parameter at `index` values that are not finite.
+fn updated_to(model: &mut impl Network, index: usize, step: u64) -> StageError {
+    let (name, parameter) = model.parameters().swap_remove(index);
+    let values = parameter.values(Path::new("")).unwrap_or_default();
+    let wrong = first_not_finite(&values).map_or(f64::NAN, |at| f64::from(values[at]));
+    StageError::diverged(step, format!("a value of `{name}` after the update"), wrong)
 }
 
 /// Weight decay spares biases and layer norms, like `Trainer` in transformers.

@@ -126,7 +126,7 @@ impl<O: Objective> Trainer<O> {
         gradients(&mut self.model, parts, lanes, &self.loss, noise)
     }
 
-    /// Updates the parameters. On an error nothing has changed.
+    /// Updates the parameters. After an error they must not be used.
     pub fn apply(&mut self, gradients: Vec<Option<Gradient>>) -> Result<(), StageError> {
         let rate = self.schedule.rate(self.moments.steps);
         self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate)?;

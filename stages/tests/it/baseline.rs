@@ -197,7 +197,8 @@ fn embeddings_are_trained_by_descent_with_a_learning_rate_that_falls_to_0() {
     let of_rows = [0, 1, 2, 0, 1];
     let training = EmbeddingParams { dimension: 4, epochs: 30, learning_rate: 0.7, seed: 5 };
     let mut heard = 0;
-    let (model, loss) = Embedding::fit(&rows, (&of_rows, 3), 5, training, |done| heard = done);
+    let (model, loss) =
+        Embedding::fit(&rows, (&of_rows, 3), 5, training, |done| heard = done).unwrap();
     assert_eq!(heard, 150);
     assert!(loss < 0.9, "{loss}");
     for asked in [vec![0], vec![2, 3], vec![4, 4, 1]] {
@@ -292,11 +293,40 @@ fn the_minimum_of_a_narrow_valley_is_found() {
     let mut x: Vec<f64> = (0..20).map(|_| 0.5 + random.uniform_f64()).collect();
     let mut heard = 0;
     let limits = Limits { gradient: 1e-9, iterations: 1000 };
-    let outcome = minimize(&mut x, function, limits, |number| heard = number + 1);
+    let outcome = minimize(&mut x, function, limits, |number| heard = number + 1).unwrap();
     assert!(outcome.converged && outcome.iterations < 200, "{outcome:?}");
     assert_eq!(outcome.iterations, heard);
     assert!(x.iter().all(|it| (it - 1.0).abs() < 1e-8), "{x:?}");
     let mut from = vec![-1.2; 20];
     let few = Limits { gradient: 1e-9, iterations: 3 };
-    assert!(!minimize(&mut from, function, few, |_| {}).converged);
+    assert!(!minimize(&mut from, function, few, |_| {}).unwrap().converged);
+}
+
+#[test]
+fn a_function_that_is_not_finite_has_no_minimum() {
+    let limits = Limits { gradient: 1e-9, iterations: 10 };
+    for (value, slope) in [(f64::NAN, 1.0), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
+        let function = |_: &[f64], gradient: &mut [f64]| {
+            gradient.fill(slope);
+            value
+        };
+        assert!(minimize(&mut [0.0; 2], function, limits, |_| {}).is_err(), "{value} {slope}");
+    }
+    // Finite where it starts, and nowhere else.
+    let function = |x: &[f64], gradient: &mut [f64]| {
+        gradient.fill(1.0);
+        if x[0] == 0.0 { 1.0 } else { f64::NAN }
+    };
+    let failure = minimize(&mut [0.0], function, limits, |_| {}).unwrap_err();
+    assert!(failure.iteration == 0 && failure.value.is_nan());
+}
+
+#[test]
+fn a_training_that_diverges_is_refused_and_writes_nothing() {
+    let run = || embedding(&said(60, false)).param("learning_rate", 100.0).param("epochs", 200);
+    let done = run().input("test", said(4, false)).run();
+    assert!(done.error().starts_with("training diverged at example "), "{}", done.error());
+    assert!(done.error().ends_with(": the loss is NaN"), "{}", done.error());
+    assert_eq!(done.result.as_ref().unwrap_err().hint().as_deref(), Some("lower `learning_rate`"));
+    assert!(done.written().is_empty(), "{:?}", done.written());
 }

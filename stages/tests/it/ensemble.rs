@@ -161,6 +161,27 @@ fn members_that_do_not_match_are_named_by_file_and_row() {
 }
 
 #[test]
+fn probabilities_that_are_no_numbers_are_refused_with_the_row() {
+    let with = |value: &str| {
+        let set = three();
+        let row = format!(
+            "{{\"id\":\"x\",\"label\":\"NO\",\"probabilities\":{{\"NO\":{value},\"YES\":0.5}}}}\n"
+        );
+        std::fs::write(set.0.path().join("seed=2"), row).unwrap();
+        set.error()
+    };
+    for wrong in ["null", "NaN", "1e999", "\"0.5\"", "-0.25", "Infinity"] {
+        let error = with(wrong);
+        assert!(error.starts_with("set/seed=2, line 1: "), "{wrong}: {error}");
+    }
+    // Each weighted probability rounds to 0, and so would their sum.
+    let set = Set::new(&[("a", &[row("x", 0.5)])]);
+    let done = set.run().param("weights", json!({"a": 5e-324})).run();
+    let problem = "the prediction for `x`: the probabilities sum to 0, expected 1";
+    assert!(done.error().ends_with(problem), "{}", done.error());
+}
+
+#[test]
 fn a_folder_without_valid_members_is_refused() {
     assert_eq!(Set::new(&[]).error(), "set: holds no file of predictions");
     assert_eq!(Set::new(&[("a", &[]), ("b", &[])]).error(), "set: its files hold no predictions");

@@ -160,19 +160,65 @@ fn the_loss_of_each_of_ten_steps_is_that_of_the_unsplit_batch() {
     }
 }
 
-#[test]
-fn a_training_whose_loss_is_nan_stops_and_names_the_step() {
-    let data = Data::new();
+/// A copy of a model in which the last values of the file are these.
+fn with_last_values(data: &Data, name: &str, values: &[f32]) -> PathBuf {
     let model = data.0.path().join("model");
-    std::fs::create_dir(&model).unwrap();
-    std::fs::copy(fixture("roberta").join("config.json"), model.join("config.json")).unwrap();
-    let mut weights = std::fs::read(fixture("roberta").join("model.safetensors")).unwrap();
+    std::fs::create_dir_all(&model).unwrap();
+    std::fs::copy(fixture(name).join("config.json"), model.join("config.json")).unwrap();
+    let mut weights = std::fs::read(fixture(name).join("model.safetensors")).unwrap();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let end = weights.len();
-    weights[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    weights[end - bytes.len()..].copy_from_slice(&bytes);
     std::fs::write(model.join("model.safetensors"), weights).unwrap();
+    model
+}
+
+#[test]
+fn a_checkpoint_with_a_value_that_is_not_finite_is_refused_by_the_name_of_the_tensor() {
+    let data = Data::new();
+    let valid = data.file("valid", &rows(16), &LABELS);
+    for (wrong, word) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
+        let model = with_last_values(&data, "roberta-irony", &[wrong]);
+        let expected = format!(" is {word}: the file is damaged, or the training that wrote it");
+        let trained = finetune(&data).input_path("model", model.clone()).run();
+        let predicted = Run::new("predict").input_path("model", model);
+        for done in [trained, predicted.input_path("valid", valid.clone()).run()] {
+            let error = done.error();
+            assert!(error.contains(&expected) && error.contains("of tensor `roberta."), "{error}");
+            assert!(done.written().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_update_to_a_value_that_is_not_finite_ends_the_training_at_its_step() {
+    // The gradient of a position that no example reaches is 0, and 0 / 0 is NaN. No loss depends
+    // on such a position, and there is no further step that could notice.
+    let data = Data::new();
+    let run = finetune(&data).param("adam_epsilon", 0.0).param("batch_size", 1000);
+    let done = run.param("epochs", 1).run();
+    let error = done.error();
+    assert!(error.starts_with("training diverged at step 1: a value of `roberta."), "{error}");
+    assert!(error.ends_with("` after the update is NaN"), "{error}");
+    assert!(done.result.as_ref().unwrap_err().hint().unwrap().contains("`adam_epsilon`"));
+    assert!(done.written().is_empty());
+}
+
+#[test]
+fn an_overflow_in_the_network_ends_in_an_error_that_names_the_example() {
+    let data = Data::new();
+    let model = with_last_values(&data, "roberta-irony", &[3e38; 4000]);
+    let valid = data.file("valid", &rows(16), &LABELS);
+    let run = Run::new("predict").input_path("model", model.clone());
+    let done = run.input_path("valid", valid).run();
+    assert!(done.error().starts_with("classifying example `row_"), "{}", done.error());
+    assert!(done.error().contains("a logit is "), "{}", done.error());
+    assert!(done.written().is_empty());
     let done = finetune(&data).input_path("model", model).run();
-    assert!(done.error().contains("diverged at step 0"), "{}", done.error());
-    assert!(done.result.unwrap_err().hint().is_some_and(|hint| hint.contains("learning_rate")));
+    assert_eq!(done.error(), "training diverged at step 1: the loss is NaN");
+    let hint = done.result.as_ref().unwrap_err().hint().unwrap();
+    assert!(hint.contains("`learning_rate`") && hint.contains("`warmup_ratio`"), "{hint}");
+    assert!(done.written().is_empty());
 }
 
 #[test]
@@ -198,6 +244,23 @@ fn unfit_training_files_are_refused_with_the_reason() {
         let run = Run::new("finetune").input_path("model", fixture("roberta"));
         let error = run.input_path("train", train).run().error();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn without_validation_examples_there_is_no_evaluation_and_nothing_to_choose_by() {
+    let data = Data::new();
+    let run = || finetune(&data).input_path("valid", data.file("none", &[], &LABELS));
+    let done = run().param("epochs", 1).run();
+    assert_eq!(done.rows("metrics")[0].get("valid_loss"), None);
+    assert_eq!(done.warnings(), ["there are no validation examples, so no epoch is evaluated"]);
+    for (name, value) in
+        [("keep", "best".into()), ("threshold", "f1".into()), ("patience", 1.into())]
+    {
+        let done = run().param(name, serde_json::Value::clone(&value)).run();
+        let expected = format!("there are no validation examples, and `{name}` needs some");
+        assert!(done.error().contains(&expected), "{}", done.error());
+        assert!(done.written().is_empty());
     }
 }
 

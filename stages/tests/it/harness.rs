@@ -143,6 +143,12 @@ impl Done {
         self.text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The names of the outputs that exist.
+    pub fn written(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path().join("out")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// The message of a failed run, without the test's folder.
     #[track_caller]
     pub fn error(&self) -> String {

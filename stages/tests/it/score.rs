@@ -320,6 +320,18 @@ fn malformed_predictions_are_named_by_file_and_line() {
              EOF while parsing an object",
         ),
     ];
+    for wrong in ["null", "NaN", "1e999", "\"0.5\"", "Infinity"] {
+        let bad = format!(
+            r#"{{"id":"b","label":"A","probabilities":{{"A":{wrong},"B":0.5}},"gold":"A"}}"#
+        );
+        let error = |run: Run| run.run().error();
+        let both = format!("{good}\n{bad}\n");
+        let found = error(Run::new("score").input("valid", &both));
+        assert!(found.starts_with("valid.in, line 2: "), "{wrong}: {found}");
+        let good = format!("{good}\n{good}\n");
+        let found = error(Run::new("score").input("valid", good).input("against", both));
+        assert!(found.starts_with("against.in, line 2: "), "{wrong}: {found}");
+    }
     for (bad, message) in cases {
         let done = Run::new("score").input("valid", format!("{good}\n{bad}\n")).run();
         assert_eq!(done.error(), message);

@@ -12,12 +12,14 @@ use rayon::prelude::*;
 
 use super::examples::{Classes, Examples, context_text, response_text};
 use super::fitted::Fitted;
+use super::logistic::softmax;
 use super::metrics::BaselineMetrics;
 use super::params::{BaselineParams, EmbeddingParams};
 use super::tfidf::is_space;
 use crate::data::example::Example;
 use crate::data::random::Random;
 use crate::stage::Context;
+use crate::stage::error::{StageError, hints};
 use crate::stage::progress::Progress;
 
 /// Which n-grams of a text are features.
@@ -48,7 +50,7 @@ pub fn train(
     params: &BaselineParams,
     train: &Examples,
     classes: &Classes,
-) -> Fitted {
+) -> Result<Fitted, StageError> {
     let features = Features {
         words: params.word_ngrams,
         chars: (params.char_ngrams_min, params.char_ngrams),
@@ -71,7 +73,7 @@ pub fn train(
         numbers.len(),
         params.embedding,
         |done| progress.update(done, total),
-    );
+    )?;
     let metrics = BaselineMetrics {
         kind: "embedding",
         labels: classes.names.clone(),
@@ -92,7 +94,7 @@ pub fn train(
         };
         examples.rows.par_iter().map(one).collect()
     };
-    Fitted { predict: Box::new(predict), metrics }
+    Ok(Fitted { predict: Box::new(predict), metrics })
 }
 
 impl Features {
@@ -139,13 +141,16 @@ impl Embedding {
     /// Trains on rows of feature numbers in `0..features`, each row with a class in `0..classes`.
     /// Returns the model and the mean loss of the last epoch. `each` is called with the number of
     /// examples seen so far.
+    ///
+    /// # Errors
+    /// The loss of an example is not finite.
     pub fn fit(
         rows: &[Vec<u32>],
         (of_rows, classes): (&[usize], usize),
         features: usize,
         params: EmbeddingParams,
         mut each: impl FnMut(u64),
-    ) -> (Embedding, f64) {
+    ) -> Result<(Embedding, f64), StageError> {
         let EmbeddingParams { dimension, epochs, learning_rate, seed } = params;
         let mut vectors = vec![0.0; features * dimension];
         // Uniform in ±1/dimension, as in fastText.
@@ -163,12 +168,18 @@ impl Embedding {
             loss = 0.0;
             for &row in &order {
                 let rate = learning_rate * (1.0 - done as f64 / total);
-                loss += model.step(&rows[row], of_rows[row], rate as f32);
+                let of_row = model.step(&rows[row], of_rows[row], rate as f32);
                 done += 1;
+                if !of_row.is_finite() {
+                    let doing = format!("training diverged at example {done}");
+                    let (what, hint) = ("the loss".to_owned(), hints::EMBEDDING);
+                    return Err(StageError::NotFinite { doing, what, value: of_row, hint });
+                }
+                loss += of_row;
                 each(done);
             }
         }
-        (model, loss / rows.len().max(1) as f64)
+        Ok((model, loss / rows.len().max(1) as f64))
     }
 
     /// Takes one step of gradient descent. Returns the loss before the step.
@@ -177,7 +188,8 @@ impl Embedding {
             return (self.classes as f64).ln();
         }
         let mean = self.mean(features);
-        let probabilities = self.softmax(&mean);
+        let mut probabilities = self.margins(&mean);
+        let loss = softmax(&mut probabilities, class);
         let mut gradient = vec![0.0; self.dimension];
         for (it, probability) in probabilities.iter().enumerate() {
             let error = rate * (f32::from(u8::from(it == class)) - *probability as f32);
@@ -194,12 +206,14 @@ impl Embedding {
             let vector = &mut self.vectors[start..start + self.dimension];
             vector.iter_mut().zip(&gradient).for_each(|(it, step)| *it += step);
         }
-        -probabilities[class].max(f64::MIN_POSITIVE).ln()
+        loss
     }
 
     /// The probability of each class; all are equal if there are no features.
     pub fn probabilities(&self, features: &[u32]) -> Vec<f64> {
-        self.softmax(&self.mean(features))
+        let mut values = self.margins(&self.mean(features));
+        softmax(&mut values, 0);
+        values
     }
 
     fn mean(&self, features: &[u32]) -> Vec<f32> {
@@ -214,16 +228,11 @@ impl Embedding {
         mean
     }
 
-    fn softmax(&self, mean: &[f32]) -> Vec<f64> {
+    fn margins(&self, mean: &[f32]) -> Vec<f64> {
         let margin = |weights: &[f32]| -> f64 {
             let products = weights.iter().zip(mean).map(|(weight, mean)| weight * mean);
             f64::from(products.sum::<f32>())
         };
-        let mut values: Vec<f64> = self.output.chunks(self.dimension).map(margin).collect();
-        let most = values.iter().copied().fold(f64::MIN, f64::max);
-        values.iter_mut().for_each(|it| *it = (*it - most).exp());
-        let sum: f64 = values.iter().sum();
-        values.iter_mut().for_each(|it| *it /= sum);
-        values
+        self.output.chunks(self.dimension).map(margin).collect()
     }
 }

@@ -33,6 +33,13 @@ pub struct Outcome {
     pub converged: bool,
 }
 
+/// The function or its gradient is not finite where the minimisation stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    pub iteration: usize,
+    pub value: f64,
+}
+
 /// Minimises `function` from `x`, and leaves the result in `x`. `function` writes the gradient at a
 /// point and returns the value; `each` is called with the number of every iteration.
 pub fn minimize(
@@ -40,30 +47,35 @@ pub fn minimize(
     mut function: impl FnMut(&[f64], &mut [f64]) -> f64,
     limits: Limits,
     mut each: impl FnMut(usize),
-) -> Outcome {
+) -> Result<Outcome, NotFinite> {
     let mut gradient = vec![0.0; x.len()];
     let mut value = function(x, &mut gradient);
     let mut history: VecDeque<Pair> = VecDeque::new();
     let (mut next, mut next_gradient) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     for iteration in 0..limits.iterations {
+        // `max` would pass over NaN.
+        let wrong = gradient.iter().chain([&value]).find(|it| !it.is_finite());
+        if let Some(&value) = wrong {
+            return Err(NotFinite { iteration, value });
+        }
         let greatest = gradient.iter().fold(0.0_f64, |most, it| most.max(it.abs()));
         if greatest <= limits.gradient {
-            return Outcome { iterations: iteration, value, converged: true };
+            return Ok(Outcome { iterations: iteration, value, converged: true });
         }
         each(iteration);
         let direction = direction(&gradient, &history);
         let slope = dot(&direction, &gradient);
         let (mut low, mut high, mut step) = (0.0, f64::INFINITY, 1.0);
-        let mut found = None;
+        let (mut found, mut there) = (None, value);
         for _ in 0..60 {
             for (next, (x, direction)) in next.iter_mut().zip(x.iter().zip(&direction)) {
                 *next = x + step * direction;
             }
-            let there = function(&next, &mut next_gradient);
+            there = function(&next, &mut next_gradient);
             // Near the minimum, a gain is smaller than the rounding error of the value.
             let rounding = 1e-15 * value.abs();
             // False if the value is NaN.
-            let gained = there <= value + DECREASE * step * slope + rounding;
+            let gained = there.is_finite() && there <= value + DECREASE * step * slope + rounding;
             if !gained {
                 high = step;
             } else if dot(&next_gradient, &direction) < CURVATURE * slope {
@@ -75,7 +87,11 @@ pub fn minimize(
             step = if high.is_finite() { low + (high - low) / 2.0 } else { 2.0 * step };
         }
         let Some(there) = found else {
-            return Outcome { iterations: iteration, value, converged: true };
+            // Only steps that lead to finite values show that none of them gains anything.
+            return match there.is_finite() {
+                true => Ok(Outcome { iterations: iteration, value, converged: true }),
+                false => Err(NotFinite { iteration, value: there }),
+            };
         };
         let pair = Pair {
             step: next.iter().zip(x.iter()).map(|(next, x)| next - x).collect(),
@@ -89,7 +105,7 @@ pub fn minimize(
         gradient.copy_from_slice(&next_gradient);
         value = there;
     }
-    Outcome { iterations: limits.iterations, value, converged: false }
+    Ok(Outcome { iterations: limits.iterations, value, converged: false })
 }
 
 /// A step, and the change of the gradient over it.

@@ -9,7 +9,7 @@
 //! vector of weights, that of the second class, with p = 1/(1 + exp(−z)). More classes have one
 //! vector each and a softmax.
 
-use super::lbfgs::{Limits, Outcome, minimize};
+use super::lbfgs::{Limits, NotFinite, Outcome, minimize};
 use super::sparse::Matrix;
 
 /// A trained model.
@@ -36,7 +36,7 @@ impl Logistic {
         classes: usize,
         c: f64,
         each: impl FnMut(usize),
-    ) -> (Logistic, Outcome) {
+    ) -> Result<(Logistic, Outcome), NotFinite> {
         let outputs = if classes == 2 { 1 } else { classes };
         let width = rows.columns() + 1;
         let columns = rows.transposed();
@@ -72,10 +72,10 @@ impl Logistic {
         };
         let mut x = vec![0.0; outputs * width];
         let limits = Limits { gradient: GRADIENT, iterations: ITERATIONS };
-        let outcome = minimize(&mut x, function, limits, each);
+        let outcome = minimize(&mut x, function, limits, each)?;
         let weights = x.chunks(width).map(|x| x[..width - 1].to_vec()).collect();
         let intercepts = x.chunks(width).map(|x| x[width - 1]).collect();
-        (Logistic { classes, weights, intercepts }, outcome)
+        Ok((Logistic { classes, weights, intercepts }, outcome))
     }
 
     /// The probabilities, `[rows, classes]`.
@@ -110,8 +110,9 @@ fn row_loss(margins: &[Vec<f64>], row: usize, class: usize, out: &mut [f64]) -> 
     softmax(out, class)
 }
 
-/// Turns margins into probabilities, in place, and returns −ln p of `class`.
-fn softmax(values: &mut [f64], class: usize) -> f64 {
+/// Turns margins into probabilities, in place, and returns −ln p of `class`. The result is not finite
+/// if a margin is not.
+pub(super) fn softmax(values: &mut [f64], class: usize) -> f64 {
     let most = values.iter().copied().fold(f64::MIN, f64::max);
     let margin = values[class] - most;
     values.iter_mut().for_each(|it| *it = (*it - most).exp());

@@ -26,7 +26,7 @@ use self::metrics::Quality;
 use self::params::{BaselineKind, BaselineParams};
 use crate::data::example::Example;
 use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
-use crate::stage::error::StageError;
+use crate::stage::error::{StageError, hints};
 use crate::stage::event::Event;
 use crate::stage::output::write_json;
 use crate::stage::params::Params;
@@ -37,7 +37,7 @@ pub struct Baseline;
 
 const SPEC: StageSpec = StageSpec {
     name: "baseline",
-    version: 1,
+    version: 2,
     summary: "a classifier of word and character n-grams, trained in seconds",
     inputs: &[
         InputSpec::required(
@@ -86,19 +86,23 @@ impl Stage for Baseline {
         let (valid, test) = (wired("valid")?, wired("test")?);
 
         let fitted = match params.kind {
-            BaselineKind::Embedding => embedding::train(context, &params, &train, &classes),
-            BaselineKind::Ngram => ngram::train(context, &params, &train, &classes),
+            BaselineKind::Embedding => embedding::train(context, &params, &train, &classes)?,
+            BaselineKind::Ngram => ngram::train(context, &params, &train, &classes)?,
         };
         let mut metrics = fitted.metrics;
         let predict = |examples| rows(examples, &classes.names, &(fitted.predict)(examples));
-        metrics.train = Some(Quality::of(&predict(&train), &classes));
+        metrics.train = Some(Quality::of(&predict(&train)?, &classes));
         if let Some(valid) = &valid {
-            let rows = predict(valid);
+            let rows = predict(valid)?;
             metrics.valid = Some(Quality::of(&rows, &classes));
             write(&rows, context.output("valid")?, None)?;
         }
         if let Some(test) = &test {
-            write(&predict(test), context.output("predictions")?, Some(context.output("answer")?))?;
+            write(
+                &predict(test)?,
+                context.output("predictions")?,
+                Some(context.output("answer")?),
+            )?;
         }
         write_json(context.output("metrics")?, &metrics)?;
         context.emit(Event::Metrics { step: None, values: metrics.for_record() });
@@ -113,16 +117,28 @@ fn write(rows: &[Prediction], path: &Path, answer: Option<&Path>) -> Result<(), 
 }
 
 /// The prediction for each example. A tie goes to the first label in alphabetical order.
-fn rows(examples: &Examples, names: &[String], probabilities: &[Vec<f64>]) -> Vec<Prediction> {
+///
+/// # Errors
+/// A probability is not finite.
+fn rows(
+    examples: &Examples,
+    names: &[String],
+    probabilities: &[Vec<f64>],
+) -> Result<Vec<Prediction>, StageError> {
     let row = |(example, values): (&Example, &Vec<f64>)| {
         let best =
             (1..values.len()).fold(0, |best, it| if values[it] > values[best] { it } else { best });
-        Prediction {
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            let doing = format!("classifying example `{}`", example.id);
+            let (what, hint) = ("a probability".to_owned(), hints::EMBEDDING);
+            return Err(StageError::NotFinite { doing, what, value, hint });
+        }
+        Ok(Prediction {
             id: example.id.clone(),
             label: names[best].clone(),
             probabilities: names.iter().cloned().zip(values.iter().copied()).collect(),
             gold: example.label.clone(),
-        }
+        })
     };
     examples.rows.iter().zip(probabilities).map(row).collect()
 }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::examples::{Classes, Examples, context_text, response_text};
 use super::fitted::Fitted;
+use super::lbfgs::NotFinite;
 use super::logistic::Logistic;
 use super::metrics::{BaselineMetrics, strongest};
 use super::params::BaselineParams;
@@ -14,6 +15,7 @@ use super::sparse::Matrix;
 use super::tfidf::{Analyzer, TfidfOptions, Vectorizer};
 use crate::data::example::Example;
 use crate::stage::Context;
+use crate::stage::error::{StageError, hints};
 use crate::stage::progress::Progress;
 
 /// The features of one part of the examples by one analyzer.
@@ -30,14 +32,19 @@ pub fn train(
     params: &BaselineParams,
     train: &Examples,
     classes: &Classes,
-) -> Fitted {
+) -> Result<Fitted, StageError> {
     let blocks = blocks(params, train);
     let rows = matrix(&blocks, train);
     let mut progress = Progress::new(context, "iteration");
     let (fitted, outcome) =
         Logistic::fit(&rows, &classes.of_rows, classes.names.len(), params.c, |number| {
             progress.update_unknown(number as u64);
-        });
+        })
+        .map_err(|NotFinite { iteration, value }| {
+            let doing = format!("training diverged at iteration {}", iteration + 1);
+            let what = "the loss or its gradient".to_owned();
+            StageError::NotFinite { doing, what, value, hint: hints::REGRESSION }
+        })?;
     let names: Vec<String> = blocks
         .iter()
         .flat_map(|block| block.vectorizer.names().iter().map(|it| format!("{}{it}", block.name)))
@@ -53,10 +60,10 @@ pub fn train(
         converged: Some(outcome.converged),
         strongest: Some(strongest(&fitted, &classes.names, &names)),
     };
-    Fitted {
+    Ok(Fitted {
         predict: Box::new(move |examples| fitted.probabilities(&matrix(&blocks, examples))),
         metrics,
-    }
+    })
 }
 
 /// The blocks of features that the parameters ask for, fitted to the training examples.

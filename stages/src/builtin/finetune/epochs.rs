@@ -100,9 +100,6 @@ fn train_epoch(
         let loss = micro.step(trainer, std::slice::from_ref(rows), examples, |message| {
             context.emit(Event::Warning { message });
         })?;
-        if !loss.is_finite() {
-            return Err(StageError::Diverged { step: at.steps, loss });
-        }
         at.steps = trainer.moments.steps;
         at.batch += 1;
         at.activation_bytes = micro.budget.bytes;

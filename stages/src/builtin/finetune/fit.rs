@@ -19,7 +19,7 @@ use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::metric_lines::figures;
 use crate::train::checkpoint::{self, Position};
-use crate::train::evaluation::probabilities;
+use crate::train::evaluation::outputs;
 use crate::train::micro::MicroBatches;
 use crate::train::order::ModelShape;
 use crate::train::params::Init;
@@ -28,7 +28,7 @@ use crate::train::step::Trainer;
 pub fn run(context: &Context) -> Result<(), StageError> {
     let params = FinetuneParams::of(context.params());
     let base = context.input("model")?;
-    let examples = Examples::open(context, params.batch_size)?;
+    let examples = Examples::open(context, &params)?;
     let config = config(&params, ModelConfig::read(base)?, &examples.labels)?;
     examples.check_vocabulary(&config, context)?;
 
@@ -147,16 +147,19 @@ fn with_threshold(
         ThresholdChoice::F1 => Objective::F1,
         ThresholdChoice::Accuracy => Objective::Accuracy,
     };
-    let found = probabilities(model, valid, 2, examples.batch_size, |_| ())?;
+    let found = outputs(model, valid, 2, examples.batch_size, |_| ())?;
     let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
-        probability: f64::from(values[1]),
+        // The softmax of 32-bit floats may exceed 1 by a rounding error.
+        probability: f64::from(values[1]).min(1.0),
         positive: *gold == 1,
     };
-    let scored: Vec<ScoredRow> = found.chunks(2).zip(gold).map(scored).collect();
-    if let Some(best) = best_threshold(&scored, objective) {
-        config.head.decision_threshold = Some(best.value);
-        let values = [("decision_threshold".to_owned(), best.value)].into();
-        context.emit(Event::Metrics { step: None, values });
-    }
+    let scored: Vec<ScoredRow> = found.probabilities.chunks(2).zip(gold).map(scored).collect();
+    let Some(best) = best_threshold(&scored, objective) else {
+        let problem = "there are no validation examples to choose it by".to_owned();
+        return Err(StageError::Param { name: "threshold", problem });
+    };
+    config.head.decision_threshold = Some(best.value);
+    let values = [("decision_threshold".to_owned(), best.value)].into();
+    context.emit(Event::Metrics { step: None, values });
     Ok(config)
 }

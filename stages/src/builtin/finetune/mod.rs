@@ -11,7 +11,7 @@ pub mod params;
 #[cfg(feature = "model")]
 mod setup;
 
-use self::params::{FinetuneParams, Keep, Length, PARAMS, ThresholdChoice};
+use self::params::{FinetuneParams, Length, PARAMS};
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::stage::{
@@ -25,7 +25,7 @@ pub struct Finetune;
 
 const SPEC: StageSpec = StageSpec {
     name: "finetune",
-    version: 4,
+    version: 5,
     summary: "trains a classifier, starting from a pretrained encoder",
     inputs: &[
         InputSpec::required("model", Kind::Folder, "the encoder: a Hugging Face model folder"),
@@ -65,13 +65,7 @@ impl Stage for Finetune {
     fn check(&self, params: &Params, wired: &[&str]) -> Result<(), CheckError> {
         let problem = |name, message: String| Err(CheckError { name: Some(name), message });
         let params = FinetuneParams::of(params);
-        let chooses_threshold = params.threshold != ThresholdChoice::None;
-        let wanted = [
-            ("keep", params.selection.keep == Keep::Best, "to tell which epoch is best"),
-            ("patience", params.selection.patience.is_some(), "to tell when to end"),
-            ("threshold", chooses_threshold, "to choose a threshold"),
-        ];
-        for (name, wanted, why) in wanted {
+        for (name, wanted, why) in params.needs_valid() {
             if wanted && !wired.contains(&"valid") {
                 return problem(name, format!("`{name}` needs the input `valid` {why}"));
             }

@@ -286,6 +286,16 @@ impl FinetuneParams {
             head: HeadChoice::of(params, "head"),
         }
     }
+
+    /// The parameters that may need validation examples, whether they do, and what for.
+    pub fn needs_valid(&self) -> [(&'static str, bool, &'static str); 3] {
+        let Selection { keep, patience, .. } = self.selection;
+        [
+            ("keep", keep == Keep::Best, "to tell which epoch is best"),
+            ("patience", patience.is_some(), "to tell when to end"),
+            ("threshold", self.threshold != ThresholdChoice::None, "to choose a threshold"),
+        ]
+    }
 }
 
 impl Length {

@@ -14,8 +14,9 @@ use crate::model::loading::{HeadSource, LoadOptions};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
+use crate::stage::event::Event;
 use crate::train::depth::Depth;
-use crate::train::evaluation::{Evaluation, evaluate, probabilities};
+use crate::train::evaluation::{Evaluation, evaluate, outputs};
 use crate::train::loss::{Loss, MicroBatch, balanced_weights};
 use crate::train::micro::Rows;
 use crate::train::optimizer::{AdamW, Moments};
@@ -60,8 +61,10 @@ impl Examples {
     /// Opens the inputs `train` and `valid`.
     ///
     /// # Errors
-    /// A row has no label, there are fewer than two labels, or a validation label is unknown.
-    pub fn open(context: &Context, batch_size: usize) -> Result<Examples, StageError> {
+    /// A row has no label, there are fewer than two labels, a validation label is unknown, or a
+    /// parameter needs validation examples and there are none.
+    pub fn open(context: &Context, params: &FinetuneParams) -> Result<Examples, StageError> {
+        let batch_size = params.batch_size;
         let path = context.input("train")?;
         let train = TokenFile::open(path)?;
         let labels = train.label_names().to_vec();
@@ -70,8 +73,11 @@ impl Examples {
             None => None,
             Some(path) => {
                 let valid = TokenFile::open(path)?;
+                if valid.rows() == 0 {
+                    without_valid(context, path, params)?;
+                }
                 let classes = valid_classes(&valid, path, &labels)?;
-                Some((valid, classes))
+                Some((valid, classes)).filter(|(valid, _)| valid.rows() > 0)
             }
         };
         let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
@@ -97,7 +103,7 @@ impl Examples {
     pub fn evaluate(&self, model: &Classifier) -> Result<Option<Evaluation>, StageError> {
         let Some((valid, gold)) = &self.valid else { return Ok(None) };
         let classes = self.labels.len();
-        let found = probabilities(&model.frozen(), valid, classes, self.batch_size, |_| ())?;
+        let found = outputs(&model.frozen(), valid, classes, self.batch_size, |_| ())?;
         Ok(Some(evaluate(&found, gold, classes)))
     }
 }
@@ -232,6 +238,24 @@ fn valid_classes(
             })
         })
         .collect()
+}
+
+/// Warns that the file of validation examples is empty.
+///
+/// # Errors
+/// A parameter needs validation examples.
+fn without_valid(
+    context: &Context,
+    path: &Path,
+    params: &FinetuneParams,
+) -> Result<(), StageError> {
+    if let Some((name, _, why)) = params.needs_valid().into_iter().find(|(_, needed, _)| *needed) {
+        let problem = format!("there are no validation examples, and `{name}` needs some {why}");
+        return Err(StageError::File { path: path.to_owned(), problem });
+    }
+    let message = "there are no validation examples, so no epoch is evaluated".to_owned();
+    context.emit(Event::Warning { message });
+    Ok(())
 }
 
 fn check_vocabulary(

@@ -15,7 +15,7 @@ use crate::model::precision::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::progress::Progress;
-use crate::train::evaluation::probabilities;
+use crate::train::evaluation::outputs;
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
@@ -64,10 +64,11 @@ fn classify(
 ) -> Result<Vec<f32>, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
     let mut progress = Progress::new(context, "example");
-    probabilities(model, tokens, classes, batch_size, |done| {
+    let found = outputs(model, tokens, classes, batch_size, |done| {
         progress.update_with(done as u64, total, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
             [("examples_per_second", done as f64 / seconds)]
         });
-    })
+    })?;
+    Ok(found.probabilities)
 }

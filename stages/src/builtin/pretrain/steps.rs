@@ -45,9 +45,6 @@ pub fn train(
             let loss = micro.step(trainer, batches, &masked, |message| {
                 context.emit(Event::Warning { message });
             })?;
-            if !loss.is_finite() {
-                return Err(StageError::Diverged { step: at.steps, loss });
-            }
             at.steps = trainer.moments.steps;
             at.batch += 1;
             at.activation_bytes = micro.budget.bytes;
@@ -108,6 +105,10 @@ fn evaluate(
             epoch: 0,
         };
         let loss = held_out_loss(&trainer.model, &masked, params.batch_tokens)?;
+        if !loss.is_finite() {
+            let what = "the loss of the held-out texts".to_owned();
+            return Err(StageError::diverged(at.steps, what, loss));
+        }
         Some(HeldOutMetrics::of(loss))
     };
     let steps = at.steps - step_of_last_evaluation(at)?;

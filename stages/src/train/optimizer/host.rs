@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::moments::Moment;
 use super::scalars::Scalars;
+use crate::data::finite::is_not_finite;
 use crate::model::cpu::CHUNK;
 use crate::model::cpu::vector::vectorised;
 use crate::model::parameters::leaf;
@@ -35,13 +36,13 @@ vectorised! {
     }
 }
 
-/// Updates a parameter and its moments in place.
+/// Updates a parameter and its moments in place. Returns whether the new values are finite.
 pub(super) fn update<const D: usize>(
     parameter: &mut Tensor<D>,
     gradient: &[f32],
     moment: &mut Moment,
     scalars: Scalars,
-) {
+) -> bool {
     let (first, second, rows) = moment.on_host(gradient.len());
     // Every row may have moments now.
     rows.clear();
@@ -50,10 +51,11 @@ pub(super) fn update<const D: usize>(
             .par_chunks_mut(CHUNK)
             .zip(gradient.par_chunks(CHUNK))
             .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
-            .for_each(|((values, gradient), (first, second))| {
-                update_values(values, gradient, first, second, scalars);
-            });
-    });
+            .map(|((values, gradient), (first, second))| {
+                update_values(values, gradient, first, second, scalars)
+            })
+            .reduce(|| true, |one, two| one & two)
+    })
 }
 
 /// [`update`] for a table of which only some rows have a gradient, without weight decay. Rows that
@@ -63,7 +65,7 @@ pub(super) fn update_rows(
     (gradient, with_gradient): (&[f32], &[usize]),
     moment: &mut Moment,
     scalars: Scalars,
-) {
+) -> bool {
     let [entries, width] = parameter.dims();
     let (first, second, rows) = moment.on_host(gradient.len());
     if rows.len() != entries {
@@ -82,27 +84,34 @@ pub(super) fn update_rows(
             .zip(gradient.par_chunks(cells))
             .zip(first.par_chunks_mut(cells).zip(second.par_chunks_mut(cells)))
             .zip(rows.par_chunks(task))
-            .for_each(|(((values, gradient), (first, second)), rows)| {
+            .map(|(((values, gradient), (first, second)), rows)| {
+                let mut is_finite = true;
                 for (row, _) in rows.iter().enumerate().filter(|(_, has_moments)| **has_moments) {
                     let cells = row * width..(row + 1) * width;
                     let (values, gradient) = (&mut values[cells.clone()], &gradient[cells.clone()]);
                     let (first, second) = (&mut first[cells.clone()], &mut second[cells]);
-                    update_values(values, gradient, first, second, scalars);
+                    is_finite &= update_values(values, gradient, first, second, scalars);
                 }
-            });
-    });
+                is_finite
+            })
+            .reduce(|| true, |one, two| one & two)
+    })
 }
 
 /// Changes the values of a parameter on the CPU, without a copy.
-fn in_place<const D: usize>(parameter: &mut Tensor<D>, change: impl FnOnce(&mut [f32])) {
+fn in_place<T, const D: usize>(
+    parameter: &mut Tensor<D>,
+    change: impl FnOnce(&mut [f32]) -> T,
+) -> T {
     // Taking the tensor out leaves one owner of its storage, so it can change in place.
     let empty = Tensor::<D>::zeros([0; D], &parameter.device().inner());
     let taken = std::mem::replace(parameter, empty).inner();
     let Ok(mut values) = taken.try_into_primitive::<Flex>() else {
         unreachable!("gradients on the host belong to parameters on the host")
     };
-    change(values.storage_mut::<f32>());
+    let result = change(values.storage_mut::<f32>());
     *parameter = leaf(Tensor::from_inner(Tensor::<D>::from_primitive::<Flex>(values)));
+    result
 }
 
 vectorised! {
@@ -112,7 +121,8 @@ vectorised! {
         first: &mut [f32],
         second: &mut [f32],
         scalars: Scalars,
-    ) {
+    ) -> bool {
+        let mut not_finite = false;
         for (((value, gradient), first), second) in
             values.iter_mut().zip(gradient).zip(first).zip(second)
         {
@@ -121,7 +131,9 @@ vectorised! {
             *second = scalars.beta2 * *second + (1.0 - scalars.beta2) * gradient * gradient;
             let denominator = second.sqrt() * scalars.second_scale + scalars.epsilon;
             *value = *value * scalars.keep - scalars.rate * *first / denominator;
+            not_finite |= is_not_finite(*value);
         }
+        !not_finite
     }
 }
 
@@ -181,6 +193,36 @@ mod tests {
         }
         let values = model.0.try_to_vec_as::<f32>().unwrap();
         values.into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_changes_nothing() {
+        let optimizer = AdamW {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_gradient_norm: 0.0,
+            layer_decay: 1.0,
+            layers: 2,
+        };
+        let device = Device::flex();
+        let tensor = |values| Tensor::<2>::from_data(TensorData::new(values, SIZES), &device);
+        // The square of the last one overflows in 32 bits.
+        for (wrong, what) in [(f32::NAN, "the gradient of `emb"), (1e20, "the norm of the grad")] {
+            let mut gradient = vec![0.0; SIZES[0] * SIZES[1]];
+            gradient[96 * 650 + 3] = wrong;
+            let sparse = Gradient::Table { whole: tensor(gradient.clone()), rows: vec![0, 650] };
+            for gradient in [Gradient::Matrix(tensor(gradient)), sparse] {
+                let (mut model, mut moments) =
+                    (Words(tensor(numbers("words"))), Moments::default());
+                let failure = optimizer.step(&mut model, vec![Some(gradient)], &mut moments, 0.01);
+                let message = failure.unwrap_err().to_string();
+                assert!(message.contains(&format!("step 1: {what}")), "{message}");
+                assert_eq!(model.0.try_to_vec_as::<f32>().unwrap(), numbers("words"));
+                assert_eq!(moments.steps, 0);
+            }
+        }
     }
 
     #[test]
