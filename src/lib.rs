@@ -74,13 +74,13 @@
 //! |---|---|
 //! | the built-in's name and version, or the command's text | the stage's own name, comments, key order in YAML |
 //! | parameters with their defaults filled in | where it runs: device, threads, jobs, host, time |
-//! | each input's name and digest | paths of inputs, modification times |
-//! | the declared output names | how it is run: frozen, always, retries, timeout, resources, executor; console verbosity |
+//! | each input's name and digest, with execute bits and empty folders | paths of inputs, modification times |
+//! | the declared output names; for a command, their file names too | how it is run: frozen, always, retries, timeout, resources, executor; console verbosity |
 //! | declared environment variables (`env:`) of a command | the rest of the environment |
 //! | `salt:`, to disown results | |
 //!
 //! The key does not see the programs that a command calls, nor files that the command reads
-//! without declaring them. The modes of an output's files and its empty folders are not kept.
+//! without declaring them. Of the modes of a file only the execute bit of its owner is kept.
 //!
 //! # Architecture invariants
 //!

@@ -185,7 +185,7 @@ pub fn tree(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Some(tree) = Tree::parse(text) else { return };
     assert_eq!(Tree::parse(&tree.to_text()).as_ref(), Some(&tree));
-    for path in tree.0.keys() {
+    for path in tree.files.keys().chain(&tree.empty_folders) {
         let joined = Path::new("/root").join(path);
         assert!(joined.starts_with("/root") && joined != Path::new("/root"), "{path}");
         assert!(!joined.components().any(|part| part == std::path::Component::ParentDir));

@@ -120,11 +120,11 @@ fn file_of(project: &Project, folder: Content, name: &str, inner: &str) -> Resul
         Kind::Folder => {
             let object = project.store.object(folder);
             let tree = project.store.tree(folder);
-            tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?.0
+            tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?.files
         }
     };
     match files.get(inner) {
-        Some(file) => Ok(Content::file(file.digest)),
+        Some(file) => Ok(file.content()),
         None => Err(Error::NoSuchFile {
             artifact: name.to_owned(),
             file: inner.to_owned(),

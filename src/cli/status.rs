@@ -10,6 +10,7 @@ use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::Project;
 use crate::console::Console;
 use crate::console::plan_view::PlanView;
+use crate::store::index::left_out;
 
 #[derive(Debug, Args)]
 pub struct StatusOptions {
@@ -27,7 +28,11 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let project = Project::load(globals, &options.overrides.overrides())?;
     let selected = project.select(&[])?;
-    let plan = project.plan(&selected, &BTreeSet::new(), &project.sources(true, false))?;
+    let sources = project.sources(true, false);
+    let plan = project.plan(&selected, &BTreeSet::new(), &sources)?;
+    for link in sources.index.dangling() {
+        console.warning(&left_out(&link));
+    }
     let view = PlanView { plan: &plan, pipeline: &project.pipeline, forecast: false };
     console.print(&view, options.json)?;
     Ok(Exit::Done)

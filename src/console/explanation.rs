@@ -118,7 +118,7 @@ pub(super) fn describe_change(text: &mut String, change: &Change) {
             let _ = writeln!(text, "  input `{name}` changed{}", origin.unwrap_or_default());
             describe_files(text, files);
         }
-        Change::Input { from: Some(from), to: Some(to), .. } => {
+        Change::Input { from: Some(from), to: Some(to), .. } if from.digest != to.digest => {
             let (from, to) = (from.digest.short(), to.digest.short());
             let _ = writeln!(text, "  {change}: {from} → {to}");
         }

@@ -69,6 +69,8 @@ fn file(difference: &FileDifference) -> String {
     match &difference.how {
         How::OnlyInFirst => format!("  {name}: only in the first\n"),
         How::OnlyInSecond => format!("  {name}: only in the second\n"),
+        How::OnlyFirstExecutable => format!("  {name}: executable only in the first\n"),
+        How::OnlySecondExecutable => format!("  {name}: executable only in the second\n"),
         How::Lines { lines, differing, first_line } => format!(
             "  {name}: {} of {}, first line {}\n",
             grouped(*differing),

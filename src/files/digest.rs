@@ -3,22 +3,27 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use stages::Kind;
 
-use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::{disk, regular};
 
 /// Files of fewer bytes are read in one go.
 const SMALL: usize = 8 * 1024;
 
-/// How many bytes to copy at once: few enough to stay in a core's cache between the hash and the
-/// write.
-const COPIED_AT_ONCE: usize = 1 << 20;
+/// A large file is read in pieces of this size, several at once. Mapping it into memory would be no
+/// faster, and would kill the process if somebody truncated the file meanwhile.
+const PIECE: usize = 256 * 1024;
+
+/// How many pieces to read at once, at least and at most: few enough to stay in the cache.
+const PIECES: (usize, usize) = (4, 16);
 
 /// From this many bytes on, several threads hash faster than one, according to `blake3`.
 const WORTH_THREADS: usize = 128 * 1024;
@@ -32,55 +37,31 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Hashes a file. A large file is memory-mapped and hashed on all cores.
+    /// Hashes a file. A large one is read and hashed on all cores.
     pub fn of_file(path: &Path) -> Result<Digest, FileError> {
+        let hash = || Digest::of_open_file(&regular::open(path)?);
+        hash().map_err(FileError::at("hashing", path))
+    }
+
+    /// Hashes an open file from its beginning, whatever its position is.
+    pub fn of_open_file(file: &File) -> io::Result<Digest> {
         let mut hasher = blake3::Hasher::new();
-        let mut hash = || -> io::Result<()> {
-            // Reading a small file costs less than asking for its length first.
-            let mut start = [0; SMALL];
-            let mut file = File::open(path)?.take(SMALL as u64);
-            let mut length = 0;
-            loop {
-                match file.read(&mut start[length..]) {
-                    Ok(0) => break,
-                    Ok(read) => length += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            match length {
-                SMALL => hasher.update_mmap_rayon(path)?,
-                _ => hasher.update(&start[..length]),
-            };
-            Ok(())
-        };
-        hash().map_err(FileError::at("hashing", path))?;
+        // Reading a small file costs less than asking for its length first.
+        let mut start = [0; SMALL];
+        let length = read_at(file, &mut start, 0)?;
+        hasher.update(&start[..length]);
+        if length == SMALL {
+            hash_rest(file, &mut hasher)?;
+        }
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
 
-    /// Copies a file to `to`, where no file may be yet, and hashes the bytes on the way, so that
-    /// they are read only once. A file system with reflinks shares the bytes instead.
+    /// Copies a file to `to`, where no file may be yet, and hashes the copy.
     pub fn of_copy(from: &Path, to: &Path) -> Result<Digest, FileError> {
-        let mut source = File::open(from).map_err(FileError::at("reading", from))?;
+        let source = regular::open(from).map_err(FileError::at("reading", from))?;
         let copy = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
-        if disk::share_bytes(&source, &copy, to).is_ok() {
-            return Digest::of_file(to);
-        }
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; COPIED_AT_ONCE];
-        loop {
-            let read = match source.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.map_err(FileError::at("reading", from))?,
-            };
-            let read = &buffer[..read];
-            match read.len() {
-                0 => return Ok(Digest(*hasher.finalize().as_bytes())),
-                1..WORTH_THREADS => hasher.update(read),
-                _ => hasher.update_rayon(read),
-            };
-            disk::write_all(&copy, read, to).map_err(FileError::at("writing", to))?;
-        }
+        disk::copy_bytes(&source, &copy, to).map_err(FileError::at("writing", to))?;
+        Digest::of_file(to)
     }
 
     pub fn from_bytes(bytes: [u8; 32]) -> Digest {
@@ -115,12 +96,63 @@ impl Serialize for Digest {
     }
 }
 
+/// Hashes what follows the first [`SMALL`] bytes.
+fn hash_rest(file: &File, hasher: &mut blake3::Hasher) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let pieces = (2 * rayon::current_num_threads()).clamp(PIECES.0, PIECES.1);
+    let mut buffer = vec![0; (length as usize).clamp(PIECE, pieces * PIECE)];
+    let mut at = SMALL as u64;
+    loop {
+        let read: Vec<io::Result<usize>> = buffer
+            .par_chunks_mut(PIECE)
+            .enumerate()
+            .map(|(piece, bytes)| read_at(file, bytes, at + (piece * PIECE) as u64))
+            .collect();
+        let mut filled = 0;
+        for read in read {
+            let read = read?;
+            filled += read;
+            if read < PIECE {
+                // The end of the file. If it grows just now, a later piece may have bytes.
+                break;
+            }
+        }
+        match filled {
+            0 => return Ok(()),
+            1..WORTH_THREADS => hasher.update(&buffer[..filled]),
+            _ => hasher.update_rayon(&buffer[..filled]),
+        };
+        at += filled as u64;
+        // Somebody may append faster than this reads. Pseudo files have more bytes than they say.
+        if at > length && file.metadata()?.len() != length {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, CHANGED));
+        }
+    }
+}
+
+/// The problem of a file that is written to while it is hashed.
+pub const CHANGED: &str = "it changed while it was read";
+
+/// Fills `bytes` from this place in the file; returns how many bytes there were.
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], at + length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
 /// The text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: expected {EXPECTED}")]
 pub struct NotADigest(String);
 
-const EXPECTED: &str = "64 hexadecimal digits, after `file:` or `folder:`";
+const EXPECTED: &str = "64 hexadecimal digits, after `file:`, `executable:` or `folder:`";
 
 impl FromStr for Digest {
     type Err = NotADigest;
@@ -133,30 +165,40 @@ impl FromStr for Digest {
     }
 }
 
-/// The content of an artifact or a source: a digest, and whether it is the digest of a file or of
-/// a folder's listing, so that no file can pass for a folder. Written `file:…` or `folder:…`.
+/// The content of an artifact or a source: a digest, and whether it is the digest of a file, of a
+/// file that may be executed, or of a folder's listing, so that none of these can pass for another.
+/// Written `file:…`, `executable:…` or `folder:…`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Content {
     pub kind: Kind,
+    /// For a file: whether it has the execute bit. A folder's listing says it for each file.
+    pub executable: bool,
     pub digest: Digest,
 }
 
 impl Content {
     pub fn file(digest: Digest) -> Content {
-        Content { kind: Kind::File, digest }
+        Content { kind: Kind::File, executable: false, digest }
+    }
+
+    pub fn executable(digest: Digest) -> Content {
+        Content { kind: Kind::File, executable: true, digest }
     }
 
     pub fn folder(digest: Digest) -> Content {
-        Content { kind: Kind::Folder, digest }
+        Content { kind: Kind::Folder, executable: false, digest }
     }
 }
 
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}:{}", kind_name(self.kind), self.digest)
+        let kind = if self.executable { EXECUTABLE } else { kind_name(self.kind) };
+        write!(f, "{kind}:{}", self.digest)
     }
 }
+
+const EXECUTABLE: &str = "executable";
 
 /// `file` or `folder`.
 pub fn kind_name(kind: Kind) -> &'static str {
@@ -175,6 +217,7 @@ impl FromStr for Content {
         let digest = digest.parse().map_err(|_| wrong())?;
         match kind {
             "file" => Ok(Content::file(digest)),
+            EXECUTABLE => Ok(Content::executable(digest)),
             "folder" => Ok(Content::folder(digest)),
             _ => Err(wrong()),
         }

@@ -6,15 +6,16 @@
 //! that a remote uploads to.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, RenameFlags, XattrFlags, renameat_with, setxattr};
+use rustix::fs::{CWD, RenameFlags, SeekFrom, XattrFlags, renameat_with, seek, setxattr};
 use rustix::io::Errno;
 
 use crate::files::fault::{self, Needs, around};
+use crate::files::regular;
 
 /// Whether the file system of `path` has less than 16 KiB left.
 pub fn is_full(path: &Path) -> bool {
@@ -96,21 +97,54 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_all(&create_new_file(path)?, bytes, path)
 }
 
-/// Copies the bytes of one open file to another, by reflink if the file system has them.
-pub fn copy_bytes(mut from: &File, mut to: &File, path: &Path) -> io::Result<()> {
-    around("copy", path, Needs::Space, || io::copy(&mut from, &mut to)).map(drop)
+/// Copies the bytes of one open file to another, which is empty: by reflink if the file system has
+/// them, and without filling the holes of a sparse file.
+pub fn copy_bytes(from: &File, to: &File, path: &Path) -> io::Result<()> {
+    around("copy", path, Needs::Space, || copy_data(from, to))
 }
 
-/// Makes one file share the bytes of another (a reflink). Fails if the file system cannot do it.
-pub fn share_bytes(from: &File, to: &File, path: &Path) -> io::Result<()> {
-    around("ficlone", path, Needs::Space, || {
-        rustix::fs::ioctl_ficlone(to, from).map_err(Into::into)
+/// Copies a file with its permissions; as [`copy_bytes`].
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    around("copy", to, Needs::Space, || {
+        let (source, copy) = (regular::open(from)?, File::create(to)?);
+        copy_data(&source, &copy)?;
+        copy.set_permissions(source.metadata()?.permissions())
     })
 }
 
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    around("copy", to, Needs::Space, || fs::copy(from, to)).map(drop)
+fn copy_data(mut from: &File, mut to: &File) -> io::Result<()> {
+    let metadata = from.metadata()?;
+    let (length, held) = (metadata.len(), metadata.blocks().saturating_mul(BLOCK));
+    let mut at = 0;
+    // Files without holes, which are nearly all, are copied as a whole below.
+    while held < length && at < length {
+        let data = match seek(from, SeekFrom::Data(at)) {
+            // Only a hole is left.
+            Err(Errno::NXIO) => return to.set_len(length),
+            // This file system knows of no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => break,
+            other => other?,
+        };
+        let hole = seek(from, SeekFrom::Hole(data))?;
+        for file in [from, to] {
+            seek(file, SeekFrom::Start(data))?;
+        }
+        let copied = io::copy(&mut from.take(hole - data), &mut to)?;
+        at = hole;
+        if copied < hole - data {
+            // It was truncated. Whoever needs to know that compares digests.
+            return Ok(());
+        }
+    }
+    for file in [from, to] {
+        seek(file, SeekFrom::Start(at))?;
+    }
+    to.set_len(at)?;
+    io::copy(&mut from, &mut to).map(drop)
 }
+
+/// The unit of `st_blocks`, whatever the block size of the file system is.
+const BLOCK: u64 = 512;
 
 /// Flushes a file or a folder to the disk, so that it survives a power cut.
 pub fn flush(file: &File, path: &Path) -> io::Result<()> {
@@ -156,6 +190,14 @@ pub fn hard_link(file: &Path, link: &Path) -> io::Result<()> {
 
 pub fn set_permissions(path: &Path, permissions: Permissions) -> io::Result<()> {
     around("chmod", path, Needs::Nothing, || fs::set_permissions(path, permissions))
+}
+
+/// Lets everybody execute a file who may read it.
+pub fn make_executable(file: &File, path: &Path) -> io::Result<()> {
+    around("chmod", path, Needs::Nothing, || {
+        let mode = file.metadata()?.permissions().mode();
+        file.set_permissions(Permissions::from_mode(mode | ((mode & 0o444) >> 2)))
+    })
 }
 
 pub fn set_modified(file: &File, time: SystemTime, path: &Path) -> io::Result<()> {

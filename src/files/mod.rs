@@ -7,6 +7,7 @@ pub mod fault;
 pub mod file_error;
 pub mod lock;
 pub mod place;
+pub mod regular;
 pub mod scratch;
 pub mod stamp;
 pub mod tree;

@@ -130,7 +130,10 @@ fn stage_key(key: &str, builtins: &[&dyn Stage]) -> Value {
         ),
         "inputs" => described("from the name of an input to its source", map(source())),
         "params" => described("parameters", json!({"type": ["object", "null"]})),
-        "outputs" => described("the outputs that a command writes", texts),
+        "outputs" => described(
+            "the outputs that a command writes: their names, or a map from names to file names",
+            json!({"anyOf": [texts, map(json!({"type": "string", "pattern": "^[^/]+$"}))]}),
+        ),
         "publish" => described(
             "from an output to the path that it is copied to after the stage",
             map(json!({"type": "string"})),

@@ -1,11 +1,11 @@
 //! The files that differ between two listings of a folder, so that a reason can name them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::files::tree::Tree;
+use crate::files::tree::{Tree, TreeFile};
 
 /// The files of a folder that differ. Each list is sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,10 +24,11 @@ const LISTED: usize = 100;
 impl FolderChange {
     pub fn between(from: &Tree, to: &Tree) -> FolderChange {
         let mut change = FolderChange::default();
-        let paths: BTreeSet<&String> = from.0.keys().chain(to.0.keys()).collect();
+        let (from, to) = (entries(from), entries(to));
+        let paths: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
         let mut listed = 0;
         for path in paths {
-            let list = match (from.0.get(path), to.0.get(path)) {
+            let list = match (from.get(path), to.get(path)) {
                 (Some(from), Some(to)) if from == to => continue,
                 (Some(_), Some(_)) => &mut change.changed,
                 (None, _) => &mut change.added,
@@ -46,6 +47,13 @@ impl FolderChange {
     fn len(&self) -> usize {
         self.changed.len() + self.added.len() + self.removed.len() + self.more
     }
+}
+
+/// The files of a folder, and its empty folders, whose names end with `/`.
+fn entries(tree: &Tree) -> BTreeMap<String, Option<TreeFile>> {
+    let files = tree.files.iter().map(|(path, file)| (path.clone(), Some(*file)));
+    let folders = tree.empty_folders.iter().map(|path| (format!("{path}/"), None));
+    files.chain(folders).collect()
 }
 
 fn is_zero(number: &usize) -> bool {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::files::digest::Content;
-use crate::pipeline::{Action, Stage};
-use crate::store::key::{ActionField, KeyFields};
+use crate::pipeline::{Action, Output, Stage};
+use crate::store::key::{ActionField, KeyFields, env_text};
 
 impl KeyFields {
     /// The key fields of a stage with these inputs. Environment variables are those of this
@@ -16,24 +16,24 @@ impl KeyFields {
             }
             Action::Command { text } => ActionField::Command { text: text.clone() },
         };
+        let variable = |name: &str| std::env::var_os(name).map(env_text);
+        let files = match &stage.action {
+            // Its version stands for the files that it writes.
+            Action::Builtin { .. } => BTreeMap::new(),
+            Action::Command { .. } => stage.outputs.iter().filter_map(renamed).collect(),
+        };
         KeyFields {
             action,
             params: stage.params.clone(),
             inputs,
             outputs: stage.outputs.iter().map(|output| output.name.clone()).collect(),
+            files,
             env: stage.env.iter().map(|name| (name.clone(), variable(name))).collect(),
             salt: stage.salt.clone(),
         }
     }
 }
 
-/// The value of an environment variable. Bytes that are not UTF-8 are escaped, so that two
-/// different values never become the same text.
-fn variable(name: &str) -> Option<String> {
-    let value = std::env::var_os(name)?;
-    Some(
-        value
-            .into_string()
-            .unwrap_or_else(|bytes| format!("bytes {}", bytes.as_encoded_bytes().escape_ascii())),
-    )
+fn renamed(output: &Output) -> Option<(String, String)> {
+    (output.file != output.name).then(|| (output.name.clone(), output.file.clone()))
 }

@@ -45,7 +45,7 @@ pub fn keep<'a>(
         let folder = found.hashed.content;
         let Some(tree) = sources.index.tree(folder) else { continue };
         let file = file(folder, store);
-        if tree.0.len() <= MOST_FILES && !file.exists() {
+        if tree.files.len() + tree.empty_folders.len() <= MOST_FILES && !file.exists() {
             scratch.write(&file, tree.to_text().as_bytes(), false)?;
         }
     }

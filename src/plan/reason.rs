@@ -14,7 +14,7 @@ use crate::files::tree::Tree;
 use crate::pipeline::{Input, Stage};
 use crate::plan::folder_change::FolderChange;
 use crate::store::Store;
-use crate::store::key::{ActionField, Key, KeyFields, canonical_value};
+use crate::store::key::{ActionField, Key, KeyFields, canonical_value, shown_env};
 use crate::store::record::Record;
 use crate::text::values::{contrasted, shorten, value_text};
 
@@ -78,6 +78,12 @@ pub enum Change {
     Output {
         name: String,
         declared: bool,
+    },
+    /// The file name of an output of a command.
+    OutputFile {
+        name: String,
+        from: String,
+        to: String,
     },
     Env {
         name: String,
@@ -190,6 +196,13 @@ pub fn changes_between(
         let declared = to.outputs.contains(name);
         changes.push(Change::Output { name: name.clone(), declared });
     }
+    for name in from.outputs.intersection(&to.outputs) {
+        let file = |fields: &KeyFields| fields.files.get(name).unwrap_or(name).clone();
+        let (from, to) = (file(from), file(to));
+        if from != to {
+            changes.push(Change::OutputFile { name: name.clone(), from, to });
+        }
+    }
     for name in names(from.env.keys(), to.env.keys()) {
         let (old, new) = (from.env.get(name), to.env.get(name));
         if old != new {
@@ -290,16 +303,21 @@ impl fmt::Display for Change {
                 let what = match (from, to) {
                     (None, _) => "added",
                     (_, None) => "removed",
-                    _ => "changed",
+                    (Some(from), Some(to)) if from.digest != to.digest => "changed",
+                    (_, Some(to)) if to.executable => "is executable now",
+                    _ => "is not executable any more",
                 };
                 write!(f, "input `{name}` {what}")?;
                 origin.as_ref().map_or(Ok(()), |origin| write!(f, " ({origin})"))
             }
             Change::Output { name, declared: true } => write!(f, "output `{name}` added"),
             Change::Output { name, declared: false } => write!(f, "output `{name}` removed"),
+            Change::OutputFile { name, from, to } => {
+                write!(f, "the file of output `{name}` {} → {}", shorten(from), shorten(to))
+            }
             Change::Env { name, from, to } => {
-                let (from, to) = (text_value(from), text_value(to));
-                added_or_changed(f, &format!("${name}"), from.as_ref(), to.as_ref())
+                let shown = |text: &Option<String>| text.as_deref().map(shown_env).map(Value::from);
+                added_or_changed(f, &format!("${name}"), shown(from).as_ref(), shown(to).as_ref())
             }
             Change::Salt { from, to } => {
                 let (from, to) = (text_value(from), text_value(to));

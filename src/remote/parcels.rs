@@ -13,8 +13,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::files::digest::{Content, Digest};
+use crate::files::digest::Digest;
 use crate::files::file_error::FileError;
+use crate::files::regular::is_executable;
 use crate::files::scratch::Scratch;
 use crate::files::tree::{Tree, TreeFile, files_below};
 use crate::remote::error::Trouble;
@@ -37,15 +38,17 @@ impl Remote {
     /// Uploads the files below a folder, except those that are in the remote already, and returns
     /// their listing. Follows links.
     pub fn send_files(&self, folder: &Path, store: &Store) -> Result<Tree, Trouble> {
+        let below = files_below(folder)?;
         let mut found = Vec::new();
-        for file in files_below(folder)? {
+        for file in below.files {
             let digest = Digest::of_file(&file.path)?;
-            let bytes = std::fs::metadata(&file.path);
-            let bytes = bytes.map_err(FileError::at("reading", &file.path))?.len();
-            found.push((file.relative, file.path, TreeFile { digest, bytes }));
+            let metadata = std::fs::metadata(&file.path);
+            let metadata = metadata.map_err(FileError::at("reading", &file.path))?;
+            let (bytes, executable) = (metadata.len(), is_executable(&metadata));
+            found.push((file.relative, file.path, TreeFile { digest, bytes, executable }));
         }
         each(&found, OBJECTS, |(_, path, file)| -> Result<(), Trouble> {
-            let name = object_name(store, Content::file(file.digest));
+            let name = object_name(store, file.content());
             match self.bucket.size(&name)? == Some(file.bytes) {
                 true => Ok(()),
                 false => {
@@ -54,7 +57,8 @@ impl Remote {
                 }
             }
         })?;
-        Ok(Tree(found.into_iter().map(|(relative, _, file)| (relative, file)).collect()))
+        let files = found.into_iter().map(|(relative, _, file)| (relative, file)).collect();
+        Ok(Tree { files, empty_folders: below.empty_folders })
     }
 
     /// Downloads the files of a listing into the store, except those that are there already.
@@ -64,13 +68,10 @@ impl Remote {
         store: &Store,
         scratch: &Scratch,
     ) -> Result<(), Trouble> {
-        let mut missing: Vec<TreeFile> = tree.0.values().copied().collect();
-        missing.sort_by_key(|file| file.digest);
+        let mut missing: Vec<TreeFile> = tree.files.values().copied().collect();
+        missing.sort_unstable();
         missing.dedup();
-        missing.retain(|file| {
-            let content = Content::file(file.digest);
-            !store.holds(&Artifact { content, bytes: file.bytes })
-        });
+        missing.retain(|file| !store.holds(&Artifact::of(*file)));
         each(&missing, OBJECTS, |file| self.file(*file, store, scratch, &|_| Ok(())))
     }
 

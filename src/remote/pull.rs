@@ -2,7 +2,7 @@
 //! objects is downloaded and verified, and the record is written last. So the store is right after
 //! a kill at any moment, and the next pull resumes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use stages::Kind;
 
@@ -96,11 +96,11 @@ impl Remote {
         on_bytes: &OnBytes,
     ) -> Result<Moved, Trouble> {
         let mut moved = Moved { record: true, ..Moved::default() };
-        let mut files: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut files: BTreeSet<TreeFile> = BTreeSet::new();
         let mut trees: Vec<(Content, Tree)> = Vec::new();
         for artifact in record.outputs.values() {
             match artifact.content.kind {
-                Kind::File => drop(files.insert(artifact.content.digest, artifact.bytes)),
+                Kind::File => drop(files.insert(artifact.file())),
                 Kind::Folder => {
                     let tree = match store.tree(artifact.content) {
                         Some(tree) => tree,
@@ -112,17 +112,13 @@ impl Remote {
                     if tree.bytes() != artifact.bytes {
                         return Err(self.damaged(object_name(store, artifact.content)));
                     }
-                    files.extend(tree.0.values().map(|file| (file.digest, file.bytes)));
+                    files.extend(tree.files.values());
                     trees.push((artifact.content, tree));
                 }
             }
         }
-        let is_missing = |digest: &Digest, bytes: &u64| {
-            !store.holds(&Artifact { content: Content::file(*digest), bytes: *bytes })
-        };
-        files.retain(|digest, bytes| is_missing(digest, bytes));
         let files: Vec<TreeFile> =
-            files.into_iter().map(|(digest, bytes)| TreeFile { digest, bytes }).collect();
+            files.into_iter().filter(|file| !store.holds(&Artifact::of(*file))).collect();
         moved.objects += files.len() as u64;
         moved.bytes += files.iter().map(|file| file.bytes).sum::<u64>();
         each(&files, OBJECTS, |file| self.file(*file, store, scratch, on_bytes))?;
@@ -160,7 +156,7 @@ impl Remote {
         scratch: &Scratch,
         on_bytes: &OnBytes,
     ) -> Result<(), Trouble> {
-        let content = Content::file(file.digest);
+        let content = file.content();
         let name = object_name(store, content);
         if file.bytes >= LARGE {
             return self.large_file(file, &name, store, scratch, on_bytes);
@@ -218,7 +214,7 @@ impl Remote {
                 let whole = scratch.path()?;
                 rename_into(&partial.path, &whole)
                     .map_err(FileError::in_store("moving", &whole))?;
-                return Ok(store.place(&whole, Content::file(file.digest), false)?);
+                return Ok(store.place(&whole, file.content(), false)?);
             }
             partial.remove()?;
         }

@@ -36,8 +36,8 @@ impl Remote {
                     let damaged = || Trouble::DamagedHere(content.digest.short());
                     let tree = store.tree(content).ok_or_else(damaged)?;
                     trees.insert(content, tree.to_text().len() as u64);
-                    let of_tree = tree.0.values();
-                    files.extend(of_tree.map(|file| (Content::file(file.digest), file.bytes)));
+                    let of_tree = tree.files.values();
+                    files.extend(of_tree.map(|file| (file.content(), file.bytes)));
                 }
             }
         }

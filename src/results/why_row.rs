@@ -180,8 +180,8 @@ fn threshold(stage: &Stage, evidence: &Evidence) -> Option<f64> {
     let Input::Artifact { stage: maker, output } = stage.inputs.get("model")? else { return None };
     let record = evidence.current.get(maker)?;
     let tree = evidence.store.tree(record.outputs.get(output)?.content)?;
-    let config = tree.0.get("config.json")?;
-    let object = evidence.store.object(crate::files::digest::Content::file(config.digest));
+    let config = tree.files.get("config.json")?;
+    let object = evidence.store.object(config.content());
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(object).ok()?).ok()?;
     config.get("decision_threshold")?.as_f64()
 }

@@ -51,7 +51,7 @@ pub fn run_again(
     })?;
     let seconds = began.elapsed().as_secs_f64();
     check_status(&ended.status, events.failed.take(), &log)?;
-    check_sources(resolved, stage, context.sources)?;
+    check_sources(resolved, stage, context.sources, &untouched)?;
     untouched.check(context)?;
     check_outputs(stage, &prepared.outputs, &log)?;
     // Checkpoints may be as large as the outputs. A command has none.

@@ -11,7 +11,8 @@ use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
 use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::plan::reason::origin;
-use crate::run::failure::StageFailure;
+use crate::run::failure::{SourceChange, StageFailure};
+use crate::run::inputs::Untouched;
 use crate::sources::Sources;
 
 /// Replaces the links in a stage's folder, by which a built-in names its inputs, by the names that
@@ -37,19 +38,27 @@ pub(super) fn check_status(
     }
 }
 
-/// A result computed from bytes other than those in its key must not be recorded.
+/// A result computed from bytes other than those in its key must not be recorded. So all bytes of the
+/// sources are read again: what is written through a memory map need not change the times of a file.
 pub(super) fn check_sources(
     resolved: &KeyedStage,
     stage: &Stage,
     sources: &Sources,
+    untouched: &Untouched,
 ) -> Result<(), StageFailure> {
     for (input, location) in &resolved.inputs {
         let InputLocation::Source(found) = location else { continue };
-        let now = sources.hash_again(&found.path);
-        if now.map_or(true, |now| now != found.hashed) {
-            let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
-            return Err(StageFailure::SourceChanged { input: input.clone(), origin });
-        }
+        let how = match sources.read_again(&found.path) {
+            Ok(now) if now == found.hashed && untouched.is_unwritten(&found.path) => continue,
+            Ok(now) if now == found.hashed => SourceChange::Written,
+            Ok(now) if now.bytes > found.hashed.bytes => {
+                SourceChange::Grew(now.bytes - found.hashed.bytes)
+            }
+            Ok(_) => SourceChange::Changed,
+            Err(error) => SourceChange::Unreadable(error.to_string()),
+        };
+        let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
+        return Err(StageFailure::SourceChanged { input: input.clone(), origin, how });
     }
     Ok(())
 }

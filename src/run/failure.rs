@@ -14,6 +14,7 @@ use crate::pipeline::{OUTPUT_PREFIX, environment_variable};
 use crate::plan::error::PlanError;
 use crate::plan::reason::Reason;
 use crate::sources::download_error::DownloadError;
+use crate::text::figures;
 use stages::Kind;
 
 /// How a stage ended without a record.
@@ -28,8 +29,8 @@ pub enum StageFailure {
     NoOutput { output: String, at: PathBuf, log: PathBuf },
     #[error("its output `{output}` is a {}, expected a {}", kind_name(*found), kind_name(*expected))]
     WrongKind { output: String, expected: Kind, found: Kind },
-    #[error("its input `{input}` ({origin}) changed while it ran, so its result was discarded")]
-    SourceChanged { input: String, origin: String },
+    #[error("its input `{input}` ({origin}) {how}, so its result was discarded")]
+    SourceChanged { input: String, origin: String, how: SourceChange },
     #[error("it wrote to its input `{input}`, so its result was discarded")]
     WroteToInput { input: String },
     /// Not this stage's fault: the stage that made the object runs again, then this one.
@@ -68,6 +69,19 @@ impl From<ExecutorError> for StageFailure {
     }
 }
 
+/// What became of a source while a stage was reading it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceChange {
+    #[error("changed while it ran")]
+    Changed,
+    #[error("changed while it ran (it grew by {})", figures::bytes(*_0))]
+    Grew(u64),
+    #[error("was written to while it ran")]
+    Written,
+    #[error("changed while it ran and cannot be read now ({_0})")]
+    Unreadable(String),
+}
+
 /// Why a stage must not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fixed {
@@ -95,7 +109,11 @@ impl StageFailure {
                 let variable = environment_variable(OUTPUT_PREFIX, output);
                 Some(format!("the command must write it to the path in `${variable}`"))
             }
-            StageFailure::SourceChanged { .. } => Some("run again".to_owned()),
+            StageFailure::SourceChanged { how: SourceChange::Unreadable(_), .. } => None,
+            StageFailure::SourceChanged { origin, .. } => Some(format!(
+                "run again; if the stage itself writes to `{origin}`, let it write to an output \
+                 instead"
+            )),
             StageFailure::WroteToInput { .. } => {
                 Some("inputs are read-only: copy the input and write to the copy".to_owned())
             }

@@ -1,21 +1,36 @@
-//! The inputs of a stage that runs: read in full before it starts, and checked again when it has
-//! ended. Objects are read-only, but that does not stop the superuser from writing to them.
+//! The inputs of a stage that runs. An object is read in full before the stage starts, and checked
+//! again when it has ended: it is read-only, but that does not stop the superuser from writing to
+//! it. A source belongs to the user, so it is read in full when the stage has ended.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::files::digest::Content;
 use crate::files::stamp::{Stamp, file_clock_ns};
+use crate::files::tree::files_below;
 use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::run::context::RunContext;
 use crate::run::failure::StageFailure;
 use crate::store::Store;
 
-/// What the objects among the inputs looked like before the stage started.
+/// What the inputs looked like before the stage started.
 pub struct Untouched {
     /// For each file: the input it belongs to, its object, and its stamp (`None` if that could not
     /// be read).
     stamps: Vec<(String, Content, Option<Stamp>)>,
     taken_ns: i64,
+    /// For each source, when its files were last written.
+    written: BTreeMap<PathBuf, BTreeMap<PathBuf, Written>>,
+}
+
+/// What changes when a file is written or replaced. Links and permissions change the rest of a
+/// stamp.
+#[derive(PartialEq, Eq)]
+struct Written {
+    modified_ns: i64,
+    inode: u64,
+    device: u64,
 }
 
 /// Reads every input that is an object in full: a stage must not compute from bytes other than
@@ -25,9 +40,16 @@ pub(super) fn verify_inputs(
     context: &RunContext,
 ) -> Result<Untouched, StageFailure> {
     let store = context.store;
-    let mut untouched = Untouched { stamps: Vec::new(), taken_ns: 0 };
+    let (stamps, written) = (Vec::new(), BTreeMap::new());
+    let mut untouched = Untouched { stamps, taken_ns: 0, written };
     for (input, place) in &resolved.inputs {
-        let InputLocation::Object { artifact, stage } = place else { continue };
+        let (artifact, stage) = match place {
+            InputLocation::Object { artifact, stage } => (artifact, stage),
+            InputLocation::Source(found) => {
+                untouched.written.insert(found.path.clone(), written_below(&found.path));
+                continue;
+            }
+        };
         let verified = store.verify(artifact.content, context.scratch)?;
         verified.map_err(|damaged| StageFailure::DamagedInput {
             input: input.clone(),
@@ -57,6 +79,26 @@ impl Untouched {
         }
         Ok(())
     }
+}
+
+impl Untouched {
+    /// Whether no file of a source was written since the stage started. If one was, the stage may
+    /// have read other bytes even if they are the same again by now.
+    pub(super) fn is_unwritten(&self, source: &Path) -> bool {
+        self.written.get(source) == Some(&written_below(source))
+    }
+}
+
+/// When the files of a source were last written. Files that cannot be found are left out: whoever
+/// hashes them reports them.
+fn written_below(source: &Path) -> BTreeMap<PathBuf, Written> {
+    let files = files_below(source).map(|found| found.files).unwrap_or_default();
+    let written = files.into_iter().filter_map(|file| {
+        let stamp = Stamp::of(&fs::metadata(&file.path).ok()?);
+        let Stamp { modified_ns, inode, device, .. } = stamp;
+        Some((file.path, Written { modified_ns, inode, device }))
+    });
+    written.collect()
 }
 
 fn stamp(store: &Store, content: Content) -> Option<Stamp> {

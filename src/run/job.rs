@@ -137,7 +137,7 @@ fn run_attempt(
     let prepared = prepare_or_take_up(folder, job, context, on_event)?;
     let ran = run_process(&prepared.task, context, on_start, on_event)?;
     check(&ran, folder, &prepared.task, job, on_event)?;
-    check_sources(job.resolved, job.stage, context.sources)?;
+    check_sources(job.resolved, job.stage, context.sources, untouched)?;
     untouched.check(context)?;
     collect_and_record(job, ran, &prepared, context)
 }

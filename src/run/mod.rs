@@ -46,6 +46,7 @@ use crate::run::event::{RunEvent, Summary};
 use crate::run::message::Message;
 use crate::run::remote::Session;
 use crate::run::schedule::Schedule;
+use crate::store::index::left_out;
 
 /// Carries out a plan and reports its progress. `channel` may also bring [`Message::Interrupt`]
 /// from outside.
@@ -59,6 +60,9 @@ pub fn run(
     let store = context.store;
     let open = |remote| Session::new(remote, store, channel.0.clone());
     let remote = context.remote.map(open).transpose()?;
+    for link in context.sources.index.dangling() {
+        report(RunEvent::Warning { message: left_out(&link) });
+    }
     let summary = std::thread::scope(|scope| {
         Schedule::new(&plan, config, context, channel, remote, scope, report).run(plan)
     });

@@ -15,6 +15,7 @@ use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::place::Place;
 use crate::files::stamp::Stamp;
+use crate::files::tree::Tree;
 use crate::store::Store;
 use crate::store::index::Index;
 
@@ -82,8 +83,8 @@ pub fn look(
         return Err(changed("reading", target));
     }
     let at = match hashed {
-        Some(content) if content == wanted => AtTarget::Wanted,
-        _ => whose(&metadata, hashed, &place, target, store),
+        Some(content) if compares(content, wanted, Tree::serves, store, index) => AtTarget::Wanted,
+        _ => whose(&metadata, hashed, (&place, target), store, index),
     };
     Ok(Found { at, stamp: Some(stamp) })
 }
@@ -93,9 +94,9 @@ pub fn look(
 fn whose(
     metadata: &Metadata,
     content: Option<Content>,
-    place: &Place,
-    target: Target,
+    (place, target): (&Place, Target),
     store: &Store,
+    index: &Index,
 ) -> AtTarget {
     let kind = match (metadata.is_dir(), metadata.is_file()) {
         (true, _) => Kind::Folder,
@@ -106,7 +107,9 @@ fn whose(
     let marked = marked(place, target);
     let was_published = marked.is_some() || noted.is_some_and(|noted| noted.kind == kind);
     let is_ours = |content: Content| {
-        [noted, marked].contains(&Some(content))
+        // Nothing of the user's is lost with an execute bit or an empty folder.
+        let mut published = [noted, marked].into_iter().flatten();
+        published.any(|published| compares(content, published, Tree::has_files_of, store, index))
             || (store.object(content).exists()
                 && (was_published || is_logged(content, target.path, store)))
     };
@@ -115,6 +118,26 @@ fn whose(
         false if was_published => AtTarget::Edited,
         false => AtTarget::Foreign,
     }
+}
+
+/// Whether two contents are the same or, by their listings, are enough alike.
+fn compares(
+    found: Content,
+    other: Content,
+    alike: fn(&Tree, &Tree) -> bool,
+    store: &Store,
+    index: &Index,
+) -> bool {
+    let tree = |content: Content, tree: &dyn Fn() -> Option<Tree>| match content.kind {
+        Kind::File => Some(Tree::of_file(content)),
+        Kind::Folder => tree(),
+    };
+    let trees = || {
+        let found = tree(found, &|| index.tree(found).map(|tree| Tree::clone(&tree)));
+        found.zip(tree(other, &|| store.tree(other)))
+    };
+    let both = || trees().is_some_and(|(found, other)| alike(&found, &other));
+    found == other || (found.kind == other.kind && both())
 }
 
 /// Whether some run published this content at this path, according to the log of runs. That knows
@@ -138,7 +161,7 @@ pub(super) fn holds_own_files(folder: &Path, published: Option<Content>, store: 
     let tree = published.and_then(|content| store.tree(content)).unwrap_or_default();
     let is_own = |path: &Path| {
         let relative = path.strip_prefix(folder).ok().and_then(Path::to_str);
-        !relative.is_some_and(|relative| tree.0.contains_key(relative))
+        !relative.is_some_and(|relative| tree.files.contains_key(relative))
     };
     let entries = WalkDir::new(folder).min_depth(1);
     folder.is_dir()

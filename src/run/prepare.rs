@@ -183,10 +183,14 @@ pub fn link_artifact(content: Content, link: &Path, store: &Store) -> Result<(),
     let tree = store.tree(content);
     let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
     disk::create_folder(link).map_err(FileError::at("making the folder", link))?;
-    for (relative, file) in &tree.0 {
+    for (relative, file) in &tree.files {
         let path = link.join(relative);
         make_parent(&path)?;
-        make_link(&store.object(Content::file(file.digest)), &path)?;
+        make_link(&store.object(file.content()), &path)?;
+    }
+    for relative in &tree.empty_folders {
+        let path = link.join(relative);
+        disk::create_folders(&path).map_err(FileError::at("making the folder", &path))?;
     }
     Ok(())
 }

@@ -165,19 +165,22 @@ pub fn put_in_place(
 
 fn write_out(content: Content, target: &Path, store: &Store) -> Result<(), FileError> {
     match content.kind {
-        Kind::File => copy_file(&store.object(content), target),
+        Kind::File => copy_file(content, target, store),
         Kind::Folder => {
             let object = store.object(content);
             let tree = store.tree(content);
             let tree = tree.ok_or_else(|| FileError::found("reading", &object, "it is damaged"))?;
             disk::create_folder(target).map_err(FileError::at("making the folder", target))?;
-            for (relative, file) in &tree.0 {
+            let make = |folder: &Path| {
+                disk::create_folders(folder).map_err(FileError::at("making the folder", folder))
+            };
+            for relative in &tree.empty_folders {
+                make(&target.join(relative))?;
+            }
+            for (relative, file) in &tree.files {
                 let copy = target.join(relative);
-                if let Some(folder) = copy.parent() {
-                    let made = disk::create_folders(folder);
-                    made.map_err(FileError::at("making the folder", folder))?;
-                }
-                copy_file(&store.object(Content::file(file.digest)), &copy)?;
+                copy.parent().map_or(Ok(()), make)?;
+                copy_file(file.content(), &copy, store)?;
             }
             Ok(())
         }
@@ -185,10 +188,15 @@ fn write_out(content: Content, target: &Path, store: &Store) -> Result<(), FileE
 }
 
 /// A reflink if the file system supports them: `io::copy` leaves that to the kernel.
-fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
+fn copy_file(content: Content, to: &Path, store: &Store) -> Result<(), FileError> {
+    let from = &store.object(content);
     let source = File::open(from).map_err(FileError::at("reading", from))?;
     let target = disk::create_new_file(to).map_err(FileError::at("writing", to))?;
-    disk::copy_bytes(&source, &target, to).map_err(FileError::at("writing", to))
+    disk::copy_bytes(&source, &target, to).map_err(FileError::at("writing", to))?;
+    match content.executable {
+        true => disk::make_executable(&target, to).map_err(FileError::at("writing", to)),
+        false => Ok(()),
+    }
 }
 
 /// Renames `copy` to `target`. If a folder is involved, which a rename cannot replace, exchanges

@@ -86,7 +86,7 @@ impl Sources {
         let known = self.found().get(&path).copied();
         let hashed = match known {
             Some(hashed) => hashed,
-            None => self.hash_again(&path)?,
+            None => self.keep(&path, Index::hash)?,
         };
         if let Input::Url { url, blake3: Some(expected) } = input {
             let found = hashed.content.digest.to_string();
@@ -105,12 +105,20 @@ impl Sources {
         self.downloads.clone()
     }
 
-    /// Hashes a source even if it was found before, unless its stamp in the index is unchanged.
-    pub fn hash_again(&self, path: &Path) -> Result<Hashed, SourceError> {
+    /// Reads all bytes of a source and hashes them, even if it was found before.
+    pub fn read_again(&self, path: &Path) -> Result<Hashed, SourceError> {
+        self.keep(path, Index::read_again)
+    }
+
+    fn keep(
+        &self,
+        path: &Path,
+        hash: impl Fn(&Index, &Path) -> Result<Hashed, FileError>,
+    ) -> Result<Hashed, SourceError> {
         if !exists(path)? {
             return Err(SourceError::Missing { path: path.to_owned() });
         }
-        let hashed = self.index.hash(path)?;
+        let hashed = hash(&self.index, path)?;
         self.found().insert(path.to_owned(), hashed);
         Ok(hashed)
     }

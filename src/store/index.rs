@@ -2,7 +2,7 @@
 //! second run need not read the files again. It is one compact file, `cache/index`, which is read
 //! as a whole and rewritten only if something changed. Losing it costs time, never correctness.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use stages::Kind;
 
-use crate::files::digest::{Content, Digest};
+use crate::files::digest::{CHANGED, Content, Digest};
 use crate::files::file_error::FileError;
+use crate::files::regular::{self, is_executable, not_a_file};
 use crate::files::scratch::Scratch;
 use crate::files::stamp::{Stamp, file_clock_ns};
 use crate::files::tree::{Tree, TreeFile, files_below};
@@ -20,11 +21,14 @@ use crate::files::tree::{Tree, TreeFile, files_below};
 /// The digests from `cache/index`, and those that this process computed.
 pub struct Index {
     file: PathBuf,
+    /// Whether to believe that a file whose stamp is the same has the same bytes.
+    trusted: bool,
     known: HashMap<PathBuf, (Stamp, Digest)>,
     learned: Mutex<HashMap<PathBuf, (Stamp, Digest)>>,
     files_read: AtomicU64,
     /// The listings of the folders that were hashed, by the folder's digest.
     trees: Mutex<HashMap<Digest, Arc<Tree>>>,
+    dangling: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// The digest and the size of a file or folder of the project.
@@ -42,10 +46,12 @@ impl Index {
         let known = trusted.then(|| fs::read(file).ok().and_then(|bytes| decode(&bytes)));
         Index {
             file: file.to_owned(),
+            trusted,
             known: known.flatten().unwrap_or_default(),
             learned: Mutex::default(),
             files_read: AtomicU64::new(0),
             trees: Mutex::default(),
+            dangling: Mutex::default(),
         }
     }
 
@@ -56,24 +62,50 @@ impl Index {
 
     /// Hashes a file or folder, or looks up its digest where its stamp is unchanged.
     pub fn hash(&self, path: &Path) -> Result<Hashed, FileError> {
+        self.hash_with(path, self.trusted)
+    }
+
+    /// Hashes a file or folder by its bytes, whatever its stamp is: a write through a memory map may
+    /// leave the stamp as it was.
+    pub fn read_again(&self, path: &Path) -> Result<Hashed, FileError> {
+        self.hash_with(path, false)
+    }
+
+    fn hash_with(&self, path: &Path, trusted: bool) -> Result<Hashed, FileError> {
         let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
         if metadata.is_file() {
-            let file = self.file_digest(path)?;
-            return Ok(Hashed { content: Content::file(file.digest), bytes: file.bytes });
+            let file = self.file_digest(path, trusted)?;
+            return Ok(Hashed { content: file.content(), bytes: file.bytes });
         }
         if !metadata.is_dir() {
-            return Err(FileError::found("reading", path, "it is neither a file nor a folder"));
+            return Err(FileError::at("reading", path)(not_a_file(metadata.file_type())));
         }
-        let files = files_below(path)?;
-        let digested: Result<_, FileError> = files
+        let found = files_below(path)?;
+        self.leave_out(found.dangling);
+        let digested: Result<_, FileError> = found
+            .files
             .into_par_iter()
-            .map(|file| Ok((file.relative, self.file_digest(&file.path)?)))
+            .map(|file| Ok((file.relative, self.file_digest(&file.path, trusted)?)))
             .collect();
-        let tree = Tree(digested?);
+        let tree = Tree { files: digested?, empty_folders: found.empty_folders };
         let hashed = Hashed { content: tree.content(), bytes: tree.bytes() };
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.insert(hashed.content.digest, Arc::new(tree));
         Ok(hashed)
+    }
+
+    fn leave_out(&self, links: Vec<PathBuf>) {
+        // Emacs marks a file that is being edited by a link `.#name` to nobody's file.
+        let is_lock = |link: &PathBuf| {
+            link.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".#"))
+        };
+        let links = links.into_iter().filter(|link| !is_lock(link));
+        self.dangling.lock().unwrap_or_else(PoisonError::into_inner).extend(links);
+    }
+
+    /// Symbolic links to nothing that were found in source folders, and left out of their listings.
+    pub fn dangling(&self) -> BTreeSet<PathBuf> {
+        self.dangling.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The listing of a folder that [`Index::hash`] has hashed.
@@ -82,28 +114,35 @@ impl Index {
         trees.get(&folder.digest).filter(|_| folder.kind == Kind::Folder).cloned()
     }
 
-    fn file_digest(&self, path: &Path) -> Result<TreeFile, FileError> {
-        let stat = || fs::metadata(path).map(|metadata| Stamp::of(&metadata));
-        let before = stat().map_err(FileError::at("reading", path))?;
-        let same = |(stamp, digest): &(Stamp, Digest)| (*stamp == before).then_some(*digest);
-        let mut known = self.known.get(path).and_then(same);
-        if known.is_none() {
-            known = self.learned().get(path).and_then(same);
-        }
-        if let Some(digest) = known {
-            return Ok(TreeFile { digest, bytes: before.size });
+    fn file_digest(&self, path: &Path, trusted: bool) -> Result<TreeFile, FileError> {
+        if trusted {
+            let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
+            let stamp = Stamp::of(&metadata);
+            let same = |(then, digest): &(Stamp, Digest)| (*then == stamp).then_some(*digest);
+            let mut known = self.known.get(path).and_then(same);
+            if known.is_none() {
+                known = self.learned().get(path).and_then(same);
+            }
+            if let Some(digest) = known {
+                let executable = is_executable(&metadata);
+                return Ok(TreeFile { digest, bytes: stamp.size, executable });
+            }
         }
         let began_ns = file_clock_ns();
-        let digest = Digest::of_file(path)?;
+        // All of it is about one open file, whatever is put at its path meanwhile.
+        let file = regular::open(path).map_err(FileError::at("reading", path))?;
+        let metadata = || file.metadata().map_err(FileError::at("reading", path));
+        let before = metadata()?;
+        let digest = Digest::of_open_file(&file).map_err(FileError::at("hashing", path))?;
         self.files_read.fetch_add(1, Ordering::Relaxed);
-        let after = stat().map_err(FileError::at("reading", path))?;
-        if before != after {
-            return Err(FileError::found("hashing", path, "it changed while it was read"));
+        let (stamp, after) = (Stamp::of(&before), Stamp::of(&metadata()?));
+        if stamp != after {
+            return Err(FileError::found("hashing", path, CHANGED));
         }
-        if before.is_settled(began_ns) {
-            self.learned().insert(path.to_owned(), (before, digest));
+        if stamp.is_settled(began_ns) {
+            self.learned().insert(path.to_owned(), (stamp, digest));
         }
-        Ok(TreeFile { digest, bytes: before.size })
+        Ok(TreeFile { digest, bytes: stamp.size, executable: is_executable(&before) })
     }
 
     fn learned(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Digest)>> {
@@ -122,6 +161,11 @@ impl Index {
         entries.sort_unstable_by_key(|(path, _)| path.as_path());
         scratch.write(&self.file, &encode(&entries), false)
     }
+}
+
+/// What to tell the user about one of [`Index::dangling`].
+pub fn left_out(link: &Path) -> String {
+    format!("`{}` is a link to nothing, so it is left out of its folder", link.display())
 }
 
 /// Whether something is at `path`. Not being allowed to look is an error.

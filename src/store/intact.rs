@@ -1,15 +1,19 @@
 //! Verifying objects: whether their bytes still match their digests. Damaged objects are moved
 //! away.
 
+use std::fs::{self, Metadata};
 use std::io;
 
 use rayon::prelude::*;
 use stages::Kind;
 
 use crate::files::digest::{Content, Digest};
+use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::regular::is_executable;
 use crate::files::scratch::{Scratch, rename_into};
-use crate::store::Store;
+use crate::files::tree::TreeFile;
+use crate::store::{Store, permissions};
 
 /// The digest of an object whose bytes do not match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +32,43 @@ impl Store {
             Kind::File => Some(vec![content]),
             Kind::Folder => {
                 let tree = self.tree(content)?;
-                Some(tree.0.values().map(|file| Content::file(file.digest)).collect())
+                Some(tree.files.values().map(TreeFile::content).collect())
             }
         }
     }
 
     /// Reads an artifact in full. Moves a damaged object away, so that it counts as missing from
-    /// then on.
+    /// then on. Gives the others the execute bit that they should have.
     pub fn verify(
         &self,
         content: Content,
         scratch: &Scratch,
     ) -> Result<Result<(), Damaged>, FileError> {
-        let Some(damaged) = self.damage(content) else { return Ok(Ok(())) };
-        self.quarantine(damaged, scratch)?;
-        Ok(Err(Damaged(damaged.digest)))
+        if let Some(damaged) = self.damage(content) {
+            self.quarantine(damaged, scratch)?;
+            return Ok(Err(Damaged(damaged.digest)));
+        }
+        for file in self.files_of(content).unwrap_or_default() {
+            self.restore_permissions(file)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Makes an object executable or not, as its content says: whoever copies a store may lose the
+    /// modes of its files.
+    pub(super) fn restore_permissions(&self, content: Content) -> Result<(), FileError> {
+        let object = self.object(content);
+        let is_right = |metadata: Metadata| is_executable(&metadata) == content.executable;
+        if fs::metadata(&object).is_ok_and(is_right) {
+            return Ok(());
+        }
+        match disk::set_permissions(&object, permissions(content)) {
+            Err(error) if content.executable => {
+                Err(FileError::in_store("making executable", &object)(error))
+            }
+            // On some file systems every file is executable.
+            _ => Ok(()),
+        }
     }
 
     /// A damaged object of an artifact, if there is one.

@@ -2,6 +2,7 @@
 //! change the stage's result is a field; nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,7 +25,12 @@ pub struct KeyFields {
     pub inputs: BTreeMap<String, Content>,
     /// The names of the declared outputs.
     pub outputs: BTreeSet<String>,
-    /// The values of the declared environment variables; `None` if the variable is not set.
+    /// The file names of the outputs of a command, where they are not the names of the outputs: the
+    /// command sees them in `$OUT_…`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
+    /// The values of the declared environment variables, as [`env_text`] writes them; `None` if the
+    /// variable is not set.
     pub env: BTreeMap<String, Option<String>>,
     pub salt: Option<String>,
 }
@@ -56,7 +62,7 @@ impl KeyFields {
     /// JSON without spaces, with the keys of every object sorted, after a line that names the
     /// format: if the format ever changes, so do all keys.
     pub fn canonical(&self) -> String {
-        let KeyFields { action, params, inputs, outputs, env, salt } = self;
+        let KeyFields { action, params, inputs, outputs, files, env, salt } = self;
         let mut text = String::with_capacity(512);
         text.push_str("pipe key 1\n{\"action\":");
         match action {
@@ -73,6 +79,12 @@ impl KeyFields {
         }
         text.push_str("}},\"env\":");
         write_map(env.iter(), &mut text, write_optional);
+        // Left out where there are none, so that keys stay what they were before it was a field. No
+        // two structs have the same text: it is JSON, and `files` is a member of its own.
+        if !files.is_empty() {
+            text.push_str(",\"files\":");
+            write_map(files.iter(), &mut text, |file, text| write_text(file, text));
+        }
         text.push_str(",\"inputs\":");
         write_map(inputs.iter(), &mut text, |content, text| write_text(&content.to_string(), text));
         text.push_str(",\"outputs\":[");
@@ -90,6 +102,24 @@ impl KeyFields {
         text
     }
 }
+
+/// The value of an environment variable as text. UTF-8 stays what it is. Other bytes are escaped
+/// after a NUL character, which no variable can contain, so no two values have the same text.
+pub fn env_text(value: OsString) -> String {
+    value
+        .into_string()
+        .unwrap_or_else(|bytes| format!("{NOT_UTF8}{}", bytes.as_encoded_bytes().escape_ascii()))
+}
+
+/// A text of [`env_text`] for people.
+pub fn shown_env(text: &str) -> String {
+    match text.strip_prefix(NOT_UTF8) {
+        Some(escaped) => format!("{escaped} (not UTF-8)"),
+        None => text.to_owned(),
+    }
+}
+
+const NOT_UTF8: char = '\0';
 
 /// A JSON string.
 fn write_text(value: &str, text: &mut String) {

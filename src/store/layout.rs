@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache/objects/ab/<digest>        a file, read-only
+//! cache/objects/ab/<digest>.x      a file with the execute bit, read-only
 //! cache/objects/ab/<digest>.tree   a folder's listing
 //! cache/records/ab/<key>.json      what a run of that key produced
 //! cache/stages/<stage>/<key>       empty: this stage, or a variant of it, once had that key
@@ -53,10 +54,16 @@ impl Store {
     pub fn object(&self, content: Content) -> PathBuf {
         let name = content.digest.to_string();
         let folder = self.objects_folder().join(&name[..2]);
-        match content.kind {
-            Kind::File => folder.join(name),
-            Kind::Folder => folder.join(name + ".tree"),
-        }
+        folder.join(name + suffix(content))
+    }
+
+    /// The content whose object has this file name.
+    pub fn content_of_object(name: &str) -> Option<Content> {
+        let make = [Content::file, Content::executable, Content::folder];
+        make.into_iter().find_map(|make| {
+            let end = suffix(make(Digest::of_bytes(b"")));
+            Some(make(name.strip_suffix(end)?.parse().ok()?))
+        })
     }
 
     pub fn listings_folder(&self) -> PathBuf {
@@ -139,6 +146,16 @@ impl Store {
 
     pub fn lock_file(&self, key: Key) -> PathBuf {
         self.locks_folder().join(key.to_string())
+    }
+}
+
+/// An executable file has an object of its own even if a plain file has the same bytes: the execute
+/// bit belongs to the file on the disk, and stages get links to it.
+fn suffix(content: Content) -> &'static str {
+    match content.kind {
+        Kind::File if content.executable => ".x",
+        Kind::File => "",
+        Kind::Folder => ".tree",
     }
 }
 

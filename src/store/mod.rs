@@ -23,6 +23,7 @@ use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
+use crate::files::regular::{is_executable, not_a_file};
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
 use crate::store::families::Families;
@@ -157,15 +158,15 @@ impl Store {
     /// Whether an artifact is there in full. This compares sizes only; [`Store::verify`] reads the
     /// bytes before they are used.
     pub fn holds(&self, artifact: &Artifact) -> bool {
-        let is_there = |digest: Digest, bytes: u64| {
-            let metadata = fs::metadata(self.object(Content::file(digest)));
+        let is_there = |content: Content, bytes: u64| {
+            let metadata = fs::metadata(self.object(content));
             metadata.is_ok_and(|metadata| metadata.is_file() && metadata.size() == bytes)
         };
         match artifact.content.kind {
-            Kind::File => is_there(artifact.content.digest, artifact.bytes),
-            Kind::Folder => self
-                .tree(artifact.content)
-                .is_some_and(|tree| tree.0.values().all(|file| is_there(file.digest, file.bytes))),
+            Kind::File => is_there(artifact.content, artifact.bytes),
+            Kind::Folder => self.tree(artifact.content).is_some_and(|tree| {
+                tree.files.values().all(|file| is_there(file.content(), file.bytes))
+            }),
         }
     }
 
@@ -181,19 +182,22 @@ impl Store {
         if metadata.is_file() {
             let linked = path.is_symlink();
             let file = self.insert_file(path, linked, scratch, durable)?;
-            return Ok(Artifact { content: Content::file(file.digest), bytes: file.bytes });
+            return Ok(Artifact { content: file.content(), bytes: file.bytes });
         }
         if !metadata.is_dir() {
-            return Err(FileError::found("storing", path, "it is neither a file nor a folder"));
+            return Err(FileError::in_store("storing", path)(not_a_file(metadata.file_type())));
         }
-        let stored: Result<_, FileError> = files_below(path)?
+        // A link to nothing is not left out, as it is in a source: this is the result.
+        let found = files_below(path)?.without_dangling()?;
+        let stored: Result<_, FileError> = found
+            .files
             .into_par_iter()
             .map(|file| {
                 let stored = self.insert_file(&file.path, file.linked, scratch, durable)?;
                 Ok((file.relative, stored))
             })
             .collect();
-        let tree = Tree(stored?);
+        let tree = Tree { files: stored?, empty_folders: found.empty_folders };
         let content = tree.content();
         let temporary = scratch.path()?;
         disk::write_new(&temporary, tree.to_text().as_bytes())
@@ -211,8 +215,9 @@ impl Store {
     ) -> Result<TreeFile, FileError> {
         let metadata = fs::metadata(path).map_err(FileError::in_store("reading", path))?;
         if !metadata.is_file() {
-            return Err(FileError::found("storing", path, "it is neither a file nor a folder"));
+            return Err(FileError::in_store("storing", path)(not_a_file(metadata.file_type())));
         }
+        let executable = is_executable(&metadata);
         // Somebody else may write to the target of a symbolic or hard link later, so copy its
         // bytes. Move everything else.
         let temporary = scratch.path()?;
@@ -224,8 +229,9 @@ impl Store {
         };
         let metadata =
             fs::metadata(&temporary).map_err(FileError::in_store("reading", &temporary))?;
-        self.place(&temporary, Content::file(digest), durable)?;
-        Ok(TreeFile { digest, bytes: metadata.size() })
+        let file = TreeFile { digest, bytes: metadata.size(), executable };
+        self.place(&temporary, file.content(), durable)?;
+        Ok(file)
     }
 
     /// Gives a finished file its name as an object. An intact object of that name stays in place: a
@@ -237,8 +243,7 @@ impl Store {
         durable: bool,
     ) -> Result<(), FileError> {
         let object = &self.object(content);
-        let read_only = Permissions::from_mode(0o444);
-        disk::set_permissions(temporary, read_only)
+        disk::set_permissions(temporary, permissions(content))
             .map_err(FileError::in_store("storing", temporary))?;
         if durable {
             let flush = File::open(temporary).and_then(|file| disk::flush(&file, temporary));
@@ -247,6 +252,7 @@ impl Store {
         let storing = || FileError::in_store("storing", object);
         if !rename_to_new(temporary, object).map_err(storing())? {
             if Digest::of_file(object).is_ok_and(|found| found == content.digest) {
+                self.restore_permissions(content)?;
                 disk::remove_file(temporary).map_err(FileError::in_store("removing", temporary))?;
                 if durable {
                     let flush = File::open(object).and_then(|file| disk::flush(&file, object));
@@ -258,4 +264,9 @@ impl Store {
         }
         if durable { sync_folder(object) } else { Ok(()) }
     }
+}
+
+/// An object can be read and, if it is an executable file, executed.
+fn permissions(content: Content) -> Permissions {
+    Permissions::from_mode(if content.executable { 0o555 } else { 0o444 })
 }

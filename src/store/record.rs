@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::files::digest::{Content, Digest};
+use crate::files::tree::TreeFile;
 use crate::store::key::{Key, KeyFields};
 
 /// The file `cache/records/ab/<key>.json`.
@@ -41,6 +42,18 @@ pub struct Artifact {
     pub content: Content,
     /// The size; for a folder, the sum of its files.
     pub bytes: u64,
+}
+
+impl Artifact {
+    pub fn of(file: TreeFile) -> Artifact {
+        Artifact { content: file.content(), bytes: file.bytes }
+    }
+
+    /// The only file of an artifact that is no folder.
+    pub fn file(&self) -> TreeFile {
+        let Content { executable, digest, .. } = self.content;
+        TreeFile { digest, bytes: self.bytes, executable }
+    }
 }
 
 /// The metrics of one step.

@@ -24,6 +24,7 @@ mod pipeline;
 mod plan;
 mod process;
 mod publish;
+mod reads;
 mod remotes;
 mod report;
 mod resources;

@@ -11,11 +11,10 @@ use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFile, JobFolder, Submission};
 use crate::executor::slurm::on_node::{self, OnNode};
 use crate::executor::slurm::parcel::{Homeward, Outward, copy_files, link_files, note, tree};
-use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
-use crate::files::tree::Tree;
+use crate::files::tree::{FoundFiles, Tree, files_below};
 use crate::files::unique;
 use crate::remote::{Remote, Trouble};
 use crate::store::Store;
@@ -92,7 +91,14 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
     for said in [&job.log, &folder.events_file()] {
         rename_in(said, &known_as)?;
     }
-    let mut files = Tree(Default::default());
+    let outputs = folder.0.join("out");
+    // What the engine would refuse must not get lost on the way to it.
+    if let Err(problem) = files_below(&outputs).and_then(FoundFiles::without_dangling) {
+        let refused = Homeward::Refused(problem.to_string());
+        what.remote.write_note(&note(what.parcel, "result"), key, &refused).map_err(trouble)?;
+        return Ok(());
+    }
+    let mut files = Tree::default();
     let mut add = |from: &Path, to: &str| -> Result<(), Trouble> {
         let sent = what.remote.send_files(from, &store)?;
         // A single file has the empty path below itself.
@@ -100,10 +106,10 @@ fn execute_in(what: &ByRemote, base: &Path, binary: &Path) -> Result<(), Executo
             "" => to.to_owned(),
             _ => format!("{to}/{relative}"),
         };
-        files.0.extend(sent.0.into_iter().map(|(relative, file)| (named(relative), file)));
+        files.files.extend(sent.files.into_iter().map(|(relative, file)| (named(relative), file)));
+        files.empty_folders.extend(sent.empty_folders.into_iter().map(named));
         Ok(())
     };
-    let outputs = folder.0.join("out");
     let sends = [(outputs.as_path(), "out"), (job.log.as_path(), "log")];
     let events = folder.events_file();
     for (from, to) in sends.into_iter().chain([(events.as_path(), "events.jsonl")]) {
@@ -154,11 +160,12 @@ fn unpack(
     // The folder and the store lie elsewhere on this node.
     let moved = [(sent.folder.as_path(), folder.0.as_path()), (sent.store.as_path(), store.root())];
     let mut texts = files.clone();
-    files.0.retain(|relative, _| relative.starts_with("in/"));
-    texts.0.retain(|relative, _| matches!(relative.as_str(), "stage.json" | "job.json"));
+    files.files.retain(|relative, _| relative.starts_with("in/"));
+    files.empty_folders.retain(|relative| relative.starts_with("in/"));
+    texts.files.retain(|relative, _| matches!(relative.as_str(), "stage.json" | "job.json"));
     link_files(&files, &folder.0, store)?;
-    for (relative, file) in &texts.0 {
-        let object = store.object(Content::file(file.digest));
+    for (relative, file) in &texts.files {
+        let object = store.object(file.content());
         let text = std::fs::read(&object).map_err(FileError::at("reading", &object))?;
         let damaged = |_| Trouble::Damaged { name: relative.clone() };
         let mut value: Value = serde_json::from_slice(&text).map_err(damaged)?;
@@ -181,9 +188,10 @@ fn unpack(
     folder.write_submission(&Submission { name: what.name.to_owned(), index })?;
     let pair =
         |here: &Path, there: &Path| (here.display().to_string(), there.display().to_string());
-    let objects = files.0.iter().map(|(relative, file)| {
-        pair(&store.object(Content::file(file.digest)), &sent.folder.join(relative))
-    });
+    let objects = files
+        .files
+        .iter()
+        .map(|(relative, file)| pair(&store.object(file.content()), &sent.folder.join(relative)));
     let known_as = objects.chain([pair(&folder.0, &sent.folder)]).collect();
     Ok(Some(Unpacked { job, known_as }))
 }

@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::executor::slurm::error::SlurmError;
 use crate::executor::slurm::folder::{JobFolder, JobResult};
-use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
@@ -143,25 +142,35 @@ pub(super) fn tree(text: &str, name: &str) -> Result<Tree, Trouble> {
 
 /// Links the files of a tree below `root` to their objects.
 pub(super) fn link_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), FileError> {
-    for (relative, file) in &tree.0 {
+    make_empty_folders(tree, root)?;
+    for (relative, file) in &tree.files {
         let link = root.join(relative);
         if let Some(parent) = link.parent() {
             disk::create_folders(parent).map_err(FileError::at("making the folder", parent))?;
         }
-        let object = store.object(Content::file(file.digest));
+        let object = store.object(file.content());
         disk::symlink(&object, &link).map_err(FileError::at("linking", &link))?;
+    }
+    Ok(())
+}
+
+fn make_empty_folders(tree: &Tree, root: &Path) -> Result<(), FileError> {
+    for relative in &tree.empty_folders {
+        let folder = root.join(relative);
+        disk::create_folders(&folder).map_err(FileError::at("making the folder", &folder))?;
     }
     Ok(())
 }
 
 /// Copies the files of a tree below `root`; the copies are writable.
 pub(super) fn copy_files(tree: &Tree, root: &Path, store: &Store) -> Result<(), FileError> {
-    for (relative, file) in &tree.0 {
+    make_empty_folders(tree, root)?;
+    for (relative, file) in &tree.files {
         let path = root.join(relative);
         if let Some(parent) = path.parent() {
             disk::create_folders(parent).map_err(FileError::at("making the folder", parent))?;
         }
-        let object = store.object(Content::file(file.digest));
+        let object = store.object(file.content());
         let bytes = std::fs::read(&object).map_err(FileError::at("reading", &object))?;
         crate::files::scratch::write_beside(&path, &bytes)?;
     }
@@ -208,7 +217,7 @@ impl Parcel {
         let state = self.store.state_folder(self.key);
         let of_state = match state.is_dir() {
             true => self.remote.send_files(&state, &self.store)?,
-            false => Tree(Default::default()),
+            false => Tree::default(),
         };
         let files = self.remote.send_files(&self.folder.0, &self.store)?;
         let outward = Outward {
@@ -285,8 +294,8 @@ impl Parcel {
         let mut files = tree(&files, &name)?;
         self.remote.fetch_files(&files, store, &scratch)?;
         let mut take = |relative: &str| {
-            let file = files.0.remove(relative)?;
-            std::fs::read(store.object(Content::file(file.digest))).ok()
+            let file = files.files.remove(relative)?;
+            std::fs::read(store.object(file.content())).ok()
         };
         if let Some(log) = take("log") {
             crate::files::scratch::write_beside(&job.log, &log)?;
@@ -294,7 +303,8 @@ impl Parcel {
         if let Some(events) = take("events.jsonl") {
             crate::files::scratch::write_beside(&self.folder.events_file(), &events)?;
         }
-        files.0.retain(|relative, _| relative.starts_with("out/"));
+        files.files.retain(|relative, _| relative.starts_with("out/"));
+        files.empty_folders.retain(|relative| relative.starts_with("out/"));
         self.folder.clear()?;
         link_files(&files, &self.folder.0, store)?;
         if !result.status.is_success()

@@ -14,7 +14,7 @@ use stages::Kind;
 
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
-use crate::files::tree::Tree;
+use crate::files::tree::{Tree, TreeFile};
 use crate::store::Store;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, Record, is_whole};
@@ -69,7 +69,7 @@ impl Inventory {
         if artifact.content.kind == Kind::Folder
             && let Some(tree) = self.trees.get(&artifact.content.digest)
         {
-            reached.extend(tree.0.values().map(|file| Content::file(file.digest)));
+            reached.extend(tree.files.values().map(TreeFile::content));
         }
         reached
     }
@@ -105,11 +105,7 @@ pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> 
     for folder in entries(&store.objects_folder())? {
         for file in entries(&folder)? {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let content = match name.strip_suffix(".tree") {
-                Some(digest) => digest.parse().map(Content::folder),
-                None => name.parse().map(Content::file),
-            };
-            let Ok(content) = content else { continue };
+            let Some(content) = Store::content_of_object(name) else { continue };
             let metadata = fs::metadata(&file).map_err(FileError::at("reading", &file))?;
             objects.insert(content, metadata.size());
         }

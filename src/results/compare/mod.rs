@@ -14,10 +14,11 @@ use stages::data::tensor_differences::{self, TensorDifference};
 
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
+use crate::files::regular::is_executable;
 use crate::files::tree::files_below;
 use crate::store::Store;
 
-/// The files of an artifact by relative path. An artifact that is a single file has the path that
+/// The files of an artifact by relative path, and its empty folders, whose names end with `/`. An artifact that is a single file has the path that
 /// the caller gives.
 pub type Files = BTreeMap<String, PathBuf>;
 
@@ -35,6 +36,9 @@ pub struct FileDifference {
 pub enum How {
     OnlyInFirst,
     OnlyInSecond,
+    /// The bytes are the same, but only one of the two has the execute bit.
+    OnlyFirstExecutable,
+    OnlySecondExecutable,
     /// The differing tensors, the greatest difference first; none if only the headers differ.
     Tensors {
         tensors: usize,
@@ -60,8 +64,9 @@ pub fn files_at(path: &Path, name: &str) -> Result<Files, FileError> {
     if !metadata.is_dir() {
         return Ok(Files::from([(name.to_owned(), path.to_owned())]));
     }
-    let files = files_below(path)?;
-    Ok(files.into_iter().map(|file| (file.relative, file.path)).collect())
+    let found = files_below(path)?.without_dangling()?;
+    let folders = found.empty_folders.into_iter().map(|relative| (relative + "/", path.to_owned()));
+    Ok(found.files.into_iter().map(|file| (file.relative, file.path)).chain(folders).collect())
 }
 
 /// The files of an artifact in the store; `None` if its listing is missing or damaged.
@@ -69,9 +74,10 @@ pub fn files_in(store: &Store, content: Content, name: &str) -> Option<Files> {
     if content.kind == Kind::File {
         return Some(Files::from([(name.to_owned(), store.object(content))]));
     }
-    let files = store.tree(content)?.0.into_iter();
-    let object = |digest| store.object(Content::file(digest));
-    Some(files.map(|(relative, file)| (relative, object(file.digest))).collect())
+    let tree = store.tree(content)?;
+    let files = tree.files.into_iter().map(|(name, file)| (name, store.object(file.content())));
+    let folders = tree.empty_folders.into_iter().map(|name| (name + "/", store.object(content)));
+    Some(files.chain(folders).collect())
 }
 
 /// Compares two versions, and lists the files that differ.
@@ -80,6 +86,7 @@ pub fn compare(first: &Files, second: &Files) -> Result<Vec<FileDifference>, Fil
     let mut differences = Vec::new();
     for name in names {
         let how = match (first.get(name), second.get(name)) {
+            (Some(_), Some(_)) if name.ends_with('/') => None,
             (Some(first), Some(second)) => compare_files(first, second)?,
             (Some(_), None) => Some(How::OnlyInFirst),
             (None, _) => Some(How::OnlyInSecond),
@@ -91,7 +98,15 @@ pub fn compare(first: &Files, second: &Files) -> Result<Vec<FileDifference>, Fil
 
 fn compare_files(first: &Path, second: &Path) -> Result<Option<How>, FileError> {
     if Digest::of_file(first)? == Digest::of_file(second)? {
-        return Ok(None);
+        let executable = |path: &Path| {
+            let metadata = fs::metadata(path).map_err(FileError::at("reading", path));
+            metadata.map(|metadata| is_executable(&metadata))
+        };
+        return Ok(match (executable(first)?, executable(second)?) {
+            (true, false) => Some(How::OnlyFirstExecutable),
+            (false, true) => Some(How::OnlySecondExecutable),
+            _ => None,
+        });
     }
     if let Some((tensors, differing)) = tensor_differences::compare(first, second) {
         return Ok(Some(How::Tensors { tensors, differing }));

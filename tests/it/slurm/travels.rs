@@ -77,6 +77,27 @@ fn stages_travel_to_nodes_that_see_nothing_and_come_back_with_the_same_bytes() {
 }
 
 #[test]
+fn programs_and_empty_folders_travel_to_nodes_and_back() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    let stages = "
+stages:
+  a:
+    run: printf '#!/bin/sh\\necho runs\\n' > $OUT_x; chmod u+x $OUT_x; mkdir -p $OUT_d/e; cp -p $OUT_x $OUT_d/x
+    outputs: [x, d]
+  b:
+    run: $IN_x > $OUT_y; $IN_d/x >> $OUT_y; ls $IN_d >> $OUT_y; mkdir -p $OUT_z/e; cp -p $OUT_y $OUT_z/y
+    inputs: {x: a:x, d: a:d}
+    outputs: [y, z]
+";
+    let (_lab, project) = project(stages);
+    let here = project.expect_run(&["--executor", "local"], "a=ran b=ran").digests();
+    let Some(ended) = cluster.run_hidden(&project, "", &[]) else { return };
+    assert_eq!(ended.outcomes(), "a=ran b=ran", "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.digests(), here);
+    assert!(ended.stdout.contains("executable:"), "{}", ended.stdout);
+}
+
+#[test]
 fn an_array_of_variants_travels_and_a_failure_comes_back_with_its_log() {
     let Some((cluster, _turn)) = Cluster::shared() else { return };
     let stages = "stages: {each: {foreach: [1, 2, 3], run: 'echo this is ${item}; test ${item} != 2 && echo ${item} > \"$OUT_y\"', outputs: [y]}}";
