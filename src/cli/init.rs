@@ -12,6 +12,7 @@ use crate::files::file_error::FileError;
 use crate::files::scratch;
 use crate::init::InitError;
 use crate::init::guess::{self, Told};
+use crate::init::recipe;
 use crate::init::survey::Survey;
 use crate::init::template::{self, Wanted};
 use crate::pipeline::PIPELINE_FILE;
@@ -73,6 +74,7 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         data: &template::source(&absolute(&data)?, folder),
         test: test.as_deref(),
         model: model.as_deref(),
+        width: options.model.as_deref().map_or(0, recipe::width),
     };
     let yaml = template::pipeline(&wanted);
     scratch::write_new_beside(&out, yaml.as_bytes())?;

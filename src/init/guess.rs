@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use stages::data::label_names::too_many_labels;
+
 use super::InitError;
 use super::survey::{Field, MOST_LABELS, Survey};
 use crate::text::suggest::nearest;
@@ -119,6 +121,11 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
                 "the field `{label}` has over {MOST_LABELS} values, so it cannot be the label"
             ),
         };
+        return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
+    }
+    let rows = survey.field(&label).into_iter().flat_map(|field| field.values.values().copied());
+    if let Some(found) = too_many_labels(rows) {
+        let problem = format!("the field `{label}` has {found}, so it cannot be the label");
         return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
     }
     Ok(Fields { text, label, id, context, labels })

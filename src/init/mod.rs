@@ -1,7 +1,8 @@
 //! `pipe init`: writes a commented pipeline for the user's own data. [`survey`] reads the file,
-//! [`guess`] decides what each field is, [`template`] writes the YAML.
+//! [`guess`] decides what each field is, [`recipe`] chooses the parameters of the training, [`template`] writes the YAML.
 
 pub mod guess;
+pub mod recipe;
 pub mod survey;
 pub mod template;
 

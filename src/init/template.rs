@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use super::guess::Fields;
+use super::recipe::Recipe;
 use super::survey::Survey;
 use crate::text::figures::count;
 use crate::text::terminal::wrapped;
@@ -16,6 +17,8 @@ pub struct Wanted<'a> {
     pub test: Option<&'a str>,
     /// The pretrained model to fine-tune. Without one, the pipeline trains the baseline only.
     pub model: Option<&'a str>,
+    /// The hidden units of that model.
+    pub width: u64,
 }
 
 /// Writes the YAML.
@@ -97,7 +100,16 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line("");
     line("  finetune:                # trains the model; see `pipe stages finetune`");
     line("    inputs: {train: tokenize:train, valid: tokenize:valid, model: \"${model}\"}");
-    line("    params: {epochs: 4, batch_size: 32, learning_rate: 2.0e-5, seed: \"${seed}\"}");
+    // `split` keeps nine tenths of the rows to train with.
+    let rows = (wanted.survey.rows * 9).div_ceil(10);
+    let recipe = Recipe::new(rows, wanted.fields.labels.len(), wanted.width);
+    let Recipe { epochs, batch_size, learning_rate } = recipe;
+    line("    params:                # by the rows, the labels and the size of the model");
+    line(&format!("      epochs: {epochs}"));
+    line(&format!("      batch_size: {batch_size}"));
+    line(&format!("      learning_rate: {learning_rate:.1e}"));
+    line("      warmup_ratio: 0.1");
+    line("      seed: \"${seed}\"");
     line("");
     line("  predict:");
     line(&format!(

@@ -40,6 +40,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/ingest",
             "data/example.rs",
+            "data/label_names.rs",
             "data/labels.rs",
             "data/data_file.rs",
             "data/lines.rs",
@@ -129,6 +130,8 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "builtin/predict",
             "builtin/open_device.rs",
             "model",
+            "data/data_file.rs",
+            "data/lines.rs",
             "stage/output.rs",
             "data/prediction.rs",
             "data/random",
@@ -160,9 +163,10 @@ const SOURCES: [(&str, &[&str]); 10] = [
 
 /// Modules that affect messages, checks or wiring, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 11] = [
+const NEUTRAL: [&str; 12] = [
     "builtin",
     "data/finite",
+    "data/label_names",
     "data/nearest",
     "stage",
     "stage/choice",

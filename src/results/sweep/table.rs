@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
+use stages::data::lines::csv_field;
+
 use crate::results::sweep::results::{Came, Finished};
 use crate::store::key::Key;
 use crate::text::suggest::nearest;
@@ -251,11 +253,7 @@ pub fn csv(table: &Table) -> String {
 }
 
 fn csv_line(cells: &[String]) -> String {
-    let quoted = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
-    };
-    cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
+    cells.iter().map(|cell| csv_field(cell)).collect::<Vec<_>>().join(",") + "\n"
 }
 
 #[cfg(test)]

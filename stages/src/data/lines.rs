@@ -2,6 +2,7 @@
 //! the file, the line and the problem. Every stage that reads lines reads them with
 //! [`LineReader`].
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -185,6 +186,14 @@ pub fn parse_json<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
 /// Whether a line is only white space. Every format skips such lines.
 pub fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
+}
+
+/// A field of CSV as RFC 4180 writes it: in quotation marks only if it needs them.
+pub fn csv_field(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// The message for a line longer than [`LINE_LIMIT`].

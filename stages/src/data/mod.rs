@@ -6,6 +6,7 @@ pub mod corpus;
 pub mod data_file;
 pub mod example;
 pub mod finite;
+pub mod label_names;
 pub mod labels;
 pub mod lines;
 pub mod nearest;

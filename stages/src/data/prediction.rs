@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::label_names::{line_break, shown};
+use crate::data::lines::csv_field;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 use crate::stage::output::OutputFile;
@@ -36,13 +38,12 @@ pub const PREDICTIONS: OutputSpec = OutputSpec::new(
 .given("test");
 
 /// The predicted labels of [`PREDICTIONS`] alone.
-pub const ANSWER: OutputSpec = OutputSpec::new(
-    "answer",
-    "answer.txt",
-    Kind::File,
-    "a line `id,LABEL` for each example of `test`, in the same order",
-)
-.given("test");
+pub const ANSWER: OutputSpec =
+    OutputSpec::new("answer", "answer.txt", Kind::File, ANSWER_DOC).given("test");
+
+/// What `answer.txt` holds.
+pub const ANSWER_DOC: &str = "a line `id,LABEL` for each example, in the same order. It is CSV without a header (RFC 4180): an id or \
+     a label with a comma or a quotation mark is quoted. One with a line break is refused";
 
 /// As [`PREDICTIONS`], for the input `valid`.
 pub const VALID: OutputSpec = OutputSpec::new(
@@ -90,8 +91,7 @@ impl Prediction {
     }
 }
 
-/// Writes a file of predictions, and optionally the file of answers: a line `id,LABEL` for each
-/// prediction.
+/// Writes a file of predictions, and optionally the file of answers, see [`ANSWER`].
 pub struct PredictionWriter {
     predictions: OutputFile,
     answer: Option<OutputFile>,
@@ -109,20 +109,34 @@ impl PredictionWriter {
     }
 
     /// # Errors
-    /// The row fails its [`Prediction::check`]; writing fails.
+    /// The row fails its [`Prediction::check`], the answer does not fit on one line, or writing fails.
     pub fn write(&mut self, row: &Prediction) -> Result<(), StageError> {
         row.check().map_err(|problem| {
             self.predictions.error(format!("the prediction for `{}`: {problem}", row.id))
         })?;
         self.predictions.write_json_line(row)?;
-        match &mut self.answer {
-            Some(answer) => answer.write_line(format!("{},{}", row.id, row.label).as_bytes()),
-            None => Ok(()),
-        }
+        let Some(answer) = &mut self.answer else { return Ok(()) };
+        let line = answer_line(&row.id, &row.label).map_err(|problem| answer.error(problem))?;
+        answer.write_line(line.as_bytes())
     }
 
     pub fn finish(self) -> Result<(), StageError> {
         self.predictions.finish()?;
         self.answer.map_or(Ok(()), OutputFile::finish)
     }
+}
+
+/// A line of `answer.txt`. Quoting could hold a line break too, but then a program that reads the
+/// file line by line, such as `wc -l`, would see rows that nobody predicted.
+///
+/// # Errors
+/// The id or the label has a line break: the problem in words.
+fn answer_line(id: &str, label: &str) -> Result<String, String> {
+    for (what, field) in [("id", id), ("label", label)] {
+        if let Some(found) = line_break(field) {
+            let field = shown(field);
+            return Err(format!("the {what} {field} has {found}, and each answer is one line"));
+        }
+    }
+    Ok(format!("{},{}", csv_field(id), csv_field(label)))
 }

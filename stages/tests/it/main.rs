@@ -7,6 +7,7 @@ mod finetune_recipe;
 mod harness;
 mod ingest;
 mod ingest_delimited;
+mod label_names;
 mod masked_lm;
 mod model;
 mod params;

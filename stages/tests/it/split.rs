@@ -283,7 +283,7 @@ fn a_part_without_a_label_is_warned_of() {
     let warnings = done.warnings();
     assert!(!warnings.is_empty());
     for warning in warnings {
-        assert!(warning.contains("has no row with the label"), "{warning}");
+        assert!(warning.contains("`stratify: true` divides"), "{warning}");
     }
     assert!(split(&distinct(100)).run().warnings().is_empty());
 }

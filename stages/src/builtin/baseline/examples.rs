@@ -1,9 +1,11 @@
 //! Examples in memory, and the classes of the training examples.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::example::Example;
+use crate::data::label_names::untrained_warning;
 use crate::data::lines::LineReader;
 use crate::stage::error::StageError;
 
@@ -47,6 +49,18 @@ pub fn read(path: &Path, turns: Option<usize>) -> Result<Examples, StageError> {
 }
 
 impl Examples {
+    /// A warning about labels that are no class of the training examples. `input` names these
+    /// examples.
+    pub fn untrained(&self, input: &str, classes: &Classes) -> Option<String> {
+        let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+        for label in self.rows.iter().filter_map(|row| row.label.as_deref()) {
+            *rows.entry(label).or_default() += 1;
+        }
+        let found: Vec<(&str, u64)> = rows.into_iter().collect();
+        let trained: Vec<&str> = classes.names.iter().map(String::as_str).collect();
+        untrained_warning(input, &found, &trained, "it takes rows with the label in `train`")
+    }
+
     /// The classes to train.
     ///
     /// # Errors

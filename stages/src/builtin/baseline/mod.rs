@@ -84,6 +84,10 @@ impl Stage for Baseline {
         let classes = train.classes()?;
         let wired = |input| context.optional_input(input).map(|path| read(path, turns)).transpose();
         let (valid, test) = (wired("valid")?, wired("test")?);
+        for (input, examples) in [("valid", &valid), ("test", &test)] {
+            let untrained = examples.as_ref().and_then(|it| it.untrained(input, &classes));
+            untrained.into_iter().for_each(|message| context.emit(Event::Warning { message }));
+        }
 
         let fitted = match params.kind {
             BaselineKind::Embedding => embedding::train(context, &params, &train, &classes)?,

@@ -15,7 +15,7 @@ use self::combine::combine;
 use self::members::Members;
 use self::params::{EnsembleParams, Method, PARAMS};
 use crate::data::nearest::list_names;
-use crate::data::prediction::PredictionWriter;
+use crate::data::prediction::{ANSWER_DOC, PredictionWriter};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::params::Params;
@@ -50,13 +50,7 @@ const SPEC: StageSpec = StageSpec {
             "label and mean probabilities of each example, in the members' order of examples",
         )
         .given("predictions"),
-        OutputSpec::new(
-            "answer",
-            "answer.txt",
-            Kind::File,
-            "one line `id,LABEL` per example of `predictions`, in its order",
-        )
-        .given("predictions"),
+        OutputSpec::new("answer", "answer.txt", Kind::File, ANSWER_DOC).given("predictions"),
         OutputSpec::new(
             "valid",
             "valid.jsonl",

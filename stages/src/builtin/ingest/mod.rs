@@ -7,6 +7,7 @@
 mod checks;
 mod delimited;
 mod duplicates;
+mod findings;
 pub mod jsonl;
 pub mod layout;
 pub mod params;
@@ -16,17 +17,15 @@ mod report;
 pub mod rows;
 pub mod texts;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use self::duplicates::count_shared;
+use self::findings::emit_findings;
 use self::params::{FormatChoice, IngestParams, OnError, PARAMS, delimiter};
 use self::report::{IngestReport, InputReport};
 use self::rows::CheckedRows;
 use crate::data::example::TextKey;
 use crate::stage::error::StageError;
-use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
 use crate::stage::params::Params;
 use crate::stage::progress::Progress;
@@ -138,7 +137,7 @@ impl Stage for Ingest {
             between_train_and_test: between,
         };
         write_json(context.output("report")?, &report)?;
-        emit_findings(context, &report);
+        emit_findings(context, &params, &report);
         Ok(())
     }
 }
@@ -201,41 +200,4 @@ fn check_delimiter(given: &Params, params: &IngestParams) -> Result<(), CheckErr
         _ => return Ok(()),
     };
     Err(CheckError { name: Some("delimiter"), message })
-}
-
-/// Emits the counts as metrics, and what a person should look at as warnings.
-fn emit_findings(context: &Context, report: &IngestReport) {
-    let inputs = [("train", &report.train), ("test", &report.test)];
-    let mut values = BTreeMap::new();
-    for (input, report) in inputs {
-        let Some(report) = report else { continue };
-        values.insert(format!("{input}_rows"), report.rows as f64);
-        values.insert(format!("{input}_skipped"), report.skipped as f64);
-        let warn = |message| context.emit(Event::Warning { message });
-        if report.skipped > 0 {
-            let skipped = count(report.skipped, "malformed row");
-            warn(format!("`{input}`: left out {skipped}; the output `skipped` has them"));
-        }
-        if report.empty_texts > 0 {
-            warn(format!("`{input}`: {} with an empty text", count(report.empty_texts, "row")));
-        }
-        let conflicting = report.duplicate_texts.conflicting_groups;
-        if conflicting > 0 {
-            let groups = count(conflicting, "group");
-            warn(format!("`{input}`: {groups} of equal texts with different labels"));
-        }
-    }
-    if let Some(shared) = report.between_train_and_test.as_ref().filter(|it| it.groups > 0) {
-        let message = format!(
-            "{} of `test` with a text that `train` has too",
-            count(shared.test_rows, "row")
-        );
-        context.emit(Event::Warning { message });
-    }
-    context.emit(Event::Metrics { step: None, values });
-}
-
-/// `1 row`, `2 rows`.
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,6 +1,6 @@
 //! The parameters of `ingest`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
@@ -85,6 +85,13 @@ pub const PARAMS: &[ParamSpec] = &[
         "the labels that may occur; an empty list allows any",
     ),
     ParamSpec::new(
+        "label_map",
+        ParamKind::TextMap,
+        Default::EmptyMap,
+        "replaces labels before they are checked, for instance `1.0: \"1\"`; an empty text stands for \
+              no label",
+    ),
+    ParamSpec::new(
         "remove",
         ParamKind::TextList,
         Default::TextList(&[]),
@@ -121,6 +128,8 @@ pub struct IngestParams {
     pub context_separator: Option<String>,
     /// Empty: any label is allowed.
     pub labels: BTreeSet<String>,
+    /// From a label of the input to the label that is meant.
+    pub label_map: BTreeMap<String, String>,
     pub remove: Vec<String>,
     pub require_labels: bool,
     pub on_error: OnError,
@@ -138,6 +147,7 @@ impl IngestParams {
             context_field: params.optional_text("context_field").map(str::to_owned),
             context_separator: params.optional_text("context_separator").map(str::to_owned),
             labels: params.texts("labels").into_iter().collect(),
+            label_map: params.text_map("label_map"),
             remove: params.texts("remove"),
             require_labels: params.bool("require_labels"),
             on_error: OnError::of(params, "on_error"),

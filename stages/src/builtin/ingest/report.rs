@@ -1,6 +1,6 @@
 //! The figures of `report.json`, and the tally of rows that they come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -37,6 +37,9 @@ pub struct InputReport {
     pub words: LengthSummary,
     pub context_turns: LengthSummary,
     pub duplicate_texts: DuplicateTexts,
+    /// The labels that `label_map` replaced.
+    #[serde(skip)]
+    pub replaced: BTreeSet<String>,
 }
 
 /// The rows of a label, and their share of all labelled rows.
@@ -68,6 +71,8 @@ pub struct InputTally {
     context_turns: LengthHistogram,
     empty_texts: u64,
     pub skipped: u64,
+    /// The labels that `label_map` replaced.
+    pub replaced: BTreeSet<String>,
 }
 
 impl InputTally {
@@ -113,6 +118,7 @@ impl InputTally {
             words: self.words.summary(),
             context_turns: self.context_turns.summary(),
             duplicate_texts: count_duplicates(&self.keys),
+            replaced: self.replaced,
         };
         (report, self.keys)
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checks::checked;
+use super::checks::{checked, mapped};
 use super::duplicates::Ids;
 use super::layout::Layout;
 use super::params::IngestParams;
@@ -11,6 +11,7 @@ use super::reader::{InputReader, InputRow};
 use super::report::{InputReport, InputTally};
 use crate::data::data_file::DataFile;
 use crate::data::example::TextKey;
+use crate::data::label_names::too_many_labels;
 use crate::stage::error::StageError;
 
 /// An open input.
@@ -18,6 +19,7 @@ pub struct CheckedRows<'a> {
     path: PathBuf,
     reader: InputReader,
     params: &'a IngestParams,
+    is_train: bool,
     label_required: bool,
     ids: Ids,
     tally: InputTally,
@@ -39,6 +41,7 @@ impl CheckedRows<'_> {
             path: path.to_owned(),
             reader,
             params,
+            is_train: input == "train",
             label_required,
             ids: Ids::new(input),
             tally: InputTally::default(),
@@ -50,7 +53,8 @@ impl CheckedRows<'_> {
         let CheckedRows { reader, params, label_required, ids, tally, .. } = self;
         let Some(row) = reader.next_row(params)? else { return Ok(None) };
         let example = row.example.and_then(|example| {
-            let mut example = checked(example, params, *label_required)?;
+            let mut example =
+                checked(mapped(example, params, &mut tally.replaced), params, *label_required)?;
             let label = tally.label_of(&example)?;
             example.id = ids.of_row(example.id, row.line)?;
             tally.add(&example, label);
@@ -72,13 +76,29 @@ impl CheckedRows<'_> {
     /// The report on the input, and the sorted keys of its texts.
     ///
     /// # Errors
-    /// There was no usable row.
+    /// There was no usable row, or the field of the label does not look like one.
     pub fn finish(self) -> Result<(InputReport, Vec<TextKey>), StageError> {
         if self.tally.keys.is_empty() {
             return Err(no_rows(self.path, self.tally.skipped));
         }
-        Ok(self.tally.finish(self.reader.layout.format))
+        let (report, keys) = self.tally.finish(self.reader.layout.format);
+        if self.is_train && self.params.labels.is_empty() {
+            let rows = report.labels.values().map(|label| label.rows);
+            if let Some(found) = too_many_labels(rows) {
+                let problem = not_labels(self.params, &found);
+                return Err(StageError::File { path: self.path, problem });
+            }
+        }
+        Ok((report, keys))
     }
+}
+
+fn not_labels(params: &IngestParams, found: &str) -> String {
+    let field = params.label_field.as_deref().unwrap_or_default();
+    format!(
+        "the field `{field}` has {found}, so it is hardly the label; name another as `label_field`, or \
+         list the labels that are meant in `labels`"
+    )
 }
 
 fn no_rows(path: PathBuf, skipped: u64) -> StageError {

@@ -5,6 +5,7 @@
 mod bootstrap;
 mod calibration;
 mod confusion;
+mod label_warnings;
 mod mcnemar;
 pub mod paired_comparison;
 pub mod params;
@@ -15,6 +16,7 @@ mod tally;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::label_warnings::label_warnings;
 use self::paired_comparison::compare_files;
 use self::params::{PARAMS, ScoreParams};
 use self::ranking::{Ranking, ranking};
@@ -22,6 +24,7 @@ use self::report::{Against, Scores, emit_metrics, score};
 use self::tally::PredictionTally;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
+use crate::stage::event::Event;
 use crate::stage::output::write_json;
 use crate::stage::params::Params;
 use crate::stage::{CheckError, Context, InputSpec, Kind, OutputSpec, Stage, StageSpec};
@@ -121,6 +124,11 @@ impl Stage for Score {
             }
             None => None,
         };
+        for (input, tally) in &tallies {
+            for message in label_warnings(input, tally) {
+                context.emit(Event::Warning { message });
+            }
+        }
         let scores = Scores { inputs, against };
         write_json(context.output("scores")?, &scores)?;
         emit_metrics(context, &scores);

@@ -23,6 +23,8 @@ pub struct PredictionTally {
     pub counts: ConfusionCounts,
     /// Every label that occurs as a true label, as a predicted label, or with a probability.
     pub labels: LabelTable,
+    /// Whether each label, by its number, occurs as a predicted label or with a probability.
+    pub predictable: Vec<bool>,
     /// The sum of -ln p of the true label over the labelled rows.
     pub loss_sum: f64,
     pub calibration: Calibration,
@@ -70,14 +72,24 @@ pub fn first_id(path: &Path) -> Result<Option<String>, StageError> {
     Ok(LineReader::open(path)?.next_json::<Prediction>()?.map(|prediction| prediction.id))
 }
 
+impl PredictionTally {
+    /// The number of a label that the model can predict.
+    fn add_predictable(&mut self, label: &str) -> Result<u16, String> {
+        let number = self.labels.number(label)?;
+        self.predictable.resize(self.labels.len(), false);
+        self.predictable[usize::from(number)] = true;
+        Ok(number)
+    }
+}
+
 fn add(tally: &mut PredictionTally, prediction: &Prediction) -> Result<(), String> {
     let probabilities = &prediction.probabilities;
     prediction.check()?;
     for label in probabilities.keys() {
-        tally.labels.number(label)?;
+        tally.add_predictable(label)?;
     }
     tally.rows += 1;
-    let predicted = tally.labels.number(&prediction.label)?;
+    let predicted = tally.add_predictable(&prediction.label)?;
     let Some(gold) = &prediction.gold else { return Ok(()) };
     tally.labelled += 1;
     let number = tally.labels.number(gold)?;

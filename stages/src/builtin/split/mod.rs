@@ -15,6 +15,7 @@ use self::assign::{JoinedRows, RowGroups};
 use self::params::{Division, PARAMS, SplitParams};
 use self::report::{PartReport, SplitReport};
 use crate::data::example::{Example, TextKey};
+use crate::data::label_names::{listed, untrained_warning};
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
 use crate::stage::error::StageError;
@@ -119,7 +120,7 @@ impl Stage for Split {
             fold_rows,
         };
         write_json(context.output("report")?, &report)?;
-        emit_findings(context, &report);
+        emit_findings(context, &params, &report);
         Ok(())
     }
 }
@@ -209,15 +210,25 @@ fn changed(path: &Path) -> StageError {
     StageError::File { path: path.to_owned(), problem }
 }
 
-fn emit_findings(context: &Context, report: &SplitReport) {
-    let parts = [("train", &report.train), ("valid", &report.valid)];
+fn emit_findings(context: &Context, params: &SplitParams, report: &SplitReport) {
     let mut values = BTreeMap::new();
-    for (name, part) in parts {
+    for (name, part) in [("train", &report.train), ("valid", &report.valid)] {
         values.insert(format!("{name}_rows"), part.rows as f64);
-        for (label, _) in part.labels.iter().filter(|(_, rows)| **rows == 0) {
-            let message = format!("`{name}` has no row with the label `{label}`");
-            context.emit(Event::Warning { message });
-        }
+    }
+    let advice = params.for_missing_labels();
+    let (train, valid) = (report.train.label_rows(), report.valid.label_rows());
+    let trained: Vec<&str> =
+        train.iter().filter(|(_, rows)| *rows > 0).map(|(name, _)| *name).collect();
+    let missing: Vec<_> =
+        train.iter().filter(|(name, _)| report.valid.labels[*name] == 0).collect();
+    let missing: Vec<_> = missing.into_iter().copied().collect();
+    let untested = (!missing.is_empty()).then(|| {
+        let labels = if missing.len() == 1 { "the label" } else { "the labels" };
+        format!("`valid` has no row with {labels} {}; {advice}", listed(&missing))
+    });
+    let untrained = untrained_warning("valid", &valid, &trained, advice);
+    for message in untrained.into_iter().chain(untested) {
+        context.emit(Event::Warning { message });
     }
     context.emit(Event::Metrics { step: None, values });
 }

@@ -83,4 +83,24 @@ impl SplitParams {
             seed: params.int("seed").unsigned_abs(),
         }
     }
+
+    /// What to do about a label that only one of the parts has.
+    pub fn for_missing_labels(&self) -> &'static str {
+        match (self.stratify, self.group_conversations, self.group_duplicates) {
+            (false, _, _) => {
+                "`stratify: true` divides the rows of each label in the same proportion"
+            }
+            (true, true, _) => {
+                "`group_conversations` keeps its rows in one part; another `seed` or `share` may \
+                 divide them, or more rows"
+            }
+            (true, false, true) => {
+                "it has too few rows, or `group_duplicates` keeps them in one part; another `seed` or \
+                 `share` may help, or more rows"
+            }
+            (true, false, false) => {
+                "it has too few rows; another `seed` or `share` may help, or more rows"
+            }
+        }
+    }
 }

@@ -46,4 +46,9 @@ impl PartReport {
             labels: labels.iter().map(|(name, it)| (name.to_owned(), label_rows(it))).collect(),
         }
     }
+
+    /// The labels with their rows.
+    pub fn label_rows(&self) -> Vec<(&str, u64)> {
+        self.labels.iter().map(|(name, &rows)| (name.as_str(), rows)).collect()
+    }
 }

@@ -59,7 +59,7 @@ impl ExampleEncoder<'_> {
             for row in encoded {
                 let EncodedExample { id, label, composed } = row?;
                 writer.push(&composed.sequence, label, &id)?;
-                counts.add(&composed, label.is_some(), self.tokenizer.special_ids().unk);
+                counts.add(&composed, label, self.tokenizer.special_ids().unk);
             }
             let (done, total) = lines.bytes();
             progress.update_with(done, total, || [("rows", counts.rows as f64)]);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::data::example::Example;
+use crate::data::label_names::{look_alike, shown, untrained_warning};
 use crate::data::lines::LineReader;
 use crate::data::nearest::nearest;
 use crate::stage::error::StageError;
@@ -53,9 +54,27 @@ impl LabelClasses {
             true => self.names.join(", "),
             false => format!("the {} labels", self.names.len()),
         };
-        let nearest = nearest(label, self.names.iter().map(String::as_str));
-        let hint = nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        Err(format!("label `{label}` is not one of {listed}{hint}"))
+        let names = || self.names.iter().map(String::as_str);
+        let hint = match (look_alike(label, names()), nearest(label, names())) {
+            (Some((name, difference)), _) => format!(
+                "; it differs from {} only in {difference}: `label_map` of `ingest` can replace it",
+                shown(name)
+            ),
+            (None, Some(name)) => format!("; did you mean `{name}`?"),
+            (None, None) => String::new(),
+        };
+        Err(format!("label {} is not one of {listed}{hint}", shown(label)))
+    }
+
+    /// A warning about labels of `input` that `train` lacks, from the rows of each class.
+    pub fn untrained(&self, train: &[u64], input: &str, rows: &[u64]) -> Option<String> {
+        let of_class = |counts: &[u64], class: usize| counts.get(class).copied().unwrap_or(0);
+        let all = || self.names.iter().map(String::as_str).enumerate();
+        let found: Vec<_> = all().map(|(class, name)| (name, of_class(rows, class))).collect();
+        let trained = all().filter(|(class, _)| of_class(train, *class) > 0);
+        let trained: Vec<_> = trained.map(|(_, name)| name).collect();
+        let advice = "it takes rows with the label in `train`";
+        untrained_warning(input, &found, &trained, advice)
     }
 }
 

@@ -132,6 +132,12 @@ impl Stage for Tokenize {
             }
             counts.insert(file.name, counted);
         }
+        if let Some(train) = counts.get("train").filter(|train| train.labelled > 0) {
+            for (input, other) in counts.iter().filter(|(input, _)| **input != "train") {
+                let untrained = labels.untrained(&train.label_rows, input, &other.label_rows);
+                untrained.into_iter().for_each(|message| context.emit(Event::Warning { message }));
+            }
+        }
         let values = counts.iter().flat_map(|(name, counts)| counts.metrics(name)).collect();
         context.emit(Event::Metrics { step: None, values });
         let report = TokenizeReport {

@@ -14,6 +14,9 @@ const BIN_WIDTH: usize = 8;
 pub struct TokenCounts {
     pub rows: u64,
     pub labelled: u64,
+    /// Rows by class; classes without rows may be absent at the end.
+    #[serde(skip)]
+    pub label_rows: Vec<u64>,
     /// Special tokens included.
     pub tokens: u64,
     /// In tokens.
@@ -49,10 +52,14 @@ pub struct TokenizeReport<'a> {
 
 impl TokenCounts {
     /// Counts one row; `unknown` is the id of the unknown token.
-    pub fn add(&mut self, row: &Composed, labelled: bool, unknown: Option<u32>) {
+    pub fn add(&mut self, row: &Composed, label: Option<usize>, unknown: Option<u32>) {
         let length = row.sequence.ids.len();
         self.rows += 1;
-        self.labelled += u64::from(labelled);
+        if let Some(class) = label {
+            self.labelled += 1;
+            self.label_rows.resize(self.label_rows.len().max(class + 1), 0);
+            self.label_rows[class] += 1;
+        }
         self.tokens += length as u64;
         self.longest = self.longest.max(length);
         self.mean = self.tokens as f64 / self.rows as f64;
