@@ -39,6 +39,8 @@ pub enum Error {
     NotMade { artifact: String, stage: String },
     #[error("stage `{stage}` (line {line}): {problem}")]
     StoreInTheWay { stage: String, line: usize, problem: String },
+    #[error("the store cannot be `{}`, which is the project's folder or contains it", folder.display())]
+    StoreOverProject { folder: PathBuf },
     #[error("run `{run}` did not publish `{}`", path.display())]
     NotPublished { run: String, path: PathBuf, known: Vec<PathBuf> },
     #[error("`{}` was not written by `{command}`, or was edited since", path.display())]
@@ -124,6 +126,9 @@ impl Error {
                 Some("`--force` overwrites it; `--out` names another place".to_owned())
             }
             Error::NoInputs { stage, .. } => Some(format!("run `pipe run {stage}` first")),
+            Error::StoreOverProject { .. } => {
+                Some("name a folder for the store alone, such as `cache`".to_owned())
+            }
             Error::StoreInTheWay { .. } => {
                 Some("use another path, or move the store with `--cache DIR`".to_owned())
             }

@@ -43,6 +43,7 @@ impl Exit {
             | Error::NotPublished { .. }
             | Error::NotOurs { .. }
             | Error::StoreInTheWay { .. }
+            | Error::StoreOverProject { .. }
             | Error::RunLog(RunLogError::Empty | RunLogError::Pick(_))
             | Error::Folder(_)
             | Error::Plan { .. }

@@ -37,6 +37,7 @@ mod verify;
 mod watch;
 mod why_row;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -119,7 +120,7 @@ enum Command {
     /// Run one stage on a cluster node
     #[command(hide = true)]
     Job(job::JobOptions),
-    /// Kill the processes of stages when the engine dies
+    /// Start the processes of stages, and end them when the engine dies
     #[command(hide = true)]
     Guard,
 }
@@ -199,7 +200,8 @@ impl Cli {
             Command::Stage { manifest } => Ok(stage::execute(&manifest)),
             Command::Job(options) => job::execute(&options),
             Command::Guard => {
-                crate::executor::guard::watch(std::io::stdin());
+                let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+                crate::executor::guard::serve(socket);
                 Ok(Exit::Done)
             }
         }

@@ -58,7 +58,12 @@ fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
         .transpose()?;
     let from_environment = || std::env::var_os("PIPE_CACHE").filter(|folder| !folder.is_empty());
     let below = || root.join(from_environment().unwrap_or_else(|| "cache".into()));
-    Ok(Store::new(&typed.unwrap_or_else(below)))
+    let folder = typed.unwrap_or_else(below);
+    // Its folders would be mixed with those of the user, and `gc` removes what it does not know.
+    if resolved(root).starts_with(resolved(&folder)) {
+        return Err(Error::StoreOverProject { folder });
+    }
+    Ok(Store::new(&folder))
 }
 
 /// Holds a shared lock, so that `cache gc` removes nothing from the store until it is dropped.

@@ -1,51 +1,100 @@
-//! A small process beside the engine that ends the stages' process groups when the engine dies
-//! without doing so itself, for instance by `kill -9`. The parent-death signal alone reaches only
-//! the process that the engine started, not that process's children.
+//! The guard: a small process beside the engine that starts the stages. Of each stage it makes a
+//! supervisor, a copy of itself ([`super::supervisor`]), which starts the stage's process, waits for
+//! it, and ends everything that it leaves behind, also when the engine dies without doing so, for
+//! instance by `kill -9`. The engine itself could not be copied that fast: with ten thousand stages
+//! in memory, `fork` takes longer than everything else about a short stage.
 //!
-//! Each stage's process announces its group through a pipe before it becomes the stage. The engine
-//! strikes the group off when it has ended. When the engine dies, the pipe closes.
+//! ```text
+//! engine ── guard ─┬─ supervisor ── a stage's process ── …
+//!                  └─ supervisor ── a stage's process ── …
+//! ```
+//!
+//! The engine sends the guard a message for each stage, with these file descriptors: a file with the
+//! [`Launch`], the supervisor's end of a socket, and the three standard streams. Everything else
+//! about the stage passes through that socket, see [`super::supervisor`].
 
-use std::collections::BTreeMap;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::{io, process};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, setsid, waitid};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, setsid, wait, waitid};
 
+use super::launch::{Launch, Streams};
+use super::supervisor::{self, end_children};
 use crate::files::file_error::FileError;
 
-/// The engine's end of the pipe.
+/// The engine's end.
 pub struct Guard {
     /// `None` only while the guard is being dropped.
-    pipe: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
     process: Child,
 }
 
-/// One message: a sign and a process group. It is small enough to be written in one piece.
-type GroupMessage = [u8; 5];
+/// The message for a stage to start.
+const START: u8 = b's';
+/// The message that a supervisor has been killed.
+const LOST: u8 = b'l';
+/// How many file descriptors come with [`START`].
+const DESCRIPTORS: usize = 5;
+
+/// A socket that keeps messages apart, and tells when the other end is gone.
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = SocketType::SEQPACKET;
+    Ok(socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
 
 impl Guard {
     /// Starts `binary guard`.
     pub fn start(binary: &Path) -> Result<Guard, FileError> {
         let at = || FileError::at("starting the guard", binary);
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| at()(error.into()))?;
+        let (ours, theirs) = pair().map_err(at())?;
         let mut command = Command::new(binary);
-        command.arg(SUBCOMMAND).stdin(read).stdout(Stdio::null()).stderr(Stdio::null());
-        // A session of its own: Ctrl-C and a `kill` of the engine's group do not reach the guard.
+        command.arg(SUBCOMMAND).stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        // A session of its own: Ctrl-C and a `kill` of the engine's group do not reach the guard,
+        // and the stages have no terminal.
         // SAFETY: `setsid` is a plain system call, allowed between fork and exec.
         unsafe {
             command.pre_exec(|| setsid().map(drop).map_err(Into::into));
         }
         let process = command.spawn().map_err(at())?;
-        Ok(Guard { pipe: Some(write), process })
+        Ok(Guard { socket: Some(ours), process })
     }
 
-    /// Where a stage's process announces itself; see [`announcement`].
-    pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(OwnedFd::as_fd)
+    /// Has a stage's process started. Returns the socket of its supervisor, or `None` if the guard
+    /// is gone.
+    pub fn launch(&self, launch: &Launch, streams: &Streams) -> io::Result<Option<OwnedFd>> {
+        let Some(socket) = &self.socket else { return Ok(None) };
+        let (ours, theirs) = pair()?;
+        let mut file = File::from(memfd_create("launch", MemfdFlags::CLOEXEC)?);
+        file.write_all(&launch.to_bytes()?)?;
+        file.rewind()?;
+        let sent = {
+            let descriptors =
+                [file.as_fd(), theirs.as_fd(), streams.input, streams.output, streams.error];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut attached = SendAncillaryBuffer::new(&mut space);
+            attached.push(SendAncillaryMessage::ScmRights(&descriptors));
+            sendmsg(socket, &[IoSlice::new(&[START])], &mut attached, SendFlags::NOSIGNAL)
+        };
+        if matches!(sent, Err(Errno::PIPE | Errno::CONNRESET)) {
+            return Ok(None);
+        }
+        sent?;
+        // So that the socket closes if the guard dies before it has made the supervisor.
+        drop(theirs);
+        supervisor::started(&ours).map(|started| started.then_some(ours))
     }
 
     /// Whether the guard's process is still alive; something may have killed it.
@@ -54,19 +103,20 @@ impl Guard {
         matches!(waitid(WaitId::Pid(Pid::from_child(&self.process)), options), Ok(None))
     }
 
-    /// Tells the guard that the group has ended.
-    pub fn strike_off(&self, group: Pid) {
-        // If the guard is gone, nobody needs to know.
+    /// Has the guard end the processes of a supervisor that was killed.
+    pub fn supervisor_is_lost(&self) {
+        // If the guard is gone as well, nobody can.
         let _ = self
-            .pipe()
-            .map(|pipe| rustix::io::write(pipe, &message(b'-', group.as_raw_nonzero().get())));
+            .socket
+            .as_ref()
+            .map(|socket| rustix::net::send(socket, &[LOST], SendFlags::NOSIGNAL));
     }
 }
 
 impl Drop for Guard {
-    /// Closes the pipe, and waits for the guard to end so that no zombie is left.
+    /// Closes the socket, and waits for the guard to end so that no zombie is left.
     fn drop(&mut self) {
-        self.pipe = None;
+        self.socket = None;
         let _ = self.process.wait();
     }
 }
@@ -74,31 +124,68 @@ impl Drop for Guard {
 /// The name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "guard";
 
-/// What a stage's process writes to the guard's pipe before it becomes the stage.
-pub fn announcement(group: i32, ends_by_term: bool) -> GroupMessage {
-    message(if ends_by_term { b'~' } else { b'+' }, group)
-}
-
-fn message(sign: u8, group: i32) -> GroupMessage {
-    let [a, b, c, d] = group.to_le_bytes();
-    [sign, a, b, c, d]
-}
-
-/// The main loop of the guard: reads until the engine is gone, then ends the groups that are left.
-pub fn watch(mut input: impl Read) {
-    let mut groups = BTreeMap::new();
-    let mut message: GroupMessage = [0; 5];
-    while input.read_exact(&mut message).is_ok() {
-        let [sign, a, b, c, d] = message;
-        let group = i32::from_le_bytes([a, b, c, d]);
-        match sign {
-            b'+' => groups.insert(group, Signal::KILL),
-            b'~' => groups.insert(group, Signal::TERM),
-            _ => groups.remove(&group),
-        };
+/// The main loop of the guard: starts stages until the engine is gone.
+pub fn serve(socket: OwnedFd) {
+    // The copies of this process must not hold the guard's end of the socket.
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(null);
     }
-    for (group, signal) in groups {
-        // The group may have ended in the meantime.
-        let _ = Pid::from_raw(group).map(|group| kill_process_group(group, signal));
+    // The processes of a supervisor that was killed become children of the guard.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let mut supervisors = HashSet::new();
+    while let Ok((message, descriptors)) = receive(&socket) {
+        while let Ok(Some((ended, _))) = wait(WaitOptions::NOHANG) {
+            supervisors.remove(&ended);
+        }
+        if message == LOST {
+            end_children(&mut supervisors);
+        }
+        let Ok([launch, control, input, output, error]) =
+            <[OwnedFd; DESCRIPTORS]>::try_from(descriptors)
+        else {
+            continue;
+        };
+        // SAFETY: this process has one thread only, so its copy may do everything.
+        match unsafe { libc::fork() } {
+            0 => {
+                drop(socket);
+                let mut bytes = Vec::new();
+                let read = File::from(launch).read_to_end(&mut bytes);
+                if let Some(launch) = read.ok().and_then(|_| Launch::from_bytes(&bytes)) {
+                    supervisor::supervise(&launch, &control, [input, output, error]);
+                }
+                process::exit(0);
+            }
+            // Then the closed socket tells the engine.
+            copy => supervisors.extend(Pid::from_raw(copy.max(0))),
+        }
+    }
+    // Supervisors notice the death of the engine themselves.
+    while let Ok(Some((ended, _))) = wait(WaitOptions::NOHANG) {
+        supervisors.remove(&ended);
+    }
+    end_children(&mut supervisors);
+}
+
+/// One message with its file descriptors; an error when the engine is gone.
+fn receive(socket: &OwnedFd) -> io::Result<(u8, Vec<OwnedFd>)> {
+    let mut message = [0];
+    loop {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut attached = RecvAncillaryBuffer::new(&mut space);
+        let into = &mut [IoSliceMut::new(&mut message)];
+        match recvmsg(socket, into, &mut attached, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => continue,
+            Ok(received) if received.bytes == 0 => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            other => drop(other?),
+        }
+        let descriptors = attached.drain().filter_map(|attached| match attached {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let descriptors = descriptors.flatten().collect();
+        return Ok((message[0], descriptors));
     }
 }

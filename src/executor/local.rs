@@ -1,17 +1,18 @@
-//! Stages as child processes on this machine, each in a process group of its own.
+//! Stages as processes on this machine, which the guard starts, each below a supervisor of its own.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use stages::Event;
 
 use super::guard::Guard;
+use super::launch::{Launch, Streams};
 use super::memory::OomKills;
-use super::spawn::{Streams, reap, spawn};
+use super::supervisor::{self, Outcome};
 use crate::executor::status::{Ended, ExitStatus, News, Stop};
 use crate::executor::task::Task;
 use crate::executor::{Executor, ExecutorError, Process, Stopper};
@@ -39,11 +40,27 @@ impl Local {
         let started = Arc::new(Guard::start(&self.binary)?);
         Ok(guard.insert(started).clone())
     }
+
+    /// Starts a process. A guard that was killed at this moment is replaced once.
+    fn launch(
+        &self,
+        task: &Task,
+        streams: &Streams,
+    ) -> Result<(Arc<Guard>, OwnedFd), ExecutorError> {
+        let starting = || FileError::at("starting", &task.program);
+        let launch = Launch::of(task).map_err(starting())?;
+        for _ in 0..2 {
+            let guard = self.guard()?;
+            if let Some(control) = guard.launch(&launch, streams).map_err(starting())? {
+                return Ok((guard, control));
+            }
+        }
+        Err(FileError::found("starting", &task.program, "the guard of `pipe` was killed").into())
+    }
 }
 
 impl Executor for Local {
     fn start(&self, task: &Task) -> Result<Box<dyn Process>, ExecutorError> {
-        let guard = self.guard()?;
         let log =
             disk::create_file(&task.log).map_err(FileError::at("opening the log", &task.log))?;
         let starting = || FileError::at("starting", &task.program);
@@ -56,11 +73,10 @@ impl Executor for Local {
             error: log.as_fd(),
         };
         let oom_kills = OomKills::now();
-        let group = spawn(task, &streams, guard.pipe()).map_err(starting())?;
+        let (guard, control) = self.launch(task, &streams)?;
         // This drops our copy of the writing end.
         let events = events.map(|(reader, _)| reader);
-        let alive = Arc::new(Mutex::new(Some(group)));
-        Ok(Box::new(LocalProcess { group, alive, events, log, guard, oom_kills }))
+        Ok(Box::new(LocalProcess { control: Arc::new(control), events, log, guard, oom_kills }))
     }
 }
 
@@ -68,10 +84,8 @@ impl Executor for Local {
 const KILLED_IN_SHELL: i32 = 128 + libc::SIGKILL;
 
 struct LocalProcess {
-    /// The process, and also the group of all processes that it starts.
-    group: Pid,
-    /// `None` once the number of the group may belong to other processes.
-    alive: Arc<Mutex<Option<Pid>>>,
+    /// The socket of its supervisor.
+    control: Arc<OwnedFd>,
     events: Option<PipeReader>,
     log: File,
     guard: Arc<Guard>,
@@ -81,38 +95,36 @@ struct LocalProcess {
 
 impl Process for LocalProcess {
     fn stopper(&self) -> Box<dyn Stopper> {
-        Box::new(LocalStopper(self.alive.clone()))
+        Box::new(LocalStopper(self.control.clone()))
     }
 
     fn wait(
         mut self: Box<Self>,
         on_news: &mut (dyn FnMut(News) + Send),
     ) -> Result<Ended, ExecutorError> {
-        let waiting = |error| FileError::at("waiting for", Path::new("the stage's process"))(error);
+        let what = Path::new("the stage's process");
         let (events, mut log) = (self.events.take(), &self.log);
-        std::thread::scope(|scope| {
+        let outcome = std::thread::scope(|scope| {
             if let Some(events) = events {
                 scope.spawn(move || deliver(events, on_news, &mut log));
             }
-            // The process stays a zombie for now, so that the number of its group is not reused.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            loop {
-                match waitid(WaitId::Pid(self.group), options) {
-                    Err(rustix::io::Errno::INTR) => {}
-                    other => break other.map(drop),
-                }
+            let outcome = supervisor::ended(&self.control);
+            if !matches!(outcome, Ok(Some(_))) {
+                self.guard.supervisor_is_lost();
             }
-            .map_err(|error| waiting(error.into()))?;
-            let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-            *alive = None;
-            // A process that is left running would continue to write to outputs that are being
-            // collected.
-            let _ = kill_process_group(self.group, Signal::KILL);
-            self.guard.strike_off(self.group);
-            Ok::<_, FileError>(())
-        })?;
-        let status = reap(self.group).map_err(waiting)?;
-        let (signal, code) = (status.terminating_signal(), status.exit_status());
+            outcome
+        });
+        let outcome = outcome.map_err(FileError::at("waiting for", what))?;
+        let Some(Outcome { status, left }) = outcome else {
+            let problem = "something has killed the process of `pipe` that supervised it";
+            return Err(FileError::found("waiting for", what, problem).into());
+        };
+        if left > 0 {
+            let problem = "it left processes running that cannot be ended: they belong to another \
+                           user, or wait for a disk";
+            return Err(FileError::found("ending", what, problem).into());
+        }
+        let (signal, code) = (status.signal(), status.code());
         let killed = signal == Some(libc::SIGKILL) || code == Some(KILLED_IN_SHELL);
         if killed && OomKills::now().rose_since(self.oom_kills) {
             return Ok(ExitStatus::OutOfMemory.into());
@@ -139,21 +151,10 @@ fn deliver(output: PipeReader, on_news: &mut (dyn FnMut(News) + Send), log: &mut
     }
 }
 
-struct LocalStopper(Arc<Mutex<Option<Pid>>>);
+struct LocalStopper(Arc<OwnedFd>);
 
 impl Stopper for LocalStopper {
     fn stop(&self, how: Stop) {
-        let signal = match how {
-            Stop::Politely => Signal::TERM,
-            Stop::Now => Signal::KILL,
-        };
-        let alive = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(group) = *alive {
-            // The group may be ending at this moment.
-            let _ = kill_process_group(group, signal);
-            // A stopped process, such as a command that reads the terminal, must continue in order
-            // to end.
-            let _ = kill_process_group(group, Signal::CONT);
-        }
+        supervisor::stop(&self.0, how);
     }
 }

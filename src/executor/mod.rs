@@ -44,11 +44,12 @@
 pub mod choice;
 pub mod deadline;
 pub mod guard;
+mod launch;
 pub mod local;
 mod memory;
 pub mod slurm;
-mod spawn;
 pub mod status;
+mod supervisor;
 pub mod task;
 
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 //! Two writers do not pass through here: the stages, which are processes of their own, and servers
 //! that a remote uploads to.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -247,20 +247,25 @@ fn remove_all(path: &Path) -> io::Result<()> {
 /// Allows the owner everything in a folder and in all folders below it, and allows them to read the
 /// files there. Follows no link, and leaves files alone that have a second name elsewhere.
 pub fn open_up(path: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(path)?;
-    let needed = match (metadata.is_dir(), metadata.is_file() && metadata.nlink() == 1) {
-        (true, _) => 0o700,
-        (_, true) => 0o400,
-        _ => return Ok(()),
-    };
-    let mode = metadata.mode() & 0o7777;
-    if mode & needed != needed {
-        set_permissions(path, Permissions::from_mode(mode | needed))?;
-    }
-    if metadata.is_dir() {
+    if allow_owner(path)?.is_dir() {
         for entry in fs::read_dir(path)? {
             open_up(&entry?.path())?;
         }
     }
     Ok(())
+}
+
+/// As [`open_up`], for one file or folder.
+pub fn allow_owner(path: &Path) -> io::Result<Metadata> {
+    let metadata = fs::symlink_metadata(path)?;
+    let needed = match (metadata.is_dir(), metadata.is_file() && metadata.nlink() == 1) {
+        (true, _) => 0o700,
+        (_, true) => 0o400,
+        _ => 0,
+    };
+    let mode = metadata.mode() & 0o7777;
+    if mode & needed != needed {
+        set_permissions(path, Permissions::from_mode(mode | needed))?;
+    }
+    Ok(metadata)
 }

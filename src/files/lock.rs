@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -53,6 +54,27 @@ fn open(path: &Path) -> Result<File, FileError> {
     };
     opened.map_err(FileError::in_store("opening the lock", path))
 }
+
+/// Whether some process has a file open for writing, or mapped. False where the file system cannot
+/// tell.
+pub fn is_open_for_writing(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    // The kernel grants a lease for reading only while nobody has the file open for writing. If
+    // somebody opens it before the lease is given back, this signal comes, which does nothing.
+    // SAFETY: these are plain system calls on an open file.
+    unsafe {
+        let number = file.as_raw_fd();
+        libc::fcntl(number, F_SETSIG, libc::SIGURG);
+        if libc::fcntl(number, libc::F_SETLEASE, libc::F_RDLCK) == 0 {
+            libc::fcntl(number, libc::F_SETLEASE, libc::F_UNLCK);
+            return false;
+        }
+    }
+    io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
+}
+
+/// `libc` does not name it.
+const F_SETSIG: i32 = 10;
 
 /// Whether `path` still names the locked file. Another process may have removed the file between
 /// our opening and our locking it, and a lock on a file without a name keeps nobody out.

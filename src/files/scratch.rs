@@ -113,6 +113,17 @@ pub fn is_of_this_host(folder: &Path) -> bool {
     name.matches('-').count() < 2 || name.ends_with(&of_this_host())
 }
 
+/// Whether the name is that of a scratch folder, today or in earlier versions of `pipe`: a process,
+/// random digits, and a machine.
+pub fn is_scratch(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut parts = name.splitn(3, '-');
+    let is = |part: Option<&str>, allowed: fn(&u8) -> bool| {
+        part.is_none_or(|part| !part.is_empty() && part.as_bytes().iter().all(allowed))
+    };
+    is(parts.next(), u8::is_ascii_digit) && is(parts.next(), u8::is_ascii_hexdigit)
+}
+
 fn lock_folder(folder: &Path) -> Result<File, FileError> {
     let lock = File::open(folder).map_err(FileError::in_store("opening", folder))?;
     lock.lock().map_err(FileError::in_store("locking", folder))?;
@@ -125,7 +136,8 @@ fn remove_left_over(all: &Path) -> Result<(), FileError> {
         other => other.map_err(FileError::in_store("listing", all))?,
     };
     let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let folders: Vec<PathBuf> = folders.filter(|folder| is_of_this_host(folder)).collect();
+    let ours = |folder: &PathBuf| is_scratch(folder) && is_of_this_host(folder);
+    let folders: Vec<PathBuf> = folders.filter(ours).collect();
     if folders.is_empty() {
         return Ok(());
     }
@@ -133,7 +145,9 @@ fn remove_left_over(all: &Path) -> Result<(), FileError> {
     let dead: Vec<(PathBuf, File)> = folders
         .into_iter()
         .filter_map(|folder| {
-            let lock = File::open(&folder).ok()?;
+            // A stage may have closed it to its owner.
+            let open = || File::open(&folder);
+            let lock = open().or_else(|_| disk::open_up(&folder).and_then(|()| open())).ok()?;
             lock.try_lock().is_ok().then_some((folder, lock))
         })
         .collect();

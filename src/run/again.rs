@@ -53,6 +53,7 @@ pub fn run_again(
     check_status(&ended.status, events.failed.take(), &log)?;
     check_sources(resolved, stage, context.sources, &untouched)?;
     untouched.check(context)?;
+    prepared.open_outputs()?;
     check_outputs(stage, &prepared.outputs, &log)?;
     // Checkpoints may be as large as the outputs. A command has none.
     match disk::remove_folders(&state) {

@@ -249,6 +249,7 @@ fn collect_and_record(
 
     let durable = ran.seconds >= DURABLE_SECONDS || fault::is_armed();
     // All outputs are checked before the first one is moved.
+    prepared.open_outputs()?;
     check_outputs(stage, &prepared.outputs, &prepared.task.log)?;
     let mut outputs = BTreeMap::new();
     for (name, path) in &prepared.outputs {

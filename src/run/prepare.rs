@@ -34,6 +34,28 @@ pub struct Prepared {
     pub outputs: BTreeMap<String, PathBuf>,
 }
 
+impl Prepared {
+    /// Makes sure that the outputs can be read and moved, whatever permissions the stage gave them,
+    /// and that they are still in the folder made for them: a link there would lead to files of the
+    /// user, which must not be moved.
+    pub fn open_outputs(&self) -> Result<(), FileError> {
+        let folder = &self.task.work.folder;
+        let outputs = folder.join("out");
+        for folder in [folder, &outputs] {
+            match disk::allow_owner(folder) {
+                // The missing outputs are told by name.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Ok(metadata) if !metadata.is_dir() => {
+                    let problem = "the stage has put something else in its place";
+                    return Err(FileError::found("reading", folder, problem));
+                }
+                other => other.map_err(FileError::in_store("opening", folder))?,
+            };
+        }
+        disk::open_up(&outputs).map_err(FileError::in_store("opening", &outputs))
+    }
+}
+
 /// Prepares `folder`, which must not exist yet.
 pub fn prepare(
     stage: &Stage,

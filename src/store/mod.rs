@@ -22,7 +22,7 @@ use stages::Kind;
 use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::lock::Lock;
+use crate::files::lock::{Lock, is_open_for_writing};
 use crate::files::regular::{is_executable, not_a_file};
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
@@ -218,10 +218,10 @@ impl Store {
             return Err(FileError::in_store("storing", path)(not_a_file(metadata.file_type())));
         }
         let executable = is_executable(&metadata);
-        // Somebody else may write to the target of a symbolic or hard link later, so copy its
-        // bytes. Move everything else.
+        // Somebody else may write to the target of a symbolic or hard link later, or to a file that
+        // they have open, so copy its bytes. Move everything else.
         let temporary = scratch.path()?;
-        let digest = if linked || metadata.nlink() > 1 {
+        let digest = if linked || metadata.nlink() > 1 || is_open_for_writing(path) {
             Digest::of_copy(path, &temporary)?
         } else {
             disk::rename(path, &temporary).map_err(FileError::in_store("moving", path))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -100,6 +100,24 @@ impl Project {
     pub fn pipe_into(&self, file: &str, arguments: &[&str]) -> Ended {
         let file = fs::OpenOptions::new().write(true).open(file).unwrap();
         Ended::of(self.command(arguments).stdout(file).output().unwrap())
+    }
+
+    /// Like [`Project::pipe`], by a user to whom the permissions of files apply, as they do not to
+    /// `root`.
+    #[track_caller]
+    pub fn pipe_as_anybody(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.command(arguments);
+        // SAFETY: a plain system call, allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                // Others than `root` have no capability to drop.
+                for one in 0..64_u64 {
+                    let _ = libc::prctl(libc::PR_CAPBSET_DROP, one, 0, 0, 0);
+                }
+                Ok(())
+            });
+        }
+        Ended::of(command.output().unwrap())
     }
 
     /// Like [`Project::pipe`], with limited address space.
@@ -322,6 +340,18 @@ impl Watch {
     pub fn new(path: &Path) -> Watch {
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         Watch(File::options().read(true).custom_flags(nonblocking).open(path).unwrap())
+    }
+
+    /// Whether all processes that opened the pipe for writing are gone by now.
+    #[track_caller]
+    pub fn are_gone(mut self) -> bool {
+        match self.0.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                false
+            }
+        }
     }
 
     /// Waits until all processes that opened the pipe for writing are gone. At least one must have

@@ -8,6 +8,7 @@ mod death;
 mod documentation;
 mod early_errors;
 mod encoder;
+mod escape;
 mod examples;
 mod faults;
 mod gc;

@@ -262,20 +262,18 @@ fn a_stage_that_is_stopped_ends_at_the_first_interrupt() {
 
 #[test]
 fn a_guard_that_was_killed_is_started_again_for_the_next_stage() {
-    // The first stage kills the guard, which like the stage is a child of the engine, and waits
-    // until the guard is dead.
+    // The first stage kills the guard, which is the parent of its supervisor, and waits until the
+    // guard is dead.
     let project = Project::new(
         r#"
 stages:
   first:
     run: |
-      for folder in /proc/[0-9]*; do
-        grep -q "^PPid:.$PPID\$" "$folder/status" || continue
-        tr '\0' ' ' < "$folder/cmdline" | grep -q ' guard $' || continue
-        kill -9 "$(basename "$folder")"
-        until grep -q '^State:.Z' "$folder/status"; do :; done
-        echo killed > "$OUT_x"
-      done
+      guard=$(sed -n 's/^PPid:.//p' /proc/$PPID/status)
+      tr '\0' ' ' < /proc/$guard/cmdline | grep -q ' guard $' || exit 1
+      kill -9 $guard
+      until grep -q '^State:.Z' /proc/$guard/status; do :; done
+      echo killed > "$OUT_x"
     outputs: [x]
   second: {run: 'cat "$IN_x" > "$OUT_y"', inputs: {x: first:x}, outputs: [y], publish: {y: y.txt}}
 "#,

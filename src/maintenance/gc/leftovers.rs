@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::scratch::is_of_this_host;
+use crate::files::scratch::{is_of_this_host, is_scratch};
 use crate::maintenance::gc::inventory::{StoredRecord, entries};
 use crate::run::continuation;
 use crate::store::Store;
@@ -77,7 +77,8 @@ fn unfinished_work(
         work.into_iter().partition(|path| is_finished(path));
     others.extend(entries(&store.partial_folder())?);
     let scratch = entries(&store.scratch_folder())?;
-    others.extend(scratch.into_iter().filter(|folder| !is_of_this_host(folder)));
+    let elsewhere = |folder: &PathBuf| is_scratch(folder) && !is_of_this_host(folder);
+    others.extend(scratch.into_iter().filter(elsewhere));
     found.extend(older(others, since)?);
     Ok(found)
 }
@@ -160,7 +161,15 @@ pub fn bytes_below(path: &Path) -> Result<u64, FileError> {
     if !metadata.is_dir() {
         return Ok(metadata.size());
     }
-    entries(path)?.iter().map(|entry| bytes_below(entry)).sum()
+    entries_if_allowed(path)?.iter().map(|entry| bytes_below(entry)).sum()
+}
+
+/// The entries of a folder that a stage may have closed to its owner; then they are not known.
+fn entries_if_allowed(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    match entries(folder) {
+        Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+        other => other,
+    }
 }
 
 /// When a file, or anything below a folder, was last written.
@@ -168,7 +177,7 @@ fn newest(path: &Path) -> Result<SystemTime, FileError> {
     let Some(metadata) = metadata(path)? else { return Ok(UNIX_EPOCH) };
     let mut time = metadata.modified().map_err(FileError::at("reading", path))?;
     if metadata.is_dir() {
-        for entry in entries(path)? {
+        for entry in entries_if_allowed(path)? {
             time = time.max(newest(&entry)?);
         }
     }
@@ -177,7 +186,13 @@ fn newest(path: &Path) -> Result<SystemTime, FileError> {
 
 fn metadata(path: &Path) -> Result<Option<fs::Metadata>, FileError> {
     match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Its folder may be closed to its owner.
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied]
+                .contains(&error.kind()) =>
+        {
+            Ok(None)
+        }
         other => other.map(Some).map_err(FileError::at("reading", path)),
     }
 }
