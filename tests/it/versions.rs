@@ -111,6 +111,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "builtin/finetune",
             "builtin/model_output.rs",
             "builtin/open_device.rs",
+            "builtin/token_input.rs",
             "stage/metric_lines.rs",
             "model",
             "stage/output.rs",
@@ -129,6 +130,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
         &[
             "builtin/predict",
             "builtin/open_device.rs",
+            "builtin/token_input.rs",
             "model",
             "data/data_file.rs",
             "data/lines.rs",

@@ -1,7 +1,7 @@
 //! Classifies texts with a model that stays loaded, for `pipe classify` and `pipe why-row`. It uses
 //! the same tokens, batches and decisions as `tokenize` and `predict`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
@@ -24,13 +24,12 @@ use crate::train::order::evaluation_batches;
 
 /// A model that is ready to classify texts.
 pub struct TextClassifier {
+    folder: PathBuf,
     tokenizer: TextTokenizer,
     composer: Composer,
     model: Classifier,
     deciding: Deciding,
-    pad_id: u32,
-    /// Whether the model distinguishes token types.
-    types: bool,
+    config: ModelConfig,
     batch_size: usize,
     /// The device it runs on, in words.
     pub device: String,
@@ -63,12 +62,12 @@ impl TextClassifier {
         let options = load_options(deciding.labels.len(), predict.precision);
         let model = load(folder, &config, &options, &chosen.device)?.model;
         Ok(TextClassifier {
+            folder: folder.to_owned(),
             tokenizer,
             composer,
             model,
             deciding,
-            pad_id: config.pad_token_id as u32,
-            types: config.type_vocab_size > 1,
+            config,
             batch_size: predict.batch_size,
             device: chosen.name,
         })
@@ -97,7 +96,11 @@ impl TextClassifier {
     /// (leave-one-out).
     pub fn weights(&self, text: &Example) -> Result<Vec<TokenWeight>, StageError> {
         let whole = self.sequence(text)?;
-        let places = self.places_of_text(&whole, text)?;
+        let mut places = self.places_of_text(&whole, text)?;
+        if whole.ids.len() == 1 {
+            // Nothing is left without the only token.
+            places.clear();
+        }
         let without = |at: &usize| {
             let mut sequence = whole.clone();
             sequence.ids.remove(*at);
@@ -145,7 +148,20 @@ impl TextClassifier {
     }
 
     fn sequence(&self, text: &Example) -> Result<Sequence, StageError> {
-        Ok(self.composer.compose(&self.tokenizer, text)?.sequence)
+        let mut sequence = self.composer.compose(&self.tokenizer, text)?.sequence;
+        if self.config.type_vocab_size <= 1 {
+            sequence.types.fill(0);
+        }
+        match self.config.check_sequence(&sequence.ids, Some(&sequence.types)) {
+            Ok(()) => Ok(sequence),
+            Err(problem) => {
+                let start: String = text.text.chars().take(40).collect();
+                let problem = format!(
+                    "its tokenizer does not fit the model: {problem}, in the text `{start}`"
+                );
+                Err(StageError::File { path: self.folder.clone(), problem })
+            }
+        }
     }
 
     /// Class probabilities, row-major `[sequences, classes]`.
@@ -156,13 +172,15 @@ impl TextClassifier {
             .iter()
             .map(|sequence| sequence.ids.iter().map(|id| *id as i32).collect())
             .collect();
+        let has_types = self.config.type_vocab_size > 1;
+        let pad = self.config.pad_token_id as u32;
         let mut result = vec![0.0; sequences.len() * classes];
         for rows in evaluation_batches(&lengths, self.batch_size) {
             let of_row = |row: &usize| {
-                let types = self.types.then_some(sequences[*row].types.as_slice());
+                let types = has_types.then_some(sequences[*row].types.as_slice());
                 (ids[*row].as_slice(), types)
             };
-            let batch = Batch::new(rows.iter().map(of_row), self.pad_id);
+            let batch = Batch::new(rows.iter().map(of_row), pad);
             let found =
                 batch_outputs(&self.model, &batch, |row| format!("text {}", rows[row] + 1))?;
             for (row, values) in rows.iter().zip(found.probabilities.chunks(classes)) {

@@ -14,6 +14,8 @@ pub mod predict;
 pub mod pretrain;
 pub mod score;
 pub mod split;
+#[cfg(feature = "model")]
+mod token_input;
 pub mod tokenize;
 pub mod train_tokenizer;
 

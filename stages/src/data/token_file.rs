@@ -10,10 +10,10 @@
 //! | `id_bytes` | U8 `[bytes]` | the examples' ids in UTF-8, one after the other |
 //! | `id_offsets` | I64 `[rows + 1]` | where each id begins in `id_bytes` |
 //!
-//! The metadata has `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest` and
-//! `max_length`. Rows are in the order of the input.
+//! The metadata has `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest`,
+//! `max_length`, and `tokenizer` (the digest of the tokenizer; files of older versions lack it). Rows are in the order of the input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::data::tensors::{Element, Handle, Spool, TensorFile, write_tensors};
@@ -59,6 +59,8 @@ pub struct TokenInfo {
     pub vocab_size: usize,
     /// The limit that sequences were truncated to, in tokens.
     pub max_length: usize,
+    /// The digest of the tokenizer; `None` in a file of an older version.
+    pub tokenizer: Option<String>,
 }
 
 impl TokenWriter {
@@ -103,7 +105,7 @@ impl TokenWriter {
     pub fn finish(mut self, path: &Path, info: &TokenInfo) -> Result<(), StageError> {
         let label_names = serde_json::to_string(&info.label_names)
             .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
-        let metadata: BTreeMap<String, String> = [
+        let mut metadata: BTreeMap<String, String> = [
             ("format", FORMAT.to_owned()),
             ("label_names", label_names),
             ("longest", self.longest.to_string()),
@@ -113,6 +115,9 @@ impl TokenWriter {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
+        if let Some(digest) = &info.tokenizer {
+            metadata.insert("tokenizer".to_owned(), digest.clone());
+        }
         let mut specs = vec![
             self.ids.spec("ids"),
             self.offsets.spec("offsets"),
@@ -155,7 +160,7 @@ impl TokenFile {
     /// # Errors
     /// The file has another format, lacks a tensor or a metadata entry, or is inconsistent: offsets
     /// that are not ascending or beyond their tensor, token ids beyond the vocabulary, labels
-    /// without a name, example ids that are not UTF-8.
+    /// without a name, names that occur twice, example ids that are not UTF-8.
     pub fn open(path: &Path) -> Result<TokenFile, StageError> {
         let file = TensorFile::open(path)?;
         let entry = |key: &str| {
@@ -181,6 +186,7 @@ impl TokenFile {
             pad_id,
             vocab_size: number("vocab_size")?,
             max_length: number("max_length")?,
+            tokenizer: file.metadata("tokenizer").map(str::to_owned),
         };
         let labels = file.handle::<i32>("labels", None)?;
         let rows = file.slice(&labels).len();
@@ -222,6 +228,10 @@ impl TokenFile {
         let named = |label: &i32| usize::try_from(*label).map_or(*label == -1, |l| l < classes);
         if !self.all(&self.labels).iter().all(named) {
             return problem("tensor `labels` has labels without a name");
+        }
+        let names: BTreeSet<&String> = self.info.label_names.iter().collect();
+        if names.len() != classes {
+            return problem("metadata `label_names` has a name twice");
         }
         let longest = self.all(&self.offsets).windows(2).map(|pair| pair[1] - pair[0]).max();
         if longest.unwrap_or(0) != self.longest as i64 {
@@ -304,6 +314,11 @@ impl TokenFile {
     /// The limit that examples were truncated to, in tokens.
     pub fn max_length(&self) -> usize {
         self.info.max_length
+    }
+
+    /// The digest of the tokenizer; `None` in a file of an older version.
+    pub fn tokenizer(&self) -> Option<&str> {
+        self.info.tokenizer.as_deref()
     }
 }
 

@@ -1,7 +1,6 @@
-//! `config.json` of a Hugging Face model: the family, the sizes and the label names. This module does not
-//! need burn, because `tokenize` reads the maximum sequence length from it.
+//! `config.json` of a Hugging Face model: the family, the sizes, and the sequences that fit. This module does
+//! not need burn, because `tokenize` reads the maximum sequence length from it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -55,17 +54,24 @@ pub struct DropoutConfig {
 /// The fields of `config.json` about the classification head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadConfig {
-    /// Label names by class index; empty if the file has none.
-    pub labels: Vec<String>,
     /// The key `pooling: first|mean`, which only this program knows.
     pub pooling: Pooling,
-    /// With two labels, the lowest probability of the last one at which it is predicted. Only this program
-    /// knows the key.
-    pub decision_threshold: Option<f64>,
+    /// The keys `decision_threshold` and `decision_class`, which only this program knows.
+    pub threshold: Option<DecisionThreshold>,
 }
 
-/// The key in `config.json`.
+/// How a head with two classes decides: for `class` if its probability is greater than `value`, else for the
+/// other. The threshold stays with its class if the classes get another order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DecisionThreshold {
+    pub value: f64,
+    /// 0 or 1.
+    pub class: usize,
+}
+
+/// The keys of a [`DecisionThreshold`] in `config.json`. A file without the second one means the last class.
 pub const DECISION_THRESHOLD: &str = "decision_threshold";
+pub const DECISION_CLASS: &str = "decision_class";
 
 impl ModelConfig {
     /// Reads `config.json` in a model folder.
@@ -121,7 +127,6 @@ impl ModelConfig {
             pad_token_id: fields.count("pad_token_id", pad)?,
             relative_attention_num_buckets: fields.count("relative_attention_num_buckets", 32)?,
             head: HeadConfig {
-                labels: labels(&raw),
                 pooling: match raw.get("pooling").and_then(Value::as_str) {
                     None | Some("first") => Pooling::First,
                     Some("mean") => Pooling::Mean,
@@ -131,29 +136,47 @@ impl ModelConfig {
                         )));
                     }
                 },
-                decision_threshold: fields.optional_float(DECISION_THRESHOLD)?,
+                threshold: fields.threshold()?,
             },
             raw: raw.clone(),
         };
-        let activation = raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");
-        if activation != "gelu" {
-            return Err(problem(format!("`hidden_act` is `{activation}`, only gelu is known")));
-        }
-        let kind = raw.get("position_embedding_type").and_then(Value::as_str);
-        if let Some(kind) = kind.filter(|kind| *kind != "absolute") {
-            return Err(problem(format!(
-                "`position_embedding_type` is `{kind}`, only absolute is known"
-            )));
-        }
-        if config.num_attention_heads == 0
-            || !config.hidden_size.is_multiple_of(config.num_attention_heads)
-        {
-            return Err(problem(format!(
-                "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
-                config.hidden_size, config.num_attention_heads
-            )));
-        }
+        config.check().map_err(problem)?;
         Ok(config)
+    }
+
+    /// Refuses what the network here would compute differently.
+    fn check(&self) -> Result<(), String> {
+        let activation = self.raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");
+        if activation != "gelu" {
+            return Err(format!("`hidden_act` is `{activation}`, only gelu is known"));
+        }
+        for name in ["is_decoder", "add_cross_attention"] {
+            if self.raw.get(name).is_some_and(|value| !value.is_null() && *value != false) {
+                return Err(format!(
+                    "`{name}` is true: a decoder, in which a token sees only those before it; only \
+                     encoders are known"
+                ));
+            }
+        }
+        if self.pad_token_id >= self.vocab_size {
+            return Err(format!(
+                "`pad_token_id` is {}, beyond `vocab_size` {}",
+                self.pad_token_id, self.vocab_size
+            ));
+        }
+        let kind = self.raw.get("position_embedding_type").and_then(Value::as_str);
+        if let Some(kind) = kind.filter(|kind| *kind != "absolute") {
+            return Err(format!("`position_embedding_type` is `{kind}`, only absolute is known"));
+        }
+        if self.num_attention_heads == 0
+            || !self.hidden_size.is_multiple_of(self.num_attention_heads)
+        {
+            return Err(format!(
+                "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        Ok(())
     }
 
     /// The maximum sequence length in tokens, special tokens included. The positions of RoBERTa and MPNet
@@ -166,15 +189,36 @@ impl ModelConfig {
             }
         }
     }
-}
 
-/// `id2label` by index; empty where it is absent or has gaps.
-fn labels(raw: &Map<String, Value>) -> Vec<String> {
-    let Some(map) = raw.get("id2label").and_then(Value::as_object) else { return Vec::new() };
-    let by_index: BTreeMap<usize, &str> =
-        map.iter().filter_map(|(id, name)| Some((id.parse().ok()?, name.as_str()?))).collect();
-    let complete = by_index.keys().copied().eq(0..map.len());
-    if complete { by_index.into_values().map(str::to_owned).collect() } else { Vec::new() }
+    /// Checks that the model has an embedding for every token of a sequence, its position and its type.
+    ///
+    /// # Errors
+    /// The problem in words.
+    pub fn check_sequence<T: Copy + Into<i64>>(
+        &self,
+        ids: &[T],
+        types: Option<&[u8]>,
+    ) -> Result<(), String> {
+        if ids.is_empty() {
+            return Err("there is no token in it".to_owned());
+        }
+        let limit = self.max_tokens();
+        if ids.len() > limit {
+            return Err(format!(
+                "a sequence of {} tokens is beyond the model's {limit}",
+                ids.len()
+            ));
+        }
+        let words = 0..self.vocab_size as i64;
+        if let Some(id) = ids.iter().map(|id| (*id).into()).find(|id| !words.contains(id)) {
+            return Err(format!("token {id} is beyond the model's vocabulary of {}", words.end));
+        }
+        let kinds = self.type_vocab_size.max(1);
+        match types.unwrap_or_default().iter().find(|kind| usize::from(**kind) >= kinds) {
+            Some(kind) => Err(format!("token type {kind} is beyond the model's {kinds}")),
+            None => Ok(()),
+        }
+    }
 }
 
 struct Fields<'a> {
@@ -199,6 +243,18 @@ impl Fields<'_> {
             .and_then(|number| usize::try_from(number).ok())
             .filter(|number| *number < 1 << 32)
             .ok_or_else(|| self.unfit(name, value, "a whole number"))
+    }
+
+    fn threshold(&self) -> Result<Option<DecisionThreshold>, StageError> {
+        let Some(value) = self.optional_float(DECISION_THRESHOLD)? else { return Ok(None) };
+        if !(0.0..=1.0).contains(&value) {
+            return Err(self.unfit(DECISION_THRESHOLD, &value.into(), "a number from 0 to 1"));
+        }
+        let class = self.count(DECISION_CLASS, 1)?;
+        if class > 1 {
+            return Err(self.unfit(DECISION_CLASS, &class.into(), "0 or 1"));
+        }
+        Ok(Some(DecisionThreshold { value, class }))
     }
 
     fn float(&self, name: &str, default: f64) -> Result<f64, StageError> {

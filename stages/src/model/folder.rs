@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
-use super::config::{DECISION_THRESHOLD, Family, ModelConfig, Pooling};
+use super::config::{DECISION_CLASS, DECISION_THRESHOLD, Family, ModelConfig, Pooling};
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
 use crate::data::finite::first_not_finite;
@@ -47,8 +47,9 @@ pub fn write_masked_lm(
     };
     let mut raw = without_origin(config);
     // Keys that describe the labels and the head of a classifier.
-    let of_head = ["id2label", "label2id", "problem_type", "pooling", DECISION_THRESHOLD];
-    of_head.iter().for_each(|key| drop(raw.remove(*key)));
+    let of_head = ["id2label", "label2id", "problem_type", "pooling"];
+    let of_head = of_head.iter().chain(&[DECISION_THRESHOLD, DECISION_CLASS]);
+    of_head.for_each(|key| drop(raw.remove(*key)));
     raw.insert("architectures".to_owned(), json!([architecture]));
     let dtype = if storage == Storage::F16 { "float16" } else { "float32" };
     raw.insert("dtype".to_owned(), json!(dtype));
@@ -78,8 +79,12 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
         raw.insert("pooling".to_owned(), json!("mean"));
     }
     raw.remove(DECISION_THRESHOLD);
-    if let Some(threshold) = config.head.decision_threshold {
-        raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold));
+    raw.remove(DECISION_CLASS);
+    if let Some(threshold) = config.head.threshold {
+        raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold.value));
+        if threshold.class != 1 {
+            raw.insert(DECISION_CLASS.to_owned(), json!(threshold.class));
+        }
     }
     write_raw(folder, &raw)
 }

@@ -39,12 +39,13 @@ pub enum Weights {
 }
 
 /// The source of the head weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeadSource {
-    /// The checkpoint, which must have it. For prediction.
+    /// The checkpoint, which must have it, with its classes in their own order.
     Checkpoint,
-    /// The checkpoint if it has a head of the right shape, else random weights.
-    CheckpointOrNew,
+    /// The checkpoint, which must have it, with its classes in this order.
+    Classes(Vec<usize>),
+    /// Random weights.
     New,
 }
 
@@ -66,15 +67,11 @@ pub fn load(
         Weights::Pretrained => Some(Checkpoint::open(folder)?),
         Weights::Random => None,
     };
-    let head = match options.head {
-        HeadSource::CheckpointOrNew if has_head(checkpoint.as_ref(), config, options.classes) => {
-            HeadSource::Checkpoint
-        }
-        HeadSource::CheckpointOrNew | HeadSource::New => HeadSource::New,
-        HeadSource::Checkpoint => HeadSource::Checkpoint,
-    };
-    let mut loader =
-        Loader::new(checkpoint.as_ref(), Wants::Classifier(head), options.seed, config);
+    let wants = Wants::Classifier { new_head: options.head == HeadSource::New };
+    let mut loader = Loader::new(checkpoint.as_ref(), wants, options.seed, config);
+    if let HeadSource::Classes(order) = &options.head {
+        loader.order = Some(order);
+    }
     let model = Classifier::new(
         config,
         options.classes,
@@ -84,7 +81,7 @@ pub fn load(
         &mut loader,
         device,
     );
-    let new_parameters = loader.finish(config.family, folder)?;
+    let new_parameters = loader.finish(folder)?;
     Ok(Loaded { model, new_parameters })
 }
 
@@ -115,7 +112,7 @@ pub fn load_masked_lm(
     let mut loader = Loader::new(checkpoint.as_ref(), wants, options.seed, config);
     let (rates, precision) = (options.rates, options.precision);
     let model = MaskedLm::new(config, rates, precision, pooler, &mut loader, device);
-    let new_parameters = loader.finish(config.family, folder)?;
+    let new_parameters = loader.finish(folder)?;
     Ok((model, new_parameters))
 }
 
@@ -132,7 +129,9 @@ pub struct MaskedLmOptions {
 /// The kind of model that a checkpoint is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wants {
-    Classifier(HeadSource),
+    Classifier {
+        new_head: bool,
+    },
     /// Whether the checkpoint has the output layer, and whether the pooler is kept.
     MaskedLm {
         has_head: bool,
@@ -144,7 +143,7 @@ impl Wants {
     /// Whether the tensor is initialised at random although there is a checkpoint.
     fn is_new(self, name: &str) -> bool {
         match self {
-            Wants::Classifier(head) => name.starts_with("classifier.") && head == HeadSource::New,
+            Wants::Classifier { new_head } => new_head && name.starts_with("classifier."),
             Wants::MaskedLm { has_head, .. } => !has_head && masked_lm::is_head(name),
         }
     }
@@ -152,7 +151,7 @@ impl Wants {
     /// Whether a checkpoint may lack the tensor.
     fn may_lack(self, name: &str) -> bool {
         // A BERT saved without a pooler gets a new one together with a new head.
-        self == Wants::Classifier(HeadSource::New) && name.starts_with("pooler.")
+        self == Wants::Classifier { new_head: true } && name.starts_with("pooler.")
     }
 
     /// Whether an unused tensor is expected: buffers, other heads, a pooler that no head uses, and
@@ -165,10 +164,10 @@ impl Wants {
         let is_pooler = name.starts_with("pooler.");
         let is_classifier = name.starts_with("classifier.");
         match self {
-            Wants::Classifier(head) => {
+            Wants::Classifier { new_head } => {
                 is_pretraining
                     || (is_pooler && family != Family::Bert)
-                    || (is_classifier && head == HeadSource::New)
+                    || (is_classifier && new_head)
             }
             // The decoder is tied, and BERT's next-sentence task is not trained.
             Wants::MaskedLm { .. } => {
@@ -182,16 +181,24 @@ impl Wants {
     }
 }
 
-/// Whether the head of the checkpoint fits, judged by its last layer.
-fn has_head(checkpoint: Option<&Checkpoint>, config: &ModelConfig, classes: usize) -> bool {
-    let name = last_weight(config.family);
-    let tensor = checkpoint.and_then(|checkpoint| checkpoint.get(name));
-    tensor.is_some_and(|tensor| tensor.shape == [classes, config.hidden_size])
+/// Whether a tensor of the head has a row for each class.
+fn is_of_classes(name: &str, family: Family) -> bool {
+    let weight = last_weight(family);
+    name == weight || name.strip_suffix(".bias") == weight.strip_suffix(".weight")
+}
+
+/// The rows of a row-major table in another order.
+fn in_order(values: &[f32], order: &[usize]) -> Vec<f32> {
+    let width = values.len() / order.len().max(1);
+    order.iter().flat_map(|row| &values[row * width..][..width]).copied().collect()
 }
 
 struct Loader<'a> {
     checkpoint: Option<&'a Checkpoint>,
     wants: Wants,
+    /// The order of the head's classes; `None` for that of the checkpoint.
+    order: Option<&'a [usize]>,
+    family: Family,
     seed: u64,
     standard_deviation: f64,
     taken: BTreeSet<String>,
@@ -230,10 +237,14 @@ impl ParameterSource for Loader<'_> {
             ));
             return vec![0.0; count];
         }
-        tensor.read().unwrap_or_else(|error| {
+        let values = tensor.read().unwrap_or_else(|error| {
             self.failure.get_or_insert(error);
             vec![0.0; count]
-        })
+        });
+        match self.order {
+            Some(order) if is_of_classes(name, self.family) => in_order(&values, order),
+            _ => values,
+        }
     }
 }
 
@@ -248,6 +259,8 @@ impl<'a> Loader<'a> {
         Loader {
             checkpoint,
             wants,
+            order: None,
+            family: config.family,
             seed,
             standard_deviation: range.unwrap_or(0.02),
             taken: BTreeSet::new(),
@@ -271,12 +284,12 @@ impl<'a> Loader<'a> {
     }
 
     /// The names of new parameters, or an error that lists every tensor that does not fit.
-    fn finish(mut self, family: Family, folder: &Path) -> Result<Vec<String>, StageError> {
+    fn finish(mut self, folder: &Path) -> Result<Vec<String>, StageError> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
         for name in self.checkpoint.into_iter().flat_map(Checkpoint::names) {
-            if !self.taken.contains(name) && !self.wants.ignores(name, family) {
+            if !self.taken.contains(name) && !self.wants.ignores(name, self.family) {
                 self.problems.push(format!("`{name}` is left over"));
             }
         }
@@ -292,7 +305,7 @@ impl<'a> Loader<'a> {
         }
         problem.push_str(&format!(
             " (expected the tensors of a {} as its config.json describes it)",
-            prefix(family).trim_end_matches('.')
+            prefix(self.family).trim_end_matches('.')
         ));
         let path: PathBuf = folder.to_owned();
         Err(StageError::File { path, problem })

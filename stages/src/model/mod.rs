@@ -2,7 +2,7 @@
 //! classifiers and as masked language models.
 //!
 //! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the
-//! network; [`weight_files`] and [`loading`] for where its parameters come from; [`folder`] for how
+//! network; [`weight_files`], [`head`] and [`loading`] for where its parameters come from; [`folder`] for how
 //! it is saved.
 
 #[cfg(feature = "model")]
@@ -18,6 +18,8 @@ pub mod device;
 pub mod encoder;
 #[cfg(feature = "model")]
 pub mod folder;
+#[cfg(feature = "model")]
+pub mod head;
 #[cfg(feature = "model")]
 pub mod loading;
 #[cfg(feature = "model")]

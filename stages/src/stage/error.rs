@@ -18,6 +18,19 @@ pub enum StageError {
     File { path: PathBuf, problem: String },
     #[error("parameter `{name}`: {problem}")]
     Param { name: &'static str, problem: String },
+    /// A token file and a model do not belong together.
+    #[error(
+        "{}: made with another tokenizer than that of {}: its tokens mean something else",
+        tokens.display(), other.display()
+    )]
+    OtherTokenizer { tokens: PathBuf, other: PathBuf },
+    /// A head that cannot be passed on as it is.
+    #[error(
+        "the checkpoint's head has the labels {}, the data {}; `label_map` says which is which",
+        quoted(head),
+        quoted(data)
+    )]
+    OtherLabels { head: Vec<String>, data: Vec<String> },
     #[error("the manifest wires no input `{name}`")]
     NoSuchInput { name: &'static str },
     #[error("the manifest names no output `{name}`")]
@@ -84,7 +97,28 @@ impl StageError {
                 Some("run the stage with the binary that planned it".to_owned())
             }
             StageError::NotFinite { hint, .. } => Some((*hint).to_owned()),
+            StageError::OtherTokenizer { .. } => Some(
+                "give `tokenize` the `model` that this stage has, or give this stage a model with \
+                 the same tokenizer"
+                    .to_owned(),
+            ),
+            StageError::OtherLabels { head, data } if data.iter().all(|it| head.contains(it)) => {
+                let all = head.join(", ");
+                Some(format!("give `tokenize` all labels of the head: `labels: [{all}]`"))
+            }
+            StageError::OtherLabels { head, .. } => {
+                let entries = head.iter().map(|label| format!("{label}: …"));
+                let entries = entries.collect::<Vec<_>>().join(", ");
+                Some(format!(
+                    "name the label for each: `label_map: {{{entries}}}`; or train a new head, with \
+                     `head: new` and `epochs` of 1 or more"
+                ))
+            }
             _ => None,
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -73,6 +73,16 @@ impl SpecialTokenLayout {
         self.pair.len() - 2
     }
 
+    /// The layout as numbers, for a digest.
+    pub fn numbers(&self) -> Vec<[u32; 3]> {
+        let number = |slot: &Slot| match *slot {
+            Slot::Special { id, kind } => [0, id, kind.into()],
+            Slot::First { kind } => [1, 0, kind.into()],
+            Slot::Second { kind } => [2, 0, kind.into()],
+        };
+        self.single.iter().chain(&self.pair).map(number).collect()
+    }
+
     /// One text with its special tokens.
     pub fn single(&self, text: &[u32]) -> Sequence {
         fill(&self.single, text, &[])

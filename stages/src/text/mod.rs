@@ -15,6 +15,6 @@ mod tweet_words;
 mod tweets;
 
 pub use layout::SpecialTokenLayout;
-pub use open::{TOKENIZER_FILES, tokenizer_files};
+pub use open::{TOKENIZER_FILES, has_tokenizer, tokenizer_files};
 pub use tokenizer::{SpecialIds, TextTokenizer};
 pub use tweets::TweetNormalizer;

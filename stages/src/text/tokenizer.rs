@@ -1,13 +1,31 @@
-//! One tokenizer type for all formats. Turns texts into ids, and ids into readable text.
+//! One tokenizer type for all formats. Turns texts into ids, and ids into readable text. Its digest
+//! tells whether two tokenizers give the same ids.
 
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde_json::Value;
+use tokenizers::ModelWrapper;
 
 use super::family::Family;
 use super::layout::SpecialTokenLayout;
 use super::open::{Backend, open};
 use crate::stage::error::StageError;
+
+/// Texts whose ids show what a tokenizer does with case, accents, white space, numbers, symbols,
+/// special tokens and long words.
+const PROBES: [&str; 10] = [
+    "The quick brown FOX jumps over the lazy dog",
+    "  two  spaces,\ta tab,\na line\r\nand\u{a0}more ",
+    "I'm sure you're WON'T we'll don't 's",
+    "Café naïve über Straße Ångström e\u{301} ﬁ ½ Ａ",
+    "0 12 345 6,789.01 $5 50% 1e-3 2020-01-01",
+    "@USER #Sarcasm http://example.com/a?b=c &amp; <URL> :-) ...!!?? — “quoted” ‘so’",
+    "😂😂 👍🏽 ❤️ 🇩🇪",
+    "日本語のテキスト 中文 한국어 русский العربية",
+    "<s> </s> <pad> <unk> <mask> [CLS] [SEP] [PAD] [UNK] [MASK]@@ ##ing",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+];
 
 /// The tokenizer of a model folder.
 pub struct TextTokenizer {
@@ -91,6 +109,38 @@ impl TextTokenizer {
         }
     }
 
+    /// A digest of what the tokenizer does: its vocabulary and merges, its special tokens and their
+    /// places, and the ids of some texts. It does not depend on the files' format, so a tokenizer
+    /// that another program has saved again keeps its digest.
+    ///
+    /// Token files hold this digest. If it changes for a tokenizer that did not, every token file
+    /// in a cache is refused, so `tokenize` then needs a new version.
+    pub fn digest(&self) -> Result<String, StageError> {
+        let mut tokens: Vec<(u32, String)> = match &self.backend {
+            Backend::Tokenizers(tokenizer) => {
+                tokenizer.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect()
+            }
+            Backend::Bertweet(tokenizer) => {
+                let token = |id| Some((id, tokenizer.token(id)?.to_owned()));
+                (0..=tokenizer.vocab_size() as u32).filter_map(token).collect()
+            }
+        };
+        tokens.sort_unstable();
+        let merges = match &self.backend {
+            Backend::Tokenizers(tokenizer) => ordered_parts(tokenizer.get_model())
+                .map_err(|source| StageError::Json { path: self.folder.clone(), source })?,
+            Backend::Bertweet(_) => Vec::new(),
+        };
+        let SpecialIds { cls, sep, pad, unk, mask } = self.special;
+        let special = [cls, sep, pad, unk, mask];
+        let probes = PROBES.iter().map(|text| self.ids(text));
+        let probes: Vec<Vec<u32>> = probes.collect::<Result<_, _>>()?;
+        let facts = (tokens, merges, special, self.layout.numbers(), probes);
+        let facts = serde_json::to_vec(&facts)
+            .map_err(|source| StageError::Json { path: self.folder.clone(), source })?;
+        Ok(blake3::hash(&facts).to_hex().to_string())
+    }
+
     /// The ids of texts, without special tokens around them. Runs on all threads of the current
     /// rayon pool; the result does not depend on their number.
     pub fn ids_of_all(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, StageError> {
@@ -167,4 +217,15 @@ impl TextTokenizer {
             }
         }
     }
+}
+
+/// The parts of a model whose order or numbers decide how a word is cut: BPE's merges, and the
+/// scores of a Unigram vocabulary.
+fn ordered_parts(model: &ModelWrapper) -> Result<Vec<Value>, serde_json::Error> {
+    let mut parts = match serde_json::to_value(model)? {
+        Value::Object(parts) => parts,
+        _ => return Ok(Vec::new()),
+    };
+    let lists = ["merges", "vocab"].into_iter().filter_map(|name| parts.remove(name));
+    Ok(lists.filter(Value::is_array).collect())
 }

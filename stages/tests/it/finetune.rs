@@ -36,6 +36,7 @@ impl Data {
             pad_id: 1,
             vocab_size: 60,
             max_length: 18,
+            tokenizer: None,
         };
         let path = self.0.path().join(name);
         writer.finish(&path, &info).unwrap();
@@ -334,7 +335,8 @@ fn with_0_epochs_a_checkpoint_stays_unchanged_and_keeps_its_head() {
         let run = finetune(&data).input_path("model", fixture(model));
         run.param("epochs", 0)
     };
-    let done = untrained("roberta-irony").run();
+    let map = serde_json::json!({"irony": "SARCASM", "non_irony": "NOT_SARCASM"});
+    let done = untrained("roberta-irony").param("label_map", map).run();
     assert_eq!(done.text("metrics"), "");
     let probabilities = |model: PathBuf, label: &str| -> Vec<f64> {
         let run = Run::new("predict").input_path("model", model);

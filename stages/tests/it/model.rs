@@ -10,6 +10,7 @@ use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
 use stages::model::cpu::as_elsewhere;
 use stages::model::folder;
+use stages::model::head::CheckpointHead;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::parameters::Network;
 use stages::train::loss::{Loss, MicroBatch};
@@ -176,7 +177,7 @@ fn only_a_new_head_may_be_missing() {
     let folder = fixture("bert-headless");
     assert_refused(&folder, HeadSource::Checkpoint, &["classifier.weight", "is missing"]);
     let config = ModelConfig::read(&folder).unwrap();
-    let options = options(HeadSource::CheckpointOrNew);
+    let options = options(HeadSource::New);
     let found = load(&folder, &config, &options, &Device::flex()).unwrap();
     assert_eq!(found.new_parameters, ["classifier.weight", "classifier.bias"]);
 }
@@ -249,7 +250,9 @@ fn a_written_folder_loads_again_with_the_same_logits() {
         let again = try_load(written.path(), HeadSource::Checkpoint, &Device::flex()).unwrap();
         let batch = expected.batch("right");
         assert_eq!(logits(&again, &batch), logits(&model, &batch));
-        assert_eq!(ModelConfig::read(written.path()).unwrap().head.labels, labels);
+        let config = ModelConfig::read(written.path()).unwrap();
+        let head = CheckpointHead::required(written.path(), &config).unwrap();
+        assert_eq!((head.labels, head.named), (labels.to_vec(), true));
     }
 }
 

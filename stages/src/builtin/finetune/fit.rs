@@ -5,14 +5,15 @@ use std::path::Path;
 
 use super::epochs::train;
 use super::params::{FinetuneParams, Metric, ThresholdChoice};
-use super::setup::{Examples, config, load_options, trainer};
+use super::setup::{Examples, config, head, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
+use crate::builtin::token_input::ModelTokens;
 use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::classifier::Classifier;
-use crate::model::config::ModelConfig;
+use crate::model::config::{DecisionThreshold, ModelConfig};
 use crate::model::folder;
-use crate::model::loading::{Weights, load};
+use crate::model::loading::{HeadSource, Weights, load};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -28,11 +29,12 @@ use crate::train::step::Trainer;
 pub fn run(context: &Context) -> Result<(), StageError> {
     let params = FinetuneParams::of(context.params());
     let base = context.input("model")?;
-    let examples = Examples::open(context, &params)?;
-    let config = config(&params, ModelConfig::read(base)?, &examples.labels)?;
-    examples.check_vocabulary(&config, context)?;
+    let own = ModelConfig::read(base)?;
+    let examples = Examples::open(context, ModelTokens::of(base, &own)?, &params)?;
+    let mut config = config(&params, own, &examples.labels)?;
+    let head = head(context, &params, &mut config, base, &examples.labels)?;
 
-    let mut trainer = load_trainer(context, &params, &config, base, &examples)?;
+    let mut trainer = load_trainer(context, &params, &config, base, &examples, head)?;
     let mut at = Position::default();
     let mut best: Option<Classifier> = None;
     let restored = checkpoint::restore(&context.manifest.state, &mut trainer, |error| {
@@ -72,9 +74,10 @@ fn load_trainer(
     config: &ModelConfig,
     base: &Path,
     examples: &Examples,
+    head: HeadSource,
 ) -> Result<Trainer, StageError> {
     let device = open_device(context, params.training.precision)?;
-    let options = load_options(params, config, examples.labels.len(), base);
+    let options = load_options(params, config, examples.labels.len(), base, head);
     if options.weights == Weights::Random && params.training.init == Init::Auto {
         let message = "the model folder holds no weights: starting from random ones".to_owned();
         context.emit(Event::Note { message });
@@ -132,7 +135,8 @@ fn model_shape(config: &ModelConfig) -> ModelShape {
     }
 }
 
-/// The config with the threshold that is best for the validation examples, if one is wanted.
+/// The config with the threshold that is best for the validation examples, if one is wanted, else
+/// with the threshold that it has.
 fn with_threshold(
     context: &Context,
     wanted: ThresholdChoice,
@@ -140,13 +144,13 @@ fn with_threshold(
     model: &Classifier,
     examples: &Examples,
 ) -> Result<ModelConfig, StageError> {
-    config.head.decision_threshold = None;
-    let Some((valid, gold)) = examples.valid.as_ref() else { return Ok(config) };
     let objective = match wanted {
         ThresholdChoice::None => return Ok(config),
         ThresholdChoice::F1 => Objective::F1,
         ThresholdChoice::Accuracy => Objective::Accuracy,
     };
+    config.head.threshold = None;
+    let Some((valid, gold)) = examples.valid.as_ref() else { return Ok(config) };
     let found = outputs(model, valid, 2, examples.batch_size, |_| ())?;
     let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
         // The softmax of 32-bit floats may exceed 1 by a rounding error.
@@ -158,7 +162,7 @@ fn with_threshold(
         let problem = "there are no validation examples to choose it by".to_owned();
         return Err(StageError::Param { name: "threshold", problem });
     };
-    config.head.decision_threshold = Some(best.value);
+    config.head.threshold = Some(DecisionThreshold { value: best.value, class: 1 });
     let values = [("decision_threshold".to_owned(), best.value)].into();
     context.emit(Event::Metrics { step: None, values });
     Ok(config)

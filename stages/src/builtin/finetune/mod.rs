@@ -11,7 +11,7 @@ pub mod params;
 #[cfg(feature = "model")]
 mod setup;
 
-use self::params::{FinetuneParams, Length, PARAMS};
+use self::params::{FinetuneParams, HeadChoice, Length, PARAMS};
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::stage::{
@@ -69,6 +69,10 @@ impl Stage for Finetune {
             if wanted && !wired.contains(&"valid") {
                 return problem(name, format!("`{name}` needs the input `valid` {why}"));
             }
+        }
+        if params.head == HeadChoice::New && !params.label_map.is_empty() {
+            let message = "`label_map` is for the checkpoint's head, which `head: new` replaces";
+            return problem("label_map", message.to_owned());
         }
         let Length { epochs, schedule_epochs } = params.length;
         if let Some(length) = schedule_epochs.filter(|length| *length < epochs)

@@ -1,6 +1,8 @@
 //! The parameters of `finetune`: their table, and their values as a typed struct. Every default is
 //! the published recipe's or neutral.
 
+use std::collections::BTreeMap;
+
 use crate::stage::Continuation;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
@@ -130,8 +132,15 @@ pub const PARAMS: &[ParamSpec] = &[
         "head",
         ParamKind::Choice(HeadChoice::WORDS),
         Default::Text("auto"),
-        "`auto`: the checkpoint's own classification head if it has one that fits, otherwise a new \
-         one; `new`: always a new one",
+        "`auto`: the checkpoint's own classification head if it has the labels of the data, in any \
+         order, otherwise a new one; `new`: always a new one",
+    ),
+    ParamSpec::new(
+        "label_map",
+        ParamKind::TextMap,
+        Default::EmptyMap,
+        "maps the label names of the checkpoint's head to those of the data, for instance `irony: \
+         SARCASM`, so that training starts from this head",
     ),
     PRECISION,
 ];
@@ -234,6 +243,8 @@ pub struct FinetuneParams {
     pub selection: Selection,
     pub threshold: ThresholdChoice,
     pub head: HeadChoice,
+    /// From the label names of the checkpoint's head to those of the data.
+    pub label_map: BTreeMap<String, String>,
 }
 
 /// The length of the training and of its schedule.
@@ -284,6 +295,7 @@ impl FinetuneParams {
             },
             threshold: ThresholdChoice::of(params, "threshold"),
             head: HeadChoice::of(params, "head"),
+            label_map: params.text_map("label_map"),
         }
     }
 

@@ -6,11 +6,13 @@ use std::path::Path;
 use super::params::{
     ClassWeights, FinetuneParams, Freeze, HeadChoice, Length, PoolingChoice, ThresholdChoice,
 };
+use crate::builtin::token_input::ModelTokens;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
-use crate::model::config::{ModelConfig, Pooling};
-use crate::model::loading::{HeadSource, LoadOptions};
+use crate::model::config::{DecisionThreshold, ModelConfig, Pooling};
+use crate::model::head::{CheckpointHead, classes_by_label};
+use crate::model::loading::{HeadSource, LoadOptions, Weights};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -22,12 +24,65 @@ use crate::train::micro::Rows;
 use crate::train::optimizer::{AdamW, Moments};
 use crate::train::step::Trainer;
 
+/// The head that the training starts from. The checkpoint's own head is taken over if it has the
+/// labels of the data, each of its classes as the one with the same name. With 0 epochs its decision
+/// threshold goes along.
+///
+/// # Errors
+/// The checkpoint's head must be taken over, because there are 0 epochs or a `label_map`, but has
+/// other labels; or it cannot be used at all.
+pub fn head(
+    context: &Context,
+    params: &FinetuneParams,
+    config: &mut ModelConfig,
+    folder: &Path,
+    labels: &[String],
+) -> Result<HeadSource, StageError> {
+    let threshold = config.head.threshold.take();
+    let note = |message| context.emit(Event::Note { message });
+    let is_random = params.training.weights(folder) == Weights::Random;
+    let own = match params.head {
+        HeadChoice::Auto if !is_random => CheckpointHead::read(folder, config)?,
+        HeadChoice::Auto | HeadChoice::New => None,
+    };
+    let Some(own) = own else {
+        if !params.label_map.is_empty() {
+            let message = "`label_map` is not used: the model has no head to take over".to_owned();
+            context.emit(Event::Warning { message });
+        }
+        return Ok(HeadSource::New);
+    };
+    let names = own.mapped(&params.label_map)?;
+    let Some(classes) = classes_by_label(&names, labels) else {
+        let other = StageError::OtherLabels { head: names, data: labels.to_vec() };
+        if params.length.epochs == 0 || !params.label_map.is_empty() {
+            return Err(other);
+        }
+        note(format!("starting from a new head: {other}"));
+        return Ok(HeadSource::New);
+    };
+    if !classes.is_sorted() {
+        let message = "the checkpoint's head has the labels of the data in another order; each \
+                       class keeps its name";
+        note(message.to_owned());
+    }
+    if params.length.epochs == 0 {
+        let moved = |old: DecisionThreshold| {
+            let class = classes.iter().position(|class| *class == old.class)?;
+            Some(DecisionThreshold { class, ..old })
+        };
+        config.head.threshold = threshold.and_then(moved);
+    }
+    Ok(HeadSource::Classes(classes))
+}
+
 /// How the classifier of `folder` is loaded.
 pub fn load_options(
     params: &FinetuneParams,
     config: &ModelConfig,
     classes: usize,
     folder: &Path,
+    head: HeadSource,
 ) -> LoadOptions {
     LoadOptions {
         classes,
@@ -36,10 +91,7 @@ pub fn load_options(
         precision: params.training.precision,
         seed: params.training.seed,
         weights: params.training.weights(folder),
-        head: match params.head {
-            HeadChoice::New => HeadSource::New,
-            HeadChoice::Auto => HeadSource::CheckpointOrNew,
-        },
+        head,
     }
 }
 
@@ -61,18 +113,22 @@ impl Examples {
     /// Opens the inputs `train` and `valid`.
     ///
     /// # Errors
-    /// A row has no label, there are fewer than two labels, a validation label is unknown, or a
-    /// parameter needs validation examples and there are none.
-    pub fn open(context: &Context, params: &FinetuneParams) -> Result<Examples, StageError> {
+    /// The files do not fit the model, a row has no label, there are fewer than two labels, a
+    /// validation label is unknown, or a parameter needs validation examples and there are none.
+    pub fn open(
+        context: &Context,
+        mut of_model: ModelTokens,
+        params: &FinetuneParams,
+    ) -> Result<Examples, StageError> {
         let batch_size = params.batch_size;
         let path = context.input("train")?;
-        let train = TokenFile::open(path)?;
+        let train = of_model.open(context, path)?;
         let labels = train.label_names().to_vec();
         let classes = classes_of(&train, path)?;
         let valid = match context.optional_input("valid") {
             None => None,
             Some(path) => {
-                let valid = TokenFile::open(path)?;
+                let valid = of_model.open(context, path)?;
                 if valid.rows() == 0 {
                     without_valid(context, path, params)?;
                 }
@@ -83,20 +139,6 @@ impl Examples {
         let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
         let steps_per_epoch = lengths.len().div_ceil(batch_size) as u64;
         Ok(Examples { train, classes, lengths, valid, labels, batch_size, steps_per_epoch })
-    }
-
-    /// Checks that the model has every token id and is long enough for every sequence. Otherwise
-    /// the files were tokenized for another model.
-    pub fn check_vocabulary(
-        &self,
-        config: &ModelConfig,
-        context: &Context,
-    ) -> Result<(), StageError> {
-        check_vocabulary(&self.train, config, context.input("train")?)?;
-        match (&self.valid, context.optional_input("valid")) {
-            (Some((valid, _)), Some(path)) => check_vocabulary(valid, config, path),
-            _ => Ok(()),
-        }
     }
 
     /// Evaluates the model on the validation examples, if there are any.
@@ -256,25 +298,4 @@ fn without_valid(
     let message = "there are no validation examples, so no epoch is evaluated".to_owned();
     context.emit(Event::Warning { message });
     Ok(())
-}
-
-fn check_vocabulary(
-    tokens: &TokenFile,
-    config: &ModelConfig,
-    path: &Path,
-) -> Result<(), StageError> {
-    let highest = (0..tokens.rows()).flat_map(|row| tokens.ids(row)).copied().max().unwrap_or(0);
-    let problem = if highest as usize >= config.vocab_size {
-        format!("token {highest} is beyond the model's vocabulary of {}", config.vocab_size)
-    } else if tokens.longest() > config.max_tokens() {
-        format!(
-            "a sequence of {} tokens is beyond the model's {}",
-            tokens.longest(),
-            config.max_tokens()
-        )
-    } else {
-        return Ok(());
-    };
-    let problem = format!("{problem}; was it tokenized for another model?");
-    Err(StageError::File { path: path.to_owned(), problem })
 }

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::params::{PredictParams, ThresholdParam};
 use crate::data::prediction::Prediction;
 use crate::data::threshold::is_positive;
-use crate::model::classifier::last_weight;
-use crate::model::config::ModelConfig;
-use crate::model::weight_files::Checkpoint;
+use crate::model::config::{DecisionThreshold, ModelConfig};
+use crate::model::head::CheckpointHead;
 use crate::stage::error::StageError;
 use crate::train::evaluation::argmax;
 
@@ -17,24 +16,29 @@ pub struct Deciding {
     /// The label of each class: the model's own names, mapped by `label_map`. Several classes may
     /// have the same label.
     pub labels: Vec<String>,
-    /// The last of two labels is predicted if its probability exceeds this threshold. `None`: the
-    /// likeliest label is predicted.
-    pub threshold: Option<f64>,
+    /// `None`: the likeliest label is predicted.
+    pub threshold: Option<DecisionThreshold>,
+    /// Whether the labels have the names that `transformers` invents, because neither the model
+    /// nor `label_map` has others.
+    pub unnamed: bool,
 }
 
 impl Deciding {
     /// How the model in `folder` decides with these parameters.
     ///
     /// # Errors
-    /// `label_map` names an unknown label, or there is a threshold but not two labels.
+    /// The model has no head, or one of another kind; `label_map` names an unknown label; or there
+    /// is a threshold but not two labels.
     pub fn new(
         folder: &Path,
         config: &ModelConfig,
         params: &PredictParams,
     ) -> Result<Deciding, StageError> {
-        let labels = labels(folder, config, &params.label_map)?;
+        let head = CheckpointHead::required(folder, config)?;
+        let labels = head.mapped(&params.label_map)?;
         let threshold = threshold(params.threshold, config, &labels)?;
-        Ok(Deciding { labels, threshold })
+        let unnamed = !head.named && labels == head.labels;
+        Ok(Deciding { labels, threshold, unnamed })
     }
 
     /// The prediction for one example from the probability of each class.
@@ -42,8 +46,9 @@ impl Deciding {
         let labels = &self.labels;
         let probabilities = probabilities_by_label(labels, values);
         let label = match self.threshold {
-            Some(threshold) => {
-                labels[usize::from(is_positive(probabilities[&labels[1]], threshold))].clone()
+            Some(DecisionThreshold { value, class }) => {
+                let is_of_class = is_positive(probabilities[&labels[class]], value);
+                labels[if is_of_class { class } else { 1 - class }].clone()
             }
             None => likeliest(labels, &probabilities),
         };
@@ -51,40 +56,16 @@ impl Deciding {
     }
 }
 
-/// The label of each class.
-fn labels(
-    folder: &Path,
-    config: &ModelConfig,
-    map: &BTreeMap<String, String>,
-) -> Result<Vec<String>, StageError> {
-    let own = if config.head.labels.is_empty() {
-        // transformers invents the same names for a checkpoint without names.
-        let checkpoint = Checkpoint::open(folder)?;
-        let classes =
-            checkpoint.get(last_weight(config.family)).map_or(2, |tensor| tensor.shape[0]);
-        (0..classes).map(|class| format!("LABEL_{class}")).collect()
-    } else {
-        config.head.labels.clone()
-    };
-    if let Some(unknown) = map.keys().find(|name| !own.contains(name)) {
-        return Err(StageError::Param {
-            name: "label_map",
-            problem: format!("the model has no label `{unknown}`; it has {}", own.join(", ")),
-        });
-    }
-    Ok(own.into_iter().map(|name| map.get(&name).cloned().unwrap_or(name)).collect())
-}
-
 /// The threshold to decide by, if there is one.
 fn threshold(
     wanted: ThresholdParam,
     config: &ModelConfig,
     labels: &[String],
-) -> Result<Option<f64>, StageError> {
+) -> Result<Option<DecisionThreshold>, StageError> {
     let threshold = match wanted {
-        ThresholdParam::Auto => config.head.decision_threshold,
+        ThresholdParam::Auto => config.head.threshold,
         ThresholdParam::None => None,
-        ThresholdParam::Given(threshold) => Some(threshold),
+        ThresholdParam::Given(value) => Some(DecisionThreshold { value, class: 1 }),
     };
     if threshold.is_some() && (labels.len() != 2 || labels[0] == labels[1]) {
         let problem = format!("a threshold is for two labels, there are: {}", labels.join(", "));

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::deciding::Deciding;
 use super::params::PredictParams;
 use crate::builtin::open_device::open_device;
+use crate::builtin::token_input::ModelTokens;
 use crate::data::prediction::PredictionWriter;
 use crate::data::token_file::TokenFile;
 use crate::model::classifier::Classifier;
@@ -14,6 +15,7 @@ use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::precision::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
+use crate::stage::event::Event;
 use crate::stage::progress::Progress;
 use crate::train::evaluation::outputs;
 
@@ -22,12 +24,22 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let config = ModelConfig::read(folder)?;
     let params = PredictParams::of(context.params());
     let deciding = Deciding::new(folder, &config, &params)?;
+    if deciding.unnamed {
+        let message = "the model does not name its labels, so they are called LABEL_0, LABEL_1 and \
+                       so on; `label_map` gives them your names";
+        context.emit(Event::Note { message: message.to_owned() });
+    }
+    let mut files = Vec::new();
+    let mut of_model = ModelTokens::of(folder, &config)?;
+    for (input, output) in [("test", "predictions"), ("valid", "valid")] {
+        if let Some(path) = context.optional_input(input) {
+            files.push((input, output, of_model.open(context, path)?));
+        }
+    }
     let options = load_options(deciding.labels.len(), params.precision);
     let device = open_device(context, params.precision)?;
     let model = load(folder, &config, &options, &device)?.model;
-    for (input, output) in [("test", "predictions"), ("valid", "valid")] {
-        let Some(path) = context.optional_input(input) else { continue };
-        let tokens = TokenFile::open(path)?;
+    for (input, output, tokens) in files {
         let classes = deciding.labels.len();
         let found = classify(context, &model, &tokens, classes, params.batch_size)?;
         let answer = (input == "test").then(|| context.output("answer")).transpose()?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::masking::Vocabulary;
 use super::params::{MaskRules, NEW_MODEL, PretrainParams, Shape};
 use super::texts::{MaskedLoss, Sequences};
-use crate::model::config::ModelConfig;
+use crate::model::config::{Family, ModelConfig};
 use crate::model::loading::MaskedLmOptions;
 use crate::model::masked_lm::MaskedLm;
 use crate::stage::Context;
@@ -29,9 +29,7 @@ pub fn config<'a>(
     }
     let folder = context.input("tokenizer")?;
     let shape = params.shape.of_new_model();
-    // The config needs the tokenizer's size, and opening the tokenizer needs a config.
-    let unsized_config = new_config(shape, 0, folder)?;
-    let size = TextTokenizer::open(folder, unsized_config.family)?.vocab_size();
+    let size = TextTokenizer::open(folder, Family::Roberta)?.vocab_size();
     Ok((new_config(shape, size, folder)?, folder))
 }
 
@@ -103,7 +101,8 @@ impl Texts {
             return Err(StageError::Param { name: "max_length", problem });
         }
         let read = |path| {
-            Sequences::read(context, path, params.format, &tokenizer, &vocabulary, max_length)
+            let model = (config, &vocabulary);
+            Sequences::read(context, path, params.format, &tokenizer, model, max_length)
         };
         let path = context.input("text")?;
         let all = read(path)?;
@@ -118,6 +117,10 @@ impl Texts {
             return Err(StageError::File { path: path.to_owned(), problem });
         }
         let pad = tokenizer.special_ids().pad.unwrap_or(config.pad_token_id as u32);
+        config.check_sequence(&[pad, vocabulary.mask], None).map_err(|problem| {
+            let problem = format!("its padding or mask token does not fit the model: {problem}");
+            StageError::File { path: folder.to_owned(), problem }
+        })?;
         Ok(Texts { train, valid, vocabulary, rules: params.masking, pad })
     }
 }

@@ -7,6 +7,7 @@ use super::params::MaskRules;
 use crate::data::corpus::{CorpusFormat, for_each_text};
 use crate::data::random::Random;
 use crate::model::batch::Batch;
+use crate::model::config::ModelConfig;
 use crate::model::masked_lm::{MaskedLm, Targets};
 use crate::model::noise::Noise;
 use crate::stage::Context;
@@ -33,17 +34,20 @@ pub struct Sequences {
 impl Sequences {
     /// Tokenizes a file of texts and cuts sequences to `max_length` tokens. Texts without a token
     /// to predict are left out.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a text has a token that the model does not.
     pub fn read(
         context: &Context,
         path: &Path,
         format: CorpusFormat,
         tokenizer: &TextTokenizer,
-        vocabulary: &Vocabulary,
+        (config, vocabulary): (&ModelConfig, &Vocabulary),
         max_length: usize,
     ) -> Result<Sequences, StageError> {
         let mut sequences = Sequences::default();
         let mut batch: Vec<String> = Vec::new();
-        let mut progress = Progress::new(context, "text");
+        let (mut progress, mut read) = (Progress::new(context, "text"), 0_u64);
         let room = max_length.saturating_sub(tokenizer.layout().single_specials());
         let mut tokenize = |batch: &mut Vec<String>| {
             for mut ids in tokenizer.ids_of_all(batch)? {
@@ -53,6 +57,11 @@ impl Sequences {
                 }
                 let sequence = tokenizer.layout().single(&ids);
                 let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
+                read += 1;
+                config.check_sequence(&ids, None).map_err(|problem| {
+                    let problem = format!("text {read}: {problem}");
+                    StageError::File { path: path.to_owned(), problem }
+                })?;
                 if vocabulary.has_ordinary(&ids) {
                     sequences.push(&ids);
                 }

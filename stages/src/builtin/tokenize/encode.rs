@@ -10,7 +10,8 @@ use super::labels::LabelClasses;
 use super::report::TokenCounts;
 use crate::data::example::Example;
 use crate::data::lines::{LineBatch, LineReader, parse_json};
-use crate::data::token_file::{TokenInfo, TokenWriter};
+use crate::data::token_file::{Sequence, TokenInfo, TokenWriter};
+use crate::model::config::ModelConfig;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::progress::Progress;
@@ -22,8 +23,7 @@ pub struct ExampleEncoder<'a> {
     pub composer: &'a Composer,
     pub labels: &'a LabelClasses,
     pub info: TokenInfo,
-    /// Whether the model uses token types.
-    pub types: bool,
+    pub config: &'a ModelConfig,
 }
 
 /// A row of the token file.
@@ -38,7 +38,7 @@ impl ExampleEncoder<'_> {
     /// number of threads.
     ///
     /// # Errors
-    /// The first line that is malformed, has an unknown label, or gets an id beyond the vocabulary.
+    /// The first line that is malformed, has an unknown label, or whose tokens do not fit the model.
     pub fn encode_file(
         &self,
         context: &Context,
@@ -87,9 +87,11 @@ impl ExampleEncoder<'_> {
                  {vocab_size}"
             )));
         }
-        if !self.types {
+        if self.config.type_vocab_size <= 1 {
             composed.sequence.types.fill(0);
         }
+        let Sequence { ids, types } = &composed.sequence;
+        self.config.check_sequence(ids, Some(types)).map_err(problem)?;
         Ok(EncodedExample { id: example.id, label, composed })
     }
 }

@@ -37,7 +37,7 @@ const fn tokens(name: &'static str, file: &'static str) -> OutputSpec {
 
 const SPEC: StageSpec = StageSpec {
     name: "tokenize",
-    version: 2,
+    version: 3,
     summary: "turns examples into token ids with the model's own tokenizer",
     inputs: &[
         InputSpec::required(
@@ -119,8 +119,9 @@ impl Stage for Tokenize {
                 pad_id: config.pad_token_id as u32,
                 vocab_size: config.vocab_size,
                 max_length: composer.max_length,
+                tokenizer: Some(tokenizer.digest()?),
             },
-            types: config.type_vocab_size > 1,
+            config: &config,
         };
         let mut counts = BTreeMap::new();
         for file in &files {
