@@ -107,7 +107,8 @@ impl CarryOutOptions {
         report: &mut dyn FnMut(&RunEvent),
     ) -> Result<Summary, Error> {
         let (sender, receiver) = channel();
-        let _forwarding = signals::forward(sender.clone()).map_err(Error::Signals)?;
+        let _forwarding = signals::forward(sender.clone())
+            .map_err(FileError::at("listening for signals in", "pipe".as_ref()))?;
         let binary = binary()?;
         let remote = match self.offline {
             true => None,

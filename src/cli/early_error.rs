@@ -56,7 +56,7 @@ fn json(error: &Error) -> String {
     let plain =
         |file, line| EarlyError { event, message, hint, file, line, problems: none, last_lines };
     line(&match error {
-        Error::Pipeline(PipelineError::Invalid { file, problems }) => {
+        Error::Pipeline(PipelineError::Invalid { file, problems, .. }) => {
             let first = problems.first();
             let at = first.and_then(|problem| match problem.location {
                 Location::File { line, .. } => Some(line),

@@ -51,6 +51,10 @@ pub enum Error {
     ChangedSinceSubmitted { stage: String },
     #[error("cannot remove anything from the store while a run is in progress")]
     StoreInUse,
+    #[error(
+        "this command runs inside a stage of the same project, and would wait for that stage to end"
+    )]
+    InsideStage,
     #[error(transparent)]
     Remote(#[from] RemoteError),
     #[error(transparent)]
@@ -136,6 +140,10 @@ impl Error {
             Error::StoreInUse => {
                 Some("try again when the run has ended, or add `--wait`".to_owned())
             }
+            Error::InsideStage => Some(
+                "make what it should run stages of the pipeline, and name their outputs as `inputs`"
+                    .to_owned(),
+            ),
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),

@@ -52,6 +52,7 @@ impl Exit {
             | Error::Init(_)
             | Error::NoModel
             | Error::NoRow { .. }
+            | Error::InsideStage
             | Error::Remote(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)

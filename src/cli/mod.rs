@@ -47,6 +47,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Color, Globals};
 use crate::console::{Console, When};
 use crate::files::file_error::FileError;
+use crate::files::threads;
 
 /// A declarative build tool for fine-tuned text classifiers.
 ///
@@ -172,6 +173,9 @@ impl Cli {
                 .map_err(|error| Error::Folder(FileError::at("opening", folder)(error)))?;
         }
         let globals = &self.globals;
+        if !matches!(self.command, Command::Guard | Command::Stage { .. }) {
+            threads::start_pool()?;
+        }
         match self.command {
             Command::Init(options) => init::execute(&options, globals, console),
             Command::Run(options) => run::execute(&options, globals, console),

@@ -14,6 +14,7 @@ use crate::pipeline::{
 use crate::plan::error::PlanError;
 use crate::plan::graph::Graph;
 use crate::plan::{Decision, Plan, plan};
+use crate::run::nested;
 use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::in_use::InUse;
@@ -68,8 +69,14 @@ fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
 
 /// Holds a shared lock, so that `cache gc` removes nothing from the store until it is dropped.
 pub fn use_store(store: &Store, console: &Console) -> Result<InUse, Error> {
+    check_not_inside(store)?;
     let mut waiting = || console.note("waiting for another `pipe` that has locked the store");
     Ok(InUse::together(store, &mut waiting)?)
+}
+
+/// Refuses to run inside a stage of the same project, which would wait for itself.
+pub fn check_not_inside(store: &Store) -> Result<(), Error> {
+    if nested::is_inside(store) { Err(Error::InsideStage) } else { Ok(()) }
 }
 
 /// Refuses a stage that publishes into the store or over it, or reads a folder that contains it:

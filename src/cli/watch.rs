@@ -2,6 +2,7 @@
 
 mod snapshot;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,25 +14,27 @@ use self::snapshot::Snapshot;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
-use crate::cli::project::pipeline_file;
+use crate::cli::project::{check_not_inside, locate, pipeline_file};
 use crate::cli::run::{self, RunOptions};
 use crate::console::Console;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Input, Overrides, Pipeline, PipelineError};
 
 /// The polling interval. A rerun starts when two polls in a row see the same files, since editors
 /// write in several steps.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    check_not_inside(&locate(globals)?.1)?;
     let file = pipeline_file(globals)?;
+    // While the file is missing, no `pipeline.yaml` in a folder above takes its place.
+    let globals = &Globals { file: Some(file.clone()), ..globals.clone() };
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(Error::Signals)?;
     }
     loop {
-        let pipeline = Pipeline::load(&file, &options.overrides.overrides()).ok();
         // Before the run, so that a change during the run is not missed.
-        let before = Snapshot::of(&file, pipeline.as_ref());
+        let before = Snapshot::of(&file, || sources(&file, &options.overrides.overrides()));
         match run::execute(options, globals, console) {
             Ok(Exit::Interrupted) => return Ok(Exit::Interrupted),
             Ok(_) => {}
@@ -42,6 +45,23 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
         console.note("watching for changes; Ctrl-C ends");
         let Some(changed) = wait_for_change(&before, &ended) else { return Ok(Exit::Interrupted) };
         console.note(&format!("{} changed", shown(&changed)));
+    }
+}
+
+/// The local sources of a pipeline. If it is invalid, those that it names: one that is missing now
+/// may be written later.
+fn sources(file: &Path, overrides: &Overrides) -> BTreeSet<PathBuf> {
+    match Pipeline::load(file, overrides) {
+        Ok(pipeline) => {
+            let inputs = pipeline.stages.iter().flat_map(|stage| stage.inputs.values());
+            let paths = inputs.filter_map(|input| match input {
+                Input::Path(path) => Some(path.clone()),
+                _ => None,
+            });
+            paths.collect()
+        }
+        Err(PipelineError::Invalid { sources, .. }) => sources,
+        Err(PipelineError::Read { .. }) => BTreeSet::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::files::threads;
 use crate::text::figures::{figure, grouped, seconds};
 use crate::text::terminal::printable;
 
@@ -39,7 +40,10 @@ impl Live {
             bar.set_style(style);
         }
         bar.set_prefix(stage.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
+        // It starts a thread. Without one the line changes only when the stage reports something.
+        if threads::can_start() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         self.stages.insert(stage.to_owned(), Line { bar, since: None });
     }
 

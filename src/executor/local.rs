@@ -18,6 +18,7 @@ use crate::executor::task::Task;
 use crate::executor::{Executor, ExecutorError, Process, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::threads;
 
 /// The executor `local`.
 pub struct Local {
@@ -105,15 +106,22 @@ impl Process for LocalProcess {
         let what = Path::new("the stage's process");
         let (events, mut log) = (self.events.take(), &self.log);
         let outcome = std::thread::scope(|scope| {
+            let mut refused = Ok(());
             if let Some(events) = events {
-                scope.spawn(move || deliver(events, on_news, &mut log));
+                let deliver = move || deliver(events, on_news, &mut log);
+                let thread = threads::spawn_scoped(scope, Path::new("a stage's output"), deliver);
+                refused = thread.map(drop);
+            }
+            if refused.is_err() {
+                // Nobody would hear what the process says.
+                supervisor::stop(&self.control, Stop::Now);
             }
             let outcome = supervisor::ended(&self.control);
             if !matches!(outcome, Ok(Some(_))) {
                 self.guard.supervisor_is_lost();
             }
-            outcome
-        });
+            refused.map(|()| outcome)
+        })?;
         let outcome = outcome.map_err(FileError::at("waiting for", what))?;
         let Some(Outcome { status, left }) = outcome else {
             let problem = "something has killed the process of `pipe` that supervised it";

@@ -50,6 +50,11 @@ impl FileError {
                     false => "check the permissions",
                 })
             }
+            // What `fork` and `clone` say.
+            io::ErrorKind::WouldBlock => Some(
+                "the limit on processes and threads is reached: end some, raise the limit (`ulimit -u`, \
+                 or `pids.max` of the control group), or run fewer stages at once with `--jobs 1`",
+            ),
             _ => None,
         }
     }

@@ -1,14 +1,16 @@
 //! The shape of the file: the keys of each level and the kind of value that each takes. A
 //! [`Document`] still holds variables, and knows where every value was written.
 
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use serde_yaml::Value as Yaml;
-
-use super::marks::{self, Mark, Origin, Span};
+use super::marks::Origin;
 use super::names::check_name;
 use super::positions;
 use super::problem::{PipelineError, Problems};
+use super::values::{self, Unreadable, Values};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::text::variants::family;
 
@@ -104,48 +106,28 @@ pub(super) fn entry<'a>(entries: &'a [YamlEntry], key: &str) -> Option<&'a YamlE
     entries.iter().find(|entry| entry.key == key)
 }
 
-/// From this size in bytes, two threads read the file: one the values, one the positions.
-const WORTH_A_THREAD: usize = 16 * 1024;
-
 impl Document {
     /// Reads the text of a pipeline. Reports mistakes to `problems` and returns the rest, so that
     /// one pass reports as many mistakes as possible.
     pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
-        // Reading positions takes nearly as long as reading values.
-        let ((mark, duplicates), values) = match text.len() {
-            0..WORTH_A_THREAD => (marks::read(text), serde_yaml::from_str::<Yaml>(text)),
-            _ => rayon::join(|| marks::read(text), || serde_yaml::from_str::<Yaml>(text)),
-        };
+        let (duplicates, values) = values::read(text);
         for duplicate in &duplicates {
             problems
                 .at(Origin::File(duplicate.span), format!("`{}` is given twice", duplicate.key))
                 .note(format!("the first one is at line {}", duplicate.first_line));
         }
-        let yaml = match values {
-            Ok(mut yaml) => match yaml.apply_merge() {
-                Ok(()) => yaml,
-                Err(error) => return Document::refused(&error, problems),
-            },
+        match values {
+            Ok(Values { yaml, mark }) => {
+                let root = positions::join(yaml, mark, problems);
+                Document::from_root(root, problems)
+            }
             // `serde_yaml` stops at a duplicate key, which has been reported with its line.
-            Err(_) if !duplicates.is_empty() => return Document::default(),
-            Err(error) => return Document::refused(&error, problems),
-        };
-        let start = Origin::File(Span { line: 1, column: 1, width: 0 });
-        let root = positions::join(yaml, mark.unwrap_or(Mark::leaf(start)), problems);
-        Document::from_root(root, problems)
-    }
-
-    fn refused(error: &serde_yaml::Error, problems: &mut Problems) -> Document {
-        let location = error.location();
-        let (line, column) = location.map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
-        let message = error.to_string();
-        // The location is shown separately.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        problems.at(
-            Origin::File(Span { line, column, width: 1 }),
-            format!("this is not YAML: {message}"),
-        );
-        Document::default()
+            Err(_) if !duplicates.is_empty() => Document::default(),
+            Err(Unreadable { span, problem }) => {
+                problems.at(Origin::File(span), problem);
+                Document::default()
+            }
+        }
     }
 
     fn from_root(root: YamlNode, problems: &mut Problems) -> Document {
@@ -291,9 +273,27 @@ pub(super) struct FileText {
 impl FileText {
     pub(super) fn read(file: &Path) -> Result<FileText, PipelineError> {
         let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let text = text_of(file).map_err(unreadable)?;
         let absolute = std::path::absolute(file).map_err(unreadable)?;
         let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(FileText { file: file.to_owned(), absolute, root, text })
+    }
+}
+
+/// No pipeline is longer than this, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// Reads a file of a bounded length. A named pipe may have no writer and would be waited for; a
+/// nameless one, as in `-f <(command)`, has.
+pub(super) fn text_of(file: &Path) -> io::Result<String> {
+    let wrong = |problem: &str| io::Error::new(io::ErrorKind::InvalidData, problem.to_owned());
+    if fs::metadata(file)?.file_type().is_fifo() && file.canonicalize().is_ok() {
+        return Err(wrong("it is a FIFO (a named pipe), not a file"));
+    }
+    let mut text = String::new();
+    fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => Err(wrong("it is longer than 64 MiB")),
+        false => Ok(text),
     }
 }

@@ -1,12 +1,19 @@
 //! The position of every key and value in a YAML text, from the events of `saphyr-parser`. Finds
 //! duplicate keys on the way. The values come from `serde_yaml`, see `positions`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use saphyr_parser::{Event, Parser};
 
-/// The depth at which reading stops: deeper than any pipeline. `serde_yaml` stops at 128.
-const MAX_DEPTH: usize = 100;
+/// How deeply a text may be nested, as for `serde_yaml`.
+const MAX_DEPTH: usize = 128;
+
+/// That many open brackets cannot be due to texts in quotes.
+const FAR_TOO_DEEP: usize = 200;
+
+/// How much aliases may repeat: every value counts 1, and every [`LONG`] bytes of a text one more.
+const MAX_REPEATED: u64 = 250_000;
+const LONG: usize = 256;
 
 /// A place in the file. Line and column count from 1; column and width are in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +82,58 @@ impl Mark {
     }
 }
 
+/// The positions in a text.
+#[derive(Debug)]
+pub(super) struct Marks {
+    /// `None` if the text is empty or not YAML.
+    pub(super) root: Option<Mark>,
+    pub(super) duplicates: Vec<Duplicate>,
+}
+
+/// The text has more than anybody would write, and reading it would take long.
+#[derive(Debug)]
+pub(super) struct Excess {
+    pub(super) span: Span,
+    pub(super) problem: String,
+}
+
+/// How many values the aliases of a text stand for.
+#[derive(Default)]
+struct Repeated {
+    /// The size of each value that has an anchor.
+    anchors: HashMap<usize, u64>,
+    /// The anchor and the size so far of each map and list that has not ended.
+    open: Vec<(usize, u64)>,
+    total: u64,
+}
+
+impl Repeated {
+    /// Takes notice of an event; false if aliases repeat too much.
+    fn count(&mut self, event: &Event) -> bool {
+        let (anchor, size) = match event {
+            Event::MappingStart(anchor, _) | Event::SequenceStart(anchor, _) => {
+                self.open.push((*anchor, 1));
+                return true;
+            }
+            Event::MappingEnd | Event::SequenceEnd => self.open.pop().unwrap_or_default(),
+            Event::Scalar(text, _, anchor, _) => (*anchor, 1 + (text.len() / LONG) as u64),
+            Event::Alias(anchor) => {
+                let size = self.anchors.get(anchor).copied().unwrap_or(1);
+                self.total = self.total.saturating_add(size);
+                (0, size)
+            }
+            _ => return true,
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, size);
+        }
+        if let Some((_, around)) = self.open.last_mut() {
+            *around = around.saturating_add(size);
+        }
+        self.total <= MAX_REPEATED
+    }
+}
+
 /// A map or list whose end has not been read yet.
 enum Open {
     List(Span, Vec<Mark>),
@@ -88,17 +147,33 @@ enum Open {
     },
 }
 
-/// The positions in `text`, as far as it can be parsed; `serde_yaml` reports syntax errors. `None`
-/// if the text is empty or nested too deeply.
-pub(super) fn read(text: &str) -> (Option<Mark>, Vec<Duplicate>) {
+/// The positions in `text`, as far as it can be parsed; `serde_yaml` reports syntax errors.
+pub(super) fn read(text: &str) -> Result<Marks, Excess> {
     let mut duplicates = Vec::new();
     let mut open: Vec<Open> = Vec::new();
+    let (mut repeated, mut root) = (Repeated::default(), None);
     for event in Parser::new_from_str(text) {
-        let Ok((event, span)) = event else { break };
+        let (event, span) = match event {
+            Ok(event) => event,
+            // This parser has a limit of its own, and looks ahead. Where it stops for another reason,
+            // `serde_yaml` goes on, and so must not find the brackets either.
+            Err(error) if brackets(text) > FAR_TOO_DEEP => {
+                let (line, column) = (error.marker().line(), error.marker().col() + 1);
+                let span = Span { line, column, width: 1 };
+                let problem = format!("it is nested more than {MAX_DEPTH} levels deep");
+                return Err(Excess { span, problem });
+            }
+            Err(_) => break,
+        };
         let at = span_of(&span);
+        if !repeated.count(&event) {
+            let problem = format!("its aliases stand for more than {MAX_REPEATED} values");
+            return Err(Excess { span: at, problem });
+        }
         let finished = match event {
             Event::MappingStart(..) | Event::SequenceStart(..) if open.len() >= MAX_DEPTH => {
-                return (None, duplicates);
+                let problem = format!("it is nested more than {MAX_DEPTH} levels deep");
+                return Err(Excess { span: at, problem });
             }
             Event::MappingStart(..) => {
                 let (entries, lines) = (Vec::new(), BTreeMap::new());
@@ -151,10 +226,27 @@ pub(super) fn read(text: &str) -> (Option<Mark>, Vec<Duplicate>) {
                 // The key is itself a map or a list, and has no name.
                 None => *key = Some((String::new(), Span::default())),
             },
-            None => return (Some(finished), duplicates),
+            None => {
+                root = Some(finished);
+                break;
+            }
         }
     }
-    (None, duplicates)
+    Ok(Marks { root, duplicates })
+}
+
+/// The most brackets that are open at once, without regard to texts in quotes.
+fn brackets(text: &str) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 fn span_of(span: &saphyr_parser::Span) -> Span {

@@ -49,6 +49,7 @@ pub mod schema;
 mod sets;
 mod stage;
 pub mod sweeps;
+mod values;
 mod variables;
 mod yaml;
 

@@ -9,6 +9,7 @@ use super::marks::{Mark, Origin};
 use super::model::Overrides;
 use super::positions;
 use super::problem::Problems;
+use super::values;
 use super::yaml::{YamlEntry, YamlNode};
 use crate::text::variants::{MARK, matches};
 
@@ -258,11 +259,11 @@ fn parse(text: &str, origin: Origin, problems: Option<&mut Problems>) -> YamlNod
     let plain = YamlNode::scalar(Value::String(text.to_owned()), origin);
     let bracketed = trimmed.starts_with(['[', '{']);
     let quoted = trimmed.starts_with(['"', '\'']);
-    let yaml = match serde_yaml::from_str::<Yaml>(trimmed) {
-        Ok(yaml) => yaml,
+    let yaml = match values::read(trimmed).1 {
+        Ok(values) => values.yaml,
         Err(error) if bracketed => {
             if let Some(problems) = problems {
-                problems.at(origin, format!("the value is not YAML: {error}"));
+                problems.at(origin, error.problem.replacen("this", "the value", 1));
             }
             return plain;
         }

@@ -1,9 +1,11 @@
 //! Joins the values that `serde_yaml` reads with the positions that `marks` reads.
 
+use std::collections::HashMap;
+
 use serde_json::{Number, Value};
 use serde_yaml::Value as Yaml;
 
-use super::marks::{Mark, MarkKind};
+use super::marks::{KeyMark, Mark, MarkKind};
 use super::problem::Problems;
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
@@ -39,7 +41,7 @@ pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode
                 _ => Vec::new(),
             };
             let mut built = Vec::with_capacity(entries.len());
-            let mut cursor = 0;
+            let (mut cursor, mut places) = (0, None);
             for (key, value) in entries {
                 let Some(key) = key_text(&key) else {
                     problems
@@ -50,7 +52,7 @@ pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode
                 // Both passes keep the order of the file, so this is nearly always the next mark.
                 let found = match marks.get(cursor) {
                     Some(next) if next.key == key => Some(cursor),
-                    _ => marks.iter().position(|known| known.key == key),
+                    _ => place_of(&key, &marks, &mut places),
                 };
                 let (key_origin, known) = match found {
                     Some(index) => {
@@ -73,6 +75,16 @@ pub(super) fn join(value: Yaml, mark: Mark, problems: &mut Problems) -> YamlNode
         }
     };
     YamlNode { content, origin, via: Vec::new() }
+}
+
+/// The first mark of this key. `places` is filled when it is needed first, since most maps need none.
+fn place_of(
+    key: &str,
+    marks: &[KeyMark],
+    places: &mut Option<HashMap<String, usize>>,
+) -> Option<usize> {
+    let all = marks.iter().enumerate().rev().map(|(place, mark)| (mark.key.clone(), place));
+    places.get_or_insert_with(|| all.collect()).get(key).copied()
 }
 
 fn json_number(number: &serde_yaml::Number) -> Option<Number> {

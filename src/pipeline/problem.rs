@@ -1,6 +1,7 @@
 //! The problems of a pipeline file, as messages for people and as data for programs: all at once,
 //! in the order of their lines, each with its location and what to do about it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::marks::{Origin, Span};
 use super::model::Overrides;
 use super::yaml::YamlNode;
-use crate::text::terminal::{columns, printable};
+use crate::text::terminal::{columns, fit, printable};
 use crate::text::variants::family;
 
 /// Why a pipeline could not be loaded.
@@ -28,6 +29,10 @@ pub enum PipelineError {
         file: PathBuf,
         /// Never empty. Sorted by line, those of the command line first.
         problems: Vec<Problem>,
+        /// The local files and folders that the pipeline reads, as far as it could be understood. A
+        /// source that does not exist is a problem that changes when the source does.
+        #[serde(skip)]
+        sources: BTreeSet<PathBuf>,
     },
 }
 
@@ -54,7 +59,7 @@ pub struct Problem {
 #[serde(untagged)]
 pub enum Location {
     /// Line and column count from 1; column and width are in characters. A width of 0 means that
-    /// the extent is unknown. `text` is the line.
+    /// the extent is unknown. `text` is the line, or empty if the line is very long.
     File { line: usize, column: usize, width: usize, text: String },
     /// An argument as typed: `--set finetune.epochs=x`.
     Argument { argument: String },
@@ -119,13 +124,15 @@ pub(super) struct Problems<'a> {
     /// The axes as typed after `pipe sweep`.
     axes: &'a [String],
     found: Vec<Problem>,
+    /// See [`PipelineError::Invalid`].
+    sources: BTreeSet<PathBuf>,
 }
 
 impl<'a> Problems<'a> {
     pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
         // In YAML a `\r` alone ends a line as well.
         let lines = text.lines().flat_map(|line| line.split('\r')).collect();
-        Problems { lines, overrides, axes, found: Vec::new() }
+        Problems { lines, overrides, axes, found: Vec::new(), sources: BTreeSet::new() }
     }
 
     /// Adds a problem with the value or key at `origin`. The caller adds the stage, notes and help.
@@ -159,6 +166,11 @@ impl<'a> Problems<'a> {
         }
     }
 
+    /// Notes a file or folder that the pipeline reads, whether or not it exists.
+    pub(super) fn note_source(&mut self, path: &Path) {
+        self.sources.insert(path.to_owned());
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -174,7 +186,7 @@ impl<'a> Problems<'a> {
             Location::Argument { .. } => (0, 0),
         });
         // A problem that all variants of a stage share is reported once.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         self.found.retain(|problem| {
             let message = match &problem.stage {
                 Some(stage) => problem.message.replace(stage.as_str(), family(stage)),
@@ -182,13 +194,16 @@ impl<'a> Problems<'a> {
             };
             seen.insert((format!("{:?}", problem.location), message))
         });
-        PipelineError::Invalid { file: file.to_owned(), problems: self.found }
+        let (file, problems, sources) = (file.to_owned(), self.found, self.sources);
+        PipelineError::Invalid { file, problems, sources }
     }
 
     fn location(&self, origin: Origin) -> Location {
         match origin {
             Origin::File(Span { line, column, width }) => {
                 let text = line.checked_sub(1).and_then(|index| self.lines.get(index));
+                // A long line helps nobody, and every problem in it has a copy.
+                let text = text.filter(|text| text.len() <= LONGEST_LINE);
                 let text = text.map(|text| text.trim_end().to_owned()).unwrap_or_default();
                 Location::File { line, column, width, text }
             }
@@ -217,18 +232,28 @@ struct Rendered<'a> {
 
 impl fmt::Display for Rendered<'_> {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
+        for (index, problem) in self.problems.iter().take(MOST_SHOWN).enumerate() {
             if index > 0 {
                 writeln!(out, "\n")?;
             }
             write_problem(out, self.file, problem)?;
         }
-        Ok(())
+        match self.problems.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(out, "\n\nerror: {more} more problems are not shown"),
+        }
     }
 }
 
+/// How many problems are shown to people, and how much of one message, in columns.
+const MOST_SHOWN: usize = 100;
+const LONGEST_MESSAGE: usize = 2000;
+
+/// The longest line, in bytes, that is shown with a problem in it.
+const LONGEST_LINE: usize = 1000;
+
 fn write_problem(out: &mut fmt::Formatter, file: &Path, problem: &Problem) -> fmt::Result {
-    write!(out, "error: {}", printable(&problem.message))?;
+    write!(out, "error: {}", fit(&printable(&problem.message), LONGEST_MESSAGE))?;
     match &problem.location {
         Location::File { line, column, width, text } => {
             let number = line.to_string();
@@ -246,7 +271,9 @@ fn write_problem(out: &mut fmt::Formatter, file: &Path, problem: &Problem) -> fm
                 write!(out, "\n{margin} | {indent}{carets}")?;
             }
         }
-        Location::Argument { argument } => write!(out, "\n --> {}", printable(argument))?,
+        Location::Argument { argument } => {
+            write!(out, "\n --> {}", fit(&printable(argument), LONGEST_MESSAGE))?
+        }
     }
     for note in &problem.notes {
         write!(out, "\nnote: {}", printable(note))?;

@@ -133,6 +133,7 @@ impl InputReader<'_> {
             return None;
         }
         let path = normal(&self.root.join(text));
+        problems.note_source(&path);
         if let Err(error) = std::fs::metadata(&path) {
             let message = match error.kind() {
                 std::io::ErrorKind::NotFound => {

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use serde_yaml::Value as Yaml;
 
-use super::marks::{self, Mark, Origin, Span};
+use super::document::text_of;
+use super::marks::{Origin, Span};
 use super::model::Overrides;
 use super::names::check_name;
 use super::positions;
@@ -16,6 +16,7 @@ use super::problem::{PipelineError, Problems};
 use super::remote_settings::{
     Config, Declared, RemotePlace, SECRET_VARIABLE, Secret, Trust, config_file,
 };
+use super::values::{self, Unreadable, Values};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 
 /// The keys of a remote in the project.
@@ -48,27 +49,24 @@ pub fn load_config() -> Result<Config, PipelineError> {
 
 fn read_config(file: &Path) -> Result<Config, PipelineError> {
     let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let text = text_of(file).map_err(unreadable)?;
     let overrides = Overrides::default();
     // The lines may hold secrets: without the text, no message shows them.
     let mut problems = Problems::new("", &overrides, &[]);
     let mut config = Config::default();
-    let (mark, duplicates) = marks::read(&text);
+    let (duplicates, values) = values::read(&text);
     for duplicate in &duplicates {
         let message = format!("`{}` is given twice", duplicate.key);
         problems.at(Origin::File(duplicate.span), message);
     }
-    let start = Origin::File(Span { line: 1, column: 1, width: 0 });
-    match serde_yaml::from_str::<Yaml>(&text) {
-        Ok(yaml) => {
-            let root = positions::join(yaml, mark.unwrap_or(Mark::leaf(start)), &mut problems);
+    match values {
+        Ok(Values { yaml, mark }) => {
+            let root = positions::join(yaml, mark, &mut problems);
             config_of(&root, &mut config, &mut problems);
         }
         Err(_) if !duplicates.is_empty() => {}
-        Err(error) => {
-            let (line, column) =
-                error.location().map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
-            let place = Origin::File(Span { line, column, width: 0 });
+        Err(Unreadable { span, .. }) => {
+            let place = Origin::File(Span { width: 0, ..span });
             problems.at(place, "this is not YAML".to_owned());
         }
     }

@@ -17,6 +17,7 @@ use super::names::{
 };
 use super::outputs::Outputs;
 use super::problem::Problems;
+use super::values;
 use super::variables::{Dollar, Variables};
 use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::family;
@@ -229,7 +230,7 @@ fn report_param(
                 format!("parameter `{name}` of stage `{stage}` is {found}, expected {expected}");
             let problem = problems.with(&entry.value, message);
             let looks_quoted = entry.value.as_text().and_then(|text| {
-                let unquoted: Value = serde_yaml::from_str(text).ok()?;
+                let unquoted: Value = serde_json::to_value(values::read(text).1.ok()?.yaml).ok()?;
                 let spec = builtin.params().iter().find(|spec| spec.name == name)?;
                 (!unquoted.is_string()).then(|| spec.kind.canonical(&unquoted))?.map(|_| text)
             });

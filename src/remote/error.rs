@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use crate::files::file_error::FileError;
+use crate::files::pace::TooSlow;
 
 /// Why one request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     #[error("it sent nothing for {}", humantime::format_duration(*.0))]
     Silent(Duration),
+    #[error("{0}")]
+    Slow(TooSlow),
     #[error("access denied ({0})")]
     Denied(String),
     #[error("it is read-only")]
@@ -42,7 +45,8 @@ impl Trouble {
     /// Whether the remote as a whole cannot be used, rather than a single object of it.
     pub fn is_of_remote(&self) -> bool {
         match self {
-            Trouble::Silent(_) | Trouble::Denied(_) | Trouble::Failed(_) | Trouble::TooSlow => true,
+            Trouble::Silent(_) | Trouble::Slow(_) | Trouble::Denied(_) => true,
+            Trouble::Failed(_) | Trouble::TooSlow => true,
             Trouble::ReadOnly | Trouble::Full(_) => true,
             Trouble::Damaged { .. } | Trouble::Unsigned { .. } => false,
             Trouble::Absent { .. } | Trouble::Refused(_) => false,
@@ -119,7 +123,7 @@ impl RemoteError {
                     .to_owned(),
             ),
             RemoteError::Trouble { trouble, .. } => match trouble {
-                Trouble::Silent(_) | Trouble::Failed(_) => Some(
+                Trouble::Silent(_) | Trouble::Slow(_) | Trouble::Failed(_) => Some(
                     "what was transferred is kept; run the same command again to resume".to_owned(),
                 ),
                 Trouble::DamagedHere(_) => {

@@ -13,6 +13,7 @@ use crate::files::digest::Digest;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::rename_into;
+use crate::files::threads;
 use crate::files::unique;
 use crate::remote::bucket::{Bucket, ByteSink, OnBytes};
 use crate::remote::error::Trouble;
@@ -45,11 +46,11 @@ impl FolderBucket {
         mut heard: impl FnMut(Vec<u8>) -> Result<(), Trouble>,
     ) -> Result<T, Trouble> {
         let (sender, receiver): (_, Receiver<Message<T>>) = sync_channel(4);
-        std::thread::spawn(move || {
+        threads::spawn(&self.root, move || {
             let result = call(&sender);
             // The receiver may have given up.
             let _ = sender.send(Message::Done(result));
-        });
+        })?;
         loop {
             match receiver.recv_timeout(self.timeout) {
                 Ok(Message::Piece(piece)) => heard(piece)?,

@@ -1,8 +1,11 @@
 //! Many small transfers at once, each on a thread that spends most of its time waiting.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::files::threads;
 
 /// How many objects of one result move at once. The time of a small object is mostly latency.
 pub const OBJECTS: usize = 64;
@@ -31,20 +34,25 @@ pub fn each<T: Sync, E: Send>(
     let taken = ACTIVE.load(Ordering::Relaxed).min(THREADS);
     let width = width.min(items.len()).min(THREADS - taken).max(1);
     ACTIVE.fetch_add(width, Ordering::Relaxed);
-    std::thread::scope(|scope| {
-        for _ in 0..width {
-            scope.spawn(|| {
-                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if is_failed() {
-                        return;
-                    }
-                    if let Err(error) = work(item) {
-                        let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        first.get_or_insert(error);
-                    }
-                }
-            });
+    let take_turns = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if is_failed() {
+                return;
+            }
+            if let Err(error) = work(item) {
+                let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(error);
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        // This thread is one of them, so that something moves even if no other can be started.
+        for _ in 1..width {
+            if threads::spawn_scoped(scope, Path::new("a transfer"), &take_turns).is_err() {
+                break;
+            }
+        }
+        take_turns();
     });
     ACTIVE.fetch_sub(width, Ordering::Relaxed);
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)

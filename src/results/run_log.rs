@@ -26,7 +26,7 @@ use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::store::Store;
 use crate::store::key::Key;
-use crate::store::record::{Artifact, is_whole, with_check};
+use crate::store::record::{Artifact, is_whole, with_check, writable};
 use pick::{PickError, pick};
 
 /// One run, in `cache/runs/<id>.json`.
@@ -143,7 +143,7 @@ impl<'a> RunLog<'a> {
         overrides: &Overrides,
         sweep: Option<LoggedSweep>,
     ) -> RunLog<'a> {
-        let began = SystemTime::now();
+        let began = writable(SystemTime::now());
         let run = LoggedRun {
             id: String::new(),
             when: humantime::format_rfc3339_millis(began).to_string(),
@@ -288,7 +288,7 @@ impl<'a> RunLog<'a> {
 
 /// `261123-154712-483`.
 fn id_of(began: SystemTime) -> String {
-    let text = humantime::format_rfc3339_millis(began).to_string();
+    let text = humantime::format_rfc3339_millis(writable(began)).to_string();
     let digits: String = text.chars().filter(char::is_ascii_digit).skip(2).collect();
     format!("{}-{}-{}", &digits[..6], &digits[6..12], &digits[12..])
 }

@@ -1,9 +1,11 @@
 //! Downloading the sources that stages wait for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use stages::Event;
 
+use crate::files::threads;
 use crate::pipeline::{Input, input_and_entry};
 use crate::run::event::RunEvent;
 use crate::run::failure::{FetchError, StageFailure};
@@ -28,7 +30,8 @@ impl Schedule<'_, '_> {
         (self.report)(RunEvent::StageWaiting { stage, message: format!("downloading {name}") });
         let (downloads, sender) = (self.context.sources.downloads(), self.sender.clone());
         // Not in the scope: an interrupted run does not wait for a download.
-        std::thread::spawn(move || {
+        let what = name.clone();
+        let started = threads::spawn(Path::new(&what), move || {
             let mut progress = |progress: DownloadProgress| {
                 let event = Event::Progress {
                     done: progress.done_bytes,
@@ -46,6 +49,10 @@ impl Schedule<'_, '_> {
             };
             let _ = sender.send(Message::Fetched { input: name, result });
         });
+        if let Err(error) = started {
+            let result = Err(FetchError::Source(error.into()));
+            let _ = self.sender.send(Message::Fetched { input: what, result });
+        }
     }
 
     pub(super) fn fetched(&mut self, input: &str, result: Result<(), FetchError>) {

@@ -1,7 +1,9 @@
 //! What follows when a stage has ended: publishing, repair, deciding its readers, skipping.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::files::digest::{Content, Digest};
 use crate::pipeline::Input;
 use crate::plan::Frozen;
 use crate::plan::reason::Reason;
@@ -17,6 +19,9 @@ use crate::text::variants::family;
 
 impl Schedule<'_, '_> {
     pub(super) fn hit(&mut self, node: NodeIndex, record: Box<Record>) {
+        if self.is_outdated(node, &record.fields.inputs) {
+            return self.decide_anew(node);
+        }
         let stage = self.stage(node);
         if let Some(Frozen { differs }) = self.nodes[node].frozen.take() {
             let (stage, key) = (stage.name.clone(), record.key);
@@ -45,8 +50,10 @@ impl Schedule<'_, '_> {
     pub(super) fn finished(&mut self, node: NodeIndex, result: Result<Box<Record>, StageFailure>) {
         let is_elsewhere = self.is_elsewhere(node);
         self.slots.queue(is_elsewhere).running -= 1;
-        if let NodeState::Running { key, held, .. } = self.take(node) {
+        let mut outdated = false;
+        if let NodeState::Running { key, held, inputs, .. } = self.take(node) {
             self.slots.units.give_back(held);
+            outdated = self.is_outdated(node, &inputs);
             // Stages that wait for the same key: now hits, or, if this stage failed, their turn to
             // run.
             for parked in self.waits.keys.remove(&key).unwrap_or_default() {
@@ -54,6 +61,9 @@ impl Schedule<'_, '_> {
                     self.make_ready(parked, ready);
                 }
             }
+        }
+        if outdated {
+            return self.decide_anew(node);
         }
         let record = match result {
             Ok(record) => record,
@@ -81,7 +91,37 @@ impl Schedule<'_, '_> {
             }
             self.nodes[reader].needs.remove(&node);
             self.waits.unsettled.push_back(reader);
+            // A repair may have made other bytes than those that this reader has read.
+            if let NodeState::Done(record) = &self.nodes[reader].state
+                && self.is_outdated(reader, &record.fields.inputs)
+            {
+                self.uncount(reader);
+                self.decide_anew(reader);
+            }
         }
+    }
+
+    /// Whether a stage has read, or is about to read, other bytes than its makers now stand for. A
+    /// maker that is being repaired does not count: when it ends, its readers are asked again.
+    pub(super) fn is_outdated(&self, node: NodeIndex, used: &BTreeMap<String, Content>) -> bool {
+        if self.nodes[node].fixed == Some(Fixed::Frozen) {
+            return false;
+        }
+        self.stage(node).inputs.iter().any(|(input, wired)| {
+            let Input::Artifact { stage: maker, output } = wired else { return false };
+            let maker = self.nodes.find(maker).map(|maker| &self.nodes[maker].state);
+            let Some(NodeState::Done(record)) = maker else { return false };
+            let now = record.outputs.get(output).map(|artifact| artifact.content);
+            now.is_some() && now.as_ref() != used.get(input)
+        })
+    }
+
+    /// Finds the inputs of a stage again, and whether there is a record for them.
+    pub(super) fn decide_anew(&mut self, node: NodeIndex) {
+        let node_state = &mut self.nodes[node];
+        (node_state.planned, node_state.as_planned) = (None, false);
+        node_state.state = NodeState::Waiting;
+        self.waits.unsettled.push_back(node);
     }
 
     /// Publishes the outputs. The error names the output whose object is damaged.
@@ -135,9 +175,29 @@ impl Schedule<'_, '_> {
         }
         self.nodes[node].repaired = true;
         self.nodes[node].forced = Some(reason);
-        self.nodes[node].as_planned = false;
-        self.nodes[node].state = NodeState::Waiting;
-        self.waits.unsettled.push_back(node);
+        self.decide_anew(node);
+    }
+
+    /// Lets a stage whose input is damaged wait until the maker of that input has run again. False:
+    /// it has waited for this maker before.
+    fn await_repair(&mut self, node: NodeIndex, maker: NodeIndex, damaged: (&str, Digest)) -> bool {
+        if self.stopping || !self.nodes[node].awaited_repairs.insert(maker) {
+            return false;
+        }
+        let (output, digest) = damaged;
+        // Several readers may report the same object, one after the other.
+        match &self.nodes[maker].state {
+            NodeState::Failed | NodeState::Skipped => return false,
+            NodeState::Done(_) if !self.nodes[maker].repaired => {
+                self.nodes[node].needs.insert(maker);
+                self.uncount(maker);
+                // If the maker must not run, this skips its readers.
+                self.repair(maker, output.to_owned(), Damaged(digest));
+            }
+            NodeState::Done(_) => self.decide_anew(node),
+            _ => drop(self.nodes[node].needs.insert(maker)),
+        }
+        true
     }
 
     pub(super) fn fail(&mut self, node: NodeIndex, failure: StageFailure) {
@@ -145,13 +205,9 @@ impl Schedule<'_, '_> {
         if let StageFailure::DamagedInput { input, digest, .. } = &failure
             && let Some(Input::Artifact { stage: maker, output }) = stage.inputs.get(input)
             && let Some(maker) = self.nodes.find(maker)
-            && !self.nodes[maker].repaired
-            && !self.stopping
+            && self.await_repair(node, maker, (output, *digest))
         {
-            // First the maker runs again, then this stage.
-            self.nodes[node].needs.insert(maker);
-            self.uncount(maker);
-            return self.repair(maker, output.clone(), Damaged(*digest));
+            return;
         }
         let interrupted = self.interrupts > 0 && failure.may_be_by_signal();
         let failure = match interrupted {

@@ -201,7 +201,7 @@ fn run_process(
                 News::BeganAnew => events = CollectedEvents::default(),
             })
         };
-        within(limit, stopper, wait)
+        within(limit, stopper, wait)?
     };
     let Ended { status, elsewhere } = ended?;
     let timed_out = timed_out || status == ExitStatus::TimedOut;

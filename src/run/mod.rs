@@ -20,6 +20,7 @@ mod guarded;
 mod inputs;
 pub mod job;
 pub mod message;
+pub mod nested;
 mod node;
 pub mod ownership;
 pub mod prepare;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
 
 use crate::executor::Stopper;
+use crate::files::digest::Content;
 use crate::files::lock::Lock;
 use crate::pipeline::{Stage, StageIndex};
 use crate::plan::Frozen;
@@ -34,6 +35,8 @@ pub struct Node<'a> {
     pub forced: Option<Reason>,
     /// It has already rerun because its object was damaged. A second time would be an endless loop.
     pub repaired: bool,
+    /// The makers whose repair it has waited for. It waits for each of them once.
+    pub awaited_repairs: BTreeSet<NodeIndex>,
     /// Why it must not run.
     pub fixed: Option<Fixed>,
     /// Its newest result is used, whatever its inputs are.
@@ -65,6 +68,8 @@ pub enum NodeState {
         stopper: Option<Box<dyn Stopper>>,
         key: Key,
         held: Held,
+        /// What its inputs were when it started.
+        inputs: BTreeMap<String, Content>,
     },
     Done(Box<Record>),
     Failed,
@@ -117,6 +122,7 @@ impl<'a> Nodes<'a> {
                 fixed: if is_frozen { Some(Fixed::Frozen) } else { fixed },
                 frozen: None,
                 repaired: false,
+                awaited_repairs: BTreeSet::new(),
                 outcome: None,
                 planned: None,
                 as_planned: false,

@@ -25,6 +25,7 @@ use crate::pipeline::{
 };
 use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::run::context::RunContext;
+use crate::run::nested;
 use crate::store::Store;
 
 /// A stage that is ready to start.
@@ -155,7 +156,7 @@ fn task(
             work,
             program: context.binary.to_owned(),
             arguments: vec!["stage".into(), folder.join(MANIFEST).into()],
-            environment: Vec::new(),
+            environment: vec![nested::variable(context.store)],
             working_folder,
             log,
             output_is_events: true,
@@ -165,7 +166,7 @@ fn task(
             work,
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), text.into()],
-            environment: environment(stage, inputs, outputs),
+            environment: environment(stage, inputs, outputs, context.store),
             working_folder,
             log,
             output_is_events: false,
@@ -221,17 +222,19 @@ fn make_link(target: &Path, link: &Path) -> Result<(), FileError> {
     disk::symlink(target, link).map_err(FileError::at("linking", link))
 }
 
-/// The variables `IN_…`, `OUT_…` and `PARAM_…` of a command.
+/// The variables `IN_…`, `OUT_…` and `PARAM_…` of a command, and the one that [`nested`] reads.
 fn environment(
     stage: &Stage,
     inputs: &BTreeMap<String, PathBuf>,
     outputs: &BTreeMap<String, PathBuf>,
+    store: &Store,
 ) -> Vec<(String, OsString)> {
     let paths = |prefix: &'static str, paths: &BTreeMap<String, PathBuf>| -> Vec<_> {
         paths.iter().map(|(name, path)| (environment_variable(prefix, name), path.into())).collect()
     };
     let mut variables = paths(INPUT_PREFIX, inputs);
     variables.extend(paths(OUTPUT_PREFIX, outputs));
+    variables.push(nested::variable(store));
     let params = stage.params.iter();
     variables.extend(params.map(|(name, value)| {
         (environment_variable(PARAM_PREFIX, name), OsString::from(param_text(value)))

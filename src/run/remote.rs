@@ -12,6 +12,7 @@
 //! | uploads, when all stages are done | the time that computing them took, at least `timeout` |
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use stages::Event;
 
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
+use crate::files::threads;
 use crate::remote::pull::Offer;
 use crate::remote::{Remote, Trouble};
 
@@ -265,7 +267,7 @@ impl Shared {
     /// A remote that answers slowly must not cost more time than it can save.
     fn limit_asking(&self) {
         let asking = self.asking();
-        let limit = self.remote.settings.timeout + asking.saved;
+        let limit = self.remote.settings.timeout.saturating_add(asking.saved);
         if asking.spent > limit && !self.ask_no_more.swap(true, Ordering::Relaxed) {
             let name = self.remote.name();
             let limit = humantime::format_duration(Duration::from_secs(limit.as_secs().max(1)));
@@ -298,7 +300,7 @@ impl Pool {
         }
         let receiver = Arc::clone(&self.receiver);
         // Not in the run's scope: a run that is done does not wait for the remote.
-        self.threads.push(std::thread::spawn(move || {
+        let thread = threads::spawn(Path::new("the remote"), move || {
             loop {
                 let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 match next {
@@ -306,7 +308,18 @@ impl Pool {
                     Err(_) => return,
                 }
             }
-        }));
+        });
+        match thread {
+            Ok(thread) => self.threads.push(thread),
+            // The threads that there are do it later.
+            Err(_) if !self.threads.is_empty() => {}
+            Err(_) => {
+                let next = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).try_recv();
+                if let Ok(work) = next {
+                    work();
+                }
+            }
+        }
     }
 
     /// Waits for the threads to end; call it when no work is left.

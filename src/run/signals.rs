@@ -20,13 +20,13 @@ pub struct Forwarding {
 pub fn forward(sender: Sender<Message>) -> io::Result<Forwarding> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let handle = signals.handle();
-    let thread = std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().spawn(move || {
         for _ in signals.forever() {
             if sender.send(Message::Interrupt).is_err() {
                 return;
             }
         }
-    });
+    })?;
     Ok(Forwarding { signals: handle, thread: Some(thread) })
 }
 

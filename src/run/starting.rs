@@ -1,9 +1,10 @@
 //! Starting a stage whose inputs are known: in the order of the pipeline, as slots and resources
 //! allow, under the lock of its key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::files::lock::Lock;
+use crate::files::threads;
 use crate::plan::reason::Reason;
 use crate::plan::{Decision, decide};
 use crate::run::event::RunEvent;
@@ -86,6 +87,9 @@ impl Schedule<'_, '_> {
     /// Takes the units and the lock that a stage needs, checks once more whether there is a record
     /// by now, and starts the stage.
     fn start(&mut self, node: NodeIndex, ready: Ready, queued: bool) {
+        if self.is_outdated(node, &ready.resolved.fields.inputs) {
+            return self.decide_anew(node);
+        }
         let key = ready.resolved.key;
         if let Some(same) = self.waits.keys.get_mut(&key) {
             same.push(node);
@@ -122,10 +126,11 @@ impl Schedule<'_, '_> {
         self.slots.queue(is_elsewhere).running += 1;
         let fresh = reason == Reason::Forced;
         let environment = self.slots.units.environment(&held, self.context.device);
-        self.nodes[node].state = NodeState::Running { stopper: None, key, held };
+        let inputs = resolved.fields.inputs.clone();
+        self.nodes[node].state = NodeState::Running { stopper: None, key, held, inputs };
         (self.report)(RunEvent::StageStarted { stage: stage.name.clone(), key, reason });
         let (sender, context) = (self.sender.clone(), self.context);
-        self.scope.spawn(move || {
+        let started = threads::spawn_scoped(self.scope, Path::new(&stage.name), move || {
             let send = |message| drop(sender.send(message));
             let run = || {
                 let environment = &environment;
@@ -144,6 +149,9 @@ impl Schedule<'_, '_> {
             drop(lock);
             send(Message::Finished { node, result: result.map(Box::new) });
         });
+        if let Err(error) = started {
+            let _ = self.sender.send(Message::Finished { node, result: Err(error.into()) });
+        }
     }
 
     fn wait_for_lock(&mut self, node: NodeIndex, file: PathBuf) {
@@ -151,11 +159,14 @@ impl Schedule<'_, '_> {
         let message = "another `pipe` is computing the same result".to_owned();
         let stage = self.stage(node).name.clone();
         (self.report)(RunEvent::StageWaiting { stage, message });
-        let sender = self.sender.clone();
+        let (sender, purpose) = (self.sender.clone(), file.clone());
         // Not in the scope: an interrupted run does not wait for the other process.
-        std::thread::spawn(move || {
+        let started = threads::spawn(&purpose, move || {
             let lock = Lock::acquire(&file);
             let _ = sender.send(Message::Locked { node, lock });
         });
+        if let Err(error) = started {
+            let _ = self.sender.send(Message::Locked { node, lock: Err(error) });
+        }
     }
 }

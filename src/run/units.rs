@@ -12,6 +12,7 @@ use std::sync::mpsc::Sender;
 
 use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
+use crate::files::threads;
 use crate::pipeline::GPU;
 use crate::run::message::Message;
 use crate::run::node::NodeIndex;
@@ -78,7 +79,7 @@ impl Units {
                         count -= 1;
                     }
                     None => {
-                        self.wait_for(unit);
+                        self.wait_for(unit)?;
                         newly_foreign = true;
                     }
                 }
@@ -165,16 +166,18 @@ impl Units {
         self.locks_folder.join(format!("resource-{resource}-{index}"))
     }
 
-    fn wait_for(&mut self, unit: Unit) {
+    fn wait_for(&mut self, unit: Unit) -> Result<(), FileError> {
         let (file, sender) = (self.file(&unit), self.sender.clone());
-        self.foreign.insert(unit.clone());
+        let (purpose, foreign) = (file.clone(), unit.clone());
         // Not in the run's scope: an interrupted run does not wait for the other engine.
-        std::thread::spawn(move || {
+        threads::spawn(&purpose, move || {
             // The lock is released at once: whoever is first takes it. If waiting failed, taking it
             // shows why.
             let _ = Lock::acquire(&file);
             let _ = sender.send(Message::UnitFree { unit });
-        });
+        })?;
+        self.foreign.insert(foreign);
+        Ok(())
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Downloads {
     pub retries: u32,
     /// The wait before the first retry. It doubles with each retry.
     pub backoff: Duration,
+    /// A download that is slower than [`Pace`](crate::files::pace::Pace) allows for this long fails.
+    pub patience: Duration,
 }
 
 impl Downloads {
@@ -36,6 +38,7 @@ impl Downloads {
             offline,
             retries: 4,
             backoff: Duration::from_secs(1),
+            patience: Duration::from_secs(60),
         }
     }
 }

@@ -10,6 +10,7 @@ use ureq::http::{Response, StatusCode, header};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::lock::is_still_at;
+use crate::files::pace::{Paced, too_slow};
 use crate::sources::checksum::Checksum;
 use crate::sources::download_error::{ByHand, DownloadError};
 use crate::sources::downloads::{DownloadProgress, Downloads};
@@ -17,6 +18,10 @@ use crate::sources::http::{self, RequestError};
 
 /// The longest answer that is not a file.
 const MOST_TEXT: u64 = 32 << 20;
+
+/// A request that brings fewer bytes than this before its connection breaks counts as a failure:
+/// otherwise a server could send one byte at a time for ever.
+const MOVED: u64 = 4096;
 
 /// What all requests for one source share.
 pub struct Requests<'a> {
@@ -87,7 +92,8 @@ impl Requests<'_> {
             }
             self.request(file, part, before, progress).map_err(|broken| match broken {
                 Broken::Connection { reason, .. } => {
-                    let moved = part.length().is_ok_and(|length| length > before);
+                    let enough = before.saturating_add(MOVED);
+                    let moved = part.length().is_ok_and(|length| length >= enough);
                     Broken::Connection { reason, moved }
                 }
                 other => other,
@@ -100,9 +106,9 @@ impl Requests<'_> {
         self.retry(|| {
             let response = self.answer(url, 0, None)?;
             let mut bytes = Vec::new();
-            let body = response.into_body().into_reader();
+            let body = Paced::new(response.into_body().into_reader(), self.downloads.patience);
             if let Err(error) = body.take(MOST_TEXT + 1).read_to_end(&mut bytes) {
-                return Err(broken_connection(http::in_words(&error.into())));
+                return Err(self.broken(error));
             }
             if bytes.len() as u64 > MOST_TEXT {
                 return Err(self.damaged("the server's answer is too long".to_owned()));
@@ -113,7 +119,7 @@ impl Requests<'_> {
     }
 
     /// Repeats a request whose connection breaks. Gives up after [`Downloads::retries`] retries in
-    /// a row that bring no bytes.
+    /// a row that bring hardly any bytes.
     fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T, Broken>) -> Result<T, DownloadError> {
         let mut failures = 0;
         loop {
@@ -166,14 +172,14 @@ impl Requests<'_> {
         let mut done_bytes = start;
         let name = file.name;
         progress(DownloadProgress { file: name, done_bytes, total_bytes });
-        let mut body = response.into_body().into_reader();
+        let mut body = Paced::new(response.into_body().into_reader(), self.downloads.patience);
         let mut buffer = vec![0; 1 << 16];
         loop {
             let count = match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(broken_connection(http::in_words(&error.into()))),
+                Err(error) => return Err(self.broken(error)),
             };
             if let Some(expected) = file.bytes.filter(|bytes| done_bytes + count as u64 > *bytes) {
                 let problem = format!("`{}` has more than its {expected} bytes", file.name);
@@ -209,6 +215,14 @@ impl Requests<'_> {
             (RequestError::Range, None) => Broken::Final(self.status(416)),
             (RequestError::Status(status), _) => Broken::Final(self.status(status)),
         })
+    }
+
+    /// What a failure to read an answer means. A server that is slow is slow the next time, too.
+    fn broken(&self, error: io::Error) -> Broken {
+        match too_slow(&error) {
+            Some(slow) => Broken::Final(self.unreachable(slow.to_string())),
+            None => broken_connection(http::in_words(&error.into())),
+        }
     }
 
     fn unreachable(&self, reason: String) -> DownloadError {

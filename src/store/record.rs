@@ -2,6 +2,7 @@
 //! an object that does not exist. It carries a checksum, and a damaged record counts as absent.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +107,15 @@ pub fn is_whole(text: &str) -> bool {
 
 /// The current time, as records write it.
 pub fn now_rfc3339() -> String {
-    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
+    humantime::format_rfc3339_seconds(writable(SystemTime::now())).to_string()
+}
+
+/// A time that RFC 3339 can write. A clock that is wrong may be before 1970 or after 9999; it must
+/// not stop a run, since no result depends on it.
+pub fn writable(time: SystemTime) -> SystemTime {
+    /// The last second of the year 9999.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    time.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST)
 }
 
 /// This machine's name, system and architecture.

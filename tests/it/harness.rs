@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,30 @@ impl Project {
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_pipe")]).args(arguments);
         command.current_dir(self.folder.path()).env_remove("PIPE_CACHE").stdin(Stdio::null());
+        Ended::of(command.output().unwrap())
+    }
+
+    /// Like [`Project::pipe`], in a session with a terminal, in whose foreground `pipe` is.
+    #[track_caller]
+    pub fn pipe_on_terminal(&self, arguments: &[&str]) -> Ended {
+        let (mut terminal, mut ours) = (-1, -1);
+        let null = std::ptr::null_mut();
+        // SAFETY: the two numbers are there to be written to, and the other pointers may be null.
+        let opened =
+            unsafe { libc::openpty(&mut ours, &mut terminal, null, null.cast(), null.cast()) };
+        assert_eq!(opened, 0);
+        // SAFETY: the descriptors are new and belong to nobody else.
+        let (_ours, terminal) =
+            unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(terminal)) };
+        let mut command = self.command(arguments);
+        let number = terminal.as_raw_fd();
+        // SAFETY: plain system calls between `fork` and `exec`.
+        unsafe {
+            command.pre_exec(move || {
+                let done = libc::setsid() >= 0 && libc::ioctl(number, libc::TIOCSCTTY, 0) == 0;
+                if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            });
+        }
         Ended::of(command.output().unwrap())
     }
 

@@ -4,6 +4,7 @@ mod between;
 mod inputs;
 mod overrides;
 mod refusals;
+mod too_much;
 mod variables;
 
 use std::path::{Path, PathBuf};

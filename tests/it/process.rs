@@ -281,3 +281,13 @@ stages:
     project.expect_run(&[], "first=ran second=ran").expect_code(0);
     assert_eq!(project.read("y.txt"), "killed\n");
 }
+
+#[test]
+fn a_stage_that_reads_from_the_terminal_fails_instead_of_waiting() {
+    let project = Project::new(
+        "stages:\n  ask: {run: 'read x < /dev/tty && echo $x > $OUT_x', outputs: [x]}\n",
+    );
+    let ended = project.pipe_on_terminal(&["run", "--json"]).expect_code(1);
+    let said = ended.about("stage_finished", "ask")["last_lines"].to_string();
+    assert!(said.contains("/dev/tty"), "{said}");
+}

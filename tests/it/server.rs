@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+/// How long a dripping answer pauses after each byte: 200 bytes a second.
+const BETWEEN_DRIPS: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -33,11 +36,13 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The connection breaks after this many bytes of the body.
     pub cut_after: Option<usize>,
+    /// The body comes one byte at a time, until the client has had enough.
+    pub drips: bool,
 }
 
 impl Answer {
     pub fn new(status: u16, body: &[u8]) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.to_vec(), cut_after: None }
+        Answer { status, headers: Vec::new(), body: body.to_vec(), cut_after: None, drips: false }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Answer {
@@ -47,6 +52,11 @@ impl Answer {
 
     pub fn cut_after(mut self, bytes: usize) -> Answer {
         self.cut_after = Some(bytes);
+        self
+    }
+
+    pub fn dripping(mut self) -> Answer {
+        self.drips = true;
         self
     }
 
@@ -136,12 +146,19 @@ fn serve(
     }
     let request = Request { path, headers };
     asked.lock().unwrap().push(request.clone());
-    let Answer { status, headers, body, cut_after } = answer(&request);
+    let Answer { status, headers, body, cut_after, drips } = answer(&request);
     let mut out = &stream;
     write!(out, "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len())?;
     for (name, value) in headers {
         write!(out, "{name}: {value}\r\n")?;
     }
     out.write_all(b"\r\n")?;
+    if drips {
+        for byte in body.chunks(1) {
+            out.write_all(byte)?;
+            std::thread::sleep(BETWEEN_DRIPS);
+        }
+        return Ok(());
+    }
     out.write_all(&body[..cut_after.unwrap_or(body.len())])
 }

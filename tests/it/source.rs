@@ -35,6 +35,7 @@ fn place(endpoint: &str) -> TestDownloads {
         offline: false,
         retries: 2,
         backoff: Duration::ZERO,
+        patience: Duration::from_secs(60),
     };
     TestDownloads { folder, downloads }
 }
@@ -296,4 +297,28 @@ fn a_run_killed_at_any_change_of_the_downloads_resumes_and_has_the_right_file() 
         assert_eq!(std::fs::read(file).unwrap(), content(), "killed at point {number}");
         assert_eq!(project.entries("downloads").len(), 1, "killed at point {number}");
     }
+}
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_is_not_waited_for() {
+    let server = Server::start(|request| match request.path.as_str() {
+        "/whole" => Answer::new(200, &content()),
+        _ => Answer::new(200, &content()).dripping(),
+    });
+    let mut place = nowhere();
+    place.downloads.patience = Duration::from_millis(200);
+    let error = place.fetch(&pinned(server.url("/drip"), &content())).unwrap_err();
+    assert!(error.to_string().contains("less than 1 KiB a second came for 200ms"), "{error}");
+    assert!(error.hint(&[]).unwrap().contains("by hand"));
+    assert_eq!(server.asked().len(), 1, "it is as slow the next time");
+    place.fetch(&pinned(server.url("/whole"), &content())).unwrap();
+}
+
+#[test]
+fn a_server_that_breaks_off_after_each_byte_is_not_asked_for_ever() {
+    let server = Server::start(|request| Answer::ranged(request, &content()).cut_after(1));
+    let place = nowhere();
+    let error = place.fetch(&pinned(server.url("/cut"), &content())).unwrap_err();
+    assert!(matches!(error, DownloadError::Unreachable { .. }), "{error}");
+    assert_eq!(server.asked().len(), 3);
 }

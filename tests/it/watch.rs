@@ -64,3 +64,44 @@ fn threads_between_runs(watch: &Running) -> usize {
     });
     looks.min().unwrap()
 }
+
+/// Whether the next run ends, and this file then has this text.
+#[track_caller]
+fn reruns(watch: &mut Running, project: &Project, text: &str) {
+    assert!(watch.read_until("run_finished"));
+    assert_eq!(project.read("x.txt"), text);
+}
+
+#[test]
+fn it_hears_of_sources_and_pipelines_that_vanish_and_come_back() {
+    let project = Project::new(PIPELINE);
+    let path = |name: &str| project.path(name);
+    // The first run finds no source at all.
+    let mut watch = project.start_any(&["watch", "--json"]);
+    assert!(watch.read_until("error"));
+    project.write("folder/b.txt", "1");
+    project.write("a.txt", "1");
+    reruns(&mut watch, &project, "11");
+    std::fs::remove_file(path("a.txt")).unwrap();
+    assert!(watch.read_until("error"));
+    project.write("a.txt", "2");
+    reruns(&mut watch, &project, "21");
+    // An editor writes beside the file and renames.
+    project.write("a.txt~", "3");
+    std::fs::rename(path("a.txt~"), path("a.txt")).unwrap();
+    reruns(&mut watch, &project, "31");
+    std::fs::rename(path("folder"), path("away")).unwrap();
+    assert!(watch.read_until("error"));
+    std::fs::rename(path("away"), path("folder")).unwrap();
+    assert!(watch.read_until("run_finished"));
+    project.write("folder/b.txt", "2");
+    reruns(&mut watch, &project, "32");
+    // The pipeline, too, even if there is another one above.
+    std::fs::rename(path("pipeline.yaml"), path("old.yaml")).unwrap();
+    assert!(watch.read_until("error"));
+    project.write("new.yaml", &PIPELINE.replace("cat $IN_a", "cat $IN_a $IN_a"));
+    std::fs::rename(path("new.yaml"), path("pipeline.yaml")).unwrap();
+    reruns(&mut watch, &project, "332");
+    watch.signal(Signal::INT);
+    assert_eq!(watch.end().code, Some(130));
+}

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
-use crate::cli::project::Project;
+use crate::cli::project::{Project, check_not_inside};
 use crate::console::Console;
 use crate::console::store_view::{CollectionView, UsageView};
 use crate::files::scratch::Scratch;
@@ -106,6 +106,7 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
 
 /// Locks the store for this process alone.
 pub fn alone(store: &Store, wait: bool, console: &Console) -> Result<InUse, Error> {
+    check_not_inside(store)?;
     let mut say = || console.note("waiting for the runs in progress to end");
     let waiting: Option<&mut dyn FnMut()> = if wait { Some(&mut say) } else { None };
     InUse::alone(store, waiting)?.ok_or(Error::StoreInUse)

@@ -18,6 +18,7 @@ use crate::executor::slurm::request::{LATE_FILES, batch_options};
 use crate::executor::status::{Ended, News, Stop};
 use crate::executor::task::Task;
 use crate::executor::{Executor, ExecutorError, Process, Stopper};
+use crate::files::threads;
 use crate::files::unique;
 use crate::pipeline::ExecutorName;
 use crate::pipeline::Transfer;
@@ -42,12 +43,13 @@ impl Detached {
         let (sender, receiver) = channel();
         let office =
             Office { binary: binary.to_owned(), jobs: store.jobs_folder(), orders: sender.clone() };
-        let clerk = std::thread::spawn(move || clerk::work(office, &receiver));
+        // Without this thread, `start` finds that nobody takes its order.
+        let clerk = threads::spawn(binary, move || clerk::work(office, &receiver)).ok();
         Detached {
             store: store.clone(),
             remote,
             orders: Mutex::new(sender),
-            clerk: Some(clerk),
+            clerk,
             count: AtomicU64::new(0),
         }
     }

@@ -23,6 +23,7 @@ use crate::executor::task::{Task, Work};
 use crate::executor::{Executor, ExecutorError, Stopper};
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::threads;
 use crate::files::unique;
 use crate::pipeline::{ExecutorName, Request};
 use crate::store::Store;
@@ -136,7 +137,7 @@ fn run(
         false => Line::Began { began: started.clone() },
     });
     let reasons_seen = EndReasons::default();
-    watch_over(folder.clone(), started.token.clone(), reasons.0.clone());
+    watch_over(folder.clone(), started.token.clone(), reasons.0.clone())?;
     let executor = Local::new(binary);
     let began = Instant::now();
     let process = executor.start(&task(folder, job)?)?;
@@ -145,7 +146,11 @@ fn run(
     let (ended, timed_out) = std::thread::scope(|scope| {
         let (sender, receiver) = reasons;
         let reasons_seen = &reasons_seen;
-        scope.spawn(move || obey(&receiver, stopper, reasons_seen));
+        let obey = move || obey(&receiver, stopper, reasons_seen);
+        let obeying = threads::spawn_scoped(scope, &folder.0, obey);
+        if obeying.is_err() {
+            second_stopper.stop(Stop::Now);
+        }
         let waited = within(limit, second_stopper, || {
             process.wait(&mut |news| {
                 if let News::Says(event) = news {
@@ -154,8 +159,8 @@ fn run(
             })
         });
         let _ = sender.send(EndReason::Over);
-        waited
-    });
+        obeying.and(waited)
+    })?;
     let Ended { status, .. } = ended?;
     let status = if timed_out { ExitStatus::TimedOut } else { status };
     let seconds = began.elapsed().as_secs_f64();
@@ -215,21 +220,26 @@ fn obey(reasons: &Receiver<EndReason>, stopper: Box<dyn Stopper>, reasons_seen: 
 
 fn forward_signals(reasons: Sender<EndReason>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             let reason = if signal == SIGUSR1 { EndReason::TimeIsUp } else { EndReason::Told };
             if reasons.send(reason).is_err() {
                 return;
             }
         }
-    });
+    })?;
     Ok(())
 }
 
 /// Until the process is over, checks whether the folder still belongs to this start and whether the
 /// engine wants the process to end.
-fn watch_over(folder: JobFolder, token: String, reasons: Sender<EndReason>) {
-    std::thread::spawn(move || {
+fn watch_over(
+    folder: JobFolder,
+    token: String,
+    reasons: Sender<EndReason>,
+) -> Result<(), FileError> {
+    let purpose = folder.0.clone();
+    threads::spawn(&purpose, move || {
         let (mut foreign, mut stopped) = (0, None);
         loop {
             std::thread::sleep(HEARTBEAT);
@@ -254,7 +264,8 @@ fn watch_over(folder: JobFolder, token: String, reasons: Sender<EndReason>) {
                 return;
             }
         }
-    });
+    })
+    .map(drop)
 }
 
 /// The stage's folder: the path itself, or its line in an array's list.

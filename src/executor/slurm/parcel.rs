@@ -23,6 +23,7 @@ use crate::executor::slurm::folder::{JobFolder, JobResult};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::Scratch;
+use crate::files::threads;
 use crate::files::tree::Tree;
 use crate::pipeline::remote_settings::{Config, Declared, RemotePlace};
 use crate::remote::settings::RemoteSettings;
@@ -243,8 +244,9 @@ impl Parcel {
             return;
         }
         watch.asking = true;
+        drop(watch);
         let parcel = Arc::clone(self);
-        std::thread::spawn(move || {
+        threads::spawn_or_do(move || {
             let fetched = parcel.fetch(over);
             let mut watch = parcel.watch();
             (watch.asking, watch.asked_at_end) = (false, over);

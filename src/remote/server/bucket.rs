@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Instant;
 
 use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::files::digest::Digest;
 use crate::files::file_error::FileError;
+use crate::files::pace::TooSlow;
 use crate::remote::bucket::{Bucket, ByteSink, OnBytes};
 use crate::remote::error::Trouble;
-use crate::remote::server::connection::{PART, ServerBucket, next_piece, within};
+use crate::remote::server::connection::{PART, Pieces, ServerBucket, within};
 use crate::remote::server::failure::{Failure, there};
 use crate::remote::server::upload::{UploadFile, read_part};
 
@@ -23,18 +25,23 @@ impl Bucket for ServerBucket {
     }
 
     fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Trouble> {
-        let (path, timeout) = (self.name(name), self.timeout);
+        let (path, timeout, began) = (self.name(name), self.timeout, Instant::now());
         let request = async {
             let result = within(timeout, self.store.get(&path)).await?;
             if result.meta.size > most {
                 return Err(Failure::Trouble(Trouble::Damaged { name: name.to_owned() }));
             }
+            let limit = self.limit(result.meta.size);
             let mut bytes = Vec::with_capacity(result.meta.size as usize);
-            let mut stream = result.into_stream();
-            while let Some(piece) = next_piece(timeout, &mut stream).await? {
+            let mut pieces = Pieces::new(result, timeout);
+            while let Some(piece) = pieces.next().await? {
                 bytes.extend_from_slice(&piece);
                 if bytes.len() as u64 > most {
                     return Err(Failure::Trouble(Trouble::Damaged { name: name.to_owned() }));
+                }
+                // Small answers are waited for as a whole.
+                if began.elapsed() > limit {
+                    return Err(Trouble::Slow(TooSlow(limit)).into());
                 }
             }
             Ok(bytes)

@@ -11,14 +11,15 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::http::{HttpBuilder, HttpStore};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Name;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, GetResult, ObjectStore, RetryConfig};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::files::digest::Digest;
+use crate::files::pace::Pace;
 use crate::pipeline::remote_settings::RemotePlace;
-use crate::remote::error::RemoteError;
+use crate::remote::error::{RemoteError, Trouble};
 use crate::remote::server::failure::{Failure, in_words};
 use crate::remote::settings::RemoteSettings;
 
@@ -103,7 +104,7 @@ impl ServerBucket {
 
     /// How long a request that sends this many bytes may take.
     pub fn limit(&self, bytes: u64) -> Duration {
-        self.timeout + Duration::from_secs(bytes / SLOWEST)
+        self.timeout.saturating_add(Duration::from_secs(bytes / SLOWEST))
     }
 
     /// Room for one more part. A transfer with no part under way waits for it. A transfer with some
@@ -196,13 +197,27 @@ pub async fn within<T>(
     }
 }
 
-/// The next piece of an answer, with a time limit; `None` at its end.
-pub async fn next_piece(
+/// The pieces of an answer, as they arrive. Nothing for the time limit is an error, and so is less
+/// than [`Pace`] asks for.
+pub struct Pieces {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
     limit: Duration,
-    stream: &mut BoxStream<'static, object_store::Result<Bytes>>,
-) -> Result<Option<Bytes>, Failure> {
-    match tokio::time::timeout(limit, stream.next()).await {
-        Ok(piece) => piece.transpose().map_err(Failure::Store),
-        Err(_) => Err(Failure::Silent(limit)),
+    pace: Pace,
+}
+
+impl Pieces {
+    pub fn new(answer: GetResult, limit: Duration) -> Pieces {
+        Pieces { stream: answer.into_stream(), limit, pace: Pace::new(limit) }
+    }
+
+    /// The next piece; `None` at the end of the answer.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let piece = match tokio::time::timeout(self.limit, self.stream.next()).await {
+            Ok(piece) => piece.transpose().map_err(Failure::Store)?,
+            Err(_) => return Err(Failure::Silent(self.limit)),
+        };
+        let bytes = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        self.pace.count(bytes).map_err(Trouble::Slow)?;
+        Ok(piece)
     }
 }

@@ -13,9 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::remote::bucket::ByteSink;
 use crate::remote::error::Trouble;
-use crate::remote::server::connection::{
-    PART, PARTS_OF_ONE, ServerBucket, Task, next_piece, within,
-};
+use crate::remote::server::connection::{PART, PARTS_OF_ONE, Pieces, ServerBucket, Task, within};
 use crate::remote::server::failure::{Failure, in_words};
 
 /// How many requests to make for a part whose connection breaks.
@@ -59,8 +57,9 @@ impl ServerBucket {
 
     /// Downloads the whole object in one answer.
     pub(super) async fn all(&self, name: &Name, into: &mut dyn ByteSink) -> Result<(), Failure> {
-        let mut stream = within(self.timeout, self.store.get(name)).await?.into_stream();
-        while let Some(piece) = next_piece(self.timeout, &mut stream).await? {
+        let answer = within(self.timeout, self.store.get(name)).await?;
+        let mut pieces = Pieces::new(answer, self.timeout);
+        while let Some(piece) = pieces.next().await? {
             into.write(&piece)?;
         }
         Ok(())
@@ -104,8 +103,8 @@ async fn send_range(
         Err(Failure::Store(error)) if in_words(&error).starts_with("416") => return Err(damaged()),
         other => other?,
     };
-    let mut stream = result.into_stream();
-    while let Some(piece) = next_piece(timeout, &mut stream).await? {
+    let mut arriving = Pieces::new(result, timeout);
+    while let Some(piece) = arriving.next().await? {
         range.start += piece.len() as u64;
         if range.start > range.end {
             return Err(damaged());

@@ -120,3 +120,27 @@ fn what_is_refused_or_wrong_does_not_stop_a_run() {
     assert!(warnings(&ended)[0].contains("is damaged, or of another key"));
     assert_eq!(warnings(&ended).len(), 1);
 }
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_is_done_without() {
+    let lab = results();
+    let project = |server: &Server| {
+        let project = clone_of(server);
+        let text = project.read("pipeline.yaml").replace("timeout: 5s", "timeout: 200ms");
+        project.write("pipeline.yaml", &text);
+        project
+    };
+    // Every answer drips, so the first record already does.
+    let server = serve(&lab, |_, bytes| Answer::new(200, bytes).dripping());
+    let ended = project(&server).expect_run(&RUN, "a=ran b=ran").expect_code(0);
+    assert_eq!(warnings(&ended).len(), 1, "{:?}", warnings(&ended));
+    assert!(warnings(&ended)[0].contains("less than 1 KiB a second"), "{:?}", warnings(&ended));
+    // Large objects drip.
+    let server = serve(&lab, |request, bytes| match bytes.len() {
+        0..100_000 => Answer::ranged(request, bytes),
+        _ => Answer::ranged(request, bytes).dripping(),
+    });
+    let ended = project(&server).pipe(&["pull"]).expect_code(1);
+    assert!(ended.stderr.contains("less than 1 KiB a second came for 200ms"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("run the same command again to resume"), "{}", ended.stderr);
+}

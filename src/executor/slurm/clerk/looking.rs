@@ -10,6 +10,7 @@ use crate::executor::slurm::folder::Tail;
 use crate::executor::slurm::queue::{self, JobName, QueueEntry, Unanswered};
 use crate::executor::status::{ExitStatus, JobEnd, News};
 use crate::files::disk;
+use crate::files::threads;
 
 const LAST_LOOK: Duration = Duration::from_secs(1);
 const LAST_POLL: Duration = Duration::from_secs(30);
@@ -88,7 +89,7 @@ impl Clerk {
         }
         self.polling = true;
         let orders = self.office.orders.clone();
-        std::thread::spawn(move || {
+        threads::spawn_or_do(move || {
             let _ = orders.send(Order::Queue { asked: now, answer: queue::squeue() });
         });
     }

@@ -21,6 +21,7 @@ use self::submitting::{GATHER, SBATCH_AT_ONCE};
 use crate::executor::slurm::folder::{Submission, Tail};
 use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::status::{ExitStatus, Stop};
+use crate::files::threads;
 
 /// The main loop of the clerk.
 pub fn work(office: Office, orders: &Receiver<Order>) {
@@ -141,7 +142,7 @@ impl Clerk {
         self.cancelling = true;
         let jobs = std::mem::take(&mut self.to_cancel);
         let orders = self.office.orders.clone();
-        std::thread::spawn(move || {
+        threads::spawn_or_do(move || {
             let mut answer = Ok(());
             for chunk in jobs.chunks(LARGEST_ARRAY) {
                 answer = answer.and(queue::scancel(chunk));

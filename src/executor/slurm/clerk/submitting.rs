@@ -15,6 +15,7 @@ use crate::executor::slurm::queue::{self, Unanswered};
 use crate::executor::slurm::request::{script, script_by_remote};
 use crate::files::digest::Digest;
 use crate::files::disk;
+use crate::files::threads;
 use crate::files::unique;
 
 /// Stages that become ready within this time are submitted together.
@@ -147,7 +148,7 @@ impl Clerk {
             };
             let orders = self.office.orders.clone();
             self.submitting += 1;
-            std::thread::spawn(move || {
+            threads::spawn_or_do(move || {
                 let answer = submit_once(&group, &options, &text);
                 let _ = orders.send(Order::Submitted { group: Box::new(group), answer });
             });
