@@ -9,6 +9,7 @@ use crate::maintenance::check::{Checked, Finding};
 use crate::maintenance::gc::Totals;
 use crate::maintenance::gc::usage::Usage;
 use crate::plan::reason::shown_path;
+use crate::store::obstacles::Obstacle;
 use crate::text::figures::{bytes, count};
 use crate::text::terminal::{printable, table};
 
@@ -164,6 +165,9 @@ fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
                 content.digest.short()
             ),
             Finding::DamagedRun { id, .. } => format!("the log of run {id}: damaged"),
+            Finding::Obstacle(Obstacle { path, problem }) => {
+                format!("{}: {problem}", shown_path(path))
+            }
         };
         let _ = writeln!(text, "{} {}", paint(palette.bad, "✗"), printable(&line));
     }
@@ -191,7 +195,9 @@ fn checked(checked: &Checked, repaired: bool, palette: &Palette) -> String {
 
 /// A hint on what to do next.
 pub fn after(checked: &Checked, repaired: bool, quarantine: &std::path::Path) -> Option<String> {
-    let objects = checked.findings.iter().any(|f| matches!(f, Finding::DamagedObject { .. }));
+    let is_moved =
+        |finding: &Finding| matches!(finding, Finding::DamagedObject { .. } | Finding::Obstacle(_));
+    let objects = checked.findings.iter().any(is_moved);
     match (checked.findings.is_empty(), repaired) {
         (true, _) => None,
         (false, false) => {

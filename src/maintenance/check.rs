@@ -1,9 +1,8 @@
 //! `cache verify`: reads every object, record and run log, and reports damage. A repair moves
-//! damaged objects to quarantine, and removes damaged records and records of damaged or missing
+//! damaged objects, and whatever stands in the way, to quarantine, and removes damaged records and records of damaged or missing
 //! objects, so that their stages run again.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,11 +12,13 @@ use stages::Kind;
 use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::regular::read_text;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
 use crate::maintenance::gc::inventory::Inventory;
-use crate::results::run_log::{self, RunLogError};
+use crate::results::run_log;
 use crate::store::Store;
+use crate::store::obstacles::Obstacle;
 
 /// What was read, and what is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -52,6 +53,8 @@ pub enum Finding {
         id: String,
         file: PathBuf,
     },
+    /// Something stands where a file or a folder of the store belongs, or cannot be read.
+    Obstacle(Obstacle),
 }
 
 /// Reads everything. `read` is called from several threads with the number of bytes just read.
@@ -66,7 +69,11 @@ pub fn check(
         bytes: inventory.objects.values().sum(),
         ..Checked::default()
     };
-    let objects: Vec<(Content, u64)> = inventory.objects.iter().map(|(c, b)| (*c, *b)).collect();
+    let is_obstacle =
+        |path: &Path| inventory.obstacles.iter().any(|obstacle| obstacle.path == path);
+    let objects = inventory.objects.iter().map(|(content, bytes)| (*content, *bytes));
+    let objects: Vec<(Content, u64)> =
+        objects.filter(|(content, _)| !is_obstacle(&store.object(*content))).collect();
     let mut damaged: Vec<(Content, String)> = objects
         .into_par_iter()
         .filter_map(|(content, bytes)| {
@@ -80,6 +87,8 @@ pub fn check(
     checked.findings.extend(
         damaged.into_iter().map(|(content, problem)| Finding::DamagedObject { content, problem }),
     );
+    let obstacles = inventory.obstacles.iter().chain(&inventory.unreadable);
+    checked.findings.extend(obstacles.cloned().map(Finding::Obstacle));
     let damaged_records = inventory.damaged_records.iter().cloned();
     checked.findings.extend(damaged_records.map(|file| Finding::DamagedRecord { file }));
     for stored in &inventory.records {
@@ -98,15 +107,12 @@ pub fn check(
             });
         }
     }
-    for id in run_log::ids(store)? {
+    let ids = if is_obstacle(&store.runs_folder()) { Vec::new() } else { run_log::ids(store)? };
+    for id in ids {
         checked.runs += 1;
-        match run_log::read(store, &id) {
-            Ok(_) => {}
-            Err(RunLogError::File(error)) => return Err(error),
-            Err(_) => {
-                let file = store.run_file(&id);
-                checked.findings.push(Finding::DamagedRun { id, file });
-            }
+        let file = store.run_file(&id);
+        if !is_obstacle(&file) && run_log::read(store, &id).is_err() {
+            checked.findings.push(Finding::DamagedRun { id, file });
         }
     }
     Ok(checked)
@@ -117,7 +123,7 @@ fn problem_of(content: Content, object: &Path) -> Option<String> {
         Err(error) => Some(error.source.to_string()),
         Ok(found) if found != content.digest => Some("its bytes have changed".to_owned()),
         Ok(_) if content.kind == Kind::Folder => {
-            let text = fs::read_to_string(object).ok();
+            let text = read_text(object).ok();
             let tree = text.as_deref().and_then(Tree::parse);
             tree.is_none().then(|| "it is not the listing of a folder".to_owned())
         }
@@ -127,7 +133,13 @@ fn problem_of(content: Content, object: &Path) -> Option<String> {
 
 /// Removes everything that was found: records first, so that none names a missing object. The
 /// caller has exclusive use of the store.
-pub fn repair(store: &Store, checked: &Checked, scratch: &Scratch) -> Result<(), FileError> {
+pub fn repair(store: &Store, checked: &Checked) -> Result<(), FileError> {
+    for finding in &checked.findings {
+        if let Finding::Obstacle(Obstacle { path, .. }) = finding {
+            store.set_aside(path)?;
+        }
+    }
+    let scratch = &Scratch::new(&store.scratch_folder())?;
     for finding in &checked.findings {
         if let Finding::DamagedRecord { file }
         | Finding::DanglingRecord { file, .. }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScanError};
 
 /// How deeply a text may be nested, as for `serde_yaml`.
 const MAX_DEPTH: usize = 128;
@@ -108,12 +108,12 @@ struct Repeated {
 }
 
 impl Repeated {
-    /// Takes notice of an event; false if aliases repeat too much.
-    fn count(&mut self, event: &Event) -> bool {
+    /// Takes notice of an event.
+    fn count(&mut self, event: &Event, at: Span) -> Result<(), Excess> {
         let (anchor, size) = match event {
             Event::MappingStart(anchor, _) | Event::SequenceStart(anchor, _) => {
                 self.open.push((*anchor, 1));
-                return true;
+                return Ok(());
             }
             Event::MappingEnd | Event::SequenceEnd => self.open.pop().unwrap_or_default(),
             Event::Scalar(text, _, anchor, _) => (*anchor, 1 + (text.len() / LONG) as u64),
@@ -122,7 +122,7 @@ impl Repeated {
                 self.total = self.total.saturating_add(size);
                 (0, size)
             }
-            _ => return true,
+            _ => return Ok(()),
         };
         if anchor > 0 {
             self.anchors.insert(anchor, size);
@@ -130,7 +130,11 @@ impl Repeated {
         if let Some((_, around)) = self.open.last_mut() {
             *around = around.saturating_add(size);
         }
-        self.total <= MAX_REPEATED
+        if self.total <= MAX_REPEATED {
+            return Ok(());
+        }
+        let problem = format!("its aliases stand for more than {MAX_REPEATED} values");
+        Err(Excess { span: at, problem })
     }
 }
 
@@ -155,25 +159,16 @@ pub(super) fn read(text: &str) -> Result<Marks, Excess> {
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
-            // This parser has a limit of its own, and looks ahead. Where it stops for another reason,
-            // `serde_yaml` goes on, and so must not find the brackets either.
-            Err(error) if brackets(text) > FAR_TOO_DEEP => {
-                let (line, column) = (error.marker().line(), error.marker().col() + 1);
-                let span = Span { line, column, width: 1 };
-                let problem = format!("it is nested more than {MAX_DEPTH} levels deep");
-                return Err(Excess { span, problem });
-            }
-            Err(_) => break,
+            Err(error) => match excess_at(&error, text) {
+                Some(excess) => return Err(excess),
+                None => break,
+            },
         };
         let at = span_of(&span);
-        if !repeated.count(&event) {
-            let problem = format!("its aliases stand for more than {MAX_REPEATED} values");
-            return Err(Excess { span: at, problem });
-        }
+        repeated.count(&event, at)?;
         let finished = match event {
             Event::MappingStart(..) | Event::SequenceStart(..) if open.len() >= MAX_DEPTH => {
-                let problem = format!("it is nested more than {MAX_DEPTH} levels deep");
-                return Err(Excess { span: at, problem });
+                return Err(too_deep(at));
             }
             Event::MappingStart(..) => {
                 let (entries, lines) = (Vec::new(), BTreeMap::new());
@@ -198,11 +193,8 @@ pub(super) fn read(text: &str) -> Result<Marks, Excess> {
                     let scalar = scalar.into_owned();
                     match lines.get(&scalar) {
                         Some(&first_line) => {
-                            duplicates.push(Duplicate {
-                                key: scalar.clone(),
-                                span: at,
-                                first_line,
-                            });
+                            let key = scalar.clone();
+                            duplicates.push(Duplicate { key, span: at, first_line });
                         }
                         None => {
                             lines.insert(scalar.clone(), at.line);
@@ -233,6 +225,18 @@ pub(super) fn read(text: &str) -> Result<Marks, Excess> {
         }
     }
     Ok(Marks { root, duplicates })
+}
+
+fn too_deep(span: Span) -> Excess {
+    Excess { span, problem: format!("it is nested more than {MAX_DEPTH} levels deep") }
+}
+
+/// Whether the parser stopped because of the depth. It has a limit of its own, and looks ahead. Where
+/// it stops for another reason, `serde_yaml` goes on, and must not find the brackets either.
+fn excess_at(error: &ScanError, text: &str) -> Option<Excess> {
+    let is_deep = error.info() == "recursion limit exceeded" || brackets(text) > FAR_TOO_DEEP;
+    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    is_deep.then(|| too_deep(Span { line, column, width: 1 }))
 }
 
 /// The most brackets that are open at once, without regard to texts in quotes.

@@ -3,13 +3,13 @@
 //! run keeps those of the source folders that it reads, in `cache/listings`. A lost listing only
 //! makes an explanation less detailed.
 
-use std::fs;
 use std::path::PathBuf;
 
 use stages::Kind;
 
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
+use crate::files::regular::read_text;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
 use crate::plan::inputs::InputLocation;
@@ -28,7 +28,7 @@ pub fn read(folder: Content, store: &Store, sources: &Sources) -> Option<Tree> {
         return Some(Tree::clone(&tree));
     }
     store.tree(folder).or_else(|| {
-        let text = fs::read_to_string(file(folder, store)).ok()?;
+        let text = read_text(&file(folder, store)).ok()?;
         (Digest::of_bytes(text.as_bytes()) == folder.digest).then(|| Tree::parse(&text))?
     })
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::regular;
 use crate::files::scratch::Scratch;
 use crate::pipeline::{Overrides, Pipeline};
 use crate::results::sweep::logged::LoggedSweep;
@@ -26,6 +27,7 @@ use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::store::Store;
 use crate::store::key::Key;
+use crate::store::obstacles::Obstacle;
 use crate::store::record::{Artifact, is_whole, with_check, writable};
 use pick::{PickError, pick};
 
@@ -330,7 +332,10 @@ pub fn ids(store: &Store) -> Result<Vec<String>, FileError> {
 /// Reads the run with this id.
 pub fn read(store: &Store, id: &str) -> Result<LoggedRun, RunLogError> {
     let file = store.run_file(id);
-    let bytes = fs::read(&file).map_err(FileError::at("reading", &file))?;
+    if Obstacle::of_file(&file).is_some() {
+        return Err(RunLogError::Damaged { id: id.to_owned() });
+    }
+    let bytes = regular::read(&file).map_err(FileError::at("reading", &file))?;
     let run = str::from_utf8(&bytes).ok().and_then(|text| LoggedRun::parse(text, id));
     run.ok_or_else(|| RunLogError::Damaged { id: id.to_owned() })
 }

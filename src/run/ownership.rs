@@ -14,6 +14,7 @@ use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::place::Place;
+use crate::files::regular::{read, read_text};
 use crate::files::stamp::Stamp;
 use crate::files::tree::Tree;
 use crate::store::Store;
@@ -148,7 +149,7 @@ fn is_logged(content: Content, path: &Path, store: &Store) -> bool {
         output["path"].as_str() == path && output["artifact"]["content"] == content.as_str()
     };
     let runs = fs::read_dir(store.runs_folder()).into_iter().flatten().flatten();
-    runs.filter_map(|run| serde_json::from_slice(&fs::read(run.path()).ok()?).ok()).any(
+    runs.filter_map(|run| serde_json::from_slice(&read(&run.path()).ok()?).ok()).any(
         |run: serde_json::Value| {
             run["published"].as_array().is_some_and(|all| all.iter().any(is_it))
         },
@@ -201,7 +202,7 @@ fn mark_of_path(target: Target) -> String {
 
 /// What was last published at a path, according to the store.
 pub(super) fn noted(target: Target, store: &Store) -> Option<Content> {
-    let text = fs::read_to_string(store.published_note(&target.whole())).ok()?;
+    let text = read_text(&store.published_note(&target.whole())).ok()?;
     text.lines().next()?.parse().ok()
 }
 

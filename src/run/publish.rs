@@ -16,6 +16,7 @@ use crate::files::digest::Content;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::place::Place;
+use crate::files::regular::read_text;
 use crate::files::scratch::{Scratch, remove_left_beside, rename_into, temporary_beside};
 use crate::files::stamp::Stamp;
 use crate::run::ownership::{
@@ -74,7 +75,7 @@ fn publish_once(
         AtTarget::Wanted => {
             let whole = target.whole();
             let (note, text) = (store.published_note(&whole), note_text(artifact.content, &whole));
-            if fs::read_to_string(&note).ok().as_ref() != Some(&text) {
+            if read_text(&note).ok().as_ref() != Some(&text) {
                 // A run was killed between the copy and the note. Without the note a later run may
                 // take the copy for the user's own file, but that is no reason to fail now.
                 if let Ok(Some(place)) = Place::find(target.root, target.path) {

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::regular;
 use crate::store::Store;
 
 /// The lock, held until it is dropped.
@@ -59,7 +60,12 @@ impl InUse {
 /// Opens the lock file. It is never removed, so all processes lock the same file.
 fn open(store: &Store) -> Result<File, FileError> {
     let path = store.in_use_file();
-    let opened = match File::open(&path) {
+    // A FIFO in its place must not keep every command waiting. A folder can be locked as well.
+    let opened = regular::open(&path).or_else(|error| match error.kind() {
+        ErrorKind::IsADirectory => File::open(&path),
+        _ => Err(error),
+    });
+    let opened = match opened {
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             store.prepare()?;
             disk::touch(&path)

@@ -13,6 +13,7 @@ use stages::Kind;
 
 use crate::files::digest::{CHANGED, Content, Digest};
 use crate::files::file_error::FileError;
+use crate::files::regular::read;
 use crate::files::regular::{self, is_executable, not_a_file};
 use crate::files::scratch::Scratch;
 use crate::files::stamp::{Stamp, file_clock_ns};
@@ -43,7 +44,7 @@ impl Index {
     /// Reads `cache/index`. If the file is missing or damaged, or `--no-index` forbids trusting it,
     /// the index starts empty.
     pub fn load(file: &Path, trusted: bool) -> Index {
-        let known = trusted.then(|| fs::read(file).ok().and_then(|bytes| decode(&bytes)));
+        let known = trusted.then(|| read(file).ok().and_then(|bytes| decode(&bytes)));
         Index {
             file: file.to_owned(),
             trusted,

@@ -30,6 +30,26 @@ use crate::store::Store;
 use crate::store::key::Key;
 
 impl Store {
+    /// All folders directly in the store, except `downloads`.
+    pub(super) fn folders(&self) -> [PathBuf; 14] {
+        [
+            self.objects_folder(),
+            self.records_folder(),
+            self.markers_folder(),
+            self.notes_folder(),
+            self.logs_folder(),
+            self.states_folder(),
+            self.continuations_folder(),
+            self.jobs_folder(),
+            self.locks_folder(),
+            self.listings_folder(),
+            self.runs_folder(),
+            self.scratch_folder(),
+            self.partial_folder(),
+            self.quarantine_folder(),
+        ]
+    }
+
     pub fn index_file(&self) -> PathBuf {
         self.root().join("index")
     }

@@ -8,6 +8,7 @@ pub mod index;
 pub mod intact;
 pub mod key;
 mod layout;
+pub mod obstacles;
 pub mod record;
 
 use std::fs::{self, File, Permissions};
@@ -23,7 +24,7 @@ use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::lock::{Lock, is_open_for_writing};
-use crate::files::regular::{is_executable, not_a_file};
+use crate::files::regular::{is_executable, not_a_file, read_text};
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
 use crate::store::families::Families;
@@ -82,7 +83,7 @@ impl Store {
 
     /// The record of a key; `None` if it does not exist or is damaged.
     pub fn record(&self, key: Key) -> Option<Record> {
-        let text = fs::read_to_string(self.record_file(key)).ok()?;
+        let text = read_text(&self.record_file(key)).ok()?;
         Record::parse(&text, key)
     }
 
@@ -97,7 +98,7 @@ impl Store {
         let file = self.record_file(record.key);
         let text = record.to_text();
         let text = text.map_err(|error| FileError::in_store("writing", &file)(error.into()))?;
-        scratch.write(&file, text.as_bytes(), durable)
+        self.make_way(&file, || scratch.write(&file, text.as_bytes(), durable))
     }
 
     /// Marks that a stage of this name has had this key, so that a later run can say what differs
@@ -151,7 +152,7 @@ impl Store {
 
     /// The listing of a folder; `None` if it is missing or damaged.
     pub fn tree(&self, folder: Content) -> Option<Tree> {
-        let text = fs::read_to_string(self.object(folder)).ok()?;
+        let text = read_text(&self.object(folder)).ok()?;
         (Digest::of_bytes(text.as_bytes()) == folder.digest).then(|| Tree::parse(&text))?
     }
 
@@ -250,7 +251,8 @@ impl Store {
             flush.map_err(FileError::in_store("flushing", temporary))?;
         }
         let storing = || FileError::in_store("storing", object);
-        if !rename_to_new(temporary, object).map_err(storing())? {
+        let rename = || rename_to_new(temporary, object).map_err(storing());
+        if !self.make_way(object, rename)? {
             if Digest::of_file(object).is_ok_and(|found| found == content.digest) {
                 self.restore_permissions(content)?;
                 disk::remove_file(temporary).map_err(FileError::in_store("removing", temporary))?;
@@ -259,7 +261,7 @@ impl Store {
                     flush.map_err(FileError::in_store("flushing", object))?;
                 }
             } else {
-                rename_into(temporary, object).map_err(storing())?;
+                self.make_way(object, || rename_into(temporary, object).map_err(storing()))?;
             }
         }
         if durable { sync_folder(object) } else { Ok(()) }

@@ -124,3 +124,19 @@ pub fn machine() -> String {
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     format!("{} ({} {})", text(uname.nodename()), text(uname.sysname()), text(uname.machine()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::writable;
+
+    #[test]
+    fn a_clock_outside_of_what_can_be_written_stops_nothing() {
+        let written = |time| humantime::format_rfc3339_seconds(writable(time)).to_string();
+        let day = Duration::from_secs(86_400);
+        assert_eq!(written(UNIX_EPOCH - 1000 * day), "1970-01-01T00:00:00Z");
+        assert_eq!(written(UNIX_EPOCH + 4_000_000 * day), "9999-12-31T23:59:59Z");
+        assert_eq!(written(UNIX_EPOCH + day), "1970-01-02T00:00:00Z");
+    }
+}

@@ -291,3 +291,16 @@ fn a_stage_that_reads_from_the_terminal_fails_instead_of_waiting() {
     let said = ended.about("stage_finished", "ask")["last_lines"].to_string();
     assert!(said.contains("/dev/tty"), "{said}");
 }
+
+#[test]
+fn refused_threads_are_an_error_and_no_panic() {
+    let project = Project::new("stages:\n  a: {run: echo > $OUT_x, outputs: [x]}\n");
+    // No memory has room for a stack of this size, so the system refuses every thread.
+    let none = [("RUST_MIN_STACK", "1000000000000000")];
+    for command in [&["run"][..], &["status"], &["cache", "verify"], &["watch"], &["verify", "a"]] {
+        let ended = project.pipe_with(command, &none).expect_code(1);
+        assert!(ended.stderr.contains("starting a thread"), "{command:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("hint: the limit on processes"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{command:?}: {}", ended.stderr);
+    }
+}

@@ -72,6 +72,7 @@ pub fn execute(options: &GcOptions, globals: &Globals, console: &Console) -> Res
     };
     let roots = roots(&project, globals, console)?;
     let inventory = Inventory::read(&project.store)?;
+    inventory.check_readable()?;
     let age = match (options.older_than, options.keep_last, options.max_size) {
         (None, None, None) => Some(DEFAULT_AGE),
         (age, ..) => age,
@@ -97,6 +98,7 @@ pub fn du(options: &DuOptions, globals: &Globals, console: &Console) -> Result<E
     let project = Project::load(globals, &OverrideOptions::default().overrides())?;
     let roots = roots(&project, globals, console)?;
     let inventory = Inventory::read(&project.store)?;
+    inventory.check_readable()?;
     let keep = Keep { since: Some(long_ago(DEFAULT_AGE)), quarantine: true, ..Keep::default() };
     let collection = collect(&inventory, &roots, &runs(&project)?, &keep, &project.store)?;
     let usage = usage(&inventory, &collection, &project.store)?;

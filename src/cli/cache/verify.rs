@@ -9,7 +9,6 @@ use crate::cli::options::Globals;
 use crate::cli::project::{locate, use_store};
 use crate::console::Console;
 use crate::console::store_view::{CheckedView, after};
-use crate::files::scratch::Scratch;
 use crate::maintenance::check::{check, repair};
 use crate::maintenance::gc::inventory::Inventory;
 
@@ -45,7 +44,7 @@ pub fn execute(
     drop(progress);
     let repaired = options.repair && !checked.findings.is_empty();
     if repaired {
-        repair(store, &checked, &Scratch::new(&store.scratch_folder())?)?;
+        repair(store, &checked)?;
     }
     console.print(&CheckedView { checked: &checked, repaired }, options.json)?;
     if let Some(hint) = after(&checked, repaired, &store.quarantine_folder())

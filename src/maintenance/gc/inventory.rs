@@ -14,9 +14,11 @@ use stages::Kind;
 
 use crate::files::digest::{Content, Digest};
 use crate::files::file_error::FileError;
+use crate::files::regular;
 use crate::files::tree::{Tree, TreeFile};
 use crate::store::Store;
 use crate::store::key::Key;
+use crate::store::obstacles::Obstacle;
 use crate::store::record::{Artifact, Record, is_whole};
 
 /// What the store holds.
@@ -24,6 +26,10 @@ pub struct Inventory {
     /// Newest first.
     pub records: Vec<StoredRecord>,
     pub damaged_records: Vec<PathBuf>,
+    /// What stands in the place of an object, a record, a run's log or a folder. Sorted.
+    pub obstacles: Vec<Obstacle>,
+    /// Records that cannot be read.
+    pub unreadable: Vec<Obstacle>,
     /// Every object with its size in bytes.
     pub objects: BTreeMap<Content, u64>,
     trees: BTreeMap<Digest, Tree>,
@@ -37,13 +43,33 @@ pub struct StoredRecord {
 }
 
 impl Inventory {
+    /// Refuses a store with records that cannot be read: what they need is not known, so nothing may
+    /// be removed.
+    pub fn check_readable(&self) -> Result<(), FileError> {
+        let Some(Obstacle { path, problem }) = self.unreadable.first() else { return Ok(()) };
+        let problem = format!("{problem}; `pipe cache verify --repair` moves it to quarantine");
+        Err(FileError::found("reading", path, &problem))
+    }
+
     pub fn read(store: &Store) -> Result<Inventory, FileError> {
         let mut records = Vec::new();
         let mut damaged_records = Vec::new();
+        let (mut obstacles, mut unreadable) = (obstacles(store)?, Vec::new());
+        let is_blocked: BTreeSet<PathBuf> =
+            obstacles.iter().map(|obstacle| obstacle.path.clone()).collect();
         for (key, file) in record_files(store)? {
-            match read_record(&file, key)? {
-                Some(record) => records.push(record),
-                None => damaged_records.push(file),
+            if is_blocked.contains(&file) {
+                continue;
+            }
+            match read_record(&file, key) {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => damaged_records.push(file),
+                Err(error) if error.source.kind() == io::ErrorKind::Unsupported => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    unreadable.push(Obstacle { path: file, problem: error.source.to_string() });
+                }
             }
         }
         records.sort_by(|a, b| (b.written, a.record.key).cmp(&(a.written, b.record.key)));
@@ -52,14 +78,16 @@ impl Inventory {
         let folders: Vec<Content> = folders.copied().collect();
         let read = |content: Content| {
             let object = store.object(content);
-            let bytes = fs::read(&object).map_err(FileError::at("reading", &object))?;
+            // One that cannot be read is found when it is verified.
+            let bytes = regular::read(&object).unwrap_or_default();
             let whole = Digest::of_bytes(&bytes) == content.digest;
             let text = str::from_utf8(&bytes).ok().filter(|_| whole);
             Ok(text.and_then(Tree::parse).map(|tree| (content.digest, tree)))
         };
         let trees: Result<Vec<_>, FileError> = folders.into_par_iter().map(read).collect();
         let trees = trees?.into_iter().flatten().collect();
-        Ok(Inventory { records, damaged_records, objects, trees })
+        obstacles.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Inventory { records, damaged_records, obstacles, unreadable, objects, trees })
     }
 
     /// The objects of an artifact: the file, or the listing and the files that it names, whether
@@ -85,6 +113,19 @@ impl Inventory {
     }
 }
 
+/// What stands in the place of the store's folders, and of its objects, records and logs of runs.
+fn obstacles(store: &Store) -> Result<Vec<Obstacle>, FileError> {
+    let mut found = store.blocked_folders();
+    for folder in [store.objects_folder(), store.records_folder()] {
+        for folder in entries(&folder)? {
+            found.extend(Obstacle::of_folder(&folder));
+            found.extend(entries(&folder)?.iter().filter_map(|file| Obstacle::of_file(file)));
+        }
+    }
+    found.extend(entries(&store.runs_folder())?.iter().filter_map(|file| Obstacle::of_file(file)));
+    Ok(found)
+}
+
 /// The files of all records, by key.
 pub fn record_files(store: &Store) -> Result<Vec<(Key, PathBuf)>, FileError> {
     let mut files = Vec::new();
@@ -106,8 +147,8 @@ pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> 
         for file in entries(&folder)? {
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some(content) = Store::content_of_object(name) else { continue };
-            let metadata = fs::metadata(&file).map_err(FileError::at("reading", &file))?;
-            objects.insert(content, metadata.size());
+            // A link that leads nowhere has no size; `obstacles` has it.
+            objects.insert(content, fs::metadata(&file).map_or(0, |metadata| metadata.size()));
         }
     }
     Ok(objects)
@@ -115,13 +156,14 @@ pub fn object_files(store: &Store) -> Result<BTreeMap<Content, u64>, FileError> 
 
 /// Reads one record; `None` if it is damaged.
 fn read_record(file: &Path, key: Key) -> Result<Option<StoredRecord>, FileError> {
-    let bytes = fs::read(file).map_err(FileError::at("reading", file))?;
+    let bytes = regular::read(file).map_err(FileError::at("reading", file))?;
     let Ok(text) = str::from_utf8(&bytes) else { return Ok(None) };
     let Some(record) = Record::parse(text, key) else {
         if is_whole(text) {
             let problem =
                 "another version of `pipe` wrote it, so the objects that it names are unknown";
-            return Err(FileError::found("reading", file, problem));
+            let error = io::Error::new(io::ErrorKind::Unsupported, problem);
+            return Err(FileError::at("reading", file)(error));
         }
         return Ok(None);
     };

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
+use crate::files::regular::read_text;
 use crate::files::scratch::{is_of_this_host, is_scratch};
 use crate::maintenance::gc::inventory::{StoredRecord, entries};
 use crate::run::continuation;
@@ -114,7 +115,7 @@ fn listings(
 fn notes(store: &Store) -> Result<Vec<PathBuf>, FileError> {
     let mut notes = entries(&store.notes_folder())?;
     notes.retain(|note| {
-        let text = fs::read_to_string(note).unwrap_or_default();
+        let text = read_text(note).unwrap_or_default();
         let target = text.split_once('\n').and_then(|(_, rest)| rest.strip_suffix('\n'));
         target
             .map(Path::new)
