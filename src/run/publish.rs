@@ -201,11 +201,22 @@ fn copy_file(content: Content, to: &Path, store: &Store) -> Result<(), FileError
 }
 
 /// Renames `copy` to `target`. If a folder is involved, which a rename cannot replace, exchanges
-/// the two names and removes the old content, or keeps it beside the target and returns its name.
+/// the two names and removes the old content. With `keep`, renames the old content first, and
+/// returns its new name.
 fn replace(copy: &Path, target: &Path, keep: bool) -> io::Result<Option<OsString>> {
     let there = fs::symlink_metadata(target).ok();
     if there.as_ref().is_none_or(|there| !there.is_dir() && !copy.is_dir()) {
         return rename_into(copy, target).map(|()| None);
+    }
+    if keep {
+        // In this order, so that a folder with files of the user is never where a later run tidies
+        // up. If this process is killed in between, that run publishes again.
+        let name = keep_beside(target)?;
+        if let Err(error) = disk::rename_to_new(copy, target) {
+            disk::rename_to_new(&target.with_file_name(&name), target)?;
+            return Err(error);
+        }
+        return Ok(Some(name));
     }
     let exchange = || match disk::exchange(copy, target) {
         Err(error) if cannot_exchange(&error) => move_aside(copy, target),
@@ -219,18 +230,15 @@ fn replace(copy: &Path, target: &Path, keep: bool) -> io::Result<Option<OsString
         }
         other => other?,
     }
-    match keep {
-        true => keep_beside(copy, target).map(Some),
-        false => remove(copy).map(|()| None),
-    }
+    remove(copy).map(|()| None)
 }
 
-/// Renames what was at `target` to `<target>.kept`, or `.kept-2` and so on.
-fn keep_beside(old: &Path, target: &Path) -> io::Result<OsString> {
+/// Renames what is at `target` to `<target>.kept`, or `.kept-2` and so on.
+fn keep_beside(target: &Path) -> io::Result<OsString> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".kept");
     for number in 2.. {
-        match disk::rename_to_new(old, &target.with_file_name(&name)) {
+        match disk::rename_to_new(target, &target.with_file_name(&name)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => return other.map(|()| name),
         }

@@ -132,6 +132,28 @@ fn files_of_the_user_in_a_published_folder_are_kept_beside_when_force_replaces_i
     assert!(!project.path("out.kept-3").exists());
 }
 
+#[test]
+fn killed_anywhere_a_restore_loses_no_file_of_the_user() {
+    let project = ran_twice(FOLDER);
+    let is_there = |folder: &str| project.path(folder).join("mine").exists();
+    for at in 1.. {
+        for folder in ["out", "out.kept"] {
+            let _ = fs::remove_dir_all(project.path(folder));
+        }
+        project.run(&[]).expect_code(0);
+        project.write("out/mine", "kept\n");
+        let restore = ["restore", "last~1", "--force"];
+        let ended = project.pipe_with(&restore, &[("PIPE_FAULT", &at.to_string())]);
+        // The next command removes what the killed one has left over.
+        project.pipe(&["restore", "last~1"]);
+        assert!(is_there("out") || is_there("out.kept"), "killed at point {at}");
+        if ended.signal.is_none() {
+            assert!(at > 10, "{at}");
+            break;
+        }
+    }
+}
+
 /// A pipeline in which `b` reads `input`, and `a` publishes to `publish`.
 fn reading(input: &str, publish: &str) -> String {
     format!(
