@@ -75,9 +75,15 @@ pub fn width(model: &str) -> u64 {
             digits.parse().ok().filter(|width| *width >= 32)
         });
     let by_word = || {
-        let known =
-            [("tiny", 128), ("minilm", 384), ("mini", 256), ("small", 512), ("large", 1024)];
-        known.into_iter().find(|(word, _)| name.contains(word)).map(|(_, width)| width)
+        let mut words = name.split(|it: char| !it.is_ascii_alphanumeric());
+        words.find_map(|word| match word {
+            "tiny" => Some(128),
+            "mini" => Some(256),
+            "tinybert" => Some(312),
+            "small" => Some(512),
+            "large" => Some(1024),
+            _ => word.starts_with("minilm").then_some(384),
+        })
     };
     stated.or_else(by_word).unwrap_or(USUAL_WIDTH)
 }
@@ -115,6 +121,7 @@ mod tests {
             ("hub:google/bert_uncased_L-2_H-128_A-2", 128),
             ("hub:prajjwal1/bert-tiny", 128),
             ("hub:FacebookAI/roberta-large", 1024),
+            ("hub:owner/gemini-smaller", 768),
             ("hub:cardiffnlp/twitter-roberta-base", 768),
             (concat!(env!("CARGO_MANIFEST_DIR"), "/models/tweet-encoder"), 256),
             ("/nowhere", 768),

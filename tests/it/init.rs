@@ -143,3 +143,50 @@ fn a_field_that_cannot_be_guessed_is_asked_for() {
     project.write("d.jsonl", "{\"text\":\"a\",\"label\":\"x\"}\n[1]\n");
     refused(&["--data", "d.jsonl"], &["d.jsonl, line 2: expected a JSON object"]);
 }
+
+#[test]
+fn the_recipe_follows_the_rows_and_the_size_of_the_model() {
+    let recipe = |rows: usize, model: &str| {
+        let project = folder();
+        let rows = (0..rows).map(|row| format!("some words {row},{}\n", ["a", "b"][row % 2]));
+        project.write("few.csv", &format!("text,label\n{}", rows.collect::<String>()));
+        project.pipe(&["init", "--model", model]).expect_code(0);
+        let yaml = project.read("pipeline.yaml");
+        let value = |name: &str| {
+            let line = yaml.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+            line.trim_start_matches(": ").to_owned()
+        };
+        ["epochs", "batch_size", "learning_rate"].map(value).join(" ")
+    };
+    assert_eq!(recipe(6, "hub:owner/name"), "200 8 2.0e-5");
+    assert_eq!(recipe(120, "hub:sentence-transformers/all-MiniLM-L6-v2"), "29 16 5.0e-5");
+    assert_eq!(recipe(5000, "hub:owner/a-large-model"), "4 32 1.0e-5");
+    let bundled = concat!(env!("CARGO_MANIFEST_DIR"), "/models/tweet-encoder");
+    assert_eq!(recipe(120, bundled), "29 16 1.0e-4");
+}
+
+#[test]
+fn a_label_of_as_many_values_as_rows_is_refused() {
+    let project = folder();
+    let rows: String = (0..30).map(|row| format!("some words {row},name {row}\n")).collect();
+    project.write("a.csv", &format!("text,label\n{rows}"));
+    let told = project.pipe(&["init"]).expect_code(2).stderr;
+    assert!(told.contains("`label`") && told.contains("30 different labels in 30 rows"), "{told}");
+    assert!(!project.path("pipeline.yaml").exists());
+}
+
+/// With four epochs at 2e-5, this encoder guesses.
+#[test]
+#[cfg(feature = "model")]
+fn a_model_is_no_worse_than_the_baseline_on_few_easy_rows() {
+    let project = folder();
+    let text = news(",");
+    project
+        .write("news.csv", &text.lines().take(31).fold(String::new(), |all, it| all + it + "\n"));
+    let bundled = concat!(env!("CARGO_MANIFEST_DIR"), "/models/tweet-encoder");
+    project.pipe(&["init", "--model", bundled]).expect_code(0);
+    project.run(&[]).expect_code(0);
+    let scores: serde_json::Value = serde_json::from_str(&project.read("scores.json")).unwrap();
+    assert_eq!(scores["valid"]["accuracy"], 1.0, "{scores}");
+    assert_eq!(scores["against"]["accuracy"]["difference"], 0.0, "{scores}");
+}

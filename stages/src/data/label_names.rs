@@ -97,7 +97,7 @@ fn difference(names: &[&str]) -> &'static str {
         names.iter().all(|name| form(name) == first)
     };
     let composed = |name: &str| name.nfc().map(|(it, _)| it).collect::<String>();
-    let normal = |name: &str| name.nfkc().map(|(it, _)| it).collect::<String>();
+    let normal = |name: &str| name.nfkc().map(|(it, _)| plain(it)).collect::<String>();
     if equal(&|name| without_space(name)) {
         "white space or invisible characters"
     } else if equal(&|name| without_case(name)) {
@@ -113,9 +113,19 @@ fn difference(names: &[&str]) -> &'static str {
 
 /// The name in the form that all names have that look like it.
 fn folded(name: &str) -> String {
-    let normal: String = name.nfkc().map(|(it, _)| it).collect();
+    let normal: String = name.nfkc().map(|(it, _)| plain(it)).collect();
     let normal: String = without_case(&without_space(&normal)).nfkc().map(|(it, _)| it).collect();
     number(&normal).unwrap_or(normal)
+}
+
+/// The hyphen or quotation mark of a keyboard instead of a typographic one.
+fn plain(character: char) -> char {
+    match character {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        '\u{2018}' | '\u{2019}' => '\'',
+        '\u{201c}' | '\u{201d}' => '"',
+        other => other,
+    }
 }
 
 /// To upper case first, so that `ß` becomes `ss`, and both forms of sigma the same.

@@ -59,6 +59,7 @@ fn labels_that_look_alike_are_told_with_their_counts_and_a_label_map_that_joins_
         ("yes\u{a0}", "`yes\\u{a0}`", r#""yes\u00a0""#, "white space or invisible characters"),
         ("y\u{200b}es", "`y\\u{200b}es`", r#""y\u200bes""#, "white space or invisible characters"),
         ("Yes", "`Yes`", r#""Yes""#, "case"),
+        ("ye\u{17f}", "`yeſ`", r#""yeſ""#, "case"),
         ("ｙｅｓ", "`ｙｅｓ`", r#""ｙｅｓ""#, "their Unicode form"),
         (
             "ＹＥＳ\u{3000}",
@@ -79,6 +80,8 @@ fn labels_that_look_alike_are_told_with_their_counts_and_a_label_map_that_joins_
     let warning = only_warning(&composed);
     assert!(warning.contains("in their Unicode form: `café` (3 rows"), "{warning}");
     assert!(warning.contains(r#"label_map: {"cafe\u0301": "café"}"#), "{warning}");
+    let dashes = ingested(&[("non\u{2011}fiction", 2), ("non-fiction", 3)]);
+    assert!(only_warning(&dashes).contains("in their Unicode form"), "{:?}", dashes.warnings());
     for different in ["a", "b c", "1", "10", "-1", "0.1", "1e5", "v1.0"] {
         assert!(ingested(&[("-10", 3), (different, 3)]).warnings().is_empty(), "{different}");
     }
@@ -160,6 +163,13 @@ fn a_label_that_only_the_test_set_has_is_told_to_be_missing_from_training() {
 }
 
 #[test]
+fn a_declared_label_without_a_training_row_is_told() {
+    let run = Run::new("ingest").input("train", rows(&[("a", 3), ("b", 4)]));
+    let done = run.param("labels", json!(["a", "b", "c"])).run();
+    assert_eq!(only_warning(&done), "`labels`: no row of `train` has `c`");
+}
+
+#[test]
 fn a_field_with_too_many_values_is_no_label_unless_its_values_are_declared() {
     let names: Vec<String> = (0..400).map(|name| format!("class {name}")).collect();
     let labels = |each: &[usize]| -> Vec<(&str, usize)> {
@@ -213,6 +223,22 @@ fn a_split_says_which_labels_one_part_lacks_and_which_parameter_helps() {
     let once = examples(&labels[..39]);
     let done = Run::new("split").input("examples", once).param("stratify", true).run();
     assert!(only_warning(&done).contains("too few rows"), "{:?}", done.warnings());
+}
+
+#[test]
+fn tokenize_says_which_declared_labels_the_training_rows_lack() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenize");
+    let run = |valid: &[(&str, &str)]| {
+        let train = examples(&[("1", "a"), ("2", "b")]);
+        let run = Run::new("tokenize").input_path("model", fixtures.join("wordpiece"));
+        let run = run.input("train", train).input("valid", examples(valid));
+        run.param("labels", json!(["a", "b", "c"])).run()
+    };
+    let done = run(&[("3", "a"), ("4", "c")]);
+    let warning = only_warning(&done);
+    assert!(warning.starts_with("1 row of `valid` has a label that is missing"), "{warning}");
+    assert!(warning.contains("`c` (1)"), "{warning}");
+    assert!(run(&[("3", "a")]).warnings().is_empty());
 }
 
 #[test]

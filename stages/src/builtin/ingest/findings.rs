@@ -82,15 +82,31 @@ fn of_labels(inputs: &[(&str, &InputReport)], params: &IngestParams) -> Vec<Stri
         );
         warnings.extend(untrained_warning("test", &label_rows(test), &trained, &advice));
     }
+    if let Some((_, train)) = inputs.iter().find(|(input, _)| *input == "train") {
+        let unseen = params.labels.iter().filter(|label| !train.labels.contains_key(*label));
+        let unseen: Vec<String> = unseen.map(|it| shown(it)).collect();
+        if !unseen.is_empty() {
+            warnings.push(format!("`labels`: no row of `train` has {}", listed_names(&unseen)));
+        }
+    }
     let is_replaced = |label: &String| inputs.iter().any(|(_, it)| it.replaced.contains(label));
     let unused: Vec<String> =
         params.label_map.keys().filter(|label| !is_replaced(label)).map(|it| shown(it)).collect();
     if !unused.is_empty() {
-        warnings.push(format!("`label_map`: no row has the label {}", unused.join(", ")));
+        warnings.push(format!("`label_map`: no row has the label {}", listed_names(&unused)));
     }
     warnings
 }
 
 fn label_rows(report: &InputReport) -> Vec<(&str, u64)> {
     report.labels.iter().map(|(name, label)| (name.as_str(), label.rows)).collect()
+}
+
+/// At most five names.
+fn listed_names(names: &[String]) -> String {
+    let mut list = names[..names.len().min(5)].join(", ");
+    if names.len() > 5 {
+        list += &format!(" and {} more", names.len() - 5);
+    }
+    list
 }
