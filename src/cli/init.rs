@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use stages::builtin::ingest::layout::DataFormat;
+use stages::builtin::ingest::params;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -11,10 +13,10 @@ use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::scratch;
 use crate::init::InitError;
-use crate::init::guess::{self, Told};
+use crate::init::proposal::propose;
 use crate::init::recipe;
-use crate::init::survey::Survey;
 use crate::init::template::{self, Wanted};
+use crate::init::told::Told;
 use crate::pipeline::PIPELINE_FILE;
 
 #[derive(Debug, Args)]
@@ -23,21 +25,36 @@ pub struct InitOptions {
     /// one named `train…` if the other is named `test…`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Examples to classify with the trained model
+    /// Examples to classify with the trained model. If they are labelled, the answers are scored
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
-    /// The field that holds the text
-    #[arg(long, value_name = "FIELD")]
+    /// The field that holds the text. Without a header, fields are numbered from 1
+    #[arg(long, alias = "text-field", value_name = "FIELD")]
     text: Option<String>,
     /// The field that holds the label
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, alias = "label-field", value_name = "FIELD")]
     label: Option<String>,
     /// The field that holds the row's id
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, alias = "id-field", value_name = "FIELD")]
     id: Option<String>,
     /// The field that holds the earlier turns of the conversation
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, alias = "context-field", value_name = "FIELD")]
     context: Option<String>,
+    /// The format of the data: `jsonl`, `csv` or `tsv`. Default: as its content shows
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    format: Option<DataFormat>,
+    /// The character that separates cells, or `tab`. Default: as the content shows
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<String>,
+    /// The first row names the columns
+    #[arg(long)]
+    header: bool,
+    /// The first row is data
+    #[arg(long, conflicts_with = "header")]
+    no_header: bool,
+    /// What to do about rows that cannot be used: `fail` refuses the data, `skip` leaves them out
+    #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = ["fail", "skip"])]
+    on_error: String,
     /// The model to fine-tune: a folder or `hub:owner/name`. Default: none, an n-gram baseline
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -54,24 +71,22 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
     }
     let folder = out.parent().unwrap_or(Path::new("/"));
     let (data, test) = files(options)?;
-    let survey = Survey::of(&data)?;
     let told = Told {
         text: options.text.clone(),
         label: options.label.clone(),
         id: options.id.clone(),
         context: options.context.clone(),
+        format: options.format,
+        delimiter: options.delimiter.as_deref().and_then(params::delimiter),
+        header: (options.header || options.no_header).then_some(options.header),
+        skip: options.on_error == "skip",
     };
-    let fields = guess::fields(&survey, &told, &data)?;
-    let test = test.as_deref().map(|test| {
-        std::fs::metadata(test).map_err(FileError::at("opening", test))?;
-        Ok::<_, Error>(template::source(&absolute(test)?, folder))
-    });
-    let test = test.transpose()?;
+    let proposal = propose(&data, test.as_deref(), &told)?;
+    let test = test.as_deref().map(|test| template::source(test, folder)).transpose()?;
     let model = options.model.as_deref().map(|model| model_source(model, folder)).transpose()?;
     let wanted = Wanted {
-        survey: &survey,
-        fields: &fields,
-        data: &template::source(&absolute(&data)?, folder),
+        proposal: &proposal,
+        data: &template::source(&data, folder)?,
         test: test.as_deref(),
         model: model.as_deref(),
         width: options.model.as_deref().map_or(0, recipe::width),
@@ -90,6 +105,22 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
     Ok(Exit::Done)
 }
 
+fn format(text: &str) -> Result<DataFormat, String> {
+    let all = [DataFormat::Jsonl, DataFormat::Csv, DataFormat::Tsv];
+    let found = all.into_iter().find(|format| format.name() == text);
+    found.ok_or_else(|| "expected `jsonl`, `csv` or `tsv`".to_owned())
+}
+
+/// Checks that the parameter of `ingest` takes a delimiter.
+fn delimiter(text: &str) -> Result<String, String> {
+    match text == "auto" || params::delimiter(text).is_some() {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("expected one ASCII character other than a quotation mark, or `tab`".to_owned())
+        }
+    }
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(std::path::absolute(path).map_err(FileError::at("locating", path))?)
 }
@@ -105,9 +136,9 @@ fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
         .filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())))
         .filter(|path| {
             let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
-            let is_data =
-                ["jsonl", "csv", "tsv"].contains(&extension.to_ascii_lowercase().as_str());
-            is_data && options.test.as_ref() != Some(path)
+            let is_data = ["jsonl", "ndjson", "csv", "tsv"]
+                .contains(&extension.to_ascii_lowercase().as_str());
+            is_data && path.is_file() && options.test.as_ref() != Some(path)
         })
         .collect();
     found.sort();
@@ -135,5 +166,5 @@ fn model_source(model: &str, folder: &Path) -> Result<String, Error> {
     }
     let path = Path::new(model);
     std::fs::metadata(path).map_err(FileError::at("opening", path))?;
-    Ok(template::source(&absolute(path)?, folder))
+    Ok(template::source(path, folder)?)
 }

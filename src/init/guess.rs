@@ -1,158 +1,185 @@
-//! Guesses which field is the text and which is the label: by common names, else by the values.
+//! Guesses which field is the text and which is the label: by common names, else by the values. Where
+//! two fields could be meant, it asks.
 
 use std::path::Path;
 
-use stages::data::label_names::too_many_labels;
-
 use super::InitError;
+use super::names::{CONTEXT_NAMES, ID_NAMES, LABEL_NAMES, SURE_LABEL_NAMES, TEXT_NAMES};
 use super::survey::{Field, MOST_LABELS, Survey};
+use super::told::Told;
 use crate::text::suggest::nearest;
-
-const TEXT_NAMES: [&str; 17] = [
-    "text",
-    "response",
-    "tweet",
-    "sentence",
-    "comment",
-    "message",
-    "review",
-    "content",
-    "body",
-    "document",
-    "post",
-    "utterance",
-    "query",
-    "question",
-    "headline",
-    "title",
-    "description",
-];
-const LABEL_NAMES: [&str; 12] = [
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "sentiment",
-    "intent",
-    "topic",
-    "tag",
-    "emotion",
-    "annotation",
-    "y",
-];
-const ID_NAMES: [&str; 4] = ["id", "tweet_id", "uid", "row_id"];
-const CONTEXT_NAMES: [&str; 3] = ["context", "conversation", "history"];
-
-/// The fields that the user named.
-#[derive(Clone, Debug, Default)]
-pub struct Told {
-    pub text: Option<String>,
-    pub label: Option<String>,
-    pub id: Option<String>,
-    pub context: Option<String>,
-}
-
-impl Told {
-    fn names(&self) -> impl Iterator<Item = &String> {
-        [&self.text, &self.label, &self.id, &self.context].into_iter().flatten()
-    }
-}
 
 /// What each field is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     pub text: String,
-    pub label: String,
+    /// Absent for a file that is to be classified.
+    pub label: Option<String>,
     pub id: Option<String>,
     pub context: Option<String>,
-    /// The labels in the file, in alphabetical order.
-    pub labels: Vec<String>,
 }
 
-/// Decides what the fields of a file are: as the user said, else by a guess.
+/// Decides what the fields of the training file are: as the user said, else by a guess.
 ///
 /// # Errors
 ///
-/// If the user named a field that the file does not have, or the label or text cannot be guessed,
-/// or the label has too few or too many values.
+/// If the user named a field that the file does not have, or the label or text cannot be guessed.
 pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitError> {
-    let known: Vec<String> = survey.fields.iter().map(|field| field.name.clone()).collect();
     for name in told.names() {
         if survey.field(name).is_none() {
+            let known = names_of(survey);
             let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             let (path, name) = (path.to_owned(), name.clone());
             return Err(InitError::NoField { path, name, known, nearest });
         }
     }
-    let not_guessed = |what, option| InitError::NotGuessed {
-        path: path.to_owned(),
-        what,
-        option,
-        known: known.clone(),
-    };
     let taken = |field: &Field| told.names().any(|name| *name == field.name);
     let free = || survey.fields.iter().filter(|field| !taken(field));
+    let text_by_name = told.text.clone().or_else(|| by_name(free(), &TEXT_NAMES));
     let label = match &told.label {
         Some(name) => name.clone(),
-        None => label(free(), survey.rows).ok_or(not_guessed("label", "--label"))?,
+        None => label(
+            free().filter(|field| text_by_name.as_deref() != Some(&field.name)),
+            survey,
+            path,
+        )?,
     };
-    let text = match &told.text {
-        Some(name) => name.clone(),
-        None => {
-            text(free().filter(|field| field.name != label)).ok_or(not_guessed("text", "--text"))?
-        }
+    let text = match text_by_name {
+        Some(name) => name,
+        None => text(free().filter(|field| field.name != label), survey, path)?,
     };
-    let rest = || free().filter(|field| field.name != label && field.name != text);
-    let id = rest()
+    let (id, context) = others(survey, told, &[&text, &label]);
+    Ok(Fields { text, label: Some(label), id, context })
+}
+
+/// Decides what the fields of a file to classify are, whose layout differs from that of the training
+/// file: fields of the same name are the same, the others are guessed.
+pub fn test_fields(
+    survey: &Survey,
+    told: &Told,
+    train: &Fields,
+    labels: &[(String, u64)],
+    path: &Path,
+) -> Result<Fields, InitError> {
+    let same = |name: &Option<String>| name.clone().filter(|name| survey.field(name).is_some());
+    let is_label = |value: &String| labels.iter().any(|(label, _)| label == value);
+    let has_labels = |field: &&Field| field.values.len() > 1 && field.values.keys().all(is_label);
+    let of_labels = || survey.fields.iter().find(has_labels).map(|field| field.name.clone());
+    let label = same(&train.label)
+        .or_else(of_labels)
+        .or_else(|| by_name(survey.fields.iter(), &LABEL_NAMES));
+    let free = || survey.fields.iter().filter(|field| label.as_ref() != Some(&field.name));
+    let text_by_name = same(&Some(train.text.clone())).or_else(|| by_name(free(), &TEXT_NAMES));
+    let text = match text_by_name {
+        Some(name) => name,
+        None => text(free(), survey, path).map_err(|_| InitError::OtherNames {
+            path: path.to_owned(),
+            text: train.text.clone(),
+            known: names_of(survey),
+        })?,
+    };
+    let taken: Vec<&str> = std::iter::once(text.as_str()).chain(label.as_deref()).collect();
+    let told = Told { id: same(&told.id), context: same(&told.context), ..Told::default() };
+    let (id, context) = others(survey, &told, &taken);
+    Ok(Fields { text, label, id, context })
+}
+
+/// The id and the context.
+fn others(survey: &Survey, told: &Told, taken: &[&str]) -> (Option<String>, Option<String>) {
+    let free = || {
+        let is_free = |field: &&Field| !taken.contains(&field.name.as_str());
+        survey.fields.iter().filter(is_free).filter(|field| field.others == 0)
+    };
+    let id = free()
         .find(|field| called(field, &ID_NAMES) && field.filled == survey.rows && field.lists == 0);
-    let context = rest().find(|field| called(field, &CONTEXT_NAMES));
+    let context = free()
+        .find(|field| called(field, &CONTEXT_NAMES) && field.scalars == 0 && field.filled > 0);
     let name = |field: &Field| field.name.clone();
-    let (id, context) =
-        (told.id.clone().or(id.map(name)), told.context.clone().or(context.map(name)));
-    let values = survey.field(&label).map(|field| field.values.keys().cloned().collect());
-    let labels: Vec<String> = values.unwrap_or_default();
-    if labels.len() < 2 || labels.len() > MOST_LABELS {
-        let problem = match labels.len() {
-            0 | 1 => {
-                format!("the field `{label}` has fewer than two values, so it cannot be the label")
-            }
-            _ => format!(
-                "the field `{label}` has over {MOST_LABELS} values, so it cannot be the label"
-            ),
-        };
-        return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
-    }
-    let rows = survey.field(&label).into_iter().flat_map(|field| field.values.values().copied());
-    if let Some(found) = too_many_labels(rows) {
-        let problem = format!("the field `{label}` has {found}, so it cannot be the label");
-        return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
-    }
-    Ok(Fields { text, label, id, context, labels })
+    (told.id.clone().or(id.map(name)), told.context.clone().or(context.map(name)))
+}
+
+fn names_of(survey: &Survey) -> Vec<String> {
+    survey.fields.iter().map(|field| field.name.clone()).collect()
 }
 
 /// Whether the field has one of the names, in any case.
 fn called(field: &Field, names: &[&str]) -> bool {
-    names.iter().any(|name| field.name.eq_ignore_ascii_case(name))
+    names.iter().any(|name| field.name.trim().eq_ignore_ascii_case(name))
 }
 
-/// The label: by name, else the field with the fewest values, if they occur several times each.
-fn label<'a>(fields: impl Iterator<Item = &'a Field> + Clone, rows: u64) -> Option<String> {
+/// The field that may hold texts and has the first of the names.
+fn by_name<'a>(fields: impl Iterator<Item = &'a Field> + Clone, names: &[&str]) -> Option<String> {
+    let is_text = |field: &&Field| field.filled > 0 && field.lists == 0 && field.others == 0;
+    let candidates = || fields.clone().filter(is_text);
+    let found = names.iter().find_map(|name| candidates().find(|it| called(it, &[name])));
+    found.map(|field| field.name.clone())
+}
+
+/// The label: by name, else the only field with few values that occur several times each.
+fn label<'a>(
+    fields: impl Iterator<Item = &'a Field> + Clone,
+    survey: &Survey,
+    path: &Path,
+) -> Result<String, InitError> {
+    let rows = survey.rows;
+    let count = |field: &Field| field.values.len() as u64;
     let is_label = |field: &&Field| {
-        let values = field.values.len() as u64;
-        field.lists == 0 && (2..=MOST_LABELS as u64).contains(&values)
+        field.lists == 0 && field.others == 0 && !field.is_long && count(field) > 1
     };
-    let candidates = || fields.clone().filter(is_label);
+    let may_have = |field: &&Field| count(field) <= (MOST_LABELS as u64).max(rows / 2);
+    let candidates = || fields.clone().filter(is_label).filter(may_have);
     let by_name = LABEL_NAMES.iter().find_map(|name| candidates().find(|it| called(it, &[name])));
-    let repeats = |field: &&Field| field.values.len() as u64 * 3 <= rows.max(6);
-    let fewest = || candidates().filter(repeats).min_by_key(|field| field.values.len());
-    by_name.or_else(fewest).map(|field| field.name.clone())
+    if let Some(field) = by_name {
+        return Ok(field.name.clone());
+    }
+    let sure = &LABEL_NAMES[..SURE_LABEL_NAMES];
+    if let Some(field) = fields.clone().find(|field| called(field, sure)) {
+        let found = match count(field) {
+            _ if field.lists > 0 || field.others > 0 => "holds lists or objects".to_owned(),
+            0 => "is empty in every row".to_owned(),
+            1 => "has the same value in every row".to_owned(),
+            _ if field.is_long => "has values too long for labels".to_owned(),
+            _ => format!("has over {MOST_LABELS} values, most of them once"),
+        };
+        let name = field.name.clone();
+        return Err(InitError::NoLabel { path: path.to_owned(), name, found });
+    }
+    let repeats =
+        |field: &&Field| count(field) <= MOST_LABELS as u64 && count(field) * 3 <= rows.max(6);
+    let found: Vec<&Field> = candidates().filter(repeats).collect();
+    one_of(&found, "label", "--label", survey, path)
 }
 
-/// The text: by name, else the field with the longest values.
-fn text<'a>(fields: impl Iterator<Item = &'a Field> + Clone) -> Option<String> {
-    let candidates = || fields.clone().filter(|field| field.filled > 0 && field.lists == 0);
-    let by_name = TEXT_NAMES.iter().find_map(|name| candidates().find(|it| called(it, &[name])));
-    let longest = || candidates().max_by(|a, b| a.mean_length().total_cmp(&b.mean_length()));
-    by_name.or_else(longest).map(|field| field.name.clone())
+/// The text that has no usual name: the field with the longest values.
+fn text<'a>(
+    fields: impl Iterator<Item = &'a Field> + Clone,
+    survey: &Survey,
+    path: &Path,
+) -> Result<String, InitError> {
+    let is_text = |field: &&Field| {
+        field.filled > 0 && field.lists == 0 && field.others == 0 && field.scalars == 0
+    };
+    let mut found: Vec<&Field> = fields.filter(is_text).collect();
+    // Fields whose values are nearly as long could be meant too.
+    let longest = found.iter().map(|field| field.mean_length()).fold(0.0, f64::max);
+    let is_sentence = longest >= 20.0;
+    found.retain(|field| field.mean_length() > longest * if is_sentence { 0.7 } else { 0.999_999 });
+    one_of(&found, "text", "--text", survey, path)
+}
+
+fn one_of(
+    found: &[&Field],
+    what: &'static str,
+    option: &'static str,
+    survey: &Survey,
+    path: &Path,
+) -> Result<String, InitError> {
+    let (path, names) = (path.to_owned(), |fields: &[&Field]| {
+        fields.iter().map(|field| field.name.clone()).collect()
+    });
+    match found {
+        [only] => Ok(only.name.clone()),
+        [] => Err(InitError::NotGuessed { path, what, option, known: names_of(survey) }),
+        _ => Err(InitError::Several { path, what, option, found: names(found) }),
+    }
 }

@@ -1,35 +1,42 @@
-//! Surveys a file of examples: its format, its fields, and statistics of their values.
+//! Surveys a file of examples: its layout, its fields, and statistics of their values. It reads all
+//! rows, as `ingest` reads them, because a label may occur in the last one only.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use csv::ReaderBuilder;
-use serde_json::Value;
-use stages::builtin::ingest::layout::DataFormat;
-use stages::data::lines::LineReader;
+use stages::StageError;
+use stages::builtin::ingest::jsonl::FieldValue;
+use stages::builtin::ingest::layout::looks_quoted;
+use stages::builtin::ingest::layout::{DataFormat, Division, Layout, delimiters, is_jsonl};
+use stages::builtin::ingest::records::RecordReader;
+use stages::data::data_file::DataFile;
+use stages::data::labels::LABEL_LIMIT;
 
 use super::InitError;
+use super::names::is_common_name;
+use super::told::Told;
 use crate::files::file_error::FileError;
 
-/// The number of rows that are read: enough to show what a field is.
-const SAMPLED_ROWS: u64 = 20_000;
-
-/// The largest number of distinct values that a label may have.
+/// The largest number of distinct values that a field which is not called like a label may have.
 pub const MOST_LABELS: usize = 200;
 
-/// [`stages::data::data_file::BYTE_ORDER_MARK`] as a character.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+/// The longest value that may be a label, in bytes.
+const LONGEST_LABEL: usize = 200;
+
+/// The most fields that are looked at. Objects with more are no rows of a table.
+const MOST_FIELDS: usize = 4096;
 
 /// What a file of examples contains.
 #[derive(Debug)]
 pub struct Survey {
-    pub format: DataFormat,
-    /// The number of rows read; the file may have more.
+    pub layout: Layout,
+    /// The rows that can be read, and those that cannot.
     pub rows: u64,
+    pub malformed: u64,
+    pub first_problem: Option<StageError>,
     /// In the order of their first occurrence.
     pub fields: Vec<Field>,
+    places: HashMap<String, usize>,
 }
 
 /// Statistics of one field over all rows.
@@ -40,9 +47,15 @@ pub struct Field {
     pub filled: u64,
     /// Characters of all values together.
     pub characters: u64,
-    /// Rows in which it is a list.
+    /// Rows in which it is a list of texts.
     pub lists: u64,
-    /// How often each value occurs. Counts the first [`MOST_LABELS`] + 1 distinct values only.
+    /// Rows in which it is an object, or a list of other things.
+    pub others: u64,
+    /// Rows in which it is a JSON number or truth value.
+    pub scalars: u64,
+    /// Whether a value is too long for a label.
+    pub is_long: bool,
+    /// How often each value occurs. Counts the first [`LABEL_LIMIT`] + 1 distinct values only.
     pub values: BTreeMap<String, u64>,
 }
 
@@ -52,7 +65,20 @@ impl Field {
         self.characters as f64 / self.filled.max(1) as f64
     }
 
-    fn add(&mut self, value: &str) {
+    fn add(&mut self, value: FieldValue) {
+        match value {
+            FieldValue::Empty => {}
+            FieldValue::Turns => (self.lists, self.filled) = (self.lists + 1, self.filled + 1),
+            FieldValue::Other => (self.others, self.filled) = (self.others + 1, self.filled + 1),
+            FieldValue::Text(text) => self.add_text(&text),
+            FieldValue::Scalar(text) => {
+                self.scalars += 1;
+                self.add_text(&text);
+            }
+        }
+    }
+
+    fn add_text(&mut self, value: &str) {
         if value.trim().is_empty() {
             return;
         }
@@ -60,103 +86,139 @@ impl Field {
         self.characters += value.chars().count() as u64;
         if let Some(count) = self.values.get_mut(value) {
             *count += 1;
-        } else if self.values.len() <= MOST_LABELS {
+        } else if value.len() > LONGEST_LABEL {
+            self.is_long = true;
+        } else if self.values.len() <= LABEL_LIMIT {
             self.values.insert(value.to_owned(), 1);
         }
     }
 }
 
 impl Survey {
-    /// Reads the first 20,000 rows of a file, which for most files is all of them.
+    /// Reads a file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or parsed, or has no rows.
-    pub fn of(path: &Path) -> Result<Survey, InitError> {
-        let mut reader = BufReader::new(File::open(path).map_err(FileError::at("opening", path))?);
-        let start = reader.fill_buf().map_err(FileError::at("reading", path))?;
-        let start = String::from_utf8_lossy(&start[..start.len().min(1 << 16)]).into_owned();
-        let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&start).trim_start();
-        let header = start.lines().next().unwrap_or_default();
-        let survey = if start.starts_with('{') {
-            jsonl(path)?
-        } else if header.matches('\t').count() > header.matches(',').count() {
-            delimited(path, reader, DataFormat::Tsv)?
-        } else {
-            delimited(path, reader, DataFormat::Csv)?
+    /// If the file cannot be read, has no rows, or its layout cannot be guessed.
+    pub fn of(path: &Path, told: &Told) -> Result<Survey, InitError> {
+        let metadata = std::fs::metadata(path).map_err(FileError::at("opening", path))?;
+        if !metadata.is_file() {
+            return Err(InitError::NoFile { path: path.to_owned() });
+        }
+        let mut file = DataFile::open(path)?;
+        let layout = layout(&mut file, told)?;
+        let mut survey = Survey {
+            layout,
+            rows: 0,
+            malformed: 0,
+            first_problem: None,
+            fields: Vec::new(),
+            places: HashMap::new(),
         };
-        match survey.rows {
-            0 => Err(InitError::Empty { path: path.to_owned() }),
-            _ => Ok(survey),
+        let empty = || InitError::Empty { path: path.to_owned() };
+        if file.first_line()?.trim_ascii().is_empty() {
+            return Err(empty());
+        }
+        let mut records = RecordReader::open(file, layout)?;
+        if let RecordReader::Delimited(reader) = &records {
+            for name in reader.names() {
+                survey.place(name);
+            }
+        }
+        while let Some(advanced) = records.advance()? {
+            match advanced.and_then(|()| records.fields()) {
+                Ok(fields) => survey.add(fields),
+                Err(problem) => {
+                    survey.malformed += 1;
+                    survey.first_problem.get_or_insert_with(|| records.error(problem));
+                }
+            }
+        }
+        match (survey.rows, survey.first_problem.take()) {
+            (0, Some(problem)) => Err(problem.into()),
+            (0, None) => Err(empty()),
+            (_, first_problem) => Ok(Survey { first_problem, ..survey }),
         }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
-}
 
-fn jsonl(path: &Path) -> Result<Survey, InitError> {
-    let mut survey = Survey { format: DataFormat::Jsonl, rows: 0, fields: Vec::new() };
-    let mut lines = LineReader::open(path)?;
-    while let Some(row) = lines.next_json()? {
-        let Value::Object(row) = row else {
-            return Err(lines.error("expected a JSON object".to_owned()).into());
-        };
-        for (name, value) in row {
-            let field = survey.field_mut(&name);
-            match value {
-                Value::String(text) => field.add(&text),
-                Value::Number(_) | Value::Bool(_) => field.add(&value.to_string()),
-                Value::Array(_) => {
-                    (field.lists, field.filled) = (field.lists + 1, field.filled + 1)
-                }
-                Value::Null | Value::Object(_) => {}
+    fn add(&mut self, fields: Vec<(String, FieldValue)>) {
+        self.rows += 1;
+        for (name, value) in fields {
+            if let Some(place) = self.place(&name) {
+                self.fields[place].add(value);
             }
         }
-        survey.rows += 1;
-        if survey.rows == SAMPLED_ROWS {
-            break;
-        }
     }
-    Ok(survey)
+
+    fn place(&mut self, name: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
+        }
+        if self.fields.len() == MOST_FIELDS {
+            return None;
+        }
+        self.places.insert(name.to_owned(), self.fields.len());
+        self.fields.push(Field { name: name.to_owned(), ..Field::default() });
+        Some(self.fields.len() - 1)
+    }
 }
 
-fn delimited(path: &Path, reader: impl BufRead, format: DataFormat) -> Result<Survey, InitError> {
-    let (delimiter, quoting) =
-        if format == DataFormat::Tsv { (b'\t', false) } else { (b',', true) };
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).quoting(quoting).from_reader(reader);
-    let refused = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
-        InitError::Line { path: path.to_owned(), line, problem: error.to_string() }
+/// The layout: as told, else as the start of the file shows it.
+fn layout(file: &mut DataFile, told: &Told) -> Result<Layout, InitError> {
+    file.refuse_foreign()?;
+    let is_cells = told.delimiter.is_some() || told.header.is_some();
+    match told.format {
+        Some(DataFormat::Jsonl) => return Ok(Layout::JSONL),
+        None if !is_cells && is_jsonl(file)? => return Ok(Layout::JSONL),
+        _ => {}
+    }
+    let mut found = delimiters(file)?;
+    if let Some(delimiter) =
+        told.delimiter.or((told.format == Some(DataFormat::Tsv)).then_some(b'\t'))
+    {
+        found.retain(|division| division.layout.delimiter == delimiter);
+        if found.is_empty() {
+            found.extend(Division::by(file, Layout::delimited(delimiter, true))?);
+        }
+    }
+    let known = |cell: &String| told.names().any(|name| name == cell) || is_common_name(cell);
+    let by_name = found.iter().find(|division| division.first().iter().any(known));
+    let Some(division) = by_name.or(found.first()) else {
+        return Err(InitError::OneColumn { path: file.name().to_owned() });
     };
-    let mut survey = Survey { format, rows: 0, fields: Vec::new() };
-    let header = reader.headers().map_err(refused)?.clone();
-    let mut seen = BTreeSet::new();
-    for name in &header {
-        let name = name.trim_start_matches(BYTE_ORDER_MARK).to_owned();
-        if !seen.insert(name.clone()) {
-            let problem = format!("two columns are named `{name}`");
-            return Err(InitError::Line { path: path.to_owned(), line: 1, problem });
-        }
-        survey.fields.push(Field { name, ..Field::default() });
+    let header = match told.header {
+        Some(header) => header,
+        None => has_header(division, known)
+            .ok_or_else(|| InitError::HeaderUnclear { path: file.name().to_owned() })?,
+    };
+    let mut layout = Layout { header, ..division.layout };
+    match told.format {
+        Some(format) => layout.format = format,
+        None if looks_quoted(file.sample()?, layout) => layout.format = DataFormat::Csv,
+        None => {}
     }
-    for record in reader.records().take(SAMPLED_ROWS as usize) {
-        let record = record.map_err(refused)?;
-        for (field, value) in survey.fields.iter_mut().zip(&record) {
-            field.add(value);
-        }
-        survey.rows += 1;
-    }
-    Ok(survey)
+    Ok(layout)
 }
 
-impl Survey {
-    fn field_mut(&mut self, name: &str) -> &mut Field {
-        let at = self.fields.iter().position(|field| field.name == name).unwrap_or_else(|| {
-            self.fields.push(Field { name: name.to_owned(), ..Field::default() });
-            self.fields.len() - 1
-        });
-        &mut self.fields[at]
+/// Whether the first record names the columns; `None` if it is hard to say.
+fn has_header(division: &Division, known: impl Fn(&String) -> bool) -> Option<bool> {
+    let first = division.first();
+    if first.iter().any(known) {
+        return Some(true);
     }
+    let rest = division.records.get(1..).unwrap_or_default();
+    let is_number = |cell: &str| cell.trim().parse::<f64>().is_ok_and(f64::is_finite);
+    // A value that occurs again in its own column is no name.
+    let recurs = |(column, cell): (usize, &String)| {
+        !cell.is_empty() && rest.iter().any(|record| record.get(column) == Some(cell))
+    };
+    if first.iter().any(|cell| is_number(cell)) || first.iter().enumerate().any(recurs) {
+        return Some(false);
+    }
+    let is_sentence = |cell: &String| cell.split_whitespace().count() > 5 || cell.len() > 60;
+    (!first.iter().any(is_sentence)).then_some(true)
 }

@@ -1,17 +1,20 @@
 //! The pipeline that `pipe init` writes, with comments.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
-use super::guess::Fields;
+use serde_json::Value;
+
+use super::InitError;
+use super::proposal::Proposal;
 use super::recipe::Recipe;
-use super::survey::Survey;
+use super::trial::Given;
+use crate::files::file_error::FileError;
 use crate::text::figures::count;
 use crate::text::terminal::wrapped;
 
 /// What to write into the pipeline.
 pub struct Wanted<'a> {
-    pub survey: &'a Survey,
-    pub fields: &'a Fields,
+    pub proposal: &'a Proposal,
     /// The data file as written in the YAML.
     pub data: &'a str,
     pub test: Option<&'a str>,
@@ -40,39 +43,36 @@ pub fn pipeline(wanted: &Wanted) -> String {
     if let Some(model) = wanted.model {
         line(&format!("  model: {}", quoted(model)));
     }
-    let labels: Vec<String> = wanted.fields.labels.iter().map(|label| quoted(label)).collect();
-    line(&format!("  labels: [{}]", labels.join(", ")));
+    labels(&wanted.proposal.labels, &mut line);
     line("  seed: 42");
     line("");
     line("stages:");
+    let proposal = wanted.proposal;
+    let own = proposal.test.as_ref().and_then(|test| test.given.as_ref());
     line("  ingest:                  # reads and checks the data");
-    let test = if wanted.test.is_some() { ", test: \"${test}\"" } else { "" };
+    let test = if wanted.test.is_some() && own.is_none() { ", test: \"${test}\"" } else { "" };
     line(&format!("    inputs: {{train: \"${{data}}\"{test}}}"));
-    line("    params:");
-    line(&format!("      format: {}", wanted.survey.format.name()));
-    let fields = wanted.fields;
-    for (name, field) in [
-        ("text_field", Some(&fields.text)),
-        ("label_field", Some(&fields.label)),
-        ("id_field", fields.id.as_ref()),
-        ("context_field", fields.context.as_ref()),
-    ] {
-        if let Some(field) = field {
-            line(&format!("      {name}: {}", quoted(field)));
-        }
-    }
-    line("      labels: \"${labels}\"");
+    ingest_params(&proposal.given, &mut line);
     line("");
+    if let Some(own) = own {
+        line(
+            "  ingest_test:             # reads the texts to classify, which are laid out otherwise",
+        );
+        line("    uses: ingest");
+        line("    inputs: {test: \"${test}\"}");
+        ingest_params(own, &mut line);
+        line("");
+    }
     line("  split:                   # nine tenths to train with, the rest to validate");
     line("    inputs: {examples: ingest:train}");
     // Replies to one tweet are alike, so that a split between them would leak.
-    let together = if fields.context.is_some() { ", group_conversations: true" } else { "" };
+    let together = if proposal.group_conversations { ", group_conversations: true" } else { "" };
     line(&format!("    params: {{share: 0.9, seed: \"${{seed}}\", stratify: true{together}}}"));
     line("");
     line("  baseline:                # words and letters, a linear model: seconds, no download");
     line(&format!(
         "    inputs: {{train: split:train, valid: split:valid{}}}",
-        tested(wanted, "ingest")
+        tested(wanted, test_reader(wanted))
     ));
     if wanted.model.is_some() {
         fine_tuning(wanted, &mut line);
@@ -81,9 +81,20 @@ pub fn pipeline(wanted: &Wanted) -> String {
     }
     line("");
     line("  score:                   # accuracy, precision, recall, F1, with intervals");
+    let scored = |maker: &str| match &proposal.test {
+        Some(test) if test.is_labelled => format!(", test: {maker}:predictions"),
+        _ => String::new(),
+    };
     match wanted.model {
-        Some(_) => line("    inputs: {valid: predict:valid, against: baseline:valid}"),
-        None => line("    inputs: {valid: baseline:valid}"),
+        // What is compared is told apart by its first id. Those of the test file are all there.
+        Some(_) => {
+            let against = if scored("").is_empty() { "valid" } else { "predictions" };
+            let test = scored("predict");
+            line(&format!(
+                "    inputs: {{valid: predict:valid{test}, against: baseline:{against}}}"
+            ));
+        }
+        None => line(&format!("    inputs: {{valid: baseline:valid{}}}", scored("baseline"))),
     }
     line("    publish: {scores: scores.json}");
     text
@@ -92,7 +103,7 @@ pub fn pipeline(wanted: &Wanted) -> String {
 fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line("");
     line("  tokenize:                # cuts the texts into the model's tokens");
-    let test = tested(wanted, "ingest");
+    let test = tested(wanted, test_reader(wanted));
     line(&format!(
         "    inputs: {{train: split:train, valid: split:valid{test}, model: \"${{model}}\"}}"
     ));
@@ -101,8 +112,8 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line("  finetune:                # trains the model; see `pipe stages finetune`");
     line("    inputs: {train: tokenize:train, valid: tokenize:valid, model: \"${model}\"}");
     // `split` keeps nine tenths of the rows to train with.
-    let rows = (wanted.survey.rows * 9).div_ceil(10);
-    let recipe = Recipe::new(rows, wanted.fields.labels.len(), wanted.width);
+    let rows = (wanted.proposal.rows * 9).div_ceil(10);
+    let recipe = Recipe::new(rows, wanted.proposal.labels.len(), wanted.width);
     let Recipe { epochs, batch_size, learning_rate } = recipe;
     line("    params:                # by the rows, the labels and the size of the model");
     line(&format!("      epochs: {epochs}"));
@@ -125,36 +136,82 @@ fn tested(wanted: &Wanted, stage: &str) -> String {
     wanted.test.map_or(String::new(), |_| format!(", test: {stage}:test"))
 }
 
+/// The stage that reads the texts to classify.
+fn test_reader(wanted: &Wanted) -> &'static str {
+    match &wanted.proposal.test {
+        Some(test) if test.given.is_some() => "ingest_test",
+        _ => "ingest",
+    }
+}
+
+/// The labels: on one line if they are few.
+fn labels(labels: &[(String, u64)], line: &mut impl FnMut(&str)) {
+    const ON_ONE_LINE: usize = 12;
+    let quoted: Vec<String> = labels.iter().map(|(label, _)| quoted(label)).collect();
+    if quoted.len() <= ON_ONE_LINE {
+        return line(&format!("  labels: [{}]", quoted.join(", ")));
+    }
+    line("  labels:");
+    quoted.iter().for_each(|label| line(&format!("    - {label}")));
+}
+
+fn ingest_params(given: &Given, line: &mut impl FnMut(&str)) {
+    line("    params:");
+    const ORDER: [&str; 8] = [
+        "format",
+        "delimiter",
+        "header",
+        "text_field",
+        "label_field",
+        "id_field",
+        "context_field",
+        "on_error",
+    ];
+    for name in ORDER {
+        match given.get(name) {
+            Some(Value::String(text)) => line(&format!("      {name}: {}", quoted(text))),
+            Some(value) => line(&format!("      {name}: {value}")),
+            None => {}
+        }
+    }
+    if given.get("label_field").is_some_and(|field| !field.is_null()) {
+        line("      labels: \"${labels}\"");
+    }
+}
+
 /// What was found in the file and guessed, in words.
 pub fn about(wanted: &Wanted) -> String {
-    let (survey, fields) = (wanted.survey, wanted.fields);
-    let counts = survey.field(&fields.label).map(|field| &field.values);
+    let Proposal { layout, rows, fields, labels, .. } = wanted.proposal;
     const SHOWN: usize = 6;
-    let label = |label: &String| {
-        let rows = counts.and_then(|counts| counts.get(label)).copied().unwrap_or(0);
-        format!("{} ({rows})", printable(label))
-    };
-    let mut labels: Vec<String> = fields.labels.iter().take(SHOWN).map(label).collect();
-    if fields.labels.len() > SHOWN {
-        labels.push(format!("and {} more", fields.labels.len() - SHOWN));
+    let label = |(label, rows): &(String, u64)| format!("{} ({rows})", printable(label));
+    let mut shown: Vec<String> = labels.iter().take(SHOWN).map(label).collect();
+    if labels.len() > SHOWN {
+        shown.push(format!("and {} more", labels.len() - SHOWN));
     }
-    let others = [("id", &fields.id), ("context", &fields.context)].into_iter();
-    let others = others.filter_map(|(what, name)| {
+    let others = [("label", &fields.label), ("id", &fields.id), ("context", &fields.context)];
+    let others = others.into_iter().filter_map(|(what, name)| {
         name.as_ref().map(|name| format!(", the {what} in `{}`", printable(name)))
     });
+    let separated = match layout.unusual_delimiter() {
+        Some(b'\t') => " separated by tabs".to_owned(),
+        Some(delimiter) => format!(" separated by `{}`", char::from(delimiter).escape_default()),
+        None => String::new(),
+    };
+    let header = if layout.header { "" } else { " without a header" };
     let paragraph = format!(
-        "From {}: {}, {}. The text is in `{}`, the label in `{}`{}; {}: {}.",
+        "From {}: {}{separated}{header}, {}. The text is in `{}`{}; {}: {}.",
         printable(wanted.data),
-        survey.format.name().to_uppercase(),
-        count(survey.rows as usize, "row"),
+        layout.format.name().to_uppercase(),
+        count(*rows as usize, "row"),
         printable(&fields.text),
-        printable(&fields.label),
         others.collect::<String>(),
-        count(fields.labels.len(), "label"),
-        labels.join(", "),
+        count(labels.len(), "label"),
+        shown.join(", "),
     );
     // In the YAML, `# ` comes before each line.
-    wrapped(&paragraph, 2).lines().map(|line| line.trim_start().to_owned() + "\n").collect()
+    let all = std::iter::once(&paragraph).chain(&wanted.proposal.notes);
+    let lines = all.map(|paragraph| wrapped(paragraph, 2)).collect::<String>();
+    lines.lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
 /// A name without control characters, for a comment.
@@ -175,12 +232,25 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(&text.replace("${", "$${")).unwrap_or_default()
 }
 
-/// The path of `file` for a pipeline in `folder`: relative if the file is inside. Both must be
-/// absolute.
-pub fn source(file: &Path, folder: &Path) -> String {
-    let path = file.strip_prefix(folder).unwrap_or(file);
-    let first = path.components().next();
-    let text = path.to_string_lossy();
-    let is_plain = matches!(first, Some(Component::RootDir)) || !text.contains(':');
-    if is_plain { text.into_owned() } else { format!("./{text}") }
+/// The path of `file` for a pipeline in `folder`: relative if the file is inside, else absolute. Links
+/// to folders are followed, `..` is resolved.
+///
+/// # Errors
+/// The path is not UTF-8, or a folder cannot be found.
+pub fn source(file: &Path, folder: &Path) -> Result<String, InitError> {
+    let real = |path: &Path| path.canonicalize().map_err(FileError::at("locating", path));
+    let absolute = std::path::absolute(file).map_err(FileError::at("locating", file))?;
+    // The last part may be a link that is meant to be followed anew in each run.
+    let found = match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => real(parent)?.join(name),
+        _ => real(&absolute)?,
+    };
+    let folder = real(folder)?;
+    let path = found.strip_prefix(&folder).unwrap_or(&found);
+    let Some(text) = path.to_str() else {
+        return Err(InitError::NotUtf8 { path: file.to_owned() });
+    };
+    // A text with a colon could be an address, or the output of a stage.
+    let is_plain = path.is_absolute() || !text.contains(':');
+    Ok(if is_plain { text.to_owned() } else { format!("./{text}") })
 }

@@ -53,10 +53,10 @@ fn an_existing_file_is_not_overwritten() {
 fn the_format_is_detected_from_the_content() {
     for (name, text, format) in [
         ("a.csv", news("\t"), "format: tsv"),
-        ("b.csv", "\u{feff}text,label\r\n\"a, \"\"b\"\"\",x\r\nc,y\r\n".to_owned(), "format: csv"),
+        ("b.csv", "\u{feff}text,label\r\n\"a, \"\"b\"\"\",x\r\nc,y\r\nd,x\r\n".to_owned(), "format: csv"),
         (
             "c.csv",
-            "{\"text\":\"a\",\"label\":1}\n\n{\"text\":\"b\",\"label\":0}\n".to_owned(),
+            "{\"text\":\"a\",\"label\":1}\n\n{\"text\":\"b\",\"label\":0}\n{\"text\":\"c\",\"label\":0}\n".to_owned(),
             "format: jsonl",
         ),
     ] {
@@ -74,7 +74,8 @@ fn conversations_are_found_and_kept_together() {
     let row = |row: usize| {
         let label = ["SARCASM", "NOT_SARCASM"][row % 2];
         format!(
-            "{{\"id\":\"t{row}\",\"label\":\"{label}\",\"response\":\"r {row}\",\"context\":[\"c\"]}}\n"
+            "{{\"id\":\"t{row}\",\"label\":\"{label}\",\"response\":\"r {row}\",\"context\":[\"c {}\"]}}\n",
+            row / 2
         )
     };
     project.write("train.jsonl", &(0..20).map(row).collect::<String>());

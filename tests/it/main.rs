@@ -22,6 +22,7 @@ mod key;
 mod log;
 mod matrix;
 mod nested;
+mod odd_inputs;
 mod pipeline;
 mod plan;
 mod process;

@@ -71,12 +71,14 @@ impl Layout {
                 return Ok(Layout::delimited(delimiter, params.header));
             }
             (FormatChoice::Auto, None) if is_jsonl(file)? => return Ok(Layout::JSONL),
+            (FormatChoice::Auto, None) if params.header => {
+                let delimiter = by_header(file.first_line()?, &params.text_field);
+                return Ok(Layout::delimited(delimiter, true));
+            }
             (FormatChoice::Auto, None) => {
-                let delimiter = match params.header {
-                    true => by_header(file.first_line()?, &params.text_field),
-                    false => delimiters(file)?.first().map_or(b',', |found| found.delimiter),
-                };
-                return Ok(Layout::delimited(delimiter, params.header));
+                let found = delimiters(file)?;
+                let layout = found.first().map_or(Layout::delimited(b',', false), |it| it.layout);
+                return Ok(Layout { header: false, ..layout });
             }
         };
         let delimiter = match (params.delimiter, format) {
@@ -86,8 +88,8 @@ impl Layout {
                 true => by_quoted_header(file.first_line()?, &params.text_field).unwrap_or(b','),
                 false => {
                     let found = delimiters(file)?;
-                    let found = found.iter().find(|found| found.delimiter != b'\t');
-                    found.map_or(b',', |found| found.delimiter)
+                    let found = found.iter().find(|found| found.layout.format == format);
+                    found.map_or(b',', |found| found.layout.delimiter)
                 }
             },
         };
@@ -136,37 +138,92 @@ fn first_line_of(start: &[u8]) -> &[u8] {
     start.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or(start)
 }
 
-/// How well a delimiter divides the records at the start of a file.
+/// How a delimiter divides the records at the start of a file.
 #[derive(Clone, Debug)]
 pub struct Division {
-    pub delimiter: u8,
-    /// The cells of the first record, at least two.
-    pub first: Vec<String>,
-    /// The share of the records with as many cells as the first.
+    pub layout: Layout,
+    /// The cells of the records. The first record has two or more.
+    pub records: Vec<Vec<String>>,
+    /// The share of the records with as many cells as the first; half of it if the delimiter looks
+    /// like punctuation.
     pub share: f64,
 }
 
-/// The delimiters that divide the first records of a file into cells, the most likely first.
-pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
-    let sample = file.sample()?.to_vec();
-    let is_whole = file.is_whole();
-    let divided = |delimiter: u8| {
-        let records = first_records(&sample, delimiter, delimiter != b'\t', is_whole);
-        let first = records.first().filter(|cells| cells.len() > 1)?;
-        let equal = records.iter().filter(|cells| cells.len() == first.len()).count();
+impl Division {
+    /// The division by one delimiter; `None` if it leaves the first record whole.
+    pub fn by(file: &mut DataFile, layout: Layout) -> Result<Option<Division>, StageError> {
+        let sample = file.sample()?.to_vec();
+        let quoting = layout.format != DataFormat::Tsv;
+        let records = first_records(&sample, layout.delimiter, quoting, file.is_whole());
+        let Some(cells) = records.first().map(Vec::len).filter(|cells| *cells > 1) else {
+            return Ok(None);
+        };
+        let equal = records.iter().filter(|record| record.len() == cells).count();
+        let share = equal as f64 / records.len() as f64;
+        // Commas in a text are followed by a space, commas between cells seldom.
+        let follows = |record: &Vec<Vec<u8>>| record[1..].iter().all(|it| it.starts_with(b" "));
+        let is_text = records.iter().all(|record| record.len() > 1 && follows(record));
+        let share = if is_text { share / 2.0 } else { share };
         let text = |cell: &Vec<u8>| String::from_utf8_lossy(cell).into_owned();
-        Some(Division {
-            delimiter,
-            first: first.iter().map(text).collect(),
-            share: equal as f64 / records.len() as f64,
-        })
-    };
-    let mut found: Vec<Division> = DELIMITERS.into_iter().filter_map(divided).collect();
+        let texts = |record: &Vec<Vec<u8>>| record.iter().map(text).collect();
+        Ok(Some(Division { layout, records: records.iter().map(texts).collect(), share }))
+    }
+
+    /// The cells of the first record.
+    pub fn first(&self) -> &[String] {
+        &self.records[0]
+    }
+}
+
+/// The ways to divide the first records of a file into cells, the most likely first.
+pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
+    let mut found = Vec::new();
+    for delimiter in DELIMITERS {
+        let layout = Layout::delimited(delimiter, true);
+        let Some(division) = Division::by(file, layout)? else { continue };
+        if layout.format == DataFormat::Tsv && division.share < 1.0 {
+            // Quotation marks may hold tabs and line ends. One that is text would seem to hold the
+            // rest of the file, and leave few records.
+            let quoted = Division::by(file, Layout { format: DataFormat::Csv, ..layout })?;
+            let has_most = |it: &Division| 2 * it.records.len() > division.records.len();
+            found.extend(quoted.filter(has_most));
+        }
+        found.push(division);
+    }
     // The sort is stable: it keeps the order of `DELIMITERS` among equals.
     found.sort_by(|a, b| {
-        b.share.total_cmp(&a.share).then_with(|| b.first.len().cmp(&a.first.len()))
+        b.share.total_cmp(&a.share).then_with(|| b.first().len().cmp(&a.first().len()))
     });
     Ok(found)
+}
+
+/// Whether cells that tabs separate are quoted as in CSV: each that begins with a quotation mark ends
+/// with the next one that is not doubled, and some hold what only quotation marks can hold.
+pub fn looks_quoted(sample: &[u8], layout: Layout) -> bool {
+    if layout.format != DataFormat::Tsv {
+        return false;
+    }
+    let is_end = |byte: Option<&u8>| matches!(byte, None | Some(b'\t' | b'\r' | b'\n'));
+    let (mut at, mut needs_quotes) = (0, false);
+    while at < sample.len() {
+        if sample[at] == b'"' {
+            at += 1;
+            loop {
+                match (sample.get(at), sample.get(at + 1)) {
+                    // The sample ends within the cell.
+                    (None, _) => return needs_quotes,
+                    (Some(b'"'), Some(b'"')) => (at, needs_quotes) = (at + 2, true),
+                    (Some(b'"'), next) if is_end(next) => break,
+                    (Some(b'"'), _) => return false,
+                    (byte, _) => (at, needs_quotes) = (at + 1, needs_quotes || is_end(byte)),
+                }
+            }
+            at += 1;
+        }
+        // On to the next cell.
+        at += 1 + sample[at..].iter().take_while(|byte| !is_end(Some(byte))).count();
+    }
+    needs_quotes
 }
 
 /// The cells of the records at the start of a file. `is_whole` says that the last one is complete.
