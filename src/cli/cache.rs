@@ -70,7 +70,8 @@ pub fn execute(
         CacheCommand::Verify(options) => return verify::execute(options, globals, console),
         CacheCommand::Gc(options) => return gc::execute(options, globals, console),
         CacheCommand::Ls { json } => {
-            let project = Project::load(globals, &OverrideOptions::default().overrides())?;
+            let project =
+                Project::load_for_results(globals, &OverrideOptions::default().overrides())?;
             let mut records = project.store.records();
             records.sort_by(|a, b| (&b.when, &a.stage, a.key).cmp(&(&a.when, &b.stage, b.key)));
             console.data(&if *json { listing_json(&records) } else { listing(&records) })?;
@@ -79,13 +80,13 @@ pub fn execute(
             return show::execute(&options.show, globals, console);
         }
         CacheCommand::Show(CacheShowOptions { show, .. }) => {
-            let project = Project::load(globals, &show.overrides.overrides())?;
+            let project = Project::load_for_results(globals, &show.overrides.overrides())?;
             let (record, _) = project.find(&show.artifact, console)?;
             // A record always serializes.
             console.data(&(serde_json::to_string_pretty(&record).unwrap_or_default() + "\n"))?;
         }
         CacheCommand::Cat(target) => {
-            let project = Project::load(globals, &target.overrides.overrides())?;
+            let project = Project::load_for_results(globals, &target.overrides.overrides())?;
             let (name, inner) = file_in_folder(&target.target);
             let (record, output) = project.find(name, console)?;
             let (_, artifact) = record.output(output, name)?;

@@ -1,19 +1,23 @@
 //! `pipe classify`: classifies texts with a trained model, the pipeline's or any model folder.
 
 mod found_model;
+mod queue;
+mod source;
 
-use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::params::IngestParams;
-use stages::builtin::ingest::texts::{Texts, cleaned};
-use stages::data::data_file::DataFile;
+use stages::builtin::ingest::texts::cleaned;
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
+use stages::{Params, StageError};
 
 use self::found_model::{FoundModel, find_model};
+use self::queue::{Line, Queue};
+use self::source::{InputFormat, Source};
 use crate::cli::carry_out::device;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -24,19 +28,21 @@ use crate::files::file_error::FileError;
 
 #[derive(Debug, Args)]
 pub struct ClassifyOptions {
-    /// The texts. Without any and without `--input`, standard input is read, one text per line
+    /// The texts. Without any and without `--input`, standard input is read
     text: Vec<String>,
-    /// A file of texts
+    /// A file of texts; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
     /// The format of the file: `plain` is one text per line, `fields` is JSONL, CSV or TSV with
-    /// the fields that `ingest` reads
-    #[arg(long, value_name = "FORMAT", default_value = "auto", requires = "input")]
+    /// the fields that `ingest` reads (`--set ingest.text_field=NAME` names another one)
+    #[arg(long, value_name = "FORMAT", default_value = "auto", conflicts_with = "text")]
     format: InputFormat,
-    /// The model: `stage:output` or a folder. Default: the model that `predict` reads
+    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the model that
+    /// `predict` reads
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// An earlier turn of the conversation. Repeat it for more turns, oldest first
+    /// An earlier turn of the conversation. Repeat it for more turns, oldest first. Without a
+    /// pipeline the model reads all turns
     #[arg(long, value_name = "TURN")]
     context: Vec<String>,
     #[command(flatten)]
@@ -49,17 +55,6 @@ pub struct ClassifyOptions {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum InputFormat {
-    /// `plain` if the name ends in `.txt`, otherwise `fields`
-    Auto,
-    Plain,
-    Fields,
-}
-
-/// How many texts of a file are classified at once.
-const CHUNK: usize = 512;
-
 pub fn execute(
     options: &ClassifyOptions,
     globals: &Globals,
@@ -69,62 +64,79 @@ pub fn execute(
     let wanted = options.model.as_deref();
     let FoundModel { folder, ingest, tokenize, predict } =
         find_model(wanted, globals, &overrides, console)?;
-    let failed = |error| Error::Classify(Box::new(error));
-    let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device)
-        .map_err(failed)?;
+    check_context(&options.context, &tokenize, console)?;
+    let source = Source::open(&options.text, options.input.as_ref(), options.format);
+    let source = source.map_err(failed)?;
+    let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device);
+    let classifier = classifier.map_err(failed)?;
+    if source.is_typed() {
+        console.note(&format!("on {}; type one text per line, Ctrl-D ends", classifier.device));
+    }
     let ingest = IngestParams::of(&ingest);
-    let classify = |texts: Vec<Example>| {
-        let shown = texts.clone();
-        let cleaned: Vec<Example> = texts
-            .into_iter()
-            .map(|mut text| {
-                if text.context.is_empty() {
-                    text.context.clone_from(&options.context);
-                }
-                cleaned(text, &ingest)
-            })
-            .collect();
-        let predictions = classifier.classify(&cleaned).map_err(failed)?;
-        let rows: Vec<(Example, Prediction)> = shown.into_iter().zip(predictions).collect();
-        Ok::<(), Error>(console.print(&ClassifiedView { rows: &rows }, options.json)?)
-    };
-    if !options.text.is_empty() {
-        classify(options.text.iter().map(|text| Example::of_text(text)).collect())?;
-    } else if let Some(file) = &options.input {
-        let opened = DataFile::open(file).and_then(|data| match is_plain(options.format, file) {
-            true => Texts::plain(data),
-            false => Texts::fields(data, &ingest),
-        });
-        let plain = is_plain(options.format, file);
-        let mut texts = opened.map_err(failed)?;
-        loop {
-            let chunk = texts.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>();
-            let chunk = chunk.map_err(failed)?;
-            if chunk.is_empty() {
-                break;
-            }
-            classify(chunk.into_iter().filter(|it| !plain || !it.text.is_empty()).collect())?;
-        }
-    } else {
-        let stdin = std::io::stdin().lock();
-        let asks = std::io::stdin().is_terminal();
-        if asks {
-            console.note(&format!("on {}; type one text per line, Ctrl-D ends", classifier.device));
-        }
-        for line in stdin.lines() {
-            let line = line.map_err(FileError::at("reading", Path::new("standard input")))?;
-            if !line.trim().is_empty() {
-                classify(vec![Example::of_text(line.trim_end())])?;
-            }
+    let whole = source.gives_whole_batches();
+    let queue = read_in_background(source, &ingest, console)?;
+    while let Some(lines) = queue.next(whole).map_err(failed)? {
+        let rows = answer(lines, &classifier, &ingest, &options.context)?;
+        if !console.print_part(&ClassifiedView { rows: &rows }, options.json)? {
+            break;
         }
     }
     Ok(Exit::Done)
 }
 
-fn is_plain(format: InputFormat, file: &Path) -> bool {
-    match format {
-        InputFormat::Plain => true,
-        InputFormat::Fields => false,
-        InputFormat::Auto => file.extension().is_some_and(|it| it.eq_ignore_ascii_case("txt")),
+fn failed(error: StageError) -> Error {
+    Error::Classify(Box::new(error))
+}
+
+/// Refuses a context that the model would not see.
+fn check_context(context: &[String], tokenize: &Params, console: &Console) -> Result<(), Error> {
+    // `None` means all turns.
+    match tokenize.optional_int("context") {
+        Some(0) if !context.is_empty() => Err(Error::ContextUnused),
+        Some(turns) if turns < context.len() as i64 => {
+            console.warning(&format!(
+                "the model reads the last {turns} of {} turns: `tokenize` has `context: {turns}`",
+                context.len()
+            ));
+            Ok(())
+        }
+        _ => Ok(()),
     }
+}
+
+/// Starts a thread that reads the texts. It ends with the program.
+fn read_in_background(
+    source: Source,
+    ingest: &IngestParams,
+    console: &Console,
+) -> Result<Arc<Queue>, Error> {
+    let queue = Arc::new(Queue::new());
+    let (filled, ingest, console) = (Arc::clone(&queue), ingest.clone(), *console);
+    let read = move || source.read_into(&filled, &ingest, &console);
+    std::thread::Builder::new()
+        .spawn(read)
+        .map_err(FileError::at("starting a thread to read", Path::new("the texts")))?;
+    Ok(queue)
+}
+
+/// The lines with their predictions; a blank line has none.
+fn answer(
+    lines: Vec<Line>,
+    classifier: &TextClassifier,
+    ingest: &IngestParams,
+    context: &[String],
+) -> Result<Vec<(Example, Option<Prediction>)>, Error> {
+    let prepared = |mut text: Example| {
+        if text.context.is_empty() {
+            text.context = context.to_vec();
+        }
+        cleaned(text, ingest)
+    };
+    let texts: Vec<Example> = lines.iter().flatten().cloned().map(prepared).collect();
+    let mut predictions = classifier.classify(&texts).map_err(failed)?.into_iter();
+    let row = |line: Line| match line {
+        Some(text) => (text, predictions.next()),
+        None => (Example::default(), None),
+    };
+    Ok(lines.into_iter().map(row).collect())
 }

@@ -30,7 +30,7 @@ pub fn execute(options: &DiffOptions, globals: &Globals, console: &Console) -> R
     let from = find(&store, &options.from)?;
     let to = find(&store, &options.to)?;
     // The log does not tell where inputs come from; the current pipeline does, if it is valid.
-    let project = Project::load(globals, &OverrideOptions::default().overrides()).ok();
+    let project = Project::load_for_results(globals, &OverrideOptions::default().overrides()).ok();
     let origin = |stage: &str, input: &str| {
         project.as_ref()?.pipeline.stage(stage)?.inputs.get(input).map(origin)
     };

@@ -76,6 +76,8 @@ pub enum Error {
     /// A stage that `verify` reran. It is shown as a run shows it.
     #[error("stage `{}` failed: {}", _0.stage, _0.message.as_deref().unwrap_or_default())]
     StageFailed(Box<StageFinished>),
+    #[error("the model would not see the context: `tokenize` has `context: 0`")]
+    ContextUnused,
     #[error("classifying: {0}")]
     Classify(Box<stages::StageError>),
     #[error(transparent)]
@@ -148,6 +150,11 @@ impl Error {
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
+            Error::ContextUnused => Some(
+                "leave `--context` out, or set how many turns the model has learned to read, as in \
+                 `--set tokenize.context=2`"
+                    .to_owned(),
+            ),
             Error::StageFailed(finished) => finished.hint.clone(),
             Error::NoRow { .. } => Some(
                 "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"

@@ -51,6 +51,7 @@ impl Exit {
             | Error::Sweep(_)
             | Error::Init(_)
             | Error::NoModel
+            | Error::ContextUnused
             | Error::NoRow { .. }
             | Error::InsideStage
             | Error::Remote(_)

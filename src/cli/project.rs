@@ -113,6 +113,13 @@ impl Project {
         Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
     }
 
+    /// Like [`Project::load`], for commands that look at results: the sources that these were made
+    /// from may be gone.
+    pub fn load_for_results(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
+        let file = pipeline_file(globals)?;
+        Project::of(globals, Pipeline::load_for_results(&file, overrides)?)
+    }
+
     /// Builds the project of a pipeline that is already loaded.
     pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);

@@ -60,7 +60,7 @@ pub fn execute(
     let file = pipeline_file(globals)?;
     let load = |run: &LoggedRun| {
         let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
-        Pipeline::load(&file, &overrides).ok()
+        Pipeline::load_for_results(&file, &overrides).ok()
     };
     let pipelines: Vec<Option<Pipeline>> = runs.iter().map(load).collect();
     let subjects: Vec<Subject> = runs

@@ -29,7 +29,7 @@ pub struct ShowOptions {
 }
 
 pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let project = Project::load(globals, &options.overrides.overrides())?;
+    let project = Project::load_for_results(globals, &options.overrides.overrides())?;
     let (record, output) = project.find(&options.artifact, console)?;
     let (output, artifact) = record.output(output, &options.artifact)?;
     let stage = project.pipeline.stages.iter().find(|stage| stage.name == record.stage);

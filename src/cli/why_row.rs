@@ -26,7 +26,7 @@ pub fn execute(
     globals: &Globals,
     console: &Console,
 ) -> Result<Exit, Error> {
-    let project = Project::load(globals, &options.overrides.overrides())?;
+    let project = Project::load_for_results(globals, &options.overrides.overrides())?;
     let sources = project.sources(true, true);
     let evidence = Evidence {
         pipeline: &project.pipeline,

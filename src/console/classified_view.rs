@@ -10,7 +10,8 @@ use crate::text::terminal::{WIDTH, columns, fit, printable};
 
 /// Texts with their labels.
 pub struct ClassifiedView<'a> {
-    pub rows: &'a [(Example, Prediction)],
+    /// A blank line has no prediction.
+    pub rows: &'a [(Example, Option<Prediction>)],
 }
 
 impl View for ClassifiedView<'_> {
@@ -23,12 +24,17 @@ impl View for ClassifiedView<'_> {
     }
 }
 
-/// The label, its probability, and as much of the text as fits on the line.
-fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
-    let labels = rows.iter().flat_map(|(_, prediction)| prediction.probabilities.keys());
+/// The label, its probability, and as much of the text as fits on the line. A blank line stays one.
+fn text(rows: &[(Example, Option<Prediction>)], palette: &Palette) -> String {
+    let predictions = rows.iter().filter_map(|(_, prediction)| prediction.as_ref());
+    let labels = predictions.flat_map(|prediction| prediction.probabilities.keys());
     let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
     let mut text = String::new();
     for (given, prediction) in rows {
+        let Some(prediction) = prediction else {
+            text.push('\n');
+            continue;
+        };
         let label = printable(&prediction.label);
         let gap = " ".repeat(width.saturating_sub(columns(&label)));
         let probability = prediction.probabilities.get(&prediction.label).copied().unwrap_or(0.0);
@@ -40,12 +46,13 @@ fn text(rows: &[(Example, Prediction)], palette: &Palette) -> String {
 }
 
 /// One object per line.
-fn json(rows: &[(Example, Prediction)]) -> String {
-    let object = |(given, prediction): &(Example, Prediction)| {
+fn json(rows: &[(Example, Option<Prediction>)]) -> String {
+    let object = |(given, prediction): &(Example, Option<Prediction>)| {
+        let prediction = prediction.as_ref();
         let mut object = json!({
             "text": given.text,
-            "label": prediction.label,
-            "probabilities": prediction.probabilities,
+            "label": prediction.map(|it| &it.label),
+            "probabilities": prediction.map(|it| &it.probabilities),
         });
         if !given.id.is_empty() {
             object["id"] = given.id.as_str().into();

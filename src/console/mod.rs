@@ -29,7 +29,7 @@ pub use live::Progress;
 pub use run_view::RunView;
 pub use style::When;
 use style::{Palette, paint};
-use talk::{ignore_gone_reader, say, talk};
+use talk::{is_heard, say, talk};
 use view::{Page, View};
 
 /// Where and how to print.
@@ -57,19 +57,19 @@ impl Console {
 
     /// Prints bytes on standard output, unchanged.
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        say(bytes)
+        say(bytes).map(drop)
     }
 
     /// Copies a stream of any length to standard output.
     pub fn stream(&self, from: &mut impl io::Read) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let copied = io::copy(from, &mut out).map(drop);
-        ignore_gone_reader(copied.and_then(|()| out.flush()))
+        is_heard(copied.and_then(|()| out.flush())).map(drop)
     }
 
     /// Prints the help or the version that the command line asks for.
     pub fn help(&self, asked: &clap::Error) -> io::Result<()> {
-        ignore_gone_reader(asked.print().and_then(|()| io::stdout().flush()))
+        is_heard(asked.print().and_then(|()| io::stdout().flush())).map(drop)
     }
 
     /// Prints an error and what to do about it.
@@ -87,8 +87,14 @@ impl Console {
 
     /// Prints a view on standard output, as text or as JSON.
     pub fn print(&self, view: &impl View, json: bool) -> io::Result<()> {
+        self.print_part(view, json).map(drop)
+    }
+
+    /// Prints a part of a longer output; `false` if nobody reads it, so that the rest is not worth
+    /// any work.
+    pub fn print_part(&self, view: &impl View, json: bool) -> io::Result<bool> {
         let page = Page { palette: self.out, verbose: self.verbose };
-        self.data(&if json { view.json() } else { view.text(&page) })
+        say((if json { view.json() } else { view.text(&page) }).as_bytes())
     }
 
     /// Suggests what to do next.

@@ -236,7 +236,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
 fn print_json(event: &RunEvent) -> io::Result<()> {
     // Names, numbers and reasons always serialize.
     let line = serde_json::to_string(event).unwrap_or_default() + "\n";
-    say(line.as_bytes())
+    say(line.as_bytes()).map(drop)
 }
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 use std::io::{self, Write};
 
-/// Prints bytes on standard output at once. A reader that has closed its end is no error.
-pub fn say(bytes: &[u8]) -> io::Result<()> {
+/// Prints bytes on standard output at once. `false` if its reader has closed its end, which is no
+/// error.
+pub fn say(bytes: &[u8]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    ignore_gone_reader(out.write_all(bytes).and_then(|()| out.flush()))
+    is_heard(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-pub fn ignore_gone_reader(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+/// Whether what was written has a reader.
+pub fn is_heard(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

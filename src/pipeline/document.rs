@@ -278,6 +278,12 @@ impl FileText {
         let root = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(FileText { file: file.to_owned(), absolute, root, text })
     }
+
+    /// A text that stands in no file.
+    pub(super) fn nowhere(text: &str) -> FileText {
+        let (file, root) = (PathBuf::from("no pipeline"), PathBuf::new());
+        FileText { absolute: file.clone(), file, root, text: text.to_owned() }
+    }
 }
 
 /// No pipeline is longer than this, in bytes.

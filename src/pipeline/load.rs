@@ -55,9 +55,32 @@ impl Pipeline {
         registry: &[&dyn stages::Stage],
     ) -> Result<Pipeline, PipelineError> {
         let source = FileText::read(file)?;
+        Pipeline::of_text(&source, overrides, registry, true)
+    }
+
+    /// Like [`Pipeline::load`], for commands that look at results: the sources that these were made
+    /// from may be gone.
+    pub fn load_for_results(file: &Path, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
+        let source = FileText::read(file)?;
+        Pipeline::of_text(&source, overrides, stages::all(), false)
+    }
+
+    /// A pipeline that stands in no file, for its parameters: its sources need not exist.
+    pub fn without_file(text: &str, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
+        let source = FileText::nowhere(text);
+        Pipeline::of_text(&source, overrides, stages::all(), false)
+    }
+
+    fn of_text(
+        source: &FileText,
+        overrides: &Overrides,
+        registry: &[&dyn stages::Stage],
+        sources_needed: bool,
+    ) -> Result<Pipeline, PipelineError> {
         let mut problems = Problems::new(&source.text, overrides, &[]);
+        problems.sources_needed = sources_needed;
         let document = Document::read(&source.text, &mut problems);
-        Ok(build_pipeline(document, &[], overrides, &source, registry, problems)?.pipeline)
+        Ok(build_pipeline(document, &[], overrides, source, registry, problems)?.pipeline)
     }
 }
 

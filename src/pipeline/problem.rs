@@ -123,6 +123,8 @@ pub(super) struct Problems<'a> {
     overrides: &'a Overrides,
     /// The axes as typed after `pipe sweep`.
     axes: &'a [String],
+    /// Whether it is a problem that a source is missing.
+    pub(super) sources_needed: bool,
     found: Vec<Problem>,
     /// See [`PipelineError::Invalid`].
     sources: BTreeSet<PathBuf>,
@@ -132,7 +134,8 @@ impl<'a> Problems<'a> {
     pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
         // In YAML a `\r` alone ends a line as well.
         let lines = text.lines().flat_map(|line| line.split('\r')).collect();
-        Problems { lines, overrides, axes, found: Vec::new(), sources: BTreeSet::new() }
+        let (found, sources) = (Vec::new(), BTreeSet::new());
+        Problems { lines, overrides, axes, sources_needed: true, found, sources }
     }
 
     /// Adds a problem with the value or key at `origin`. The caller adds the stage, notes and help.

@@ -134,7 +134,9 @@ impl InputReader<'_> {
         }
         let path = normal(&self.root.join(text));
         problems.note_source(&path);
-        if let Err(error) = std::fs::metadata(&path) {
+        if let Err(error) = std::fs::metadata(&path)
+            && problems.sources_needed
+        {
             let message = match error.kind() {
                 std::io::ErrorKind::NotFound => {
                     format!("{}: there is no `{}`", self.what(), path.display())
@@ -225,6 +227,7 @@ impl InputReader<'_> {
     ) {
         let found = match input {
             Input::Path(path) if path.is_dir() => Some(Kind::Folder),
+            Input::Path(path) if !path.exists() => None,
             Input::Path(_) | Input::Url { .. } => Some(Kind::File),
             Input::Hub { .. } => Some(Kind::Folder),
             Input::Artifact { stage, output } => self

@@ -44,7 +44,7 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
     // It cleans tweets as `ingest` does.
     let without = lines(&project.pipe(&["classify", "--json", " what a lovely day"]).stdout);
     assert_eq!(given[0]["probabilities"], without[0]["probabilities"]);
-    project.write("texts.txt", &(texts.join("\n\n") + "\n"));
+    project.write("texts.txt", &(texts.join("\n") + "\n"));
     let of_file = project.pipe(&["classify", "--json", "--input", "texts.txt"]).expect_code(0);
     assert_eq!(lines(&of_file.stdout), given);
     let mut command = Command::new("sh");

@@ -224,3 +224,29 @@ fn a_dumb_terminal_and_no_color_are_respected() {
         assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn results_can_be_looked_at_when_their_sources_are_gone() {
+    let project = Project::new(
+        "vars: {text: text.txt}\nstages:\n  copy: {run: 'cat $IN_t > $OUT_x', inputs: {t: '${text}'}, outputs: [x]}\n",
+    );
+    project.write("text.txt", "1\n");
+    project.run(&[]).expect_code(0);
+    std::fs::remove_file(project.path("text.txt")).unwrap();
+    for arguments in [
+        &["show", "copy:x"][..],
+        &["cache", "cat", "copy:x"],
+        &["cache", "show", "--record", "copy:x"],
+        &["cache", "ls"],
+    ] {
+        let ended = project.pipe(arguments).expect_code(0);
+        assert!(!ended.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(project.pipe(&["cache", "cat", "copy:x"]).stdout, "1\n");
+    let none = project.pipe(&["why-row", "a"]).expect_code(2).stderr;
+    assert!(none.contains("no result of this pipeline contains"), "{none}");
+    for arguments in [&["run"][..], &["status"], &["verify", "copy"]] {
+        let refused = project.pipe(arguments).expect_code(2).stderr;
+        assert!(refused.contains("there is no `"), "{refused}");
+    }
+}

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+#[cfg(feature = "model")]
+use std::io::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -96,7 +98,34 @@ impl Project {
         Ended::of(command.envs(environment.iter().copied()).output().unwrap())
     }
 
-    /// Like [`Project::pipe`] with standard output going to an existing file.
+    /// Like [`Project::pipe`], with these bytes coming through a pipe.
+    #[cfg(feature = "model")]
+    pub fn pipe_fed(&self, bytes: &[u8], arguments: &[&str]) -> Ended {
+        let ((mut stdin, child), bytes) = (self.fed(arguments), bytes.to_owned());
+        // The process may end before it has read everything.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        Ended::of(output)
+    }
+
+    /// Starts a `pipe` command that prints lines of JSON and reads what the caller writes.
+    #[cfg(feature = "model")]
+    pub fn converse(&self, arguments: &[&str]) -> (std::process::ChildStdin, Running) {
+        let (stdin, mut child) = self.fed(arguments);
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        (stdin, Running { child, lines, seen: Vec::new() })
+    }
+
+    #[cfg(feature = "model")]
+    fn fed(&self, arguments: &[&str]) -> (std::process::ChildStdin, Child) {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        (child.stdin.take().unwrap(), child)
+    }
+
+    /// Like [`Project::pipe`], with standard output going to an existing file.
     #[track_caller]
     pub fn pipe_into(&self, file: &str, arguments: &[&str]) -> Ended {
         let file = fs::OpenOptions::new().write(true).open(file).unwrap();

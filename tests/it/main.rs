@@ -2,6 +2,7 @@
 
 mod choosing;
 mod classify;
+mod classify_texts;
 mod cli;
 mod corpus;
 mod death;

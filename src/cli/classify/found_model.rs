@@ -1,7 +1,6 @@
 //! Finds the model and the parameters of the stages that made it and use it, so that a text is
 //! treated exactly as in the pipeline.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stages::Params;
@@ -15,10 +14,19 @@ use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::error::PlanError;
 
+/// The stages that prepare texts where no pipeline says how: the defaults of the built-ins, but with
+/// all turns of a context, since whoever gives one means it.
+const DEFAULTS: &str = "
+stages:
+  ingest: {inputs: {test: texts.jsonl}}
+  tokenize: {inputs: {model: model, test: ingest:test}, params: {context: all}}
+  predict: {inputs: {model: model, test: tokenize:test}}
+";
+
 /// A model, and the parameters that its texts are prepared and classified with.
 pub struct FoundModel {
     pub folder: ModelFolder,
-    /// The parameters of the pipeline's stages, or the defaults of the built-ins.
+    /// The parameters of the pipeline's stages, or defaults.
     pub ingest: Params,
     pub tokenize: Params,
     pub predict: Params,
@@ -39,68 +47,116 @@ impl ModelFolder {
     }
 }
 
-/// Finds the model that `wanted` names, or the one that `predict` reads.
+/// Finds the model that `wanted` names, or the one that `predict` reads. A model folder needs no
+/// pipeline; what a pipeline was made from may be gone.
 pub fn find_model(
     wanted: Option<&str>,
     globals: &Globals,
     overrides: &Overrides,
     console: &Console,
 ) -> Result<FoundModel, Error> {
-    let is_folder = |wanted: &str| Path::new(wanted).is_dir();
+    let is_folder = |wanted: &&str| Path::new(wanted).is_dir();
     if let Some(path) = wanted.filter(|wanted| wanted.contains('/') && !is_folder(wanted)) {
         // With a slash it can only be a path: report why that cannot be opened.
         let path = Path::new(path);
         std::fs::read_dir(path).map_err(FileError::at("opening the model folder", path))?;
     }
-    let project = match wanted {
-        // A model folder works without a pipeline.
-        Some(folder) if is_folder(folder) && pipeline_file(globals).is_err() => None,
-        _ => Some(Project::load(globals, overrides)?),
+    let given = wanted.filter(is_folder);
+    let project = match given {
+        Some(_) => project_around(globals, overrides, console)?,
+        None => Some(Project::load_for_results(globals, overrides)?),
     };
-    let pipeline = project.as_ref().map(|project| &project.pipeline);
-    let predict = pipeline.and_then(|pipeline| reader_of(wanted, pipeline));
-    let source = predict.and_then(|stage| stage.inputs.get("model"));
-    let folder = match (wanted, source, &project) {
-        (Some(folder), ..) if is_folder(folder) => ModelFolder::Given(folder.into()),
-        (Some(artifact), _, Some(project)) => linked(artifact, project, console)?,
-        (None, Some(Input::Artifact { stage, output }), Some(project)) => {
-            linked(&format!("{stage}:{output}"), project, console)?
-        }
-        (None, Some(source), Some(project)) => {
-            let found = project.sources(true, true).find(source).map_err(|source| {
-                let (stage, line) =
-                    predict.map_or((String::new(), 0), |it| (it.name.clone(), it.line));
-                let input = "model".to_owned();
-                project.plan_error(PlanError::Input { stage, line, input, source })
-            })?;
-            ModelFolder::Given(found.ok_or(Error::NoModel)?.path)
-        }
-        _ => return Err(Error::NoModel),
+    // Without a project the overrides are for the defaults.
+    let none = Overrides::default();
+    let of_defaults = if project.is_some() { &none } else { overrides };
+    let defaults = Pipeline::without_file(DEFAULTS, of_defaults)?;
+    let pipeline = project.as_ref().map_or(&defaults, |project| &project.pipeline);
+    let predict = reader_of(wanted, pipeline);
+    let folder = match (given, &project) {
+        (Some(folder), _) => ModelFolder::Given(folder.into()),
+        (None, None) => return Err(Error::NoModel),
+        (None, Some(project)) => model_of(wanted, predict, project, console)?,
     };
-    let tokenize = predict.zip(pipeline).and_then(|(stage, pipeline)| {
+    let tokenize = predict.and_then(|stage| {
         let inputs = ["test", "valid"].into_iter().filter_map(|name| stage.inputs.get(name));
-        inputs
-            .filter_map(|input| maker(input, pipeline))
-            .find(|stage| runs_builtin(stage, "tokenize"))
+        let mut makers = inputs.filter_map(|input| maker(input, pipeline));
+        makers.find(|stage| runs_builtin(stage, "tokenize"))
     });
-    let ingest = tokenize.zip(pipeline).and_then(|(stage, pipeline)| {
-        let mut made_from = stage.inputs.values().filter_map(|input| maker(input, pipeline));
-        let direct = made_from.clone().find(|stage| runs_builtin(stage, "ingest"));
-        direct.or_else(|| {
-            let split = made_from.find(|stage| runs_builtin(stage, "split"))?;
-            split
-                .inputs
-                .values()
-                .filter_map(|input| maker(input, pipeline))
-                .find(|stage| runs_builtin(stage, "ingest"))
-        })
-    });
+    let ingest = tokenize.and_then(|stage| ingest_before(stage, pipeline));
+    let stage = |builtin: &str, found: Option<&Stage>| {
+        let any = |pipeline: &Pipeline| -> Option<Stage> {
+            pipeline.stages.iter().find(|stage| runs_builtin(stage, builtin)).cloned()
+        };
+        found.cloned().or_else(|| any(pipeline)).or_else(|| any(&defaults))
+    };
+    let params = |builtin: &str, found: Option<&Stage>| {
+        Params(stage(builtin, found).map(|stage| stage.params).unwrap_or_default())
+    };
     Ok(FoundModel {
         folder,
         ingest: params("ingest", ingest),
         tokenize: params("tokenize", tokenize),
         predict: params("predict", predict),
     })
+}
+
+/// The pipeline here or above, for its parameters. One that is invalid does not matter to somebody
+/// who names a model folder, and neither the pipeline nor anything of it.
+fn project_around(
+    globals: &Globals,
+    overrides: &Overrides,
+    console: &Console,
+) -> Result<Option<Project>, Error> {
+    if globals.file.is_none() && pipeline_file(globals).is_err() {
+        return Ok(None);
+    }
+    match Project::load_for_results(globals, overrides) {
+        Ok(project) => Ok(Some(project)),
+        Err(error) if globals.file.is_some() || *overrides != Overrides::default() => Err(error),
+        Err(_) => {
+            console.warning(
+                "the pipeline is invalid, so the defaults say how texts are read and tokenized \
+                 (`pipe status` shows what is wrong)",
+            );
+            Ok(None)
+        }
+    }
+}
+
+/// The artifact that is wanted, or the model that `predict` reads.
+fn model_of(
+    wanted: Option<&str>,
+    predict: Option<&Stage>,
+    project: &Project,
+    console: &Console,
+) -> Result<ModelFolder, Error> {
+    if let Some(artifact) = wanted {
+        return linked(artifact, project, console);
+    }
+    let stage = predict.ok_or(Error::NoModel)?;
+    match stage.inputs.get("model").ok_or(Error::NoModel)? {
+        Input::Artifact { stage, output } => linked(&format!("{stage}:{output}"), project, console),
+        source => {
+            let found = project.sources(true, true).find(source).map_err(|source| {
+                let (stage, line) = (stage.name.clone(), stage.line);
+                let input = "model".to_owned();
+                project.plan_error(PlanError::Input { stage, line, input, source })
+            })?;
+            Ok(ModelFolder::Given(found.ok_or(Error::NoModel)?.path))
+        }
+    }
+}
+
+/// The `ingest` whose examples `tokenize` reads, directly or through a `split`.
+fn ingest_before<'a>(tokenize: &Stage, pipeline: &'a Pipeline) -> Option<&'a Stage> {
+    let makers = |stage: &Stage| -> Vec<&'a Stage> {
+        stage.inputs.values().filter_map(|input| maker(input, pipeline)).collect()
+    };
+    let ingest =
+        |stages: Vec<&'a Stage>| stages.into_iter().find(|stage| runs_builtin(stage, "ingest"));
+    let made_from = makers(tokenize);
+    let split = made_from.iter().find(|stage| runs_builtin(stage, "split")).copied();
+    ingest(made_from).or_else(|| ingest(makers(split?)))
 }
 
 /// The `predict` stage that reads this model, or else the first one.
@@ -129,16 +185,6 @@ fn maker<'a>(input: &Input, pipeline: &'a Pipeline) -> Option<&'a Stage> {
         Input::Artifact { stage, .. } => pipeline.stage(stage),
         _ => None,
     }
-}
-
-/// The parameters of the stage, or the defaults of the built-in.
-fn params(builtin: &str, stage: Option<&Stage>) -> Params {
-    let of_stage = stage.map(|stage| Params(stage.params.clone()));
-    let specs = stages::find(builtin).map_or(&[][..], |stage| stage.params());
-    // None of these built-ins has a required parameter.
-    of_stage
-        .or_else(|| Params::resolve(specs, &BTreeMap::new()).ok())
-        .unwrap_or(Params(BTreeMap::new()))
 }
 
 /// An artifact of the store, linked into a temporary folder under its own file names.
