@@ -100,29 +100,32 @@ impl Serialize for Digest {
 fn hash_rest(file: &File, hasher: &mut blake3::Hasher) -> io::Result<()> {
     let length = file.metadata()?.len();
     let pieces = (2 * rayon::current_num_threads()).clamp(PIECES.0, PIECES.1);
-    let mut buffer = vec![0; (length as usize).clamp(PIECE, pieces * PIECE)];
+    // One byte more shows the end of the file.
+    let mut buffer = vec![0; (length as usize).saturating_add(1).clamp(SMALL, pieces * PIECE)];
     let mut at = SMALL as u64;
     loop {
-        let read: Vec<io::Result<usize>> = buffer
+        let read: Vec<(usize, io::Result<usize>)> = buffer
             .par_chunks_mut(PIECE)
             .enumerate()
-            .map(|(piece, bytes)| read_at(file, bytes, at + (piece * PIECE) as u64))
+            .map(|(piece, bytes)| (bytes.len(), read_at(file, bytes, at + (piece * PIECE) as u64)))
             .collect();
-        let mut filled = 0;
-        for read in read {
+        let (mut filled, mut ended) = (0, false);
+        for (asked, read) in read {
             let read = read?;
-            filled += read;
-            if read < PIECE {
-                // The end of the file. If it grows just now, a later piece may have bytes.
-                break;
+            // If the file grows just now, there may be bytes beyond its end.
+            if !ended {
+                filled += read;
+                ended = read < asked;
             }
         }
         match filled {
-            0 => return Ok(()),
-            1..WORTH_THREADS => hasher.update(&buffer[..filled]),
+            0..WORTH_THREADS => hasher.update(&buffer[..filled]),
             _ => hasher.update_rayon(&buffer[..filled]),
         };
         at += filled as u64;
+        if ended {
+            return Ok(());
+        }
         // Somebody may append faster than this reads. Pseudo files have more bytes than they say.
         if at > length && file.metadata()?.len() != length {
             return Err(io::Error::new(io::ErrorKind::InvalidData, CHANGED));

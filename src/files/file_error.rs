@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::regular::NOT_A_FILE;
+
 /// `writing `cache/records/ab/…`: permission denied`.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} `{}`: {source}", path.display())]
@@ -55,6 +57,7 @@ impl FileError {
                 "the limit on processes and threads is reached: end some, raise the limit (`ulimit -u`, \
                  or `pids.max` of the control group), or run fewer stages at once with `--jobs 1`",
             ),
+            NOT_A_FILE => Some("reading it might never end: remove it, or move it elsewhere"),
             _ => None,
         }
     }

@@ -39,6 +39,9 @@ fn check(metadata: &Metadata) -> io::Result<()> {
     }
 }
 
+/// The kind of the error that [`not_a_file`] makes.
+pub const NOT_A_FILE: io::ErrorKind = io::ErrorKind::Unsupported;
+
 /// The error that says what is there in place of a file.
 pub fn not_a_file(found: FileType) -> io::Error {
     let problem = match found {
@@ -48,7 +51,7 @@ pub fn not_a_file(found: FileType) -> io::Error {
         it if it.is_block_device() || it.is_char_device() => "it is a device, not a file",
         _ => "it is neither a file nor a folder",
     };
-    io::Error::new(io::ErrorKind::InvalidData, problem)
+    io::Error::new(NOT_A_FILE, problem)
 }
 
 /// Whether a file counts as executable: whether its owner may execute it, as for git. The bits of

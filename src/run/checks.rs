@@ -9,11 +9,13 @@ use stages::Kind;
 use crate::executor::status::ExitStatus;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
+use crate::plan::folder_change::FolderChange;
 use crate::plan::inputs::{InputLocation, KeyedStage};
 use crate::plan::reason::origin;
 use crate::run::failure::{SourceChange, StageFailure};
 use crate::run::inputs::Untouched;
 use crate::sources::Sources;
+use crate::store::index::Hashed;
 
 /// Replaces the links in a stage's folder, by which a built-in names its inputs, by the names that
 /// users know.
@@ -51,16 +53,22 @@ pub(super) fn check_sources(
         let how = match sources.read_again(&found.path) {
             Ok(now) if now == found.hashed && untouched.is_unwritten(&found.path) => continue,
             Ok(now) if now == found.hashed => SourceChange::Written,
-            Ok(now) if now.bytes > found.hashed.bytes => {
-                SourceChange::Grew(now.bytes - found.hashed.bytes)
-            }
-            Ok(_) => SourceChange::Changed,
+            Ok(now) => change(found.hashed, now, sources),
             Err(error) => SourceChange::Unreadable(error.to_string()),
         };
         let origin = stage.inputs.get(input).map(origin).unwrap_or_default();
         return Err(StageFailure::SourceChanged { input: input.clone(), origin, how });
     }
     Ok(())
+}
+
+fn change(before: Hashed, now: Hashed, sources: &Sources) -> SourceChange {
+    let tree = |hashed: Hashed| sources.index.tree(hashed.content);
+    match (tree(before), tree(now)) {
+        (Some(before), Some(now)) => SourceChange::Files(FolderChange::between(&before, &now)),
+        _ if now.bytes > before.bytes => SourceChange::Grew(now.bytes - before.bytes),
+        _ => SourceChange::Changed,
+    }
 }
 
 /// Checks that all declared outputs exist and are of the declared kind.

@@ -12,6 +12,7 @@ use crate::files::digest::{Digest, kind_name};
 use crate::files::file_error::FileError;
 use crate::pipeline::{OUTPUT_PREFIX, environment_variable};
 use crate::plan::error::PlanError;
+use crate::plan::folder_change::FolderChange;
 use crate::plan::reason::Reason;
 use crate::sources::download_error::DownloadError;
 use crate::text::figures;
@@ -76,6 +77,8 @@ pub enum SourceChange {
     Changed,
     #[error("changed while it ran (it grew by {})", figures::bytes(*_0))]
     Grew(u64),
+    #[error("changed while it ran: {_0}")]
+    Files(FolderChange),
     #[error("was written to while it ran")]
     Written,
     #[error("changed while it ran and cannot be read now ({_0})")]

@@ -79,7 +79,7 @@ pub fn look(
     };
     let stamp = Stamp::of(&metadata);
     // By the real path, which the index knows from the last run.
-    let hashed = index.hash(place.real()).ok().map(|hashed| hashed.content);
+    let hashed = index.hash_all(place.real()).ok().map(|hashed| hashed.content);
     if place.real().symlink_metadata().map(|now| Stamp::of(&now)).ok() != Some(stamp) {
         return Err(changed("reading", target));
     }

@@ -17,7 +17,7 @@ use crate::files::regular::read;
 use crate::files::regular::{self, is_executable, not_a_file};
 use crate::files::scratch::Scratch;
 use crate::files::stamp::{Stamp, file_clock_ns};
-use crate::files::tree::{Tree, TreeFile, files_below};
+use crate::files::tree::{FoundFiles, Tree, TreeFile, files_below};
 
 /// The digests from `cache/index`, and those that this process computed.
 pub struct Index {
@@ -61,18 +61,29 @@ impl Index {
         self.files_read.load(Ordering::Relaxed)
     }
 
-    /// Hashes a file or folder, or looks up its digest where its stamp is unchanged.
+    /// Hashes a file or folder, or looks up its digest where its stamp is unchanged. Links to
+    /// nothing are left out.
     pub fn hash(&self, path: &Path) -> Result<Hashed, FileError> {
-        self.hash_with(path, self.trusted)
+        self.hash_with(path, self.trusted, |found| Ok(self.leave_out(found)))
+    }
+
+    /// Like [`Index::hash`], but a link to nothing is an error.
+    pub fn hash_all(&self, path: &Path) -> Result<Hashed, FileError> {
+        self.hash_with(path, self.trusted, FoundFiles::without_dangling)
     }
 
     /// Hashes a file or folder by its bytes, whatever its stamp is: a write through a memory map may
     /// leave the stamp as it was.
     pub fn read_again(&self, path: &Path) -> Result<Hashed, FileError> {
-        self.hash_with(path, false)
+        self.hash_with(path, false, |found| Ok(self.leave_out(found)))
     }
 
-    fn hash_with(&self, path: &Path, trusted: bool) -> Result<Hashed, FileError> {
+    fn hash_with(
+        &self,
+        path: &Path,
+        trusted: bool,
+        dangling: impl Fn(FoundFiles) -> Result<FoundFiles, FileError>,
+    ) -> Result<Hashed, FileError> {
         let metadata = fs::metadata(path).map_err(FileError::at("reading", path))?;
         if metadata.is_file() {
             let file = self.file_digest(path, trusted)?;
@@ -81,8 +92,7 @@ impl Index {
         if !metadata.is_dir() {
             return Err(FileError::at("reading", path)(not_a_file(metadata.file_type())));
         }
-        let found = files_below(path)?;
-        self.leave_out(found.dangling);
+        let found = dangling(files_below(path)?)?;
         let digested: Result<_, FileError> = found
             .files
             .into_par_iter()
@@ -95,13 +105,14 @@ impl Index {
         Ok(hashed)
     }
 
-    fn leave_out(&self, links: Vec<PathBuf>) {
+    fn leave_out(&self, found: FoundFiles) -> FoundFiles {
         // Emacs marks a file that is being edited by a link `.#name` to nobody's file.
         let is_lock = |link: &PathBuf| {
             link.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".#"))
         };
-        let links = links.into_iter().filter(|link| !is_lock(link));
+        let links = found.dangling.iter().filter(|link| !is_lock(link)).cloned();
         self.dangling.lock().unwrap_or_else(PoisonError::into_inner).extend(links);
+        found
     }
 
     /// Symbolic links to nothing that were found in source folders, and left out of their listings.

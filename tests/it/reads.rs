@@ -307,6 +307,31 @@ fn a_value_of_the_environment_that_is_not_utf8_is_no_other_value() {
     assert!(run(b"bytes \\xff", &["run", "--json"]).contains("\"outcome\":\"ran\""));
 }
 
+#[test]
+fn a_stage_that_writes_into_its_source_folder_is_told_what() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'touch data/cached; cat $IN_d/file > $OUT_x', inputs: {d: data}, outputs: [x]}\n",
+    );
+    project.write("data/file", "1\n");
+    let run = project.pipe(&["run"]).expect_code(1);
+    let said =
+        "its input `d` (data) changed while it ran: cached added, so its result was discarded";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+}
+
+#[test]
+fn a_link_to_nothing_in_a_published_folder_is_an_edit() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'mkdir $OUT_d; echo $PARAM_n > $OUT_d/f', params: {n: 1}, outputs: [d], publish: {d: out}}\n",
+    );
+    project.expect_run(&[], "a=ran").expect_code(0);
+    let link = project.path("out/mine");
+    symlink("gone", &link).unwrap();
+    project.expect_run(&["--set", "a.n=2"], "a=ran").expect_code(0);
+    assert!(link.is_symlink());
+    assert_eq!(project.read("out/f"), "1\n");
+}
+
 const LISTS: &str = "stages:\n  a: {run: 'ls $IN_d > $OUT_x', inputs: {d: data}, outputs: [x], publish: {x: x.txt}}\n";
 
 #[test]
@@ -332,6 +357,7 @@ fn what_is_no_file_in_a_source_folder_is_refused_instead_of_waited_for() {
             let ended = project.pipe(&[command]).expect_code(2);
             let said = ended.stderr.replace(&*project.path("").to_string_lossy(), "");
             assert!(said.contains(&format!("data/odd`: {problem}")), "{said}");
+            assert!(said.contains("hint: reading it might never end: remove it"), "{said}");
         }
     }
 }
