@@ -122,8 +122,7 @@ impl Tree {
         Content::folder(Digest::of_bytes(self.to_text().as_bytes()))
     }
 
-    /// Whether this is the folder that is wanted, but for files that are executable without need: on
-    /// some file systems every file is, and a user may make one so.
+    /// Whether this is the folder that is wanted, but for files that the user made executable.
     pub fn serves(&self, wanted: &Tree) -> bool {
         self.empty_folders == wanted.empty_folders
             && self.has_files_of(wanted)

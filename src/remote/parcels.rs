@@ -44,7 +44,8 @@ impl Remote {
             let digest = Digest::of_file(&file.path)?;
             let metadata = std::fs::metadata(&file.path);
             let metadata = metadata.map_err(FileError::at("reading", &file.path))?;
-            let (bytes, executable) = (metadata.len(), is_executable(&metadata));
+            let executable = is_executable(&file.path, &metadata);
+            let bytes = metadata.len();
             found.push((file.relative, file.path, TreeFile { digest, bytes, executable }));
         }
         each(&found, OBJECTS, |(_, path, file)| -> Result<(), Trouble> {

@@ -14,7 +14,7 @@ use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::place::Place;
-use crate::files::regular::{read, read_text};
+use crate::files::regular::{keeps_execute_bits, read, read_text};
 use crate::files::stamp::Stamp;
 use crate::files::tree::Tree;
 use crate::store::Store;
@@ -83,8 +83,12 @@ pub fn look(
     if place.real().symlink_metadata().map(|now| Stamp::of(&now)).ok() != Some(stamp) {
         return Err(changed("reading", target));
     }
+    let serves = match keeps_execute_bits(place.real(), &metadata) {
+        true => Tree::serves,
+        false => Tree::has_files_of,
+    };
     let at = match hashed {
-        Some(content) if compares(content, wanted, Tree::serves, store, index) => AtTarget::Wanted,
+        Some(content) if compares(content, wanted, serves, store, index) => AtTarget::Wanted,
         _ => whose(&metadata, hashed, (&place, target), store, index),
     };
     Ok(Found { at, stamp: Some(stamp) })

@@ -136,7 +136,7 @@ impl Index {
                 known = self.learned().get(path).and_then(same);
             }
             if let Some(digest) = known {
-                let executable = is_executable(&metadata);
+                let executable = is_executable(path, &metadata);
                 return Ok(TreeFile { digest, bytes: stamp.size, executable });
             }
         }
@@ -154,7 +154,7 @@ impl Index {
         if stamp.is_settled(began_ns) {
             self.learned().insert(path.to_owned(), (stamp, digest));
         }
-        Ok(TreeFile { digest, bytes: stamp.size, executable: is_executable(&before) })
+        Ok(TreeFile { digest, bytes: stamp.size, executable: is_executable(path, &before) })
     }
 
     fn learned(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Digest)>> {

@@ -10,7 +10,7 @@ use stages::Kind;
 use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::regular::is_executable;
+use crate::files::regular::has_execute_bit;
 use crate::files::scratch::{Scratch, rename_into};
 use crate::files::tree::TreeFile;
 use crate::store::{Store, permissions};
@@ -58,7 +58,7 @@ impl Store {
     /// modes of its files.
     pub(super) fn restore_permissions(&self, content: Content) -> Result<(), FileError> {
         let object = self.object(content);
-        let is_right = |metadata: Metadata| is_executable(&metadata) == content.executable;
+        let is_right = |metadata: Metadata| has_execute_bit(&metadata) == content.executable;
         if fs::metadata(&object).is_ok_and(is_right) {
             return Ok(());
         }

@@ -218,7 +218,7 @@ impl Store {
         if !metadata.is_file() {
             return Err(FileError::in_store("storing", path)(not_a_file(metadata.file_type())));
         }
-        let executable = is_executable(&metadata);
+        let executable = is_executable(path, &metadata);
         // Somebody else may write to the target of a symbolic or hard link later, or to a file that
         // they have open, so copy its bytes. Move everything else.
         let temporary = scratch.path()?;

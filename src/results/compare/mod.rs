@@ -100,7 +100,7 @@ fn compare_files(first: &Path, second: &Path) -> Result<Option<How>, FileError> 
     if Digest::of_file(first)? == Digest::of_file(second)? {
         let executable = |path: &Path| {
             let metadata = fs::metadata(path).map_err(FileError::at("reading", path));
-            metadata.map(|metadata| is_executable(&metadata))
+            metadata.map(|metadata| is_executable(path, &metadata))
         };
         return Ok(match (executable(first)?, executable(second)?) {
             (true, false) => Some(How::OnlyFirstExecutable),
