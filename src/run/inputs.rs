@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::digest::Content;
@@ -24,13 +25,21 @@ pub struct Untouched {
     written: BTreeMap<PathBuf, BTreeMap<PathBuf, Written>>,
 }
 
-/// What changes when a file is written or replaced. Links and permissions change the rest of a
-/// stamp.
-#[derive(PartialEq, Eq)]
+/// What tells that a file was written or replaced. Not its inode: some network file systems number
+/// their files anew at any time.
 struct Written {
+    bytes: u64,
     modified_ns: i64,
-    inode: u64,
-    device: u64,
+    changed_ns: i64,
+    links: u64,
+}
+
+impl PartialEq for Written {
+    fn eq(&self, other: &Written) -> bool {
+        // A stage may make a hard link to a source its output, which changes the second time too.
+        let same_change = self.changed_ns == other.changed_ns || self.links != other.links;
+        (self.bytes, self.modified_ns) == (other.bytes, other.modified_ns) && same_change
+    }
 }
 
 /// Reads every input that is an object in full: a stage must not compute from bytes other than
@@ -94,9 +103,10 @@ impl Untouched {
 fn written_below(source: &Path) -> BTreeMap<PathBuf, Written> {
     let files = files_below(source).map(|found| found.files).unwrap_or_default();
     let written = files.into_iter().filter_map(|file| {
-        let stamp = Stamp::of(&fs::metadata(&file.path).ok()?);
-        let Stamp { modified_ns, inode, device, .. } = stamp;
-        Some((file.path, Written { modified_ns, inode, device }))
+        let metadata = fs::metadata(&file.path).ok()?;
+        let Stamp { size: bytes, modified_ns, changed_ns, .. } = Stamp::of(&metadata);
+        let links = metadata.nlink();
+        Some((file.path, Written { bytes, modified_ns, changed_ns, links }))
     });
     written.collect()
 }
