@@ -42,7 +42,7 @@ fn check(metadata: &Metadata) -> io::Result<()> {
 }
 
 /// The kind of the error that [`not_a_file`] makes.
-pub const NOT_A_FILE: io::ErrorKind = io::ErrorKind::Unsupported;
+pub const NOT_A_FILE: io::ErrorKind = io::ErrorKind::NotSeekable;
 
 /// The error that says what is there in place of a file.
 pub fn not_a_file(found: FileType) -> io::Error {
