@@ -161,7 +161,11 @@ fn predictions(output: &str, compared: &PairedComparison) -> String {
         printable(output)
     );
     let mut text = wrapped(&head, 2);
-    for (name, found) in [("accuracy", &compared.accuracy), ("f1", &compared.f1)] {
+    for (name, found) in compared.headlines() {
+        let name = match &compared.positive {
+            Some(label) if name == "f1" => format!("f1 of `{}`", printable(label)),
+            _ => name.to_owned(),
+        };
         let interval = found.interval.map(|[low, high]| {
             let percent = figure(compared.confidence * 100.0);
             format!(" ({percent} % interval {} to {})", signed(low), signed(high))

@@ -308,9 +308,9 @@ fn shown_metrics(of: &Table) -> Vec<String> {
     let mut shown: Vec<String> = of.metric.clone().into_iter().collect();
     let stage = of.metric.as_deref().and_then(|metric| metric.rsplit_once('.')).map(|(it, _)| it);
     if let Some(stage) = stage {
-        let headline = stages::all().iter().flat_map(|stage| stage.headline());
-        for name in headline.map(|name| format!("{stage}.{name}")) {
-            if known.contains(&name) && !shown.contains(&name) {
+        let headline = stages::headline(|name| known.contains(&format!("{stage}.{name}")));
+        for name in headline.into_iter().map(|name| format!("{stage}.{name}")) {
+            if !shown.contains(&name) {
                 shown.push(name);
             }
         }

@@ -194,11 +194,17 @@ fn shown_figures(figures: &[BTreeMap<String, f64>], by: Option<&str>) -> Vec<Str
     };
     let differing: Vec<&String> = names.into_iter().filter(differs).collect();
     // The metrics of the last stages come first.
+    let known: BTreeSet<&str> = figures
+        .iter()
+        .flat_map(BTreeMap::keys)
+        .filter_map(|name| name.rsplit('.').next())
+        .collect();
     let headline: Vec<&str> =
         stages::all().iter().rev().flat_map(|it| it.headline()).copied().collect();
+    let shown = stages::headline(|name| known.contains(name));
     let rank = |name: &str| {
         let last = name.rsplit('.').next().unwrap_or(name);
-        headline.iter().position(|it| *it == last)
+        headline.iter().position(|it| *it == last).filter(|_| shown.contains(&last))
     };
     let mut wanted: Vec<&String> =
         differing.iter().copied().filter(|name| rank(name).is_some()).collect();

@@ -143,8 +143,10 @@ pub struct Evaluation {
     pub rows: u64,
     /// The number of rows with a true label; all figures refer to these.
     pub labelled: u64,
-    /// The label to which precision, recall and F1 refer.
-    pub positive: String,
+    /// The label to which precision, recall and F1 refer, if there is one.
+    pub positive: Option<String>,
+    /// The name of the figure that stands for all: `f1`, or `macro_f1` with more than two labels.
+    pub headline: String,
     /// The labels that occur, in alphabetical order.
     pub labels: Vec<String>,
     /// A row for each true label, a column for each predicted one.

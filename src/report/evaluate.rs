@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stages::data::classification::ClassFigures;
+use stages::data::classification::{ClassFigures, Headline, Margins};
 use stages::data::prediction::Prediction;
 use stages::data::threshold::{Objective, ScoredRow, best_threshold, is_positive};
 
@@ -23,8 +23,7 @@ const MOST_POINTS: usize = 200;
 /// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Evaluates the rows; `None` if none has a true label. Without `positive`, the positive label is the
-/// last one, as in `score`.
+/// Evaluates the rows; `None` if none has a true label. `positive` is the declared positive label.
 pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluation> {
     let labelled: Vec<(&Prediction, &str)> =
         rows.iter().filter_map(|row| Some((row, row.gold.as_deref()?))).collect();
@@ -38,8 +37,9 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
             probable.chain([*gold, row.label.as_str()])
         })
         .collect();
-    let last = known.last().copied().unwrap_or_default();
-    let positive = positive.filter(|label| known.contains(label)).unwrap_or(last);
+    let declared = positive.filter(|label| known.contains(label));
+    let headline = Headline::of(known.iter().copied(), declared);
+    let positive = headline.positive().or(declared);
     let occurring: BTreeSet<&str> =
         labelled.iter().flat_map(|(row, gold)| [*gold, row.label.as_str()]).collect();
     let places: BTreeMap<&str, usize> = occurring.iter().copied().zip(0..).collect();
@@ -50,9 +50,10 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
     let mut evaluation = Evaluation {
         rows: rows.len() as u64,
         labelled: labelled.len() as u64,
-        positive: positive.to_owned(),
+        positive: positive.map(str::to_owned),
+        headline: headline.name("f1"),
         labels: occurring.iter().map(|label| (*label).to_owned()).collect(),
-        figures: figures(&matrix, places.get(positive).copied()),
+        figures: figures(&matrix, &occurring, &headline),
         matrix,
         ..Evaluation::default()
     };
@@ -60,9 +61,10 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
         evaluation.notes.push("Some rows have no probabilities, so there are no curves.".into());
         return Some(evaluation);
     }
-    let binary = known.len() <= 2;
-    let of_curves: Vec<&str> =
-        if binary { vec![positive] } else { occurring.into_iter().collect() };
+    let of_curves: Vec<&str> = match headline.positive() {
+        Some(positive) => vec![positive],
+        None => occurring.into_iter().collect(),
+    };
     if of_curves.len() > MOST_CURVES {
         let note = format!("Precision and recall are not drawn for {} labels.", of_curves.len());
         evaluation.notes.push(note);
@@ -70,9 +72,9 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
         let curves = of_curves.iter().filter_map(|label| curve(label, &scored(&labelled, label)));
         evaluation.precision_recall = curves.collect();
     }
-    match binary {
-        true => evaluation.threshold = threshold(&labelled, positive),
-        false => {
+    match headline.positive() {
+        Some(positive) => evaluation.threshold = threshold(&labelled, positive),
+        None => {
             let note = "With more than two labels the most probable one is predicted, so there is \
                         no threshold to choose.";
             evaluation.notes.push(note.to_owned());
@@ -90,23 +92,20 @@ fn scored(labelled: &[(&Prediction, &str)], label: &str) -> Vec<ScoredRow> {
     labelled.iter().map(row).collect()
 }
 
-fn ratio(part: f64, whole: f64) -> f64 {
-    if whole == 0.0 { 0.0 } else { part / whole }
-}
-
-/// Accuracy, and precision, recall and F1 of the positive label, where 0 / 0 counts as 0.
-fn figures(matrix: &[Vec<u64>], positive: Option<usize>) -> Vec<Figure> {
-    let all: u64 = matrix.iter().flatten().sum();
-    let correct: u64 = matrix.iter().enumerate().map(|(label, row)| row[label]).sum();
-    let mut figures = vec![("accuracy", ratio(correct as f64, all as f64))];
-    if let Some(label) = positive {
-        let gold = matrix[label].iter().sum();
-        let predicted = matrix.iter().map(|row| row[label]).sum();
-        let of = ClassFigures::new(matrix[label][label], gold, predicted);
-        figures.extend([("precision", of.precision), ("recall", of.recall), ("f1", of.f1)]);
-    }
-    let figure = |(name, value)| Figure { name, value, interval: None };
-    figures.into_iter().map(figure).collect()
+/// Accuracy, and the precision, recall and F1 that the headline says.
+fn figures(matrix: &[Vec<u64>], labels: &BTreeSet<&str>, headline: &Headline) -> Vec<Figure> {
+    let rows = (0_u16..).zip(matrix);
+    let cells =
+        rows.flat_map(|(gold, row)| (0_u16..).zip(row).map(move |(it, &n)| ((gold, it), n)));
+    let margins = Margins::new(matrix.len(), cells);
+    let of = headline.figures(&margins, labels.iter().copied());
+    let names = match headline {
+        Headline::Positive(_) => ["precision", "recall", "f1"],
+        Headline::Macro => ["macro_precision", "macro_recall", "macro_f1"],
+    };
+    let of = names.into_iter().zip([of.precision, of.recall, of.f1]);
+    let figures = [("accuracy", margins.accuracy())].into_iter().chain(of);
+    figures.map(|(name, value)| Figure { name, value, interval: None }).collect()
 }
 
 /// Precision and recall from the highest probability down, and the average precision
@@ -237,7 +236,7 @@ mod tests {
         ];
         let found = evaluate(&rows, None).unwrap();
         assert_eq!(found.matrix, [[1, 1], [1, 1]]);
-        assert_eq!(found.positive, "yes");
+        assert_eq!((found.positive.as_deref(), found.headline.as_str()), (Some("yes"), "f1"));
         let curve = &found.precision_recall[0];
         assert_eq!(curve.points, [(0.5, 1.0), (0.5, 0.5), (1.0, 2.0 / 3.0), (1.0, 0.5)]);
         assert!((curve.average_precision - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
@@ -245,6 +244,19 @@ mod tests {
         assert_eq!(threshold.used, Some(0.5));
         assert_eq!(threshold.best.0, 0.25);
         assert_eq!(found.reliability.iter().map(|bin| bin.rows).sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn more_than_two_labels_have_macro_averages_and_no_positive_one() {
+        let mut rows =
+            [row(1, 0.9, "yes", "yes"), row(2, 0.6, "yes", "no"), row(3, 0.4, "no", "no")];
+        rows[2].gold = Some("perhaps".to_owned());
+        let found = evaluate(&rows, None).unwrap();
+        assert_eq!((found.positive, found.headline.as_str()), (None, "macro_f1"));
+        let names: Vec<&str> = found.figures.iter().map(|it| it.name).collect();
+        assert_eq!(names, ["accuracy", "macro_precision", "macro_recall", "macro_f1"]);
+        // F1 of `yes` is 2/3, that of the others 0.
+        assert!((found.figures[3].value - 2.0 / 9.0).abs() < 1e-12);
     }
 
     #[test]

@@ -130,6 +130,9 @@ fn scored(
         None => format!("{} of {}", input, artifacts.name(place, "scores")),
     };
     evaluation.input = Some(input.to_owned());
+    // Scores of earlier versions do not say it.
+    let by_labels = if evaluation.labels.len() > 2 { "macro_f1" } else { "f1" };
+    evaluation.headline = score["headline"].as_str().unwrap_or(by_labels).to_owned();
     let intervals = &score["intervals"];
     evaluation.confidence = intervals["confidence"].as_f64();
     let figures = FIGURES.iter().filter_map(|(name, path)| {
@@ -178,7 +181,7 @@ fn of_scores(score: &Value) -> Evaluation {
     Evaluation {
         rows: score["rows"].as_u64().unwrap_or(0),
         labelled: score["labelled"].as_u64().unwrap_or(0),
-        positive: score["positive"]["label"].as_str().unwrap_or_default().to_owned(),
+        positive: score["positive"]["label"].as_str().map(str::to_owned),
         matrix: if square { matrix } else { Vec::new() },
         labels,
         ..Evaluation::default()

@@ -10,6 +10,7 @@ use serde::Serialize;
 use stages::builtin::score::paired_comparison::{PairedComparison, compare_files};
 use stages::builtin::score::params::ScoreParams;
 
+use crate::files::digest::Content;
 use crate::plan::reason::{Change, changes_between};
 use crate::results::run_log::{LoggedRun, LoggedStage};
 use crate::run::event::Outcome;
@@ -72,17 +73,19 @@ pub fn diff(
 ) -> RunDiff {
     let gone = from.stages.iter().filter(|stage| to.stage(&stage.stage).is_none());
     let names = to.stages.iter().chain(gone).map(|stage| stage.stage.as_str());
+    let positive = |content: Content| declared_positive(to, store, content);
     let stages = names.map(|name| {
-        stage_diff(name, from.stage(name), to.stage(name), store, &|input| origin(name, input))
+        let sides = [from.stage(name), to.stage(name)];
+        stage_diff(name, sides, store, &positive, &|input| origin(name, input))
     });
     RunDiff { from: from.id.clone(), to: to.id.clone(), stages: stages.collect() }
 }
 
 fn stage_diff(
     name: &str,
-    from: Option<&LoggedStage>,
-    to: Option<&LoggedStage>,
+    [from, to]: [Option<&LoggedStage>; 2],
     store: &Store,
+    positive: &dyn Fn(Content) -> Option<String>,
     origin: &dyn Fn(&str) -> Option<String>,
 ) -> StageDiff {
     let key = |side: Option<&LoggedStage>| side.and_then(|side| side.key);
@@ -94,7 +97,7 @@ fn stage_diff(
         match (store.record(old), store.record(new)) {
             (Some(old), Some(new)) => {
                 changes = changes_between(&old.fields, &new.fields, origin);
-                predictions = compare_predictions(&old, &new, store);
+                predictions = compare_predictions(&old, &new, store, positive);
             }
             _ => changes_unknown = true,
         }
@@ -120,19 +123,36 @@ fn stage_diff(
     }
 }
 
+/// The positive label that the pipeline declares for some predictions: the one of the stage that
+/// made them or scored them in this run.
+fn declared_positive(run: &LoggedRun, store: &Store, content: Content) -> Option<String> {
+    let records = run.stages.iter().filter_map(|stage| store.record(stage.key?));
+    let mut concerned = records.filter(|record| {
+        let is_made_here = record.outputs.values().any(|it| it.content == content);
+        is_made_here || record.fields.inputs.values().any(|it| *it == content)
+    });
+    concerned.find_map(|record| Some(record.fields.params.get("positive")?.as_str()?.to_owned()))
+}
+
 /// Compares the predictions of two records. Those without true labels, of different examples, or
 /// no longer in the store are left out.
 fn compare_predictions(
     from: &Record,
     to: &Record,
     store: &Store,
+    positive: &dyn Fn(Content) -> Option<String>,
 ) -> BTreeMap<String, PairedComparison> {
     let Some(name) = to.fields.action.builtin() else { return BTreeMap::new() };
     let settings = ScoreParams { positive: None, replicates: 2_000, confidence: 0.95, seed: 0 };
     let compared = stages::predictions_of(name).iter().filter_map(|output| {
         let (from, to) = (from.outputs.get(*output)?.content, to.outputs.get(*output)?.content);
-        let found = compare_files(&store.object(to), &store.object(from), &settings);
-        Some(((*output).to_owned(), found.ok().filter(|_| from != to)?))
+        let compare = |positive: Option<String>| {
+            let settings = ScoreParams { positive, ..settings.clone() };
+            compare_files(&store.object(to), &store.object(from), &settings).ok()
+        };
+        // These predictions may not know the declared label.
+        let found = compare(positive(to)).or_else(|| compare(None));
+        Some(((*output).to_owned(), found.filter(|_| from != to)?))
     });
     compared.collect()
 }

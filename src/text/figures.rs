@@ -83,9 +83,9 @@ pub fn figure(value: f64) -> String {
 /// stages if there are any, else the first `at_most` metrics.
 pub fn figures(values: &BTreeMap<String, f64>, at_most: usize) -> String {
     let text = |(name, value): (&String, &f64)| format!("{} {}", printable(name), figure(*value));
-    let headline = stages::all().iter().flat_map(|stage| stage.headline());
+    let headline = stages::headline(|name| values.contains_key(name));
     let mut texts: Vec<String> = Vec::new();
-    for found in headline.filter_map(|name| values.get_key_value(*name)).map(text) {
+    for found in headline.into_iter().filter_map(|name| values.get_key_value(name)).map(text) {
         if !texts.contains(&found) {
             texts.push(found);
         }
@@ -119,7 +119,16 @@ pub fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::text::figures::{bytes, grouped};
+    use crate::text::figures::{bytes, figures, grouped};
+
+    #[test]
+    fn the_headline_is_f1_of_two_labels_and_macro_f1_of_more() {
+        let text = |names: &[&str]| {
+            figures(&names.iter().map(|name| ((*name).to_owned(), 0.5)).collect(), 3)
+        };
+        assert_eq!(text(&["valid_f1", "valid_macro_f1", "valid_brier_score"]), "valid_f1 0.5");
+        assert_eq!(text(&["valid_macro_f1", "valid_positive_f1"]), "valid_macro_f1 0.5");
+    }
 
     #[test]
     fn numbers_and_sizes_read_well() {

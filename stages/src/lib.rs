@@ -39,7 +39,7 @@ pub mod stage;
 pub mod text;
 pub mod train;
 
-pub use builtin::{all, find, predictions_of, run_manifest};
+pub use builtin::{all, find, headline, predictions_of, run_manifest};
 pub use stage::error::StageError;
 pub use stage::event::{Event, Events};
 pub use stage::manifest::Manifest;

@@ -112,14 +112,18 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Extends the range to round numbers, so that both ends have a tick.
+    /// Extends the range to round numbers, so that both ends have a tick. A range that is less than
+    /// a ten-thousandth of its numbers counts as a single number: there is no room for the digits
+    /// that would tell the ticks apart.
     pub fn nice(low: f64, high: f64, from: f64, to: f64) -> Scale {
-        let (low, high) = match low < high {
+        let (low, high) = match high - low > 1e-4 * low.abs().max(high.abs()) {
             true => (low, high),
-            false => (low - low.abs().max(1.0) * 0.05, low + low.abs().max(1.0) * 0.05),
+            false => (low - around(low) * 0.05, low + around(low) * 0.05),
         };
         let step = step(high - low);
-        let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+        // Without the rounding errors of the divisions, which would add a tick.
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+        let (low, high) = (first * step, last * step);
         Scale { low, high, from, to, step }
     }
 
@@ -133,8 +137,9 @@ impl Scale {
         let step = self.step;
         let first = (self.low / step - 1e-6).ceil();
         let count = ((self.high / step + 1e-6).floor() - first).max(0.0) as usize;
-        let value = |index: usize| (first + index as f64) * step;
-        (0..=count.min(20)).map(|index| (value(index), number(value(index), step))).collect()
+        let values: Vec<f64> =
+            (0..=count.min(20)).map(|index| (first + index as f64) * step).collect();
+        values.iter().copied().zip(apart(&values, step)).collect()
     }
 }
 
@@ -146,13 +151,27 @@ fn step(span: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-fn number(value: f64, step: f64) -> String {
-    let digits = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
-    if digits > 4 && value != 0.0 {
-        return format!("{value:.0e}");
-    }
-    let text = format!("{value:.digits$}");
-    if text.trim_start_matches('-').chars().all(|it| "0.".contains(it)) { "0".into() } else { text }
+/// The size of a single number, by which it is given room; 1 for 0.
+fn around(value: f64) -> f64 {
+    if value == 0.0 { 1.0 } else { value.abs() }
+}
+
+/// Numbers that are at least `step` apart, with as many digits as tell them apart.
+pub fn apart(values: &[f64], step: f64) -> Vec<String> {
+    let most = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let place = |number: f64| number.log10().floor();
+    let text = |value: &f64| {
+        if value.abs() < step / 2.0 {
+            return "0".to_owned();
+        }
+        if (1e-4..1e7).contains(&most) {
+            let digits = (-place(step)).clamp(0.0, 12.0) as usize;
+            return format!("{value:.digits$}");
+        }
+        let digits = (place(value.abs()) - place(step)).clamp(0.0, 12.0) as usize;
+        format!("{value:.digits$e}")
+    };
+    values.iter().map(text).collect()
 }
 
 /// A plot of ordinary size, with its two axes.
@@ -263,9 +282,38 @@ mod tests {
         let loss = ["0.62", "0.64", "0.66", "0.68", "0.70", "0.72", "0.74"];
         assert_eq!(texts(0.6326, 0.7252), loss);
         assert_eq!(texts(-3.0, 12.0), ["-5", "0", "5", "10", "15"]);
+        // Losses that hardly move; the smallest and the greatest numbers.
+        assert_eq!(
+            texts(2.00004, 2.00026),
+            ["2.00000", "2.00005", "2.00010", "2.00015", "2.00020", "2.00025", "2.00030"]
+        );
+        assert_eq!(texts(2.00001, 2.00006), ["1.90", "1.95", "2.00", "2.05", "2.10", "2.15"]);
+        assert_eq!(texts(0.0, 2e-5), ["0", "5e-6", "1.0e-5", "1.5e-5", "2.0e-5"]);
         // A single value has room around it.
         assert!(texts(5.0, 5.0).len() >= 2);
         assert!(texts(0.0, 0.0).len() >= 2);
+    }
+
+    #[test]
+    fn no_two_ticks_have_the_same_text() {
+        for size in [1e-300, 1e-12, 1e-5, 0.03, 1.0, 2.0, 999.0, 1e6, 3e7, 1e18, 1e300] {
+            for span in [0.0, 1e-15, 1e-9, 1e-6, 9e-5, 1.1e-4, 1e-3, 0.01, 0.3, 1.0, 7.0] {
+                for low in [size, -size, -size * span / 2.0] {
+                    let scale = Scale::nice(low, low + size * span, 0.0, 100.0);
+                    let ticks = scale.ticks();
+                    let texts: std::collections::BTreeSet<&str> =
+                        ticks.iter().map(|(_, text)| text.as_str()).collect();
+                    assert!(
+                        texts.len() == ticks.len() && ticks.len() > 1,
+                        "{low} {span} {ticks:?}"
+                    );
+                    for (value, text) in &ticks {
+                        let read: f64 = text.parse().unwrap();
+                        assert!((read - value).abs() < scale.step * 0.51, "{value} as {text}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::report::charts::{
-    Caption, Drawing, Figures, Ids, framed, label, line, path_through, told,
+    Caption, Drawing, Figures, Ids, apart, framed, label, line, path_through, told,
 };
 use crate::report::data::{Column, ComparisonTable, RunState};
 use crate::report::html::{Html, tag};
@@ -128,7 +128,14 @@ fn numeric(values: &[Option<&Value>], numbers: &[f64], metric: bool) -> Placed {
     // If a setting has few values, all are labelled; else the ends and the middle.
     let middle = if logarithmic { (low * high).sqrt() } else { (low + high) / 2.0 };
     let mut shown: Vec<(f64, String)> = match metric || distinct.len() > 6 {
-        true => [low, middle, high].map(|value| (at(value), figure(value))).to_vec(),
+        true => {
+            let three = [low, middle, high];
+            let mut texts = three.map(figure).to_vec();
+            if low < high && (texts[0] == texts[1] || texts[1] == texts[2]) {
+                texts = apart(&three, (high - low) / 2.0);
+            }
+            three.into_iter().map(at).zip(texts).collect()
+        }
         false => distinct.into_iter().map(|(value, text)| (at(value), text)).collect(),
     };
     shown.dedup_by(|one, two| (one.0 - two.0).abs() < 11.0);
@@ -189,7 +196,9 @@ fn words(compared: &ComparisonTable, row: usize) -> String {
 pub fn cell(column: &Column, value: &Value) -> String {
     match value.as_f64().filter(|_| column.metric) {
         // The same number of digits for all, so that they align.
-        Some(number) if !column.whole && number.abs() < 100.0 => format!("{number:.4}"),
+        Some(number) if !column.whole && (0.001..100.0).contains(&number.abs()) => {
+            format!("{number:.4}")
+        }
         Some(number) => figure(number),
         None => value_text(value),
     }

@@ -107,7 +107,11 @@ fn predictions(output: &str, compared: &PairedComparison) -> Html {
          gives p {}, {words}.",
         figure(p)
     );
-    let of = [("accuracy", &compared.accuracy), ("F1", &compared.f1)].map(|(name, it)| {
+    let of = compared.headlines().map(|(name, it)| {
+        let name = match &compared.positive {
+            Some(label) if name == "f1" => format!("F1 of {label}"),
+            _ => figure_words(name),
+        };
         let interval = it.interval.map(|[low, high]| {
             let percent = compared.confidence * 100.0;
             format!(" ({percent:.0} % interval {} to {})", signed(low), signed(high))

@@ -28,11 +28,14 @@ pub fn evaluation(ids: &mut Ids, found: &Evaluation) -> Html {
             format!("{} rows, {} with a true label", grouped(found.rows), grouped(found.labelled))
         }
     };
-    let positive = match found.labels.len() > 2 {
-        true => format!("precision, recall and F1 of {} against the rest", found.positive),
-        false => format!("precision, recall and F1 of {}", found.positive),
+    let headline = match &found.positive {
+        Some(label) if found.headline == "macro_f1" => {
+            format!("; macro averages, and precision, recall and F1 of {label} against the rest")
+        }
+        Some(label) => format!("; precision, recall and F1 of {label}"),
+        None => "; macro averages are means over the labels".to_owned(),
     };
-    all.push(paragraph("quiet", &format!("{rows}; {positive}")));
+    all.push(paragraph("quiet", &format!("{rows}{headline}")));
     all.push(notes(&found.notes));
     let mut cards = Html::new();
     cards.push(figures(found));
@@ -40,8 +43,8 @@ pub fn evaluation(ids: &mut Ids, found: &Evaluation) -> Html {
     all.push(tag("div").class("pair").child(cards));
     let mut charts = Html::new();
     charts.push(precision_recall(ids, &found.precision_recall));
-    if let Some(threshold) = &found.threshold {
-        charts.push(effect(ids, threshold, &found.positive));
+    if let (Some(threshold), Some(positive)) = (&found.threshold, &found.positive) {
+        charts.push(effect(ids, threshold, positive));
     }
     if !found.reliability.is_empty() {
         let named = |it: &&Figure| it.name == "calibration_error";

@@ -75,7 +75,8 @@ pub fn tiles(run: &RunSummary) -> Html {
     evaluations.sort_by_key(|it| rank(it));
     let mut tiles = Vec::new();
     for evaluation in evaluations.into_iter().take(MOST_TILES / 2) {
-        for figure in evaluation.figures.iter().filter(|it| ["accuracy", "f1"].contains(&it.name)) {
+        let headline = ["accuracy", &evaluation.headline];
+        for figure in evaluation.figures.iter().filter(|it| headline.contains(&it.name)) {
             tiles.push(tile(evaluation, figure));
         }
     }

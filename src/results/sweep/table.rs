@@ -85,16 +85,20 @@ pub fn find_metric<'m>(asked: &str, known: &BTreeSet<&'m str>) -> Result<&'m str
     }
 }
 
-/// The metric to sort by if none is named: `valid_f1`, else the first headline metric of the last
-/// stage that has one.
+/// The metric to sort by if none is named: the F1 of the validation examples (`valid_f1`, or
+/// `valid_macro_f1` with more than two labels), else the first headline metric of the last stage
+/// that has one.
 pub fn usual_metric<'m>(known: &BTreeSet<&'m str>, stages: &[&str]) -> Option<&'m str> {
-    let headline: Vec<&str> = stages::all().iter().flat_map(|it| it.headline()).copied().collect();
     let of = |stage: &&str| {
-        let wanted = headline.iter().map(|name| format!("{stage}.{name}"));
-        wanted.filter_map(|name| known.get(name.as_str()).copied()).next()
+        let first = stages::headline(|name| known.contains(&*format!("{stage}.{name}")));
+        known.get(&*format!("{stage}.{}", first.first()?)).copied()
     };
-    let last_part = |metric: &&&str| metric.rsplit('.').next() == Some("valid_f1");
-    known.iter().find(last_part).copied().or_else(|| stages.iter().rev().find_map(of))
+    let named = |name: &str| {
+        let last_part = |metric: &&&str| metric.rsplit('.').next() == Some(name);
+        known.iter().find(last_part).copied()
+    };
+    let f1 = named("valid_f1").or_else(|| named("valid_macro_f1"));
+    f1.or_else(|| stages.iter().rev().find_map(of))
 }
 
 /// Sorts the combinations by a metric, the best first and those without it last. Combinations that
@@ -258,7 +262,22 @@ fn csv_line(cells: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::results::sweep::table::Mean;
+    use std::collections::BTreeSet;
+
+    use crate::results::sweep::table::{Mean, usual_metric};
+
+    #[test]
+    fn the_usual_metric_is_the_f1_of_the_validation_examples_under_the_name_it_has() {
+        let of = |metrics: &[&'static str], stages: &[&str]| {
+            usual_metric(&metrics.iter().copied().collect::<BTreeSet<&str>>(), stages)
+        };
+        let two = ["score.test_f1", "score.valid_f1", "score.valid_macro_f1"];
+        assert_eq!(of(&two, &["score"]), Some("score.valid_f1"));
+        let more = ["score.test_macro_f1", "score.valid_accuracy", "score.valid_macro_f1"];
+        assert_eq!(of(&more, &["score"]), Some("score.valid_macro_f1"));
+        assert_eq!(of(&["score.test_macro_f1"], &["score"]), Some("score.test_macro_f1"));
+        assert_eq!(of(&["own.size"], &["own"]), None);
+    }
 
     #[test]
     fn the_scatter_is_that_of_a_sample() {

@@ -47,6 +47,15 @@ pub fn find(name: &str) -> Option<&'static dyn Stage> {
     all().iter().copied().find(|stage| stage.name() == name)
 }
 
+/// The headline metrics of all stages among those that exist, in the order of the stages. Macro F1
+/// and its like are shown only where there is no figure of a positive label.
+pub fn headline(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let names = all().iter().flat_map(|stage| stage.headline()).copied();
+    names
+        .filter(|name| has(name) && !(name.contains("macro_") && has(&name.replace("macro_", ""))))
+        .collect()
+}
+
 /// The names of a built-in's outputs that are files of
 /// [`Prediction`](crate::data::prediction::Prediction)s.
 pub fn predictions_of(builtin: &str) -> &'static [&'static str] {

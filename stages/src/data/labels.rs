@@ -52,9 +52,11 @@ impl LabelTable {
 
     /// The names in alphabetical order, `also` included, and for each number the position of its
     /// name in that order. Results computed by position do not depend on the order of the rows.
-    pub fn alphabetical<'a>(&'a self, also: &'a str) -> (Vec<&'a str>, Vec<u16>) {
+    pub fn alphabetical<'a>(&'a self, also: Option<&'a str>) -> (Vec<&'a str>, Vec<u16>) {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
-        if let Err(position) = names.binary_search(&also) {
+        if let Some(also) = also
+            && let Err(position) = names.binary_search(&also)
+        {
             names.insert(position, also);
         }
         let mut positions = vec![0; self.len()];

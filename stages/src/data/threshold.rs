@@ -27,6 +27,8 @@ use crate::data::classification::{Fraction, f1};
 pub enum Objective {
     /// F1 of the positive label.
     F1,
+    /// F1 of the other label.
+    OtherF1,
     /// The share of rows that are predicted correctly.
     Accuracy,
 }
@@ -128,13 +130,18 @@ impl Cut {
         self.true_positives -= u64::from(positive);
     }
 
+    fn true_negatives(self) -> u64 {
+        self.rows + self.true_positives - (self.gold + self.predicted)
+    }
+
     fn fraction(self, objective: Objective) -> Fraction {
         match objective {
             Objective::F1 => f1(self.true_positives, self.gold, self.predicted),
+            Objective::OtherF1 => {
+                f1(self.true_negatives(), self.rows - self.gold, self.rows - self.predicted)
+            }
             Objective::Accuracy => {
-                let either = self.gold + self.predicted;
-                let true_negatives = self.rows + self.true_positives - either;
-                Fraction { part: self.true_positives + true_negatives, whole: self.rows }
+                Fraction { part: self.true_positives + self.true_negatives(), whole: self.rows }
             }
         }
     }

@@ -1,10 +1,9 @@
 //! Metrics of a model on labelled examples: loss, accuracy, precision, recall, F1.
 
 use burn::tensor::{Tensor, activation};
-use serde::{Deserialize, Serialize};
 
 use super::order::evaluation_batches;
-use crate::data::classification::f1_of_rates;
+use crate::data::classification::{ClassFigures, Headline, Margins};
 use crate::data::finite::first_not_finite;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
@@ -12,15 +11,13 @@ use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;
 use crate::stage::error::{StageError, hints};
 
-/// Figures over examples (not means over batches). Precision, recall and F1 are of the last
-/// class where there are two, else macro averages.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Figures over examples (not means over batches).
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
     pub loss: f64,
     pub accuracy: f64,
-    pub precision: f64,
-    pub recall: f64,
-    pub f1: f64,
+    /// What the headline says.
+    pub figures: ClassFigures,
 }
 
 /// What a classifier gives for some rows, row-major `[rows, classes]`. All numbers are finite.
@@ -115,42 +112,23 @@ fn cross_entropy(logits: &[f32], class: usize) -> f64 {
     sum.ln() + most - logit(class)
 }
 
-/// Compares outputs with the gold classes.
-pub fn evaluate(found: &ClassOutputs, gold: &[usize], classes: usize) -> Evaluation {
-    let mut confusion = vec![0u64; classes * classes];
-    let mut loss = 0.0;
-    let rows = found.logits.chunks(classes).zip(found.probabilities.chunks(classes));
-    for ((logits, probabilities), gold) in rows.zip(gold) {
-        loss += cross_entropy(logits, *gold);
-        confusion[gold * classes + argmax(probabilities)] += 1;
-    }
-    let count = |gold: usize, guess: usize| confusion[gold * classes + guess] as f64;
-    let all = 0..classes;
-    // 0 where the denominator is 0, as scikit-learn's `zero_division=0`.
-    let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-    let of_class = |class: usize| {
-        let hits = count(class, class);
-        let precision = ratio(hits, all.clone().map(|gold| count(gold, class)).sum());
-        let recall = ratio(hits, all.clone().map(|guess| count(class, guess)).sum());
-        (precision, recall, f1_of_rates(precision, recall))
-    };
-    let (precision, recall, f1) = if classes == 2 {
-        of_class(1)
-    } else {
-        let sum = all
-            .clone()
-            .map(of_class)
-            .fold((0.0, 0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1, sum.2 + each.2));
-        let classes = classes as f64;
-        (sum.0 / classes, sum.1 / classes, sum.2 / classes)
-    };
-    let rows = gold.len().max(1) as f64;
+/// Compares outputs with the gold classes. `labels` are the names of the classes.
+pub fn evaluate(
+    found: &ClassOutputs,
+    gold: &[usize],
+    labels: &[String],
+    headline: &Headline,
+) -> Evaluation {
+    let classes = labels.len();
+    let guesses = found.probabilities.chunks(classes).map(argmax);
+    // A model has at most 4,096 labels.
+    let cells = gold.iter().zip(guesses).map(|(gold, guess)| ((*gold as u16, guess as u16), 1));
+    let margins = Margins::new(classes, cells);
+    let losses = found.logits.chunks(classes).zip(gold).map(|(it, gold)| cross_entropy(it, *gold));
     Evaluation {
-        loss: loss / rows,
-        accuracy: all.map(|class| count(class, class)).sum::<f64>() / rows,
-        precision,
-        recall,
-        f1,
+        loss: losses.sum::<f64>() / gold.len().max(1) as f64,
+        accuracy: margins.accuracy(),
+        figures: headline.figures(&margins, labels.iter().map(String::as_str)),
     }
 }
 
@@ -175,31 +153,39 @@ mod tests {
         ClassOutputs { logits, probabilities: probabilities.to_vec() }
     }
 
+    fn evaluate(found: &ClassOutputs, gold: &[usize]) -> Evaluation {
+        let labels = ["no".to_owned(), "yes".to_owned()];
+        super::evaluate(found, gold, &labels, &Headline::Positive("yes".to_owned()))
+    }
+
     #[test]
     fn the_loss_of_an_over_confident_row_is_that_of_its_logits() {
         let found = ClassOutputs { logits: vec![150.0, -150.0], probabilities: vec![1.0, 0.0] };
-        assert_eq!(evaluate(&found, &[1], 2).loss, 300.0);
-        assert_eq!(evaluate(&found, &[0], 2).loss, 0.0);
+        assert_eq!(evaluate(&found, &[1]).loss, 300.0);
+        assert_eq!(evaluate(&found, &[0]).loss, 0.0);
         // Nor do logits that differ by more than floats can hold overflow.
         let found = ClassOutputs { logits: vec![3e38, -3e38], probabilities: vec![1.0, 0.0] };
-        assert!((evaluate(&found, &[1], 2).loss / 6e38 - 1.0).abs() < 1e-6);
+        assert!((evaluate(&found, &[1]).loss / 6e38 - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn figures_are_those_of_scikit_learn() {
         // sklearn: gold 0 0 1 1 1, guess 0 1 1 1 0.
         let probabilities = [0.9, 0.1, 0.4, 0.6, 0.2, 0.8, 0.3, 0.7, 0.75, 0.25];
-        let found = evaluate(&of(&probabilities), &[0, 0, 1, 1, 1], 2);
+        let found = evaluate(&of(&probabilities), &[0, 0, 1, 1, 1]);
         assert!((found.accuracy - 0.6).abs() < 1e-12);
-        assert!((found.precision - 2.0 / 3.0).abs() < 1e-12);
-        assert!((found.recall - 2.0 / 3.0).abs() < 1e-12);
-        assert!((found.f1 - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.figures.precision - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.figures.recall - 2.0 / 3.0).abs() < 1e-12);
+        assert!((found.figures.f1 - 2.0 / 3.0).abs() < 1e-12);
         assert!((found.loss - 0.597_552_8).abs() < 1e-6, "{}", found.loss);
     }
 
     #[test]
     fn a_class_that_is_never_predicted_has_precision_and_f1_of_zero() {
-        let found = evaluate(&of(&[0.9, 0.1, 0.8, 0.2]), &[0, 1], 2);
-        assert_eq!((found.precision, found.recall, found.f1), (0.0, 0.0, 0.0));
+        let found = evaluate(&of(&[0.9, 0.1, 0.8, 0.2]), &[0, 1]);
+        assert_eq!(
+            (found.figures.precision, found.figures.recall, found.figures.f1),
+            (0.0, 0.0, 0.0)
+        );
     }
 }

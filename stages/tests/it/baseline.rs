@@ -110,9 +110,19 @@ fn predictions_are_in_the_order_of_the_examples_and_score_reads_them() {
     assert!(difference.abs() < 1e-12);
     let of_three = baseline("three").run();
     let score = Run::new("score").input("valid", of_three.text("valid")).run().json("scores");
-    let difference = score["valid"]["macro"]["f1"].as_f64().unwrap()
-        - of_three.json("metrics")["valid"]["f1"].as_f64().unwrap();
-    assert!(difference.abs() < 1e-12);
+    let valid = of_three.json("metrics")["valid"].take();
+    assert_eq!((&score["valid"]["macro"]["f1"], valid.get("f1")), (&valid["macro_f1"], None));
+    let positive = baseline("two").param("positive", "NO").run();
+    let per_class = Run::new("score").input("valid", done.text("valid")).run().json("scores")["valid"]
+        ["per_class"]
+        .take();
+    let found = positive.json("metrics")["valid"].take();
+    assert_eq!(found["positive"], "NO");
+    assert_eq!(found["f1"], per_class["NO"]["f1"]);
+    let unknown = baseline("two").param("positive", "yes").run();
+    assert!(unknown.error().starts_with("parameter `positive`: there is no label `yes`"));
+    let of_three = baseline("three").param("positive", "YES").run();
+    assert!(of_three.error().contains("cannot be positive: there are 3 labels"));
 }
 
 /// Rows whose label follows from a word of the text, or from a word of the context.

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "model")]
 
+use serde_json::Value;
+
 use crate::finetune::{Data, LABELS, column, finetune, rows};
 use crate::harness::{Done, Run};
 
@@ -158,4 +160,89 @@ fn with_schedule_epochs_a_shorter_run_equals_the_beginning_of_a_longer_one() {
     assert_eq!(losses(2, Some(4)), losses(4, Some(4))[..2]);
     assert_eq!(losses(4, None), losses(4, Some(4)));
     assert_ne!(losses(2, None), losses(4, None)[..2]);
+}
+
+/// The metrics that `score` gives for the validation examples, predicted with this model.
+fn scored(data: &Data, model: &Done, rows: &[(Vec<u32>, Option<usize>)], labels: &[&str]) -> Value {
+    let run = Run::new("predict").input_path("model", model.path("model"));
+    let predicted = run.input_path("valid", data.file("scored", rows, labels)).run();
+    let done = Run::new("score").input("valid", predicted.text("valid")).run();
+    let event = done.events.into_iter().find(|event| event["event"] == "metrics").unwrap();
+    event["values"].clone()
+}
+
+#[test]
+fn training_and_score_mean_the_same_by_f1_whatever_the_order_and_number_of_labels() {
+    let three = |mut rows: Vec<(Vec<u32>, Option<usize>)>| {
+        rows.iter_mut().step_by(7).for_each(|row| row.1 = Some(2));
+        rows
+    };
+    let cases: [(&[&str], Vec<_>, &str); 4] = [
+        (&["NOT_SARCASM", "SARCASM"], noisy(40), "f1"),
+        (&["SARCASM", "NOT_SARCASM"], noisy(40), "f1"),
+        (&["b", "c", "a"], three(noisy(40)), "macro_f1"),
+        // No example has the third label, and none may be predicted to have it.
+        (&["b", "c", "a"], noisy(40), "macro_f1"),
+    ];
+    for (labels, rows, headline) in cases {
+        let data = Data::new();
+        let run = finetune(&data).input_path("train", data.file("own_train", &rows, labels));
+        let run = run.input_path("valid", data.file("own_valid", &rows, labels)).param("epochs", 1);
+        let done = run.param("learning_rate", 1e-3).run();
+        let own = done.rows("metrics")[0].clone();
+        let scored = scored(&data, &done, &rows, labels);
+        for figure in ["precision", "recall", "f1"] {
+            let name = format!("valid_{}", headline.replace("f1", figure));
+            assert!(own[&name].is_f64(), "{name} of {own}");
+            assert_eq!(own[&name], scored[&name], "{name} of {labels:?}");
+        }
+        assert!(own["valid_accuracy"].as_f64().unwrap() > 0.0);
+        assert_eq!(own.as_object().unwrap().len(), 9, "{own}");
+    }
+}
+
+#[test]
+fn the_positive_label_can_be_named_and_its_f1_chooses_the_threshold() {
+    let labels = ["SARCASM", "NOT_SARCASM"];
+    let f1 = |positive: &str, threshold: &str| {
+        let data = Data::new();
+        let run = finetune(&data).input_path("train", data.file("own_train", &rows(40), &labels));
+        let run = run.input_path("valid", data.file("own_valid", &noisy(40), &labels));
+        let run = run.param("epochs", 1).param("learning_rate", 1e-4).param("positive", positive);
+        let done = run.param("threshold", threshold).run();
+        let predict = Run::new("predict").input_path("model", done.path("model"));
+        let predict = predict.input_path("valid", data.file("scored", &noisy(40), &labels)).run();
+        let score = Run::new("score").input("valid", predict.text("valid"));
+        let score = score.param("positive", positive).run();
+        let found = score.json("scores")["valid"]["positive"]["f1"].as_f64().unwrap();
+        if threshold == "none" {
+            assert_eq!(column(&done, "valid_f1"), [found], "{positive}");
+        }
+        found
+    };
+    for label in labels {
+        assert!(f1(label, "f1") > f1(label, "none"), "{label}");
+    }
+}
+
+#[test]
+fn a_label_that_cannot_be_positive_is_refused_and_one_without_examples_is_warned_of() {
+    let data = Data::new();
+    let run = || finetune(&data).param("epochs", 1);
+    let unknown = run().param("positive", "sarcasm").run();
+    let expected = "parameter `positive`: there is no label `sarcasm`; there are `SARCASM`";
+    assert!(unknown.error().starts_with(expected), "{}", unknown.error());
+    let of_three = data.file("of_three", &rows(12), &["a", "b", "c"]);
+    let done = run().input_path("train", of_three.clone()).param("positive", "b").run();
+    assert!(
+        done.error().contains("`b` cannot be positive: there are 3 labels"),
+        "{}",
+        done.error()
+    );
+    let done = run().input_path("train", of_three.clone()).input_path("valid", of_three).run();
+    assert_eq!(done.warnings(), ["no training example has the label `c`"]);
+    let ones: Vec<_> = rows(12).into_iter().filter(|row| row.1 == Some(0)).collect();
+    let done = run().input_path("valid", data.file("ones", &ones, &LABELS)).run();
+    assert_eq!(done.warnings().len(), 1);
+    assert!(done.warnings()[0].contains("no row of `valid` has the positive label `SARCASM`"));
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::Run;
+use crate::harness::{Done, Run};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/score").join(name)
@@ -49,8 +49,11 @@ fn all_figures_equal_those_of_scikit_learn() {
         "tied",
     ];
     for case in cases {
-        let scores = score(case).run().json("scores");
-        let (found, wanted) = (&scores["valid"], &expected()[case]);
+        let (all, run) = (expected(), score(case));
+        let wanted = &all[case];
+        let scores =
+            run.param("positive", wanted["positive"]["label"].clone()).run().json("scores");
+        let found = &scores["valid"];
         let figures = [
             "rows",
             "labels",
@@ -88,7 +91,9 @@ fn fixtures_hold_a_class_that_is_never_predicted_and_one_that_is_never_true() {
 #[test]
 fn intervals_are_near_those_of_resampled_rows() {
     for case in ["binary", "four_classes"] {
-        let scores = score(case).param("bootstrap", 20_000).run().json("scores");
+        let run = score(case).param("bootstrap", 20_000);
+        let run = run.param("positive", expected()[case]["positive"]["label"].clone());
+        let scores = run.run().json("scores");
         for (figure, wanted) in expected()[case]["intervals"].as_object().unwrap() {
             for side in 0..2 {
                 let found = scores["valid"]["intervals"][figure][side].as_f64().unwrap();
@@ -107,7 +112,9 @@ fn against(case: &str) -> Run {
 #[test]
 fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resampled_pairs() {
     for case in ["binary", "four_classes"] {
-        let found = against(case).param("bootstrap", 20_000).run().json("scores")["against"].take();
+        let run = against(case).param("bootstrap", 20_000);
+        let run = run.param("positive", expected()[case]["positive"]["label"].clone());
+        let found = run.run().json("scores")["against"].take();
         let wanted = &expected()[case]["against"];
         assert_eq!(found["input"], "valid");
         for name in ["only_this_right", "only_other_right", "mcnemar"] {
@@ -135,11 +142,13 @@ fn a_comparison_has_the_differences_of_the_figures_and_the_intervals_of_resample
 fn the_p_values_of_mcnemar_s_test_equal_those_of_scipy() {
     use stages::builtin::score::paired_comparison::{Cells, compare};
     use stages::builtin::score::params::ScoreParams;
+    use stages::data::classification::Headline;
     let params = ScoreParams { positive: None, replicates: 0, confidence: 0.95, seed: 1 };
     for case in expected()["mcnemar"].as_array().unwrap() {
         let count = |place: usize| case[place].as_u64().unwrap();
         let cells = Cells::from([((0, 0, 1), count(0)), ((0, 1, 0), count(1)), ((1, 1, 1), 7)]);
-        let found = compare(&cells, 2, ("A", 0), &params).mcnemar;
+        let headline = Headline::of(["A", "B"], None);
+        let found = compare(&cells, 2, &headline, Some(("B", 1)), &params).mcnemar;
         for (found, name) in [(found.exact_p, "exact_p"), (found.mid_p, "mid_p")] {
             let wanted = case[2][name].as_f64().unwrap();
             assert!((found - wanted).abs() <= 1e-10 * wanted, "{case}: {found}");
@@ -273,10 +282,62 @@ fn the_positive_label_is_the_last_one_or_the_one_named() {
     );
 }
 
+/// The metrics of a run.
+fn metrics(done: &Done) -> Value {
+    let event = done.events.iter().find(|event| event["event"] == "metrics");
+    event.map_or(Value::Null, |event| event["values"].clone())
+}
+
 #[test]
-fn a_positive_label_that_an_input_lacks_scores_0_there() {
+fn more_than_two_labels_have_macro_averages_and_a_positive_label_only_if_it_is_named() {
+    let wanted = &expected()["four_classes"];
+    let done = score("four_classes").run();
+    let found = done.json("scores")["valid"].take();
+    assert_eq!((&found["headline"], &found["positive"]), (&json!("macro_f1"), &Value::Null));
+    assert_eq!((&found["roc_auc"], &found["average_precision"]), (&Value::Null, &Value::Null));
+    assert_eq!(found["intervals"].get("f1"), None);
+    let values = metrics(&done);
+    for (name, figure) in [("f1", "f1"), ("precision", "precision"), ("recall", "recall")] {
+        assert_close(&values[format!("valid_macro_{name}")], &wanted["macro"][figure], name);
+        assert_eq!(values.get(format!("valid_{name}")), None, "{name}");
+    }
+    assert!(values["valid_macro_f1_low"].is_f64());
+
+    let named = score("four_classes").param("positive", "joy").run();
+    let values = metrics(&named);
+    assert_close(&values["valid_macro_f1"], &wanted["macro"]["f1"], "macro");
+    assert_close(&values["valid_positive_f1"], &wanted["per_class"]["joy"]["f1"], "joy");
+    assert_eq!(values.get("valid_f1"), None);
+    let other = fixture("four_classes_other.jsonl");
+    let compared = score("four_classes").input_path("against", other).run();
+    let (values, found) = (metrics(&compared), compared.json("scores"));
+    assert_eq!(values["macro_f1_difference"], found["against"]["macro_f1"]["difference"]);
+    assert_eq!((values.get("f1_difference"), found["against"].get("f1")), (None, None));
+}
+
+#[test]
+fn another_input_changes_no_figure() {
+    let alone = score("binary").run();
+    // `Z` would be the last label of all, and a third one.
+    for label in ["Z", "NOT_SARCASM"] {
+        let row = format!(r#"{{"id":"z","label":"{label}","gold":"{label}"}}"#);
+        let both = score("binary").input("test", row).run();
+        assert_eq!(both.json("scores")["valid"], alone.json("scores")["valid"]);
+        for (name, value) in metrics(&alone).as_object().unwrap() {
+            assert_eq!(metrics(&both)[name], *value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_positive_label_that_an_input_lacks_scores_0_there_and_is_warned_of() {
     let row = r#"{"id":"a","label":"A","probabilities":{"A":0.75,"B":0.25},"gold":"A"}"#;
-    let scores = Run::new("score").input("valid", row).run().json("scores");
+    let done = Run::new("score").input("valid", row).run();
+    let warning = "no row of `valid` has the positive label `B`, so its recall and F1 are 0; the \
+                   parameter `positive` names another one";
+    assert_eq!(done.warnings(), [warning]);
+    assert!(score("binary").run().warnings().is_empty());
+    let scores = done.json("scores");
     let positive = json!({"label": "B", "precision": 0.0, "recall": 0.0, "f1": 0.0});
     assert_eq!(scores["valid"]["positive"], positive);
     assert_eq!(scores["valid"]["labels"], json!(["A"]));
@@ -316,8 +377,8 @@ fn malformed_predictions_are_named_by_file_and_line() {
         ),
         (
             r#"{"id":"b","label":"A""#,
-            "valid.in, line 2: expected a JSON object, found an incomplete one: \
-             EOF while parsing an object",
+            "valid.in, line 2: expected a JSON object on one line, but the line ends before the \
+             object does",
         ),
     ];
     for wrong in ["null", "NaN", "1e999", "\"0.5\"", "Infinity"] {

@@ -3,7 +3,7 @@
 use stages::data::random::Random;
 use stages::data::threshold::{BestThreshold, Objective, ScoredRow, best_threshold, is_positive};
 
-const OBJECTIVES: [Objective; 2] = [Objective::F1, Objective::Accuracy];
+const OBJECTIVES: [Objective; 3] = [Objective::F1, Objective::OtherF1, Objective::Accuracy];
 
 fn rows(rows: &[(f64, bool)]) -> Vec<ScoredRow> {
     rows.iter().map(|&(probability, positive)| ScoredRow { probability, positive }).collect()
@@ -20,6 +20,10 @@ fn fraction(rows: &[ScoredRow], threshold: f64, objective: Objective) -> (u64, u
     let (hits, misses, alarms) = (count(true, true), count(false, true), count(true, false));
     match objective {
         Objective::F1 => (2 * hits, (2 * hits + misses + alarms).max(1)),
+        Objective::OtherF1 => {
+            let hits = count(false, false);
+            (2 * hits, (2 * hits + misses + alarms).max(1))
+        }
         Objective::Accuracy => (hits + count(false, false), rows.len() as u64),
     }
 }

@@ -1,12 +1,12 @@
 //! The output `metrics.json`, and the metrics of the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::examples::Classes;
 use super::logistic::Logistic;
-use crate::data::classification::f1;
+use crate::data::classification::{Headline, Margins};
 use crate::data::prediction::Prediction;
 
 /// The number of features to list for each label.
@@ -39,28 +39,35 @@ pub struct Quality {
     /// The number of rows with a true label.
     pub labelled: usize,
     pub accuracy: f64,
-    /// F1 of the last of two labels, or the mean over more labels.
-    pub f1: f64,
+    /// F1 of the positive label; absent with more than two labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
+    /// Absent with two labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive: Option<String>,
 }
 
 impl Quality {
-    pub fn of(rows: &[Prediction], classes: &Classes) -> Quality {
-        let labelled = rows.iter().filter_map(|row| Some((row.gold.as_ref()?, &row.label)));
-        let labelled: Vec<(&String, &String)> = labelled.collect();
-        let correct = labelled.iter().filter(|(gold, found)| gold == found).count();
-        let label_f1 = |label: &String| {
-            let count = |wanted: fn(bool, bool) -> bool| {
-                let rows =
-                    labelled.iter().filter(|(gold, it)| wanted(*gold == label, *it == label));
-                rows.count() as u64
-            };
-            f1(count(|gold, it| gold && it), count(|gold, _| gold), count(|_, it| it)).value()
-        };
-        let of_f1 = if classes.names.len() == 2 { &classes.names[1..] } else { &classes.names[..] };
+    /// The labels are those of the model and of the rows. `positive` is the declared one.
+    pub fn of(rows: &[Prediction], classes: &Classes, positive: Option<&str>) -> Quality {
+        let labelled = || rows.iter().filter_map(|row| Some((row.gold.as_deref()?, &*row.label)));
+        let known =
+            classes.names.iter().map(String::as_str).chain(labelled().map(|(gold, _)| gold));
+        let names: Vec<&str> = known.collect::<BTreeSet<&str>>().into_iter().collect();
+        let place = |label: &str| names.partition_point(|name| *name < label) as u16;
+        let cells = labelled().map(|(gold, label)| ((place(gold), place(label)), 1));
+        let margins = Margins::new(names.len(), cells);
+        let headline = Headline::of(names.iter().copied(), positive);
+        let f1 = headline.figures(&margins, names.iter().copied()).f1;
+        let is_macro = headline == Headline::Macro;
         Quality {
-            labelled: labelled.len(),
-            accuracy: correct as f64 / labelled.len().max(1) as f64,
-            f1: of_f1.iter().map(label_f1).sum::<f64>() / of_f1.len() as f64,
+            labelled: labelled().count(),
+            accuracy: margins.accuracy(),
+            f1: (!is_macro).then_some(f1),
+            macro_f1: is_macro.then_some(f1),
+            positive: headline.positive().map(str::to_owned),
         }
     }
 }
@@ -75,7 +82,8 @@ impl BaselineMetrics {
         for (name, quality) in parts {
             let Some(quality) = quality.as_ref().filter(|it| it.labelled > 0) else { continue };
             values.insert(format!("{name}_accuracy"), quality.accuracy);
-            values.insert(format!("{name}_f1"), quality.f1);
+            values.extend(quality.f1.map(|f1| (format!("{name}_f1"), f1)));
+            values.extend(quality.macro_f1.map(|f1| (format!("{name}_macro_f1"), f1)));
         }
         values.extend(self.iterations.map(|it| ("iterations".to_owned(), it as f64)));
         values

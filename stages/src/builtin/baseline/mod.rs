@@ -24,6 +24,7 @@ pub use self::sparse::Matrix;
 use self::examples::{Examples, read};
 use self::metrics::Quality;
 use self::params::{BaselineKind, BaselineParams};
+use crate::data::classification::Headline;
 use crate::data::example::Example;
 use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
 use crate::stage::error::{StageError, hints};
@@ -65,7 +66,7 @@ const SPEC: StageSpec = StageSpec {
         ),
     ],
     params: params::PARAMS,
-    headline: &["features", "train_accuracy", "valid_accuracy", "valid_f1"],
+    headline: &["features", "train_accuracy", "valid_accuracy", "valid_f1", "valid_macro_f1"],
 };
 
 impl Stage for Baseline {
@@ -82,6 +83,9 @@ impl Stage for Baseline {
         let turns = params.context;
         let train = read(context.input("train")?, turns)?;
         let classes = train.classes()?;
+        let positive = context.params().optional_text("positive");
+        let headline = Headline::of_training(&classes.names, positive)
+            .map_err(|problem| StageError::Param { name: "positive", problem })?;
         let wired = |input| context.optional_input(input).map(|path| read(path, turns)).transpose();
         let (valid, test) = (wired("valid")?, wired("test")?);
         for (input, examples) in [("valid", &valid), ("test", &test)] {
@@ -95,10 +99,14 @@ impl Stage for Baseline {
         };
         let mut metrics = fitted.metrics;
         let predict = |examples| rows(examples, &classes.names, &(fitted.predict)(examples));
-        metrics.train = Some(Quality::of(&predict(&train)?, &classes));
+        metrics.train = Some(Quality::of(&predict(&train)?, &classes, positive));
         if let Some(valid) = &valid {
             let rows = predict(valid)?;
-            metrics.valid = Some(Quality::of(&rows, &classes));
+            let golds = rows.iter().filter_map(|row| row.gold.as_deref());
+            if let Some(message) = headline.warning("`valid`", golds) {
+                context.emit(Event::Warning { message });
+            }
+            metrics.valid = Some(Quality::of(&rows, &classes, positive));
             write(&rows, context.output("valid")?, None)?;
         }
         if let Some(test) = &test {

@@ -1,6 +1,7 @@
 //! The parameters of `baseline`: their table, and their values as a typed struct. The defaults of
 //! the n-grams were the best of a dozen settings on validation splits of FigLang 2020's tweets.
 
+use crate::data::classification::POSITIVE;
 use crate::stage::CheckError;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
@@ -87,6 +88,7 @@ pub const PARAMS: &[ParamSpec] = &[
         Default::Int(42),
         "`embedding` only: the seed of the initial vectors and the order of examples",
     ),
+    POSITIVE,
 ];
 
 choice! {

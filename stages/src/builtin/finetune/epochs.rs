@@ -50,7 +50,7 @@ pub fn train(
             steps: at.steps,
             learning_rate: trainer.schedule.rate(at.steps),
             train_loss: f64::from_bits(at.loss_sum_bits) / examples.lengths.len().max(1) as f64,
-            valid: evaluation.map(ValidMetrics::from),
+            valid: evaluation.map(|it| ValidMetrics::new(it, &examples.headline)),
         };
         let line = line(&row)?;
         let mut values = figures(&line)?;

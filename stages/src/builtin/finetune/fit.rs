@@ -9,6 +9,7 @@ use super::setup::{Examples, config, head, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
+use crate::data::classification::Headline;
 use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::classifier::Classifier;
 use crate::model::config::{DecisionThreshold, ModelConfig};
@@ -56,7 +57,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
 
     write_metrics(context, &at.metrics)?;
     let metric = best.is_some().then_some(params.selection.metric);
-    let values = kept_metrics(&at, metric)?;
+    let values = kept_metrics(&at, metric, &examples.headline)?;
     if !values.is_empty() {
         context.emit(Event::Metrics { step: None, values });
     }
@@ -102,12 +103,13 @@ fn load_trainer(
 fn kept_metrics(
     at: &Position,
     metric: Option<Metric>,
+    headline: &Headline,
 ) -> Result<BTreeMap<String, f64>, StageError> {
     let rows: Vec<BTreeMap<String, f64>> =
         at.metrics.iter().map(|line| figures(line)).collect::<Result<_, _>>()?;
     let kept = match metric {
         Some(metric) => {
-            let rank = |row: &BTreeMap<String, f64>| metric.rank_of_line(row);
+            let rank = |row: &BTreeMap<String, f64>| metric.rank_of_line(row, headline);
             rows.iter().rev().max_by(|one, two| rank(one).total_cmp(&rank(two)))
         }
         None => rows.last(),
@@ -146,6 +148,10 @@ fn with_threshold(
 ) -> Result<ModelConfig, StageError> {
     let objective = match wanted {
         ThresholdChoice::None => return Ok(config),
+        // The threshold is one on the probability of the last label.
+        ThresholdChoice::F1 if examples.headline.positive() == Some(&examples.labels[0]) => {
+            Objective::OtherF1
+        }
         ThresholdChoice::F1 => Objective::F1,
         ThresholdChoice::Accuracy => Objective::Accuracy,
     };

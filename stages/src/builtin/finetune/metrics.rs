@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::params::Metric;
+use crate::data::classification::Headline;
 use crate::train::evaluation::Evaluation;
 
 /// A line of `metrics.jsonl`. It holds no times, because equal runs must write equal bytes; times
@@ -19,24 +20,29 @@ pub struct EpochMetrics {
     pub valid: Option<ValidMetrics>,
 }
 
-#[derive(Serialize)]
+/// The figures of an evaluation. Those with the headline's names say by these what they are of.
 pub struct ValidMetrics {
-    valid_loss: f64,
-    valid_accuracy: f64,
-    valid_precision: f64,
-    valid_recall: f64,
-    valid_f1: f64,
+    of: Evaluation,
+    headline: Headline,
 }
 
-impl From<Evaluation> for ValidMetrics {
-    fn from(of: Evaluation) -> ValidMetrics {
-        ValidMetrics {
-            valid_loss: of.loss,
-            valid_accuracy: of.accuracy,
-            valid_precision: of.precision,
-            valid_recall: of.recall,
-            valid_f1: of.f1,
-        }
+impl ValidMetrics {
+    pub fn new(of: Evaluation, headline: &Headline) -> ValidMetrics {
+        ValidMetrics { of, headline: headline.clone() }
+    }
+}
+
+impl Serialize for ValidMetrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Evaluation { loss, accuracy, figures } = self.of;
+        let named = |figure| format!("valid_{}", self.headline.name(figure));
+        serializer.collect_map([
+            ("valid_loss".to_owned(), loss),
+            ("valid_accuracy".to_owned(), accuracy),
+            (named("precision"), figures.precision),
+            (named("recall"), figures.recall),
+            (named("f1"), figures.f1),
+        ])
     }
 }
 
@@ -46,22 +52,22 @@ impl Metric {
         match self {
             Metric::Loss => -evaluation.loss,
             Metric::Accuracy => evaluation.accuracy,
-            Metric::Precision => evaluation.precision,
-            Metric::Recall => evaluation.recall,
-            Metric::F1 => evaluation.f1,
+            Metric::Precision => evaluation.figures.precision,
+            Metric::Recall => evaluation.figures.recall,
+            Metric::F1 => evaluation.figures.f1,
         }
     }
 
     /// The same of the figures of a line of `metrics.jsonl`; the lowest value if the line lacks
     /// the metric.
-    pub fn rank_of_line(self, figures: &BTreeMap<String, f64>) -> f64 {
+    pub fn rank_of_line(self, figures: &BTreeMap<String, f64>, headline: &Headline) -> f64 {
         let (name, sign) = match self {
-            Metric::Loss => ("valid_loss", -1.0),
-            Metric::Accuracy => ("valid_accuracy", 1.0),
-            Metric::Precision => ("valid_precision", 1.0),
-            Metric::Recall => ("valid_recall", 1.0),
-            Metric::F1 => ("valid_f1", 1.0),
+            Metric::Loss => ("loss".to_owned(), -1.0),
+            Metric::Accuracy => ("accuracy".to_owned(), 1.0),
+            Metric::Precision => (headline.name("precision"), 1.0),
+            Metric::Recall => (headline.name("recall"), 1.0),
+            Metric::F1 => (headline.name("f1"), 1.0),
         };
-        figures.get(name).map_or(f64::MIN, |figure| sign * figure)
+        figures.get(&format!("valid_{name}")).map_or(f64::MIN, |figure| sign * figure)
     }
 }

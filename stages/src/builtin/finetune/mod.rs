@@ -52,6 +52,7 @@ const SPEC: StageSpec = StageSpec {
         "valid_loss",
         "valid_accuracy",
         "valid_f1",
+        "valid_macro_f1",
         "train_seconds",
         "tokens_per_second",
     ],

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::data::classification::POSITIVE;
 use crate::stage::Continuation;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
@@ -97,6 +98,7 @@ pub const PARAMS: &[ParamSpec] = &[
          all tokens, `auto` as the checkpoint does; `transformers` only supports the first token",
     ),
     seed("seed of the new head, the order of examples, and dropout"),
+    POSITIVE,
     ParamSpec::new(
         "keep",
         ParamKind::Choice(Keep::WORDS),
@@ -107,7 +109,8 @@ pub const PARAMS: &[ParamSpec] = &[
         "metric",
         ParamKind::Choice(Metric::WORDS),
         Default::Text("f1"),
-        "the validation metric that `keep: best` and `patience` compare",
+        "the validation metric that `keep: best` and `patience` compare; for precision, recall and F1 \
+         see `positive`",
     ),
     ParamSpec::new(
         "patience",
@@ -120,8 +123,8 @@ pub const PARAMS: &[ParamSpec] = &[
         ParamKind::Choice(ThresholdChoice::WORDS),
         Default::Text("none"),
         "for two labels: predict the last label if its probability exceeds a threshold, which is \
-         chosen to maximise this metric on the validation examples and saved in the model folder; \
-         `none` predicts the likelier label",
+         chosen to maximise this metric on the validation examples and saved in the model folder \
+         (`f1` is that of the `positive` label); `none` predicts the likelier label",
     ),
     init(
         "pretrained",
@@ -240,6 +243,8 @@ pub struct FinetuneParams {
     /// `None`: the model's own rate.
     pub classifier_dropout: Option<f64>,
     pub pooling: PoolingChoice,
+    /// `None`: the last label in alphabetical order.
+    pub positive: Option<String>,
     pub selection: Selection,
     pub threshold: ThresholdChoice,
     pub head: HeadChoice,
@@ -288,6 +293,7 @@ impl FinetuneParams {
             },
             classifier_dropout: params.optional_float("classifier_dropout"),
             pooling: PoolingChoice::of(params, "pooling"),
+            positive: params.optional_text("positive").map(str::to_owned),
             selection: Selection {
                 keep: Keep::of(params, "keep"),
                 metric: Metric::of(params, "metric"),

@@ -7,6 +7,7 @@ use super::params::{
     ClassWeights, FinetuneParams, Freeze, HeadChoice, Length, PoolingChoice, ThresholdChoice,
 };
 use crate::builtin::token_input::ModelTokens;
+use crate::data::classification::Headline;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
@@ -105,6 +106,8 @@ pub struct Examples {
     /// The validation examples with the class of every row, if there are any.
     pub valid: Option<(TokenFile, Vec<usize>)>,
     pub labels: Vec<String>,
+    /// What precision, recall and F1 are of.
+    pub headline: Headline,
     pub batch_size: usize,
     pub steps_per_epoch: u64,
 }
@@ -125,6 +128,8 @@ impl Examples {
         let train = of_model.open(context, path)?;
         let labels = train.label_names().to_vec();
         let classes = classes_of(&train, path)?;
+        let headline = Headline::of_training(&labels, params.positive.as_deref())
+            .map_err(|problem| StageError::Param { name: "positive", problem })?;
         let valid = match context.optional_input("valid") {
             None => None,
             Some(path) => {
@@ -138,7 +143,17 @@ impl Examples {
         };
         let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
         let steps_per_epoch = lengths.len().div_ceil(batch_size) as u64;
-        Ok(Examples { train, classes, lengths, valid, labels, batch_size, steps_per_epoch })
+        warn_of_labels(context, &labels, &headline, &classes, valid.as_ref().map(|it| &*it.1));
+        Ok(Examples {
+            train,
+            classes,
+            lengths,
+            valid,
+            labels,
+            headline,
+            batch_size,
+            steps_per_epoch,
+        })
     }
 
     /// Evaluates the model on the validation examples, if there are any.
@@ -146,7 +161,7 @@ impl Examples {
         let Some((valid, gold)) = &self.valid else { return Ok(None) };
         let classes = self.labels.len();
         let found = outputs(&model.frozen(), valid, classes, self.batch_size, |_| ())?;
-        Ok(Some(evaluate(&found, gold, classes)))
+        Ok(Some(evaluate(&found, gold, &self.labels, &self.headline)))
     }
 }
 
@@ -280,6 +295,32 @@ fn valid_classes(
             })
         })
         .collect()
+}
+
+/// Warns of labels without training examples, and of a positive label without validation examples.
+fn warn_of_labels(
+    context: &Context,
+    labels: &[String],
+    headline: &Headline,
+    train: &[usize],
+    valid: Option<&[usize]>,
+) {
+    let used = |rows: &[usize]| {
+        let mut used = vec![false; labels.len()];
+        rows.iter().for_each(|class| used[*class] = true);
+        used
+    };
+    let unused: Vec<String> =
+        labels.iter().zip(used(train)).filter(|it| !it.1).map(|it| format!("`{}`", it.0)).collect();
+    if !unused.is_empty() {
+        let message = format!("no training example has the label {}", unused.join(", "));
+        context.emit(Event::Warning { message });
+    }
+    let Some(valid) = valid else { return };
+    let valid = labels.iter().zip(used(valid)).filter(|it| it.1).map(|it| it.0.as_str());
+    if let Some(message) = headline.warning("`valid`", valid) {
+        context.emit(Event::Warning { message });
+    }
 }
 
 /// Warns that the file of validation examples is empty.

@@ -8,8 +8,9 @@
 
 use serde::Serialize;
 
-use super::confusion::{ConfusionCounts, Margins};
+use super::confusion::ConfusionCounts;
 use super::params::ScoreParams;
+use crate::data::classification::Margins;
 use crate::data::random::Random;
 
 /// Intervals `[low, high]` of the figures of one input.
@@ -19,10 +20,13 @@ pub struct Intervals {
     pub confidence: f64,
     pub replicates: usize,
     pub accuracy: [f64; 2],
-    /// Precision, recall and F1 are of the positive label.
-    pub precision: [f64; 2],
-    pub recall: [f64; 2],
-    pub f1: [f64; 2],
+    /// Precision, recall and F1 are of the positive label, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f1: Option<[f64; 2]>,
     pub macro_f1: [f64; 2],
 }
 
@@ -31,7 +35,7 @@ pub struct Intervals {
 /// replicate. `params.replicates` must not be 0.
 pub fn intervals(
     counts: &ConfusionCounts,
-    positive: usize,
+    positive: Option<usize>,
     params: &ScoreParams,
     input: &str,
 ) -> Intervals {
@@ -49,19 +53,22 @@ pub fn intervals(
         draw(&mut random, rows, &before, &mut drawn);
         let margins = Margins::new(counts.labels, cells.iter().copied().zip(drawn.iter().copied()));
         accuracy.push(margins.accuracy());
-        let figures = margins.figures(positive);
-        precision.push(figures.precision);
-        recall.push(figures.recall);
-        f1.push(figures.f1);
+        if let Some(positive) = positive {
+            let figures = margins.figures(positive);
+            precision.push(figures.precision);
+            recall.push(figures.recall);
+            f1.push(figures.f1);
+        }
         macro_f1.push(margins.macro_average().f1);
     }
+    let of_positive = |values| positive.map(|_| percentiles(values, confidence));
     Intervals {
         confidence,
         replicates,
         accuracy: percentiles(accuracy, confidence),
-        precision: percentiles(precision, confidence),
-        recall: percentiles(recall, confidence),
-        f1: percentiles(f1, confidence),
+        precision: of_positive(precision),
+        recall: of_positive(recall),
+        f1: of_positive(f1),
         macro_f1: percentiles(macro_f1, confidence),
     }
 }

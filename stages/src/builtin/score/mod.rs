@@ -13,15 +13,16 @@ mod ranking;
 mod report;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use self::label_warnings::label_warnings;
 use self::paired_comparison::compare_files;
 use self::params::{PARAMS, ScoreParams};
 use self::ranking::{Ranking, ranking};
-use self::report::{Against, Scores, emit_metrics, score};
+use self::report::{Against, InputHeadline, Scores, emit_metrics, score};
 use self::tally::PredictionTally;
+use crate::data::classification::Headline;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
@@ -34,7 +35,7 @@ pub struct Score;
 
 const SPEC: StageSpec = StageSpec {
     name: "score",
-    version: 2,
+    version: 3,
     summary: "precision, recall and F1 of predictions, with intervals",
     inputs: &[
         InputSpec::optional(
@@ -66,12 +67,17 @@ const SPEC: StageSpec = StageSpec {
     headline: &[
         "valid_accuracy",
         "valid_f1",
+        "valid_macro_f1",
         "test_accuracy",
         "test_precision",
+        "test_macro_precision",
         "test_recall",
+        "test_macro_recall",
         "test_f1",
+        "test_macro_f1",
         "accuracy_difference",
         "f1_difference",
+        "macro_f1_difference",
         "mcnemar_p",
     ],
 };
@@ -108,22 +114,25 @@ impl Stage for Score {
                 tallies.insert(input, tally::read(context, path)?);
             }
         }
-        let positive = positive_label(params.positive.as_deref(), &tallies)?;
+        let declared = params.positive.as_deref();
+        check_positive(declared, &tallies)?;
         let mut inputs = BTreeMap::new();
         for (&input, tally) in &tallies {
-            let ranking = match tally.labelled > 0 && tally.without_probabilities == 0 {
-                true => ranking(tally::read_scored(context.input(input)?, &positive)?),
-                false => Ranking::default(),
+            // By the labels of this input alone: another input must not change its figures.
+            let headline = Headline::of(tally.labels.iter().map(|(name, _)| name), declared);
+            let positive = headline.positive().or(declared).map(str::to_owned);
+            let of = InputHeadline { headline, positive };
+            warn(context, input, tally, &of);
+            let ranking = match &of.positive {
+                Some(positive) if tally.labelled > 0 && tally.without_probabilities == 0 => {
+                    ranking(tally::read_scored(context.input(input)?, positive)?)
+                }
+                _ => Ranking::default(),
             };
-            inputs.insert(input, score(&params, input, tally, &positive, ranking));
+            inputs.insert(input, score(&params, input, tally, &of, ranking));
         }
-        let against = match context.optional_input("against") {
-            Some(path) => {
-                let params = ScoreParams { positive: Some(positive), ..params };
-                Some(compare_against(context, path, &params)?)
-            }
-            None => None,
-        };
+        let against = context.optional_input("against");
+        let against = against.map(|path| compare_against(context, path, &params)).transpose()?;
         for (input, tally) in &tallies {
             for message in label_warnings(input, tally) {
                 context.emit(Event::Warning { message });
@@ -158,25 +167,27 @@ fn compare_against(
     Ok(Against { input, comparison: compare_files(this, path, params)? })
 }
 
-/// The positive label: `given`, or the last of all labels in alphabetical order.
-///
-/// # Errors
-/// No input knows the label.
-fn positive_label(
-    given: Option<&str>,
-    tallies: &BTreeMap<&str, PredictionTally>,
-) -> Result<String, StageError> {
-    let mut known: Vec<&str> =
-        tallies.values().flat_map(|tally| tally.labels.iter().map(|(name, _)| name)).collect();
-    known.sort_unstable();
-    known.dedup();
-    match given {
-        Some(label) if !known.contains(&label) => {
-            let known = list_names(label, known);
-            let problem = format!("no prediction knows the label `{label}`; there are {known}");
-            Err(StageError::Param { name: "positive", problem })
-        }
-        Some(label) => Ok(label.to_owned()),
-        None => Ok(known.last().copied().unwrap_or_default().to_owned()),
+/// Warns if no row of an input has the positive label.
+fn warn(context: &Context, input: &str, tally: &PredictionTally, of: &InputHeadline) {
+    let Some(positive) = of.positive.clone().filter(|_| tally.labelled > 0) else { return };
+    let number = tally.labels.get(&positive);
+    let golds = tally.counts.cells.keys().filter(|(gold, _)| Some(*gold) == number);
+    let golds = golds.map(|_| positive.as_str());
+    let rows = format!("`{input}`");
+    if let Some(message) = Headline::Positive(positive.clone()).warning(&rows, golds) {
+        context.emit(Event::Warning { message });
     }
+}
+
+/// Checks that at least one input knows the declared positive label.
+fn check_positive(
+    declared: Option<&str>,
+    tallies: &BTreeMap<&str, PredictionTally>,
+) -> Result<(), StageError> {
+    let known = tallies.values().flat_map(|tally| tally.labels.iter().map(|(name, _)| name));
+    let known: BTreeSet<&str> = known.collect();
+    let Some(label) = declared.filter(|label| !known.contains(label)) else { return Ok(()) };
+    let known = list_names(label, known);
+    let problem = format!("no prediction knows the label `{label}`; there are {known}");
+    Err(StageError::Param { name: "positive", problem })
 }

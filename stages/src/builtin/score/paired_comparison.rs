@@ -13,9 +13,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::bootstrap::{draw, percentiles, running_sums};
-use super::confusion::Margins;
 use super::mcnemar::{McNemar, mcnemar};
 use super::params::ScoreParams;
+use crate::data::classification::{Headline, Margins};
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
 use crate::data::nearest::list_names;
@@ -28,10 +28,13 @@ use crate::stage::error::StageError;
 pub struct PairedComparison {
     /// The rows with a true label. All figures are of these rows.
     pub rows: u64,
-    /// The label of F1.
-    pub positive: String,
+    /// The label of F1, if there are two labels or one was named.
+    pub positive: Option<String>,
     pub accuracy: FigureDifference,
-    pub f1: FigureDifference,
+    /// The name of the figure that stands for all: `f1` or `macro_f1`.
+    pub headline: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f1: Option<FigureDifference>,
     pub macro_f1: FigureDifference,
     /// The rows on which this file is right and the other is not.
     pub only_this_right: u64,
@@ -39,6 +42,17 @@ pub struct PairedComparison {
     pub mcnemar: McNemar,
     pub confidence: f64,
     pub replicates: usize,
+}
+
+impl PairedComparison {
+    /// Accuracy and the headline figure, with their names.
+    pub fn headlines(&self) -> [(&str, &FigureDifference); 2] {
+        let of_headline = match &self.f1 {
+            Some(f1) if self.headline == "f1" => f1,
+            _ => &self.macro_f1,
+        };
+        [("accuracy", &self.accuracy), (&self.headline, of_headline)]
+    }
 }
 
 /// A figure of both files.
@@ -71,15 +85,13 @@ pub fn compare_files(
 ) -> Result<PairedComparison, StageError> {
     let (labels, cells) = read_pairs(this, other)?;
     let known = || labels.iter().map(|(name, _)| name);
-    let positive = match &params.positive {
-        None => known().last().unwrap_or_default(),
-        Some(label) if labels.get(label).is_some() => label,
-        Some(label) => {
-            let known = list_names(label, known());
-            let problem = format!("no prediction knows the label `{label}`; there are {known}");
-            return Err(StageError::Param { name: "positive", problem });
-        }
-    };
+    if let Some(label) = params.positive.as_deref().filter(|label| labels.get(label).is_none()) {
+        let known = list_names(label, known());
+        let problem = format!("no prediction knows the label `{label}`; there are {known}");
+        return Err(StageError::Param { name: "positive", problem });
+    }
+    let headline = Headline::of(known(), params.positive.as_deref());
+    let positive = headline.positive().or(params.positive.as_deref());
     let (names, place) = labels.alphabetical(positive);
     let cells: Cells = cells
         .into_iter()
@@ -88,16 +100,17 @@ pub fn compare_files(
             ((place(gold), place(a), place(b)), count)
         })
         .collect();
-    let positive_place = names.partition_point(|name| *name < positive);
-    Ok(compare(&cells, names.len(), (positive, positive_place), params))
+    let positive = positive.map(|label| (label, names.partition_point(|name| *name < label)));
+    Ok(compare(&cells, names.len(), &headline, positive, params))
 }
 
-/// Compares counts of the labels `0..labels`; `number` is that of the label `positive`. Replicate
-/// `n` depends only on the seed and `n`.
+/// Compares counts of the labels `0..labels`. `positive` is the label of F1 and its number.
+/// Replicate `n` depends only on the seed and `n`.
 pub fn compare(
     cells: &Cells,
     labels: usize,
-    (positive, number): (&str, usize),
+    headline: &Headline,
+    positive: Option<(&str, usize)>,
     params: &ScoreParams,
 ) -> PairedComparison {
     let keys: Vec<(u16, u16, u16)> = cells.keys().copied().collect();
@@ -105,7 +118,8 @@ pub fn compare(
         let of = |label: fn(&(u16, u16, u16)) -> u16| {
             let cells = keys.iter().map(|key| (key.0, label(key))).zip(counts.iter().copied());
             let margins = Margins::new(labels, cells);
-            [margins.accuracy(), margins.figures(number).f1, margins.macro_average().f1]
+            let f1 = positive.map_or(0.0, |(_, number)| margins.figures(number).f1);
+            [margins.accuracy(), f1, margins.macro_average().f1]
         };
         let (this, other) = (of(|key| key.1), of(|key| key.2));
         [0, 1, 2].map(|figure| [this[figure], other[figure]])
@@ -131,9 +145,10 @@ pub fn compare(
     let (only_this, only_other) = (count(|a, b| a && !b), count(|a, b| b && !a));
     PairedComparison {
         rows,
-        positive: positive.to_owned(),
+        positive: positive.map(|(label, _)| label.to_owned()),
+        headline: headline.name("f1"),
         accuracy: difference(accuracy, of_accuracy, params.confidence),
-        f1: difference(f1, of_f1, params.confidence),
+        f1: positive.map(|_| difference(f1, of_f1, params.confidence)),
         macro_f1: difference(macro_f1, of_macro_f1, params.confidence),
         only_this_right: only_this,
         only_other_right: only_other,

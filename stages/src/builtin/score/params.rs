@@ -7,8 +7,9 @@ pub const PARAMS: &[ParamSpec] = &[
         "positive",
         ParamKind::Text,
         Default::Null,
-        "the label whose precision, recall and F1 are the headline; by default the last in \
-              alphabetical order",
+        "the positive label: of two labels, its precision, recall and F1 are the headline, and the \
+         default is the last in alphabetical order; of more labels the macro averages are the \
+         headline, and only a label that is named here has figures beside them",
     ),
     ParamSpec::new(
         "bootstrap",
@@ -33,7 +34,7 @@ pub const PARAMS: &[ParamSpec] = &[
 /// The parameters of `score`, parsed. A comparison of two files of predictions takes them too.
 #[derive(Clone, Debug)]
 pub struct ScoreParams {
-    /// `None` for the last label in alphabetical order.
+    /// The declared positive label.
     pub positive: Option<String>,
     /// How many times the rows are resampled; 0 for no intervals.
     pub replicates: usize,

@@ -10,7 +10,7 @@ use super::paired_comparison::PairedComparison;
 use super::params::ScoreParams;
 use super::ranking::Ranking;
 use super::tally::PredictionTally;
-use crate::data::classification::ClassFigures;
+use crate::data::classification::{ClassFigures, Headline};
 use crate::stage::Context;
 use crate::stage::event::Event;
 
@@ -47,7 +47,10 @@ pub struct LabelledScore {
     /// The labels that occur as true or as predicted labels, in alphabetical order.
     labels: Vec<String>,
     accuracy: f64,
-    positive: Positive,
+    /// The name of the figure that stands for all: `f1` of the positive label, or `macro_f1`.
+    headline: String,
+    /// `null` if there are more than two labels and none was named.
+    positive: Option<Positive>,
     /// The mean over the labels.
     r#macro: ClassFigures,
     /// The mean over the labels, weighted by their rows.
@@ -55,15 +58,15 @@ pub struct LabelledScore {
     per_class: BTreeMap<String, PerClass>,
     confusion_matrix: ConfusionMatrix,
     matthews_correlation: f64,
-    /// The mean of -ln p of the true label; null if a row has no probabilities.
+    /// The mean of -ln p of the true label; null if a row has no probabilities. A probability
+    /// below 2.2e-16 counts as 2.2e-16, as with scikit-learn: the logits are not in the file.
     log_loss: Option<f64>,
     /// `roc_auc` and `average_precision` of the positive label; both null if a row has no
-    /// probabilities.
+    /// probabilities, or there is no positive label.
     #[serde(flatten)]
     ranking: Ranking,
-    /// Both are null if a row has no probabilities.
-    brier_score: Option<f64>,
-    expected_calibration_error: Option<f64>,
+    #[serde(flatten)]
+    calibration: CalibrationFigures,
     #[serde(skip_serializing_if = "Option::is_none")]
     intervals: Option<Intervals>,
 }
@@ -73,6 +76,13 @@ pub struct Positive {
     label: String,
     #[serde(flatten)]
     figures: ClassFigures,
+}
+
+/// Both are null if a row has no probabilities.
+#[derive(Serialize)]
+pub struct CalibrationFigures {
+    brier_score: Option<f64>,
+    expected_calibration_error: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -97,13 +107,14 @@ pub fn score(
     params: &ScoreParams,
     input: &str,
     tally: &PredictionTally,
-    positive: &str,
+    of: &InputHeadline,
     ranking: Ranking,
 ) -> InputScore {
     let (rows, labelled) = (tally.rows, tally.labelled);
     if labelled == 0 {
         return InputScore::Unlabelled { rows, labelled, note: "no gold labels" };
     }
+    let positive = of.positive.as_deref();
     let (names, places) = tally.labels.alphabetical(positive);
     let place = |number: u16| places[usize::from(number)];
     let with_probabilities = tally.without_probabilities == 0;
@@ -113,7 +124,7 @@ pub fn score(
         cells: cells.map(|(&(gold, it), &count)| ((place(gold), place(it)), count)).collect(),
     };
     let margins = counts.margins();
-    let positive_place = names.partition_point(|name| *name < positive);
+    let positive_place = positive.map(|label| names.partition_point(|name| *name < label));
     let occurring: Vec<usize> = (0..names.len()).filter(|&it| margins.occurs(it)).collect();
     let labels: Vec<String> = occurring.iter().map(|&it| names[it].to_owned()).collect();
     let matrix = counts.matrix();
@@ -122,7 +133,11 @@ pub fn score(
         labelled,
         labels: labels.clone(),
         accuracy: margins.accuracy(),
-        positive: Positive { label: positive.to_owned(), figures: margins.figures(positive_place) },
+        headline: of.headline.name("f1"),
+        positive: positive.zip(positive_place).map(|(label, place)| Positive {
+            label: label.to_owned(),
+            figures: margins.figures(place),
+        }),
         r#macro: margins.macro_average(),
         weighted: margins.weighted_average(),
         per_class: occurring
@@ -144,15 +159,26 @@ pub fn score(
         matthews_correlation: margins.matthews_correlation(),
         log_loss: with_probabilities.then(|| tally.loss_sum / labelled as f64),
         ranking,
-        brier_score: with_probabilities.then(|| tally.calibration.brier(tally.labels.len())),
-        expected_calibration_error: with_probabilities.then(|| tally.calibration.expected_error()),
+        calibration: CalibrationFigures {
+            brier_score: with_probabilities.then(|| tally.calibration.brier(tally.labels.len())),
+            expected_calibration_error: with_probabilities
+                .then(|| tally.calibration.expected_error()),
+        },
         intervals: (params.replicates > 0)
             .then(|| intervals(&counts, positive_place, params, input)),
     }))
 }
 
-/// Emits the metrics, named `valid_f1` and so on. `precision`, `recall` and `f1` are of the
-/// positive label.
+/// What the figures of an input are of.
+pub struct InputHeadline {
+    pub headline: Headline,
+    /// The positive label of two, or the declared one of more.
+    pub positive: Option<String>,
+}
+
+/// Emits the metrics, named `valid_f1` and so on. With two labels `precision`, `recall` and `f1` are
+/// of the positive one. With more they have no such name: there are `macro_f1` and so on, and
+/// `positive_f1` and so on of a label that was named.
 pub fn emit_metrics(context: &Context, scores: &Scores) {
     let mut values = BTreeMap::new();
     for (input, score) in &scores.inputs {
@@ -168,8 +194,7 @@ pub fn emit_metrics(context: &Context, scores: &Scores) {
         }
     }
     if let Some(Against { comparison, .. }) = &scores.against {
-        let figures = [("accuracy", &comparison.accuracy), ("f1", &comparison.f1)];
-        for (name, figure) in figures {
+        for (name, figure) in comparison.headlines() {
             values.insert(format!("{name}_difference"), figure.difference);
             let [low, high] = figure.interval.map_or([None; 2], |ends| ends.map(Some));
             for (end, value) in [("low", low), ("high", high), ("p", figure.p)] {
@@ -184,26 +209,38 @@ pub fn emit_metrics(context: &Context, scores: &Scores) {
 }
 
 fn labelled_metrics(score: &LabelledScore) -> Vec<(&'static str, f64)> {
-    let positive = &score.positive.figures;
-    let mut values = vec![
-        ("accuracy", score.accuracy),
-        ("precision", positive.precision),
-        ("recall", positive.recall),
-        ("f1", positive.f1),
-        ("macro_f1", score.r#macro.f1),
-    ];
+    let mut values = vec![("accuracy", score.accuracy), ("macro_f1", score.r#macro.f1)];
+    let is_macro = score.headline == "macro_f1";
+    if is_macro {
+        values.push(("macro_precision", score.r#macro.precision));
+        values.push(("macro_recall", score.r#macro.recall));
+    }
+    if let Some(Positive { figures, .. }) = &score.positive {
+        let names = match is_macro {
+            true => ["positive_precision", "positive_recall", "positive_f1"],
+            false => ["precision", "recall", "f1"],
+        };
+        values.extend(names.into_iter().zip([figures.precision, figures.recall, figures.f1]));
+    }
     let further = [
         ("log_loss", score.log_loss),
         ("roc_auc", score.ranking.roc_auc),
         ("average_precision", score.ranking.average_precision),
-        ("brier_score", score.brier_score),
-        ("calibration_error", score.expected_calibration_error),
+        ("brier_score", score.calibration.brier_score),
+        ("calibration_error", score.calibration.expected_calibration_error),
     ];
     values.extend(further.into_iter().filter_map(|(name, value)| Some((name, value?))));
     if let Some(intervals) = &score.intervals {
-        let ([accuracy_low, accuracy_high], [f1_low, f1_high]) = (intervals.accuracy, intervals.f1);
-        values.extend([("accuracy_low", accuracy_low), ("accuracy_high", accuracy_high)]);
-        values.extend([("f1_low", f1_low), ("f1_high", f1_high)]);
+        let [low, high] = intervals.accuracy;
+        values.extend([("accuracy_low", low), ("accuracy_high", high)]);
+        match intervals.f1 {
+            _ if is_macro => {
+                let [low, high] = intervals.macro_f1;
+                values.extend([("macro_f1_low", low), ("macro_f1_high", high)]);
+            }
+            Some([low, high]) => values.extend([("f1_low", low), ("f1_high", high)]),
+            None => {}
+        }
     }
     values
 }
