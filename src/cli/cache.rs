@@ -74,7 +74,10 @@ pub fn execute(
                 Project::load_for_results(globals, &OverrideOptions::default().overrides())?;
             let mut records = project.store.records();
             records.sort_by(|a, b| (&b.when, &a.stage, a.key).cmp(&(&a.when, &b.stage, b.key)));
-            console.data(&if *json { listing_json(&records) } else { listing(&records) })?;
+            match json {
+                true => console.json(&listing_json(&records))?,
+                false => console.data(&listing(&records))?,
+            }
         }
         CacheCommand::Show(options) if !options.record => {
             return show::execute(&options.show, globals, console);
@@ -83,7 +86,7 @@ pub fn execute(
             let project = Project::load_for_results(globals, &show.overrides.overrides())?;
             let (record, _) = project.find(&show.artifact, console)?;
             // A record always serializes.
-            console.data(&(serde_json::to_string_pretty(&record).unwrap_or_default() + "\n"))?;
+            console.json(&(serde_json::to_string_pretty(&record).unwrap_or_default() + "\n"))?;
         }
         CacheCommand::Cat(target) => {
             let project = Project::load_for_results(globals, &target.overrides.overrides())?;

@@ -35,7 +35,7 @@ impl Error {
     pub fn print(&self, console: &Console, as_json: bool) {
         if as_json {
             // If standard output is closed, standard error still has the message.
-            let _ = console.data(&json(self));
+            let _ = console.json(&json(self));
         }
         match self {
             // Each problem carries its own `error:` and shows its line.

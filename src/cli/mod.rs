@@ -126,6 +126,19 @@ enum Command {
     Guard,
 }
 
+/// Ends the program with a usage error, `--help` or `--version`. An error repeats the arguments,
+/// which may hold control characters.
+fn end_with_usage(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    if error.use_stderr()
+        && text.chars().any(|character| character.is_control() && character != '\n')
+    {
+        Console::new(When::Never, false, false).problems(text.trim_end());
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 impl Cli {
     /// Parses the command line. `--help`, `--version` and usage errors end the program here; a usage
     /// error is also printed as JSON if the arguments contain `--json`.
@@ -145,9 +158,9 @@ impl Cli {
             let mut options = std::env::args_os().take_while(|argument| argument != "--");
             if error.use_stderr() && options.any(|argument| argument == "--json") {
                 // If standard output is closed, standard error still has the message.
-                let _ = console.data(&early_error::usage_json(&error.to_string()));
+                let _ = console.json(&early_error::usage_json(&error.to_string()));
             }
-            error.exit()
+            end_with_usage(&error)
         })
     }
 

@@ -85,12 +85,12 @@ pub fn execute(
         weights::weigh(run, logged, &store);
     }
     if options.json {
-        console.data(&json_line(&report))?;
+        console.json(&json_line(&report))?;
         return Ok(Exit::Done);
     }
     let text = sealed(&page(&report));
     if options.out == Path::new("-") {
-        console.data(&text)?;
+        console.bytes(text.as_bytes())?;
         return Ok(Exit::Done);
     }
     write(&options.out, &text, options.force)?;

@@ -51,7 +51,7 @@ pub fn execute(
         }
     }
     match options.json {
-        true => console.data(&json_lines(&restored))?,
+        true => console.json(&json_lines(&restored))?,
         false => restored_lines(&run.id, &restored).iter().for_each(|line| console.note(line)),
     }
     Ok(if is_possible(&restored) { Exit::Done } else { Exit::Failed })

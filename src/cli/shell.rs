@@ -80,6 +80,6 @@ fn page(command: Command) -> Result<Vec<u8>, Error> {
 pub fn print_schema(console: &Console) -> Result<Exit, Error> {
     // Names, words and numbers always serialize.
     let text = serde_json::to_string_pretty(&schema(stages::all())).unwrap_or_default();
-    console.data(&(text + "\n"))?;
+    console.json(&(text + "\n"))?;
     Ok(Exit::Done)
 }

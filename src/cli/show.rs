@@ -42,13 +42,22 @@ pub fn execute(options: &ShowOptions, globals: &Globals, console: &Console) -> R
         let tokenizer = stage.and_then(|stage| tokenizer_of(stage, &project));
         // An output that is no token file is shown as any other file.
         if let Ok(text) = show_tokens(linked.path(), tokenizer.as_ref(), &options) {
-            console.data(&text)?;
+            if options.json {
+                console.json(&text)?
+            } else {
+                console.data(&text)?
+            }
             return Ok(Exit::Done);
         }
     }
     let mut text = Vec::new();
     show(linked.path(), &options, &mut text)?;
-    console.bytes(&text)?;
+    let text = String::from_utf8_lossy(&text);
+    if options.json {
+        console.json(&text)?
+    } else {
+        console.data(&text)?
+    }
     Ok(Exit::Done)
 }
 

@@ -123,7 +123,7 @@ pub fn execute(
     }
     let table = tabulate(&asked, &seen, &rows, &project, console);
     match options.csv && !options.carry_out.json {
-        true => console.data(&csv(&table))?,
+        true => console.bytes(csv(&table).as_bytes())?,
         false => console.print(&SweepTableView { table: &table }, options.carry_out.json)?,
     }
     Ok(Exit::of_run(&summary))

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::threads;
 use crate::text::figures::{figure, grouped, seconds};
-use crate::text::terminal::printable;
+use crate::text::terminal::{printable, safe};
 
 pub struct Live {
     area: MultiProgress,
@@ -78,7 +78,7 @@ impl Live {
     /// Prints a line above the live area.
     pub fn line(&self, line: &str) {
         // The terminal may be closed.
-        let _ = self.area.println(line);
+        let _ = self.area.println(safe(line, true));
     }
 }
 

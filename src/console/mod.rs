@@ -32,6 +32,8 @@ use style::{Palette, paint};
 use talk::{is_heard, say, talk};
 use view::{Page, View};
 
+use crate::text::terminal::{safe, safe_json};
+
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
@@ -50,9 +52,14 @@ impl Console {
         Console { out, err, quiet, verbose }
     }
 
-    /// Prints text on standard output.
+    /// Prints text for people on standard output.
     pub fn data(&self, text: &str) -> io::Result<()> {
-        self.bytes(text.as_bytes())
+        self.bytes(safe(text, self.out.is_colored()).as_bytes())
+    }
+
+    /// Prints JSON on standard output.
+    pub fn json(&self, text: &str) -> io::Result<()> {
+        self.bytes(safe_json(text).as_bytes())
     }
 
     /// Prints bytes on standard output, unchanged.
@@ -74,15 +81,15 @@ impl Console {
 
     /// Prints an error and what to do about it.
     pub fn error(&self, message: &str, hint: Option<&str>) {
-        talk(&format!("{} {message}", paint(self.err.bad, "error:")));
+        self.talk(&format!("{} {message}", paint(self.err.bad, "error:")));
         if let Some(hint) = hint {
-            talk(&format!("{} {hint}", paint(self.err.dim, "hint:")));
+            self.talk(&format!("{} {hint}", paint(self.err.dim, "hint:")));
         }
     }
 
     /// Prints a message that marks its own parts, such as the problems of a pipeline file.
     pub fn problems(&self, text: &str) {
-        talk(text);
+        self.talk(text);
     }
 
     /// Prints a view on standard output, as text or as JSON.
@@ -94,7 +101,10 @@ impl Console {
     /// any work.
     pub fn print_part(&self, view: &impl View, json: bool) -> io::Result<bool> {
         let page = Page { palette: self.out, verbose: self.verbose };
-        say((if json { view.json() } else { view.text(&page) }).as_bytes())
+        match json {
+            true => say(safe_json(&view.json()).as_bytes()),
+            false => say(safe(&view.text(&page), self.out.is_colored()).as_bytes()),
+        }
     }
 
     /// Suggests what to do next.
@@ -104,14 +114,18 @@ impl Console {
 
     /// Prints a warning.
     pub fn warning(&self, message: &str) {
-        talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
+        self.talk(&format!("{} {message}", paint(self.err.warning, "warning:")));
     }
 
     /// Prints a message, unless `--quiet` was given.
     pub fn note(&self, message: &str) {
         if !self.quiet {
-            talk(message);
+            self.talk(message);
         }
+    }
+
+    fn talk(&self, line: &str) {
+        talk(line, self.err.is_colored());
     }
 
     /// A progress bar for a network transfer of so many bytes, as far as known; on a terminal only.

@@ -13,7 +13,7 @@ use crate::console::talk::{say, talk};
 use crate::run::event::{Outcome, Retry, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::text::figures::{count, figures, seconds};
-use crate::text::terminal::printable;
+use crate::text::terminal::{printable, safe_json};
 
 use super::live::Live;
 
@@ -97,7 +97,10 @@ impl RunView {
             RunEvent::RunFinished(summary) => {
                 self.live = None;
                 if !self.quiet {
-                    self.tally.lines(summary).iter().for_each(|line| talk(line));
+                    self.tally
+                        .lines(summary)
+                        .iter()
+                        .for_each(|line| talk(line, self.palette.is_colored()));
                 }
             }
         }
@@ -208,7 +211,7 @@ impl RunView {
     fn line(&self, line: &str) {
         match &self.live {
             Some(live) => broken(line, live.width()).iter().for_each(|line| live.line(line)),
-            None => talk(line),
+            None => talk(line, self.palette.is_colored()),
         }
     }
 }
@@ -236,7 +239,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
 fn print_json(event: &RunEvent) -> io::Result<()> {
     // Names, numbers and reasons always serialize.
     let line = serde_json::to_string(event).unwrap_or_default() + "\n";
-    say(line.as_bytes()).map(drop)
+    say(safe_json(&line).as_bytes()).map(drop)
 }
 
 #[cfg(test)]

@@ -48,6 +48,13 @@ impl Palette {
     }
 }
 
+impl Palette {
+    /// Whether the stream gets colors.
+    pub fn is_colored(&self) -> bool {
+        self.bad != Style::default()
+    }
+}
+
 /// A terminal that cannot move its cursor.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")

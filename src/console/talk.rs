@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::text::terminal::safe;
+
 /// Prints bytes on standard output at once. `false` if its reader has closed its end, which is no
 /// error.
 pub fn say(bytes: &[u8]) -> io::Result<bool> {
@@ -17,7 +19,8 @@ pub fn is_heard(written: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Prints a line on standard error. A failure to do so is ignored: there is nowhere to report it.
-pub fn talk(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+/// Prints a line on standard error, with the styles of this program if it has `styles`; see
+/// [`safe`]. A failure to do so is ignored: there is nowhere to report it.
+pub fn talk(line: &str, styles: bool) {
+    let _ = writeln!(io::stderr().lock(), "{}", safe(line, styles));
 }

@@ -86,10 +86,14 @@ impl Problem {
         self
     }
 
-    /// Hides the text of the line, which may hold a secret.
+    /// Hides the text of the line or the value of the argument, which may hold a secret.
     pub(super) fn hide_text(&mut self) -> &mut Problem {
-        if let Location::File { text, .. } = &mut self.location {
-            text.clear();
+        match &mut self.location {
+            Location::File { text, .. } => text.clear(),
+            Location::Argument { argument } => {
+                let end = argument.find('=').map_or(argument.len(), |equals| equals + 1);
+                argument.replace_range(end.., "…");
+            }
         }
         self
     }

@@ -9,6 +9,7 @@ use super::model::{Input, Output};
 use super::names;
 use super::outputs::Outputs;
 use super::problem::Problems;
+use super::remote_settings::RemotePlace;
 use super::yaml::{YamlNode, YamlValue};
 use crate::text::variants::{MARK, family, matches};
 
@@ -43,6 +44,10 @@ impl InputReader<'_> {
         }
         if let Some(model) = text.strip_prefix("hub:") {
             return self.hub(model, node, problems);
+        }
+        if RemotePlace::has_password(text) {
+            self.refuse_password(node, problems);
+            return None;
         }
         if text.starts_with("https://") && names_commit(text) {
             return Some(Input::Url { url: text.to_owned(), blake3: None });
@@ -170,6 +175,13 @@ impl InputReader<'_> {
         Some(Input::Hub { repository, revision })
     }
 
+    /// A URL is shown on the screen, in reports and in the log of runs.
+    fn refuse_password(&self, node: &YamlNode, problems: &mut Problems) {
+        let message = format!("the URL of {} has a user name in it", self.what());
+        let problem = problems.with(node, message).stage(self.stage).hide_text();
+        problem.help("download the file yourself and write its path here".to_owned());
+    }
+
     fn url(&self, node: &YamlNode, problems: &mut Problems) -> Option<Input> {
         let YamlValue::Map(entries) = &node.content else { return None };
         let help = "write {url: https://…, blake3: <64 hexadecimal digits>}";
@@ -199,6 +211,10 @@ impl InputReader<'_> {
         let url = text("url", problems);
         let digest = text("blake3", problems);
         let ((url, url_node), (digest, digest_node)) = (url?, digest?);
+        if RemotePlace::has_password(url) {
+            self.refuse_password(url_node, problems);
+            return None;
+        }
         let address = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         if address.is_none_or(|rest| rest.is_empty() || rest.starts_with('/'))
             || url.chars().any(|character| character.is_whitespace() || character.is_control())

@@ -126,7 +126,10 @@ impl RemotePlace {
     /// Whether a URL contains a user name or a password.
     pub(super) fn has_password(url: &str) -> bool {
         let authority = url.split_once("://").map_or("", |(_, rest)| rest);
-        authority.split('/').next().is_some_and(|authority| authority.contains('@'))
+        authority
+            .split(['/', '\\', '?', '#'])
+            .next()
+            .is_some_and(|authority| authority.contains('@'))
     }
 }
 

@@ -131,8 +131,10 @@ impl Model<'_> {
     }
 
     fn by_hand(&self) -> ByHand {
-        let endpoint = &self.downloads.hub.endpoint;
-        let page = format!("{endpoint}/{}/tree/{}", self.repository, self.revision);
+        let page = match self.address(&[], &["tree"]) {
+            Ok(url) => format!("{url}/{}", self.revision),
+            Err(_) => format!("{} on the hub", self.name()),
+        };
         ByHand::Model { page, may_need_token: false }
     }
 
@@ -191,10 +193,14 @@ impl Model<'_> {
     fn address(&self, before: &[&str], after: &[&str]) -> Result<Url, DownloadError> {
         let endpoint = &self.downloads.hub.endpoint;
         let mut url = Url::parse(endpoint).ok().filter(Url::has_host);
+        if url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+            let problem = "HF_ENDPOINT has a user name in it; the token belongs in HF_TOKEN";
+            return Err(self.damaged(problem.to_owned()));
+        }
         if let Some(mut path) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
             path.pop_if_empty().extend(before).extend(self.repository.split('/')).extend(after);
         }
-        url.ok_or_else(|| self.damaged(format!("HF_ENDPOINT is `{endpoint}`, which is no address")))
+        url.ok_or_else(|| self.damaged("HF_ENDPOINT is not an http or https address".to_owned()))
     }
 
     /// Asks the hub for the commit of the revision, and for its files with their sizes.

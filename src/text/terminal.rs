@@ -1,5 +1,7 @@
 //! Text for a terminal: without control characters, and fitted to a width in columns.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthChar;
 
 /// The width of all output, in columns.
@@ -15,13 +17,57 @@ pub fn printable(text: &str) -> String {
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),
-            _ if character.is_control() || turns_direction(character) => {
-                shown.extend(character.escape_unicode());
-            }
+            _ if is_unsafe(character) => shown.extend(character.escape_unicode()),
             _ => shown.push(character),
         }
     }
     shown
+}
+
+/// The styles of this program, in the sequences that select them: plain, bold, dim, red, green,
+/// yellow.
+const STYLES: [&str; 6] =
+    ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m"];
+
+/// Escapes what [`printable`] escapes in a finished text, except for line breaks, tabs and, if it
+/// has `styles`, the styles of this program. Everything for a terminal passes through here, so that
+/// no text from outside can reach it raw, whichever way it took.
+pub fn safe(text: &str, styles: bool) -> Cow<'_, str> {
+    let stays = |character: char| matches!(character, '\n' | '\t') || !is_unsafe(character);
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let style = STYLES.iter().find(|style| styles && rest.starts_with(**style));
+        let length = style.map_or(character.len_utf8(), |style| style.len());
+        let (taken, after) = rest.split_at(length);
+        match style.is_some() || stays(character) {
+            true => shown.push_str(taken),
+            false => shown.push_str(&printable(taken)),
+        }
+        rest = after;
+    }
+    Cow::Owned(shown)
+}
+
+/// The same for a text in JSON, whose strings may hold control characters that JSON does not
+/// escape, such as U+009B, which is another way to write an escape sequence.
+pub fn safe_json(text: &str) -> Cow<'_, str> {
+    let stays = |character: char| matches!(character, '\n' | '\t') || !is_unsafe(character);
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match stays(character) {
+            true => shown.push(character),
+            // All of them are in the basic plane.
+            false => shown.push_str(&format!("\\u{:04x}", u32::from(character))),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// The width of a printable text, in columns.
@@ -91,13 +137,36 @@ pub fn wrapped(paragraph: &str, indent: usize) -> String {
     text
 }
 
-fn turns_direction(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a terminal may obey this character, or turn the direction of text.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::text::terminal::{columns, fit, printable};
+    use crate::text::terminal::{columns, fit, printable, safe, safe_json};
+
+    #[test]
+    fn a_finished_text_keeps_its_lines_and_styles_and_nothing_else() {
+        let text = "\u{1b}[1ma\u{1b}[0m\tb\n\u{1b}]0;title\u{7}\r\u{9b}2J\u{1b}[8m";
+        let end = "\\u{1b}]0;title\\u{7}\\r\\u{9b}2J\\u{1b}[8m";
+        assert_eq!(safe(text, true), format!("\u{1b}[1ma\u{1b}[0m\tb\n{end}"));
+        assert_eq!(safe(text, false), format!("\\u{{1b}}[1ma\\u{{1b}}[0m\tb\n{end}"));
+        assert_eq!(safe("plain 日本\n", true), "plain 日本\n");
+    }
+
+    #[test]
+    fn json_stays_json_and_means_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{1b}[2J \u{202e}\u{7f}\n🙂"});
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let shown = safe_json(&text);
+            assert!(
+                !shown.chars().any(|character| "\u{9b}\u{202e}\u{7f}\u{1b}".contains(character))
+            );
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
+    }
 
     #[test]
     fn control_characters_are_shown_not_obeyed() {

@@ -16,6 +16,7 @@ mod gc;
 mod graph;
 mod handling;
 mod harness;
+mod hostile_text;
 mod imports;
 mod init;
 mod job;

@@ -20,6 +20,7 @@ use crate::files::digest::Digest;
 use crate::files::pace::Pace;
 use crate::pipeline::remote_settings::RemotePlace;
 use crate::remote::error::{RemoteError, Trouble};
+use crate::remote::server::client::Connector;
 use crate::remote::server::failure::{Failure, in_words};
 use crate::remote::settings::RemoteSettings;
 
@@ -130,7 +131,8 @@ impl Drop for ServerBucket {
 fn s3(settings: &RemoteSettings, bucket: &str) -> object_store::Result<AmazonS3> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
-        .with_client_options(client(settings.timeout))
+        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .with_http_connector(Connector { timeout: settings.timeout, has_credentials: true })
         .with_retry(retry(settings.timeout));
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint);
@@ -150,13 +152,9 @@ fn s3(settings: &RemoteSettings, bucket: &str) -> object_store::Result<AmazonS3>
 fn web_server(settings: &RemoteSettings, url: &str) -> object_store::Result<HttpStore> {
     HttpBuilder::new()
         .with_url(url)
-        .with_client_options(client(settings.timeout))
+        .with_http_connector(Connector { timeout: settings.timeout, has_credentials: false })
         .with_retry(retry(settings.timeout))
         .build()
-}
-
-fn client(timeout: Duration) -> ClientOptions {
-    ClientOptions::new().with_allow_http(true).with_timeout_disabled().with_connect_timeout(timeout)
 }
 
 fn retry(timeout: Duration) -> RetryConfig {

@@ -6,6 +6,7 @@
 //! transfers together hold at most [`connection::PARTS_AT_ONCE`] parts in memory.
 
 mod bucket;
+mod client;
 pub(super) mod connection;
 mod download;
 mod failure;

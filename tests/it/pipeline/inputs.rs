@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipe::pipeline::{Input, Overrides};
+use pipe::pipeline::{Input, Overrides, PipelineError};
 
 use super::{Project, artifact, load, problems_over, refusal, set};
 
@@ -105,6 +105,35 @@ fn a_url_needs_a_well_formed_digest() {
         let (found, _) = input_refusal(&text);
         assert!(found.contains(message), "{text}: {found}");
     }
+}
+
+#[test]
+fn a_url_with_a_password_is_refused_and_not_repeated() {
+    let digest = "0a".repeat(32);
+    let commit = "a3cf26d81909cc4801b2fd77faf3287ec9e7372d";
+    let url = format!("https://me:hidden@x.org/{commit}/f");
+    for text in [
+        url.clone(),
+        "https://me:hidden@x.org/f".to_owned(),
+        "https://hidden@x.org?a=/".to_owned(),
+        "s3://key:hidden@bucket/f".to_owned(),
+        format!("{{url: 'https://me:hidden@x.org/f', blake3: {digest}}}"),
+    ] {
+        let yaml = format!("stages:\n  s:\n    run: x\n    inputs: {{a: {text}}}\n");
+        let error = Project::new(&yaml).load(&Overrides::default()).unwrap_err();
+        let PipelineError::Invalid { problems, .. } = &error else { panic!("{error}") };
+        let shown = format!("{error} {}", serde_json::to_string(problems).unwrap());
+        assert!(shown.contains("has a user name in it"), "{shown}");
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+    let project = Project::new("stages: {s: {run: x, inputs: {a: data.txt}}}");
+    let set = vec![("s.inputs.a".to_owned(), url)];
+    let error = project.load(&Overrides { set, ..Overrides::default() }).unwrap_err();
+    assert!(error.to_string().contains("--set s.inputs.a=…"), "{error}");
+    assert!(!error.to_string().contains("hidden"), "{error}");
+    // An `@` elsewhere is no user name.
+    let pinned = format!("{{url: 'https://x.org/f@2?to=a@b', blake3: {digest}}}");
+    assert!(matches!(input_of(&pinned), Input::Url { .. }));
 }
 
 #[test]

@@ -147,3 +147,17 @@ fn what_an_earlier_download_left_is_gone_on_from_or_thrown_away() {
         assert!(project.entries("partial").is_empty());
     }
 }
+
+#[test]
+fn a_listing_with_a_file_that_is_also_a_folder_or_is_named_twice_is_refused() {
+    use pipe::files::tree::Tree;
+    let listing = |paths: &[&str]| {
+        let line = |path: &&str| format!("{} 1 {path}\n", "0a".repeat(32));
+        format!("tree 1\n{}", paths.iter().map(line).collect::<String>())
+    };
+    assert!(Tree::parse(&listing(&["f", "f.g", "g/f"])).is_some());
+    for wrong in [&["f", "f/g"][..], &["f/g/h", "f"], &["a/f", "a/f/g/h"], &["f", "f"], &["f/../g"]]
+    {
+        assert!(Tree::parse(&listing(wrong)).is_none(), "{wrong:?}");
+    }
+}

@@ -89,7 +89,7 @@ fn project_at(port: u16, stages: &str) -> Project {
     let url = "s3://bucket/some/prefix";
     let endpoint = format!("http://127.0.0.1:{port}");
     Project::new(&format!(
-        "remotes: {{lab: {{url: '{url}', endpoint: '{endpoint}', region: here, timeout: 5s}}}}\n{stages}"
+        "remotes: {{lab: {{url: '{url}', endpoint: '{endpoint}', region: here, timeout: 20s}}}}\n{stages}"
     ))
 }
 
@@ -333,7 +333,7 @@ fn a_server_that_never_answers_is_given_up_after_the_time_out() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let project = project_at(port, STAGES);
-    let text = project.read("pipeline.yaml").replace("timeout: 5s", "timeout: 300ms");
+    let text = project.read("pipeline.yaml").replace("timeout: 20s", "timeout: 300ms");
     project.write("pipeline.yaml", &text);
     let ended = pipe(&project, &RUN).expect_code(0);
     assert_eq!(ended.outcomes(), "a=ran b=ran");
@@ -346,4 +346,39 @@ fn a_server_that_never_answers_is_given_up_after_the_time_out() {
     let ended = pipe(&project, &[&RUN[..], &["--set", "a.n=2"]].concat()).expect_code(0);
     assert_eq!(ended.outcomes(), "a=ran b=ran");
     assert_eq!(warnings(&ended).len(), 1, "{:?}", warnings(&ended));
+}
+
+#[test]
+fn credentials_do_not_follow_a_redirection_to_another_host() {
+    use crate::server::{Answer, Server};
+    let other = Server::start(|_| Answer::new(404, b""));
+    let elsewhere = other.url("");
+    let server = Server::start(move |request| {
+        Answer::new(307, b"").header("Location", &format!("{elsewhere}{}", request.path))
+    });
+    let port = server.url("").rsplit_once(':').unwrap().1.parse().unwrap();
+    let project = project_at(port, STAGES);
+    let with_token = [KEYS[0], KEYS[1], ("AWS_SESSION_TOKEN", "for a session")];
+    let ended = project.pipe_with(&["pull"], &with_token).expect_code(1);
+    assert!(ended.stderr.contains("which must not get your credentials"), "{}", ended.stderr);
+    let tokens = |server: &Server| -> Vec<_> {
+        let header = |request: crate::server::Request| {
+            request.header("x-amz-security-token").map(str::to_owned)
+        };
+        server.asked().into_iter().map(header).collect()
+    };
+    assert!(tokens(&server).iter().all(|token| token.as_deref() == Some("for a session")));
+    assert_eq!(tokens(&other), []);
+}
+
+#[test]
+fn a_redirection_within_the_host_is_followed() {
+    use crate::server::{Answer, Server};
+    let server = Server::start(|request| match request.path.strip_prefix("/bucket") {
+        Some(rest) => Answer::new(307, b"").header("Location", &format!("/moved{rest}")),
+        None => Answer::new(404, b""),
+    });
+    let port = server.url("").rsplit_once(':').unwrap().1.parse().unwrap();
+    pipe(&project_at(port, STAGES), &["pull"]).expect_code(0);
+    assert!(server.paths().iter().any(|path| path.starts_with("/moved/")), "{:?}", server.paths());
 }
