@@ -127,7 +127,8 @@ pub fn resolved(path: &Path) -> PathBuf {
         Component::CurDir => {}
         _ => real.push(last),
     }
-    real
+    // What is behind a folder that does not exist and `..` may be a link again.
+    real.canonicalize().unwrap_or(real)
 }
 
 /// The file or folder itself, and all that links in it lead to, without links.

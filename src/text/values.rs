@@ -35,8 +35,10 @@ pub fn contrasted(from: &Value, to: &Value) -> (String, String) {
         return (typed(&short_from, from), typed(&short_to, to));
     }
     // White space at the ends, and a line break beside its sign, cannot be seen without quotes.
-    if short_from.trim() == short_to.trim() && plain_from.trim() == plain_to.trim() {
-        return (shorten(&from.to_string()), shorten(&to.to_string()));
+    let by_space = short_from.trim() == short_to.trim() && plain_from.trim() == plain_to.trim();
+    let (quoted_from, quoted_to) = (shorten(&from.to_string()), shorten(&to.to_string()));
+    if by_space && quoted_from != quoted_to {
+        return (quoted_from, quoted_to);
     }
     if short_from != short_to {
         return (short_from, short_to);
@@ -47,8 +49,8 @@ pub fn contrasted(from: &Value, to: &Value) -> (String, String) {
     let tail = |text: &str| {
         let rest: String = text.chars().skip(same.saturating_sub(BEFORE)).collect();
         // The escapes of a string tell a line break from the sign that `shorten` writes for it.
-        let rest = if same < BEFORE { Value::from(rest).to_string() } else { format!("…{rest}") };
-        shorten(&rest)
+        let cut = if same < BEFORE { rest } else { format!("…{rest}") };
+        shorten(&if by_space || same < BEFORE { Value::from(cut).to_string() } else { cut })
     };
     (tail(&plain_from), tail(&plain_to))
 }
