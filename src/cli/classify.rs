@@ -75,11 +75,16 @@ pub fn execute(
     let ingest = IngestParams::of(&ingest);
     let whole = source.gives_whole_batches();
     let queue = read_in_background(source, &ingest, console)?;
+    let (mut cut, mut all) = (0, 0);
     while let Some(lines) = queue.next(whole).map_err(failed)? {
-        let rows = answer(lines, &classifier, &ingest, &options.context)?;
+        let (rows, cut_here) = answer(lines, &classifier, &ingest, &options.context)?;
+        (cut, all) = (cut + cut_here, all + rows.len() as u64);
         if !console.print_part(&ClassifiedView { rows: &rows }, options.json)? {
             break;
         }
+    }
+    if let Some(message) = classifier.cut_texts(cut, all) {
+        console.note(&message);
     }
     Ok(Exit::Done)
 }
@@ -119,13 +124,13 @@ fn read_in_background(
     Ok(queue)
 }
 
-/// The lines with their predictions; a blank line has none.
+/// The lines with their predictions, and how many of them were cut. A blank line has no prediction.
 fn answer(
     lines: Vec<Line>,
     classifier: &TextClassifier,
     ingest: &IngestParams,
     context: &[String],
-) -> Result<Vec<(Example, Option<Prediction>)>, Error> {
+) -> Result<(Vec<(Example, Option<Prediction>)>, u64), Error> {
     let prepared = |mut text: Example| {
         if text.context.is_empty() {
             text.context = context.to_vec();
@@ -133,10 +138,11 @@ fn answer(
         cleaned(text, ingest)
     };
     let texts: Vec<Example> = lines.iter().flatten().cloned().map(prepared).collect();
-    let mut predictions = classifier.classify(&texts).map_err(failed)?.into_iter();
+    let (predictions, cut) = classifier.classify(&texts).map_err(failed)?;
+    let mut predictions = predictions.into_iter();
     let row = |line: Line| match line {
         Some(text) => (text, predictions.next()),
         None => (Example::default(), None),
     };
-    Ok(lines.into_iter().map(row).collect())
+    Ok((lines.into_iter().map(row).collect(), cut))
 }

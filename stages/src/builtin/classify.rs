@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
 use crate::builtin::predict::params::PredictParams;
-use crate::builtin::tokenize::compose::Composer;
+use crate::builtin::tokenize::compose::{Composed, Composer};
+use crate::builtin::tokenize::cut_texts;
 use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
 use crate::data::example::Example;
 use crate::data::prediction::Prediction;
@@ -73,15 +74,23 @@ impl TextClassifier {
         })
     }
 
-    /// A prediction for each text, in the same order. A text without an id gets an empty one.
-    pub fn classify(&self, texts: &[Example]) -> Result<Vec<Prediction>, StageError> {
-        let sequences = texts.iter().map(|text| self.sequence(text));
-        let sequences: Vec<Sequence> = sequences.collect::<Result<_, _>>()?;
+    /// A prediction for each text, in the same order, and how many of the texts were cut to
+    /// `max_length`. A text without an id gets an empty one.
+    pub fn classify(&self, texts: &[Example]) -> Result<(Vec<Prediction>, u64), StageError> {
+        let composed = texts.iter().map(|text| self.composed(text));
+        let composed: Vec<Composed> = composed.collect::<Result<_, _>>()?;
+        let cut = composed.iter().filter(|text| text.lost_tokens > 0).count() as u64;
+        let sequences: Vec<Sequence> = composed.into_iter().map(|text| text.sequence).collect();
         let probabilities = self.probabilities(&sequences)?;
         let each = texts.iter().zip(probabilities.chunks(self.deciding.labels.len()));
         let each =
             each.map(|(text, values)| self.deciding.prediction(text.id.clone(), values, None));
-        Ok(each.collect())
+        Ok((each.collect(), cut))
+    }
+
+    /// Says how many of the texts were cut, if it is more than one in a hundred.
+    pub fn cut_texts(&self, cut: u64, texts: u64) -> Option<String> {
+        cut_texts(cut, texts, self.composer.max_length)
     }
 
     /// The tokens of a text as the vocabulary writes them, including special tokens.
@@ -148,12 +157,17 @@ impl TextClassifier {
     }
 
     fn sequence(&self, text: &Example) -> Result<Sequence, StageError> {
-        let mut sequence = self.composer.compose(&self.tokenizer, text)?.sequence;
+        Ok(self.composed(text)?.sequence)
+    }
+
+    fn composed(&self, text: &Example) -> Result<Composed, StageError> {
+        let mut composed = self.composer.compose(&self.tokenizer, text)?;
+        let sequence = &mut composed.sequence;
         if self.config.type_vocab_size <= 1 {
             sequence.types.fill(0);
         }
         match self.config.check_sequence(&sequence.ids, Some(&sequence.types)) {
-            Ok(()) => Ok(sequence),
+            Ok(()) => Ok(composed),
             Err(problem) => {
                 let start: String = text.text.chars().take(40).collect();
                 let problem = format!(
