@@ -210,7 +210,7 @@ fn a_tokenizer_that_is_too_large_for_its_model_is_refused_by_every_reader() {
     };
     let classifier =
         TextClassifier::open(own.path(), &params("tokenize"), &params("predict"), "cpu").unwrap();
-    assert_eq!(classifier.classify(&[Example::of_text("ab")]).unwrap().len(), 1);
+    assert_eq!(classifier.classify(&[Example::of_text("ab")]).unwrap().0.len(), 1);
     let texts = [Example::of_text("ab"), Example::of_text("ab 7")];
     let error = classifier.classify(&texts).unwrap_err().to_string();
     assert_says(&error, &["token 64", "vocabulary of 60", "`ab 7`"]);
