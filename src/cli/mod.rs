@@ -126,14 +126,11 @@ enum Command {
     Guard,
 }
 
-/// Ends the program with a usage error, `--help` or `--version`. An error repeats the arguments,
-/// which may hold control characters.
-fn end_with_usage(error: &clap::Error) -> ! {
+/// Ends the program with a usage error. It repeats the arguments, which may hold control characters.
+fn end_with_usage(error: &clap::Error, console: &Console) -> ! {
     let text = error.to_string();
-    if error.use_stderr()
-        && text.chars().any(|character| character.is_control() && character != '\n')
-    {
-        Console::new(When::Never, false, false).problems(text.trim_end());
+    if text.chars().any(|character| character.is_control() && character != '\n') {
+        console.problems(text.trim_end());
         std::process::exit(error.exit_code());
     }
     error.exit()
@@ -149,18 +146,19 @@ impl Cli {
         });
         parsed.unwrap_or_else(|error| {
             let console = Console::new(When::Never, false, false);
-            if !error.use_stderr()
-                && let Err(problem) = console.help(&error)
-            {
-                console.error(&Error::Output(problem).to_string(), None);
-                std::process::exit(Exit::Failed.code().into());
+            if !error.use_stderr() {
+                if let Err(problem) = console.help(&error) {
+                    console.error(&Error::Output(problem).to_string(), None);
+                    std::process::exit(Exit::Failed.code().into());
+                }
+                std::process::exit(error.exit_code());
             }
             let mut options = std::env::args_os().take_while(|argument| argument != "--");
-            if error.use_stderr() && options.any(|argument| argument == "--json") {
+            if options.any(|argument| argument == "--json") {
                 // If standard output is closed, standard error still has the message.
                 let _ = console.json(&early_error::usage_json(&error.to_string()));
             }
-            end_with_usage(&error)
+            end_with_usage(&error, &console)
         })
     }
 
