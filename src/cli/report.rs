@@ -139,7 +139,8 @@ fn write(path: &Path, page: &str, overwrite: bool) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_new_beside(path, page.as_bytes())?);
         }
-        other => drop(other.map_err(at())?),
+        Err(error) => return Err(at()(error).into()),
+        Ok(_) => {}
     }
     // A symbolic link stays; its target is replaced.
     let target = path.canonicalize().map_err(at())?;

@@ -179,7 +179,8 @@ fn receive(socket: &OwnedFd) -> io::Result<(u8, Vec<OwnedFd>)> {
             Ok(received) if received.bytes == 0 => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            other => drop(other?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
         let descriptors = attached.drain().filter_map(|attached| match attached {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),

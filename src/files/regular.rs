@@ -77,7 +77,7 @@ pub fn keeps_execute_bits(path: &Path, metadata: &Metadata) -> bool {
     }
     let Ok(system) = rustix::fs::statfs(path) else { return true };
     let kind = system.f_type as u32;
-    let keeps = !WITHOUT_EXECUTE_BITS.contains(&kind) && !(kind == DRIVE_IN_WSL && is_wsl());
+    let keeps = !(WITHOUT_EXECUTE_BITS.contains(&kind) || kind == DRIVE_IN_WSL && is_wsl());
     known().insert(metadata.dev(), keeps);
     keeps
 }

@@ -48,7 +48,7 @@ pub fn each<T: Sync, E: Send>(
     std::thread::scope(|scope| {
         // This thread is one of them, so that something moves even if no other can be started.
         for _ in 1..width {
-            if threads::spawn_scoped(scope, Path::new("a transfer"), &take_turns).is_err() {
+            if threads::spawn_scoped(scope, Path::new("a transfer"), take_turns).is_err() {
                 break;
             }
         }

@@ -65,7 +65,9 @@ pub(super) fn check_sources(
 fn change(before: Hashed, now: Hashed, sources: &Sources) -> SourceChange {
     let tree = |hashed: Hashed| sources.index.tree(hashed.content);
     match (tree(before), tree(now)) {
-        (Some(before), Some(now)) => SourceChange::Files(FolderChange::between(&before, &now)),
+        (Some(before), Some(now)) => {
+            SourceChange::Files(Box::new(FolderChange::between(&before, &now)))
+        }
         _ if now.bytes > before.bytes => SourceChange::Grew(now.bytes - before.bytes),
         _ => SourceChange::Changed,
     }

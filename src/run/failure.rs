@@ -78,7 +78,7 @@ pub enum SourceChange {
     #[error("changed while it ran (it grew by {})", figures::bytes(*_0))]
     Grew(u64),
     #[error("changed while it ran: {_0}")]
-    Files(FolderChange),
+    Files(Box<FolderChange>),
     #[error("was written to while it ran")]
     Written,
     #[error("changed while it ran and cannot be read now ({_0})")]

@@ -164,7 +164,7 @@ fn closed_folders_of_a_dead_run_are_collected_and_other_files_are_not() {
     project.write("cache/tmp/my-notes/file", "mine");
     for folder in ["0/out/d", "0/out", ""] {
         let folder = project.path("cache/tmp/1-2").join(folder);
-        fs::set_permissions(folder, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder, Permissions::from_mode(0o000)).unwrap();
     }
     project.pipe_as_anybody(&["cache", "du"]).expect_code(0);
     project.pipe_as_anybody(&["cache", "gc"]).expect_code(0);
