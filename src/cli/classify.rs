@@ -12,7 +12,6 @@ use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::params::IngestParams;
 use stages::builtin::ingest::texts::cleaned;
 use stages::data::example::Example;
-use stages::data::prediction::Prediction;
 use stages::{Params, StageError};
 
 use self::found_model::{FoundModel, find_model};
@@ -23,7 +22,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::console::Console;
-use crate::console::classified_view::ClassifiedView;
+use crate::console::classified_view::{ClassifiedRow, ClassifiedView};
 use crate::files::file_error::FileError;
 
 #[derive(Debug, Args)]
@@ -130,7 +129,7 @@ fn answer(
     classifier: &TextClassifier,
     ingest: &IngestParams,
     context: &[String],
-) -> Result<(Vec<(Example, Option<Prediction>)>, u64), Error> {
+) -> Result<(Vec<ClassifiedRow>, u64), Error> {
     let prepared = |mut text: Example| {
         if text.context.is_empty() {
             text.context = context.to_vec();

@@ -8,10 +8,13 @@ use crate::console::style::{Palette, paint};
 use crate::console::view::{Page, View};
 use crate::text::terminal::{WIDTH, columns, fit, printable};
 
+/// A text and its prediction; a blank line has none.
+pub type ClassifiedRow = (Example, Option<Prediction>);
+
 /// Texts with their labels.
 pub struct ClassifiedView<'a> {
     /// A blank line has no prediction.
-    pub rows: &'a [(Example, Option<Prediction>)],
+    pub rows: &'a [ClassifiedRow],
 }
 
 impl View for ClassifiedView<'_> {
@@ -25,7 +28,7 @@ impl View for ClassifiedView<'_> {
 }
 
 /// The label, its probability, and as much of the text as fits on the line. A blank line stays one.
-fn text(rows: &[(Example, Option<Prediction>)], palette: &Palette) -> String {
+fn text(rows: &[ClassifiedRow], palette: &Palette) -> String {
     let predictions = rows.iter().filter_map(|(_, prediction)| prediction.as_ref());
     let labels = predictions.flat_map(|prediction| prediction.probabilities.keys());
     let width = labels.map(|label| columns(&printable(label))).max().unwrap_or(0);
@@ -46,8 +49,8 @@ fn text(rows: &[(Example, Option<Prediction>)], palette: &Palette) -> String {
 }
 
 /// One object per line.
-fn json(rows: &[(Example, Option<Prediction>)]) -> String {
-    let object = |(given, prediction): &(Example, Option<Prediction>)| {
+fn json(rows: &[ClassifiedRow]) -> String {
+    let object = |(given, prediction): &ClassifiedRow| {
         let prediction = prediction.as_ref();
         let mut object = json!({
             "text": given.text,

@@ -37,7 +37,7 @@ pub fn tokenizer_files(folder: &Path) -> Vec<PathBuf> {
     TOKENIZER_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
-/// Whether a folder holds a tokenizer that [`open`] finds.
+/// Whether a folder holds a tokenizer that `open` finds.
 pub fn has_tokenizer(folder: &Path) -> bool {
     let sets: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"]];
     sets.iter().any(|set| set.iter().all(|name| folder.join(name).is_file()))
