@@ -1,5 +1,5 @@
 //! The guard: a small process beside the engine that starts the stages. Of each stage it makes a
-//! supervisor, a copy of itself ([`super::supervisor`]), which starts the stage's process, waits for
+//! supervisor, a copy of itself (`supervisor.rs`), which starts the stage's process, waits for
 //! it, and ends everything that it leaves behind, also when the engine dies without doing so, for
 //! instance by `kill -9`. The engine itself could not be copied that fast: with ten thousand stages
 //! in memory, `fork` takes longer than everything else about a short stage.
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The engine sends the guard a message for each stage, with these file descriptors: a file with the
-//! [`Launch`], the supervisor's end of a socket, and the three standard streams. Everything else
-//! about the stage passes through that socket, see [`super::supervisor`].
+//! `Launch`, the supervisor's end of a socket, and the three standard streams. Everything else
+//! about the stage passes through that socket, see `supervisor.rs`.
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -4,7 +4,7 @@
 //! - **Steps.** A new head and an encoder need a number of updates, whatever the number of rows: four
 //!   epochs of 120 rows are 16 steps, after which a small encoder still guesses. Mosbach et al. (2021)
 //!   find the same: on small data, train for more steps with a warm-up. So there are at least
-//!   [`STEPS`] steps, or [`STEPS_PER_LABEL`] for each label, and at least [`EPOCHS`] epochs, which is
+//!   `STEPS` steps, or `STEPS_PER_LABEL` for each label, and at least `EPOCHS` epochs, which is
 //!   more from about 1,600 rows on.
 //! - **Batch.** The smaller the data, the smaller the batch, so that the steps cost less and an epoch
 //!   has several.
