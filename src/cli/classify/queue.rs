@@ -27,7 +27,7 @@ struct State {
     bytes: usize,
     /// The size of the next batch.
     batch: usize,
-    /// How the source ended, until that is reported.
+    /// How the source ended. A failure is reported once.
     ended: Option<Result<(), StageError>>,
 }
 
@@ -68,7 +68,7 @@ impl Queue {
             is_ready || state.ended.is_some()
         });
         if state.lines.is_empty() {
-            return state.ended.take().unwrap_or(Ok(())).map(|()| None);
+            return state.ended.replace(Ok(())).unwrap_or(Ok(())).map(|()| None);
         }
         state.bytes = 0;
         state.batch = (2 * state.batch).min(BATCH);
