@@ -193,7 +193,7 @@ fn the_record_of_runs_is_repeated_in_small() {
     let score = header.iter().rev().position(|name| *name == "score.test_f1").unwrap();
     let scores: Vec<f64> =
         rows.map(|row| row.rsplit(',').nth(score).unwrap().parse().unwrap()).collect();
-    assert_eq!(scores.len(), 17, "{}", ended.stdout);
+    assert_eq!(scores.len(), 18, "{}", ended.stdout);
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     let again = project.pipe(&arguments).expect_code(0);
     assert_eq!(again.stdout, ended.stdout);
