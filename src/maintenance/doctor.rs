@@ -107,7 +107,7 @@ fn vectors() -> &'static str {
 /// The device on which stages can compute, besides the CPU.
 #[cfg(feature = "model")]
 pub fn accelerator() -> Finding {
-    match stages::model::device::choose("cuda") {
+    match stages::model::accelerator::choose("cuda") {
         Ok(found) => Finding::new("accelerator", Severity::Good, found.name),
         Err(error) => Finding::new("accelerator", Severity::Note, error.to_string()),
     }

@@ -15,7 +15,7 @@ use crate::data::token_file::Sequence;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
-use crate::model::device;
+use crate::model::accelerator;
 use crate::model::loading::load;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
@@ -59,7 +59,7 @@ impl TextClassifier {
         let composer = Composer::new(&TokenizeParams::of(tokenize), &config, &tokenizer)?;
         let predict = PredictParams::of(predict);
         let deciding = Deciding::new(folder, &config, &predict)?;
-        let chosen = device::choose(device)?;
+        let chosen = accelerator::choose(device)?;
         let options = load_options(deciding.labels.len(), predict.precision);
         let model = load(folder, &config, &options, &chosen.device)?.model;
         Ok(TextClassifier {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::model::device;
+use crate::model::accelerator;
 use crate::model::precision::Precision;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -13,7 +13,7 @@ use crate::stage::event::Event;
 /// # Errors
 /// The device is not available.
 pub fn open_device(context: &Context, precision: Precision) -> Result<Device, StageError> {
-    let chosen = device::choose(&context.manifest.device)?;
+    let chosen = accelerator::choose(&context.manifest.device)?;
     context.emit(Event::Device { name: chosen.name });
     if let Some(message) = precision.advice(&chosen.device) {
         context.emit(Event::Note { message });

@@ -13,6 +13,8 @@ pub mod config;
 #[cfg(feature = "model")]
 pub mod cpu;
 #[cfg(feature = "model")]
+pub mod accelerator;
+#[cfg(feature = "device")]
 pub mod device;
 #[cfg(feature = "model")]
 pub mod encoder;

@@ -128,6 +128,24 @@ impl Mask {
         Mask { row_keys: positions.iter().map(key).collect(), rate: self.rate }
     }
 
+    /// The two keys of every row, one after the other.
+    #[cfg(feature = "device")]
+    pub(super) fn keys(&self) -> Vec<u32> {
+        self.row_keys.iter().flat_map(|(low, high)| [*low, *high]).collect()
+    }
+
+    /// An element is kept if its 32 random bits reach this.
+    #[cfg(feature = "device")]
+    pub(super) fn threshold(&self) -> u32 {
+        threshold(self.rate)
+    }
+
+    /// The value of the elements that are kept.
+    #[cfg(feature = "device")]
+    pub(super) fn kept(&self) -> f32 {
+        kept(self.rate)
+    }
+
     /// Multiplies `values` by the mask elements of a row from element `start` on.
     pub fn apply(&self, row: usize, start: usize, values: &mut [f32]) {
         multiply(values, start as u32, self.row_keys[row], self.rate);
@@ -143,12 +161,18 @@ impl Mask {
     }
 }
 
+fn threshold(rate: f64) -> u32 {
+    (rate * 4_294_967_296.0) as u32
+}
+
+fn kept(rate: f64) -> f32 {
+    (1.0 / (1.0 - rate)) as f32
+}
+
 vectorised! {
     fn multiply(values: &mut [f32], start: u32, keys: (u32, u32), rate: f64) {
         let (low, high) = keys;
-        // An element is kept if its 32 random bits reach this threshold.
-        let threshold = (rate * 4_294_967_296.0) as u32;
-        let kept = (1.0 / (1.0 - rate)) as f32;
+        let (threshold, kept) = (threshold(rate), kept(rate));
         for (index, value) in values.iter_mut().enumerate() {
             let mixed = mix(mix(start.wrapping_add(index as u32).wrapping_add(low)) ^ high);
             *value *= if mixed >= threshold { kept } else { 0.0 };

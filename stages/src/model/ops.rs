@@ -1,11 +1,14 @@
 //! The operations of the network on any device: the fused kernels of [`super::cpu`] on the CPU,
-//! burn's own operations elsewhere.
+//! those of `super::device` on a GPU, and burn's own operations where neither has one.
 
 use burn::tensor::{Tensor, activation};
 
 use super::cpu;
 use super::cpu::attention::AttentionOptions;
+#[cfg(feature = "device")]
+use super::device;
 use super::noise::Mask;
+use super::parameters::Linear;
 use super::precision::Precision;
 
 /// Whether the values are in the memory of this process.
@@ -43,12 +46,43 @@ pub fn linear<const D: usize>(
     precision: Precision,
 ) -> Tensor<D> {
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
-        let weight = precision.factor(weight.clone());
-        let product = burn::tensor::module::linear(precision.factor(input), weight, None);
         let mut shape = [1; D];
         shape[D - 1] = bias.dims()[0];
-        precision.product(product) + bias.clone().reshape(shape)
+        product(input, weight, precision) + bias.clone().reshape(shape)
     })
+}
+
+/// `x W`, not on the CPU.
+fn product<const D: usize>(
+    input: Tensor<D>,
+    weight: &Tensor<2>,
+    precision: Precision,
+) -> Tensor<D> {
+    #[cfg(feature = "device")]
+    if let Some(product) = device::linear::product(&input, weight, precision) {
+        return product;
+    }
+    let weight = precision.factor(weight.clone());
+    precision.product(burn::tensor::module::linear(precision.factor(input), weight, None))
+}
+
+/// `gelu(x W + b)`, for a result that only products read: on a GPU it has the format of their
+/// factors.
+///
+/// # Shapes
+///
+/// As for [`linear`].
+pub fn linear_gelu<const D: usize>(
+    input: Tensor<D>,
+    linear: &Linear,
+    precision: Precision,
+) -> Tensor<D> {
+    #[cfg(feature = "device")]
+    if let Some(product) = device::linear::product(&input, &linear.weight, precision) {
+        let fused = device::gelu::bias_gelu(&product, &linear.bias, precision);
+        return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
+    }
+    gelu(linear.forward(input, precision))
 }
 
 /// Exact GELU.
@@ -60,19 +94,28 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
     })
 }
 
-/// `norm(branch · mask + residual) · weight + bias`, over the last axis.
+/// `norm(linear(input) · mask + residual) · weight + bias`, normalised over the last axis.
 ///
 /// # Shapes
 ///
-/// `branch`, `residual` and the result are `[rows, tokens, hidden]`.
-pub fn add_norm(
-    branch: Tensor<3>,
+/// `input` is `[rows, tokens, in]`, `residual` and the result are `[rows, tokens, hidden]`.
+pub fn linear_add_norm(
+    input: Tensor<3>,
+    linear: &Linear,
     residual: Tensor<3>,
     mask: Option<Mask>,
-    weight: &Tensor<1>,
-    bias: &Tensor<1>,
-    eps: f64,
+    (weight, bias, eps): (&Tensor<1>, &Tensor<1>, f64),
+    precision: Precision,
 ) -> Tensor<3> {
+    #[cfg(feature = "device")]
+    if let Some(branch) = device::linear::product(&input, &linear.weight, precision) {
+        let parameters = [&linear.bias, weight, bias];
+        let mask = mask.as_ref();
+        let fused =
+            device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision);
+        return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
+    }
+    let branch = linear.forward(input, precision);
     let fused = cpu::norm::add_norm(&branch, &residual, mask.clone(), weight, bias, eps);
     fused.unwrap_or_else(|| {
         let sum = dropout(branch, mask.as_ref()) + residual;
@@ -91,13 +134,43 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
     }
 }
 
+/// Multi-head attention with its projections, and dropout on the probabilities.
+///
+/// # Shapes
+///
+/// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`, `relative` is
+/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+pub fn self_attention(
+    asking: Tensor<3>,
+    states: Tensor<3>,
+    [query, key, value]: [&Linear; 3],
+    relative: Option<&Tensor<4>>,
+    options: AttentionOptions,
+) -> Tensor<3> {
+    let precision = options.precision;
+    #[cfg(feature = "device")]
+    if let Some(query_product) = device::linear::product(&asking, &query.weight, precision) {
+        let of = |linear: &Linear| product(states.clone(), &linear.weight, precision);
+        let products = [&query_product, &of(key), &of(value)];
+        let biases = [&query.bias, &key.bias, &value.bias];
+        let fused = device::attention::attention(products, biases, relative, &options);
+        if let Some(attended) = fused {
+            return attended;
+        }
+    }
+    let query = query.forward(asking, precision);
+    let key = key.forward(states.clone(), precision);
+    let value = value.forward(states, precision);
+    attention(query, key, value, relative, options)
+}
+
 /// Multi-head attention over projections, with dropout on the probabilities.
 ///
 /// # Shapes
 ///
 /// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative`
 /// is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
-pub fn attention(
+fn attention(
     query: Tensor<3>,
     key: Tensor<3>,
     value: Tensor<3>,

@@ -23,7 +23,7 @@ use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
 use stages::train::step::{Trainer, gradients};
 
-use crate::reference::{Expected, as_stored, assert_close, copy_of, fixture};
+use crate::reference::{Expected, as_stored, assert_close, copy_of, device, fixture};
 
 const FAMILIES: [&str; 2] = ["bert-mlm", "roberta-mlm"];
 
@@ -69,7 +69,7 @@ fn burns_own_operations_give_the_same_gradients() {
 fn gradients_equal_those_of_transformers() {
     for family in FAMILIES {
         let expected = Expected::read(family);
-        let device = Device::flex().autodiff();
+        let device = device().autodiff();
         let (mut model, new) = loaded(&fixture(family), 0.0, &device);
         assert!(new.is_empty(), "{new:?}");
         let parts = [part(&expected, 0..6)];
@@ -98,7 +98,7 @@ fn gradients_equal_those_of_transformers() {
 fn ten_training_steps_have_the_losses_of_pytorch_whole_or_in_parts() {
     for (family, ends) in [("bert-mlm", &[0, 6][..]), ("roberta-mlm", &[0, 1, 4, 6])] {
         let expected = Expected::read(family);
-        let (model, _) = loaded(&fixture(family), 0.0, &Device::flex().autodiff());
+        let (model, _) = loaded(&fixture(family), 0.0, &device().autodiff());
         let schedule = Schedule {
             learning_rate: 2e-3,
             decay: Decay::Linear,
@@ -156,7 +156,7 @@ fn the_dropout_of_a_token_does_not_depend_on_the_other_targets() {
     // The last layer computes only the chosen tokens, with the masks that they have in the whole
     // batch.
     let expected = Expected::read("roberta-mlm");
-    let (mut model, _) = loaded(&fixture("roberta-mlm"), 0.3, &Device::flex().autodiff());
+    let (mut model, _) = loaded(&fixture("roberta-mlm"), 0.3, &device().autodiff());
     let whole = part(&expected, 0..6);
     let noise = Noise::new(1, 2, 0, 0);
     let loss_at = |model: &MaskedLm, positions: &[usize], ids: &[u32]| {
@@ -184,13 +184,13 @@ fn a_written_folder_loads_with_the_same_loss_and_nearly_so_from_f16() {
         let expected = Expected::read(family);
         let part = part(&expected, 0..6);
         let config = ModelConfig::read(&fixture(family)).unwrap();
-        let (model, _) = loaded(&fixture(family), 0.0, &Device::flex());
+        let (model, _) = loaded(&fixture(family), 0.0, &device());
         let loss = loss_without_noise(&model, &part);
         let again = |storage| {
             let written = tempfile::tempdir().unwrap();
             write_masked_lm(written.path(), &model, &config, storage).unwrap();
             let size = written.path().join("model.safetensors").metadata().unwrap().len();
-            let (model, new) = loaded(written.path(), 0.0, &Device::flex());
+            let (model, new) = loaded(written.path(), 0.0, &device());
             assert!(new.is_empty(), "{new:?}");
             (loss_without_noise(&model, &part), size)
         };
@@ -204,11 +204,11 @@ fn a_written_folder_loads_with_the_same_loss_and_nearly_so_from_f16() {
 
 #[test]
 fn a_checkpoint_without_an_output_layer_gets_a_new_one() {
-    let (_, new) = loaded(&fixture("bert-headless"), 0.0, &Device::flex());
+    let (_, new) = loaded(&fixture("bert-headless"), 0.0, &device());
     assert_eq!(new.len(), 5, "{new:?}");
     assert!(new.iter().all(|name| name.starts_with("cls.predictions.")), "{new:?}");
     // The head of a classifier is ignored.
-    let (_, new) = loaded(&fixture("roberta-irony"), 0.0, &Device::flex());
+    let (_, new) = loaded(&fixture("roberta-irony"), 0.0, &device());
     assert!(new.iter().all(|name| name.starts_with("lm_head.")), "{new:?}");
 }
 
@@ -221,7 +221,7 @@ fn an_untied_output_layer_is_refused() {
     assert_ne!(text, untied);
     std::fs::write(&path, untied).unwrap();
     let config = ModelConfig::read(copy.path()).unwrap();
-    let error = load_masked_lm(copy.path(), &config, &options(0.0), &Device::flex()).err();
+    let error = load_masked_lm(copy.path(), &config, &options(0.0), &device()).err();
     assert!(error.unwrap().to_string().contains("`tie_word_embeddings` is false"));
 }
 

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
 use stages::model::cpu::as_elsewhere;
@@ -17,7 +16,7 @@ use stages::train::loss::{Loss, MicroBatch};
 use stages::train::step::gradients;
 
 use crate::reference::{
-    Expected, FAMILIES, as_stored, assert_close, copy_of, fixture, loaded, logits, options,
+    Expected, FAMILIES, as_stored, assert_close, copy_of, device, fixture, loaded, logits, options,
     ten_losses, trainer, try_load, whole_batch,
 };
 
@@ -25,7 +24,7 @@ use crate::reference::{
 fn logits_equal_those_of_transformers_with_padding_on_either_side() {
     for family in FAMILIES {
         let expected = Expected::read(family);
-        let model = loaded(family, &Device::flex());
+        let model = loaded(family, &device());
         for side in ["right", "left"] {
             let found = logits(&model, &expected.batch(side));
             let name = format!("logits_{side}");
@@ -48,7 +47,7 @@ fn burns_own_operations_give_the_same_logits_losses_and_gradients() {
     });
     for family in FAMILIES {
         let batch = Expected::read(family).batch("left");
-        let model = loaded(family, &Device::flex());
+        let model = loaded(family, &device());
         let found = as_elsewhere(|| logits(&model, &batch));
         assert_close(family, &found, &logits(&model, &batch), 1e-5);
     }
@@ -70,7 +69,7 @@ fn dropout_is_the_same_on_every_device() {
 fn gradients_equal_those_of_transformers() {
     for family in FAMILIES {
         let expected = Expected::read(family);
-        let mut model = loaded(family, &Device::flex().autodiff());
+        let mut model = loaded(family, &device().autodiff());
         let part = whole_batch(&expected);
         let (loss, found) = gradients(&mut model, &[part], 1, &Loss::default(), |_, _| None);
         let loss = loss.try_into_vec_as::<f32>().unwrap();
@@ -139,7 +138,7 @@ fn every_layout_of_a_checkpoint_gives_the_same_logits() {
     for layout in
         ["bert-old-names", "bert-no-prefix", "bert-sharded", "bert-bin", "bert-bin-legacy"]
     {
-        let found = logits(&loaded(layout, &Device::flex()), &batch);
+        let found = logits(&loaded(layout, &device()), &batch);
         assert_close(layout, &found, expected.floats("logits_right"), 1e-4);
     }
 }
@@ -148,7 +147,7 @@ fn every_layout_of_a_checkpoint_gives_the_same_logits() {
 fn half_precision_storage_is_widened() {
     let batch = Expected::read("bert").batch("right");
     for layout in ["bert-float16", "bert-bfloat16"] {
-        let found = logits(&loaded(layout, &Device::flex()), &batch);
+        let found = logits(&loaded(layout, &device()), &batch);
         assert_close(layout, &found, Expected::read(layout).floats("logits_right"), 1e-4);
     }
 }
@@ -163,7 +162,7 @@ fn edit_config(folder: &Path, key: &str, value: serde_json::Value) {
 
 #[track_caller]
 fn assert_refused(folder: &Path, head: HeadSource, words: &[&str]) {
-    let Err(error) = try_load(folder, head, &Device::flex()) else {
+    let Err(error) = try_load(folder, head, &device()) else {
         panic!("the folder was accepted")
     };
     let message = error.to_string();
@@ -178,7 +177,7 @@ fn only_a_new_head_may_be_missing() {
     assert_refused(&folder, HeadSource::Checkpoint, &["classifier.weight", "is missing"]);
     let config = ModelConfig::read(&folder).unwrap();
     let options = options(HeadSource::New);
-    let found = load(&folder, &config, &options, &Device::flex()).unwrap();
+    let found = load(&folder, &config, &options, &device()).unwrap();
     assert_eq!(found.new_parameters, ["classifier.weight", "classifier.bias"]);
 }
 
@@ -215,7 +214,7 @@ fn damaged_weights_are_refused_and_never_panic() {
         for length in [0, 1, 7, 8, 9, 100, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
             // Even the last byte is needed: it closes the index or belongs to a tensor.
-            let result = try_load(copy.path(), HeadSource::Checkpoint, &Device::flex());
+            let result = try_load(copy.path(), HeadSource::Checkpoint, &device());
             assert!(result.is_err(), "{file} cut to {length} bytes");
         }
     }
@@ -242,12 +241,12 @@ fn an_unknown_architecture_or_activation_is_named() {
 fn a_written_folder_loads_again_with_the_same_logits() {
     for family in FAMILIES {
         let expected = Expected::read(family);
-        let model = loaded(family, &Device::flex());
+        let model = loaded(family, &device());
         let written = tempfile::tempdir().unwrap();
         let config = ModelConfig::read(&fixture(family)).unwrap();
         let labels = ["NOT_SARCASM".to_owned(), "SARCASM".to_owned()];
         folder::write(written.path(), &model, &config, &labels).unwrap();
-        let again = try_load(written.path(), HeadSource::Checkpoint, &Device::flex()).unwrap();
+        let again = try_load(written.path(), HeadSource::Checkpoint, &device()).unwrap();
         let batch = expected.batch("right");
         assert_eq!(logits(&again, &batch), logits(&model, &batch));
         let config = ModelConfig::read(written.path()).unwrap();
@@ -265,7 +264,7 @@ fn random_initialisation_needs_no_weights_and_follows_the_seed() {
     let batch = Expected::read("roberta").batch("right");
     let of_seed = |seed| {
         let options = LoadOptions { weights: Weights::Random, seed, ..options(HeadSource::New) };
-        logits(&load(folder.path(), &config, &options, &Device::flex()).unwrap().model, &batch)
+        logits(&load(folder.path(), &config, &options, &device()).unwrap().model, &batch)
     };
     assert_eq!(of_seed(1), of_seed(1));
     assert_ne!(of_seed(1), of_seed(2));

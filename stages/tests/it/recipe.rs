@@ -21,7 +21,7 @@ use stages::train::objective::Objective;
 use stages::train::step::Trainer;
 
 use crate::reference::{
-    Expected, FAMILIES, assert_close, fixture, logits, options, ten_losses, trainer, whole_batch,
+    Expected, FAMILIES, assert_close, device, fixture, logits, options, ten_losses, trainer, whole_batch,
 };
 
 /// Compares the losses of ten steps of every family with the expected losses called `name`.
@@ -91,7 +91,7 @@ fn a_head_over_the_mean_of_all_tokens_scores_and_learns_as_in_pytorch() {
     for family in FAMILIES {
         let expected = Expected::read(family);
         let recipes = Expected::read_file(&fixture(family).join("recipes.safetensors"));
-        let found = logits(&with_mean_pooling(family, &Device::flex()), &expected.batch("right"));
+        let found = logits(&with_mean_pooling(family, &device()), &expected.batch("right"));
         assert_close(family, &found, recipes.floats("logits_mean"), 1e-4);
     }
     assert_losses("mean", |trainer| {
@@ -100,7 +100,7 @@ fn a_head_over_the_mean_of_all_tokens_scores_and_learns_as_in_pytorch() {
             Some("roberta") => "roberta",
             _ => "mpnet",
         };
-        trainer.model = with_mean_pooling(family, &Device::flex().autodiff());
+        trainer.model = with_mean_pooling(family, &device().autodiff());
     });
 }
 
@@ -111,7 +111,7 @@ fn r_drop_adds_the_divergence_between_two_passes() {
     let config = ModelConfig::read(&folder).unwrap();
     let mut options = options(HeadSource::Checkpoint);
     options.rates = DropoutRates { hidden: 0.2, attention: 0.1 };
-    let model = load(&folder, &config, &options, &Device::flex()).unwrap().model;
+    let model = load(&folder, &config, &options, &device()).unwrap().model;
     let part = whole_batch(&expected);
     let rows = part.batch.rows;
     let noise = |pass| Some(Noise::new(5, 3, 0, pass));
@@ -159,7 +159,7 @@ fn bf16_products_give_nearly_the_logits_and_losses_of_f32() {
         let config = ModelConfig::read(&folder).unwrap();
         let mut options = options(HeadSource::Checkpoint);
         options.precision = Precision::Bf16;
-        let model = load(&folder, &config, &options, &Device::flex().autodiff()).unwrap().model;
+        let model = load(&folder, &config, &options, &device().autodiff()).unwrap().model;
         let found = logits(&model.frozen(), &expected.batch("right"));
         let exact = expected.floats("logits_right");
         assert_close(&format!("{family} logits"), &found, exact, 2e-2);
@@ -182,7 +182,7 @@ fn training_in_bf16_gives_the_same_bits_at_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let mut trainer = trainer("roberta");
-            let device = Device::flex().autodiff();
+            let device = device().autodiff();
             trainer.model = load(&folder, &config, &options, &device).unwrap().model;
             trainer.dropout = true;
             ten_losses(&mut trainer, &expected)

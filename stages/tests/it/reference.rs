@@ -23,6 +23,16 @@ use stages::train::step::Trainer;
 
 pub const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
 
+/// The device that the tests of the network run on: `$PIPE_TEST_DEVICE`, or the CPU.
+pub fn device() -> Device {
+    let wanted = std::env::var("PIPE_TEST_DEVICE").unwrap_or("cpu".to_owned());
+    #[cfg(feature = "vulkan-untuned")]
+    if wanted == "vulkan" {
+        return Device::vulkan(burn::tensor::DeviceKind::DefaultDevice);
+    }
+    stages::model::accelerator::choose(&wanted).unwrap().device
+}
+
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/model").join(name)
 }
@@ -120,7 +130,7 @@ pub fn whole_batch(expected: &Expected) -> MicroBatch {
 
 pub fn trainer(family: &str) -> Trainer {
     Trainer {
-        model: loaded(family, &Device::flex().autodiff()),
+        model: loaded(family, &device().autodiff()),
         moments: Moments::default(),
         loss: Loss::default(),
         optimizer: AdamW {

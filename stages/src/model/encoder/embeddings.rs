@@ -50,6 +50,10 @@ impl Embeddings {
     ///
     /// Result: `[rows, width, hidden]`.
     pub(super) fn forward(&self, batch: &Batch, rate: f64, noise: Option<&Noise>) -> Tensor<3> {
+        #[cfg(feature = "device")]
+        if let Some(states) = self.forward_on_gpu(batch, rate, noise) {
+            return states;
+        }
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
         let hidden = self.words.dims()[1];
@@ -79,6 +83,38 @@ impl Embeddings {
         let states = self.norm.forward(states + positions);
         let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
         ops::dropout(states, mask.as_ref())
+    }
+
+    #[cfg(feature = "device")]
+    fn forward_on_gpu(
+        &self,
+        batch: &Batch,
+        rate: f64,
+        noise: Option<&Noise>,
+    ) -> Option<Tensor<3>> {
+        use crate::model::device::{Value, embeddings};
+        Value::of(&self.words)?;
+        let (rows, width) = (batch.rows, batch.width);
+        let positions = match self.positions_after_pad {
+            Some(start) => positions_after_pad(batch, self.pad, start),
+            None => (0..rows).flat_map(|_| 0..width as i32).collect(),
+        };
+        let zeros = || vec![0; rows * width];
+        let types = batch.types.clone().filter(|_| self.types.is_some());
+        let entries = embeddings::Entries {
+            rows,
+            width,
+            words: batch.ids.clone(),
+            positions,
+            types: types.unwrap_or_else(zeros),
+        };
+        let table = self.types.clone().unwrap_or_else(|| {
+            Tensor::zeros([1, self.words.dims()[1]], &self.words.device())
+        });
+        let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
+        let (weight, bias, eps) = self.norm.parameters();
+        let tables = [&self.words, &self.positions, &table];
+        embeddings::embeddings(tables, [weight, bias], eps, entries, mask)
     }
 
     pub(super) fn collect<'a>(&'a mut self, into: &mut Vec<(String, Parameter<'a>)>) {

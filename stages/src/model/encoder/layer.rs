@@ -120,9 +120,6 @@ impl Layer {
         let ([rows, ..], precision) = (states.dims(), pass.precision);
         assert_shape!(asking, [rows, _, self.hidden()]);
         assert_shape!(states, [rows, _, self.hidden()]);
-        let query = self.query.forward(asking, precision);
-        let key = self.key.forward(states.clone(), precision);
-        let value = self.value.forward(states, precision);
         let site = Site::AttentionProbabilities { layer: self.index };
         let options = AttentionOptions {
             heads: pass.heads,
@@ -130,7 +127,8 @@ impl Layer {
             mask: pass.mask(site, rows, pass.rates.attention),
             precision,
         };
-        ops::attention(query, key, value, pass.relative.as_ref(), options)
+        let projections = [&self.query, &self.key, &self.value];
+        ops::self_attention(asking, states, projections, pass.relative.as_ref(), options)
     }
 
     /// The token-wise part that follows attention. Input and result have the same shape
@@ -145,12 +143,11 @@ impl Layer {
         let (layer, precision) = (self.index, pass.precision);
         let [rows, queries, hidden] = residual.dims();
         assert_shape!(attended, [rows, queries, hidden]);
-        let attended = self.attention_output.forward(attended, precision);
-        let attended_mask = mask(Site::AttentionOutput { layer });
-        let attended = self.attention_norm.after(attended, residual, attended_mask);
-        let wide = ops::gelu(self.intermediate.forward(attended.clone(), precision));
-        let output = self.output.forward(wide, precision);
-        self.output_norm.after(output, attended, mask(Site::FeedForward { layer }))
+        let (linear, of_sum) = (&self.attention_output, mask(Site::AttentionOutput { layer }));
+        let attended = self.attention_norm.after(linear, attended, residual, of_sum, precision);
+        let wide = ops::linear_gelu(attended.clone(), &self.intermediate, precision);
+        let (linear, of_sum) = (&self.output, mask(Site::FeedForward { layer }));
+        self.output_norm.after(linear, wide, attended, of_sum, precision)
     }
 
     fn hidden(&self) -> usize {

@@ -4,7 +4,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::model::noise::Mask;
 use crate::model::ops;
-use crate::model::parameters::{Parameter, ParameterSource, Start, vector};
+use crate::model::parameters::{Linear, Parameter, ParameterSource, Start, vector};
+use crate::model::precision::Precision;
 
 /// Normalises the last axis to mean 0 and variance 1 (biased), then scales and shifts.
 /// Ba et al. 2016.
@@ -30,14 +31,23 @@ impl LayerNorm {
         }
     }
 
-    /// Normalises `dropout(branch) + residual`.
+    /// Normalises `dropout(linear(input)) + residual`.
     pub(super) fn after(
         &self,
-        branch: Tensor<3>,
+        linear: &Linear,
+        input: Tensor<3>,
         residual: Tensor<3>,
         mask: Option<Mask>,
+        precision: Precision,
     ) -> Tensor<3> {
-        ops::add_norm(branch, residual, mask, &self.weight, &self.bias, self.eps)
+        let norm = (&self.weight, &self.bias, self.eps);
+        ops::linear_add_norm(input, linear, residual, mask, norm, precision)
+    }
+
+    /// Weight, bias and epsilon.
+    #[cfg(feature = "device")]
+    pub(super) fn parameters(&self) -> (&Tensor<1>, &Tensor<1>, f64) {
+        (&self.weight, &self.bias, self.eps)
     }
 
     pub(super) fn forward(&self, input: Tensor<3>) -> Tensor<3> {

@@ -1,0 +1,287 @@
+//! Bias, dropout, residual sum and layer norm (Ba et al. 2016) in one pass. The normalised lines
+//! and their scales are saved for the backward pass; the dropout mask is recomputed.
+
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::linear::{element, factor_type};
+use super::noise::{DeviceMask, MaskArgs, mask_element};
+use super::operation::{Operation, run};
+use super::sums::{cube_sum, over_blocks};
+use super::{UNITS, contiguous, empty, grid, lines, per_unit, slice, values};
+use crate::model::noise::Mask;
+use crate::model::precision::Precision;
+
+/// Lines per cube of the backward pass, and per partial sum of the gradients of the parameters.
+const LINES: usize = 8;
+
+/// `norm((branch + branch_bias) · mask + residual) · weight + bias`; `None` if the tensors are not
+/// on a GPU.
+///
+/// Forward reads `branch` and `residual` once and writes the result and the normalised lines;
+/// backward reads the gradient and the normalised lines once and writes the gradients of
+/// `branch` and `residual`.
+///
+/// # Shapes
+///
+/// `branch`, `residual` and the result are `[rows, tokens, hidden]`, the others `[hidden]`.
+pub fn add_norm(
+    branch: &Tensor<3>,
+    residual: &Tensor<3>,
+    mask: Option<&Mask>,
+    [branch_bias, weight, bias]: [&Tensor<1>; 3],
+    eps: f64,
+    precision: Precision,
+) -> Option<Tensor<3>> {
+    let inputs = values!(branch, branch_bias, residual, weight, bias)?;
+    let tokens = branch.dims()[1];
+    let operation = AddNorm { mask: mask.cloned(), tokens, eps: eps as f32, precision };
+    Some(run(operation, inputs).tensor())
+}
+
+#[derive(Clone, Debug)]
+struct AddNorm {
+    mask: Option<Mask>,
+    /// Tokens per row of the mask.
+    tokens: usize,
+    eps: f32,
+    precision: Precision,
+}
+
+#[derive(Clone, Debug)]
+struct Saved {
+    /// `[rows, tokens, hidden]`; each line has mean 0 and variance 1.
+    normalised: CubeTensor,
+    /// `1 / sqrt(variance + eps)` of each line.
+    scales: CubeTensor,
+    weight: CubeTensor,
+    mask: DeviceMask,
+}
+
+impl Operation<5> for AddNorm {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [CubeTensor; 5]) -> (CubeTensor, Saved) {
+        let [branch, branch_bias, residual, weight, bias] = inputs.map(contiguous);
+        let [count, hidden] = lines(&branch);
+        let shape = [count / self.tokens.max(1), self.tokens, hidden];
+        let output = empty(&branch, shape, DType::F32);
+        let normalised = empty(&branch, shape, DType::F32);
+        let scales = empty(&branch, [count], DType::F32);
+        let mask = DeviceMask::new(self.mask.as_ref(), &weight);
+        // SAFETY: cubes beyond `lines` do nothing, and units beyond `hidden` neither; the tensors
+        // have the shapes of `add_norm`.
+        unsafe {
+            forward_kernel::launch_unchecked(
+                &branch.client,
+                grid(count),
+                CubeDim::new_1d(UNITS),
+                branch.clone().into_buffer_arg(),
+                branch_bias.into_buffer_arg(),
+                residual.into_buffer_arg(),
+                weight.clone().into_buffer_arg(),
+                bias.into_buffer_arg(),
+                mask.keys(),
+                output.clone().into_buffer_arg(),
+                normalised.clone().into_buffer_arg(),
+                scales.clone().into_buffer_arg(),
+                mask.args(),
+                self.eps,
+                count as u32,
+                self.tokens as u32,
+                hidden,
+                mask.drops,
+            );
+        }
+        (output, Saved { normalised, scales, weight, mask })
+    }
+
+    fn backward(
+        &self,
+        saved: Saved,
+        gradient: CubeTensor,
+        _: [bool; 5],
+    ) -> [Option<CubeTensor>; 5] {
+        let gradient = contiguous(gradient);
+        let [count, hidden] = lines(&gradient);
+        let shape = [count / self.tokens.max(1), self.tokens, hidden];
+        let of_branch = empty(&gradient, shape, factor_type(self.precision));
+        let of_residual = empty(&gradient, shape, DType::F32);
+        let blocks = count.div_ceil(LINES);
+        // Of the bias of the branch, the weight and the bias.
+        let partial = empty(&gradient, [blocks, 3 * hidden], DType::F32);
+        // SAFETY: as in the forward pass.
+        unsafe {
+            backward_kernel::launch_unchecked(
+                &gradient.client,
+                grid(blocks),
+                CubeDim::new_1d(UNITS),
+                gradient.clone().into_buffer_arg(),
+                saved.normalised.into_buffer_arg(),
+                saved.scales.into_buffer_arg(),
+                saved.weight.into_buffer_arg(),
+                saved.mask.keys(),
+                of_branch.clone().into_buffer_arg(),
+                of_residual.clone().into_buffer_arg(),
+                partial.clone().into_buffer_arg(),
+                saved.mask.args(),
+                count as u32,
+                self.tokens as u32,
+                hidden,
+                saved.mask.drops,
+                element(of_branch.dtype),
+            );
+        }
+        let sums = over_blocks(&partial, blocks, 3 * hidden);
+        let part = |index| Some(slice(&sums, index, hidden));
+        [Some(of_branch), part(0), Some(of_residual), part(1), part(2)]
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn forward_kernel(
+    branch: &[f32],
+    branch_bias: &[f32],
+    residual: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    keys: &[u32],
+    output: &mut [f32],
+    normalised: &mut [f32],
+    scales: &mut [f32],
+    mask: MaskArgs,
+    eps: f32,
+    lines: u32,
+    tokens: u32,
+    #[comptime] hidden: usize,
+    #[comptime] drops: bool,
+) {
+    let line = CUBE_POS as usize;
+    if line >= lines as usize {
+        terminate!();
+    }
+    let row = line / tokens as usize;
+    let first = line % tokens as usize * hidden;
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut sum = 0.0f32;
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let mut value = branch[line * hidden + feature] + branch_bias[feature];
+            if comptime!(drops) {
+                let (low, high) = (keys[2 * row], keys[2 * row + 1]);
+                value *= mask_element((first + feature) as u32, low, high, &mask);
+            }
+            value += residual[line * hidden + feature];
+            values[at] = value;
+            sum += value;
+        }
+    }
+    let count = comptime!(hidden as f32).runtime();
+    let mean = cube_sum(sum, &mut shared, UNITS) / count;
+    let mut squares = 0.0f32;
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = values[at] - mean;
+            squares += value * value;
+        }
+    }
+    let variance = cube_sum(squares, &mut shared, UNITS) / count;
+    let scale = 1.0f32 / (variance + eps).sqrt();
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = (values[at] - mean) * scale;
+            normalised[line * hidden + feature] = value;
+            output[line * hidden + feature] = value * weight[feature] + bias[feature];
+        }
+    }
+    if UNIT_POS == 0 {
+        scales[line] = scale;
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn backward_kernel<F: Float>(
+    gradient: &[f32],
+    normalised: &[f32],
+    scales: &[f32],
+    weight: &[f32],
+    keys: &[u32],
+    of_branch: &mut [F],
+    of_residual: &mut [f32],
+    partial: &mut [f32],
+    mask: MaskArgs,
+    lines: u32,
+    tokens: u32,
+    #[comptime] hidden: usize,
+    #[comptime] drops: bool,
+    #[define(F)] _factor: ElemType,
+) {
+    let block = CUBE_POS as usize;
+    if block * LINES >= lines as usize {
+        terminate!();
+    }
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut of_branch_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let count = comptime!(hidden as f32).runtime();
+    for line in block * LINES..min((block + 1) * LINES, lines as usize) {
+        let row = line / tokens as usize;
+        let first = line % tokens as usize * hidden;
+        let mut sum = 0.0f32;
+        let mut along = 0.0f32;
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let scaled = gradient[cell] * weight[feature];
+                sum += scaled;
+                along += scaled * normalised[cell];
+            }
+        }
+        let mean = cube_sum(sum, &mut shared, UNITS) / count;
+        let along = cube_sum(along, &mut shared, UNITS) / count;
+        let scale = scales[line];
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let (gradient, normal) = (gradient[cell], normalised[cell]);
+                let of_sum = (gradient * weight[feature] - mean - normal * along) * scale;
+                let mut of_dropped = of_sum;
+                if comptime!(drops) {
+                    let (low, high) = (keys[2 * row], keys[2 * row + 1]);
+                    of_dropped *= mask_element((first + feature) as u32, low, high, &mask);
+                }
+                of_residual[cell] = of_sum;
+                of_branch[cell] = F::cast_from(of_dropped);
+                of_branch_bias[at] += of_dropped;
+                of_weight[at] += gradient * normal;
+                of_bias[at] += gradient;
+            }
+        }
+    }
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let start = block * 3 * hidden + feature;
+            partial[start] = of_branch_bias[at];
+            partial[start + hidden] = of_weight[at];
+            partial[start + 2 * hidden] = of_bias[at];
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The sum of word, position and type embeddings, its layer norm and dropout, in one pass.
+
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::noise::{DeviceMask, MaskArgs, mask_element};
+use super::operation::{Operation, run};
+use super::scatter::Plan;
+use super::sums::{cube_sum, over_blocks};
+use super::{UNITS, contiguous, empty, grid, per_unit, slice, upload, values};
+use crate::model::noise::Mask;
+
+/// Lines per cube of the backward pass, and per partial sum of the gradients of the norm.
+const LINES: usize = 8;
+
+/// The entries that each token reads from the tables, row-major `[rows, width]`.
+#[derive(Clone, Debug)]
+pub struct Entries {
+    pub rows: usize,
+    pub width: usize,
+    pub words: Vec<i32>,
+    pub positions: Vec<i32>,
+    /// All 0 in a network without types, whose table of types has one entry of zeros.
+    pub types: Vec<i32>,
+}
+
+/// `dropout(norm(words[…] + positions[…] + types[…]) · weight + bias)`; `None` if the tensors are
+/// not on a GPU.
+///
+/// Forward reads three entries per token and writes the result and the normalised lines; backward
+/// reads the gradient and the normalised lines once, and sums the result by entry.
+///
+/// # Shapes
+///
+/// The tables are `[entries, hidden]`, `weight` and `bias` `[hidden]`. The result is
+/// `[rows, width, hidden]`.
+pub fn embeddings(
+    [words, positions, types]: [&Tensor<2>; 3],
+    [weight, bias]: [&Tensor<1>; 2],
+    eps: f64,
+    entries: Entries,
+    mask: Option<Mask>,
+) -> Option<Tensor<3>> {
+    let [words, positions, types] = values!(words, positions, types)?;
+    let [weight, bias] = values!(weight, bias)?;
+    let operation = Embeddings { eps: eps as f32, entries, mask };
+    Some(run(operation, [words, positions, types, weight, bias]).tensor())
+}
+
+#[derive(Clone, Debug)]
+struct Embeddings {
+    eps: f32,
+    entries: Entries,
+    mask: Option<Mask>,
+}
+
+#[derive(Clone, Debug)]
+struct Saved {
+    /// `[rows, width, hidden]`; each line has mean 0 and variance 1.
+    normalised: CubeTensor,
+    /// `1 / sqrt(variance + eps)` of each line.
+    scales: CubeTensor,
+    weight: CubeTensor,
+    mask: DeviceMask,
+    /// The number of entries of each table.
+    sizes: [usize; 3],
+}
+
+impl Operation<5> for Embeddings {
+    type Saved = Saved;
+
+    fn forward(&self, inputs: [CubeTensor; 5]) -> (CubeTensor, Saved) {
+        let [words, positions, types, weight, bias] = inputs.map(contiguous);
+        let Entries { rows, width, .. } = self.entries;
+        let hidden = words.meta.shape()[1];
+        let sizes = [&words, &positions, &types].map(|table| table.meta.shape()[0]);
+        let entries = [&self.entries.words, &self.entries.positions, &self.entries.types];
+        let entries = upload(&words, bytemuck::cast_slice(&entries.map(|it| &it[..]).concat()));
+        let output = empty(&words, [rows, width, hidden], DType::F32);
+        let normalised = empty(&words, [rows, width, hidden], DType::F32);
+        let scales = empty(&words, [rows * width], DType::F32);
+        let mask = DeviceMask::new(self.mask.as_ref(), &weight);
+        // SAFETY: cubes beyond the lines do nothing, and units beyond `hidden` neither; the ids
+        // were checked against the tables when the tokens were read.
+        unsafe {
+            forward_kernel::launch_unchecked(
+                &words.client,
+                grid(rows * width),
+                CubeDim::new_1d(UNITS),
+                words.clone().into_buffer_arg(),
+                positions.into_buffer_arg(),
+                types.into_buffer_arg(),
+                weight.clone().into_buffer_arg(),
+                bias.into_buffer_arg(),
+                entries.into_buffer_arg(),
+                mask.keys(),
+                output.clone().into_buffer_arg(),
+                normalised.clone().into_buffer_arg(),
+                scales.clone().into_buffer_arg(),
+                mask.args(),
+                self.eps,
+                (rows * width) as u32,
+                width as u32,
+                hidden,
+                mask.drops,
+            );
+        }
+        (output, Saved { normalised, scales, weight, mask, sizes })
+    }
+
+    fn backward(
+        &self,
+        saved: Saved,
+        gradient: CubeTensor,
+        wanted: [bool; 5],
+    ) -> [Option<CubeTensor>; 5] {
+        let gradient = contiguous(gradient);
+        let Entries { rows, width, .. } = self.entries;
+        let (count, hidden) = (rows * width, saved.weight.meta.shape()[0]);
+        let of_sum = empty(&gradient, [count, hidden], DType::F32);
+        let blocks = count.div_ceil(LINES);
+        // Of the weight, then of the bias.
+        let partial = empty(&gradient, [blocks, 2 * hidden], DType::F32);
+        // SAFETY: as in the forward pass.
+        unsafe {
+            backward_kernel::launch_unchecked(
+                &gradient.client,
+                grid(blocks),
+                CubeDim::new_1d(UNITS),
+                gradient.clone().into_buffer_arg(),
+                saved.normalised.into_buffer_arg(),
+                saved.scales.into_buffer_arg(),
+                saved.weight.into_buffer_arg(),
+                saved.mask.keys(),
+                of_sum.clone().into_buffer_arg(),
+                partial.clone().into_buffer_arg(),
+                saved.mask.args(),
+                count as u32,
+                width as u32,
+                hidden,
+                saved.mask.drops,
+            );
+        }
+        let sums = over_blocks(&partial, blocks, 2 * hidden);
+        let of = |nth: usize, entries: &[i32]| {
+            wanted[nth].then(|| Plan::new(entries).table(&of_sum, saved.sizes[nth], hidden))
+        };
+        let Entries { words, positions, types, .. } = &self.entries;
+        let norm = |nth| Some(slice(&sums, nth, hidden));
+        [of(0, words), of(1, positions), of(2, types), norm(0), norm(1)]
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn forward_kernel(
+    words: &[f32],
+    positions: &[f32],
+    types: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    entries: &[u32],
+    keys: &[u32],
+    output: &mut [f32],
+    normalised: &mut [f32],
+    scales: &mut [f32],
+    mask: MaskArgs,
+    eps: f32,
+    lines: u32,
+    tokens: u32,
+    #[comptime] hidden: usize,
+    #[comptime] drops: bool,
+) {
+    let (line, count) = (CUBE_POS as usize, lines as usize);
+    if line >= count {
+        terminate!();
+    }
+    let row = line / tokens as usize;
+    let first = line % tokens as usize * hidden;
+    let word = entries[line] as usize * hidden;
+    let position = entries[count + line] as usize * hidden;
+    let kind = entries[2 * count + line] as usize * hidden;
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut sum = 0.0f32;
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = words[word + feature] + types[kind + feature];
+            let value = value + positions[position + feature];
+            values[at] = value;
+            sum += value;
+        }
+    }
+    let width = comptime!(hidden as f32).runtime();
+    let mean = cube_sum(sum, &mut shared, UNITS) / width;
+    let mut squares = 0.0f32;
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = values[at] - mean;
+            squares += value * value;
+        }
+    }
+    let variance = cube_sum(squares, &mut shared, UNITS) / width;
+    let scale = 1.0f32 / (variance + eps).sqrt();
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = (values[at] - mean) * scale;
+            normalised[line * hidden + feature] = value;
+            let mut result = value * weight[feature] + bias[feature];
+            if comptime!(drops) {
+                let (low, high) = (keys[2 * row], keys[2 * row + 1]);
+                result *= mask_element((first + feature) as u32, low, high, &mask);
+            }
+            output[line * hidden + feature] = result;
+        }
+    }
+    if UNIT_POS == 0 {
+        scales[line] = scale;
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn backward_kernel(
+    gradient: &[f32],
+    normalised: &[f32],
+    scales: &[f32],
+    weight: &[f32],
+    keys: &[u32],
+    of_sum: &mut [f32],
+    partial: &mut [f32],
+    mask: MaskArgs,
+    lines: u32,
+    tokens: u32,
+    #[comptime] hidden: usize,
+    #[comptime] drops: bool,
+) {
+    let block = CUBE_POS as usize;
+    if block * LINES >= lines as usize {
+        terminate!();
+    }
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut kept = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let width = comptime!(hidden as f32).runtime();
+    for line in block * LINES..min((block + 1) * LINES, lines as usize) {
+        let row = line / tokens as usize;
+        let first = line % tokens as usize * hidden;
+        let mut sum = 0.0f32;
+        let mut along = 0.0f32;
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let mut of_output = gradient[cell];
+                if comptime!(drops) {
+                    let (low, high) = (keys[2 * row], keys[2 * row + 1]);
+                    of_output *= mask_element((first + feature) as u32, low, high, &mask);
+                }
+                kept[at] = of_output;
+                sum += of_output * weight[feature];
+                along += of_output * weight[feature] * normalised[cell];
+            }
+        }
+        let mean = cube_sum(sum, &mut shared, UNITS) / width;
+        let along = cube_sum(along, &mut shared, UNITS) / width;
+        let scale = scales[line];
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let normal = normalised[cell];
+                of_sum[cell] = (kept[at] * weight[feature] - mean - normal * along) * scale;
+                of_weight[at] += kept[at] * normal;
+                of_bias[at] += kept[at];
+            }
+        }
+    }
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let start = block * 2 * hidden + feature;
+            partial[start] = of_weight[at];
+            partial[start + hidden] = of_bias[at];
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Kernels for GPUs, in cubecl, for the operations that dominate a training step. Each makes one
+//! pass where burn's generic operations make several, and has a hand-written backward pass.
+//!
+//! They mirror [`super::cpu`]: the same names, the same formulas, the same dropout masks, which
+//! the kernels compute from the keys of [`super::noise`]. Every sum has a fixed order, which
+//! depends on shapes alone.
+
+pub mod add_norm;
+pub mod attention;
+pub mod embeddings;
+pub mod gelu;
+pub mod linear;
+mod noise;
+mod operation;
+mod scatter;
+mod sums;
+
+use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};
+use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// A tensor on the GPU that autodiff tracks.
+type Tracked = <Autodiff<Cube> as BackendTypes>::FloatTensorPrimitive;
+
+/// A tensor on a GPU, of any rank.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// With autodiff.
+    Recorded(Tracked),
+    /// Without autodiff.
+    Plain(CubeTensor),
+}
+
+impl Value {
+    /// `None` if the tensor is not on a GPU. The result shares its storage.
+    pub fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Value> {
+        let tensor = tensor.clone();
+        if tensor.is_autodiff() {
+            tensor.try_into_primitive::<Autodiff<Cube>>().ok().map(Value::Recorded)
+        } else {
+            tensor.try_into_primitive::<Cube>().ok().map(Value::Plain)
+        }
+    }
+
+    /// The tensor, whose rank must be `D`.
+    pub fn tensor<const D: usize>(self) -> Tensor<D> {
+        match self {
+            Value::Recorded(tracked) => Tensor::from_primitive::<Autodiff<Cube>>(tracked),
+            Value::Plain(plain) => Tensor::from_primitive::<Cube>(plain),
+        }
+    }
+}
+
+/// The values of all tensors; `None` if one is not on a GPU.
+macro_rules! values {
+    ($($tensor:expr),+ $(,)?) => {
+        (|| Some([$($crate::model::device::Value::of($tensor)?),+]))()
+    };
+}
+pub(crate) use values;
+
+/// The tensor in row-major order, copied only if it has another order.
+fn contiguous(tensor: CubeTensor) -> CubeTensor {
+    burn_cubecl::kernel::into_contiguous(tensor)
+}
+
+/// A tensor of this shape beside `like`, whose elements must all be written.
+fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    burn_cubecl::ops::numeric::empty_device_dtype(client, device, Shape::from(shape), dtype)
+}
+
+/// A tensor of the shape of `other`, whose elements must all be written.
+fn like(other: &CubeTensor, dtype: DType) -> CubeTensor {
+    let (client, device) = (other.client.clone(), other.device.clone());
+    burn_cubecl::ops::numeric::empty_device_dtype(client, device, other.shape(), dtype)
+}
+
+/// A vector of `values` beside `like`.
+fn upload(like: &CubeTensor, values: &[u32]) -> CubeTensor {
+    let handle = like.client.create_from_slice(bytemuck::cast_slice(values));
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, Shape::from([values.len()]), handle, DType::U32)
+}
+
+/// The same elements as `[lines, width]`, where `width` is the length of the last axis.
+fn lines(tensor: &CubeTensor) -> [usize; 2] {
+    let shape = tensor.shape();
+    let width = shape[shape.num_dims() - 1];
+    [shape.num_elements() / width.max(1), width]
+}
+
+/// The same contiguous storage under another shape.
+fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let CubeTensor { client, device, handle, dtype, .. } = tensor;
+    CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
+}
+
+/// The `index`th piece of `length` elements of a vector, in the same storage.
+fn slice(vector: &CubeTensor, index: usize, length: usize) -> CubeTensor {
+    burn_cubecl::kernel::slice(vector.clone(), &[index * length..(index + 1) * length])
+}
+
+/// Units per cube of the kernels that work on lines.
+const UNITS: u32 = 128;
+
+/// At least `cubes` cubes, in a grid that every GPU accepts. Those beyond must do nothing.
+fn grid(cubes: usize) -> CubeCount {
+    // Vulkan guarantees 65,535 along each axis.
+    const LARGEST: usize = 32_768;
+    let rows = cubes.div_ceil(LARGEST).max(1);
+    CubeCount::Static(cubes.div_ceil(rows).max(1) as u32, rows as u32, 1)
+}
+
+/// The number of elements for each of [`UNITS`] units.
+fn per_unit(width: usize) -> usize {
+    width.div_ceil(UNITS as usize)
+}

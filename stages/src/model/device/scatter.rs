@@ -1,0 +1,167 @@
+//! The gradient of an embedding table: lines of a gradient summed by the entry that each was read
+//! from, in a fixed order and without atomic additions.
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::{UNITS, empty, grid, per_unit, upload};
+
+/// Lines per partial sum: an entry may have all lines, and a cube adds its lines one by one.
+const LINES: usize = 32;
+
+/// Which lines belong to which entry, on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The lines, by entry and then ascending.
+    lines: Vec<u32>,
+    /// The start of each piece of at most [`LINES`] in `lines`, and the end of the last one.
+    pieces: Vec<u32>,
+    /// The first piece of each entry, and the end of the last one.
+    firsts: Vec<u32>,
+    /// The entries that have lines, ascending.
+    entries: Vec<u32>,
+}
+
+impl Plan {
+    /// The plan for lines that were read from `entries`, in the order of the lines.
+    pub(super) fn new(entries: &[i32]) -> Plan {
+        let mut lines: Vec<u32> = (0..entries.len() as u32).collect();
+        lines.sort_by_key(|line| entries[*line as usize]);
+        let mut plan = Plan::default();
+        for (at, line) in lines.iter().enumerate() {
+            let entry = entries[*line as usize] as u32;
+            let is_new = plan.entries.last() != Some(&entry);
+            let is_full = || at as u32 - plan.pieces[plan.pieces.len() - 1] == LINES as u32;
+            let starts_piece = is_new || is_full();
+            if is_new {
+                plan.firsts.push(plan.pieces.len() as u32);
+                plan.entries.push(entry);
+            }
+            if starts_piece {
+                plan.pieces.push(at as u32);
+            }
+        }
+        plan.firsts.push(plan.pieces.len() as u32);
+        plan.pieces.push(lines.len() as u32);
+        plan.lines = lines;
+        plan
+    }
+
+    /// The gradient of a table of `entries` entries, `[entries, width]`, from that of the lines,
+    /// `[lines, width]`.
+    pub(super) fn table(&self, gradient: &CubeTensor, entries: usize, width: usize) -> CubeTensor {
+        let shape = [entries, width].into();
+        let device = gradient.device.clone();
+        let table = burn_cubecl::ops::numeric::zeros(device, shape, DType::F32);
+        let (pieces, present) = (self.pieces.len() - 1, self.entries.len());
+        if present == 0 {
+            return table;
+        }
+        let all = [&self.lines, &self.pieces, &self.firsts, &self.entries].map(|part| &part[..]);
+        let plan = upload(gradient, &all.concat());
+        let partial = empty(gradient, [pieces, width], DType::F32);
+        let (first_piece, first_of) = (self.lines.len(), self.lines.len() + self.pieces.len());
+        let first_entry = first_of + self.firsts.len();
+        // SAFETY: the plan holds lines of the gradient and entries of the table; cubes beyond it
+        // and units beyond `width` do nothing.
+        unsafe {
+            pieces_kernel::launch_unchecked(
+                &gradient.client,
+                grid(pieces),
+                CubeDim::new_1d(UNITS),
+                gradient.clone().into_buffer_arg(),
+                plan.clone().into_buffer_arg(),
+                partial.clone().into_buffer_arg(),
+                first_piece as u32,
+                pieces as u32,
+                width,
+            );
+            entries_kernel::launch_unchecked(
+                &gradient.client,
+                grid(present),
+                CubeDim::new_1d(UNITS),
+                partial.into_buffer_arg(),
+                plan.into_buffer_arg(),
+                table.clone().into_buffer_arg(),
+                first_of as u32,
+                first_entry as u32,
+                present as u32,
+                width,
+            );
+        }
+        table
+    }
+}
+
+#[cube(launch_unchecked)]
+fn pieces_kernel(
+    gradient: &[f32],
+    plan: &[u32],
+    partial: &mut [f32],
+    first_piece: u32,
+    pieces: u32,
+    #[comptime] width: usize,
+) {
+    let piece = CUBE_POS as usize;
+    if piece < pieces as usize {
+        let start = plan[first_piece as usize + piece] as usize;
+        let end = plan[first_piece as usize + piece + 1] as usize;
+        #[unroll]
+        for at in 0..comptime!(per_unit(width)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < width {
+                let mut sum = 0.0f32;
+                for nth in start..end {
+                    sum += gradient[plan[nth] as usize * width + feature];
+                }
+                partial[piece * width + feature] = sum;
+            }
+        }
+    }
+}
+
+#[cube(launch_unchecked)]
+fn entries_kernel(
+    partial: &[f32],
+    plan: &[u32],
+    table: &mut [f32],
+    first_of: u32,
+    first_entry: u32,
+    entries: u32,
+    #[comptime] width: usize,
+) {
+    let nth = CUBE_POS as usize;
+    if nth < entries as usize {
+        let start = plan[first_of as usize + nth] as usize;
+        let end = plan[first_of as usize + nth + 1] as usize;
+        let entry = plan[first_entry as usize + nth] as usize;
+        #[unroll]
+        for at in 0..comptime!(per_unit(width)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < width {
+                let mut sum = 0.0f32;
+                for piece in start..end {
+                    sum += partial[piece * width + feature];
+                }
+                table[entry * width + feature] = sum;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_grouped_by_entry_and_cut_into_pieces() {
+        let mut entries = vec![7, 2, 7, 5];
+        entries.extend([9; 40]);
+        let plan = Plan::new(&entries);
+        assert_eq!(plan.entries, [2, 5, 7, 9]);
+        assert_eq!(plan.lines[..4], [1, 3, 0, 2]);
+        assert_eq!(plan.pieces, [0, 1, 2, 4, 36, 44]);
+        assert_eq!(plan.firsts, [0, 1, 2, 3, 5]);
+    }
+}
