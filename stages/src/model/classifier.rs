@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, assert_shape};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
-use super::encoder::{DropoutRates, Encoder};
+use super::encoder::{DropoutRates, Encoder, Pass};
 use super::noise::{Noise, Site};
 use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
@@ -69,26 +69,27 @@ impl Classifier {
     ///
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let state = self.encoder.pooled(batch, self.pooling, noise);
+        let pass = self.encoder.pass(batch, noise);
+        let state = self.encoder.pooled(batch, self.pooling, &pass);
         let precision = self.precision;
         assert_shape!(state, [batch.rows, _]);
         match &self.head {
             Head::Pooled { pooler, classifier } => {
                 let pooled = pooler.forward(state, precision).tanh();
-                classifier.forward(self.dropout(pooled, Site::HeadHidden, noise), precision)
+                classifier.forward(self.dropout(pooled, Site::HeadHidden, &pass), precision)
             }
             Head::FirstToken { dense, projection } => {
-                let state = self.dropout(state, Site::HeadInput, noise);
+                let state = self.dropout(state, Site::HeadInput, &pass);
                 let hidden = dense.forward(state, precision).tanh();
-                projection.forward(self.dropout(hidden, Site::HeadHidden, noise), precision)
+                projection.forward(self.dropout(hidden, Site::HeadHidden, &pass), precision)
             }
         }
     }
 
-    fn dropout(&self, states: Tensor<2>, site: Site, noise: Option<&Noise>) -> Tensor<2> {
+    fn dropout(&self, states: Tensor<2>, site: Site, pass: &Pass) -> Tensor<2> {
         let [rows, features] = states.dims();
         let states = states.reshape([rows, 1, features]);
-        let mask = noise.and_then(|noise| noise.mask(site, rows, self.head_rate));
+        let mask = pass.mask(site, rows, self.head_rate);
         ops::dropout(states, mask.as_ref()).reshape([rows, features])
     }
 }

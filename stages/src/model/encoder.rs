@@ -63,9 +63,10 @@ use super::parameters::{Parameter, ParameterSource, table};
 use super::precision::Precision;
 use super::relative::relative_buckets;
 use embeddings::Embeddings;
-use layer::{Layer, LayerNames, Pass};
+use layer::{Layer, LayerNames};
 
 pub use dropout::DropoutRates;
+pub(super) use layer::Pass;
 
 /// The network from token ids to the states of the last layer.
 #[derive(Clone, Debug)]
@@ -110,13 +111,12 @@ impl Encoder {
     /// # Shapes
     ///
     /// Result: `[rows, hidden]`.
-    pub fn pooled(&self, batch: &Batch, pooling: Pooling, noise: Option<&Noise>) -> Tensor<2> {
-        let pass = self.pass(batch, noise);
-        let mut states = self.embeddings.forward(batch, self.rates.hidden, noise);
+    pub(super) fn pooled(&self, batch: &Batch, pooling: Pooling, pass: &Pass) -> Tensor<2> {
+        let mut states = self.embeddings.forward(batch, pass);
         let last = self.layers.len().saturating_sub(1);
         for (index, layer) in self.layers.iter().enumerate() {
             let one = index == last && pooling == Pooling::First;
-            states = layer.forward(states, if one { 1 } else { batch.width }, &pass);
+            states = layer.forward(states, if one { 1 } else { batch.width }, pass);
         }
         let (rows, [.., hidden]) = (batch.rows, states.dims());
         assert_shape!(states, [rows, _, hidden]);
@@ -130,7 +130,8 @@ impl Encoder {
         state.reshape([rows, hidden]) // from [rows, 1, hidden]
     }
 
-    fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
+    /// What all layers share in a pass over `batch`. Dropout is active if `noise` is given.
+    pub(super) fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
         let padding = batch.has_padding().then(|| {
             // Not minus infinity, which would turn a row of padding into NaN.
             batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect()
@@ -150,6 +151,8 @@ impl Encoder {
             rates: self.rates,
             precision: self.precision,
             noise,
+            #[cfg(feature = "device")]
+            inputs: self.embeddings.inputs(batch, noise, self.layers.len()),
         }
     }
 

@@ -6,14 +6,14 @@
 //! it is saved.
 
 #[cfg(feature = "model")]
+pub mod accelerator;
+#[cfg(feature = "model")]
 pub mod batch;
 #[cfg(feature = "model")]
 pub mod classifier;
 pub mod config;
 #[cfg(feature = "model")]
 pub mod cpu;
-#[cfg(feature = "model")]
-pub mod accelerator;
 #[cfg(feature = "device")]
 pub mod device;
 #[cfg(feature = "model")]

@@ -9,6 +9,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::cpu::vector::vectorised;
+#[cfg(feature = "device")]
+use super::device::inputs::Section;
 
 /// Where in the network a mask is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,20 @@ pub enum Site {
 }
 
 impl Site {
+    /// Every site of a network with this many layers.
+    #[cfg(feature = "device")]
+    pub(super) fn all(layers: usize) -> Vec<Site> {
+        let of_layer = |layer| {
+            [
+                Site::AttentionProbabilities { layer },
+                Site::AttentionOutput { layer },
+                Site::FeedForward { layer },
+            ]
+        };
+        let others = [Site::Embeddings, Site::HeadInput, Site::HeadHidden];
+        others.into_iter().chain((0..layers).flat_map(of_layer)).collect()
+    }
+
     fn number(self) -> u64 {
         match self {
             Site::Embeddings => 0,
@@ -71,18 +87,48 @@ impl Noise {
     /// The mask of a site for this many rows; `None` if the rate is 0.
     pub fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
         let row_keys = |row| self.row_keys(site, row);
-        (rate > 0.0).then(|| Mask { row_keys: (0..rows).map(row_keys).collect(), rate })
+        (rate > 0.0).then(|| Mask::new((0..rows).map(row_keys).collect(), rate))
+    }
+
+    /// The two keys of every row of the mask of a site, one after the other.
+    #[cfg(feature = "device")]
+    pub(super) fn keys(&self, site: Site, rows: usize) -> Vec<u32> {
+        let keys = (0..rows).map(|row| self.row_keys(site, row));
+        keys.flat_map(|(low, high)| [low, high]).collect()
     }
 }
 
 /// The dropout mask of one site, stored as one key per row, from which the elements are computed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Mask {
     row_keys: Vec<(u32, u32)>,
     rate: f64,
+    /// The keys on the device, if they have been sent.
+    #[cfg(feature = "device")]
+    sent: Option<Section>,
 }
 
 impl Mask {
+    fn new(row_keys: Vec<(u32, u32)>, rate: f64) -> Mask {
+        Mask {
+            row_keys,
+            rate,
+            #[cfg(feature = "device")]
+            sent: None,
+        }
+    }
+
+    /// The same mask, whose keys have been sent to the device.
+    #[cfg(feature = "device")]
+    pub(super) fn with_sent(self, sent: Option<Section>) -> Mask {
+        Mask { sent, ..self }
+    }
+
+    #[cfg(feature = "device")]
+    pub(super) fn sent(&self) -> Option<&Section> {
+        self.sent.as_ref()
+    }
+
     /// The mask as a tensor: each element 0 with the probability of the rate, else
     /// `1 / (1 - rate)`.
     ///
@@ -125,7 +171,7 @@ impl Mask {
             // Element addresses are added to the low key.
             (low.wrapping_add(((position % width) * features) as u32), high)
         };
-        Mask { row_keys: positions.iter().map(key).collect(), rate: self.rate }
+        Mask::new(positions.iter().map(key).collect(), self.rate)
     }
 
     /// The two keys of every row, one after the other.

@@ -162,9 +162,7 @@ fn edit_config(folder: &Path, key: &str, value: serde_json::Value) {
 
 #[track_caller]
 fn assert_refused(folder: &Path, head: HeadSource, words: &[&str]) {
-    let Err(error) = try_load(folder, head, &device()) else {
-        panic!("the folder was accepted")
-    };
+    let Err(error) = try_load(folder, head, &device()) else { panic!("the folder was accepted") };
     let message = error.to_string();
     for word in words {
         assert!(message.contains(word), "the message lacks `{word}`: {message}");

@@ -21,7 +21,8 @@ use stages::train::objective::Objective;
 use stages::train::step::Trainer;
 
 use crate::reference::{
-    Expected, FAMILIES, assert_close, device, fixture, logits, options, ten_losses, trainer, whole_batch,
+    Expected, FAMILIES, assert_close, device, fixture, logits, options, ten_losses, trainer,
+    whole_batch,
 };
 
 /// Compares the losses of ten steps of every family with the expected losses called `name`.

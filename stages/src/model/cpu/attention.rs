@@ -27,6 +27,9 @@ pub struct AttentionOptions {
     pub padding: Option<Vec<f32>>,
     /// Dropout of the probabilities.
     pub mask: Option<Mask>,
+    /// On a GPU, the extent of each row between its padding.
+    #[cfg(feature = "device")]
+    pub spans: Option<crate::model::device::inputs::Section>,
     pub precision: Precision,
 }
 

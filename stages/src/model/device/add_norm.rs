@@ -92,7 +92,7 @@ impl Operation<5> for AddNorm {
                 count as u32,
                 self.tokens as u32,
                 hidden,
-                mask.drops,
+                mask.drops(),
             );
         }
         (output, Saved { normalised, scales, weight, mask })
@@ -130,7 +130,7 @@ impl Operation<5> for AddNorm {
                 count as u32,
                 self.tokens as u32,
                 hidden,
-                saved.mask.drops,
+                saved.mask.drops(),
                 element(of_branch.dtype),
             );
         }
@@ -174,8 +174,7 @@ fn forward_kernel(
         if feature < hidden {
             let mut value = branch[line * hidden + feature] + branch_bias[feature];
             if comptime!(drops) {
-                let (low, high) = (keys[2 * row], keys[2 * row + 1]);
-                value *= mask_element((first + feature) as u32, low, high, &mask);
+                value *= mask_element(keys, &mask, row, first + feature);
             }
             value += residual[line * hidden + feature];
             values[at] = value;
@@ -263,8 +262,7 @@ fn backward_kernel<F: Float>(
                 let of_sum = (gradient * weight[feature] - mean - normal * along) * scale;
                 let mut of_dropped = of_sum;
                 if comptime!(drops) {
-                    let (low, high) = (keys[2 * row], keys[2 * row + 1]);
-                    of_dropped *= mask_element((first + feature) as u32, low, high, &mask);
+                    of_dropped *= mask_element(keys, &mask, row, first + feature);
                 }
                 of_residual[cell] = of_sum;
                 of_branch[cell] = F::cast_from(of_dropped);

@@ -4,26 +4,15 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::inputs::Inputs;
 use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::operation::{Operation, run};
-use super::scatter::Plan;
 use super::sums::{cube_sum, over_blocks};
-use super::{UNITS, contiguous, empty, grid, per_unit, slice, upload, values};
+use super::{UNITS, contiguous, empty, grid, per_unit, slice, values};
 use crate::model::noise::Mask;
 
 /// Lines per cube of the backward pass, and per partial sum of the gradients of the norm.
 const LINES: usize = 8;
-
-/// The entries that each token reads from the tables, row-major `[rows, width]`.
-#[derive(Clone, Debug)]
-pub struct Entries {
-    pub rows: usize,
-    pub width: usize,
-    pub words: Vec<i32>,
-    pub positions: Vec<i32>,
-    /// All 0 in a network without types, whose table of types has one entry of zeros.
-    pub types: Vec<i32>,
-}
 
 /// `dropout(norm(words[…] + positions[…] + types[…]) · weight + bias)`; `None` if the tensors are
 /// not on a GPU.
@@ -39,19 +28,19 @@ pub fn embeddings(
     [words, positions, types]: [&Tensor<2>; 3],
     [weight, bias]: [&Tensor<1>; 2],
     eps: f64,
-    entries: Entries,
+    inputs: &Inputs,
     mask: Option<Mask>,
 ) -> Option<Tensor<3>> {
     let [words, positions, types] = values!(words, positions, types)?;
     let [weight, bias] = values!(weight, bias)?;
-    let operation = Embeddings { eps: eps as f32, entries, mask };
+    let operation = Embeddings { eps: eps as f32, inputs: inputs.clone(), mask };
     Some(run(operation, [words, positions, types, weight, bias]).tensor())
 }
 
 #[derive(Clone, Debug)]
 struct Embeddings {
     eps: f32,
-    entries: Entries,
+    inputs: Inputs,
     mask: Option<Mask>,
 }
 
@@ -72,11 +61,9 @@ impl Operation<5> for Embeddings {
 
     fn forward(&self, inputs: [CubeTensor; 5]) -> (CubeTensor, Saved) {
         let [words, positions, types, weight, bias] = inputs.map(contiguous);
-        let Entries { rows, width, .. } = self.entries;
+        let Inputs { rows, width, .. } = self.inputs;
         let hidden = words.meta.shape()[1];
         let sizes = [&words, &positions, &types].map(|table| table.meta.shape()[0]);
-        let entries = [&self.entries.words, &self.entries.positions, &self.entries.types];
-        let entries = upload(&words, bytemuck::cast_slice(&entries.map(|it| &it[..]).concat()));
         let output = empty(&words, [rows, width, hidden], DType::F32);
         let normalised = empty(&words, [rows, width, hidden], DType::F32);
         let scales = empty(&words, [rows * width], DType::F32);
@@ -93,17 +80,18 @@ impl Operation<5> for Embeddings {
                 types.into_buffer_arg(),
                 weight.clone().into_buffer_arg(),
                 bias.into_buffer_arg(),
-                entries.into_buffer_arg(),
+                self.inputs.entries.buffer(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
                 normalised.clone().into_buffer_arg(),
                 scales.clone().into_buffer_arg(),
                 mask.args(),
                 self.eps,
+                self.inputs.entries.start,
                 (rows * width) as u32,
                 width as u32,
                 hidden,
-                mask.drops,
+                mask.drops(),
             );
         }
         (output, Saved { normalised, scales, weight, mask, sizes })
@@ -116,7 +104,7 @@ impl Operation<5> for Embeddings {
         wanted: [bool; 5],
     ) -> [Option<CubeTensor>; 5] {
         let gradient = contiguous(gradient);
-        let Entries { rows, width, .. } = self.entries;
+        let Inputs { rows, width, .. } = self.inputs;
         let (count, hidden) = (rows * width, saved.weight.meta.shape()[0]);
         let of_sum = empty(&gradient, [count, hidden], DType::F32);
         let blocks = count.div_ceil(LINES);
@@ -139,16 +127,16 @@ impl Operation<5> for Embeddings {
                 count as u32,
                 width as u32,
                 hidden,
-                saved.mask.drops,
+                saved.mask.drops(),
             );
         }
         let sums = over_blocks(&partial, blocks, 2 * hidden);
-        let of = |nth: usize, entries: &[i32]| {
-            wanted[nth].then(|| Plan::new(entries).table(&of_sum, saved.sizes[nth], hidden))
+        let of = |nth: usize| {
+            let (plan, section) = &self.inputs.plans[nth];
+            wanted[nth].then(|| plan.table(section, &of_sum, saved.sizes[nth], hidden))
         };
-        let Entries { words, positions, types, .. } = &self.entries;
         let norm = |nth| Some(slice(&sums, nth, hidden));
-        [of(0, words), of(1, positions), of(2, types), norm(0), norm(1)]
+        [of(0), of(1), of(2), norm(0), norm(1)]
     }
 }
 
@@ -167,6 +155,7 @@ fn forward_kernel(
     scales: &mut [f32],
     mask: MaskArgs,
     eps: f32,
+    first_entry: u32,
     lines: u32,
     tokens: u32,
     #[comptime] hidden: usize,
@@ -178,9 +167,10 @@ fn forward_kernel(
     }
     let row = line / tokens as usize;
     let first = line % tokens as usize * hidden;
-    let word = entries[line] as usize * hidden;
-    let position = entries[count + line] as usize * hidden;
-    let kind = entries[2 * count + line] as usize * hidden;
+    let entry = first_entry as usize + line;
+    let word = entries[entry] as usize * hidden;
+    let position = entries[entry + count] as usize * hidden;
+    let kind = entries[entry + 2 * count] as usize * hidden;
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
     let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut sum = 0.0f32;
@@ -215,8 +205,7 @@ fn forward_kernel(
             normalised[line * hidden + feature] = value;
             let mut result = value * weight[feature] + bias[feature];
             if comptime!(drops) {
-                let (low, high) = (keys[2 * row], keys[2 * row + 1]);
-                result *= mask_element((first + feature) as u32, low, high, &mask);
+                result *= mask_element(keys, &mask, row, first + feature);
             }
             output[line * hidden + feature] = result;
         }
@@ -263,8 +252,7 @@ fn backward_kernel(
                 let cell = line * hidden + feature;
                 let mut of_output = gradient[cell];
                 if comptime!(drops) {
-                    let (low, high) = (keys[2 * row], keys[2 * row + 1]);
-                    of_output *= mask_element((first + feature) as u32, low, high, &mask);
+                    of_output *= mask_element(keys, &mask, row, first + feature);
                 }
                 kept[at] = of_output;
                 sum += of_output * weight[feature];

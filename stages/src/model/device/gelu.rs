@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 use super::linear::{element, factor_type};
 use super::operation::{Operation, run};
 use super::sums::over_blocks;
-use super::{UNITS, contiguous, empty, grid, lines, like, values};
+use super::{UNITS, contiguous, empty, grid, like, lines, values};
 use crate::model::precision::Precision;
 
 /// Lines per cube, and per partial sum of the gradient of the bias.

@@ -69,8 +69,8 @@ impl Operation<2> for Product {
             let inputs = saved.input.meta.shape()[1];
             with_last(product, &saved.shape, inputs)
         });
-        let of_weight = of_weight
-            .then(|| multiply(&transposed(&saved.input), &gradient, self.precision));
+        let of_weight =
+            of_weight.then(|| multiply(&transposed(&saved.input), &gradient, self.precision));
         [of_input, of_weight]
     }
 }

@@ -9,6 +9,7 @@ pub mod add_norm;
 pub mod attention;
 pub mod embeddings;
 pub mod gelu;
+pub mod inputs;
 pub mod linear;
 mod noise;
 mod operation;
@@ -40,6 +41,14 @@ impl Value {
             tensor.try_into_primitive::<Autodiff<Cube>>().ok().map(Value::Recorded)
         } else {
             tensor.try_into_primitive::<Cube>().ok().map(Value::Plain)
+        }
+    }
+
+    /// The tensor without autodiff.
+    fn into_plain(self) -> CubeTensor {
+        match self {
+            Value::Recorded(tracked) => tracked.into_primitive(),
+            Value::Plain(plain) => plain,
         }
     }
 

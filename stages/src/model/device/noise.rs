@@ -3,22 +3,25 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::upload;
+use super::inputs::Section;
 use crate::model::noise::Mask;
 
 /// A mask as the kernels take it, or none.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceMask {
-    /// Two keys per row; any tensor if nothing is dropped.
-    keys: CubeTensor,
+    /// Two keys per row; `None` if nothing is dropped.
+    section: Option<Section>,
+    /// Any tensor, to be bound where there are no keys.
+    other: CubeTensor,
     threshold: u32,
     kept: f32,
-    pub(super) drops: bool,
 }
 
 /// The numbers of a mask that are the same for all elements.
 #[derive(CubeLaunch, CubeType)]
 pub(super) struct MaskArgs {
+    /// Where the keys start.
+    pub(super) first: u32,
     /// Elements whose bits are below are dropped.
     pub(super) threshold: u32,
     /// The value of the others.
@@ -29,29 +32,43 @@ impl DeviceMask {
     /// The mask on the device of `other`.
     pub(super) fn new(mask: Option<&Mask>, other: &CubeTensor) -> DeviceMask {
         match mask {
-            Some(mask) => DeviceMask {
-                keys: upload(other, &mask.keys()),
-                threshold: mask.threshold(),
-                kept: mask.kept(),
-                drops: true,
-            },
-            None => DeviceMask { keys: other.clone(), threshold: 0, kept: 1.0, drops: false },
+            Some(mask) => {
+                let alone = || Section::alone(other, &mask.keys());
+                DeviceMask {
+                    section: Some(mask.sent().cloned().unwrap_or_else(alone)),
+                    other: other.clone(),
+                    threshold: mask.threshold(),
+                    kept: mask.kept(),
+                }
+            }
+            None => DeviceMask { section: None, other: other.clone(), threshold: 0, kept: 1.0 },
         }
     }
 
     pub(super) fn keys(&self) -> BufferArg {
-        self.keys.clone().into_buffer_arg()
+        match &self.section {
+            Some(section) => section.buffer(),
+            None => self.other.clone().into_buffer_arg(),
+        }
     }
 
     pub(super) fn args(&self) -> MaskArgsLaunch {
-        MaskArgsLaunch::new(self.threshold, self.kept)
+        let first = self.section.as_ref().map_or(0, |section| section.start);
+        MaskArgsLaunch::new(first, self.threshold, self.kept)
+    }
+
+    /// Whether anything is dropped.
+    pub(super) fn drops(&self) -> bool {
+        self.section.is_some()
     }
 }
 
-/// The element at `index` of the mask of a row with the keys `low` and `high`: 0 or the value of what is kept.
+/// The element at `index` of the mask of a row: 0, or the value of what is kept.
 #[cube]
-pub(super) fn mask_element(index: u32, low: u32, high: u32, mask: &MaskArgs) -> f32 {
-    let mixed = mix(mix(index + low) ^ high);
+pub(super) fn mask_element(keys: &[u32], mask: &MaskArgs, row: usize, index: usize) -> f32 {
+    let key = mask.first as usize + 2 * row;
+    let (low, high) = (keys[key], keys[key + 1]);
+    let mixed = mix(mix(index as u32 + low) ^ high);
     let mut element = mask.kept;
     if mixed < mask.threshold {
         element = 0.0;

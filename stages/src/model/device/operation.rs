@@ -6,7 +6,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::{AutodiffBackend, Autodiff, Cube};
+use burn::backend::{Autodiff, AutodiffBackend, Cube};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::Value;

@@ -5,7 +5,8 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{UNITS, empty, grid, per_unit, upload};
+use super::inputs::Section;
+use super::{UNITS, empty, grid, per_unit};
 
 /// Lines per partial sum: an entry may have all lines, and a cube adds its lines one by one.
 const LINES: usize = 32;
@@ -48,9 +49,20 @@ impl Plan {
         plan
     }
 
+    /// The plan as the kernels read it.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        [&self.lines, &self.pieces, &self.firsts, &self.entries].map(|part| &part[..]).concat()
+    }
+
     /// The gradient of a table of `entries` entries, `[entries, width]`, from that of the lines,
-    /// `[lines, width]`.
-    pub(super) fn table(&self, gradient: &CubeTensor, entries: usize, width: usize) -> CubeTensor {
+    /// `[lines, width]`. `plan` holds the [`numbers`](Self::numbers).
+    pub(super) fn table(
+        &self,
+        plan: &Section,
+        gradient: &CubeTensor,
+        entries: usize,
+        width: usize,
+    ) -> CubeTensor {
         let shape = [entries, width].into();
         let device = gradient.device.clone();
         let table = burn_cubecl::ops::numeric::zeros(device, shape, DType::F32);
@@ -58,10 +70,10 @@ impl Plan {
         if present == 0 {
             return table;
         }
-        let all = [&self.lines, &self.pieces, &self.firsts, &self.entries].map(|part| &part[..]);
-        let plan = upload(gradient, &all.concat());
         let partial = empty(gradient, [pieces, width], DType::F32);
-        let (first_piece, first_of) = (self.lines.len(), self.lines.len() + self.pieces.len());
+        let first_line = plan.start as usize;
+        let first_piece = first_line + self.lines.len();
+        let first_of = first_piece + self.pieces.len();
         let first_entry = first_of + self.firsts.len();
         // SAFETY: the plan holds lines of the gradient and entries of the table; cubes beyond it
         // and units beyond `width` do nothing.
@@ -71,8 +83,9 @@ impl Plan {
                 grid(pieces),
                 CubeDim::new_1d(UNITS),
                 gradient.clone().into_buffer_arg(),
-                plan.clone().into_buffer_arg(),
+                plan.buffer(),
                 partial.clone().into_buffer_arg(),
+                first_line as u32,
                 first_piece as u32,
                 pieces as u32,
                 width,
@@ -82,7 +95,7 @@ impl Plan {
                 grid(present),
                 CubeDim::new_1d(UNITS),
                 partial.into_buffer_arg(),
-                plan.into_buffer_arg(),
+                plan.buffer(),
                 table.clone().into_buffer_arg(),
                 first_of as u32,
                 first_entry as u32,
@@ -99,6 +112,7 @@ fn pieces_kernel(
     gradient: &[f32],
     plan: &[u32],
     partial: &mut [f32],
+    first_line: u32,
     first_piece: u32,
     pieces: u32,
     #[comptime] width: usize,
@@ -113,7 +127,7 @@ fn pieces_kernel(
             if feature < width {
                 let mut sum = 0.0f32;
                 for nth in start..end {
-                    sum += gradient[plan[nth] as usize * width + feature];
+                    sum += gradient[plan[first_line as usize + nth] as usize * width + feature];
                 }
                 partial[piece * width + feature] = sum;
             }

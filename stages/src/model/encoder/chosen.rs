@@ -15,7 +15,7 @@ impl Encoder {
     /// Result: `[positions, hidden]`.
     pub fn chosen(&self, batch: &Batch, positions: &[usize], noise: Option<&Noise>) -> Tensor<2> {
         let pass = self.pass(batch, noise);
-        let mut states = self.embeddings.forward(batch, self.rates.hidden, noise);
+        let mut states = self.embeddings.forward(batch, &pass);
         let Some((last, below)) = self.layers.split_last() else {
             return chosen(states, positions);
         };

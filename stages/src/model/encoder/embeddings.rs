@@ -2,10 +2,15 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
+use super::Pass;
 use super::norm::LayerNorm;
 use crate::model::batch::Batch;
 use crate::model::config::{Family, ModelConfig};
-use crate::model::noise::{Noise, Site};
+#[cfg(feature = "device")]
+use crate::model::device::{self, inputs::Inputs};
+use crate::model::noise::Site;
+#[cfg(feature = "device")]
+use crate::model::noise::{Mask, Noise};
 use crate::model::ops;
 use crate::model::parameters::{Parameter, ParameterSource, table};
 
@@ -49,10 +54,11 @@ impl Embeddings {
     /// # Shapes
     ///
     /// Result: `[rows, width, hidden]`.
-    pub(super) fn forward(&self, batch: &Batch, rate: f64, noise: Option<&Noise>) -> Tensor<3> {
+    pub(super) fn forward(&self, batch: &Batch, pass: &Pass) -> Tensor<3> {
+        let mask = pass.mask(Site::Embeddings, batch.rows, pass.rates.hidden);
         #[cfg(feature = "device")]
-        if let Some(states) = self.forward_on_gpu(batch, rate, noise) {
-            return states;
+        if let Some(inputs) = &pass.inputs {
+            return self.forward_on_gpu(inputs, mask);
         }
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
@@ -81,40 +87,34 @@ impl Embeddings {
         };
         assert_shape!(states, [rows, width, hidden]);
         let states = self.norm.forward(states + positions);
-        let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
         ops::dropout(states, mask.as_ref())
     }
 
+    /// What a pass over `batch` sends to the device, if that is a GPU.
     #[cfg(feature = "device")]
-    fn forward_on_gpu(
+    pub(super) fn inputs(
         &self,
         batch: &Batch,
-        rate: f64,
         noise: Option<&Noise>,
-    ) -> Option<Tensor<3>> {
-        use crate::model::device::{Value, embeddings};
-        Value::of(&self.words)?;
-        let (rows, width) = (batch.rows, batch.width);
+        layers: usize,
+    ) -> Option<Inputs> {
         let positions = match self.positions_after_pad {
             Some(start) => positions_after_pad(batch, self.pad, start),
-            None => (0..rows).flat_map(|_| 0..width as i32).collect(),
+            None => (0..batch.rows).flat_map(|_| 0..batch.width as i32).collect(),
         };
-        let zeros = || vec![0; rows * width];
         let types = batch.types.clone().filter(|_| self.types.is_some());
-        let entries = embeddings::Entries {
-            rows,
-            width,
-            words: batch.ids.clone(),
-            positions,
-            types: types.unwrap_or_else(zeros),
-        };
-        let table = self.types.clone().unwrap_or_else(|| {
-            Tensor::zeros([1, self.words.dims()[1]], &self.words.device())
-        });
-        let mask = noise.and_then(|noise| noise.mask(Site::Embeddings, rows, rate));
+        let types = types.unwrap_or_else(|| vec![0; batch.ids.len()]);
+        Inputs::new(&self.words, batch, [positions, types], noise, layers)
+    }
+
+    #[cfg(feature = "device")]
+    fn forward_on_gpu(&self, inputs: &Inputs, mask: Option<Mask>) -> Tensor<3> {
+        let zeros = || Tensor::zeros([1, self.words.dims()[1]], &self.words.device());
+        let types = self.types.clone().unwrap_or_else(zeros);
         let (weight, bias, eps) = self.norm.parameters();
-        let tables = [&self.words, &self.positions, &table];
-        embeddings::embeddings(tables, [weight, bias], eps, entries, mask)
+        let tables = [&self.words, &self.positions, &types];
+        let states = device::embeddings::embeddings(tables, [weight, bias], eps, inputs, mask);
+        states.unwrap_or_else(|| unreachable!("the inputs are on a GPU"))
     }
 
     pub(super) fn collect<'a>(&'a mut self, into: &mut Vec<(String, Parameter<'a>)>) {

@@ -6,13 +6,15 @@ use super::dropout::DropoutRates;
 use super::norm::LayerNorm;
 use crate::model::config::{Family, ModelConfig};
 use crate::model::cpu::attention::AttentionOptions;
+#[cfg(feature = "device")]
+use crate::model::device::inputs::Inputs;
 use crate::model::noise::{Mask, Noise, Site};
 use crate::model::ops;
 use crate::model::parameters::{Linear, Parameter, ParameterSource};
 use crate::model::precision::Precision;
 
 /// The inputs that all layers of one forward pass share.
-pub(super) struct Pass<'a> {
+pub(in crate::model) struct Pass<'a> {
     /// Added to the scores of each key, `[rows, width]`; `None` without padding.
     pub(super) padding: Option<Vec<f32>>,
     /// MPNet's relative attention bias, added to the scores: `[1, heads, width, width]`.
@@ -21,11 +23,19 @@ pub(super) struct Pass<'a> {
     pub(super) rates: DropoutRates,
     pub(super) precision: Precision,
     pub(super) noise: Option<&'a Noise>,
+    /// On a GPU, what has been sent there for this pass.
+    #[cfg(feature = "device")]
+    pub(super) inputs: Option<Inputs>,
 }
 
 impl Pass<'_> {
-    pub(super) fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
-        self.noise.and_then(|noise| noise.mask(site, rows, rate))
+    /// The dropout mask of a site; `None` if nothing is dropped.
+    pub(in crate::model) fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
+        let mask = self.noise.and_then(|noise| noise.mask(site, rows, rate));
+        #[cfg(feature = "device")]
+        let mask = mask
+            .map(|mask| mask.with_sent(self.inputs.as_ref().and_then(|inputs| inputs.keys(site))));
+        mask
     }
 }
 
@@ -126,6 +136,8 @@ impl Layer {
             padding: pass.padding.clone(),
             mask: pass.mask(site, rows, pass.rates.attention),
             precision,
+            #[cfg(feature = "device")]
+            spans: pass.inputs.as_ref().and_then(|inputs| inputs.spans.clone()),
         };
         let projections = [&self.query, &self.key, &self.value];
         ops::self_attention(asking, states, projections, pass.relative.as_ref(), options)

@@ -3,7 +3,7 @@
 
 use cubecl::ir::ElemType;
 
-use super::tile::{dot, dropped, load_head, own, place, relative_of};
+use super::tile::{dot, dropped, load_head, own, place, relative_of, span};
 use super::*;
 use crate::model::device::linear::element;
 use crate::model::device::noise::MaskArgs;
@@ -45,7 +45,7 @@ impl Attention {
                 key_bias,
                 value_bias,
                 inputs.relative.clone().into_buffer_arg(),
-                inputs.spans.clone().into_buffer_arg(),
+                inputs.spans.buffer(),
                 inputs.mask.keys(),
                 gradient.clone().into_buffer_arg(),
                 output.clone().into_buffer_arg(),
@@ -53,7 +53,7 @@ impl Attention {
                 of_query.clone().into_buffer_arg(),
                 along.clone().into_buffer_arg(),
                 of_query_bias.clone().into_buffer_arg(),
-                self.sizes.args(),
+                self.sizes.args(inputs.spans.start),
                 inputs.mask.args(),
                 self.kind(inputs),
                 element(factor),
@@ -73,7 +73,7 @@ impl Attention {
                 key_bias,
                 value_bias,
                 inputs.relative.clone().into_buffer_arg(),
-                inputs.spans.clone().into_buffer_arg(),
+                inputs.spans.buffer(),
                 inputs.mask.keys(),
                 gradient.into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
@@ -81,7 +81,7 @@ impl Attention {
                 of_key.clone().into_buffer_arg(),
                 of_value.clone().into_buffer_arg(),
                 of_other_biases.clone().into_buffer_arg(),
-                self.sizes.args(),
+                self.sizes.args(inputs.spans.start),
                 inputs.mask.args(),
                 self.kind(inputs),
                 element(factor),
@@ -134,12 +134,32 @@ fn of_query_kernel<F: Float>(
     let mut values = Shared::<[f32]>::new_slice(comptime!(step * padded));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
     load_head(
-        query, query_bias, at.row, at.head, sizes.heads, at.start, sizes.queries, &mut queries,
-        BLOCK, size, size, true,
+        query,
+        query_bias,
+        at.row,
+        at.head,
+        sizes.heads,
+        at.start,
+        sizes.queries,
+        &mut queries,
+        BLOCK,
+        size,
+        size,
+        true,
     );
     load_head(
-        gradient, query_bias, at.row, at.head, sizes.heads, at.start, sizes.queries,
-        &mut gradients, BLOCK, size, size, false,
+        gradient,
+        query_bias,
+        at.row,
+        at.head,
+        sizes.heads,
+        at.start,
+        sizes.queries,
+        &mut gradients,
+        BLOCK,
+        size,
+        size,
+        false,
     );
     sync_cube();
     // Every unit of a query sums in the same order.
@@ -157,17 +177,36 @@ fn of_query_kernel<F: Float>(
         }
     }
     let mut of_own = Array::<f32>::new(comptime!(size.div_ceil(BESIDE)));
-    let mut first = spans[2 * at.row] as usize;
-    let end = spans[2 * at.row + 1] as usize;
+    let (mut first, end) = span(spans, &sizes, at.row);
     while first < end {
         sync_cube();
         load_head(
-            key, key_bias, at.row, at.head, sizes.heads, first, sizes.keys, &mut keys, step, size,
-            padded, true,
+            key,
+            key_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut keys,
+            step,
+            size,
+            padded,
+            true,
         );
         load_head(
-            value, value_bias, at.row, at.head, sizes.heads, first, sizes.keys, &mut values, step,
-            size, padded, true,
+            value,
+            value_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut values,
+            step,
+            size,
+            padded,
+            true,
         );
         sync_cube();
         #[unroll]
@@ -268,8 +307,8 @@ fn of_key_kernel<F: Float>(
     let (line, unit) = own();
     let position = at.start + line;
     let is_real = position < sizes.keys as usize;
-    let is_read = position >= spans[2 * at.row] as usize
-        && position < spans[2 * at.row + 1] as usize;
+    let (begin, end) = span(spans, &sizes, at.row);
+    let is_read = position >= begin && position < end;
     let hidden = sizes.heads as usize * size;
     let mut keys = Shared::<[f32]>::new_slice(comptime!(BLOCK * size));
     let mut values = Shared::<[f32]>::new_slice(comptime!(BLOCK * size));
@@ -278,12 +317,32 @@ fn of_key_kernel<F: Float>(
     let mut shares = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
     load_head(
-        key, key_bias, at.row, at.head, sizes.heads, at.start, sizes.keys, &mut keys, BLOCK, size,
-        size, true,
+        key,
+        key_bias,
+        at.row,
+        at.head,
+        sizes.heads,
+        at.start,
+        sizes.keys,
+        &mut keys,
+        BLOCK,
+        size,
+        size,
+        true,
     );
     load_head(
-        value, value_bias, at.row, at.head, sizes.heads, at.start, sizes.keys, &mut values, BLOCK,
-        size, size, true,
+        value,
+        value_bias,
+        at.row,
+        at.head,
+        sizes.heads,
+        at.start,
+        sizes.keys,
+        &mut values,
+        BLOCK,
+        size,
+        size,
+        true,
     );
     let mut of_own_key = Array::<f32>::new(comptime!(size.div_ceil(BESIDE)));
     let mut of_own_value = Array::<f32>::new(comptime!(size.div_ceil(BESIDE)));
@@ -291,12 +350,32 @@ fn of_key_kernel<F: Float>(
     while first < sizes.queries as usize {
         sync_cube();
         load_head(
-            query, query_bias, at.row, at.head, sizes.heads, first, sizes.queries, &mut queries,
-            step, size, padded, true,
+            query,
+            query_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.queries,
+            &mut queries,
+            step,
+            size,
+            padded,
+            true,
         );
         load_head(
-            gradient, query_bias, at.row, at.head, sizes.heads, first, sizes.queries,
-            &mut gradients, step, size, padded, false,
+            gradient,
+            query_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.queries,
+            &mut gradients,
+            step,
+            size,
+            padded,
+            false,
         );
         sync_cube();
         #[unroll]

@@ -1,10 +1,10 @@
 //! The forward pass of attention.
 
-use cubecl::ir::ElemType;
-use super::tile::{dot, dropped, load_head, own, place, relative_of};
+use super::tile::{dot, dropped, load_head, own, place, relative_of, span};
 use super::*;
 use crate::model::device::linear::element;
 use crate::model::device::noise::MaskArgs;
+use cubecl::ir::ElemType;
 
 impl Attention {
     pub(super) fn attend(&self, inputs: Inputs) -> (CubeTensor, Saved) {
@@ -28,11 +28,11 @@ impl Attention {
                 key_bias,
                 value_bias,
                 inputs.relative.clone().into_buffer_arg(),
-                inputs.spans.clone().into_buffer_arg(),
+                inputs.spans.buffer(),
                 inputs.mask.keys(),
                 output.clone().into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
-                self.sizes.args(),
+                self.sizes.args(inputs.spans.start),
                 inputs.mask.args(),
                 self.kind(&inputs),
                 element(output.dtype),
@@ -75,23 +75,52 @@ fn forward_kernel<F: Float>(
     let mut scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
     let mut sums = Shared::<[f32]>::new_slice(UNITS as usize);
     load_head(
-        query, query_bias, at.row, at.head, sizes.heads, at.start, sizes.queries, &mut queries,
-        BLOCK, size, size, true,
+        query,
+        query_bias,
+        at.row,
+        at.head,
+        sizes.heads,
+        at.start,
+        sizes.queries,
+        &mut queries,
+        BLOCK,
+        size,
+        size,
+        true,
     );
     let mut attended = Array::<f32>::new(comptime!(size.div_ceil(BESIDE)));
     let mut highest = (-1e30f32).runtime();
     let mut sum = 0.0f32;
-    let mut first = spans[2 * at.row] as usize;
-    let end = spans[2 * at.row + 1] as usize;
+    let (mut first, end) = span(spans, &sizes, at.row);
     while first < end {
         sync_cube();
         load_head(
-            key, key_bias, at.row, at.head, sizes.heads, first, sizes.keys, &mut keys, step, size,
-            comptime!(size + 1), true,
+            key,
+            key_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut keys,
+            step,
+            size,
+            comptime!(size + 1),
+            true,
         );
         load_head(
-            value, value_bias, at.row, at.head, sizes.heads, first, sizes.keys, &mut values, step,
-            size, size, true,
+            value,
+            value_bias,
+            at.row,
+            at.head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut values,
+            step,
+            size,
+            size,
+            true,
         );
         sync_cube();
         #[unroll]

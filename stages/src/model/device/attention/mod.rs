@@ -13,11 +13,12 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::inputs::Section;
 use super::linear::factor_type;
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::sums::over_blocks;
-use super::{Value, contiguous, empty, grid, like, upload, values};
+use super::{Value, contiguous, empty, grid, like, values};
 use crate::model::cpu::attention::AttentionOptions;
 
 /// Queries (or keys) per cube.
@@ -54,7 +55,7 @@ pub fn attention(
     let [query, key, value] = values!(query, key, value)?;
     let [query_bias, key_bias, value_bias] = values!(query_bias, key_bias, value_bias)?;
     let sizes = Sizes { rows, queries, keys, heads, size: hidden / heads.max(1) };
-    let spans = spans(sizes, options.padding.as_deref())?;
+    let spans = options.spans.clone()?;
     let operation = Attention { sizes, spans, options: options.clone() };
     let inputs = [query, key, value, query_bias, key_bias, value_bias];
     Some(match relative {
@@ -93,35 +94,16 @@ impl Sizes {
         if self.size <= 64 { 4 * BESIDE } else { BESIDE }
     }
 
-    fn args(self) -> SizesArgsLaunch {
+    fn args(self, first_span: u32) -> SizesArgsLaunch {
         SizesArgsLaunch::new(
             self.rows as u32,
             self.queries as u32,
             self.keys as u32,
             self.heads as u32,
+            first_span,
             1.0 / (self.size as f32).sqrt(),
         )
     }
-}
-
-/// The first token of each row and the end of its tokens, or of the whole row if all is padding.
-/// `None` if there is padding between tokens.
-fn spans(sizes: Sizes, padding: Option<&[f32]>) -> Option<Vec<u32>> {
-    let Some(padding) = padding else {
-        return Some([0, sizes.keys as u32].repeat(sizes.rows));
-    };
-    let mut spans = Vec::with_capacity(2 * sizes.rows);
-    for row in padding.chunks(sizes.keys.max(1)) {
-        let is_token = |added: &f32| *added == 0.0;
-        let start = row.iter().position(is_token).unwrap_or(0);
-        let end = row.iter().rposition(is_token).map_or(sizes.keys, |last| last + 1);
-        if start != end && row[start..end].iter().any(is_token) && !row[start..end].iter().all(is_token)
-        {
-            return None;
-        }
-        spans.extend([start as u32, end as u32]);
-    }
-    Some(spans)
 }
 
 /// The numbers of one launch.
@@ -131,6 +113,8 @@ struct SizesArgs {
     queries: u32,
     keys: u32,
     heads: u32,
+    /// Where the spans start.
+    first_span: u32,
     /// The factor of the scores.
     scale: f32,
 }
@@ -147,7 +131,7 @@ struct Kind {
 #[derive(Clone, Debug)]
 struct Attention {
     sizes: Sizes,
-    spans: Vec<u32>,
+    spans: Section,
     options: AttentionOptions,
 }
 
@@ -160,7 +144,7 @@ struct Inputs {
     relative: CubeTensor,
     is_relative: bool,
     /// The first token of each row, and the end of its tokens; the rest is padding.
-    spans: CubeTensor,
+    spans: Section,
     mask: DeviceMask,
 }
 
@@ -176,18 +160,17 @@ impl Attention {
     fn inputs(&self, projections: [CubeTensor; 6], relative: Option<CubeTensor>) -> Inputs {
         let projections = projections.map(contiguous);
         let other = &projections[0];
-        let spans = upload(other, &self.spans);
         let mask = DeviceMask::new(self.options.mask.as_ref(), other);
         let is_relative = relative.is_some();
         let relative = relative.map_or_else(|| other.clone(), contiguous);
-        Inputs { projections, relative, is_relative, spans, mask }
+        Inputs { projections, relative, is_relative, spans: self.spans.clone(), mask }
     }
 
     fn kind(&self, inputs: &Inputs) -> Kind {
         Kind {
             size: self.sizes.size,
             step: self.sizes.step(),
-            drops: inputs.mask.drops,
+            drops: inputs.mask.drops(),
             is_relative: inputs.is_relative,
         }
     }
@@ -200,7 +183,12 @@ impl Operation<6> for Attention {
         self.attend(self.inputs(inputs, None))
     }
 
-    fn backward(&self, saved: Saved, gradient: CubeTensor, _: [bool; 6]) -> [Option<CubeTensor>; 6] {
+    fn backward(
+        &self,
+        saved: Saved,
+        gradient: CubeTensor,
+        _: [bool; 6],
+    ) -> [Option<CubeTensor>; 6] {
         self.gradients(&saved, contiguous(gradient)).0.map(Some)
     }
 }

@@ -1,7 +1,7 @@
 //! The gradient of the relative attention bias (Song et al. 2020): that of the scores, summed over
 //! the rows in their order.
 
-use super::tile::{dot, dropped, load_head, own, relative_of};
+use super::tile::{dot, dropped, load_head, own, relative_of, span};
 use super::*;
 use crate::model::device::noise::MaskArgs;
 
@@ -35,13 +35,13 @@ impl Attention {
                 key_bias,
                 value_bias,
                 inputs.relative.clone().into_buffer_arg(),
-                inputs.spans.clone().into_buffer_arg(),
+                inputs.spans.buffer(),
                 inputs.mask.keys(),
                 gradient.clone().into_buffer_arg(),
                 along.clone().into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
                 of_relative.clone().into_buffer_arg(),
-                self.sizes.args(),
+                self.sizes.args(inputs.spans.start),
                 inputs.mask.args(),
                 self.kind(inputs),
             );
@@ -92,23 +92,63 @@ fn of_relative_kernel(
     for row in 0..sizes.rows as usize {
         sync_cube();
         load_head(
-            query, query_bias, row, head, sizes.heads, start, sizes.queries, &mut queries, BLOCK,
-            size, size, true,
+            query,
+            query_bias,
+            row,
+            head,
+            sizes.heads,
+            start,
+            sizes.queries,
+            &mut queries,
+            BLOCK,
+            size,
+            size,
+            true,
         );
         load_head(
-            gradient, query_bias, row, head, sizes.heads, start, sizes.queries, &mut gradients,
-            BLOCK, size, size, false,
+            gradient,
+            query_bias,
+            row,
+            head,
+            sizes.heads,
+            start,
+            sizes.queries,
+            &mut gradients,
+            BLOCK,
+            size,
+            size,
+            false,
         );
         load_head(
-            key, key_bias, row, head, sizes.heads, first, sizes.keys, &mut keys, step, size,
-            padded, true,
+            key,
+            key_bias,
+            row,
+            head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut keys,
+            step,
+            size,
+            padded,
+            true,
         );
         load_head(
-            value, value_bias, row, head, sizes.heads, first, sizes.keys, &mut values, step, size,
-            padded, true,
+            value,
+            value_bias,
+            row,
+            head,
+            sizes.heads,
+            first,
+            sizes.keys,
+            &mut values,
+            step,
+            size,
+            padded,
+            true,
         );
         sync_cube();
-        let (begin, end) = (spans[2 * row] as usize, spans[2 * row + 1] as usize);
+        let (begin, end) = span(spans, &sizes, row);
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;

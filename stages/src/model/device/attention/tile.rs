@@ -89,8 +89,7 @@ pub(super) fn dropped(
     key: usize,
 ) -> f32 {
     // As `Mask::apply_to_scores` addresses it.
-    let index = (head * 4096 + query) * 4096 + key;
-    mask_element(index as u32, keys[2 * row], keys[2 * row + 1], mask)
+    mask_element(keys, mask, row, (head * 4096 + query) * 4096 + key)
 }
 
 /// The relative bias of a pair of tokens.
@@ -110,4 +109,11 @@ pub(super) fn relative_of(
 #[cube]
 pub(super) fn own() -> (usize, usize) {
     (UNIT_POS as usize / BESIDE, UNIT_POS as usize % BESIDE)
+}
+
+/// The first token of a row, and the end of its tokens.
+#[cube]
+pub(super) fn span(spans: &[u32], sizes: &SizesArgs, row: usize) -> (usize, usize) {
+    let at = sizes.first_span as usize + 2 * row;
+    (spans[at] as usize, spans[at + 1] as usize)
 }
