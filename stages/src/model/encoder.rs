@@ -58,6 +58,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
 use super::config::{Family, ModelConfig, Pooling};
+#[cfg(feature = "device")]
+use super::device;
 use super::noise::Noise;
 use super::parameters::{Parameter, ParameterSource, table};
 use super::precision::Precision;
@@ -153,6 +155,11 @@ impl Encoder {
             noise,
             #[cfg(feature = "device")]
             inputs: self.embeddings.inputs(batch, noise, self.layers.len()),
+            #[cfg(feature = "device")]
+            factors: {
+                let weights: Vec<_> = self.layers.iter().map(Layer::weights).collect();
+                device::weights::factors(&weights, self.precision)
+            },
         }
     }
 

@@ -34,6 +34,24 @@ pub fn sum_of_rows(left: Tensor<2>, right: &Tensor<2>, rows: &[usize]) -> Tensor
     }
 }
 
+/// A weight as a GPU multiplies it, if it has been made.
+#[derive(Clone, Debug, Default)]
+pub struct Factor {
+    #[cfg(feature = "device")]
+    weight: Option<burn_cubecl::tensor::CubeTensor>,
+}
+
+#[cfg(feature = "device")]
+impl Factor {
+    pub fn new(weight: Option<&burn_cubecl::tensor::CubeTensor>) -> Factor {
+        Factor { weight: weight.cloned() }
+    }
+
+    fn of_gpu(&self) -> Option<&burn_cubecl::tensor::CubeTensor> {
+        self.weight.as_ref()
+    }
+}
+
 /// `y = x W + b`.
 ///
 /// # Shapes
@@ -59,7 +77,7 @@ fn product<const D: usize>(
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
-    if let Some(product) = device::linear::product(&input, weight, precision) {
+    if let Some(product) = device::linear::product(&input, weight, None, precision) {
         return product;
     }
     let weight = precision.factor(weight.clone());
@@ -75,10 +93,13 @@ fn product<const D: usize>(
 pub fn linear_gelu<const D: usize>(
     input: Tensor<D>,
     linear: &Linear,
+    factor: &Factor,
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
-    if let Some(product) = device::linear::product(&input, &linear.weight, precision) {
+    if let Some(product) =
+        device::linear::product(&input, &linear.weight, factor.of_gpu(), precision)
+    {
         let fused = device::gelu::bias_gelu(&product, &linear.bias, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
@@ -101,14 +122,16 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 /// `input` is `[rows, tokens, in]`, `residual` and the result are `[rows, tokens, hidden]`.
 pub fn linear_add_norm(
     input: Tensor<3>,
-    linear: &Linear,
+    (linear, factor): (&Linear, &Factor),
     residual: Tensor<3>,
     mask: Option<Mask>,
     (weight, bias, eps): (&Tensor<1>, &Tensor<1>, f64),
     precision: Precision,
 ) -> Tensor<3> {
     #[cfg(feature = "device")]
-    if let Some(branch) = device::linear::product(&input, &linear.weight, precision) {
+    if let Some(branch) =
+        device::linear::product(&input, &linear.weight, factor.of_gpu(), precision)
+    {
         let parameters = [&linear.bias, weight, bias];
         let mask = mask.as_ref();
         let fused =
@@ -143,17 +166,15 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 pub fn self_attention(
     asking: Tensor<3>,
     states: Tensor<3>,
-    [query, key, value]: [&Linear; 3],
+    ([query, key, value], factor): ([&Linear; 3], &Factor),
     relative: Option<&Tensor<4>>,
     options: AttentionOptions,
 ) -> Tensor<3> {
     let precision = options.precision;
     #[cfg(feature = "device")]
-    if let Some(query_product) = device::linear::product(&asking, &query.weight, precision) {
-        let of = |linear: &Linear| product(states.clone(), &linear.weight, precision);
-        let products = [&query_product, &of(key), &of(value)];
-        let biases = [&query.bias, &key.bias, &value.bias];
-        let fused = device::attention::attention(products, biases, relative, &options);
+    if let Some(factor) = factor.of_gpu() {
+        let linears = [query, key, value];
+        let fused = device::attention::layer(&asking, &states, linears, factor, relative, &options);
         if let Some(attended) = fused {
             return attended;
         }

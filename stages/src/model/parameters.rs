@@ -100,6 +100,15 @@ impl Parameter<'_> {
 
     /// Replaces the values. There must be as many as before.
     pub fn replace(self, values: &[f32]) {
+        if let Parameter::Weight(tensor) = &self
+            && !ops::is_on_host(tensor)
+        {
+            let [inputs, outputs] = tensor.dims();
+            let stored = transposed(values, inputs, outputs);
+            let Parameter::Weight(tensor) = self else { unreachable!("it was one above") };
+            *tensor = weight(&stored, [inputs, outputs], &tensor.device());
+            return;
+        }
         of_tensor!(self, tensor => {
             let data = TensorData::new(values.to_vec(), tensor.dims());
             *tensor = leaf(Tensor::from_data(data, &tensor.device()));
@@ -149,9 +158,8 @@ impl Linear {
         device: &Device,
     ) -> Linear {
         let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
-        let weight = TensorData::new(transposed(&stored, outputs, inputs), [inputs, outputs]);
         Linear {
-            weight: leaf(Tensor::from_data(weight, device)),
+            weight: weight(&stored, [inputs, outputs], device),
             bias: vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device),
         }
     }
@@ -169,6 +177,18 @@ impl Linear {
         into.push((format!("{name}.weight"), Parameter::Weight(&mut self.weight)));
         into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
     }
+}
+
+/// A linear weight `[in, out]` from its values in a checkpoint, `[out, in]`. On a GPU they are stored as
+/// they come, so that those of several layers can be multiplied as one.
+fn weight(stored: &[f32], [inputs, outputs]: [usize; 2], device: &Device) -> Tensor<2> {
+    if device.clone().inner() == Device::flex() {
+        let weight = TensorData::new(transposed(stored, outputs, inputs), [inputs, outputs]);
+        return leaf(Tensor::from_data(weight, device));
+    }
+    let stored = TensorData::new(stored.to_vec(), [outputs, inputs]);
+    let weight = Tensor::<2>::from_data(stored, &device.clone().inner()).transpose();
+    if device.is_autodiff() { leaf(Tensor::from_inner(weight)) } else { weight }
 }
 
 /// A vector parameter.

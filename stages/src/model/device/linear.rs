@@ -11,10 +11,11 @@ use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
 use super::operation::{Operation, run};
-use super::{contiguous, empty, lines, reshaped, values};
+use super::{Value, contiguous, empty, lines, reshaped, values};
 use crate::model::precision::Precision;
 
-/// `x W`. `None` if the tensors are not on a GPU.
+/// `x W`. `None` if the tensors are not on a GPU. `factor` is the weight as it is multiplied,
+/// `[out, in]`, if it has been made.
 ///
 /// # Shapes
 ///
@@ -22,13 +23,41 @@ use crate::model::precision::Precision;
 pub fn product<const D: usize>(
     input: &Tensor<D>,
     weight: &Tensor<2>,
+    factor: Option<&CubeTensor>,
     precision: Precision,
 ) -> Option<Tensor<D>> {
-    Some(run(Product { precision }, values!(input, weight)?).tensor())
+    let operation = Product { factor: factor.cloned(), precision };
+    Some(run(operation, values!(input, weight)?).tensor())
 }
 
+/// The products of an input and several weights of equal shape, side by side.
+///
+/// # Shapes
+///
+/// `input` is `[…, in]`, the weights are `[in, out]`, `factor` is `[weights · out, in]`. The
+/// result is `[…, weights · out]`, in f32.
+pub fn products<const D: usize, const N: usize>(
+    input: &Tensor<D>,
+    weights: [&Tensor<2>; N],
+    factor: &CubeTensor,
+    precision: Precision,
+) -> Option<Tensor<D>> {
+    let operation = Product { factor: Some(factor.clone()), precision };
+    let input = Value::of(input)?;
+    let mut all = vec![input];
+    for weight in weights {
+        all.push(Value::of(weight)?);
+    }
+    Some(match <[Value; 3]>::try_from(all) {
+        Ok(inputs) => run(operation, inputs).tensor(),
+        Err(all) => run(operation, <[Value; 4]>::try_from(all).ok()?).tensor(),
+    })
+}
+
+/// The product of an input and the weights that follow it.
 #[derive(Clone, Debug)]
 struct Product {
+    factor: Option<CubeTensor>,
     precision: Precision,
 }
 
@@ -39,40 +68,72 @@ struct Saved {
     /// `[in, out]`, in the format of the factors.
     weight: CubeTensor,
     shape: Vec<usize>,
+    /// Whether the storage of the weights is `[out, in]`.
+    turned: bool,
 }
 
-impl Operation<2> for Product {
+impl<const N: usize> Operation<N> for Product {
     type Saved = Saved;
 
-    fn forward(&self, [input, weight]: [CubeTensor; 2]) -> (CubeTensor, Saved) {
+    fn forward(&self, inputs: [CubeTensor; N]) -> (CubeTensor, Saved) {
+        let mut inputs = inputs.into_iter();
+        let (Some(input), Some(weight)) = (inputs.next(), inputs.next()) else {
+            unreachable!("an input and at least one weight")
+        };
         let shape = input.shape().to_vec();
-        let [rows, inputs] = lines(&input);
-        let input = reshaped(factor(contiguous(input), self.precision), [rows, inputs]);
-        let weight = factor(weight, self.precision);
+        let [rows, width] = lines(&input);
+        let input = reshaped(factor(contiguous(input), self.precision), [rows, width]);
+        let turned = is_turned(&weight);
+        let weight = match &self.factor {
+            Some(factor) => transposed(factor),
+            // The cast keeps the storage of what it is given.
+            None if turned => transposed(&factor(transposed(&weight), self.precision)),
+            None => factor(weight, self.precision),
+        };
         let output = multiply(&input, &weight, self.precision);
         let outputs = weight.meta.shape()[1];
         let output = with_last(output, &shape, outputs);
-        (output, Saved { input, weight, shape })
+        (output, Saved { input, weight, shape, turned })
     }
 
     fn backward(
         &self,
         saved: Saved,
         gradient: CubeTensor,
-        [of_input, of_weight]: [bool; 2],
-    ) -> [Option<CubeTensor>; 2] {
+        wanted: [bool; N],
+    ) -> [Option<CubeTensor>; N] {
         let [rows, outputs] = lines(&gradient);
         let gradient = factor(contiguous(gradient), self.precision);
         let gradient = reshaped(gradient, [rows, outputs]);
-        let of_input = of_input.then(|| {
+        let mut found = [const { None }; N];
+        if wanted[0] {
             let product = multiply(&gradient, &transposed(&saved.weight), self.precision);
             let inputs = saved.input.meta.shape()[1];
-            with_last(product, &saved.shape, inputs)
-        });
-        let of_weight =
-            of_weight.then(|| multiply(&transposed(&saved.input), &gradient, self.precision));
-        [of_input, of_weight]
+            found[0] = Some(with_last(product, &saved.shape, inputs));
+        }
+        if !wanted[1..].contains(&true) {
+            return found;
+        }
+        if saved.turned {
+            let whole = multiply(&transposed(&gradient), &saved.input, self.precision);
+            let each = outputs / (N - 1);
+            let width = saved.input.meta.shape()[1];
+            for (nth, found) in found[1..].iter_mut().enumerate() {
+                let range = nth * each..(nth + 1) * each;
+                let part = burn_cubecl::kernel::slice(whole.clone(), &[range, 0..width]);
+                *found = Some(transposed(&part));
+            }
+        } else {
+            found[1] = Some(multiply(&transposed(&saved.input), &gradient, self.precision));
+        }
+        found
     }
+}
+
+/// Whether the storage of a `[in, out]` matrix is `[out, in]`.
+pub(super) fn is_turned(matrix: &CubeTensor) -> bool {
+    let (shape, strides) = (matrix.meta.shape(), matrix.meta.strides());
+    strides[0] == 1 && strides[1] == shape[0]
 }
 
 /// The same elements as `shape` with another last axis.

@@ -15,6 +15,7 @@ mod noise;
 mod operation;
 mod scatter;
 mod sums;
+pub mod weights;
 
 use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};

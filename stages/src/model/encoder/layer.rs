@@ -7,9 +7,9 @@ use super::norm::LayerNorm;
 use crate::model::config::{Family, ModelConfig};
 use crate::model::cpu::attention::AttentionOptions;
 #[cfg(feature = "device")]
-use crate::model::device::inputs::Inputs;
+use crate::model::device::{inputs::Inputs, weights::LayerFactors};
 use crate::model::noise::{Mask, Noise, Site};
-use crate::model::ops;
+use crate::model::ops::{self, Factor};
 use crate::model::parameters::{Linear, Parameter, ParameterSource};
 use crate::model::precision::Precision;
 
@@ -26,6 +26,9 @@ pub(in crate::model) struct Pass<'a> {
     /// On a GPU, what has been sent there for this pass.
     #[cfg(feature = "device")]
     pub(super) inputs: Option<Inputs>,
+    /// On a GPU, the weights of each layer as they are multiplied.
+    #[cfg(feature = "device")]
+    pub(super) factors: Option<Vec<LayerFactors>>,
 }
 
 impl Pass<'_> {
@@ -36,6 +39,28 @@ impl Pass<'_> {
         let mask = mask
             .map(|mask| mask.with_sent(self.inputs.as_ref().and_then(|inputs| inputs.keys(site))));
         mask
+    }
+
+    /// The weights of a layer's query, key and value side by side.
+    #[cfg(feature = "device")]
+    fn projections(&self, layer: usize) -> Factor {
+        Factor::new(self.factors.as_ref().map(|layers| &layers[layer].projections))
+    }
+
+    /// The weight of the `nth` other linear layer.
+    #[cfg(feature = "device")]
+    fn factor(&self, layer: usize, nth: usize) -> Factor {
+        Factor::new(self.factors.as_ref().and_then(|layers| layers[layer].others.get(nth)))
+    }
+
+    #[cfg(not(feature = "device"))]
+    fn projections(&self, _: usize) -> Factor {
+        Factor::default()
+    }
+
+    #[cfg(not(feature = "device"))]
+    fn factor(&self, _: usize, _: usize) -> Factor {
+        Factor::default()
     }
 }
 
@@ -139,7 +164,7 @@ impl Layer {
             #[cfg(feature = "device")]
             spans: pass.inputs.as_ref().and_then(|inputs| inputs.spans.clone()),
         };
-        let projections = [&self.query, &self.key, &self.value];
+        let projections = ([&self.query, &self.key, &self.value], &pass.projections(self.index));
         ops::self_attention(asking, states, projections, pass.relative.as_ref(), options)
     }
 
@@ -155,11 +180,21 @@ impl Layer {
         let (layer, precision) = (self.index, pass.precision);
         let [rows, queries, hidden] = residual.dims();
         assert_shape!(attended, [rows, queries, hidden]);
-        let (linear, of_sum) = (&self.attention_output, mask(Site::AttentionOutput { layer }));
+        let factors = [0, 1, 2].map(|nth| pass.factor(layer, nth));
+        let linear = (&self.attention_output, &factors[0]);
+        let of_sum = mask(Site::AttentionOutput { layer });
         let attended = self.attention_norm.after(linear, attended, residual, of_sum, precision);
-        let wide = ops::linear_gelu(attended.clone(), &self.intermediate, precision);
-        let (linear, of_sum) = (&self.output, mask(Site::FeedForward { layer }));
+        let wide = ops::linear_gelu(attended.clone(), &self.intermediate, &factors[1], precision);
+        let (linear, of_sum) = ((&self.output, &factors[2]), mask(Site::FeedForward { layer }));
         self.output_norm.after(linear, wide, attended, of_sum, precision)
+    }
+
+    /// The weights of query, key and value, and of the other linear layers in order.
+    #[cfg(feature = "device")]
+    pub(super) fn weights(&self) -> ([&Tensor<2>; 3], Vec<&Tensor<2>>) {
+        let projections = [&self.query, &self.key, &self.value];
+        let others = [&self.attention_output, &self.intermediate, &self.output];
+        (projections.map(|it| &it.weight), others.map(|it| &it.weight).to_vec())
     }
 
     fn hidden(&self) -> usize {

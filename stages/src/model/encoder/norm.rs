@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::model::noise::Mask;
-use crate::model::ops;
+use crate::model::ops::{self, Factor};
 use crate::model::parameters::{Linear, Parameter, ParameterSource, Start, vector};
 use crate::model::precision::Precision;
 
@@ -34,7 +34,7 @@ impl LayerNorm {
     /// Normalises `dropout(linear(input)) + residual`.
     pub(super) fn after(
         &self,
-        linear: &Linear,
+        linear: (&Linear, &Factor),
         input: Tensor<3>,
         residual: Tensor<3>,
         mask: Option<Mask>,

@@ -3,34 +3,31 @@
 
 use cubecl::ir::ElemType;
 
-use super::tile::{dot, dropped, load_head, own, place, relative_of, span};
+use super::tile::{Layout, dot, dropped, load_head, own, place, relative_of, span};
 use super::*;
 use crate::model::device::linear::element;
 use crate::model::device::noise::MaskArgs;
 use crate::model::device::slice;
 
 impl Attention {
-    /// The gradients of query, key and value, and of their biases; and for every query and head
-    /// the sum of the gradient times the result, `[rows, heads, queries]`.
+    /// The gradients of the projections, which are written to `into`, and of the biases.
     pub(super) fn gradients(
         &self,
         saved: &Saved,
-        gradient: CubeTensor,
-    ) -> ([CubeTensor; 6], CubeTensor) {
+        gradient: &CubeTensor,
+        into: [CubeTensor; 2],
+    ) -> Found {
         let Sizes { rows, queries, keys, heads, .. } = self.sizes;
         let hidden = self.sizes.hidden();
         let Saved { inputs, output, logarithms } = saved;
         let factor = output.dtype;
-        let [of_query, of_key, of_value] =
-            [0, 1, 2].map(|nth| like(&inputs.projections[nth], factor));
         let query_blocks = rows * queries.div_ceil(BLOCK);
         let key_blocks = rows * keys.div_ceil(BLOCK);
         let of_query_bias = empty(output, [query_blocks, hidden], DType::F32);
         // Of the keys' bias, then of the values'.
         let of_other_biases = empty(output, [key_blocks, 2 * hidden], DType::F32);
         let along = empty(output, [rows, heads, queries], DType::F32);
-        let tensors = || inputs.projections.clone().map(CubeTensor::into_buffer_arg);
-        let [query, key, value, query_bias, key_bias, value_bias] = tensors();
+        let [query, key, value, query_bias, key_bias, value_bias] = inputs.tensors();
         // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are neither read nor
         // written, and the tensors have the shapes of `attention`.
         unsafe {
@@ -50,7 +47,7 @@ impl Attention {
                 gradient.clone().into_buffer_arg(),
                 output.clone().into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
-                of_query.clone().into_buffer_arg(),
+                into[0].clone().into_buffer_arg(),
                 along.clone().into_buffer_arg(),
                 of_query_bias.clone().into_buffer_arg(),
                 self.sizes.args(inputs.spans.start),
@@ -59,7 +56,7 @@ impl Attention {
                 element(factor),
             );
         }
-        let [query, key, value, query_bias, key_bias, value_bias] = tensors();
+        let [query, key, value, query_bias, key_bias, value_bias] = inputs.tensors();
         // SAFETY: as above.
         unsafe {
             of_key_kernel::launch_unchecked(
@@ -75,11 +72,10 @@ impl Attention {
                 inputs.relative.clone().into_buffer_arg(),
                 inputs.spans.buffer(),
                 inputs.mask.keys(),
-                gradient.into_buffer_arg(),
+                gradient.clone().into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
                 along.clone().into_buffer_arg(),
-                of_key.clone().into_buffer_arg(),
-                of_value.clone().into_buffer_arg(),
+                into[1].clone().into_buffer_arg(),
                 of_other_biases.clone().into_buffer_arg(),
                 self.sizes.args(inputs.spans.start),
                 inputs.mask.args(),
@@ -90,7 +86,7 @@ impl Attention {
         let of_query_bias = over_blocks(&of_query_bias, query_blocks, hidden);
         let of_other_biases = over_blocks(&of_other_biases, key_blocks, 2 * hidden);
         let [of_key_bias, of_value_bias] = [0, 1].map(|nth| slice(&of_other_biases, nth, hidden));
-        ([of_query, of_key, of_value, of_query_bias, of_key_bias, of_value_bias], along)
+        Found { projections: into, biases: [of_query_bias, of_key_bias, of_value_bias], along }
     }
 }
 
@@ -124,6 +120,9 @@ fn of_query_kernel<F: Float>(
     if at.row >= sizes.rows as usize {
         terminate!();
     }
+    let (asked, keyed) = (Layout::of_query(&sizes), Layout::of_key(&sizes));
+    let valued = Layout::of_value(&sizes);
+    let resulting = Layout::of_output(&sizes, size);
     let (line, unit) = own();
     let asking = at.start + line;
     let is_real = asking < sizes.queries as usize;
@@ -136,11 +135,10 @@ fn of_query_kernel<F: Float>(
     load_head(
         query,
         query_bias,
+        &asked,
         at.row,
         at.head,
-        sizes.heads,
         at.start,
-        sizes.queries,
         &mut queries,
         BLOCK,
         size,
@@ -150,11 +148,10 @@ fn of_query_kernel<F: Float>(
     load_head(
         gradient,
         query_bias,
+        &resulting,
         at.row,
         at.head,
-        sizes.heads,
         at.start,
-        sizes.queries,
         &mut gradients,
         BLOCK,
         size,
@@ -166,7 +163,7 @@ fn of_query_kernel<F: Float>(
     let mut own_along = 0.0f32;
     let mut logarithm = 0.0f32;
     if is_real {
-        let start = (at.row * sizes.queries as usize + asking) * hidden + at.head * size;
+        let start = resulting.at(at.row, asking, at.head, size);
         for feature in 0..size {
             own_along += gradients[line * size + feature] * f32::cast_from(output[start + feature]);
         }
@@ -181,27 +178,15 @@ fn of_query_kernel<F: Float>(
     while first < end {
         sync_cube();
         load_head(
-            key,
-            key_bias,
-            at.row,
-            at.head,
-            sizes.heads,
-            first,
-            sizes.keys,
-            &mut keys,
-            step,
-            size,
-            padded,
-            true,
+            key, key_bias, &keyed, at.row, at.head, first, &mut keys, step, size, padded, true,
         );
         load_head(
             value,
             value_bias,
+            &valued,
             at.row,
             at.head,
-            sizes.heads,
             first,
-            sizes.keys,
             &mut values,
             step,
             size,
@@ -250,7 +235,7 @@ fn of_query_kernel<F: Float>(
             let gradient = of_own[nth] * sizes.scale;
             queries[line * size + feature] = gradient;
             if is_real {
-                let start = (at.row * sizes.queries as usize + asking) * hidden + at.head * size;
+                let start = asked.at(at.row, asking, at.head, size);
                 of_query[start + feature] = F::cast_from(gradient);
             }
         }
@@ -289,8 +274,7 @@ fn of_key_kernel<F: Float>(
     gradient: &[f32],
     logarithms: &[f32],
     along: &[f32],
-    of_key: &mut [F],
-    of_value: &mut [F],
+    of_both: &mut [F],
     of_biases: &mut [f32],
     sizes: SizesArgs,
     mask: MaskArgs,
@@ -304,6 +288,9 @@ fn of_key_kernel<F: Float>(
     if at.row >= sizes.rows as usize {
         terminate!();
     }
+    let (asked, keyed) = (Layout::of_query(&sizes), Layout::of_key(&sizes));
+    let valued = Layout::of_value(&sizes);
+    let resulting = Layout::of_output(&sizes, size);
     let (line, unit) = own();
     let position = at.start + line;
     let is_real = position < sizes.keys as usize;
@@ -316,28 +303,14 @@ fn of_key_kernel<F: Float>(
     let mut gradients = Shared::<[f32]>::new_slice(comptime!(step * padded));
     let mut shares = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
-    load_head(
-        key,
-        key_bias,
-        at.row,
-        at.head,
-        sizes.heads,
-        at.start,
-        sizes.keys,
-        &mut keys,
-        BLOCK,
-        size,
-        size,
-        true,
-    );
+    load_head(key, key_bias, &keyed, at.row, at.head, at.start, &mut keys, BLOCK, size, size, true);
     load_head(
         value,
         value_bias,
+        &valued,
         at.row,
         at.head,
-        sizes.heads,
         at.start,
-        sizes.keys,
         &mut values,
         BLOCK,
         size,
@@ -352,11 +325,10 @@ fn of_key_kernel<F: Float>(
         load_head(
             query,
             query_bias,
+            &asked,
             at.row,
             at.head,
-            sizes.heads,
             first,
-            sizes.queries,
             &mut queries,
             step,
             size,
@@ -366,11 +338,10 @@ fn of_key_kernel<F: Float>(
         load_head(
             gradient,
             query_bias,
+            &resulting,
             at.row,
             at.head,
-            sizes.heads,
             first,
-            sizes.queries,
             &mut gradients,
             step,
             size,
@@ -432,9 +403,10 @@ fn of_key_kernel<F: Float>(
             keys[line * size + feature] = gradient;
             values[line * size + feature] = of_own_value[nth];
             if is_real {
-                let start = (at.row * sizes.keys as usize + position) * hidden + at.head * size;
-                of_key[start + feature] = F::cast_from(gradient);
-                of_value[start + feature] = F::cast_from(of_own_value[nth]);
+                let of_key = keyed.at(at.row, position, at.head, size) + feature;
+                let of_value = valued.at(at.row, position, at.head, size) + feature;
+                of_both[of_key] = F::cast_from(gradient);
+                of_both[of_value] = F::cast_from(of_own_value[nth]);
             }
         }
     }

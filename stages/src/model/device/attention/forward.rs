@@ -1,6 +1,6 @@
 //! The forward pass of attention.
 
-use super::tile::{dot, dropped, load_head, own, place, relative_of, span};
+use super::tile::{Layout, dot, dropped, load_head, own, place, relative_of, span};
 use super::*;
 use crate::model::device::linear::element;
 use crate::model::device::noise::MaskArgs;
@@ -10,10 +10,10 @@ impl Attention {
     pub(super) fn attend(&self, inputs: Inputs) -> (CubeTensor, Saved) {
         let Sizes { rows, queries, heads, .. } = self.sizes;
         let query = &inputs.projections[0];
-        let output = like(query, factor_type(self.options.precision));
+        let shape = [rows, queries, self.sizes.hidden()];
+        let output = empty(query, shape, factor_type(self.options.precision));
         let logarithms = empty(query, [rows, heads, queries], DType::F32);
-        let [query, key, value, query_bias, key_bias, value_bias] =
-            inputs.projections.clone().map(CubeTensor::into_buffer_arg);
+        let [query, key, value, query_bias, key_bias, value_bias] = inputs.tensors();
         // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are not read, and the
         // tensors have the shapes of `attention`.
         unsafe {
@@ -67,6 +67,9 @@ fn forward_kernel<F: Float>(
     if at.row >= sizes.rows as usize {
         terminate!();
     }
+    let (asked, keyed) = (Layout::of_query(&sizes), Layout::of_key(&sizes));
+    let valued = Layout::of_value(&sizes);
+    let resulting = Layout::of_output(&sizes, size);
     let (line, unit) = own();
     let asking = at.start + line;
     let mut queries = Shared::<[f32]>::new_slice(comptime!(BLOCK * size));
@@ -77,11 +80,10 @@ fn forward_kernel<F: Float>(
     load_head(
         query,
         query_bias,
+        &asked,
         at.row,
         at.head,
-        sizes.heads,
         at.start,
-        sizes.queries,
         &mut queries,
         BLOCK,
         size,
@@ -97,11 +99,10 @@ fn forward_kernel<F: Float>(
         load_head(
             key,
             key_bias,
+            &keyed,
             at.row,
             at.head,
-            sizes.heads,
             first,
-            sizes.keys,
             &mut keys,
             step,
             size,
@@ -111,11 +112,10 @@ fn forward_kernel<F: Float>(
         load_head(
             value,
             value_bias,
+            &valued,
             at.row,
             at.head,
-            sizes.heads,
             first,
-            sizes.keys,
             &mut values,
             step,
             size,
@@ -181,8 +181,7 @@ fn forward_kernel<F: Float>(
         total += sums[line * BESIDE + nth];
     }
     if asking < sizes.queries as usize {
-        let token = at.row * sizes.queries as usize + asking;
-        let start = token * (sizes.heads as usize * size) + at.head * size;
+        let start = resulting.at(at.row, asking, at.head, size);
         #[unroll]
         for nth in 0..comptime!(size.div_ceil(BESIDE)) {
             let feature = nth * BESIDE + unit;

@@ -14,12 +14,13 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::inputs::Section;
-use super::linear::factor_type;
+use super::linear::{factor_type, product, products};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::sums::over_blocks;
 use super::{Value, contiguous, empty, grid, like, values};
 use crate::model::cpu::attention::AttentionOptions;
+use crate::model::parameters::Linear;
 
 /// Queries (or keys) per cube.
 const BLOCK: usize = 16;
@@ -30,43 +31,100 @@ const UNITS: u32 = (BLOCK * BESIDE) as u32;
 const MOST_KEYS: usize = 512;
 const WIDEST_HEAD: usize = 128;
 
-/// Attention over projections without their biases, in the format of the factors of the next
-/// product. `None` if the tensors are not on a GPU, or too long or wide.
+/// The projections of a layer, without their biases.
+#[derive(Clone, Copy, Debug)]
+pub enum Projections<'a> {
+    /// Query, key and value of all tokens, `[rows, tokens, 3 · hidden]`.
+    Joint(&'a Tensor<3>),
+    /// The queries of some tokens, `[rows, queries, hidden]`, and key and value of all,
+    /// `[rows, keys, 2 · hidden]`.
+    Apart(&'a Tensor<3>, &'a Tensor<3>),
+}
+
+/// Attention in the format of the factors of the next product. `None` if the tensors are not on a
+/// GPU, or too long or wide, or if there is padding between tokens.
 ///
 /// Forward reads the projections once per block of queries and writes the result and a number per
 /// query and head. Backward reads them twice, and the gradient, and writes the gradients.
 ///
 /// # Shapes
 ///
-/// `projections` are `[rows, queries, hidden]` and two of `[rows, keys, hidden]`, `biases` are
-/// `[hidden]`, `relative` is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+/// `biases` are those of query, key and value, `[hidden]`; `relative` is `[1, heads, keys, keys]`.
+/// The result is `[rows, queries, hidden]`.
 pub fn attention(
-    [query, key, value]: [&Tensor<3>; 3],
-    [query_bias, key_bias, value_bias]: [&Tensor<1>; 3],
+    projections: Projections,
+    biases: [&Tensor<1>; 3],
     relative: Option<&Tensor<4>>,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
-    let [rows, queries, hidden] = query.dims();
-    let [_, keys, _] = key.dims();
     let heads = options.heads;
-    if keys > MOST_KEYS || hidden / heads.max(1) > WIDEST_HEAD {
+    let hidden = biases[0].dims()[0];
+    let (asking, keyed) = match projections {
+        Projections::Joint(all) => (all, all),
+        Projections::Apart(query, others) => (query, others),
+    };
+    let ([rows, queries, query_stride], [_, keys, key_stride]) = (asking.dims(), keyed.dims());
+    let size = hidden / heads.max(1);
+    if keys > MOST_KEYS || size > WIDEST_HEAD {
         return None;
     }
-    let [query, key, value] = values!(query, key, value)?;
-    let [query_bias, key_bias, value_bias] = values!(query_bias, key_bias, value_bias)?;
-    let sizes = Sizes { rows, queries, keys, heads, size: hidden / heads.max(1) };
-    let spans = options.spans.clone()?;
-    let operation = Attention { sizes, spans, options: options.clone() };
-    let inputs = [query, key, value, query_bias, key_bias, value_bias];
-    Some(match relative {
-        None => run(operation, inputs).tensor(),
-        Some(relative) => {
-            let [query, key, value, query_bias, key_bias, value_bias] = inputs;
-            let relative = Value::of(relative)?;
-            let inputs = [query, key, value, query_bias, key_bias, value_bias, relative];
-            run(operation, inputs).tensor()
+    let sizes = Sizes { rows, queries, keys, heads, size, query_stride, key_stride };
+    let operation = Attention { sizes, spans: options.spans.clone()?, options: options.clone() };
+    let [first, second, third] = biases;
+    let biases = values!(first, second, third)?;
+    let relative = match relative {
+        Some(relative) => Some(Value::of(relative)?),
+        None => None,
+    };
+    let [first, second, third] = biases;
+    Some(match (projections, relative) {
+        (Projections::Joint(all), None) => {
+            let inputs = [Value::of(all)?, first, second, third];
+            run(Joint(operation), inputs).tensor()
+        }
+        (Projections::Joint(all), Some(relative)) => {
+            let inputs = [Value::of(all)?, first, second, third, relative];
+            run(Joint(operation), inputs).tensor()
+        }
+        (Projections::Apart(query, others), None) => {
+            let inputs = [Value::of(query)?, Value::of(others)?, first, second, third];
+            run(Apart(operation), inputs).tensor()
+        }
+        (Projections::Apart(query, others), Some(relative)) => {
+            let inputs = [Value::of(query)?, Value::of(others)?, first, second, third, relative];
+            run(Apart(operation), inputs).tensor()
         }
     })
+}
+
+/// [`attention`] with its projections, whose weights `factor` holds side by side,
+/// `[3 · hidden, hidden]`.
+///
+/// # Shapes
+///
+/// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`; the result is
+/// `[rows, queries, hidden]`.
+pub fn layer(
+    asking: &Tensor<3>,
+    states: &Tensor<3>,
+    [query, key, value]: [&Linear; 3],
+    factor: &CubeTensor,
+    relative: Option<&Tensor<4>>,
+    options: &AttentionOptions,
+) -> Option<Tensor<3>> {
+    let precision = options.precision;
+    let biases = [&query.bias, &key.bias, &value.bias];
+    if asking.dims() == states.dims() {
+        let weights = [&query.weight, &key.weight, &value.weight];
+        let all = products(states, weights, factor, precision)?;
+        return attention(Projections::Joint(&all), biases, relative, options);
+    }
+    let [outputs, inputs] = [factor.meta.shape()[0], factor.meta.shape()[1]];
+    let part = |range| burn_cubecl::kernel::slice(factor.clone(), &[range, 0..inputs]);
+    let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
+    let asked = product(asking, &query.weight, Some(&of_query), precision)?;
+    let others = products(states, [&key.weight, &value.weight], &of_others, precision)?;
+    attention(Projections::Apart(&asked, &others), biases, relative, options)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,11 +135,23 @@ struct Sizes {
     heads: usize,
     /// Features per head.
     size: usize,
+    /// Features from one token to the next.
+    query_stride: usize,
+    key_stride: usize,
 }
 
 impl Sizes {
     fn hidden(self) -> usize {
         self.heads * self.size
+    }
+
+    /// The features of the values follow those of the keys, and those follow the queries'.
+    fn value_start(self) -> usize {
+        self.key_stride - self.hidden()
+    }
+
+    fn key_start(self) -> usize {
+        self.value_start() - self.hidden()
     }
 
     /// Cubes for blocks of `tokens`, of all heads and rows.
@@ -100,6 +170,10 @@ impl Sizes {
             self.queries as u32,
             self.keys as u32,
             self.heads as u32,
+            self.query_stride as u32,
+            self.key_stride as u32,
+            self.key_start() as u32,
+            self.value_start() as u32,
             first_span,
             1.0 / (self.size as f32).sqrt(),
         )
@@ -113,6 +187,10 @@ struct SizesArgs {
     queries: u32,
     keys: u32,
     heads: u32,
+    query_stride: u32,
+    key_stride: u32,
+    key_start: u32,
+    value_start: u32,
     /// Where the spans start.
     first_span: u32,
     /// The factor of the scores.
@@ -135,17 +213,35 @@ struct Attention {
     options: AttentionOptions,
 }
 
+/// [`Projections::Joint`]: the projections, three biases and perhaps the relative bias.
+#[derive(Clone, Debug)]
+struct Joint(Attention);
+
+/// [`Projections::Apart`]: the two projections, three biases and perhaps the relative bias.
+#[derive(Clone, Debug)]
+struct Apart(Attention);
+
 /// The inputs of the kernels.
 #[derive(Clone, Debug)]
 struct Inputs {
-    /// Query, key and value, then their biases.
-    projections: [CubeTensor; 6],
+    /// The tensor with the queries, then that with keys and values, which may be the same.
+    projections: [CubeTensor; 2],
+    /// Of query, key and value.
+    biases: [CubeTensor; 3],
     /// Any tensor if there is none.
     relative: CubeTensor,
     is_relative: bool,
-    /// The first token of each row, and the end of its tokens; the rest is padding.
     spans: Section,
     mask: DeviceMask,
+}
+
+impl Inputs {
+    /// Query, key and value, then their biases.
+    fn tensors(&self) -> [BufferArg; 6] {
+        let [query, others] = self.projections.clone();
+        let [first, second, third] = self.biases.clone();
+        [query, others.clone(), others, first, second, third].map(CubeTensor::into_buffer_arg)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,14 +252,42 @@ struct Saved {
     logarithms: CubeTensor,
 }
 
+/// The gradients of the inputs.
+struct Found {
+    /// Of the queries and of keys and values, which may be the same tensor.
+    projections: [CubeTensor; 2],
+    biases: [CubeTensor; 3],
+    /// For every query and head the sum of the gradient times the result.
+    along: CubeTensor,
+}
+
 impl Attention {
-    fn inputs(&self, projections: [CubeTensor; 6], relative: Option<CubeTensor>) -> Inputs {
-        let projections = projections.map(contiguous);
+    /// `rest` holds the biases and perhaps the relative bias.
+    fn inputs(&self, projections: [CubeTensor; 2], rest: &[CubeTensor]) -> Inputs {
         let other = &projections[0];
         let mask = DeviceMask::new(self.options.mask.as_ref(), other);
+        let relative = rest.get(3).map(|relative| contiguous(relative.clone()));
         let is_relative = relative.is_some();
-        let relative = relative.map_or_else(|| other.clone(), contiguous);
-        Inputs { projections, relative, is_relative, spans: self.spans.clone(), mask }
+        let relative = relative.unwrap_or_else(|| other.clone());
+        let biases = [0, 1, 2].map(|nth| contiguous(rest[nth].clone()));
+        Inputs { projections, biases, relative, is_relative, spans: self.spans.clone(), mask }
+    }
+
+    /// The gradients of the biases and perhaps of the relative bias, into `found`.
+    fn rest(
+        &self,
+        saved: &Saved,
+        gradient: &CubeTensor,
+        of: Found,
+        found: &mut [Option<CubeTensor>],
+        wanted: &[bool],
+    ) {
+        for (found, bias) in found.iter_mut().zip(of.biases) {
+            *found = Some(bias);
+        }
+        if wanted.get(3) == Some(&true) {
+            found[3] = Some(self.gradient_of_relative(saved, gradient, &of.along));
+        }
     }
 
     fn kind(&self, inputs: &Inputs) -> Kind {
@@ -176,43 +300,52 @@ impl Attention {
     }
 }
 
-impl Operation<6> for Attention {
+impl<const N: usize> Operation<N> for Joint {
     type Saved = Saved;
 
-    fn forward(&self, inputs: [CubeTensor; 6]) -> (CubeTensor, Saved) {
-        self.attend(self.inputs(inputs, None))
+    fn forward(&self, inputs: [CubeTensor; N]) -> (CubeTensor, Saved) {
+        let all = contiguous(inputs[0].clone());
+        self.0.attend(self.0.inputs([all.clone(), all], &inputs[1..]))
     }
 
     fn backward(
         &self,
         saved: Saved,
         gradient: CubeTensor,
-        _: [bool; 6],
-    ) -> [Option<CubeTensor>; 6] {
-        self.gradients(&saved, contiguous(gradient)).0.map(Some)
+        wanted: [bool; N],
+    ) -> [Option<CubeTensor>; N] {
+        let gradient = contiguous(gradient);
+        let all = like(&saved.inputs.projections[0], saved.output.dtype);
+        let of = self.0.gradients(&saved, &gradient, [all.clone(), all]);
+        let mut found = [const { None }; N];
+        found[0] = Some(of.projections[0].clone());
+        self.0.rest(&saved, &gradient, of, &mut found[1..], &wanted[1..]);
+        found
     }
 }
 
-/// With the relative bias as the last input.
-impl Operation<7> for Attention {
+impl<const N: usize> Operation<N> for Apart {
     type Saved = Saved;
 
-    fn forward(&self, inputs: [CubeTensor; 7]) -> (CubeTensor, Saved) {
-        let [query, key, value, query_bias, key_bias, value_bias, relative] = inputs;
-        let projections = [query, key, value, query_bias, key_bias, value_bias];
-        self.attend(self.inputs(projections, Some(relative)))
+    fn forward(&self, inputs: [CubeTensor; N]) -> (CubeTensor, Saved) {
+        let projections = [0, 1].map(|nth| contiguous(inputs[nth].clone()));
+        self.0.attend(self.0.inputs(projections, &inputs[2..]))
     }
 
     fn backward(
         &self,
         saved: Saved,
         gradient: CubeTensor,
-        wanted: [bool; 7],
-    ) -> [Option<CubeTensor>; 7] {
+        wanted: [bool; N],
+    ) -> [Option<CubeTensor>; N] {
         let gradient = contiguous(gradient);
-        let (found, along) = self.gradients(&saved, gradient.clone());
-        let [query, key, value, query_bias, key_bias, value_bias] = found.map(Some);
-        let of_relative = wanted[6].then(|| self.gradient_of_relative(&saved, &gradient, &along));
-        [query, key, value, query_bias, key_bias, value_bias, of_relative]
+        let projections =
+            saved.inputs.projections.each_ref().map(|it| like(it, saved.output.dtype));
+        let of = self.0.gradients(&saved, &gradient, projections);
+        let mut found = [const { None }; N];
+        found[0] = Some(of.projections[0].clone());
+        found[1] = Some(of.projections[1].clone());
+        self.0.rest(&saved, &gradient, of, &mut found[2..], &wanted[2..]);
+        found
     }
 }

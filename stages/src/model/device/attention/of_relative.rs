@@ -1,7 +1,7 @@
 //! The gradient of the relative attention bias (Song et al. 2020): that of the scores, summed over
 //! the rows in their order.
 
-use super::tile::{dot, dropped, load_head, own, relative_of, span};
+use super::tile::{Layout, dot, dropped, load_head, own, relative_of, span};
 use super::*;
 use crate::model::device::noise::MaskArgs;
 
@@ -18,8 +18,7 @@ impl Attention {
         let Sizes { keys, heads, .. } = self.sizes;
         let Saved { inputs, output, logarithms } = saved;
         let of_relative = empty(output, [1, heads, keys, keys], DType::F32);
-        let [query, key, value, query_bias, key_bias, value_bias] =
-            inputs.projections.clone().map(CubeTensor::into_buffer_arg);
+        let [query, key, value, query_bias, key_bias, value_bias] = inputs.tensors();
         let across = keys.div_ceil(self.sizes.step());
         // SAFETY: cubes beyond the heads do nothing, tokens beyond a row are neither read nor
         // written, and the tensors have the shapes of `attention`.
@@ -81,6 +80,9 @@ fn of_relative_kernel(
     if head >= sizes.heads as usize {
         terminate!();
     }
+    let (asked, keyed) = (Layout::of_query(&sizes), Layout::of_key(&sizes));
+    let valued = Layout::of_value(&sizes);
+    let resulting = Layout::of_output(&sizes, size);
     let (line, unit) = own();
     let asking = start + line;
     let is_real = asking < sizes.queries as usize;
@@ -94,11 +96,10 @@ fn of_relative_kernel(
         load_head(
             query,
             query_bias,
+            &asked,
             row,
             head,
-            sizes.heads,
             start,
-            sizes.queries,
             &mut queries,
             BLOCK,
             size,
@@ -108,39 +109,24 @@ fn of_relative_kernel(
         load_head(
             gradient,
             query_bias,
+            &resulting,
             row,
             head,
-            sizes.heads,
             start,
-            sizes.queries,
             &mut gradients,
             BLOCK,
             size,
             size,
             false,
         );
-        load_head(
-            key,
-            key_bias,
-            row,
-            head,
-            sizes.heads,
-            first,
-            sizes.keys,
-            &mut keys,
-            step,
-            size,
-            padded,
-            true,
-        );
+        load_head(key, key_bias, &keyed, row, head, first, &mut keys, step, size, padded, true);
         load_head(
             value,
             value_bias,
+            &valued,
             row,
             head,
-            sizes.heads,
             first,
-            sizes.keys,
             &mut values,
             step,
             size,

@@ -25,36 +25,88 @@ pub(super) fn place(tokens: u32, heads: u32) -> Place {
     Place { row: row as usize, head: head as usize, start: start as usize }
 }
 
-/// Copies a head of `tokens` tokens from `start` on into a tile, plus the bias, and zeros where
-/// there are fewer tokens. The lines of the tile are `stride` long.
+/// Where the tokens of a tensor are: features from one to the next, and to the first head.
+#[derive(CubeType)]
+pub(super) struct Layout {
+    pub(super) tokens: usize,
+    pub(super) stride: usize,
+    pub(super) start: usize,
+}
+
+#[cube]
+impl Layout {
+    pub(super) fn of_query(sizes: &SizesArgs) -> Layout {
+        Layout {
+            tokens: sizes.queries as usize,
+            stride: sizes.query_stride as usize,
+            start: 0usize.runtime(),
+        }
+    }
+
+    pub(super) fn of_key(sizes: &SizesArgs) -> Layout {
+        Layout {
+            tokens: sizes.keys as usize,
+            stride: sizes.key_stride as usize,
+            start: sizes.key_start as usize,
+        }
+    }
+
+    pub(super) fn of_value(sizes: &SizesArgs) -> Layout {
+        Layout {
+            tokens: sizes.keys as usize,
+            stride: sizes.key_stride as usize,
+            start: sizes.value_start as usize,
+        }
+    }
+
+    /// Of the result and its gradient.
+    pub(super) fn of_output(sizes: &SizesArgs, #[comptime] size: usize) -> Layout {
+        Layout {
+            tokens: sizes.queries as usize,
+            stride: sizes.heads as usize * size,
+            start: 0usize.runtime(),
+        }
+    }
+
+    /// The index of the first feature of a head of a token.
+    pub(super) fn at(
+        &self,
+        row: usize,
+        token: usize,
+        head: usize,
+        #[comptime] size: usize,
+    ) -> usize {
+        (row * self.tokens + token) * self.stride + self.start + head * size
+    }
+}
+
+/// Copies a head of the tokens from `start` on into a tile, plus the bias, and zeros where there
+/// are fewer tokens. The lines of the tile are `stride` long.
 #[cube]
 #[expect(clippy::too_many_arguments, reason = "a copy has two ends")]
 pub(super) fn load_head(
     from: &[f32],
     bias: &[f32],
+    layout: &Layout,
     row: usize,
     head: usize,
-    heads: u32,
     start: usize,
-    tokens: u32,
     tile: &mut Shared<[f32]>,
     #[comptime] lines: usize,
     #[comptime] size: usize,
     #[comptime] stride: usize,
     #[comptime] adds_bias: bool,
 ) {
-    let hidden = heads as usize * size;
     let mut cell = UNIT_POS as usize;
     while cell < comptime!(lines * size) {
         let line = cell / size;
         let feature = cell % size;
         let token = start + line;
         let mut value = 0.0f32;
-        if token < tokens as usize {
-            let column = head * size + feature;
-            value = from[(row * tokens as usize + token) * hidden + column];
+        if token < layout.tokens {
+            value = from[layout.at(row, token, head, size) + feature];
             if comptime!(adds_bias) {
-                value += bias[column];
+                value += bias[head * size + feature];
             }
         }
         tile[line * stride + feature] = value;

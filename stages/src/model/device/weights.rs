@@ -1,0 +1,147 @@
+//! The weights of all layers in the format in which they are multiplied, made in a few launches.
+//! Those of query, key and value lie side by side, so that one product computes all three.
+
+use burn::tensor::Tensor;
+use burn_cubecl::kernel::slice;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::linear::{element, factor_type, is_turned, transposed};
+use super::{UNITS, Value, empty, grid, reshaped};
+use crate::model::precision::Precision;
+
+/// Weights per launch, and elements per cube.
+const WEIGHTS: usize = 12;
+const CHUNK: usize = 16 * UNITS as usize;
+
+/// The weights of one layer, `[out, in]`.
+#[derive(Clone, Debug)]
+pub struct LayerFactors {
+    /// Of query, key and value: `[3 · hidden, hidden]`.
+    pub projections: CubeTensor,
+    /// Of the other linear layers, in order; none if they are multiplied as they are.
+    pub others: Vec<CubeTensor>,
+}
+
+/// The factors of every layer, given its weights of query, key and value and the others. `None` if
+/// they are not on a GPU.
+pub fn factors(
+    layers: &[([&Tensor<2>; 3], Vec<&Tensor<2>>)],
+    precision: Precision,
+) -> Option<Vec<LayerFactors>> {
+    let plain = |weight: &Tensor<2>| {
+        let weight = Value::of(weight)?.into_plain();
+        is_turned(&weight).then(|| transposed(&weight))
+    };
+    let copies_others = precision != Precision::F32;
+    let mut sources = Vec::new();
+    for (projections, others) in layers {
+        for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
+            sources.push(plain(weight)?);
+        }
+    }
+    let first = sources.first()?;
+    // Views of the buffer begin where the device allows it.
+    let unit = first.client.properties().memory.alignment as usize;
+    let aligned = |count: usize| count.next_multiple_of(unit);
+    let mut starts = Vec::with_capacity(sources.len());
+    let mut length = 0;
+    let mut at = sources.iter();
+    for (_, others) in layers {
+        for nth in 0..3 + if copies_others { others.len() } else { 0 } {
+            starts.push(length);
+            length += at.next().map_or(0, count);
+            // The first three stay together.
+            if nth >= 2 {
+                length = aligned(length);
+            }
+        }
+    }
+    let packed = empty(first, [length], factor_type(precision));
+    for (sources, starts) in sources.chunks(WEIGHTS).zip(starts.chunks(WEIGHTS)) {
+        pack(sources, starts, &packed);
+    }
+    let view = |start: usize, shape: [usize; 2]| {
+        let range = start..start + shape[0] * shape[1];
+        reshaped(slice(packed.clone(), &[range]), shape)
+    };
+    let mut at = sources.iter().zip(starts);
+    let found = layers.iter().map(|(_, others)| {
+        let (query, start) = at.next()?;
+        let [hidden, inputs] = shape(query);
+        at.nth(1)?;
+        let projections = view(start, [3 * hidden, inputs]);
+        let others = if copies_others { others.len() } else { 0 };
+        let others = at.by_ref().take(others).map(|(other, start)| view(start, shape(other)));
+        Some(LayerFactors { projections, others: others.collect() })
+    });
+    found.collect()
+}
+
+fn shape(matrix: &CubeTensor) -> [usize; 2] {
+    [matrix.meta.shape()[0], matrix.meta.shape()[1]]
+}
+
+fn count(matrix: &CubeTensor) -> usize {
+    shape(matrix).iter().product()
+}
+
+/// Copies tensors into `packed`, each from its start on.
+fn pack(sources: &[CubeTensor], starts: &[usize], packed: &CubeTensor) {
+    let mut tensors = SequenceArg::new();
+    let mut sizes = SequenceArg::new();
+    let mut targets = SequenceArg::new();
+    let mut cubes = 0;
+    for (source, start) in sources.iter().zip(starts) {
+        tensors.push(source.clone().into_buffer_arg());
+        sizes.push(count(source) as u32);
+        targets.push(*start as u32);
+        cubes += count(source).div_ceil(CHUNK);
+    }
+    // SAFETY: `packed` has room for every source at its start; units beyond a source and cubes
+    // beyond the last one do nothing.
+    unsafe {
+        pack_kernel::launch_unchecked(
+            &packed.client,
+            grid(cubes),
+            CubeDim::new_1d(UNITS),
+            tensors,
+            sizes,
+            targets,
+            packed.clone().into_buffer_arg(),
+            sources.len(),
+            element(packed.dtype),
+        );
+    }
+}
+
+#[cube(launch_unchecked)]
+fn pack_kernel<F: Float>(
+    sources: &Sequence<Box<[f32]>>,
+    sizes: &Sequence<u32>,
+    targets: &Sequence<u32>,
+    packed: &mut [F],
+    #[comptime] count: usize,
+    #[define(F)] _factor: ElemType,
+) {
+    let cube = CUBE_POS as usize;
+    let mut first_cube = 0usize.runtime();
+    #[unroll]
+    for nth in 0..count {
+        let source = &sources[nth];
+        let size = sizes[nth] as usize;
+        let target = targets[nth] as usize;
+        let cubes = size.div_ceil(CHUNK);
+        if cube >= first_cube && cube < first_cube + cubes {
+            let start = (cube - first_cube) * CHUNK;
+            for step in 0..CHUNK / UNITS as usize {
+                let at = start + step * UNITS as usize + UNIT_POS as usize;
+                if at < size {
+                    packed[target + at] = F::cast_from(source[at]);
+                }
+            }
+        }
+        first_cube += cubes;
+    }
+}
