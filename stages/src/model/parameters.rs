@@ -115,6 +115,21 @@ impl Parameter<'_> {
         })
     }
 
+    /// Makes a matrix of values in the layout of the parameter, stored like it and without
+    /// autodiff; `[1, count]` for a vector.
+    pub fn companion(&self) -> impl Fn(&[f32]) -> Tensor<2> + use<> {
+        let is_weight = matches!(self, Parameter::Weight(_));
+        let device = self.device().inner();
+        let shape = match self {
+            Parameter::Vector(tensor) => [1, tensor.dims()[0]],
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims(),
+        };
+        move |values| match is_weight {
+            true => weight(&transposed(values, shape[0], shape[1]), shape, &device),
+            false => Tensor::from_data(TensorData::new(values.to_vec(), shape), &device),
+        }
+    }
+
     /// Removes it from the backward pass. It stays usable in a network with autodiff.
     pub fn detach(self) {
         of_tensor!(self, tensor => *tensor = Tensor::from_inner(tensor.clone().inner()))

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
@@ -134,6 +133,8 @@ fn restore_from<O: Objective>(
             let problem = format!("`{name}` holds {}: the training diverged", values[at]);
             return Err(StageError::File { path: path.to_owned(), problem });
         }
+        // A moment has the storage of its parameter.
+        let of_parameter = parameter.companion();
         parameter.replace(values);
         let name = format!("first.{index}");
         if file.info(&name).is_none() {
@@ -144,13 +145,7 @@ fn restore_from<O: Objective>(
         let second = file.elements::<f32>(&format!("second.{index}"), Some(&[count]))?.to_vec();
         moments.push(match &device {
             Some(device) if !is_cpu(device) => {
-                let tensor = |values: Vec<f32>| {
-                    Tensor::<1>::from_data(
-                        TensorData::new(values, [count]),
-                        &device.clone().inner(),
-                    )
-                };
-                Moment::Device(Box::new((tensor(first), tensor(second))))
+                Moment::Device(Box::new((of_parameter(&first), of_parameter(&second))))
             }
             _ => Moment::Host { first, second, rows: Vec::new() },
         });

@@ -66,14 +66,11 @@ impl Gradient {
         Ok((values, rows))
     }
 
-    /// The values as a vector, on their device.
-    pub fn into_flat(self) -> Tensor<1> {
+    /// The values as a matrix on their device, `[1, count]` for a vector.
+    pub fn into_matrix(self) -> Tensor<2> {
         match self {
-            Gradient::Vector(tensor) => tensor,
-            Gradient::Matrix(tensor) | Gradient::Table { whole: tensor, .. } => {
-                let [rows, columns] = tensor.dims();
-                tensor.reshape([rows * columns])
-            }
+            Gradient::Vector(tensor) => tensor.unsqueeze(),
+            Gradient::Matrix(tensor) | Gradient::Table { whole: tensor, .. } => tensor,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Sums over a tensor run chunk by chunk in a fixed order, so the result does not depend on the
 //! number of threads.
 
+#[cfg(feature = "device")]
+mod device;
 mod host;
 mod moments;
 mod scalars;
@@ -150,20 +152,24 @@ impl AdamW {
     ) {
         moments.steps += 1;
         moments.of.resize(gradients.len(), Moment::None);
-        let gradients: Vec<Option<Tensor<1>>> =
-            gradients.into_iter().map(|gradient| gradient.map(Gradient::into_flat)).collect();
-        let clip = self.clip_factor_on_device(&gradients);
+        let gradients: Vec<Option<Tensor<2>>> =
+            gradients.into_iter().map(|gradient| gradient.map(Gradient::into_matrix)).collect();
+        #[cfg(feature = "device")]
+        if device::step(self, model, &gradients, moments, learning_rate).is_some() {
+            return;
+        }
+        let clip = self.clip_factor_elsewhere(&gradients);
         for (index, (name, parameter)) in model.parameters().into_iter().enumerate() {
             let Some(mut gradient) = gradients[index].clone() else { continue };
             if let Some(clip) = &clip {
-                gradient = gradient * clip.clone();
+                gradient = gradient * clip.clone().unsqueeze();
             }
             let scalars = self.scalars(&name, moments.steps, learning_rate);
             let moment = &mut moments.of[index];
             match parameter {
-                Parameter::Vector(tensor) => update_on_device(tensor, gradient, moment, scalars),
+                Parameter::Vector(tensor) => update_elsewhere(tensor, gradient, moment, scalars),
                 Parameter::Weight(tensor) | Parameter::Table(tensor) => {
-                    update_on_device(tensor, gradient, moment, scalars);
+                    update_elsewhere(tensor, gradient, moment, scalars);
                 }
             }
         }
@@ -176,7 +182,7 @@ impl AdamW {
         (self.max_gradient_norm / (norm + 1e-6)).min(1.0) as f32
     }
 
-    fn clip_factor_on_device(&self, gradients: &[Option<Tensor<1>>]) -> Option<Tensor<1>> {
+    fn clip_factor_elsewhere(&self, gradients: &[Option<Tensor<2>>]) -> Option<Tensor<1>> {
         if self.max_gradient_norm <= 0.0 {
             return None;
         }
@@ -200,9 +206,10 @@ fn decays(name: &str) -> bool {
     !name.ends_with(".bias") && !is_norm
 }
 
-fn update_on_device<const D: usize>(
+/// The update by burn's own operations, where there are no kernels for it.
+fn update_elsewhere<const D: usize>(
     parameter: &mut Tensor<D>,
-    gradient: Tensor<1>,
+    gradient: Tensor<2>,
     moment: &mut Moment,
     scalars: Scalars,
 ) {

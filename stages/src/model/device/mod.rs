@@ -5,6 +5,7 @@
 //! the kernels compute from the keys of [`super::noise`]. Every sum has a fixed order, which
 //! depends on shapes alone.
 
+pub mod adamw;
 pub mod add_norm;
 pub mod attention;
 pub mod embeddings;

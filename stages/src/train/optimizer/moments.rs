@@ -21,8 +21,8 @@ pub enum Moment {
         /// if unknown.
         rows: Vec<bool>,
     },
-    /// First and second moments, flattened, on another device.
-    Device(Box<(Tensor<1>, Tensor<1>)>),
+    /// First and second moments on another device, as matrices: `[1, count]` for a vector.
+    Device(Box<(Tensor<2>, Tensor<2>)>),
     None,
 }
 

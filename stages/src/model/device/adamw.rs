@@ -1,0 +1,304 @@
+//! Clipping by the norm of all gradients and AdamW (Loshchilov & Hutter 2019), for many tensors in
+//! one launch. The norm stays on the device, where the update reads it.
+
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::linear::{is_turned, transposed};
+use super::sums::cube_sum;
+use super::{UNITS, contiguous, empty, grid, reshaped};
+
+/// Elements per cube.
+const CHUNK: usize = 16 * UNITS as usize;
+/// The most tensors of one launch.
+const TENSORS: usize = 32;
+
+/// A parameter with its gradient and moments. All have the same order of storage.
+#[derive(Clone, Debug)]
+pub struct Updated {
+    pub value: CubeTensor,
+    pub gradient: CubeTensor,
+    pub first: CubeTensor,
+    pub second: CubeTensor,
+    /// `1 - lr · weight_decay`
+    pub keep: f32,
+    /// `lr / (1 - beta1^t)`
+    pub rate: f32,
+}
+
+/// The numbers that are the same for all parameters of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Constants {
+    pub beta1: f32,
+    pub beta2: f32,
+    pub epsilon: f32,
+    /// `1 / sqrt(1 - beta2^t)`
+    pub second_scale: f32,
+    /// The largest norm of all gradients together; 0 means no limit.
+    pub largest: f32,
+    /// Nothing is updated by gradients of a larger norm after clipping.
+    pub refused: f32,
+}
+
+/// A gradient in the order of storage of its parameter.
+pub fn in_order_of(parameter: &CubeTensor, gradient: CubeTensor) -> CubeTensor {
+    if parameter.meta.shape().num_dims() == 2 && is_turned(parameter) {
+        return transposed(&contiguous(transposed(&gradient)));
+    }
+    contiguous(gradient)
+}
+
+/// The tensor, or a copy in the same order of storage if something else owns it as well, such as
+/// the best model so far: the update must not change it there.
+pub fn owned(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() {
+        return tensor;
+    }
+    if tensor.meta.shape().num_dims() == 2 && is_turned(&tensor) {
+        return transposed(&transposed(&tensor).copy());
+    }
+    tensor.copy()
+}
+
+/// Zeros in the same order of storage.
+pub fn zeros_like(tensor: &CubeTensor) -> CubeTensor {
+    let zeros = |shape| burn_cubecl::ops::numeric::zeros(tensor.device.clone(), shape, DType::F32);
+    let shape = tensor.meta.shape();
+    if shape.num_dims() == 2 && is_turned(tensor) {
+        return transposed(&zeros([shape[1], shape[0]].into()));
+    }
+    zeros(shape.clone())
+}
+
+/// A vector as `[1, count]`; a matrix as it is.
+pub fn as_matrix(tensor: CubeTensor) -> CubeTensor {
+    match tensor.meta.shape().num_dims() {
+        1 => {
+            let count = count(&tensor);
+            reshaped(tensor, [1, count])
+        }
+        _ => tensor,
+    }
+}
+
+/// One step of AdamW on all parameters, in place. Returns `[norm, clip factor, whether the norm is
+/// finite]`; if it is not, or too large, nothing has changed.
+///
+/// Reads every gradient twice, and parameters and moments once, and writes the latter.
+pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
+    let client = &all.first()?.value.client;
+    let bindings = client.properties().hardware.max_bindings as usize;
+    let tensors = (bindings.saturating_sub(2) / 4).clamp(1, TENSORS);
+    let cubes = |updated: &Updated| count(&updated.value).div_ceil(CHUNK);
+    let partial = empty(&all[0].value, [all.iter().map(cubes).sum()], DType::F32);
+    let mut first_cube = 0;
+    for group in all.chunks(tensors) {
+        let cubes_of_group: usize = group.iter().map(cubes).sum();
+        let gradients = buffers(group, |it| &it.gradient);
+        // SAFETY: units beyond a tensor do nothing, and there is a partial sum for each cube.
+        unsafe {
+            squares_kernel::launch_unchecked(
+                client,
+                grid(cubes_of_group),
+                CubeDim::new_1d(UNITS),
+                gradients,
+                sizes(group),
+                partial.clone().into_buffer_arg(),
+                first_cube as u32,
+                group.len(),
+            );
+        }
+        first_cube += cubes_of_group;
+    }
+    let norm = empty(&partial, [3], DType::F32);
+    // SAFETY: one cube reads all partial sums and writes three numbers.
+    unsafe {
+        norm_kernel::launch_unchecked(
+            client,
+            CubeCount::Static(1, 1, 1),
+            CubeDim::new_1d(UNITS),
+            partial.into_buffer_arg(),
+            norm.clone().into_buffer_arg(),
+            first_cube as u32,
+            constants.largest,
+            constants.refused,
+        );
+    }
+    for group in all.chunks(tensors) {
+        update(group, &norm, constants);
+    }
+    Some(norm)
+}
+
+fn update(group: &[Updated], norm: &CubeTensor, constants: Constants) {
+    let (mut keeps, mut rates) = (SequenceArg::new(), SequenceArg::new());
+    for updated in group {
+        keeps.push(updated.keep);
+        rates.push(updated.rate);
+    }
+    let args = ConstantArgsLaunch::new(
+        constants.beta1,
+        constants.beta2,
+        constants.epsilon,
+        constants.second_scale,
+    );
+    let cubes = group.iter().map(|updated| count(&updated.value).div_ceil(CHUNK)).sum();
+    // SAFETY: units beyond a tensor do nothing, and the four tensors of a parameter are of one
+    // size.
+    unsafe {
+        update_kernel::launch_unchecked(
+            &norm.client,
+            grid(cubes),
+            CubeDim::new_1d(UNITS),
+            buffers(group, |it| &it.value),
+            buffers(group, |it| &it.gradient),
+            buffers(group, |it| &it.first),
+            buffers(group, |it| &it.second),
+            sizes(group),
+            keeps,
+            rates,
+            norm.clone().into_buffer_arg(),
+            args,
+            group.len(),
+        );
+    }
+}
+
+fn count(tensor: &CubeTensor) -> usize {
+    tensor.meta.num_elements()
+}
+
+fn buffers(group: &[Updated], of: impl Fn(&Updated) -> &CubeTensor) -> SequenceArg<Box<[f32]>> {
+    let mut all = SequenceArg::new();
+    for updated in group {
+        all.push(of(updated).clone().into_buffer_arg());
+    }
+    all
+}
+
+fn sizes(group: &[Updated]) -> SequenceArg<u32> {
+    let mut all = SequenceArg::new();
+    for updated in group {
+        all.push(count(&updated.value) as u32);
+    }
+    all
+}
+
+#[cube(launch_unchecked)]
+fn squares_kernel(
+    gradients: &Sequence<Box<[f32]>>,
+    sizes: &Sequence<u32>,
+    partial: &mut [f32],
+    first: u32,
+    #[comptime] count: usize,
+) {
+    let cube = CUBE_POS as usize;
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut first_cube = 0usize.runtime();
+    let mut sum = 0.0f32;
+    #[unroll]
+    for nth in 0..count {
+        let gradient = &gradients[nth];
+        let size = sizes[nth] as usize;
+        let cubes = size.div_ceil(CHUNK);
+        if cube >= first_cube && cube < first_cube + cubes {
+            let start = (cube - first_cube) * CHUNK;
+            for step in 0..CHUNK / UNITS as usize {
+                let at = start + step * UNITS as usize + UNIT_POS as usize;
+                if at < size {
+                    sum += gradient[at] * gradient[at];
+                }
+            }
+        }
+        first_cube += cubes;
+    }
+    let total = cube_sum(sum, &mut shared, UNITS);
+    if UNIT_POS == 0 && cube < first_cube {
+        partial[first as usize + cube] = total;
+    }
+}
+
+#[cube(launch_unchecked)]
+fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refused: f32) {
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut sum = 0.0f32;
+    let mut at = UNIT_POS as usize;
+    while at < count as usize {
+        sum += partial[at];
+        at += UNITS as usize;
+    }
+    let total = cube_sum(sum, &mut shared, UNITS).sqrt();
+    if UNIT_POS == 0 {
+        let mut clip = 1.0f32;
+        if largest > 0.0 {
+            clip = min(largest / (total + 1e-6f32), 1.0f32);
+        }
+        norm[0] = total;
+        norm[1] = clip;
+        let mut is_finite = 0.0f32;
+        // False for what is not a number.
+        if total * clip <= refused {
+            is_finite = 1.0f32;
+        }
+        norm[2] = is_finite;
+    }
+}
+
+/// [`Constants`] in the kernel.
+#[derive(CubeLaunch, CubeType)]
+struct ConstantArgs {
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    second_scale: f32,
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn update_kernel(
+    values: &mut Sequence<Box<[f32]>>,
+    gradients: &Sequence<Box<[f32]>>,
+    firsts: &mut Sequence<Box<[f32]>>,
+    seconds: &mut Sequence<Box<[f32]>>,
+    sizes: &Sequence<u32>,
+    keeps: &Sequence<f32>,
+    rates: &Sequence<f32>,
+    norm: &[f32],
+    constants: ConstantArgs,
+    #[comptime] count: usize,
+) {
+    if norm[2] == 0.0 {
+        terminate!();
+    }
+    let clip = norm[1];
+    let cube = CUBE_POS as usize;
+    let mut first_cube = 0usize.runtime();
+    #[unroll]
+    for nth in 0..count {
+        let gradient = gradients.index(nth);
+        let values = values.index_mut(nth);
+        let firsts = firsts.index_mut(nth);
+        let seconds = seconds.index_mut(nth);
+        let size = sizes[nth] as usize;
+        let (keep, rate) = (keeps[nth], rates[nth]);
+        let cubes = size.div_ceil(CHUNK);
+        if cube >= first_cube && cube < first_cube + cubes {
+            let start = (cube - first_cube) * CHUNK;
+            for step in 0..CHUNK / UNITS as usize {
+                let at = start + step * UNITS as usize + UNIT_POS as usize;
+                if at < size {
+                    let clipped = gradient[at] * clip;
+                    let first = constants.beta1 * firsts[at] + (1.0 - constants.beta1) * clipped;
+                    let second =
+                        constants.beta2 * seconds[at] + (1.0 - constants.beta2) * clipped * clipped;
+                    let denominator = second.sqrt() * constants.second_scale + constants.epsilon;
+                    firsts[at] = first;
+                    seconds[at] = second;
+                    values[at] = values[at] * keep - rate * first / denominator;
+                }
+            }
+        }
+        first_cube += cubes;
+    }
+}

@@ -1,0 +1,90 @@
+//! AdamW on a GPU: all parameters in a few launches, in place.
+
+use burn::backend::Cube;
+use burn::tensor::Tensor;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::{AdamW, LARGEST_NORM, Moment, Moments};
+use crate::model::device::Value;
+use crate::model::device::adamw::{self, Constants, Updated};
+use crate::model::parameters::{Network, Parameter, leaf};
+
+/// One step, of which `moments.steps` is the number. `None` if the gradients are not on a GPU.
+///
+/// Gradients whose norm is not finite change nothing. Returns the norm, the clip factor and whether
+/// the norm is finite, `[3]`, on the device.
+pub(super) fn step(
+    optimizer: &AdamW,
+    model: &mut impl Network,
+    gradients: &[Option<Tensor<2>>],
+    moments: &mut Moments,
+    learning_rate: f64,
+) -> Option<Tensor<1>> {
+    let any = gradients.iter().flatten().next()?;
+    Value::of(any)?;
+    let spares =
+        (Tensor::<1>::empty([1], &any.device()), Tensor::<2>::empty([1, 1], &any.device()));
+    let parameters = model.parameters().into_iter().zip(gradients).enumerate();
+    let mut all = Vec::with_capacity(gradients.len());
+    let mut places = Vec::with_capacity(gradients.len());
+    let mut second_scale = 1.0;
+    for (index, ((name, parameter), gradient)) in parameters {
+        let Some(gradient) = gradient else { continue };
+        let scalars = optimizer.scalars(&name, moments.steps, learning_rate);
+        second_scale = scalars.second_scale;
+        let (place, value) = match parameter {
+            Parameter::Vector(tensor) => {
+                let taken = std::mem::replace(tensor, spares.0.clone());
+                (Place::Vector(tensor), plain(taken)?)
+            }
+            Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+                let taken = std::mem::replace(tensor, spares.1.clone());
+                (Place::Matrix(tensor), plain(taken)?)
+            }
+        };
+        let gradient = adamw::in_order_of(&value, plain(gradient.clone())?);
+        let (first, second) = match std::mem::replace(&mut moments.of[index], Moment::None) {
+            Moment::Device(both) => (plain(both.0)?, plain(both.1)?),
+            _ => (adamw::zeros_like(&value), adamw::zeros_like(&value)),
+        };
+        let [value, first, second] = [value, first, second].map(adamw::owned);
+        let (keep, rate) = (scalars.keep, scalars.rate);
+        all.push(Updated { value, gradient, first, second, keep, rate });
+        places.push((index, place));
+    }
+    let constants = Constants {
+        beta1: optimizer.beta1 as f32,
+        beta2: optimizer.beta2 as f32,
+        epsilon: optimizer.epsilon as f32,
+        second_scale,
+        largest: optimizer.max_gradient_norm as f32,
+        refused: LARGEST_NORM as f32,
+    };
+    let norm = adamw::step(&all, constants)?;
+    for ((index, place), updated) in places.into_iter().zip(all) {
+        match place {
+            Place::Vector(tensor) => *tensor = trained(updated.value),
+            Place::Matrix(tensor) => *tensor = trained(updated.value),
+        }
+        let moment = |tensor| Tensor::from_primitive::<Cube>(adamw::as_matrix(tensor));
+        let both = (moment(updated.first), moment(updated.second));
+        moments.of[index] = Moment::Device(Box::new(both));
+    }
+    Some(Tensor::from_primitive::<Cube>(norm))
+}
+
+/// Where an updated parameter goes.
+enum Place<'a> {
+    Vector(&'a mut Tensor<1>),
+    Matrix(&'a mut Tensor<2>),
+}
+
+fn trained<const D: usize>(value: CubeTensor) -> Tensor<D> {
+    leaf(Tensor::from_inner(Tensor::from_primitive::<Cube>(value)))
+}
+
+/// The tensor without autodiff and without another owner than those that it had before.
+fn plain<const D: usize>(tensor: Tensor<D>) -> Option<CubeTensor> {
+    let tensor = if tensor.is_autodiff() { tensor.inner() } else { tensor };
+    tensor.try_into_primitive::<Cube>().ok()
+}
