@@ -150,6 +150,10 @@ pub fn linear_add_norm(
 pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
     match mask {
         Some(mask) => {
+            #[cfg(feature = "device")]
+            if let Some(dropped) = device::dropout::dropout(&states, mask) {
+                return dropped;
+            }
             let mask = mask.states(states.dims(), &states.device());
             states * mask
         }

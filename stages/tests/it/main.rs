@@ -1,6 +1,7 @@
 //! The tests of the built-in stages. Each runs a stage from its manifest, as the engine does.
 
 mod baseline;
+mod device;
 mod ensemble;
 mod finetune;
 mod finetune_recipe;

@@ -129,8 +129,12 @@ pub fn whole_batch(expected: &Expected) -> MicroBatch {
 }
 
 pub fn trainer(family: &str) -> Trainer {
+    trainer_on(family, &device())
+}
+
+pub fn trainer_on(family: &str, device: &Device) -> Trainer {
     Trainer {
-        model: loaded(family, &device().autodiff()),
+        model: loaded(family, &device.clone().autodiff()),
         moments: Moments::default(),
         loss: Loss::default(),
         optimizer: AdamW {

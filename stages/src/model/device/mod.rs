@@ -8,6 +8,7 @@
 pub mod adamw;
 pub mod add_norm;
 pub mod attention;
+pub mod dropout;
 pub mod embeddings;
 pub mod gelu;
 pub mod inputs;
