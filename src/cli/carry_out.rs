@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
 use clap::Args;
+use stages::model::accelerator::name::DeviceName;
 
 use crate::cli::error::Error;
 use crate::cli::project::Project;
@@ -42,7 +43,7 @@ pub struct CarryOutOptions {
     /// How many units there are of a resource that stages request under `resources`
     #[arg(long, value_name = "NAME=N", value_parser = name_and_count)]
     resource: Vec<(String, u32)>,
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
     /// How many threads a stage may use; 0 for all cores
@@ -183,9 +184,6 @@ fn executor(text: &str) -> Result<ExecutorName, String> {
 }
 
 pub(super) fn device(text: &str) -> Result<String, String> {
-    let numbered = text.strip_prefix("cuda:").is_some_and(|number| number.parse::<u16>().is_ok());
-    if numbered || ["auto", "cpu", "cuda"].contains(&text) {
-        return Ok(text.to_owned());
-    }
-    Err("expected `auto`, `cpu`, `cuda` or `cuda:N`".to_owned())
+    let name: DeviceName = text.parse()?;
+    Ok(name.to_string())
 }

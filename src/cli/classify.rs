@@ -46,7 +46,7 @@ pub struct ClassifyOptions {
     context: Vec<String>,
     #[command(flatten)]
     overrides: OverrideOptions,
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
     /// Print one JSON object per text

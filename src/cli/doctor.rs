@@ -31,7 +31,7 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let mut findings = vec![doctor::binary()];
     findings.extend(doctor::machine());
-    findings.push(doctor::accelerator());
+    findings.extend(doctor::accelerators());
     findings.push(pipeline(options, globals));
     let located = locate(globals).ok();
     findings.extend(located.as_ref().map(|(_, store)| doctor::store(store)));

@@ -37,7 +37,7 @@ pub struct VerifyOptions {
     /// How many times to run the stage
     #[arg(long, value_name = "N", default_value = "2")]
     times: NonZeroUsize,
-    /// Where the model runs: `auto`, `cpu`, `cuda` or `cuda:N`
+    /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
     /// How many threads a stage may use; 0 for all cores

@@ -52,9 +52,15 @@ const LITTLE_SPACE: u64 = 5_000_000_000;
 pub fn binary() -> Finding {
     let has = |yes: bool| if yes { "built in" } else { "not built in" };
     let (model, cuda) = (cfg!(feature = "model"), cfg!(feature = "cuda"));
+    let vulkan = cfg!(feature = "vulkan-untuned");
     let version = env!("CARGO_PKG_VERSION");
     let remotes = if cfg!(feature = "remotes") { "" } else { ", remotes folders only" };
-    let text = format!("version {version}, model {}, CUDA {}{remotes}", has(model), has(cuda));
+    let text = format!(
+        "version {version}, model {}, CUDA {}, Vulkan {}{remotes}",
+        has(model),
+        has(cuda),
+        has(vulkan)
+    );
     match model {
         true => Finding::new("pipe", Severity::Good, text),
         false => Finding::new("pipe", Severity::Note, text)
@@ -104,20 +110,34 @@ fn vectors() -> &'static str {
     ""
 }
 
-/// The device on which stages can compute, besides the CPU.
+/// The devices on which stages can compute, besides the CPU, or why there are none.
 #[cfg(feature = "model")]
-pub fn accelerator() -> Finding {
-    match stages::model::accelerator::choose("cuda") {
-        Ok(found) => Finding::new("accelerator", Severity::Good, found.name),
-        Err(error) => Finding::new("accelerator", Severity::Note, error.to_string()),
-    }
+pub fn accelerators() -> Vec<Finding> {
+    let inspected = stages::model::accelerator::inspection::inspect();
+    inspected.into_iter().map(|found| found.map_or_else(missing, accelerator)).collect()
 }
 
-/// The device on which stages can compute, besides the CPU.
+/// The devices on which stages can compute, besides the CPU, or why there are none.
 #[cfg(not(feature = "model"))]
-pub fn accelerator() -> Finding {
+pub fn accelerators() -> Vec<Finding> {
     let text = "needs a build with the model".to_owned();
-    Finding::new("accelerator", Severity::Note, text)
+    vec![Finding::new("accelerator", Severity::Note, text)]
+}
+
+#[cfg(feature = "model")]
+fn missing(error: stages::StageError) -> Finding {
+    Finding::new("accelerator", Severity::Note, error.to_string())
+}
+
+/// A device that was found is good if stages on it can compute.
+#[cfg(feature = "model")]
+fn accelerator(found: stages::model::accelerator::inspection::Inspected) -> Finding {
+    let text = std::iter::once(found.name).chain(found.details).collect::<Vec<_>>().join(", ");
+    if found.problems.is_empty() {
+        return Finding::new("accelerator", Severity::Good, text);
+    }
+    let text = format!("{text}; {}", found.problems.join("; "));
+    Finding::new("accelerator", Severity::Bad, text).hint("`--device cpu` works without it")
 }
 
 /// Free space, contents and health of the store.

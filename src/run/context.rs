@@ -26,7 +26,7 @@ pub struct RunContext<'a> {
     pub executor: &'a dyn Executor,
     /// This program, which runs the built-in stages.
     pub binary: &'a Path,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`.
     pub device: &'a str,
     /// How many threads a stage may use; 0 for all cores.
     pub threads: usize,

@@ -10,6 +10,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
+use stages::model::accelerator::name::DeviceName;
+
 use crate::files::file_error::FileError;
 use crate::files::lock::Lock;
 use crate::files::threads;
@@ -141,11 +143,11 @@ impl Units {
     }
 
     /// The variables that tell a stage's process which GPUs it holds, if there are several to
-    /// choose from. A user who names one with `--device cuda:N` has already chosen.
+    /// choose from. A user who names one with `--device cuda:N` or `vulkan:N` has already chosen.
     pub fn environment(&self, held: &Held, device: &str) -> Vec<(String, OsString)> {
         let gpus: Vec<u32> =
             held.keys().filter(|(name, _)| name == GPU).map(|(_, index)| *index).collect();
-        if gpus.is_empty() || self.total(GPU) == 1 || device.starts_with("cuda:") {
+        if gpus.is_empty() || self.total(GPU) == 1 || has_number(device) {
             return Vec::new();
         }
         let visible = std::env::var(VISIBLE_DEVICES).ok();
@@ -179,6 +181,11 @@ impl Units {
         self.foreign.insert(foreign);
         Ok(())
     }
+}
+
+/// Whether the user picked one of several devices by its number.
+fn has_number(device: &str) -> bool {
+    device.parse().is_ok_and(DeviceName::has_number)
 }
 
 /// The names of these GPUs for CUDA: taken from the GPUs that the engine was given, if it was given

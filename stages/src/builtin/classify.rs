@@ -13,6 +13,7 @@ use crate::data::example::Example;
 use crate::data::prediction::Prediction;
 use crate::data::token_file::Sequence;
 use crate::model::accelerator;
+use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
@@ -59,7 +60,9 @@ impl TextClassifier {
         let composer = Composer::new(&TokenizeParams::of(tokenize), &config, &tokenizer)?;
         let predict = PredictParams::of(predict);
         let deciding = Deciding::new(folder, &config, &predict)?;
-        let chosen = accelerator::choose(device)?;
+        let purpose = Purpose::Inference;
+        let work = Work { config: &config, precision: predict.precision, purpose };
+        let chosen = accelerator::open(device, &work)?;
         let options = load_options(deciding.labels.len(), predict.precision);
         let model = load(folder, &config, &options, &chosen.device)?.model;
         Ok(TextClassifier {

@@ -5,7 +5,6 @@
 //! network; [`weight_files`], [`head`] and [`loading`] for where its parameters come from; [`folder`] for how
 //! it is saved.
 
-#[cfg(feature = "model")]
 pub mod accelerator;
 #[cfg(feature = "model")]
 pub mod batch;

@@ -28,7 +28,7 @@ pub struct Manifest {
     pub outputs: BTreeMap<String, PathBuf>,
     /// A folder for checkpoints, kept between attempts at the same key. It is never an artifact.
     pub state: PathBuf,
-    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    /// `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`.
     pub device: String,
     /// The number of threads the stage may use; 0 for one per core.
     pub threads: usize,

@@ -11,6 +11,7 @@ use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::classification::Headline;
 use crate::data::threshold::{Objective, ScoredRow, best_threshold};
+use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
 use crate::model::config::{DecisionThreshold, ModelConfig};
 use crate::model::folder;
@@ -77,7 +78,9 @@ fn load_trainer(
     examples: &Examples,
     head: HeadSource,
 ) -> Result<Trainer, StageError> {
-    let device = open_device(context, params.training.precision)?;
+    let purpose = Purpose::Training { frozen: params.freeze.parts() };
+    let work = Work { config, precision: params.training.precision, purpose };
+    let device = open_device(context, &work)?;
     let options = load_options(params, config, examples.labels.len(), base, head);
     if options.weights == Weights::Random && params.training.init == Init::Auto {
         let message = "the model folder holds no weights: starting from random ones".to_owned();

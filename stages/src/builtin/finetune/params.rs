@@ -344,6 +344,16 @@ impl Length {
 }
 
 impl Freeze {
+    /// How many of the lowest parts are frozen, the embeddings being the first.
+    #[cfg(feature = "model")]
+    pub fn parts(self) -> usize {
+        match self {
+            Freeze::None => 0,
+            Freeze::Embeddings => 1,
+            Freeze::Layers(layers) => layers.saturating_add(1),
+        }
+    }
+
     fn of(params: &Params) -> Freeze {
         if let Some(layers) = params.optional_count("freeze") {
             return Freeze::Layers(layers);

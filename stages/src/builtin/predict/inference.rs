@@ -8,6 +8,7 @@ use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::prediction::PredictionWriter;
 use crate::data::token_file::TokenFile;
+use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
 use crate::model::config::ModelConfig;
 use crate::model::encoder::DropoutRates;
@@ -37,7 +38,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         }
     }
     let options = load_options(deciding.labels.len(), params.precision);
-    let device = open_device(context, params.precision)?;
+    let purpose = Purpose::Inference;
+    let device =
+        open_device(context, &Work { config: &config, precision: params.precision, purpose })?;
     let model = load(folder, &config, &options, &device)?.model;
     for (input, output, tokens) in files {
         let classes = deciding.labels.len();

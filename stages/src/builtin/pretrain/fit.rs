@@ -8,6 +8,7 @@ use super::steps::{metrics_event, train};
 use super::texts::MaskedLoss;
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
+use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::config::ModelConfig;
 use crate::model::folder::{Storage, write_masked_lm};
 use crate::model::loading::{Weights, load_masked_lm};
@@ -67,7 +68,9 @@ fn load_trainer(
     texts: &Texts,
 ) -> Result<Trainer<MaskedLoss>, StageError> {
     let total_steps = total_steps(params, &texts.train);
-    let device = open_device(context, params.training.precision)?;
+    let purpose = Purpose::Training { frozen: 0 };
+    let work = Work { config, precision: params.training.precision, purpose };
+    let device = open_device(context, &work)?;
     let options = load_options(&params.training, config, folder);
     let (mut model, new_parameters) = load_masked_lm(folder, config, &options, &device.autodiff())?;
     report_sizes(context, texts, total_steps, model.parameter_count());

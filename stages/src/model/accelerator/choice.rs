@@ -1,0 +1,93 @@
+//! Chooses the device of a stage when it starts.
+
+use burn::tensor::Device;
+
+use super::libdevice;
+use super::name::DeviceName;
+use super::need::{Abilities, Work};
+use crate::model::memory;
+use crate::stage::error::StageError;
+
+/// A device and its name in messages and records.
+pub struct ChosenDevice {
+    pub device: Device,
+    pub name: String,
+    pub(super) abilities: Abilities,
+    /// What a person may want to know of it, such as its driver. `pipe doctor` prints it.
+    pub(super) details: Vec<String>,
+    /// Whether kernels are compiled for CUDA.
+    pub(super) is_cuda: bool,
+}
+
+/// The device called `wanted`, if it can do `work`. Computes nothing.
+///
+/// # Errors
+/// There is no such device, or it lacks something that `work` needs.
+pub fn open(wanted: &str, work: &Work) -> Result<ChosenDevice, StageError> {
+    let chosen = choose(wanted)?;
+    if chosen.is_cuda {
+        libdevice::find()?;
+    }
+    work.check(&chosen.name, &chosen.abilities)?;
+    Ok(chosen)
+}
+
+/// The device called `wanted`. `auto` prefers CUDA, then a hardware device with Vulkan, then the
+/// CPU; it takes what is built in and found.
+///
+/// # Errors
+/// There is no such device.
+pub fn choose(wanted: &str) -> Result<ChosenDevice, StageError> {
+    let name = wanted.parse().map_err(|expected: &str| StageError::Unavailable {
+        what: format!("device `{wanted}`"),
+        problem: expected.to_owned(),
+    })?;
+    match name {
+        DeviceName::Cpu => Ok(cpu()),
+        DeviceName::Auto => Ok(cuda(0).or_else(|_| vulkan_hardware()).unwrap_or_else(|_| cpu())),
+        DeviceName::Cuda(index) => cuda(index.unwrap_or(0).into()),
+        DeviceName::Vulkan(index) => vulkan(index.unwrap_or(0).into()),
+    }
+}
+
+fn cpu() -> ChosenDevice {
+    memory::keep_freed();
+    let threads = rayon::current_num_threads();
+    let plural = if threads == 1 { "thread" } else { "threads" };
+    ChosenDevice {
+        device: Device::flex(),
+        name: format!("cpu ({threads} {plural})"),
+        abilities: Abilities { memory: None, bf16: true },
+        details: Vec::new(),
+        is_cuda: false,
+    }
+}
+
+/// The error of a device that cannot be used.
+pub(super) fn unavailable(device: impl std::fmt::Display, problem: &str) -> StageError {
+    StageError::Unavailable { what: format!("device `{device}`"), problem: problem.to_owned() }
+}
+
+#[cfg(feature = "cuda")]
+use super::cuda::open as cuda;
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(index: usize) -> Result<ChosenDevice, StageError> {
+    Err(unavailable(format!("cuda:{index}"), "this binary was built without the feature `cuda`"))
+}
+
+#[cfg(feature = "vulkan-untuned")]
+use super::vulkan::{open as vulkan, open_hardware as vulkan_hardware};
+
+#[cfg(not(feature = "vulkan-untuned"))]
+fn vulkan(index: usize) -> Result<ChosenDevice, StageError> {
+    Err(unavailable(
+        format!("vulkan:{index}"),
+        "this binary was built without the feature `vulkan`",
+    ))
+}
+
+#[cfg(not(feature = "vulkan-untuned"))]
+fn vulkan_hardware() -> Result<ChosenDevice, StageError> {
+    vulkan(0)
+}

@@ -1,0 +1,22 @@
+//! The devices that a model can run on, besides the CPU: which there are, which one a stage takes
+//! when it starts, whether it can do what the stage is about to do, and what `pipe doctor` says of
+//! it.
+//!
+//! [`open`] is what stages call. [`name`] reads what the user asked for, `choice` finds that
+//! device with `cuda` or `vulkan`, and [`libdevice`] and [`need`] check it, before a model is
+//! loaded: what is missing is then an error of the first seconds, not of the first step.
+
+#[cfg(feature = "model")]
+mod choice;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "model")]
+pub mod inspection;
+pub mod libdevice;
+pub mod name;
+pub mod need;
+#[cfg(feature = "vulkan-untuned")]
+mod vulkan;
+
+#[cfg(feature = "model")]
+pub use choice::{ChosenDevice, choose, open};
