@@ -33,6 +33,17 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn a_device_of_an_unknown_kind_is_refused_with_the_kinds_that_there_are() {
+    let project = Project::new(ONE);
+    for device in ["gpu", "cuda:", "vulkan:first"] {
+        let ended = project.pipe(&["run", "--device", device]).expect_code(2);
+        let kinds = "expected `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`";
+        assert!(ended.stderr.contains(kinds), "{device}: {}", ended.stderr);
+    }
+    project.expect_run(&["--device", "vulkan:1"], "count=ran");
+}
+
+#[test]
 fn an_invalid_pipeline_exits_with_2() {
     let project = Project::new("stages:\n  a: {rum: 'true'}\n");
     project.pipe(&["run"]).expect_code(2);

@@ -84,9 +84,12 @@ fn the_store_holds_the_same_digests_whatever_the_jobs_and_threads() {
 #[test]
 fn a_stage_on_a_device_that_is_not_there_fails_and_says_what_to_do() {
     let project = project();
-    let ended = project.run(&["--device", "cuda:7"]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.stdout.contains("`cuda:7` is not available"), "{}", ended.stdout);
+    for device in ["cuda:7", "vulkan:7"] {
+        let ended = project.run(&["--device", device]);
+        assert_eq!(ended.code, Some(1));
+        let missing = format!("`{device}` is not available");
+        assert!(ended.stdout.contains(&missing), "{}", ended.stdout);
+    }
 }
 
 #[test]

@@ -70,9 +70,11 @@ stages:
     let ended = project.pipe_with(&arguments, &[("CUDA_VISIBLE_DEVICES", "4")]).expect_code(2);
     assert!(ended.stderr.contains("but `CUDA_VISIBLE_DEVICES` is `4`"), "{}", ended.stderr);
     // A device that the user has named is not hidden.
-    let named = [&arguments[..], &["--device", "cuda:1"]].concat();
-    project.pipe_with(&named, &unset).expect_code(0);
-    assert_eq!(project.read("a.txt") + &project.read("b.txt"), "4,6\n4,6\n");
+    for device in ["cuda:1", "vulkan:1"] {
+        let named = [&arguments[..], &["--device", device]].concat();
+        project.pipe_with(&named, &unset).expect_code(0);
+        assert_eq!(project.read("a.txt") + &project.read("b.txt"), "4,6\n4,6\n", "{device}");
+    }
 }
 
 #[test]

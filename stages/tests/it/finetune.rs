@@ -358,11 +358,3 @@ fn a_model_without_a_head_cannot_predict() {
     let error = run.input_path("test", data.file("test", &rows(3), &LABELS)).run().error();
     assert!(error.contains("`classifier.weight` is missing"), "{error}");
 }
-
-#[test]
-fn a_missing_device_is_named() {
-    let data = Data::new();
-    let run = Run::new("predict").input_path("model", fixture("roberta-irony")).device("cuda:7");
-    let error = run.input_path("test", data.file("test", &rows(3), &LABELS)).run().error();
-    assert!(error.contains("`cuda:7` is not available"), "{error}");
-}

@@ -1,5 +1,6 @@
 //! The tests of the built-in stages. Each runs a stage from its manifest, as the engine does.
 
+mod accelerator;
 mod baseline;
 mod device;
 mod ensemble;

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors};
 use stages::StageError;
+use stages::model::accelerator;
 use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
 use stages::model::config::ModelConfig;
@@ -23,14 +25,18 @@ use stages::train::step::Trainer;
 
 pub const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
 
-/// The device that the tests of the network run on: `$PIPE_TEST_DEVICE`, or the CPU.
+/// The device that the tests of the model run on: the one called [`device_name`].
 pub fn device() -> Device {
-    let wanted = std::env::var("PIPE_TEST_DEVICE").unwrap_or("cpu".to_owned());
-    #[cfg(feature = "vulkan-untuned")]
-    if wanted == "vulkan" {
-        return Device::vulkan(burn::tensor::DeviceKind::DefaultDevice);
-    }
-    stages::model::accelerator::choose(&wanted).unwrap().device
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let named =
+        || accelerator::choose(device_name()).unwrap_or_else(|error| panic!("{error}")).device;
+    DEVICE.get_or_init(named).clone()
+}
+
+/// `PIPE_TEST_DEVICE`, by default the CPU.
+pub fn device_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| std::env::var("PIPE_TEST_DEVICE").unwrap_or("cpu".to_owned()))
 }
 
 pub fn fixture(name: &str) -> PathBuf {
