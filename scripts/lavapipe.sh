@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Runs the tests of the model and the default pipeline on Vulkan without a GPU: on lavapipe, the driver of Mesa that
+# computes on the CPU.
+#
+#   scripts/lavapipe.sh            the tests of the model, of its training and of masked language modelling, then the
+#                                  default pipeline, whose losses must be within 1e-5 of the CPU's in every epoch
+#   scripts/lavapipe.sh NAME...    only the tests of `stages` whose names contain one of these
+#
+# The first build takes 20 minutes on two cores. Everything is kept in CARGO_TARGET_DIR, by default in
+# ~/.cache/pipe-lavapipe, and the clone itself, with its Cargo.lock, stays as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work="${CARGO_TARGET_DIR:-$HOME/.cache/pipe-lavapipe}"
+source="$work/source"
+spirv="$work/cubecl-spirv"
+export CARGO_TARGET_DIR="$work/target"
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+
+install_mesa() {
+    if ! compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || ! ldconfig -p | grep -q libvulkan.so.1; then
+        local root=()
+        [ "$(id -u)" = 0 ] || root=(sudo)
+        "${root[@]}" apt-get update -qq
+        "${root[@]}" apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers libvulkan1
+    fi
+    # Never a GPU that is there as well. Older loaders read the second name.
+    VK_DRIVER_FILES="$(compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' | head -1)"
+    export VK_DRIVER_FILES VK_ICD_FILENAMES="$VK_DRIVER_FILES"
+}
+
+# `lower_shared_implicit` in cubecl-spirv 0.11.3 takes the type of an element of shared memory and the type of a pointer
+# to it for one another. The SPIR-V is then invalid where a device lacks VK_KHR_workgroup_memory_explicit_layout, and
+# Mesa crashes on it. The copy has the two exchanged.
+patch_spirv() {
+    cargo fetch --locked --quiet
+    local crate
+    crate="$(compgen -G "${CARGO_HOME:-$HOME/.cargo}/registry/src/*/cubecl-spirv-0.11.3" | head -1)" || {
+        echo "cubecl-spirv is no longer at 0.11.3: look whether it still needs this patch" >&2
+        exit 1
+    }
+    rm -rf "$spirv.new"
+    cp -r "$crate" "$spirv.new"
+    python3 - "$spirv.new/src/ops/memory.rs" <<'PYTHON'
+import sys
+path = sys.argv[1]
+text = open(path).read()
+wrong = """\
+        let ty = ty_to_spirv_dialect(ctx, slice.value_ty(ctx).get_type(ctx));
+        let value_ty = ty_to_spirv_dialect(ctx, slice.result_type(ctx));
+"""
+right = """\
+        let ty = ty_to_spirv_dialect(ctx, slice.result_type(ctx));
+        let value_ty = ty_to_spirv_dialect(ctx, slice.value_ty(ctx).get_type(ctx));
+"""
+start = text.find("fn lower_shared_implicit")
+if start < 0 or text.count(wrong) != 1 or text.find(wrong) < start:
+    sys.exit(f"{path}: `lower_shared_implicit` is not as expected, so it was not patched")
+open(path, "w").write(text.replace(wrong, right))
+PYTHON
+    # The old copy stays if it is the same, so that nothing is compiled again.
+    if diff -rq "$spirv.new" "$spirv" >/dev/null 2>&1; then rm -rf "$spirv.new"; else rm -rf "$spirv"; mv "$spirv.new" "$spirv"; fi
+}
+
+# Copies the files of the clone that changed, and removes those that it no longer has: with the patch, cargo writes
+# another Cargo.lock.
+mirror() {
+    mkdir -p "$source"
+    git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+        [ ! -f "$file" ] || printf '%s\0' "$file"
+    done | LC_ALL=C sort -zu >"$work/files"
+    while IFS= read -r -d '' file; do
+        cmp -s "$file" "$source/$file" || { mkdir -p "$source/$(dirname "$file")"; cp "$file" "$source/$file"; }
+    done <"$work/files"
+    (cd "$source" && find . -type f -printf '%P\0' | LC_ALL=C sort -z | LC_ALL=C comm -z -13 "$work/files" - | xargs -0r rm -f --)
+}
+
+# Kernels are compiled at run time by passes that recurse deeply, and that are slow and need a large stack without
+# optimization; an optimized build of burn takes twice as long to compile as this.
+export RUST_MIN_STACK=67108864
+with_vulkan() {
+    (cd "$source" && cargo "$1" --features vulkan-untuned \
+        --config "patch.crates-io.cubecl-spirv.path='$spirv'" \
+        --config 'profile.dev.opt-level=1' \
+        --config 'profile.dev.package."*".opt-level=2' \
+        --config 'profile.dev.debug=0' "${@:2}")
+}
+
+run_tests() {
+    PIPE_TEST_DEVICE=vulkan with_vulkan test -p stages --test it -- "$@"
+}
+
+# Runs the default pipeline on the CPU and on lavapipe, each with a cache of its own, and compares.
+compare_pipeline() {
+    with_vulkan build --quiet
+    local pipe="$CARGO_TARGET_DIR/debug/pipe" device
+    "$pipe" -C "$source" doctor --offline || true
+    for device in cpu vulkan; do
+        rm -rf "$work/$device"
+        mkdir -p "$work/$device/models"
+        cp -r "$source/pipeline.yaml" "$source/data" "$work/$device"
+        cp -r "$source/models/tweet-encoder" "$work/$device/models"
+        step "the default pipeline on $device"
+        (cd "$work/$device" && "$pipe" run --offline --json --device "$device" --cache cache >events.jsonl) || {
+            tail -5 "$work/$device/events.jsonl" >&2
+            exit 1
+        }
+    done
+    python3 - "$work" <<'PYTHON'
+import json, sys
+folders = [f"{sys.argv[1]}/{device}" for device in ("cpu", "vulkan")]
+
+def epochs(folder):
+    events = (json.loads(line) for line in open(f"{folder}/events.jsonl"))
+    said = [event["said"] for event in events if event.get("stage") == "finetune" and "said" in event]
+    device = next(event["name"] for event in said if event["event"] == "device")
+    losses = [{name: value for name, value in event["values"].items() if "loss" in name}
+              for event in said if event["event"] == "metrics" and event.get("step") is not None]
+    return device, losses
+
+(cpu, here), (vulkan, there) = map(epochs, folders)
+print(f"\nlosses by epoch on {cpu} and on {vulkan}")
+if len(here) != len(there) or not here or not here[0]:
+    sys.exit(f"{len(here)} and {len(there)} epochs with losses")
+worst = 0.0
+for number, (one, two) in enumerate(zip(here, there), 1):
+    for name in one:
+        worst = max(worst, abs(one[name] - two[name]))
+        print(f"{number:3} {name:12} {one[name]:.9f} {two[name]:.9f}  apart by {abs(one[name] - two[name]):.1e}")
+same = open(f"{folders[0]}/answer.txt").read() == open(f"{folders[1]}/answer.txt").read()
+print(f"at most {worst:.1e} apart; answer.txt is {'the same' if same else 'different'}")
+if not worst <= 1e-5:
+    sys.exit("more than 1e-5 apart")
+PYTHON
+}
+
+mkdir -p "$work"
+install_mesa
+patch_spirv
+mirror
+if [ $# -gt 0 ]; then
+    run_tests "$@"
+else
+    step "tests on lavapipe"
+    run_tests model:: recipe:: masked_lm:: device::
+    compare_pipeline
+    step "done"
+fi
