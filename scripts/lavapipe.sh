@@ -141,7 +141,7 @@ if [ $# -gt 0 ]; then
     run_tests "$@"
 else
     step "tests on lavapipe"
-    run_tests model:: recipe:: masked_lm:: device::
+    run_tests accelerator:: device:: model:: recipe:: masked_lm::
     compare_pipeline
     step "done"
 fi

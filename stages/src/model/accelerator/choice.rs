@@ -2,22 +2,14 @@
 
 use burn::tensor::Device;
 
+use super::chosen::ChosenDevice;
+#[cfg(not(all(feature = "cuda", feature = "vulkan-untuned")))]
+use super::chosen::unavailable;
 use super::libdevice;
 use super::name::DeviceName;
 use super::need::{Abilities, Work};
 use crate::model::memory;
 use crate::stage::error::StageError;
-
-/// A device and its name in messages and records.
-pub struct ChosenDevice {
-    pub device: Device,
-    pub name: String,
-    pub(super) abilities: Abilities,
-    /// What a person may want to know of it, such as its driver. `pipe doctor` prints it.
-    pub(super) details: Vec<String>,
-    /// Whether kernels are compiled for CUDA.
-    pub(super) is_cuda: bool,
-}
 
 /// The device called `wanted`, if it can do `work`. Computes nothing.
 ///
@@ -61,11 +53,6 @@ fn cpu() -> ChosenDevice {
         details: Vec::new(),
         is_cuda: false,
     }
-}
-
-/// The error of a device that cannot be used.
-pub(super) fn unavailable(device: impl std::fmt::Display, problem: &str) -> StageError {
-    StageError::Unavailable { what: format!("device `{device}`"), problem: problem.to_owned() }
 }
 
 #[cfg(feature = "cuda")]

@@ -8,7 +8,7 @@ use burn_cubecl::CubeDevice;
 use cubecl::device::CudaDevice;
 use libloading::Library;
 
-use super::choice::{ChosenDevice, unavailable};
+use super::chosen::{ChosenDevice, unavailable};
 use super::need::Abilities;
 use crate::stage::error::StageError;
 

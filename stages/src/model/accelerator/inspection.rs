@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::choice::ChosenDevice;
+use super::choice::choose;
+use super::chosen::ChosenDevice;
 use super::libdevice;
 use crate::stage::error::StageError;
 
@@ -46,7 +47,7 @@ const KINDS: [(&str, Count); 2] = [("cuda", CUDA), ("vulkan", VULKAN)];
 fn of_kind((kind, count): (&str, Count)) -> Vec<Result<Inspected, StageError>> {
     // Opening the first of none gives the error that says why there is none.
     let found = count().unwrap_or(0).max(1);
-    let open = |index| super::choose(&format!("{kind}:{index}"));
+    let open = |index| choose(&format!("{kind}:{index}"));
     (0..found).map(|index| open(index).map(inspected)).collect()
 }
 

@@ -8,6 +8,8 @@
 
 #[cfg(feature = "model")]
 mod choice;
+#[cfg(feature = "model")]
+mod chosen;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "model")]
@@ -19,4 +21,6 @@ pub mod need;
 mod vulkan;
 
 #[cfg(feature = "model")]
-pub use choice::{ChosenDevice, choose, open};
+pub use choice::{choose, open};
+#[cfg(feature = "model")]
+pub use chosen::ChosenDevice;

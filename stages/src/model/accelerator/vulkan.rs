@@ -10,7 +10,7 @@ use cubecl::device::{WgpuBackend, WgpuDevice, WgpuDeviceKind};
 use cubecl::wgpu::{AutoGraphicsApi, RuntimeOptions, WgpuInitError, try_init_setup};
 use libloading::Library;
 
-use super::choice::{ChosenDevice, unavailable};
+use super::chosen::{ChosenDevice, unavailable};
 use super::need::Abilities;
 use crate::stage::error::StageError;
 
