@@ -43,6 +43,14 @@ pub struct Position {
     pub memory_failures: u32,
 }
 
+impl Position {
+    /// Adds losses of the epoch, each times its number of examples, in the order of their steps.
+    pub fn add_losses(&mut self, losses: &[f64]) {
+        let so_far = f64::from_bits(self.loss_sum_bits);
+        self.loss_sum_bits = losses.iter().fold(so_far, |sum, loss| sum + loss).to_bits();
+    }
+}
+
 /// Writes a checkpoint into `folder` and removes all but the last two.
 pub fn save<O: Objective>(
     folder: &Path,

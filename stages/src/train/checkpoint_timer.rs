@@ -13,6 +13,7 @@ use crate::stage::event::Event;
 use crate::train::checkpoint::{self, Position};
 use crate::train::objective::Objective;
 use crate::train::step::Trainer;
+use crate::train::unread::Unread;
 
 /// Saves checkpoints at intervals, spending at most a twentieth of the time on them.
 ///
@@ -59,21 +60,29 @@ impl<'a> CheckpointTimer<'a> {
         }
     }
 
+    /// Saves a checkpoint if it is time, after reading what is still `unread` and adding it to `at`,
+    /// so that no checkpoint follows a step that diverged.
+    ///
+    /// # Errors
+    /// Those of [`Unread::read`]. That a checkpoint cannot be written is only a warning.
     pub fn save_if_due<O: Objective>(
         &mut self,
         trainer: &mut Trainer<O>,
-        at: &Position,
+        at: &mut Position,
+        unread: &mut Unread,
         best: Option<&O::Model>,
-    ) {
-        if self.told_to_end.load(Ordering::SeqCst) {
+    ) -> Result<(), StageError> {
+        let told_to_end = self.told_to_end.load(Ordering::SeqCst);
+        if !told_to_end && self.last.elapsed() < self.pause {
+            return Ok(());
+        }
+        at.add_losses(&unread.read()?);
+        if told_to_end {
             let message =
                 format!("received SIGTERM: saving a checkpoint of step {} first", at.steps);
             self.context.emit(Event::Note { message });
             self.save(trainer, at, best);
             self.end_if_told();
-        }
-        if self.last.elapsed() < self.pause {
-            return;
         }
         let started = Instant::now();
         self.save(trainer, at, best);
@@ -81,6 +90,7 @@ impl<'a> CheckpointTimer<'a> {
         if !self.pause.is_zero() {
             self.pause = self.pause.max(started.elapsed() * 20);
         }
+        Ok(())
     }
 
     /// Saves a checkpoint now. A failure is a warning.

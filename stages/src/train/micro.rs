@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use super::checkpoint::Position;
 use super::memory::{ActivationBudget, free_bytes};
 use super::objective::Objective;
-use super::order::{ModelShape, automatic_micro_batch};
+use super::order::{ModelShape, activation_bytes, automatic_micro_batch};
 use super::step::Trainer;
+use super::unread::{Unread, failure, is_out_of_memory, message_of};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -21,8 +22,8 @@ pub trait Rows<Part> {
     fn part(&self, rows: &[usize], first_row: usize) -> Part;
 }
 
-/// How batches are split.
-#[derive(Clone, Copy, Debug)]
+/// How batches are split, and what is known of the steps so far.
+#[derive(Clone, Debug)]
 pub struct MicroBatches {
     /// Rows per micro-batch; `None` means as many as the budget allows.
     pub size: Option<usize>,
@@ -33,9 +34,41 @@ pub struct MicroBatches {
     /// The number of parts that are computed in parallel and together form a micro-batch: 2 on the
     /// CPU.
     pub lanes: usize,
+    /// The losses that are still on the device.
+    pub unread: Unread,
+    /// The largest [`Cut::bytes`] that have fitted in memory, by [`Cut::kind`].
+    fitted: [u64; 2],
+}
+
+/// A batch in parts.
+struct Cut<Part> {
+    parts: Vec<Part>,
+    /// The number of parts that are computed in parallel.
+    lanes: usize,
+    /// The estimated activations of the largest part.
+    bytes: u64,
+}
+
+impl<Part> Cut<Part> {
+    /// 1 if the gradients of parts are added, which takes memory for two, else 0.
+    fn kind(&self) -> usize {
+        usize::from(self.parts.len() > 1)
+    }
 }
 
 impl MicroBatches {
+    /// Splits batches for a model of this `shape`.
+    pub fn new(
+        size: Option<usize>,
+        shape: ModelShape,
+        passes: usize,
+        budget: ActivationBudget,
+        is_on_host: bool,
+    ) -> MicroBatches {
+        let (lanes, unread) = (if is_on_host { 2 } else { 1 }, Unread::new(is_on_host));
+        MicroBatches { size, shape, passes, budget, lanes, unread, fitted: [0; 2] }
+    }
+
     /// Takes the size from the pipeline (`fixed` rows), else from the checkpoint at `at`, else from
     /// the free memory.
     pub fn choose<O: Objective>(
@@ -66,17 +99,16 @@ impl MicroBatches {
                 format!("memory is short: micro-batches are cut to {mebibytes} MiB of activations");
             context.emit(Event::Note { message });
         }
-        let lanes = if trainer.model.is_on_host() { 2 } else { 1 };
-        MicroBatches { size: fixed, shape, passes: trainer.loss.passes(), budget, lanes }
+        let is_on_host = trainer.model.is_on_host();
+        MicroBatches::new(fixed, shape, trainer.loss.passes(), budget, is_on_host)
     }
 
     /// Splits a batch, given as groups of rows of similar length, into parts. No part mixes two
-    /// groups. Any `lanes` consecutive parts together hold no more rows than one micro-batch.
-    /// Returns the parts and the number of lanes, which is 1 if a micro-batch has room for a single
-    /// row only.
-    fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> (Vec<Part>, usize) {
+    /// groups. Any `lanes` consecutive parts together hold no more rows than one micro-batch. The
+    /// number of lanes is 1 if a micro-batch has room for a single row only.
+    fn cut<Part>(&self, groups: &[Vec<usize>], examples: &impl Rows<Part>) -> Cut<Part> {
         let mut parts = Vec::new();
-        let mut first_row = 0;
+        let (mut first_row, mut bytes) = (0, 0);
         let mut lanes = self.lanes;
         for rows in groups {
             let width = rows.iter().map(|row| examples.length(*row)).max().unwrap_or_default();
@@ -89,58 +121,78 @@ impl MicroBatches {
             }
             for piece in rows.chunks(size.max(1)) {
                 for rows in piece.chunks(piece.len().div_ceil(self.lanes)) {
+                    let per_row = activation_bytes(width, self.shape, self.passes);
+                    bytes = bytes.max(per_row * rows.len() as u64);
                     parts.push(examples.part(rows, first_row));
                     first_row += rows.len();
                 }
             }
         }
-        (parts, lanes)
+        Cut { parts, lanes, bytes }
     }
 
     /// One optimiser step. If the device runs out of memory, halves the budget, calls `warn` and
-    /// repeats the step. Returns the loss of the batch.
+    /// repeats the step.
+    ///
+    /// Returns the losses that this step makes known, in the order of their steps and each times its
+    /// `weight`: on the CPU its own, on a GPU mostly none and sometimes those of many steps.
     ///
     /// # Errors
-    /// The loss, a gradient or an updated parameter is not finite; the device fails.
+    /// The loss, a gradient or an updated parameter of a step since the last known loss is not
+    /// finite; the device fails.
     pub fn step<O: Objective>(
         &mut self,
         trainer: &mut Trainer<O>,
         groups: &[Vec<usize>],
         examples: &impl Rows<O::Part>,
+        weight: f64,
         mut warn: impl FnMut(String),
-    ) -> Result<f64, StageError> {
+    ) -> Result<Vec<f64>, StageError> {
+        let mut losses = Vec::new();
         loop {
-            let (parts, lanes) = self.cut(groups, examples);
-            // Nothing changes until the loss is known, so the step can be repeated.
+            let cut = self.cut(groups, examples);
+            let number = trainer.moments.steps + 1;
+            let waits = self.unread.reads_at_once() || !self.has_fitted(&cut);
+            // Nothing changes until the gradients are applied, so the step can be repeated. A step
+            // that fitted before is not waited for.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let (loss, gradients) = trainer.gradients(&parts, lanes);
-                (loss.try_into_scalar::<f32>(), gradients)
+                let (loss, gradients) = trainer.gradients(&cut.parts, cut.lanes);
+                let known = waits.then(|| loss.clone().try_into_scalar::<f32>()).transpose();
+                (known, loss, gradients)
             }));
             let panic = match attempt {
-                Ok((Ok(loss), gradients)) => {
-                    if !loss.is_finite() {
-                        let (step, what) = (trainer.moments.steps + 1, "the loss".to_owned());
-                        return Err(StageError::diverged(step, what, f64::from(loss)));
+                Ok((Ok(known), loss, gradients)) => {
+                    if let Some(known) = known {
+                        if !known.is_finite() {
+                            self.unread.read()?;
+                            let what = "the loss".to_owned();
+                            return Err(StageError::diverged(number, what, f64::from(known)));
+                        }
+                        self.unread.note(f64::from(known));
+                        self.note_fitting(&cut);
                     }
-                    trainer.apply(gradients)?;
-                    return Ok(f64::from(loss));
+                    let norm = trainer.apply(gradients)?;
+                    losses.extend(match known.filter(|_| self.unread.reads_at_once()) {
+                        Some(known) => vec![f64::from(known) * weight],
+                        None => self.unread.add(number, loss, norm, weight)?,
+                    });
+                    return Ok(losses);
                 }
-                Ok((Err(error), _)) if !is_out_of_memory(&error.to_string()) => {
-                    let what = "the loss on the device".to_owned();
-                    return Err(StageError::Unavailable { what, problem: error.to_string() });
+                Ok((Err(error), ..)) if !is_out_of_memory(&error.to_string()) => {
+                    return Err(failure(error.to_string()));
                 }
-                Ok((Err(error), _)) => Box::new(error.to_string()),
+                Ok((Err(error), ..)) => Box::new(error.to_string()),
                 Err(panic) => panic,
             };
             if !is_out_of_memory(message_of(&*panic)) {
                 resume_unwind(panic);
             }
+            // Only this step can be repeated, so all earlier ones must have succeeded.
+            losses.extend(self.unread.read()?);
             let rows: usize = groups.iter().map(Vec::len).sum();
-            let divisible = parts.len() < rows && self.size.is_none();
+            let divisible = cut.parts.len() < rows && self.size.is_none();
             if !divisible || !self.budget.halve() {
-                let what = "enough memory on the device".to_owned();
-                let problem = message_of(&*panic).to_owned();
-                return Err(StageError::Unavailable { what, problem });
+                return Err(failure(message_of(&*panic).to_owned()));
             }
             let mebibytes = self.budget.bytes >> 20;
             warn(format!(
@@ -150,6 +202,16 @@ impl MicroBatches {
             ));
         }
     }
+
+    /// Whether a step has succeeded that needed as much memory.
+    fn has_fitted<Part>(&self, cut: &Cut<Part>) -> bool {
+        cut.bytes <= self.fitted[cut.kind()]
+    }
+
+    fn note_fitting<Part>(&mut self, cut: &Cut<Part>) {
+        let fitted = &mut self.fitted[cut.kind()];
+        *fitted = cut.bytes.max(*fitted);
+    }
 }
 
 /// How often this stage ran out of memory. The engine writes one line each time.
@@ -157,17 +219,6 @@ pub fn memory_failures(context: &Context) -> u32 {
     let file = context.manifest.state.join(crate::stage::manifest::OUT_OF_MEMORY);
     let lines = std::fs::read_to_string(file).unwrap_or_default().lines().count();
     u32::try_from(lines).unwrap_or(u32::MAX)
-}
-
-fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
-}
-
-/// Whether the message is that of CUDA or cubecl running out of memory.
-fn is_out_of_memory(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
@@ -192,11 +243,11 @@ mod tests {
         let shape =
             ModelShape { layers: 2, hidden: 64, intermediate: 256, heads: 2, head_floats: 0 };
         let budget = ActivationBudget { bytes: 1 << 30 };
-        let micro = MicroBatches { size, shape, passes: 1, budget, lanes };
+        let micro = MicroBatches::new(size, shape, 1, budget, lanes == 2);
         let mut next = 0..;
         let groups: Vec<Vec<usize>> =
             groups.iter().map(|rows| next.by_ref().take(*rows).collect()).collect();
-        let (parts, _) = micro.cut(&groups, &Examples);
+        let parts = micro.cut(&groups, &Examples).parts;
         let sizes: Vec<usize> = parts.iter().map(|(_, rows)| rows.len()).collect();
         assert_eq!(sizes, expected);
         for (first_row, rows) in &parts {
@@ -225,11 +276,29 @@ mod tests {
             ModelShape { layers: 2, hidden: 64, intermediate: 256, heads: 2, head_floats: 0 };
         let lanes = |bytes| {
             let budget = ActivationBudget { bytes };
-            let micro = MicroBatches { size: None, shape, passes: 1, budget, lanes: 2 };
-            micro.cut(&[vec![0, 1, 2]], &Examples).1
+            let micro = MicroBatches::new(None, shape, 1, budget, true);
+            micro.cut(&[vec![0, 1, 2]], &Examples).lanes
         };
         assert_eq!(lanes(1), 1, "there is room for one row");
         assert_eq!(lanes(1 << 30), 2, "there is room for all rows");
+    }
+
+    #[test]
+    fn only_steps_that_need_more_memory_than_any_before_are_waited_for() {
+        let shape =
+            ModelShape { layers: 2, hidden: 64, intermediate: 256, heads: 2, head_floats: 0 };
+        let budget = ActivationBudget { bytes: 1 << 30 };
+        let mut micro = MicroBatches::new(Some(8), shape, 1, budget, false);
+        // Batches of these many rows, in parts of at most 8.
+        let mut fitted = |rows: usize| {
+            let cut = micro.cut(&[(0..rows).collect()], &Examples);
+            let fitted = micro.has_fitted(&cut);
+            micro.note_fitting(&cut);
+            fitted
+        };
+        assert_eq!([3, 3, 2, 4, 3, 4].map(&mut fitted), [false, true, true, false, true, true]);
+        // The gradients of several parts take more memory than those of one.
+        assert_eq!([16, 9, 24, 8].map(&mut fitted), [false, true, true, false]);
     }
 
     #[test]

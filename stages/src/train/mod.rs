@@ -29,3 +29,5 @@ pub mod params;
 pub mod schedule;
 #[cfg(feature = "model")]
 pub mod step;
+#[cfg(feature = "model")]
+pub mod unread;

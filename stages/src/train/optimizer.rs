@@ -46,8 +46,11 @@ pub struct AdamW {
 
 impl AdamW {
     /// Updates every parameter that has a gradient. `gradients` are in the order of
-    /// `Network::parameters`. Returns the norm of all gradients before clipping, if that
-    /// does not have to wait for the device.
+    /// `Network::parameters`.
+    ///
+    /// On a GPU, returns `[norm, clip factor, whether the norm is accepted]` there, since reading it
+    /// would wait: a norm that is not accepted is an error, and nothing has changed. Elsewhere returns
+    /// `None`.
     ///
     /// # Errors
     /// A gradient is not finite, or so large that its square is not; then nothing has changed.
@@ -59,17 +62,17 @@ impl AdamW {
         gradients: Vec<Option<Gradient>>,
         moments: &mut Moments,
         learning_rate: f64,
-    ) -> Result<Option<f64>, StageError> {
+    ) -> Result<Option<Tensor<1>>, StageError> {
         let on_host = gradients.iter().flatten().next().is_some_and(Gradient::is_on_host);
         if on_host {
             let gradients = gradients
                 .into_iter()
                 .map(|gradient| gradient.map(Gradient::into_host).transpose())
                 .collect::<Result<Vec<Option<HostGradient>>, _>>()?;
-            return self.step_on_host(model, &gradients, moments, learning_rate).map(Some);
+            self.step_on_host(model, &gradients, moments, learning_rate)?;
+            return Ok(None);
         }
-        self.step_on_device(model, gradients, moments, learning_rate);
-        Ok(None)
+        Ok(self.step_on_device(model, gradients, moments, learning_rate))
     }
 
     /// The scalars of step `t`, counted from 1, for the parameter `name`.
@@ -95,7 +98,7 @@ impl AdamW {
         gradients: &[Option<HostGradient>],
         moments: &mut Moments,
         learning_rate: f64,
-    ) -> Result<f64, StageError> {
+    ) -> Result<(), StageError> {
         let step = moments.steps + 1;
         let parameters = model.parameters();
         let sums = parameters.iter().zip(gradients).map(|((_, parameter), gradient)| {
@@ -140,7 +143,7 @@ impl AdamW {
                 return Err(updated_to(model, index, step));
             }
         }
-        Ok(norm)
+        Ok(())
     }
 
     fn step_on_device(
@@ -149,14 +152,14 @@ impl AdamW {
         gradients: Vec<Option<Gradient>>,
         moments: &mut Moments,
         learning_rate: f64,
-    ) {
+    ) -> Option<Tensor<1>> {
         moments.steps += 1;
         moments.of.resize(gradients.len(), Moment::None);
         let gradients: Vec<Option<Tensor<2>>> =
             gradients.into_iter().map(|gradient| gradient.map(Gradient::into_matrix)).collect();
         #[cfg(feature = "device")]
-        if device::step(self, model, &gradients, moments, learning_rate).is_some() {
-            return;
+        if let Some(norm) = device::step(self, model, &gradients, moments, learning_rate) {
+            return Some(norm);
         }
         let clip = self.clip_factor_elsewhere(&gradients);
         for (index, (name, parameter)) in model.parameters().into_iter().enumerate() {
@@ -173,6 +176,7 @@ impl AdamW {
                 }
             }
         }
+        None
     }
 
     fn clip_factor(&self, norm: f64) -> f32 {

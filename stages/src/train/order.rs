@@ -80,13 +80,17 @@ pub fn automatic_micro_batch(
     passes: usize,
     budget_bytes: u64,
 ) -> usize {
+    let fitting = budget_bytes / activation_bytes(width, shape, passes).max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, rows.max(1))
+}
+
+/// The estimated activations of `passes` passes over a row of `width` tokens.
+pub fn activation_bytes(width: usize, shape: ModelShape, passes: usize) -> u64 {
     // Activations that a layer keeps for its backward pass, in floats: about 20 of the hidden
     // size (inputs, projections, normalised states, masks), 4 of the intermediate size, and
     // 4 attention matrices a head.
     let per_token = 20 * shape.hidden + 4 * shape.intermediate + 4 * shape.heads * width;
-    let per_row = 4 * width * (per_token * shape.layers + shape.head_floats) * passes;
-    let fitting = budget_bytes / (per_row as u64).max(1);
-    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, rows.max(1))
+    (4 * width * (per_token * shape.layers + shape.head_floats) * passes) as u64
 }
 
 /// The sizes that determine the memory per token.

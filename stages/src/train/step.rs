@@ -126,11 +126,14 @@ impl<O: Objective> Trainer<O> {
         gradients(&mut self.model, parts, lanes, &self.loss, noise)
     }
 
-    /// Updates the parameters. After an error they must not be used.
-    pub fn apply(&mut self, gradients: Vec<Option<Gradient>>) -> Result<(), StageError> {
+    /// Updates the parameters. After an error they must not be used. Returns what [`AdamW::step`]
+    /// returns.
+    pub fn apply(
+        &mut self,
+        gradients: Vec<Option<Gradient>>,
+    ) -> Result<Option<Tensor<1>>, StageError> {
         let rate = self.schedule.rate(self.moments.steps);
-        self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate)?;
-        Ok(())
+        self.optimizer.step(&mut self.model, gradients, &mut self.moments, rate)
     }
 
     /// One optimiser step over the parts of a batch. Returns the loss of the batch, on the device.

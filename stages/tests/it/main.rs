@@ -25,3 +25,4 @@ mod threshold;
 mod tokenize;
 mod tokens_of_a_model;
 mod train_tokenizer;
+mod training_steps;

@@ -39,10 +39,17 @@ pub fn train(
     while at.epoch < epochs && goes_on(at) {
         let started = Instant::now();
         let total_steps = examples.steps_per_epoch * epochs;
-        let tokens =
-            train_epoch(context, examples, total_steps, trainer, micro, at, |trainer, at| {
-                checkpoints.save_if_due(trainer, at, best.as_ref());
-            })?;
+        let tokens = train_epoch(
+            context,
+            examples,
+            total_steps,
+            trainer,
+            micro,
+            at,
+            |trainer, at, micro| {
+                checkpoints.save_if_due(trainer, at, &mut micro.unread, best.as_ref())
+            },
+        )?;
         let train_seconds = started.elapsed().as_secs_f64();
         let evaluation = checkpoints.between_steps(|| examples.evaluate(&trainer.model))?;
         let row = EpochMetrics {
@@ -70,7 +77,7 @@ pub fn train(
             }
         }
         (at.epoch, at.batch, at.loss_sum_bits) = (at.epoch + 1, 0, 0f64.to_bits());
-        checkpoints.save_if_due(trainer, at, best.as_ref());
+        checkpoints.save_if_due(trainer, at, &mut micro.unread, best.as_ref())?;
     }
     if at.epoch < epochs {
         let message =
@@ -91,27 +98,29 @@ fn train_epoch(
     trainer: &mut Trainer,
     micro: &mut MicroBatches,
     at: &mut Position,
-    mut after_step: impl FnMut(&mut Trainer, &Position),
+    mut after_step: impl FnMut(&mut Trainer, &mut Position, &mut MicroBatches) -> Result<(), StageError>,
 ) -> Result<usize, StageError> {
     let (started, mut tokens) = (Instant::now(), 0);
     let mut progress = Progress::new(context, "step");
     let batches = training_batches(&examples.lengths, examples.batch_size, trainer.seed, at.epoch);
     for rows in &batches[at.batch.min(batches.len())..] {
-        let loss = micro.step(trainer, std::slice::from_ref(rows), examples, |message| {
+        let (groups, weight) = (std::slice::from_ref(rows), rows.len() as f64);
+        let losses = micro.step(trainer, groups, examples, weight, |message| {
             context.emit(Event::Warning { message });
         })?;
         at.steps = trainer.moments.steps;
         at.batch += 1;
         at.activation_bytes = micro.budget.bytes;
-        let sum = f64::from_bits(at.loss_sum_bits) + loss * rows.len() as f64;
-        at.loss_sum_bits = sum.to_bits();
+        at.add_losses(&losses);
         tokens += rows.iter().map(|row| examples.lengths[*row]).sum::<usize>();
         progress.update_with(at.steps, total_steps, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
             let epoch = (at.epoch + 1) as f64;
+            let loss = micro.unread.latest_loss();
             [("epoch", epoch), ("loss", loss), ("tokens_per_second", tokens as f64 / seconds)]
         });
-        after_step(trainer, at);
+        after_step(trainer, at, micro)?;
     }
+    at.add_losses(&micro.unread.read()?);
     Ok(tokens)
 }

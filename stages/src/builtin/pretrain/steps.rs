@@ -42,21 +42,22 @@ pub fn train(
         };
         let steps = steps_of_epoch(params, &texts.train, at.epoch);
         for batches in &steps[at.batch.min(steps.len())..] {
-            let loss = micro.step(trainer, batches, &masked, |message| {
+            let losses = micro.step(trainer, batches, &masked, 1.0, |message| {
                 context.emit(Event::Warning { message });
             })?;
             at.steps = trainer.moments.steps;
             at.batch += 1;
             at.activation_bytes = micro.budget.bytes;
-            at.loss_sum_bits = (f64::from_bits(at.loss_sum_bits) + loss).to_bits();
+            at.add_losses(&losses);
             let lengths = texts.train.lengths();
             tokens += batches.iter().flatten().map(|row| lengths[*row]).sum::<usize>();
-            let per_second = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
+            let per_second =
+                |started: Instant| tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
             progress.update_with(at.steps, total_steps, || {
                 [
                     ("epoch", (at.epoch + 1) as f64),
-                    ("loss", loss),
-                    ("tokens_per_second", per_second),
+                    ("loss", micro.unread.latest_loss()),
+                    ("tokens_per_second", per_second(started)),
                 ]
             });
             let is_last = at.steps == total_steps;
@@ -68,12 +69,13 @@ pub fn train(
                 None => at.batch == 0,
             };
             if is_due || is_last {
-                let timing = (started, per_second);
+                at.add_losses(&micro.unread.read()?);
+                let timing = (started, per_second(started));
                 let evaluate = || evaluate(context, params, texts, trainer, at, timing);
                 checkpoints.between_steps(evaluate)?;
                 (started, tokens) = (Instant::now(), 0);
             }
-            checkpoints.save_if_due(trainer, at, None);
+            checkpoints.save_if_due(trainer, at, &mut micro.unread, None)?;
             if is_last || at.batch == 0 {
                 break;
             }
