@@ -48,14 +48,14 @@ impl AdamW {
     /// Updates every parameter that has a gradient. `gradients` are in the order of
     /// `Network::parameters`.
     ///
-    /// On a GPU, returns `[norm, clip factor, whether the norm is accepted]` there, since reading it
-    /// would wait: a norm that is not accepted is an error, and nothing has changed. Elsewhere returns
-    /// `None`.
+    /// On a GPU, reading whether the step succeeded would wait, so it returns, there,
+    /// `[norm, clip factor, whether the norm is accepted, updated value]`: a norm that is not accepted
+    /// is an error, and so is a last number other than 0, which is a value that is not finite.
+    /// Elsewhere it returns `None`.
     ///
     /// # Errors
     /// A gradient is not finite, or so large that its square is not; then nothing has changed.
-    /// An updated parameter is not finite. Both are only noticed on the CPU, where they cost no
-    /// additional pass over the numbers.
+    /// An updated parameter is not finite.
     pub fn step(
         &self,
         model: &mut impl Network,
@@ -158,8 +158,14 @@ impl AdamW {
         let gradients: Vec<Option<Tensor<2>>> =
             gradients.into_iter().map(|gradient| gradient.map(Gradient::into_matrix)).collect();
         #[cfg(feature = "device")]
-        if let Some(norm) = device::step(self, model, &gradients, moments, learning_rate) {
-            return Some(norm);
+        {
+            let step = moments.steps;
+            let scalars_of = |name: &str| self.scalars(name, step, learning_rate);
+            let limits = [self.max_gradient_norm, LARGEST_NORM];
+            let norm = device::step(model, &gradients, moments, scalars_of, limits);
+            if norm.is_some() {
+                return norm;
+            }
         }
         let clip = self.clip_factor_elsewhere(&gradients);
         for (index, (name, parameter)) in model.parameters().into_iter().enumerate() {

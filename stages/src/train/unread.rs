@@ -27,7 +27,7 @@ struct Step {
     number: u64,
     /// `[1]`
     loss: Tensor<1>,
-    /// `[norm, clip factor, whether the norm is accepted]`, if the update has not checked it.
+    /// What [`AdamW::step`](super::optimizer::AdamW::step) returned.
     norm: Option<Tensor<1>>,
     /// The factor of the loss in the sum that metrics report.
     weight: f64,
@@ -59,7 +59,7 @@ impl Unread {
     ///
     /// # Shapes
     ///
-    /// `loss` is `[1]`, `norm` is `[3]`.
+    /// `loss` is `[1]`, `norm` is `[4]`.
     pub(super) fn add(
         &mut self,
         number: u64,
@@ -75,8 +75,8 @@ impl Unread {
     /// weight, in order.
     ///
     /// # Errors
-    /// A loss or the norm of the gradients was not finite, and the parameters must not be used; the
-    /// device fails.
+    /// A loss, the norm of the gradients or an updated value was not finite, and the parameters must
+    /// not be used; the device fails.
     pub fn read(&mut self) -> Result<Vec<f64>, StageError> {
         let steps = std::mem::take(&mut self.steps);
         if steps.is_empty() {
@@ -97,10 +97,14 @@ impl Unread {
                 return Err(StageError::diverged(step.number, "the loss".to_owned(), loss));
             }
             if step.norm.is_some() {
-                let [norm, _, is_accepted] = [next(), next(), next()];
+                let [norm, _, is_accepted, updated] = [next(), next(), next(), next()];
                 if is_accepted != 1.0 {
                     let what = "the norm of the gradients".to_owned();
                     return Err(StageError::diverged(step.number, what, norm));
+                }
+                if updated != 0.0 {
+                    let what = "a value of a parameter after the update".to_owned();
+                    return Err(StageError::diverged(step.number, what, updated));
                 }
             }
             self.latest = loss;
@@ -154,7 +158,7 @@ mod tests {
     }
 
     /// The losses of a read after steps with these losses and norms, or the message of its failure.
-    fn read_after(steps: &[(f32, [f32; 3])]) -> Result<Vec<f64>, String> {
+    fn read_after(steps: &[(f32, [f32; 4])]) -> Result<Vec<f64>, String> {
         let mut unread = Unread::new(false);
         for (number, (loss, norm)) in (1..).zip(steps) {
             let known = unread.add(number, tensor([*loss]), Some(tensor(*norm)), number as f64);
@@ -163,7 +167,7 @@ mod tests {
         unread.read().map_err(|error| error.to_string())
     }
 
-    const FINE: [f32; 3] = [2.0, 0.5, 1.0];
+    const FINE: [f32; 4] = [2.0, 0.5, 1.0, 0.0];
 
     #[test]
     fn losses_are_read_in_order_and_times_their_weights() {
@@ -199,12 +203,14 @@ mod tests {
 
     #[test]
     fn the_first_step_that_diverged_is_named() {
-        let infinite = [f32::INFINITY, 0.0, 0.0];
+        let infinite = [f32::INFINITY, 0.0, 0.0, 0.0];
         let message = read_after(&[(0.5, FINE), (f32::NAN, infinite), (f32::NAN, FINE)]);
         let message = message.unwrap_err();
         assert!(message.contains("step 2") && message.contains("the loss"), "{message}");
         let message = read_after(&[(0.5, FINE), (0.5, FINE), (0.5, infinite), (f32::NAN, FINE)]);
         let message = message.unwrap_err();
         assert!(message.contains("step 3: the norm of the gradients"), "{message}");
+        let message = read_after(&[(0.5, FINE), (0.5, [2.0, 0.5, 1.0, f32::NAN])]).unwrap_err();
+        assert!(message.contains("step 2: a value of a parameter after the update"), "{message}");
     }
 }

@@ -115,6 +115,19 @@ fn a_step_that_diverges_is_found_and_named() {
     assert!(failure.contains("step 20: the loss"), "{failure}");
 }
 
+#[test]
+fn an_update_to_a_value_that_is_not_finite_is_found_at_its_step() {
+    let (mut trainer, examples) = (trainer("roberta"), Examples::of("roberta"));
+    // The gradient of a position that no example reaches is 0, and 0 / 0 is NaN. No loss depends on
+    // such a position.
+    trainer.optimizer.epsilon = 0.0;
+    let mut micro = micro_batches(false);
+    let mut step = || micro.step(&mut trainer, &[vec![0, 1]], &examples, 2.0, |_| ());
+    let failure = step().and_then(|_| micro.unread.read()).unwrap_err().to_string();
+    assert!(failure.contains("step 1: a value of "), "{failure}");
+    assert!(failure.contains("after the update is NaN"), "{failure}");
+}
+
 /// All values, in the layout of the tensors.
 fn values(model: &Classifier) -> Vec<f32> {
     let mut model = model.clone();

@@ -83,7 +83,8 @@ pub fn as_matrix(tensor: CubeTensor) -> CubeTensor {
 }
 
 /// One step of AdamW on all parameters, in place. Returns `[norm, clip factor, whether the norm is
-/// finite]`; if it is not, or too large, nothing has changed.
+/// finite, updated value]`. If the norm is not finite, or too large, nothing has changed; the last
+/// is an updated value that is not finite, or 0 if there is none.
 ///
 /// Reads every gradient twice, and parameters and moments once, and writes the latter.
 pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
@@ -111,8 +112,8 @@ pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
         }
         first_cube += cubes_of_group;
     }
-    let norm = empty(&partial, [3], DType::F32);
-    // SAFETY: one cube reads all partial sums and writes three numbers.
+    let norm = empty(&partial, [4], DType::F32);
+    // SAFETY: one cube reads all partial sums and writes four numbers.
     unsafe {
         norm_kernel::launch_unchecked(
             client,
@@ -242,6 +243,7 @@ fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refu
             is_finite = 1.0f32;
         }
         norm[2] = is_finite;
+        norm[3] = 0.0;
     }
 }
 
@@ -264,7 +266,7 @@ fn update_kernel(
     sizes: &Sequence<u32>,
     keeps: &Sequence<f32>,
     rates: &Sequence<f32>,
-    norm: &[f32],
+    norm: &mut [f32],
     constants: ConstantArgs,
     #[comptime] count: usize,
 ) {
@@ -295,7 +297,17 @@ fn update_kernel(
                     let denominator = second.sqrt() * constants.second_scale + constants.epsilon;
                     firsts[at] = first;
                     seconds[at] = second;
-                    values[at] = values[at] * keep - rate * first / denominator;
+                    let value = values[at] * keep - rate * first / denominator;
+                    values[at] = value;
+                    let mut is_finite = false;
+                    // False for what is not a number.
+                    if value.abs() <= f32::MAX {
+                        is_finite = true;
+                    }
+                    if !is_finite {
+                        // Whichever unit writes last, the value is one that is not finite.
+                        norm[3] = value;
+                    }
                 }
             }
         }

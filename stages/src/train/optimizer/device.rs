@@ -4,21 +4,21 @@ use burn::backend::Cube;
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::{AdamW, LARGEST_NORM, Moment, Moments};
+use super::moments::{Moment, Moments};
+use super::scalars::Scalars;
 use crate::model::device::Value;
 use crate::model::device::adamw::{self, Constants, Updated};
 use crate::model::parameters::{Network, Parameter, leaf};
 
-/// One step, of which `moments.steps` is the number. `None` if the gradients are not on a GPU.
-///
-/// Gradients whose norm is not finite change nothing. Returns the norm, the clip factor and whether
-/// the norm is finite, `[3]`, on the device.
+/// One step. `scalars_of` returns the scalars of the parameter with a name; gradients whose norm
+/// after clipping to `largest` exceeds `refused` change nothing. Returns what [`adamw::step`]
+/// returns, `[4]`, on the device; `None` if the gradients are not on a GPU.
 pub(super) fn step(
-    optimizer: &AdamW,
     model: &mut impl Network,
     gradients: &[Option<Tensor<2>>],
     moments: &mut Moments,
-    learning_rate: f64,
+    scalars_of: impl Fn(&str) -> Scalars,
+    [largest, refused]: [f64; 2],
 ) -> Option<Tensor<1>> {
     let any = gradients.iter().flatten().next()?;
     Value::of(any)?;
@@ -27,11 +27,11 @@ pub(super) fn step(
     let parameters = model.parameters().into_iter().zip(gradients).enumerate();
     let mut all = Vec::with_capacity(gradients.len());
     let mut places = Vec::with_capacity(gradients.len());
-    let mut second_scale = 1.0;
+    let mut common = None;
     for (index, ((name, parameter), gradient)) in parameters {
         let Some(gradient) = gradient else { continue };
-        let scalars = optimizer.scalars(&name, moments.steps, learning_rate);
-        second_scale = scalars.second_scale;
+        let scalars = scalars_of(&name);
+        common = Some(scalars);
         let (place, value) = match parameter {
             Parameter::Vector(tensor) => {
                 let taken = std::mem::replace(tensor, spares.0.clone());
@@ -52,14 +52,9 @@ pub(super) fn step(
         all.push(Updated { value, gradient, first, second, keep, rate });
         places.push((index, place));
     }
-    let constants = Constants {
-        beta1: optimizer.beta1 as f32,
-        beta2: optimizer.beta2 as f32,
-        epsilon: optimizer.epsilon as f32,
-        second_scale,
-        largest: optimizer.max_gradient_norm as f32,
-        refused: LARGEST_NORM as f32,
-    };
+    let Scalars { beta1, beta2, epsilon, second_scale, .. } = common?;
+    let (largest, refused) = (largest as f32, refused as f32);
+    let constants = Constants { beta1, beta2, epsilon, second_scale, largest, refused };
     let norm = adamw::step(&all, constants)?;
     for ((index, place), updated) in places.into_iter().zip(all) {
         match place {
