@@ -11,8 +11,10 @@ use super::{UNITS, contiguous, empty, grid, reshaped};
 
 /// Elements per cube.
 const CHUNK: usize = 16 * UNITS as usize;
-/// The most tensors of one launch.
-const TENSORS: usize = 32;
+/// The most parameters of one launch.
+const PARAMETERS: usize = 32;
+/// Units of the cube that adds up the partial sums, as many as every GPU has.
+const ADDERS: u32 = 256;
 
 /// A parameter with its gradient and moments. All have the same order of storage.
 #[derive(Clone, Debug)]
@@ -90,11 +92,13 @@ pub fn as_matrix(tensor: CubeTensor) -> CubeTensor {
 pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
     let client = &all.first()?.value.client;
     let bindings = client.properties().hardware.max_bindings as usize;
-    let tensors = (bindings.saturating_sub(2) / 4).clamp(1, TENSORS);
+    // Besides the tensors, a launch binds one more and the scalars.
+    let most =
+        |of_parameter: usize| (bindings.saturating_sub(2) / of_parameter).clamp(1, PARAMETERS);
     let cubes = |updated: &Updated| count(&updated.value).div_ceil(CHUNK);
     let partial = empty(&all[0].value, [all.iter().map(cubes).sum()], DType::F32);
     let mut first_cube = 0;
-    for group in all.chunks(tensors) {
+    for group in all.chunks(most(1)) {
         let cubes_of_group: usize = group.iter().map(cubes).sum();
         let gradients = buffers(group, |it| &it.gradient);
         // SAFETY: units beyond a tensor do nothing, and there is a partial sum for each cube.
@@ -118,7 +122,7 @@ pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
         norm_kernel::launch_unchecked(
             client,
             CubeCount::Static(1, 1, 1),
-            CubeDim::new_1d(UNITS),
+            CubeDim::new_1d(ADDERS),
             partial.into_buffer_arg(),
             norm.clone().into_buffer_arg(),
             first_cube as u32,
@@ -126,7 +130,7 @@ pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
             constants.refused,
         );
     }
-    for group in all.chunks(tensors) {
+    for group in all.chunks(most(4)) {
         update(group, &norm, constants);
     }
     Some(norm)
@@ -222,14 +226,14 @@ fn squares_kernel(
 
 #[cube(launch_unchecked)]
 fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refused: f32) {
-    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut shared = Shared::<[f32]>::new_slice(ADDERS as usize);
     let mut sum = 0.0f32;
     let mut at = UNIT_POS as usize;
     while at < count as usize {
         sum += partial[at];
-        at += UNITS as usize;
+        at += ADDERS as usize;
     }
-    let total = cube_sum(sum, &mut shared, UNITS).sqrt();
+    let total = cube_sum(sum, &mut shared, ADDERS).sqrt();
     if UNIT_POS == 0 {
         let mut clip = 1.0f32;
         if largest > 0.0 {
