@@ -12,6 +12,9 @@ choice! {
     /// the optimiser always use f32.
     pub enum Precision {
         F32 = "f32",
+        /// On a GPU with tensor cores factors are rounded to TF32, with 10 bits of precision, before
+        /// they are multiplied. Elsewhere the same as f32.
+        Tf32 = "tf32",
         /// Factors are rounded to bfloat16 before they are multiplied, as PyTorch's autocast does.
         /// On the CPU the small products of attention stay in f32.
         Bf16 = "bf16",
@@ -22,17 +25,21 @@ choice! {
 impl Precision {
     /// A note for users whose device gains nothing from this precision.
     pub fn advice(self, device: &Device) -> Option<String> {
-        let in_vain = self == Precision::Bf16 && *device == Device::flex() && !bfloat16::is_fast();
-        in_vain.then(|| {
-            "this CPU multiplies bfloat16 no faster than f32: `precision: bf16` saves no time"
-                .to_owned()
-        })
+        let on_cpu = *device == Device::flex();
+        let text = match self {
+            Precision::Bf16 if on_cpu && !bfloat16::is_fast() => {
+                "this CPU multiplies bfloat16 no faster than f32: `precision: bf16` saves no time"
+            }
+            Precision::Tf32 if on_cpu => "a CPU has no tf32: `precision: tf32` is f32 here",
+            _ => return None,
+        };
+        Some(text.to_owned())
     }
 
     /// Converts a tensor to the format in which it is multiplied.
     pub(super) fn factor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {
-            Precision::F32 => tensor,
+            Precision::F32 | Precision::Tf32 => tensor,
             Precision::Bf16 => tensor.cast(DType::BF16),
         }
     }
@@ -40,7 +47,7 @@ impl Precision {
     /// Converts the product of two [`factor`](Self::factor)s back to f32.
     pub(super) fn product<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {
-            Precision::F32 => tensor,
+            Precision::F32 | Precision::Tf32 => tensor,
             Precision::Bf16 => tensor.cast(DType::F32),
         }
     }

@@ -93,8 +93,8 @@ pub const PRECISION: ParamSpec = ParamSpec::new(
     "precision",
     ParamKind::Choice(Precision::WORDS),
     Default::Text("f32"),
-    "number format of the factors of matrix products; everything else is f32; few CPUs (AMD from \
-     Zen 4) compute faster with bf16",
+    "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
+     shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16",
 );
 
 choice! {

@@ -149,7 +149,7 @@ fn with_last(tensor: CubeTensor, shape: &[usize], last: usize) -> CubeTensor {
 /// The format in which a tensor is multiplied.
 pub(super) fn factor_type(precision: Precision) -> DType {
     match precision {
-        Precision::F32 => DType::F32,
+        Precision::F32 | Precision::Tf32 => DType::F32,
         Precision::Bf16 => DType::BF16,
     }
 }
@@ -178,7 +178,7 @@ pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precisi
         Precision::F32 => {
             Strategy::MultiLevel(multi_level::Strategy::SimpleUnit(Default::default()))
         }
-        Precision::Bf16 => Strategy::Auto,
+        Precision::Tf32 | Precision::Bf16 => Strategy::Auto,
     };
     let factors = element(left.dtype);
     let mut types = MatmulElems::from_globals(&MatmulGlobalElems {

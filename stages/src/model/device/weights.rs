@@ -34,7 +34,7 @@ pub fn factors(
         let weight = Value::of(weight)?.into_plain();
         is_turned(&weight).then(|| transposed(&weight))
     };
-    let copies_others = precision != Precision::F32;
+    let copies_others = precision == Precision::Bf16;
     let mut sources = Vec::new();
     for (projections, others) in layers {
         for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {

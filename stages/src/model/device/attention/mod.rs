@@ -6,6 +6,8 @@
 
 mod backward;
 mod forward;
+mod of_key;
+mod of_query;
 mod of_relative;
 mod tile;
 
@@ -21,6 +23,7 @@ use super::sums::over_blocks;
 use super::{Value, contiguous, empty, grid, like, values};
 use crate::model::cpu::attention::AttentionOptions;
 use crate::model::parameters::Linear;
+use tile::SourceLaunch;
 
 /// Queries (or keys) per cube.
 const BLOCK: usize = 16;
@@ -235,15 +238,6 @@ struct Inputs {
     mask: DeviceMask,
 }
 
-impl Inputs {
-    /// Query, key and value, then their biases.
-    fn tensors(&self) -> [BufferArg; 6] {
-        let [query, others] = self.projections.clone();
-        let [first, second, third] = self.biases.clone();
-        [query, others.clone(), others, first, second, third].map(CubeTensor::into_buffer_arg)
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Saved {
     inputs: Inputs,
@@ -288,6 +282,24 @@ impl Attention {
         if wanted.get(3) == Some(&true) {
             found[3] = Some(self.gradient_of_relative(saved, gradient, &of.along));
         }
+    }
+
+    fn source(&self, inputs: &Inputs) -> SourceLaunch {
+        let [query, others] = inputs.projections.clone();
+        let [query_bias, key_bias, value_bias] = inputs.biases.clone();
+        SourceLaunch::new(
+            query.into_buffer_arg(),
+            others.clone().into_buffer_arg(),
+            others.into_buffer_arg(),
+            query_bias.into_buffer_arg(),
+            key_bias.into_buffer_arg(),
+            value_bias.into_buffer_arg(),
+            inputs.relative.clone().into_buffer_arg(),
+            inputs.spans.buffer(),
+            inputs.mask.keys(),
+            self.sizes.args(inputs.spans.start),
+            inputs.mask.args(),
+        )
     }
 
     fn kind(&self, inputs: &Inputs) -> Kind {
