@@ -78,7 +78,7 @@ mirror() {
 # optimization; an optimized build of burn takes twice as long to compile as this.
 export RUST_MIN_STACK=67108864
 with_vulkan() {
-    (cd "$source" && cargo "$1" --features vulkan-untuned \
+    (cd "$source" && cargo "$1" --features vulkan \
         --config "patch.crates-io.cubecl-spirv.path='$spirv'" \
         --config 'profile.dev.opt-level=1' \
         --config 'profile.dev.package."*".opt-level=2' \

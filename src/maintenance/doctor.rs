@@ -52,7 +52,7 @@ const LITTLE_SPACE: u64 = 5_000_000_000;
 pub fn binary() -> Finding {
     let has = |yes: bool| if yes { "built in" } else { "not built in" };
     let (model, cuda) = (cfg!(feature = "model"), cfg!(feature = "cuda"));
-    let vulkan = cfg!(feature = "vulkan-untuned");
+    let vulkan = cfg!(feature = "vulkan");
     let version = env!("CARGO_PKG_VERSION");
     let remotes = if cfg!(feature = "remotes") { "" } else { ", remotes folders only" };
     let text = format!(

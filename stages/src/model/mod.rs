@@ -7,6 +7,8 @@
 
 pub mod accelerator;
 #[cfg(feature = "model")]
+pub mod affine;
+#[cfg(feature = "model")]
 pub mod batch;
 #[cfg(feature = "model")]
 pub mod classifier;

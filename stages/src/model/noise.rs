@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::cpu::vector::vectorised;
 #[cfg(feature = "device")]
-use super::device::inputs::Section;
+use super::device::section::Section;
 
 /// Where in the network a mask is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::affine::Affine;
 use super::cpu;
 use super::cpu::attention::AttentionOptions;
 #[cfg(feature = "device")]
 use super::device;
 use super::noise::Mask;
-use super::parameters::Linear;
 use super::precision::Precision;
 
 /// Whether the values are in the memory of this process.
@@ -92,18 +92,18 @@ fn product<const D: usize>(
 /// As for [`linear`].
 pub fn linear_gelu<const D: usize>(
     input: Tensor<D>,
-    linear: &Linear,
+    affine: Affine,
     factor: &Factor,
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
     if let Some(product) =
-        device::linear::product(&input, &linear.weight, factor.of_gpu(), precision)
+        device::linear::product(&input, affine.weight, factor.of_gpu(), precision)
     {
-        let fused = device::gelu::bias_gelu(&product, &linear.bias, precision);
+        let fused = device::gelu::bias_gelu(&product, affine.bias, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
-    gelu(linear.forward(input, precision))
+    gelu(linear(input, affine.weight, affine.bias, precision))
 }
 
 /// Exact GELU.
@@ -122,23 +122,22 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 /// `input` is `[rows, tokens, in]`, `residual` and the result are `[rows, tokens, hidden]`.
 pub fn linear_add_norm(
     input: Tensor<3>,
-    (linear, factor): (&Linear, &Factor),
+    (affine, factor): (Affine, &Factor),
     residual: Tensor<3>,
     mask: Option<Mask>,
     (weight, bias, eps): (&Tensor<1>, &Tensor<1>, f64),
     precision: Precision,
 ) -> Tensor<3> {
     #[cfg(feature = "device")]
-    if let Some(branch) =
-        device::linear::product(&input, &linear.weight, factor.of_gpu(), precision)
+    if let Some(branch) = device::linear::product(&input, affine.weight, factor.of_gpu(), precision)
     {
-        let parameters = [&linear.bias, weight, bias];
+        let parameters = [affine.bias, weight, bias];
         let mask = mask.as_ref();
         let fused =
             device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
-    let branch = linear.forward(input, precision);
+    let branch = linear(input, affine.weight, affine.bias, precision);
     let fused = cpu::norm::add_norm(&branch, &residual, mask.clone(), weight, bias, eps);
     fused.unwrap_or_else(|| {
         let sum = dropout(branch, mask.as_ref()) + residual;
@@ -170,22 +169,22 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 pub fn self_attention(
     asking: Tensor<3>,
     states: Tensor<3>,
-    ([query, key, value], factor): ([&Linear; 3], &Factor),
+    ([query, key, value], factor): ([Affine; 3], &Factor),
     relative: Option<&Tensor<4>>,
     options: AttentionOptions,
 ) -> Tensor<3> {
     let precision = options.precision;
     #[cfg(feature = "device")]
     if let Some(factor) = factor.of_gpu() {
-        let linears = [query, key, value];
-        let fused = device::attention::layer(&asking, &states, linears, factor, relative, &options);
+        let affines = [query, key, value];
+        let fused = device::attention::layer(&asking, &states, affines, factor, relative, &options);
         if let Some(attended) = fused {
             return attended;
         }
     }
-    let query = query.forward(asking, precision);
-    let key = key.forward(states.clone(), precision);
-    let value = value.forward(states, precision);
+    let query = linear(asking, query.weight, query.bias, precision);
+    let key = linear(states.clone(), key.weight, key.bias, precision);
+    let value = linear(states, value.weight, value.bias, precision);
     attention(query, key, value, relative, options)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
+use super::affine::Affine;
 use super::ops;
 use super::precision::Precision;
 use crate::stage::error::StageError;
@@ -185,6 +186,10 @@ impl Linear {
     pub fn forward<const D: usize>(&self, input: Tensor<D>, precision: Precision) -> Tensor<D> {
         assert_shape!(input, [.., self.weight.dims()[0]]);
         ops::linear(input, &self.weight, &self.bias, precision)
+    }
+
+    pub fn affine(&self) -> Affine<'_> {
+        Affine { weight: &self.weight, bias: &self.bias }
     }
 
     /// Appends both parameters under their checkpoint names.

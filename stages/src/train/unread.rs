@@ -97,8 +97,8 @@ impl Unread {
                 return Err(StageError::diverged(step.number, "the loss".to_owned(), loss));
             }
             if step.norm.is_some() {
-                let [norm, _, is_accepted, updated] = [next(), next(), next(), next()];
-                if is_accepted != 1.0 {
+                let [norm, _, is_refused, updated] = [next(), next(), next(), next()];
+                if is_refused != 0.0 {
                     let what = "the norm of the gradients".to_owned();
                     return Err(StageError::diverged(step.number, what, norm));
                 }
@@ -167,7 +167,7 @@ mod tests {
         unread.read().map_err(|error| error.to_string())
     }
 
-    const FINE: [f32; 4] = [2.0, 0.5, 1.0, 0.0];
+    const FINE: [f32; 4] = [2.0, 0.5, 0.0, 0.0];
 
     #[test]
     fn losses_are_read_in_order_and_times_their_weights() {
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn the_first_step_that_diverged_is_named() {
-        let infinite = [f32::INFINITY, 0.0, 0.0, 0.0];
+        let infinite = [f32::INFINITY, 0.0, 1.0, 0.0];
         let message = read_after(&[(0.5, FINE), (f32::NAN, infinite), (f32::NAN, FINE)]);
         let message = message.unwrap_err();
         assert!(message.contains("step 2") && message.contains("the loss"), "{message}");
         let message = read_after(&[(0.5, FINE), (0.5, FINE), (0.5, infinite), (f32::NAN, FINE)]);
         let message = message.unwrap_err();
         assert!(message.contains("step 3: the norm of the gradients"), "{message}");
-        let message = read_after(&[(0.5, FINE), (0.5, [2.0, 0.5, 1.0, f32::NAN])]).unwrap_err();
+        let message = read_after(&[(0.5, FINE), (0.5, [2.0, 0.5, 0.0, f32::NAN])]).unwrap_err();
         assert!(message.contains("step 2: a value of a parameter after the update"), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use super::chosen::ChosenDevice;
-#[cfg(not(all(feature = "cuda", feature = "vulkan-untuned")))]
+#[cfg(not(all(feature = "cuda", feature = "vulkan")))]
 use super::chosen::unavailable;
 use super::libdevice;
 use super::name::DeviceName;
@@ -63,10 +63,10 @@ fn cuda(index: usize) -> Result<ChosenDevice, StageError> {
     Err(unavailable(format!("cuda:{index}"), "this binary was built without the feature `cuda`"))
 }
 
-#[cfg(feature = "vulkan-untuned")]
+#[cfg(feature = "vulkan")]
 use super::vulkan::{open as vulkan, open_hardware as vulkan_hardware};
 
-#[cfg(not(feature = "vulkan-untuned"))]
+#[cfg(not(feature = "vulkan"))]
 fn vulkan(index: usize) -> Result<ChosenDevice, StageError> {
     Err(unavailable(
         format!("vulkan:{index}"),
@@ -74,7 +74,7 @@ fn vulkan(index: usize) -> Result<ChosenDevice, StageError> {
     ))
 }
 
-#[cfg(not(feature = "vulkan-untuned"))]
+#[cfg(not(feature = "vulkan"))]
 fn vulkan_hardware() -> Result<ChosenDevice, StageError> {
     vulkan(0)
 }

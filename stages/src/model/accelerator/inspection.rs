@@ -37,9 +37,9 @@ const CUDA: Count = super::cuda::count;
 #[cfg(not(feature = "cuda"))]
 const CUDA: Count = || Ok(0);
 
-#[cfg(feature = "vulkan-untuned")]
+#[cfg(feature = "vulkan")]
 const VULKAN: Count = super::vulkan::count;
-#[cfg(not(feature = "vulkan-untuned"))]
+#[cfg(not(feature = "vulkan"))]
 const VULKAN: Count = || Ok(0);
 
 const KINDS: [(&str, Count); 2] = [("cuda", CUDA), ("vulkan", VULKAN)];

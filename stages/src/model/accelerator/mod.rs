@@ -17,7 +17,7 @@ pub mod inspection;
 pub mod libdevice;
 pub mod name;
 pub mod need;
-#[cfg(feature = "vulkan-untuned")]
+#[cfg(feature = "vulkan")]
 mod vulkan;
 
 #[cfg(feature = "model")]

@@ -29,7 +29,7 @@ pub struct AttentionOptions {
     pub mask: Option<Mask>,
     /// On a GPU, the extent of each row between its padding.
     #[cfg(feature = "device")]
-    pub spans: Option<crate::model::device::inputs::Section>,
+    pub spans: Option<crate::model::device::section::Section>,
     pub precision: Precision,
 }
 

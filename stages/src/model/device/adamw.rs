@@ -84,9 +84,9 @@ pub fn as_matrix(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
-/// One step of AdamW on all parameters, in place. Returns `[norm, clip factor, whether the norm is
-/// finite, updated value]`. If the norm is not finite, or too large, nothing has changed; the last
-/// is an updated value that is not finite, or 0 if there is none.
+/// One step of AdamW on all parameters, in place. Returns `[norm, clip factor, whether the step is
+/// refused, updated value]`. If the norm is not finite, or too large, it is, and nothing has
+/// changed; the last is an updated value that is not finite, or 0 if there is none.
 ///
 /// Reads every gradient twice, and parameters and moments once, and writes the latter.
 pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
@@ -241,12 +241,12 @@ fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refu
         }
         norm[0] = total;
         norm[1] = clip;
-        let mut is_finite = 0.0f32;
+        let mut is_refused = 1.0f32;
         // False for what is not a number.
         if total * clip <= refused {
-            is_finite = 1.0f32;
+            is_refused = 0.0f32;
         }
-        norm[2] = is_finite;
+        norm[2] = is_refused;
         norm[3] = 0.0;
     }
 }
@@ -274,7 +274,7 @@ fn update_kernel(
     constants: ConstantArgs,
     #[comptime] count: usize,
 ) {
-    if norm[2] == 0.0 {
+    if norm[2] != 0.0 {
         terminate!();
     }
     let clip = norm[1];

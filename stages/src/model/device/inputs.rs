@@ -2,31 +2,12 @@
 //! device: the entries of the embeddings, the extent of each row, the keys of the dropout masks.
 
 use burn::tensor::Tensor;
-use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::*;
 
 use super::scatter::Plan;
+use super::section::Section;
 use super::{Value, upload};
 use crate::model::batch::Batch;
 use crate::model::noise::{Noise, Site};
-
-/// Consecutive numbers in a buffer on the device.
-#[derive(Clone, Debug)]
-pub struct Section {
-    buffer: CubeTensor,
-    pub(super) start: u32,
-}
-
-impl Section {
-    /// A section of a buffer of its own.
-    pub(super) fn alone(other: &CubeTensor, numbers: &[u32]) -> Section {
-        Section { buffer: upload(other, numbers), start: 0 }
-    }
-
-    pub(super) fn buffer(&self) -> BufferArg {
-        self.buffer.clone().into_buffer_arg()
-    }
-}
 
 /// What one pass over a batch sends.
 #[derive(Clone, Debug)]
@@ -73,7 +54,7 @@ impl Inputs {
             .unwrap_or_default();
         let first_key = add(&keys);
         let buffer = upload(&beside, &numbers);
-        let section = |start| Section { buffer: buffer.clone(), start };
+        let section = |start| Section::new(buffer.clone(), start);
         Some(Inputs {
             rows: batch.rows,
             width: batch.width,
@@ -89,7 +70,7 @@ impl Inputs {
     pub fn keys(&self, site: Site) -> Option<Section> {
         let nth = self.sites.iter().position(|other| *other == site)?;
         let start = self.keys.start + (nth * self.rows * 2) as u32;
-        Some(Section { start, ..self.keys.clone() })
+        Some(self.keys.at(start))
     }
 }
 

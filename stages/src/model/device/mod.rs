@@ -16,6 +16,7 @@ pub mod linear;
 mod noise;
 mod operation;
 mod scatter;
+pub mod section;
 mod sums;
 pub mod weights;
 

@@ -3,7 +3,7 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::inputs::Section;
+use super::section::Section;
 use crate::model::noise::Mask;
 
 /// A mask as the kernels take it, or none.

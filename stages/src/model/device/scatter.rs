@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::inputs::Section;
+use super::section::Section;
 use super::{UNITS, empty, grid, per_unit};
 
 /// Lines per partial sum: an entry may have all lines, and a cube adds its lines one by one.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
-use super::Pass;
+use super::layer::Pass;
 use super::norm::LayerNorm;
 use crate::model::batch::Batch;
 use crate::model::config::{Family, ModelConfig};

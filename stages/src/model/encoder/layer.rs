@@ -164,7 +164,10 @@ impl Layer {
             #[cfg(feature = "device")]
             spans: pass.inputs.as_ref().and_then(|inputs| inputs.spans.clone()),
         };
-        let projections = ([&self.query, &self.key, &self.value], &pass.projections(self.index));
+        let projections = (
+            [&self.query, &self.key, &self.value].map(Linear::affine),
+            &pass.projections(self.index),
+        );
         ops::self_attention(asking, states, projections, pass.relative.as_ref(), options)
     }
 
@@ -181,11 +184,13 @@ impl Layer {
         let [rows, queries, hidden] = residual.dims();
         assert_shape!(attended, [rows, queries, hidden]);
         let factors = [0, 1, 2].map(|nth| pass.factor(layer, nth));
-        let linear = (&self.attention_output, &factors[0]);
+        let linear = (self.attention_output.affine(), &factors[0]);
         let of_sum = mask(Site::AttentionOutput { layer });
         let attended = self.attention_norm.after(linear, attended, residual, of_sum, precision);
-        let wide = ops::linear_gelu(attended.clone(), &self.intermediate, &factors[1], precision);
-        let (linear, of_sum) = ((&self.output, &factors[2]), mask(Site::FeedForward { layer }));
+        let wide =
+            ops::linear_gelu(attended.clone(), self.intermediate.affine(), &factors[1], precision);
+        let (linear, of_sum) =
+            ((self.output.affine(), &factors[2]), mask(Site::FeedForward { layer }));
         self.output_norm.after(linear, wide, attended, of_sum, precision)
     }
 

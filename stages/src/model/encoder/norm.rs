@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Tensor};
 
+use crate::model::affine::Affine;
 use crate::model::noise::Mask;
 use crate::model::ops::{self, Factor};
-use crate::model::parameters::{Linear, Parameter, ParameterSource, Start, vector};
+use crate::model::parameters::{Parameter, ParameterSource, Start, vector};
 use crate::model::precision::Precision;
 
 /// Normalises the last axis to mean 0 and variance 1 (biased), then scales and shifts.
@@ -34,7 +35,7 @@ impl LayerNorm {
     /// Normalises `dropout(linear(input)) + residual`.
     pub(super) fn after(
         &self,
-        linear: (&Linear, &Factor),
+        linear: (Affine, &Factor),
         input: Tensor<3>,
         residual: Tensor<3>,
         mask: Option<Mask>,

@@ -2,6 +2,7 @@
 
 use cubecl::ir::ElemType;
 
+use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
 use super::tile::{Layout, Source, TileShape, add_products, dot, own, place};
 use super::*;
 use crate::model::device::linear::element;
@@ -76,9 +77,7 @@ fn forward_kernel<F: Float>(
         }
         sync_cube();
         let before = highest;
-        for within in 0..step {
-            highest = max(highest, scores[line * step + within]);
-        }
+        highest = max(highest, highest_of(&scores, step));
         let shrink = (before - highest).exp();
         sum *= shrink;
         sync_cube();
@@ -97,12 +96,7 @@ fn forward_kernel<F: Float>(
         add_products(&mut attended, shrink, &scores, &values, others);
         first += step;
     }
-    sums[UNIT_POS as usize] = sum;
-    sync_cube();
-    let mut total = 0.0f32;
-    for nth in 0..BESIDE {
-        total += sums[line * BESIDE + nth];
-    }
+    let total = sum_beside(sum, &mut sums);
     if is_real {
         let layout = Layout::of_output(&from.sizes, kind.size);
         let start = layout.at(at.row, asking, at.head, kind.size);
@@ -117,4 +111,28 @@ fn forward_kernel<F: Float>(
             logarithms[from.cell(&at, asking)] = highest + total.ln();
         }
     }
+}
+
+/// The highest of a query's scores.
+#[cube]
+fn highest_of(scores: &Shared<[f32]>, #[comptime] step: usize) -> f32 {
+    let (line, _) = own();
+    let mut highest = (-1e30f32).runtime();
+    for within in 0..step {
+        highest = max(highest, scores[line * step + within]);
+    }
+    highest
+}
+
+/// The sum over the units of a query.
+#[cube]
+fn sum_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
+    let (line, _) = own();
+    shared[UNIT_POS as usize] = number;
+    sync_cube();
+    let mut total = 0.0f32;
+    for nth in 0..BESIDE {
+        total += shared[line * BESIDE + nth];
+    }
+    total
 }

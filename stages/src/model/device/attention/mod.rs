@@ -9,27 +9,24 @@ mod forward;
 mod of_key;
 mod of_query;
 mod of_relative;
+mod sizes;
 mod tile;
 
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::inputs::Section;
 use super::linear::{factor_type, product, products};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
+use super::section::Section;
 use super::sums::over_blocks;
 use super::{Value, contiguous, empty, grid, like, values};
+use crate::model::affine::Affine;
 use crate::model::cpu::attention::AttentionOptions;
-use crate::model::parameters::Linear;
+use sizes::{Kind, Sizes};
 use tile::SourceLaunch;
 
-/// Queries (or keys) per cube.
-const BLOCK: usize = 16;
-/// Units for each of them.
-const BESIDE: usize = 8;
-const UNITS: u32 = (BLOCK * BESIDE) as u32;
 /// Longer sequences and wider heads are left to matrix products.
 const MOST_KEYS: usize = 512;
 const WIDEST_HEAD: usize = 128;
@@ -110,103 +107,24 @@ pub fn attention(
 pub fn layer(
     asking: &Tensor<3>,
     states: &Tensor<3>,
-    [query, key, value]: [&Linear; 3],
+    [query, key, value]: [Affine; 3],
     factor: &CubeTensor,
     relative: Option<&Tensor<4>>,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
     let precision = options.precision;
-    let biases = [&query.bias, &key.bias, &value.bias];
+    let biases = [query.bias, key.bias, value.bias];
     if asking.dims() == states.dims() {
-        let weights = [&query.weight, &key.weight, &value.weight];
+        let weights = [query.weight, key.weight, value.weight];
         let all = products(states, weights, factor, precision)?;
         return attention(Projections::Joint(&all), biases, relative, options);
     }
     let [outputs, inputs] = [factor.meta.shape()[0], factor.meta.shape()[1]];
     let part = |range| burn_cubecl::kernel::slice(factor.clone(), &[range, 0..inputs]);
     let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
-    let asked = product(asking, &query.weight, Some(&of_query), precision)?;
-    let others = products(states, [&key.weight, &value.weight], &of_others, precision)?;
+    let asked = product(asking, query.weight, Some(&of_query), precision)?;
+    let others = products(states, [key.weight, value.weight], &of_others, precision)?;
     attention(Projections::Apart(&asked, &others), biases, relative, options)
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    rows: usize,
-    queries: usize,
-    keys: usize,
-    heads: usize,
-    /// Features per head.
-    size: usize,
-    /// Features from one token to the next.
-    query_stride: usize,
-    key_stride: usize,
-}
-
-impl Sizes {
-    fn hidden(self) -> usize {
-        self.heads * self.size
-    }
-
-    /// The features of the values follow those of the keys, and those follow the queries'.
-    fn value_start(self) -> usize {
-        self.key_stride - self.hidden()
-    }
-
-    fn key_start(self) -> usize {
-        self.value_start() - self.hidden()
-    }
-
-    /// Cubes for blocks of `tokens`, of all heads and rows.
-    fn cubes(self, tokens: usize) -> usize {
-        self.rows * self.heads * tokens.div_ceil(BLOCK)
-    }
-
-    /// Keys (or queries) per step of a cube's loop: fewer for wide heads, to fit in shared memory.
-    fn step(self) -> usize {
-        if self.size <= 64 { 4 * BESIDE } else { BESIDE }
-    }
-
-    fn args(self, first_span: u32) -> SizesArgsLaunch {
-        SizesArgsLaunch::new(
-            self.rows as u32,
-            self.queries as u32,
-            self.keys as u32,
-            self.heads as u32,
-            self.query_stride as u32,
-            self.key_stride as u32,
-            self.key_start() as u32,
-            self.value_start() as u32,
-            first_span,
-            1.0 / (self.size as f32).sqrt(),
-        )
-    }
-}
-
-/// The numbers of one launch.
-#[derive(CubeLaunch, CubeType)]
-struct SizesArgs {
-    rows: u32,
-    queries: u32,
-    keys: u32,
-    heads: u32,
-    query_stride: u32,
-    key_stride: u32,
-    key_start: u32,
-    value_start: u32,
-    /// Where the spans start.
-    first_span: u32,
-    /// The factor of the scores.
-    scale: f32,
-}
-
-/// What is the same for all cells at compile time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Kind {
-    size: usize,
-    step: usize,
-    drops: bool,
-    is_relative: bool,
 }
 
 #[derive(Clone, Debug)]

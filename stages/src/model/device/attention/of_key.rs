@@ -2,6 +2,7 @@
 
 use cubecl::ir::ElemType;
 
+use super::sizes::{BESIDE, BLOCK, Kind};
 use super::tile::{Layout, Place, Source, TileShape, add_products, dot, load_head, own};
 use super::tile::{place, sum_of_lines};
 use super::*;
@@ -84,8 +85,7 @@ pub(super) fn of_key_kernel<F: Float>(
     write(&from, &at, &of_value, 1.0f32, &mut values, of_both, layout, kind);
     sync_cube();
     let hidden = from.sizes.heads as usize * kind.size;
-    let blocks = from.sizes.keys.div_ceil(BLOCK as u32) as usize;
-    let start = (at.row * blocks + at.start / BLOCK) * 2 * hidden + at.head * kind.size;
+    let start = 2 * hidden * at.block(from.sizes.keys) + at.head * kind.size;
     sum_of_lines(&keys, of_biases, start, kind.size);
     sum_of_lines(&values, of_biases, start + hidden, kind.size);
 }

@@ -2,6 +2,7 @@
 
 use cubecl::ir::ElemType;
 
+use super::sizes::{BESIDE, BLOCK, Kind};
 use super::tile::{Layout, Place, Source, TileShape, add_products, dot, load_head, own};
 use super::tile::{place, sum_of_lines};
 use super::*;
@@ -80,9 +81,8 @@ pub(super) fn of_query_kernel<F: Float>(
     write(&from, &at, &of_own, &mut queries, of_query, kind);
     sync_cube();
     let hidden = from.sizes.heads as usize * kind.size;
-    let blocks = from.sizes.queries.div_ceil(BLOCK as u32) as usize;
-    let block = at.row * blocks + at.start / BLOCK;
-    sum_of_lines(&queries, of_bias, block * hidden + at.head * kind.size, kind.size);
+    let start = hidden * at.block(from.sizes.queries) + at.head * kind.size;
+    sum_of_lines(&queries, of_bias, start, kind.size);
 }
 
 /// Writes the gradient of this unit's features, and puts it into `tile`.

@@ -1,6 +1,7 @@
 //! The gradient of the relative attention bias (Song et al. 2020): that of the scores, summed over
 //! the rows in their order.
 
+use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
 use super::tile::{Layout, Place, Source, TileShape, dot, load_head, own};
 use super::*;
 

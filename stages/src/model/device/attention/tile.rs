@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{BESIDE, BLOCK, Kind, SizesArgs, UNITS};
+use super::sizes::{BESIDE, BLOCK, Kind, SizesArgs, UNITS};
 use crate::model::device::noise::{MaskArgs, mask_element};
 
 /// What every kernel reads.
@@ -137,6 +137,14 @@ pub(super) struct Place {
     pub(super) head: usize,
     /// The first query (or key) of the block.
     pub(super) start: usize,
+}
+
+#[cube]
+impl Place {
+    /// The number of the block among those of all rows, if there are `tokens` in a row.
+    pub(super) fn block(&self, tokens: u32) -> usize {
+        self.row * tokens.div_ceil(BLOCK as u32) as usize + self.start / BLOCK
+    }
 }
 
 /// The place of this cube, if there are `tokens` in a row.
