@@ -145,6 +145,19 @@ pub fn linear_add_norm(
     })
 }
 
+/// `-Σ targets · ln softmax(logits)`.
+///
+/// # Shapes
+///
+/// Both are `[rows, classes]`. The result is `[1]`.
+pub fn cross_entropy(logits: Tensor<2>, targets: &Tensor<2>) -> Tensor<1> {
+    #[cfg(feature = "device")]
+    if let Some(loss) = device::cross_entropy::cross_entropy(&logits, targets) {
+        return loss;
+    }
+    (activation::log_softmax(logits, 1) * targets.clone()).sum().neg()
+}
+
 /// Multiplies by the mask, if there is one.
 pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
     match mask {

@@ -6,6 +6,7 @@ use burn::tensor::{Tensor, TensorData, activation};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::noise::Noise;
+use crate::model::ops;
 use crate::train::objective::{Objective, Part};
 
 /// The terms of the loss. The default is plain cross-entropy.
@@ -90,18 +91,15 @@ impl Objective for Loss {
         batch_rows: usize,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> Tensor<1> {
-        let pass = |number| {
-            let logits = model.logits(&micro.batch, noise(number).as_ref());
-            activation::log_softmax(logits, 1) // [rows, classes]
-        };
-        let first = pass(0);
+        let logits = |number| model.logits(&micro.batch, noise(number).as_ref());
+        let first = logits(0); // [rows, classes]
         let targets = self.targets(micro, first.dims()[1], total_weight);
         let targets = Tensor::<2>::from_data(targets, &first.device());
-        let cross_entropy = |logarithms: Tensor<2>| (logarithms * targets.clone()).sum().neg();
         if self.passes() == 1 {
-            return cross_entropy(first);
+            return ops::cross_entropy(first, &targets);
         }
-        let second = pass(1);
+        let cross_entropy = |logarithms: Tensor<2>| (logarithms * targets.clone()).sum().neg();
+        let [first, second] = [first, logits(1)].map(|logits| activation::log_softmax(logits, 1));
         // KL(p‖q) + KL(q‖p) = Σ (p - q)(ln p - ln q)
         let difference = first.clone() - second.clone();
         let divergence = ((first.clone().exp() - second.clone().exp()) * difference).sum();

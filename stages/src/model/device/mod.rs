@@ -8,6 +8,7 @@
 pub mod adamw;
 pub mod add_norm;
 pub mod attention;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod embeddings;
 pub mod gelu;

@@ -11,8 +11,8 @@ use super::linear::{element, factor_type, is_turned, transposed};
 use super::{UNITS, Value, empty, grid, reshaped};
 use crate::model::precision::Precision;
 
-/// Weights per launch, and elements per cube.
-const WEIGHTS: usize = 12;
+/// The most weights of one launch, and elements per cube.
+const WEIGHTS: usize = 32;
 const CHUNK: usize = 16 * UNITS as usize;
 
 /// The weights of one layer, `[out, in]`.
@@ -59,7 +59,10 @@ pub fn factors(
         }
     }
     let packed = empty(first, [length], factor_type(precision));
-    for (sources, starts) in sources.chunks(WEIGHTS).zip(starts.chunks(WEIGHTS)) {
+    // Besides the weights, a launch binds the buffer and the scalars.
+    let bindings = first.client.properties().hardware.max_bindings as usize;
+    let group = bindings.saturating_sub(2).clamp(1, WEIGHTS);
+    for (sources, starts) in sources.chunks(group).zip(starts.chunks(group)) {
         pack(sources, starts, &packed);
     }
     let view = |start: usize, shape: [usize; 2]| {

@@ -22,9 +22,12 @@ impl Attention {
         let factor = output.dtype;
         let query_blocks = rows * queries.div_ceil(BLOCK);
         let key_blocks = rows * keys.div_ceil(BLOCK);
-        let of_query_bias = empty(output, [query_blocks, hidden], DType::F32);
-        // Of the keys' bias, then of the values'.
-        let of_other_biases = empty(output, [key_blocks, 2 * hidden], DType::F32);
+        // Partial sums of the biases' gradients, side by side like the projections.
+        let of_query_bias = empty(output, [query_blocks, self.sizes.query_stride], DType::F32);
+        let of_other_biases = match self.sizes.is_joint() {
+            true => of_query_bias.clone(),
+            false => empty(output, [key_blocks, self.sizes.key_stride], DType::F32),
+        };
         let along = empty(output, [rows, heads, queries], DType::F32);
         // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are neither read nor
         // written, and the tensors have the shapes of `attention`.
@@ -60,9 +63,15 @@ impl Attention {
                 element(factor),
             );
         }
-        let of_query_bias = over_blocks(&of_query_bias, query_blocks, hidden);
-        let of_other_biases = over_blocks(&of_other_biases, key_blocks, 2 * hidden);
-        let [of_key_bias, of_value_bias] = [0, 1].map(|nth| slice(&of_other_biases, nth, hidden));
-        Found { projections: into, biases: [of_query_bias, of_key_bias, of_value_bias], along }
+        let others = over_blocks(&of_other_biases, key_blocks, self.sizes.key_stride);
+        let biases = match self.sizes.is_joint() {
+            true => [0, 1, 2].map(|nth| slice(&others, nth, hidden)),
+            false => [
+                over_blocks(&of_query_bias, query_blocks, hidden),
+                slice(&others, 0, hidden),
+                slice(&others, 1, hidden),
+            ],
+        };
+        Found { projections: into, biases, along }
     }
 }

@@ -84,10 +84,9 @@ pub(super) fn of_key_kernel<F: Float>(
     let layout = Layout::of_value(&from.sizes);
     write(&from, &at, &of_value, 1.0f32, &mut values, of_both, layout, kind);
     sync_cube();
-    let hidden = from.sizes.heads as usize * kind.size;
-    let start = 2 * hidden * at.block(from.sizes.keys) + at.head * kind.size;
-    sum_of_lines(&keys, of_biases, start, kind.size);
-    sum_of_lines(&values, of_biases, start + hidden, kind.size);
+    let line = from.sizes.key_stride as usize * at.block(from.sizes.keys) + at.head * kind.size;
+    sum_of_lines(&keys, of_biases, line + from.sizes.key_start as usize, kind.size);
+    sum_of_lines(&values, of_biases, line + from.sizes.value_start as usize, kind.size);
 }
 
 /// Writes the gradient of this unit's features, times `scale`, and puts it into `tile`.

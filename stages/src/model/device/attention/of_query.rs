@@ -80,8 +80,8 @@ pub(super) fn of_query_kernel<F: Float>(
     sync_cube();
     write(&from, &at, &of_own, &mut queries, of_query, kind);
     sync_cube();
-    let hidden = from.sizes.heads as usize * kind.size;
-    let start = hidden * at.block(from.sizes.queries) + at.head * kind.size;
+    let line = from.sizes.query_stride as usize * at.block(from.sizes.queries);
+    let start = line + at.head * kind.size;
     sum_of_lines(&queries, of_bias, start, kind.size);
 }
 

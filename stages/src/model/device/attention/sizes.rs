@@ -34,6 +34,11 @@ impl Sizes {
         self.value_start() - self.hidden()
     }
 
+    /// Whether queries, keys and values are in one tensor.
+    pub(super) fn is_joint(self) -> bool {
+        self.query_stride > self.hidden()
+    }
+
     /// Cubes for blocks of `tokens`, of all heads and rows.
     pub(super) fn cubes(self, tokens: usize) -> usize {
         self.rows * self.heads * tokens.div_ceil(BLOCK)
