@@ -141,7 +141,8 @@ if [ $# -gt 0 ]; then
     run_tests "$@"
 else
     step "tests on lavapipe"
-    run_tests accelerator:: device:: model:: recipe:: masked_lm::
+    # bfloat16 is not supported there.
+    run_tests accelerator:: device:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
     compare_pipeline
     step "done"
 fi

@@ -90,6 +90,7 @@ fn product<const D: usize>(
 /// # Shapes
 ///
 /// As for [`linear`].
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn linear_gelu<const D: usize>(
     input: Tensor<D>,
     affine: Affine,
@@ -120,6 +121,7 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 /// # Shapes
 ///
 /// `input` is `[rows, tokens, in]`, `residual` and the result are `[rows, tokens, hidden]`.
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn linear_add_norm(
     input: Tensor<3>,
     (affine, factor): (Affine, &Factor),
@@ -179,6 +181,7 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 ///
 /// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`, `relative` is
 /// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn self_attention(
     asking: Tensor<3>,
     states: Tensor<3>,

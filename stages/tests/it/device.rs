@@ -3,11 +3,14 @@
 
 #![cfg(feature = "device")]
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor};
 use stages::model::noise::{Noise, Site};
 use stages::model::ops;
+use stages::model::parameters::Network;
 
-use crate::reference::device;
+use crate::reference::{Expected, FAMILIES, device, ten_losses, trainer};
 
 #[test]
 fn masks_are_the_same_bits_as_on_the_host_at_every_site() {
@@ -27,5 +30,20 @@ fn masks_are_the_same_bits_as_on_the_host_at_every_site() {
         let found = ops::dropout(ones, Some(&mask)).try_to_vec_as::<f32>().unwrap();
         let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(found), bits(expected), "{site:?}");
+    }
+}
+
+#[test]
+fn a_training_with_dropout_repeats_to_the_bit() {
+    for family in FAMILIES {
+        let run = || {
+            let mut trainer = trainer(family);
+            trainer.dropout = true;
+            let losses = ten_losses(&mut trainer, &Expected::read(family));
+            let parameters = trainer.model.parameters().into_iter();
+            let values = parameters.flat_map(|(_, it)| it.values(Path::new("")).unwrap());
+            losses.into_iter().chain(values).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert!(run() == run(), "{family}");
     }
 }
