@@ -6,11 +6,19 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
+use stages::model::batch::Batch;
+use stages::model::config::ModelConfig;
+use stages::model::encoder::DropoutRates;
+use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::noise::{Noise, Site};
 use stages::model::ops;
 use stages::model::parameters::Network;
+use stages::train::loss::{Loss, MicroBatch};
+use stages::train::step::gradients;
 
-use crate::reference::{Expected, FAMILIES, device, ten_losses, trainer};
+use crate::reference::{
+    Expected, FAMILIES, assert_close, device, fixture, options, ten_losses, trainer,
+};
 
 #[test]
 fn masks_are_the_same_bits_as_on_the_host_at_every_site() {
@@ -45,5 +53,55 @@ fn a_training_with_dropout_repeats_to_the_bit() {
             losses.into_iter().chain(values).map(f32::to_bits).collect::<Vec<_>>()
         };
         assert!(run() == run(), "{family}");
+    }
+}
+
+/// The loss and the gradient of every parameter of a network with random weights, two heads of
+/// `size` and rows of different lengths up to `width`, with dropout.
+fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) -> Vec<Vec<f32>> {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixture(family).join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    config["hidden_size"] = (2 * size).into();
+    config["num_attention_heads"] = 2.into();
+    config["intermediate_size"] = (3 * size).into();
+    config["max_position_embeddings"] = (width + 8).into();
+    config["initializer_range"] = 0.05.into();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let config = ModelConfig::read(folder.path()).unwrap();
+    let rates = DropoutRates { hidden: 0.1, attention: 0.2 };
+    let options = LoadOptions { weights: Weights::Random, rates, ..options(HeadSource::New) };
+    let device = device.clone().autodiff();
+    let mut model = load(folder.path(), &config, &options, &device).unwrap().model;
+    let rows: Vec<Vec<i32>> = [width, width / 2 + 1, 3]
+        .map(|length| (0..length).map(|at| 4 + (at * 7 % 40) as i32).collect())
+        .to_vec();
+    let batch = Batch::new(rows.iter().map(|row| (&row[..], None)), 1);
+    let part = MicroBatch { batch, classes: vec![0, 1, 1], first_row: 0 };
+    let noise = |first_row, pass| Some(Noise::new(5, 3, first_row, pass));
+    let (loss, found) = gradients(&mut model, &[part], 1, &Loss::default(), noise);
+    let mut all = vec![loss.try_into_vec_as::<f32>().unwrap()];
+    for gradient in found.into_iter().flatten() {
+        all.push(gradient.into_matrix().try_into_vec_as::<f32>().unwrap());
+    }
+    all
+}
+
+#[test]
+fn long_rows_and_wide_heads_have_the_gradients_of_the_cpu() {
+    for (family, size, width) in [
+        ("roberta", 64, 100),
+        ("roberta", 128, 45),
+        ("bert", 40, 70),
+        ("mpnet", 96, 37),
+        ("roberta", 32, 300),
+    ] {
+        let expected = loss_and_gradients(family, size, width, &Device::flex());
+        let found = loss_and_gradients(family, size, width, &device());
+        assert_eq!(found.len(), expected.len());
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let what = format!("{family}, heads of {size}, {width} tokens, tensor {index}");
+            assert_close(&what, found, expected, 2e-4);
+        }
     }
 }
