@@ -8,6 +8,7 @@ use cubecl::prelude::*;
 
 use super::linear::{element, factor_type};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
+use super::norm::normalise;
 use super::operation::{Operation, run};
 use super::sums::{cube_sum, over_blocks};
 use super::{UNITS, contiguous, empty, grid, lines, per_unit, slice, values};
@@ -167,7 +168,6 @@ fn forward_kernel(
     let first = line % tokens as usize * hidden;
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
     let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let mut sum = 0.0f32;
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
@@ -178,27 +178,14 @@ fn forward_kernel(
             }
             value += residual[line * hidden + feature];
             values[at] = value;
-            sum += value;
         }
     }
-    let count = comptime!(hidden as f32).runtime();
-    let mean = cube_sum(sum, &mut shared, UNITS) / count;
-    let mut squares = 0.0f32;
+    let scale = normalise(&mut values, &mut shared, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let value = values[at] - mean;
-            squares += value * value;
-        }
-    }
-    let variance = cube_sum(squares, &mut shared, UNITS) / count;
-    let scale = 1.0f32 / (variance + eps).sqrt();
-    #[unroll]
-    for at in 0..comptime!(per_unit(hidden)) {
-        let feature = at * UNITS as usize + UNIT_POS as usize;
-        if feature < hidden {
-            let value = (values[at] - mean) * scale;
+            let value = values[at];
             normalised[line * hidden + feature] = value;
             output[line * hidden + feature] = value * weight[feature] + bias[feature];
         }

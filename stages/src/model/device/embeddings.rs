@@ -6,6 +6,7 @@ use cubecl::prelude::*;
 
 use super::inputs::Inputs;
 use super::noise::{DeviceMask, MaskArgs, mask_element};
+use super::norm::normalise;
 use super::operation::{Operation, run};
 use super::sums::{cube_sum, over_blocks};
 use super::{UNITS, contiguous, empty, grid, per_unit, slice, values};
@@ -173,7 +174,6 @@ fn forward_kernel(
     let kind = entries[entry + 2 * count] as usize * hidden;
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
     let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let mut sum = 0.0f32;
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
@@ -181,27 +181,14 @@ fn forward_kernel(
             let value = words[word + feature] + types[kind + feature];
             let value = value + positions[position + feature];
             values[at] = value;
-            sum += value;
         }
     }
-    let width = comptime!(hidden as f32).runtime();
-    let mean = cube_sum(sum, &mut shared, UNITS) / width;
-    let mut squares = 0.0f32;
+    let scale = normalise(&mut values, &mut shared, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let value = values[at] - mean;
-            squares += value * value;
-        }
-    }
-    let variance = cube_sum(squares, &mut shared, UNITS) / width;
-    let scale = 1.0f32 / (variance + eps).sqrt();
-    #[unroll]
-    for at in 0..comptime!(per_unit(hidden)) {
-        let feature = at * UNITS as usize + UNIT_POS as usize;
-        if feature < hidden {
-            let value = (values[at] - mean) * scale;
+            let value = values[at];
             normalised[line * hidden + feature] = value;
             let mut result = value * weight[feature] + bias[feature];
             if comptime!(drops) {

@@ -15,6 +15,7 @@ pub mod gelu;
 pub mod inputs;
 pub mod linear;
 mod noise;
+mod norm;
 mod operation;
 mod scatter;
 pub mod section;
