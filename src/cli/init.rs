@@ -13,10 +13,12 @@ use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::scratch;
 use crate::init::InitError;
+use crate::init::auditing::DECISIONS;
 use crate::init::proposal::propose;
 use crate::init::recipe;
-use crate::init::template::{self, Wanted};
+use crate::init::template;
 use crate::init::told::Told;
+use crate::init::wanted::Wanted;
 use crate::pipeline::PIPELINE_FILE;
 
 #[derive(Debug, Args)]
@@ -58,6 +60,10 @@ pub struct InitOptions {
     /// The model to fine-tune: a folder or `hub:owner/name`. Default: none, an n-gram baseline
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
+    /// Audit the labels first: out-of-fold predictions, suspicious labels and texts, and a stage that
+    /// carries out your decisions
+    #[arg(long)]
+    audit: bool,
     /// Where to write the pipeline. Default: `--file`, or `pipeline.yaml` here
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -90,13 +96,20 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         test: test.as_deref(),
         model: model.as_deref(),
         width: options.model.as_deref().map_or(0, recipe::width),
+        audit: options.audit,
     };
     let yaml = template::pipeline(&wanted);
     scratch::write_new_beside(&out, yaml.as_bytes())?;
+    let decisions = folder.join(DECISIONS);
+    // Decisions that exist already are somebody's work.
+    if options.audit && decisions.symlink_metadata().is_err() {
+        scratch::write_new_beside(&decisions, b"")?;
+    }
 
     console.note(template::about(&wanted).trim_end());
     let shown = out.strip_prefix(std::env::current_dir().unwrap_or_default()).unwrap_or(&out);
-    console.note(&format!("wrote {}; next: `pipe run`, then `pipe log`", shown.display()));
+    let next = if options.audit { "`pipe review`" } else { "`pipe log`" };
+    console.note(&format!("wrote {}; next: `pipe run`, then {next}", shown.display()));
     if options.model.is_none() {
         console.note(
             "a pretrained model does better: `pipe init --model hub:owner/name`, or a folder",

@@ -1,7 +1,9 @@
 //! `pipe init`: writes a commented pipeline for the user's own data. [`survey`] reads the files,
 //! [`guess`] decides what each field is, [`trial`] reads the rows as the pipeline will, [`proposal`]
-//! puts this together, [`recipe`] chooses the parameters of the training, [`template`] writes the YAML.
+//! puts this together, [`recipe`] chooses the parameters of the training, [`template`] writes the YAML, with the stages of
+//! [`auditing`] if they are wanted.
 
+pub mod auditing;
 pub mod guess;
 mod names;
 pub mod proposal;
@@ -10,6 +12,7 @@ pub mod survey;
 pub mod template;
 pub mod told;
 pub mod trial;
+pub mod wanted;
 
 use std::path::PathBuf;
 

@@ -60,6 +60,16 @@ impl Recipe {
         };
         Recipe { epochs: steps.div_ceil(steps_per_epoch).max(EPOCHS), batch_size, learning_rate }
     }
+
+    /// Writes the parameters of `finetune`.
+    pub fn write(self, line: &mut impl FnMut(&str)) {
+        let Recipe { epochs, batch_size, learning_rate } = self;
+        line(&format!("      epochs: {epochs}"));
+        line(&format!("      batch_size: {batch_size}"));
+        line(&format!("      learning_rate: {learning_rate:.1e}"));
+        line("      warmup_ratio: 0.1");
+        line("      seed: \"${seed}\"");
+    }
 }
 
 /// The number of hidden units of a model: what the `config.json` of a folder says, or what the name

@@ -5,24 +5,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::InitError;
+use super::auditing;
 use super::proposal::Proposal;
 use super::recipe::Recipe;
 use super::trial::Given;
+use super::wanted::{Wanted, test_reader, tested};
 use crate::files::file_error::FileError;
 use crate::text::figures::count;
 use crate::text::terminal::wrapped;
-
-/// What to write into the pipeline.
-pub struct Wanted<'a> {
-    pub proposal: &'a Proposal,
-    /// The data file as written in the YAML.
-    pub data: &'a str,
-    pub test: Option<&'a str>,
-    /// The pretrained model to fine-tune. Without one, the pipeline trains the baseline only.
-    pub model: Option<&'a str>,
-    /// The hidden units of that model.
-    pub width: u64,
-}
 
 /// Writes the YAML.
 pub fn pipeline(wanted: &Wanted) -> String {
@@ -45,6 +35,9 @@ pub fn pipeline(wanted: &Wanted) -> String {
     }
     labels(&wanted.proposal.labels, &mut line);
     line("  seed: 42");
+    if wanted.audit {
+        line("  folds: [0, 1, 2, 3, 4]");
+    }
     line("");
     line("stages:");
     let proposal = wanted.proposal;
@@ -63,12 +56,10 @@ pub fn pipeline(wanted: &Wanted) -> String {
         ingest_params(own, &mut line);
         line("");
     }
-    line("  split:                   # nine tenths to train with, the rest to validate");
-    line("    inputs: {examples: ingest:train}");
-    // Replies to one tweet are alike, so that a split between them would leak.
-    let together = if proposal.group_conversations { ", group_conversations: true" } else { "" };
-    line(&format!("    params: {{share: 0.9, seed: \"${{seed}}\", stratify: true{together}}}"));
-    line("");
+    if wanted.audit {
+        auditing::stages(wanted, &mut line);
+    }
+    split(wanted, &mut line);
     line("  baseline:                # words and letters, a linear model: seconds, no download");
     line(&format!(
         "    inputs: {{train: split:train, valid: split:valid{}}}",
@@ -100,6 +91,19 @@ pub fn pipeline(wanted: &Wanted) -> String {
     text
 }
 
+fn split(wanted: &Wanted, line: &mut impl FnMut(&str)) {
+    line("  split:                   # nine tenths to train with, the rest to validate");
+    let examples = if wanted.audit { "clean:examples" } else { "ingest:train" };
+    line(&format!("    inputs: {{examples: {examples}}}"));
+    // Replies to one tweet are alike, so that a split between them would leak.
+    let together = match wanted.proposal.group_conversations {
+        true => ", group_conversations: true",
+        false => "",
+    };
+    line(&format!("    params: {{share: 0.9, seed: \"${{seed}}\", stratify: true{together}}}"));
+    line("");
+}
+
 fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line("");
     line("  tokenize:                # cuts the texts into the model's tokens");
@@ -113,14 +117,8 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line("    inputs: {train: tokenize:train, valid: tokenize:valid, model: \"${model}\"}");
     // `split` keeps nine tenths of the rows to train with.
     let rows = (wanted.proposal.rows * 9).div_ceil(10);
-    let recipe = Recipe::new(rows, wanted.proposal.labels.len(), wanted.width);
-    let Recipe { epochs, batch_size, learning_rate } = recipe;
     line("    params:                # by the rows, the labels and the size of the model");
-    line(&format!("      epochs: {epochs}"));
-    line(&format!("      batch_size: {batch_size}"));
-    line(&format!("      learning_rate: {learning_rate:.1e}"));
-    line("      warmup_ratio: 0.1");
-    line("      seed: \"${seed}\"");
+    Recipe::new(rows, wanted.proposal.labels.len(), wanted.width).write(line);
     line("");
     line("  predict:");
     line(&format!(
@@ -129,18 +127,6 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     ));
     if wanted.test.is_some() {
         line("    publish: {answer: answer.txt}");
-    }
-}
-
-fn tested(wanted: &Wanted, stage: &str) -> String {
-    wanted.test.map_or(String::new(), |_| format!(", test: {stage}:test"))
-}
-
-/// The stage that reads the texts to classify.
-fn test_reader(wanted: &Wanted) -> &'static str {
-    match &wanted.proposal.test {
-        Some(test) if test.given.is_some() => "ingest_test",
-        _ => "ingest",
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use stages::Params;
+
 use crate::files::digest::Content;
 use crate::pipeline::{Action, Output, Stage};
 use crate::store::key::{ActionField, KeyFields, env_text};
@@ -24,7 +26,10 @@ impl KeyFields {
         };
         KeyFields {
             action,
-            params: stage.params.clone(),
+            params: match stage.action.builtin().and_then(stages::find) {
+                Some(builtin) => Params::of_key(builtin.params(), stage.params.clone()),
+                None => stage.params.clone(),
+            },
             inputs,
             outputs: stage.outputs.iter().map(|output| output.name.clone()).collect(),
             files,

@@ -69,7 +69,9 @@ impl Family {
 
 fn continuation(fields: &KeyFields) -> Continuation {
     match fields.action.builtin().and_then(stages::find) {
-        Some(builtin) => builtin.continuation(&Params(fields.params.clone())),
+        Some(builtin) => {
+            builtin.continuation(&Params::from_key(builtin.params(), fields.params.clone()))
+        }
         None => Continuation::None,
     }
 }

@@ -20,7 +20,7 @@ pub struct Key(Digest);
 pub struct KeyFields {
     pub action: ActionField,
     /// With the defaults of a built-in filled in. Adding a parameter changes the key, whatever its
-    /// value.
+    /// value, unless it is a late one of a built-in and has its default.
     pub params: BTreeMap<String, Value>,
     pub inputs: BTreeMap<String, Content>,
     /// The names of the declared outputs.

@@ -38,6 +38,31 @@ fn the_pipeline_for_a_csv_file_of_three_labels_runs_at_once() {
 }
 
 #[test]
+fn an_audit_finds_the_rows_whose_labels_were_exchanged_and_a_decision_cleans_them() {
+    let project = folder();
+    let wrong = ["the goal number 33 is new,sport", "the soup number 34 is new,food"];
+    let exchanged = ["the goal number 33 is new,food", "the soup number 34 is new,sport"];
+    let text = news(",");
+    let text = text.replace(wrong[0], exchanged[0]).replace(wrong[1], exchanged[1]);
+    project.write("news.csv", &text);
+    let told = project.pipe(&["init", "--audit"]).expect_code(0).stderr;
+    assert!(told.contains("`pipe review`"), "{told}");
+    project.run(&[]).expect_code(0);
+    let issues = project.read("audit/issues.jsonl");
+    let first: Vec<serde_json::Value> =
+        issues.lines().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut found: Vec<&str> = first.iter().map(|it| it["text"].as_str().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["the goal number 33 is new", "the soup number 34 is new"]);
+    assert!(project.read("audit/audit.md").contains("| the goal number 33 is new |"));
+    let decided = issues.replace("{\"decision\":null,", "{\"decision\":\"relabel\",");
+    project.write("decisions.jsonl", &decided);
+    project.run(&[]).expect_code(0);
+    let cleaned = project.pipe(&["show", "--json", "clean:report"]).expect_code(0).stdout;
+    assert!(cleaned.contains("relabelled"), "{cleaned}");
+}
+
+#[test]
 fn an_existing_file_is_not_overwritten() {
     let project = folder();
     project.write("news.csv", &news(","));

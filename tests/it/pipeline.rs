@@ -101,7 +101,7 @@ const fn output(name: &'static str, kind: Kind, given: Option<&'static str>) -> 
 }
 
 const fn param(name: &'static str, kind: ParamKind, default: ParamDefault) -> ParamSpec {
-    ParamSpec { name, kind, default, doc: "something to choose" }
+    ParamSpec::new(name, kind, default, "something to choose")
 }
 
 impl stages::Stage for Clean {

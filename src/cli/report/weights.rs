@@ -64,7 +64,11 @@ fn open(record: &Record, records: &[Record], store: &Store) -> Option<TextClassi
 }
 
 fn load(folder: &Path, tokenize: &Record, predict: &Record) -> Option<TextClassifier> {
-    let params = |record: &Record| Params(record.fields.params.clone());
+    let params = |record: &Record| {
+        let builtin = record.fields.action.builtin().and_then(stages::find);
+        let specs = builtin.map_or(&[][..], |builtin| builtin.params());
+        Params::from_key(specs, record.fields.params.clone())
+    };
     TextClassifier::open(folder, &params(tokenize), &params(predict), "cpu").ok()
 }
 

@@ -1,8 +1,10 @@
 //! The built-in stages, one folder each, and how a stage's process runs one of them.
 
+pub mod audit;
 pub mod baseline;
 #[cfg(feature = "model")]
 pub mod classify;
+pub mod clean;
 pub mod ensemble;
 pub mod finetune;
 pub mod ingest;
@@ -39,6 +41,8 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &baseline::Baseline,
         &ensemble::Ensemble,
         &score::Score,
+        &audit::Audit,
+        &clean::Clean,
     ]
 }
 

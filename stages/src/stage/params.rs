@@ -14,6 +14,10 @@ pub struct ParamSpec {
     pub kind: ParamKind,
     pub default: Default,
     pub doc: &'static str,
+    /// Whether the key has the parameter only if its value is not the default. So it is with
+    /// parameters that were added when keys of the stage were in use already: a pipeline that
+    /// does not use one keeps its keys.
+    pub late: bool,
 }
 
 impl ParamSpec {
@@ -23,7 +27,12 @@ impl ParamSpec {
         default: Default,
         doc: &'static str,
     ) -> ParamSpec {
-        ParamSpec { name, kind, default, doc }
+        ParamSpec { name, kind, default, doc, late: false }
+    }
+
+    /// The same parameter, but its default is not in the key, see [`ParamSpec::late`].
+    pub const fn late(self) -> ParamSpec {
+        ParamSpec { late: true, ..self }
     }
 }
 
@@ -293,6 +302,29 @@ impl Params {
             }
         }
         if errors.is_empty() { Ok(Params(values)) } else { Err(errors) }
+    }
+
+    /// The parameters that enter the key: all but the late ones that have their default.
+    pub fn of_key(
+        specs: &[ParamSpec],
+        mut values: BTreeMap<String, Value>,
+    ) -> BTreeMap<String, Value> {
+        for spec in specs.iter().filter(|spec| spec.late) {
+            if values.get(spec.name) == spec.default.value().as_ref() {
+                values.remove(spec.name);
+            }
+        }
+        values
+    }
+
+    /// The parameters of a key, with the defaults of the late ones that it lacks.
+    pub fn from_key(specs: &[ParamSpec], mut values: BTreeMap<String, Value>) -> Params {
+        for spec in specs.iter().filter(|spec| spec.late) {
+            if let Some(default) = spec.default.value() {
+                values.entry(spec.name.to_owned()).or_insert(default);
+            }
+        }
+        Params(values)
     }
 
     fn get(&self, name: &str) -> &Value {

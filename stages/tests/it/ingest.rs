@@ -32,6 +32,24 @@ fn rows_are_written_with_their_source_line_in_a_fixed_order_of_keys() {
 }
 
 #[test]
+fn marks_are_stripped_and_white_space_collapsed_where_asked_for() {
+    let text = " so  @USER , #sad\t😀 see <URL>\u{200b} ";
+    let row = json!({"label": "A", "response": text, "context": [text]});
+    let strip = json!(["mentions", "links", "hashtags", "emoji", "odd"]);
+    let cleaned = |run: Run| run.run().rows("train")[0].clone();
+    let found = cleaned(train(row.to_string()).param("spaces", "collapse"));
+    assert_eq!(found["text"], "so @USER , #sad 😀 see <URL>\u{200b}");
+    let found = cleaned(train(row.to_string()).param("strip", strip.clone()));
+    assert_eq!(found["text"], " so   , \t see  ");
+    let both = train(row.to_string()).param("strip", strip).param("spaces", "collapse");
+    let found = cleaned(both);
+    assert_eq!((&found["text"], &found["context"][0]), (&json!("so , see"), &json!("so , see")));
+    let unknown = train(TWO_ROWS).param("strip", json!(["hashtag"]));
+    let error = unknown.check().unwrap_err();
+    assert!(error.starts_with("`strip` has `hashtag`, and knows `hashtags`, `links`"), "{error}");
+}
+
+#[test]
 fn nothing_is_removed_or_changed_unless_asked_for() {
     let text = "  @USER\t\u{a0}e\u{301} ﬁ \u{200d}👩\u{200d}🦰 \"q\" \\ \u{1}\u{2028}\n line two ";
     let row = json!({"label": "A", "response": text, "context": [text]});

@@ -1,7 +1,9 @@
 //! The tests of the built-in stages. Each runs a stage from its manifest, as the engine does.
 
 mod accelerator;
+mod audit;
 mod baseline;
+mod clean;
 mod device;
 mod ensemble;
 mod finetune;

@@ -1,11 +1,11 @@
 //! The members of an ensemble: files of predictions that are read in parallel, one row at a time, so
 //! that memory does not grow with the number of rows.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
+use crate::data::set::prediction_files;
 use crate::stage::error::StageError;
 
 /// The files of a folder, sorted by name.
@@ -24,26 +24,7 @@ impl Members {
     /// # Errors
     /// The folder or a file in it can't be read, or the folder is empty.
     pub fn open(folder: &Path) -> Result<Members, StageError> {
-        let reading = |error| StageError::io("reading", folder)(error);
-        let mut found = Vec::new();
-        for entry in fs::read_dir(folder).map_err(reading)? {
-            let name = entry.map_err(reading)?.file_name();
-            let path = folder.join(&name);
-            let Some(name) = name.to_str() else {
-                let problem = "the file's name is not UTF-8".to_owned();
-                return Err(StageError::File { path, problem });
-            };
-            if path.is_dir() {
-                let problem = "expected a file of predictions, found a folder".to_owned();
-                return Err(StageError::File { path, problem });
-            }
-            found.push((name.strip_suffix(".jsonl").unwrap_or(name).to_owned(), path));
-        }
-        found.sort();
-        if found.is_empty() {
-            let problem = "holds no file of predictions".to_owned();
-            return Err(StageError::File { path: folder.to_owned(), problem });
-        }
+        let found = prediction_files(folder)?;
         let files =
             found.iter().map(|(_, path)| LineReader::open(path)).collect::<Result<_, _>>()?;
         let names = found.into_iter().map(|(name, _)| name).collect();

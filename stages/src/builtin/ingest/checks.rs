@@ -1,10 +1,12 @@
 //! Checks and cleans a row. The rules are the same for all formats.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::params::IngestParams;
+use super::params::{IngestParams, Spaces};
 use crate::data::example::Example;
 use crate::data::label_names::{is_blank, line_break, look_alike, shown};
+use crate::data::marks::collapsed;
 use crate::data::nearest::list_names;
 
 /// Replaces the label as `label_map` says, and adds the replaced one to `used`.
@@ -67,13 +69,21 @@ fn unknown_label(label: &str, params: &IngestParams) -> String {
     }
 }
 
-/// The example without the strings to remove, in its text and its context.
+/// The example without the strings and marks to remove, in its text and its context.
 pub fn cleaned(mut example: Example, params: &IngestParams) -> Example {
     for text in std::iter::once(&mut example.text).chain(&mut example.context) {
         for unwanted in &params.remove {
             if text.contains(unwanted.as_str()) {
                 *text = text.replace(unwanted.as_str(), "");
             }
+        }
+        for mark in &params.strip {
+            if let Cow::Owned(stripped) = mark.strip(text) {
+                *text = stripped;
+            }
+        }
+        if params.spaces == Spaces::Collapse {
+            *text = collapsed(text);
         }
     }
     example

@@ -25,6 +25,8 @@ use self::params::{FormatChoice, IngestParams, OnError, PARAMS, delimiter};
 use self::report::{IngestReport, InputReport};
 use self::rows::CheckedRows;
 use crate::data::example::TextKey;
+use crate::data::marks::Mark;
+use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 use crate::stage::output::{OutputFile, write_json};
 use crate::stage::params::Params;
@@ -109,6 +111,10 @@ impl Stage for Ingest {
         check_delimiter(given, &params)?;
         if params.context_separator.as_deref() == Some("") {
             return refuse(Some("context_separator"), "`context_separator` is empty");
+        }
+        if let Some(unknown) = given.texts("strip").iter().find(|it| Mark::named(it).is_none()) {
+            let known = list_names(unknown, Mark::WORDS.iter().copied());
+            return refuse(Some("strip"), &format!("`strip` has `{unknown}`, and knows {known}"));
         }
         let holds_empty = [
             ("labels", params.labels.contains("")),

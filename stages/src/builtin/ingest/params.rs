@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::data::marks::Mark;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 
@@ -21,6 +22,14 @@ choice! {
     pub enum OnError {
         Fail = "fail",
         Skip = "skip",
+    }
+}
+
+choice! {
+    /// What happens to white space.
+    pub enum Spaces {
+        Keep = "keep",
+        Collapse = "collapse",
     }
 }
 
@@ -99,6 +108,22 @@ pub const PARAMS: &[ParamSpec] = &[
               stays",
     ),
     ParamSpec::new(
+        "strip",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "kinds of marks to remove from text and context, after `remove`: `links`, `mentions`, `hashtags`, \
+              `emoji`, `odd` (control, invisible and undecodable characters)",
+    )
+    .late(),
+    ParamSpec::new(
+        "spaces",
+        ParamKind::Choice(Spaces::WORDS),
+        Default::Text("keep"),
+        "what happens to white space in text and context, after `remove` and `strip`: `collapse` makes \
+              each run of it one space, and leaves none at the ends",
+    )
+    .late(),
+    ParamSpec::new(
         "require_labels",
         ParamKind::Bool,
         Default::Bool(true),
@@ -131,6 +156,8 @@ pub struct IngestParams {
     /// From a label of the input to the label that is meant.
     pub label_map: BTreeMap<String, String>,
     pub remove: Vec<String>,
+    pub strip: Vec<Mark>,
+    pub spaces: Spaces,
     pub require_labels: bool,
     pub on_error: OnError,
 }
@@ -149,6 +176,8 @@ impl IngestParams {
             labels: params.texts("labels").into_iter().collect(),
             label_map: params.text_map("label_map"),
             remove: params.texts("remove"),
+            strip: params.texts("strip").iter().filter_map(|name| Mark::named(name)).collect(),
+            spaces: Spaces::of(params, "spaces"),
             require_labels: params.bool("require_labels"),
             on_error: OnError::of(params, "on_error"),
         }

@@ -2,7 +2,7 @@
 //! scikit-learn defines them, with bootstrap confidence intervals. Also compares them with other
 //! predictions for the same examples.
 
-mod bootstrap;
+pub mod bootstrap;
 mod calibration;
 mod confusion;
 mod label_warnings;
