@@ -10,6 +10,7 @@ row checks that both sides did the same work, and says what it compared. The row
 
     finetune   one epoch in f32, MiniLM and a 12 x 768 encoder, with the peer's batches grouped by length
     reduced    the same in bf16
+    families   the same in f32 for each family at its published size, with random weights
     whole      from the files to the answer, with the peer padding all texts to the longest, as notebooks do
     predict    class probabilities in f32 against PyTorch and ONNX Runtime, without and with start-up
     tokenize   many tweets against the batch call of `tokenizers`, including reading the file
@@ -37,6 +38,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ["NOT_SARCASM", "SARCASM"]
+FAMILIES = ["distilbert-base", "xlm-roberta-base", "deberta-v3-base", "ModernBERT-base"]
 
 
 def say(text):
@@ -87,7 +89,8 @@ class Bench:
         sizes = {"mini": {}, "base": dict(layers=12, hidden=768, heads=12), "tiny": dict(layers=2, hidden=64, heads=2)}
         if name not in self.models:
             self.models[name] = self.scratch / name
-            self.peer("prepare", source=self.options.model, out=self.models[name], labels=",".join(LABELS), **sizes[name])
+            how = sizes.get(name, dict(family=name))
+            self.peer("prepare", source=self.options.model, out=self.models[name], labels=",".join(LABELS), **how)
         return self.models[name]
 
     def examples(self, count):
@@ -138,10 +141,11 @@ def tokenized(train, test, model):
 def finetune(bench, precision="f32", device="cpu", epochs=1, shapes=("mini", "base"), compile=False):
     """Returns rows of (what, ours, theirs, ratio, proof of the same work)."""
     counts = {"mini": 640, "base": 96} if bench.quick else {"mini": 5_000, "base": 480}
+    counts |= {family: 96 if bench.quick else 500 for family in FAMILIES}
     if device != "cpu":
         counts = {"base": 1_920}
     # The base shape has random weights: with a higher rate the first losses depend on the order of rows.
-    rates = {"mini": "5e-5", "base": "2e-6"}
+    rates = {"mini": "5e-5", "base": "2e-6"} | {family: "2e-6" for family in FAMILIES}
     for shape in shapes:
         count, model = counts[shape], bench.model(shape)
         file = bench.examples(count)
@@ -190,6 +194,10 @@ def told(checks):
 
 def mega(size):
     return f"{size / 1e6:,.0f} MB"
+
+
+def families(bench):
+    yield from finetune(bench, shapes=FAMILIES)
 
 
 def reduced(bench):
@@ -362,7 +370,7 @@ def cuda(bench):
         yield from finetune(bench, "bf16", "cuda", 3, ("base",), compile)
 
 
-ROWS = {"finetune": finetune, "reduced": reduced, "whole": whole, "predict": predict, "tokenize": tokenize, "growth": growth, "start": start, "cuda": cuda}
+ROWS = {"finetune": finetune, "reduced": reduced, "families": families, "whole": whole, "predict": predict, "tokenize": tokenize, "growth": growth, "start": start, "cuda": cuda}
 
 
 def main():

@@ -16,14 +16,36 @@ def texts(file):
     return [row["response"].replace("@USER", "") for row in rows]
 
 
-def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=0, heads=0):
-    """Makes a model folder with a head of two classes, from `source` or with random weights of these sizes."""
+# The published sizes of each family, but for the padding token, which is that of the tokenizer here.
+FAMILIES = {
+    "xlm-roberta-base": ("XLMRoberta", dict(
+        vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)),
+    "distilbert-base": ("DistilBert", {}),
+    "deberta-v3-base": ("DebertaV2", dict(
+        vocab_size=128_100, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072,
+        relative_attention=True, position_buckets=256, norm_rel_ebd="layer_norm", share_att_key=True,
+        pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0)),
+    "ModernBERT-base": ("ModernBert", dict(cls_token_id=101, sep_token_id=102, bos_token_id=101, eos_token_id=102)),
+}
+
+
+def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=0, heads=0, family=""):
+    """Makes a model folder with a head of two classes, from `source` or with random weights of these sizes or family."""
     import torch
+    import transformers
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(int(seed))
     names = labels.split(",")
     maps = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if family:
+        prefix, fields = FAMILIES[family]
+        config = getattr(transformers, f"{prefix}Config")(**fields, pad_token_id=0, num_labels=len(names), **maps)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(out)
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        tokenizer.save_pretrained(out)
+        return {}
     config = AutoConfig.from_pretrained(source, num_labels=len(names), **maps)
     if int(layers):
         config.num_hidden_layers, config.hidden_size = int(layers), int(hidden)
@@ -32,7 +54,7 @@ def prepare(source, out, seed=0, labels="NOT_SARCASM,SARCASM", layers=0, hidden=
     else:
         model = AutoModelForSequenceClassification.from_pretrained(source, config=config)
     model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(source).save_pretrained(out)
+    tokenizer.save_pretrained(out)
     return {}
 
 

@@ -29,11 +29,13 @@
 //! | [`train`] | batches, one step, the optimiser, schedules, checkpoints |
 //! | [`model`] | the network: configuration, encoder, heads, weights, kernels for the CPU |
 //! | [`text`] | tokenizers, tweet normalisation |
+//! | [`family`] | what distinguishes BERT, RoBERTa, DeBERTa and the others, as data |
 //! | [`data`] | rows, labels, token files, tensors, lines, random numbers by address |
 //! | [`stage`] | what a stage is: the trait, parameters, manifest, events, errors |
 
 pub mod builtin;
 pub mod data;
+pub mod family;
 pub mod model;
 pub mod stage;
 pub mod text;

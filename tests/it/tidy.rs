@@ -26,8 +26,8 @@ const ENGINE: [&[&str]; 11] = [
 ];
 
 /// The folders of `stages`.
-const STAGES: [&[&str]; 6] =
-    [&["builtin"], &["train"], &["model"], &["text"], &["data"], &["stage"]];
+const STAGES: [&[&str]; 7] =
+    [&["builtin"], &["train"], &["model"], &["text"], &["family"], &["data"], &["stage"]];
 
 #[test]
 fn folders_import_only_from_folders_below_them() {

@@ -8,7 +8,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For every stage, the files and folders of `stages/src` that can change its results.
-const SOURCES: [(&str, &[&str]); 10] = [
+const SOURCES: [(&str, &[&str]); 12] = [
+    (
+        "audit",
+        &[
+            "builtin/audit",
+            "builtin/score/bootstrap.rs",
+            "data/classification.rs",
+            "data/data_file.rs",
+            "data/example.rs",
+            "data/issue.rs",
+            "data/label_names.rs",
+            "data/lines.rs",
+            "data/marks.rs",
+            "data/nearest.rs",
+            "data/prediction.rs",
+            "data/random",
+            "data/random.rs",
+            "data/set.rs",
+            "stage/output.rs",
+        ],
+    ),
     (
         "baseline",
         &[
@@ -25,6 +45,17 @@ const SOURCES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
+        "clean",
+        &[
+            "builtin/clean",
+            "data/data_file.rs",
+            "data/example.rs",
+            "data/issue.rs",
+            "data/lines.rs",
+            "stage/output.rs",
+        ],
+    ),
+    (
         "ensemble",
         &[
             "builtin/ensemble",
@@ -33,6 +64,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/lines.rs",
             "stage/output.rs",
             "data/prediction.rs",
+            "data/set.rs",
         ],
     ),
     (
@@ -66,7 +98,9 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "builtin/tokenize",
             "data/token_file.rs",
             "text",
+            "family",
             "model/config.rs",
+            "model/config",
             "data/tensors.rs",
             "data/example.rs",
             "data/data_file.rs",
@@ -100,6 +134,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/random.rs",
             "data/tensors.rs",
             "text",
+            "family",
             "data/token_file.rs",
             "train",
             "data/classification.rs",
@@ -119,6 +154,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/random.rs",
             "data/tensors.rs",
             "text",
+            "family",
             "data/token_file.rs",
             "train",
             "data/classification.rs",
@@ -140,6 +176,7 @@ const SOURCES: [(&str, &[&str]); 10] = [
             "data/random.rs",
             "data/tensors.rs",
             "text",
+            "family",
             "data/token_file.rs",
             "train/evaluation.rs",
             "data/classification.rs",

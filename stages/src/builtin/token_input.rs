@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::token_file::TokenFile;
-use crate::model::config::{Family, ModelConfig};
+use crate::family::Positions;
+use crate::model::config::ModelConfig;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
@@ -68,10 +69,12 @@ impl<'a> ModelTokens<'a> {
                 .map_err(|problem| format!("row {} (`{}`): {problem}", row + 1, tokens.id(row)))?;
         }
         let (pad, own) = (tokens.pad_id() as usize, self.config.pad_token_id);
-        // BERT never looks at padding. The others count their positions by it.
-        let fits = match self.config.family {
-            Family::Bert => pad < self.config.vocab_size,
-            Family::Roberta | Family::Mpnet => pad == own,
+        // Most families never look at padding. The others count their positions by it.
+        let fits = match self.config.family.embeddings.positions {
+            Positions::AfterPadding(_) => pad == own,
+            Positions::FromZero(_) | Positions::IfBiased(_) | Positions::Absent => {
+                pad < self.config.vocab_size
+            }
         };
         match fits {
             true => Ok(()),

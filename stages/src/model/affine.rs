@@ -1,12 +1,12 @@
-//! The parameters of a linear layer, borrowed.
+//! The parameters of a linear layer, as operations take them.
 
 use burn::tensor::Tensor;
 
 /// `y = x W + b`.
-#[derive(Clone, Copy, Debug)]
-pub struct Affine<'a> {
+#[derive(Clone, Debug)]
+pub struct Affine {
     /// `[in, out]`
-    pub weight: &'a Tensor<2>,
-    /// `[out]`
-    pub bias: &'a Tensor<1>,
+    pub weight: Tensor<2>,
+    /// `[out]`; zeros for a layer without bias.
+    pub bias: Tensor<1>,
 }

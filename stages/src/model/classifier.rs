@@ -1,33 +1,36 @@
-//! An encoder with a head for sequence classification: BERT's (pooler and one linear layer) or
-//! RoBERTa's and MPNet's (dense, tanh, projection).
+//! An encoder with a head for sequence classification: dense, activation, in ModernBERT a norm, and
+//! a linear layer with an output for each class. [`crate::family::HeadNames`] has the names.
 
 use burn::tensor::{Device, Tensor, assert_shape};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig, Pooling};
+use super::config::{ModelConfig, Pooling};
+use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder, Pass};
 use super::noise::{Noise, Site};
 use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
 use super::precision::Precision;
+use crate::family::{Activation, Family, InputDropout};
 
 /// A classifier over the labels of its config.
 #[derive(Clone, Debug)]
 pub struct Classifier {
-    family: Family,
+    family: &'static Family,
     encoder: Encoder,
     pooling: Pooling,
     head: Head,
-    head_rate: f64,
     precision: Precision,
 }
 
 #[derive(Clone, Debug)]
-enum Head {
-    /// `bert.pooler.dense`, `classifier`
-    Pooled { pooler: Linear, classifier: Linear },
-    /// `classifier.dense`, `classifier.out_proj`
-    FirstToken { dense: Linear, projection: Linear },
+struct Head {
+    dense: Linear,
+    activation: Activation,
+    norm: Option<LayerNorm>,
+    output: Linear,
+    /// The dropout rates before `dense` and before `output`.
+    rates: [f64; 2],
 }
 
 impl Classifier {
@@ -41,26 +44,25 @@ impl Classifier {
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Classifier {
-        let hidden = config.hidden_size;
+        let (family, hidden) = (config.family, config.hidden_size);
+        let (names, form) = (&family.head, &config.form);
         let encoder = Encoder::new(config, rates, precision, source, device);
-        let head = match config.family {
-            Family::Bert => Head::Pooled {
-                pooler: Linear::new(source, POOLER, [hidden, hidden], device),
-                classifier: Linear::new(source, "classifier", [hidden, classes], device),
-            },
-            Family::Roberta | Family::Mpnet => Head::FirstToken {
-                dense: Linear::new(source, "classifier.dense", [hidden, hidden], device),
-                projection: Linear::new(source, "classifier.out_proj", [hidden, classes], device),
-            },
+        let shape =
+            NormShape { size: hidden, eps: form.layer_norm_eps, has_bias: form.biases.norms };
+        let input_rate = match names.input_dropout {
+            InputDropout::Absent => 0.0,
+            InputDropout::Classifier => head_rate,
+            InputDropout::Field(_) => config.head.input_dropout,
         };
-        Classifier {
-            family: config.family,
-            encoder,
-            pooling: config.head.pooling,
-            head,
-            head_rate,
-            precision,
-        }
+        let square = [hidden, hidden];
+        let head = Head {
+            dense: Linear::with_bias(source, names.dense, square, form.biases.head, device),
+            activation: config.head.activation,
+            norm: names.norm.map(|name| LayerNorm::new(source, name, shape, device)),
+            output: Linear::new(source, names.output, [hidden, classes], device),
+            rates: [input_rate, head_rate],
+        };
+        Classifier { family, encoder, pooling: config.head.pooling, head, precision }
     }
 
     /// Unnormalised scores. Dropout is active if `noise` is given.
@@ -73,65 +75,39 @@ impl Classifier {
         let state = self.encoder.pooled(batch, self.pooling, &pass);
         let precision = self.precision;
         assert_shape!(state, [batch.rows, _]);
-        match &self.head {
-            Head::Pooled { pooler, classifier } => {
-                let pooled = pooler.forward(state, precision).tanh();
-                classifier.forward(self.dropout(pooled, Site::HeadHidden, &pass), precision)
-            }
-            Head::FirstToken { dense, projection } => {
-                let state = self.dropout(state, Site::HeadInput, &pass);
-                let hidden = dense.forward(state, precision).tanh();
-                projection.forward(self.dropout(hidden, Site::HeadHidden, &pass), precision)
-            }
-        }
+        let head = &self.head;
+        let state = dropout(state, Site::HeadInput, head.rates[0], &pass);
+        let hidden = head.dense.forward(state, precision);
+        let hidden = match head.activation {
+            Activation::Tanh => hidden.tanh(),
+            other => ops::activated(hidden, other),
+        };
+        let hidden = match &head.norm {
+            Some(norm) => norm.forward(hidden),
+            None => hidden,
+        };
+        let hidden = dropout(hidden, Site::HeadHidden, head.rates[1], &pass);
+        head.output.forward(hidden, precision)
     }
+}
 
-    fn dropout(&self, states: Tensor<2>, site: Site, pass: &Pass) -> Tensor<2> {
-        let [rows, features] = states.dims();
-        let states = states.reshape([rows, 1, features]);
-        let mask = pass.mask(site, rows, self.head_rate);
-        ops::dropout(states, mask.as_ref()).reshape([rows, features])
-    }
+fn dropout(states: Tensor<2>, site: Site, rate: f64, pass: &Pass) -> Tensor<2> {
+    let [rows, features] = states.dims();
+    let Some(mask) = pass.mask(site, rows, rate) else { return states };
+    let states = states.reshape([rows, 1, features]);
+    ops::dropout(states, Some(&mask)).reshape([rows, features])
 }
 
 impl Network for Classifier {
     fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
-        let prefix = prefix(self.family);
-        let mut all: Vec<_> = self
-            .encoder
-            .parameters(self.family)
-            .into_iter()
-            .map(|(name, parameter)| (format!("{prefix}{name}"), parameter))
-            .collect();
-        match &mut self.head {
-            Head::Pooled { pooler, classifier } => {
-                pooler.collect(&format!("{prefix}{POOLER}"), &mut all);
-                classifier.collect("classifier", &mut all);
-            }
-            Head::FirstToken { dense, projection } => {
-                dense.collect("classifier.dense", &mut all);
-                projection.collect("classifier.out_proj", &mut all);
-            }
+        let names = &self.family.head;
+        let mut all = self.encoder.parameters();
+        let prefix = if names.is_pooler { self.family.prefix } else { "" };
+        self.head.dense.collect(&format!("{prefix}{}", names.dense), &mut all);
+        if let (Some(norm), Some(name)) = (&mut self.head.norm, names.norm) {
+            norm.collect(name, &mut all);
         }
+        self.head.output.collect(names.output, &mut all);
         all
-    }
-}
-
-const POOLER: &str = "pooler.dense";
-
-/// The prefix of the encoder's tensor names in a checkpoint with a head.
-pub fn prefix(family: Family) -> &'static str {
-    match family {
-        Family::Bert => "bert.",
-        Family::Roberta => "roberta.",
-        Family::Mpnet => "mpnet.",
-    }
-}
-
-/// The checkpoint name of the last weight of the head, whose shape is `[classes, hidden]`.
-pub fn last_weight(family: Family) -> &'static str {
-    match family {
-        Family::Bert => "classifier.weight",
-        Family::Roberta | Family::Mpnet => "classifier.out_proj.weight",
     }
 }

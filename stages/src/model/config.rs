@@ -1,13 +1,19 @@
 //! `config.json` of a Hugging Face model: the family, the sizes, and the sequences that fit. This module does
 //! not need burn, because `tokenize` reads the maximum sequence length from it.
 
-use std::path::{Path, PathBuf};
+mod attention;
+mod fields;
+
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::family::{Activation, ActivationOf, InputDropout, LayerForm, Positions, Projection};
 use crate::stage::error::StageError;
+use fields::Fields;
 
-pub use crate::text::family::Family;
+pub use crate::family::Family;
+pub use attention::{AttentionConfig, Convolution, Disentangled, Rotary};
 
 /// The input of the classification head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +28,7 @@ pub enum Pooling {
 /// take the published values of the family, which differ from the defaults of `transformers` in places.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    pub family: Family,
+    pub family: &'static Family,
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub num_hidden_layers: usize,
@@ -32,19 +38,48 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// 0 if the family has no token types.
     pub type_vocab_size: usize,
-    pub layer_norm_eps: f64,
+    pub embedding: EmbeddingConfig,
+    pub form: FormConfig,
     pub dropout: DropoutConfig,
     pub pad_token_id: usize,
-    /// MPNet only.
-    pub relative_attention_num_buckets: usize,
+    pub attention: AttentionConfig,
     pub head: HeadConfig,
     /// The whole file, so that unknown keys are written back unchanged.
     pub raw: Map<String, Value>,
 }
 
+/// The fields of `config.json` about the embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddingConfig {
+    /// Features of the tables, which differ from `hidden_size` in some ELECTRAs.
+    pub size: usize,
+    pub has_positions: bool,
+}
+
+/// The fields of `config.json` about norms, biases and activations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FormConfig {
+    pub layer_norm_eps: f64,
+    pub activation: Activation,
+    /// The activation of the output layer of masked language modelling.
+    pub masked_lm_activation: Activation,
+    pub biases: Biases,
+}
+
+/// Which layers have biases. All do, except in ModernBERT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    pub attention: bool,
+    pub feed_forward: bool,
+    pub norms: bool,
+    /// Of the first layer of a head.
+    pub head: bool,
+}
+
 /// The dropout rates of `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DropoutConfig {
+    pub embeddings: f64,
     pub hidden: f64,
     pub attention: f64,
     /// The rate in the classification head; by default `hidden`.
@@ -54,8 +89,11 @@ pub struct DropoutConfig {
 /// The fields of `config.json` about the classification head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadConfig {
-    /// The key `pooling: first|mean`, which only this program knows.
+    /// In most families the key `pooling: first|mean`, which only this program knows.
     pub pooling: Pooling,
+    pub activation: Activation,
+    /// A dropout rate before the first layer that `classifier_dropout` does not give.
+    pub input_dropout: f64,
     /// The keys `decision_threshold` and `decision_class`, which only this program knows.
     pub threshold: Option<DecisionThreshold>,
 }
@@ -85,71 +123,53 @@ impl ModelConfig {
 
     /// Parses the content of a `config.json`. `path` is used in errors only.
     pub fn from_raw(raw: Map<String, Value>, path: &Path) -> Result<ModelConfig, StageError> {
-        let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
-        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let family = match model_type {
-            "bert" => Family::Bert,
-            // `xlm-roberta` has the same layers; its SentencePiece tokenizer.json works unchanged.
-            "roberta" | "xlm-roberta" | "bertweet" => Family::Roberta,
-            "mpnet" => Family::Mpnet,
-            "" => return Err(problem("`model_type` is missing".to_owned())),
-            other => {
-                return Err(problem(format!(
-                    "`model_type` is `{other}`, expected bert, roberta or mpnet"
-                )));
-            }
-        };
-        let (positions, types, eps, pad, vocab) = match family {
-            Family::Bert => (512, 2, 1e-12, 0, 30_522),
-            Family::Roberta => (514, 1, 1e-5, 1, 50_265),
-            Family::Mpnet => (514, 0, 1e-5, 1, 30_527),
-        };
         let fields = Fields { raw: &raw, path };
-        let hidden = fields.float("hidden_dropout_prob", 0.1)?;
+        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        if model_type.is_empty() {
+            return Err(fields.problem("`model_type` is missing".to_owned()));
+        }
+        let family = Family::of_model_type(model_type).ok_or_else(|| {
+            let known = Family::model_types().join(", ");
+            fields.problem(format!("`model_type` is `{model_type}`, expected one of {known}"))
+        })?;
+        let (names, defaults) = (&family.config, &family.config.defaults);
+        let hidden = fields.float(names.dropout, defaults.dropout)?;
+        let classifier = defaults.classifier_dropout.unwrap_or(hidden);
+        let hidden_size = fields.count(names.hidden_size, defaults.hidden_size)?;
+        let layers = fields.count(names.layers, defaults.layers)?;
+        let positions = fields.count("max_position_embeddings", defaults.positions)?;
         let config = ModelConfig {
             family,
-            vocab_size: fields.count("vocab_size", vocab)?,
-            hidden_size: fields.count("hidden_size", 768)?,
-            num_hidden_layers: fields.count("num_hidden_layers", 12)?,
-            num_attention_heads: fields.count("num_attention_heads", 12)?,
-            intermediate_size: fields.count("intermediate_size", 3072)?,
-            max_position_embeddings: fields.count("max_position_embeddings", positions)?,
-            type_vocab_size: match family {
-                Family::Mpnet => 0,
-                _ => fields.count("type_vocab_size", types)?,
+            vocab_size: fields.count("vocab_size", defaults.vocab_size)?,
+            hidden_size,
+            num_hidden_layers: layers,
+            num_attention_heads: fields.count(names.heads, defaults.heads)?,
+            intermediate_size: fields.count(names.intermediate_size, defaults.intermediate_size)?,
+            max_position_embeddings: positions,
+            type_vocab_size: match defaults.types {
+                Some(types) => fields.count("type_vocab_size", types)?,
+                None => 0,
             },
-            layer_norm_eps: fields.float("layer_norm_eps", eps)?,
+            embedding: embedding(&fields, family, hidden_size)?,
+            form: form(&fields, family)?,
             dropout: DropoutConfig {
+                embeddings: fields.float(names.embedding_dropout, hidden)?,
                 hidden,
-                attention: fields.float("attention_probs_dropout_prob", 0.1)?,
-                classifier: fields.float("classifier_dropout", hidden)?,
+                attention: fields.float(names.attention_dropout, defaults.attention_dropout)?,
+                classifier: fields.float(names.classifier_dropout, classifier)?,
             },
-            pad_token_id: fields.count("pad_token_id", pad)?,
-            relative_attention_num_buckets: fields.count("relative_attention_num_buckets", 32)?,
-            head: HeadConfig {
-                pooling: match raw.get("pooling").and_then(Value::as_str) {
-                    None | Some("first") => Pooling::First,
-                    Some("mean") => Pooling::Mean,
-                    Some(other) => {
-                        return Err(problem(format!(
-                            "`pooling` is `{other}`, expected first or mean"
-                        )));
-                    }
-                },
-                threshold: fields.threshold()?,
-            },
+            pad_token_id: fields.count("pad_token_id", defaults.pad)?,
+            attention: AttentionConfig::read(&fields, family, positions, layers)?,
+            head: head(&fields, family)?,
             raw: raw.clone(),
         };
+        let problem = |problem: String| StageError::File { path: path.to_owned(), problem };
         config.check().map_err(problem)?;
         Ok(config)
     }
 
     /// Refuses what the network here would compute differently.
     fn check(&self) -> Result<(), String> {
-        let activation = self.raw.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu");
-        if activation != "gelu" {
-            return Err(format!("`hidden_act` is `{activation}`, only gelu is known"));
-        }
         for name in ["is_decoder", "add_cross_attention"] {
             if self.raw.get(name).is_some_and(|value| !value.is_null() && *value != false) {
                 return Err(format!(
@@ -182,12 +202,20 @@ impl ModelConfig {
     /// The maximum sequence length in tokens, special tokens included. The positions of RoBERTa and MPNet
     /// start after the padding index, so their tables have that many extra rows.
     pub fn max_tokens(&self) -> usize {
-        match self.family {
-            Family::Bert => self.max_position_embeddings,
-            Family::Roberta | Family::Mpnet => {
+        match self.family.embeddings.positions {
+            Positions::AfterPadding(_) => {
                 self.max_position_embeddings.saturating_sub(self.pad_token_id + 1)
             }
+            Positions::FromZero(_) | Positions::IfBiased(_) | Positions::Absent => {
+                self.max_position_embeddings
+            }
         }
+    }
+
+    /// The class of `transformers` for this model and a task, for instance `ForMaskedLM`.
+    pub fn architecture(&self, task: &str) -> String {
+        let model_type = self.raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        format!("{}{task}", self.family.class_prefix(model_type).unwrap_or_default())
     }
 
     /// Checks that the model has an embedding for every token of a sequence, its position and its type.
@@ -221,48 +249,67 @@ impl ModelConfig {
     }
 }
 
-struct Fields<'a> {
-    raw: &'a Map<String, Value>,
-    path: &'a Path,
+fn embedding(
+    fields: &Fields,
+    family: &Family,
+    hidden: usize,
+) -> Result<EmbeddingConfig, StageError> {
+    let size = match family.embeddings.projection {
+        Projection::Absent => hidden,
+        // ELECTRA's published value; DeBERTa's is the hidden size.
+        Projection::AfterNorm(_) => fields.count("embedding_size", 128)?,
+        Projection::BeforeNorm(_) => fields.count("embedding_size", hidden)?,
+    };
+    let has_positions = match family.embeddings.positions {
+        Positions::FromZero(_) | Positions::AfterPadding(_) => true,
+        Positions::IfBiased(_) => fields.switch("position_biased_input", true)?,
+        Positions::Absent => false,
+    };
+    Ok(EmbeddingConfig { size, has_positions })
 }
 
-impl Fields<'_> {
-    fn present(&self, name: &str) -> Option<&Value> {
-        self.raw.get(name).filter(|value| !value.is_null())
-    }
+fn form(fields: &Fields, family: &Family) -> Result<FormConfig, StageError> {
+    let has_biases = family.layer.form == LayerForm::PostNorm;
+    let bias = |name: &str| if has_biases { Ok(true) } else { fields.switch(name, false) };
+    Ok(FormConfig {
+        layer_norm_eps: fields
+            .float(family.config.layer_norm_eps, family.config.defaults.layer_norm_eps)?,
+        activation: fields.activation(ActivationOf::Field(family.config.activation))?,
+        masked_lm_activation: fields.activation(family.masked_lm.activation)?,
+        biases: Biases {
+            attention: bias("attention_bias")?,
+            feed_forward: bias("mlp_bias")?,
+            norms: bias("norm_bias")?,
+            head: bias("classifier_bias")?,
+        },
+    })
+}
 
-    fn unfit(&self, name: &str, found: &Value, expected: &str) -> StageError {
-        let path: PathBuf = self.path.to_owned();
-        StageError::File { path, problem: format!("`{name}` is {found}, expected {expected}") }
-    }
+fn head(fields: &Fields, family: &Family) -> Result<HeadConfig, StageError> {
+    let name = family.config.pooling;
+    Ok(HeadConfig {
+        pooling: match fields.present(name).map(|word| (word, word.as_str())) {
+            None | Some((_, Some("first" | "cls"))) => Pooling::First,
+            Some((_, Some("mean"))) => Pooling::Mean,
+            Some((other, _)) => return Err(fields.unfit(name, other, "first or mean")),
+        },
+        activation: fields.activation(family.head.activation)?,
+        input_dropout: match family.head.input_dropout {
+            InputDropout::Field(name) => fields.float(name, 0.0)?,
+            InputDropout::Absent | InputDropout::Classifier => 0.0,
+        },
+        threshold: threshold(fields)?,
+    })
+}
 
-    fn count(&self, name: &str, default: usize) -> Result<usize, StageError> {
-        let Some(value) = self.present(name) else { return Ok(default) };
-        value
-            .as_u64()
-            .and_then(|number| usize::try_from(number).ok())
-            .filter(|number| *number < 1 << 32)
-            .ok_or_else(|| self.unfit(name, value, "a whole number"))
+fn threshold(fields: &Fields) -> Result<Option<DecisionThreshold>, StageError> {
+    let Some(value) = fields.optional_float(DECISION_THRESHOLD)? else { return Ok(None) };
+    if !(0.0..=1.0).contains(&value) {
+        return Err(fields.unfit(DECISION_THRESHOLD, &value.into(), "a number from 0 to 1"));
     }
-
-    fn threshold(&self) -> Result<Option<DecisionThreshold>, StageError> {
-        let Some(value) = self.optional_float(DECISION_THRESHOLD)? else { return Ok(None) };
-        if !(0.0..=1.0).contains(&value) {
-            return Err(self.unfit(DECISION_THRESHOLD, &value.into(), "a number from 0 to 1"));
-        }
-        let class = self.count(DECISION_CLASS, 1)?;
-        if class > 1 {
-            return Err(self.unfit(DECISION_CLASS, &class.into(), "0 or 1"));
-        }
-        Ok(Some(DecisionThreshold { value, class }))
+    let class = fields.count(DECISION_CLASS, 1)?;
+    if class > 1 {
+        return Err(fields.unfit(DECISION_CLASS, &class.into(), "0 or 1"));
     }
-
-    fn float(&self, name: &str, default: f64) -> Result<f64, StageError> {
-        Ok(self.optional_float(name)?.unwrap_or(default))
-    }
-
-    fn optional_float(&self, name: &str) -> Result<Option<f64>, StageError> {
-        let Some(value) = self.present(name) else { return Ok(None) };
-        value.as_f64().map(Some).ok_or_else(|| self.unfit(name, value, "a number"))
-    }
+    Ok(Some(DecisionThreshold { value, class }))
 }

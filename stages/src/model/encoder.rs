@@ -1,5 +1,5 @@
-//! The encoder of BERT, RoBERTa and MPNet. The three differ in tensor names, in how they count
-//! positions, in token types, and in MPNet's relative attention bias.
+//! The encoder. Families differ in tensor names, in what they know of positions, and in where they
+//! normalise; [`crate::family`] describes them.
 //!
 //! # Map of the network
 //!
@@ -9,16 +9,23 @@
 //!   │ layer norm, dropout
 //! states                           [rows, width, hidden]
 //!   │
-//!   ├─ for each layer                                  Layer::forward
+//!   ├─ for each layer                                  PostNorm::forward
 //!   │    query = states Wq + bq    [rows, queries, hidden]
 //!   │    key, value                [rows, width, hidden]
-//!   │    scores                    [rows, heads, queries, width]      ops::attention
-//!   │      = query keyᵀ / sqrt(hidden / heads) + padding + relative (MPNet)
+//!   │    scores                    [rows, heads, queries, width]      ops::self_attention
+//!   │      = query keyᵀ / sqrt(hidden / heads) + padding + relative (MPNet, DeBERTa)
 //!   │    attended                  [rows, queries, hidden]
 //!   │      = dropout(softmax(scores)) value
-//!   │    x = norm(dropout(attended Wo + bo) + states)  Layer::transform
+//!   │    x = norm(dropout(attended Wo + bo) + states)
 //!   │    wide = gelu(x W1 + b1)    [rows, queries, intermediate]
 //!   │    states = norm(dropout(wide W2 + b2) + x)
+//!   │
+//!   ├─ or, in ModernBERT                               PreNorm::forward
+//!   │    query, key, value = norm(states) W            [rows, width, 3 hidden]
+//!   │    attended                  rotated queries and keys           ops::joint_attention
+//!   │    x = dropout(attended Wo) + states
+//!   │    input, gate = norm(x) Wi  [rows, queries, 2 intermediate]
+//!   │    states = x + dropout(gelu(input) gate) Wo
 //!   │
 //!   ├─ classifier                                      Encoder::pooled
 //!   │    first token, or mean      [rows, hidden]
@@ -31,55 +38,120 @@
 //!
 //! `queries` equals `width`, except in the last layer of a classifier that reads only the first
 //! token.
-//!
-//! # Checkpoint names
-//!
-//! | here | BERT, RoBERTa | MPNet |
-//! |---|---|---|
-//! | `Embeddings::words` | `embeddings.word_embeddings.weight` | the same |
-//! | `Embeddings::positions` | `embeddings.position_embeddings.weight` | the same |
-//! | `Embeddings::types` | `embeddings.token_type_embeddings.weight` | none |
-//! | `Embeddings::norm` | `embeddings.LayerNorm` | the same |
-//! | `Attention::query` … | `encoder.layer.N.attention.self.query` … | `….attention.attn.q` … |
-//! | `Attention::output` | `encoder.layer.N.attention.output.dense` | `….attention.attn.o` |
-//! | `Layer::attention_norm` | `….attention.output.LayerNorm` | `….attention.LayerNorm` |
-//! | `Layer::intermediate` | `….intermediate.dense` | the same |
-//! | `Layer::output` | `….output.dense` | the same |
-//! | `Layer::output_norm` | `….output.LayerNorm` | the same |
-//! | `Encoder::relative_bias` | none | `encoder.relative_attention_bias.weight` |
 
 mod chosen;
+mod distances;
 mod dropout;
 mod embeddings;
 mod layer;
-mod norm;
+mod layer_name;
+pub(super) mod norm;
+mod pass;
+mod post_norm;
+mod pre_norm;
+mod tokens;
+
+use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
-use super::config::{Family, ModelConfig, Pooling};
+use super::config::{AttentionConfig, ModelConfig, Pooling};
+use super::cpu::attention::Rotation;
 #[cfg(feature = "device")]
 use super::device;
 use super::noise::Noise;
 use super::parameters::{Parameter, ParameterSource, table};
 use super::precision::Precision;
 use super::relative::relative_buckets;
+use crate::family::{Attention, Family, LayerForm};
+use distances::{DistanceTable, TokenConvolution};
 use embeddings::Embeddings;
-use layer::{Layer, LayerNames};
+use layer::Layer;
+use layer_name::LayerName;
+use norm::{LayerNorm, NormShape};
+use pass::PassPositions;
 
 pub use dropout::DropoutRates;
-pub(super) use layer::Pass;
+pub(super) use pass::Pass;
 
 /// The network from token ids to the states of the last layer.
 #[derive(Clone, Debug)]
 pub struct Encoder {
+    family: &'static Family,
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    /// `[buckets, heads]`, shared by all layers.
-    relative_bias: Option<Tensor<2>>,
+    final_norm: Option<LayerNorm>,
+    positions: EncoderPositions,
+    convolution: Option<TokenConvolution>,
     heads: usize,
+    /// Scores are multiplied by it.
+    scale: f32,
     rates: DropoutRates,
     precision: Precision,
+}
+
+/// What all layers know of positions, besides the embeddings.
+#[derive(Clone, Debug)]
+enum EncoderPositions {
+    Absent,
+    /// MPNet's, `[buckets, heads]`.
+    Buckets(Box<Tensor<2>>),
+    Distances(Box<DistanceTable>),
+    /// The rotations of global and of local layers.
+    Rotations {
+        rotations: [Arc<Rotation>; 2],
+        window: usize,
+    },
+}
+
+impl EncoderPositions {
+    fn new(
+        config: &ModelConfig,
+        source: &mut dyn ParameterSource,
+        device: &Device,
+    ) -> EncoderPositions {
+        match (&config.attention, config.family.attention) {
+            (AttentionConfig::BucketBias { buckets }, Attention::BucketBias { table: name }) => {
+                let shape = [*buckets, config.num_attention_heads];
+                EncoderPositions::Buckets(Box::new(table(
+                    source,
+                    &format!("{name}.weight"),
+                    shape,
+                    device,
+                )))
+            }
+            (AttentionConfig::Rotary(rotary), _) => {
+                let size = config.hidden_size / config.num_attention_heads;
+                let tokens = config.max_position_embeddings;
+                let rotations =
+                    rotary.bases.map(|base| Arc::new(Rotation::new(tokens, size, base)));
+                EncoderPositions::Rotations { rotations, window: rotary.window }
+            }
+            _ => match DistanceTable::new(config, source, device) {
+                Some(table) => EncoderPositions::Distances(Box::new(table)),
+                None => EncoderPositions::Absent,
+            },
+        }
+    }
+
+    /// For a batch of this width.
+    fn of_width(&self, width: usize) -> PassPositions {
+        match self {
+            EncoderPositions::Absent => PassPositions::Absent,
+            EncoderPositions::Distances(table) => PassPositions::Table(table.rows(width)),
+            EncoderPositions::Rotations { rotations, window } => {
+                PassPositions::Rotations { rotations: rotations.clone(), window: *window }
+            }
+            EncoderPositions::Buckets(bias) => {
+                let [buckets, heads] = bias.dims();
+                let indices = TensorData::new(relative_buckets(width, buckets), [width * width]);
+                let indices = Tensor::<1, Int>::from_data(indices, &bias.device());
+                let bias = Tensor::clone(bias).select(0, indices).reshape([1, width, width, heads]);
+                PassPositions::Bias(bias.permute([0, 3, 1, 2])) // [1, heads, width, width]
+            }
+        }
+    }
 }
 
 impl Encoder {
@@ -93,17 +165,57 @@ impl Encoder {
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::new(config, index, source, device))
             .collect();
-        let relative_bias = (config.family == Family::Mpnet).then(|| {
-            let shape = [config.relative_attention_num_buckets, config.num_attention_heads];
-            table(source, RELATIVE_BIAS, shape, device)
-        });
+        let positions = EncoderPositions::new(config, source, device);
+        let embeddings = Embeddings::new(config, source, device);
+        let shape = NormShape {
+            size: config.hidden_size,
+            eps: config.form.layer_norm_eps,
+            has_bias: config.form.biases.norms,
+        };
+        let final_norm = final_norm(config.family);
+        let factor = match &config.attention {
+            AttentionConfig::Disentangled(found) => found.factor(),
+            _ => 1,
+        };
+        let size = config.hidden_size / config.num_attention_heads.max(1);
         Encoder {
-            embeddings: Embeddings::new(config, source, device),
+            family: config.family,
+            embeddings,
             layers,
-            relative_bias,
+            final_norm: final_norm.map(|name| LayerNorm::new(source, name, shape, device)),
+            positions,
+            convolution: TokenConvolution::new(config, source, device),
             heads: config.num_attention_heads,
+            scale: 1.0 / ((factor * size) as f32).sqrt(),
             rates,
             precision,
+        }
+    }
+
+    /// The states before the last layer.
+    fn below_last(&self, batch: &Batch, pass: &Pass) -> Tensor<3> {
+        let mut states = self.embeddings.forward(batch, pass);
+        let embeddings = self.convolution.is_some().then(|| states.clone());
+        let below = self.layers.len().saturating_sub(1);
+        for (index, layer) in self.layers.iter().take(below).enumerate() {
+            states = layer.forward(states, batch.width, pass);
+            if let (0, Some(convolution), Some(embeddings)) =
+                (index, &self.convolution, &embeddings)
+            {
+                let real = batch.mask.iter().map(|real| f32::from(u8::from(*real))).collect();
+                let real = TensorData::new::<f32, _>(real, [batch.rows, batch.width, 1]);
+                let real = Tensor::from_data(real, &states.device());
+                states = convolution.forward(embeddings.clone(), states, real, pass);
+            }
+        }
+        states
+    }
+
+    /// The states after the norm that follows the last layer, if there is one.
+    fn finished<const D: usize>(&self, states: Tensor<D>) -> Tensor<D> {
+        match &self.final_norm {
+            Some(norm) => norm.forward(states),
+            None => states,
         }
     }
 
@@ -114,12 +226,12 @@ impl Encoder {
     ///
     /// Result: `[rows, hidden]`.
     pub(super) fn pooled(&self, batch: &Batch, pooling: Pooling, pass: &Pass) -> Tensor<2> {
-        let mut states = self.embeddings.forward(batch, pass);
-        let last = self.layers.len().saturating_sub(1);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let one = index == last && pooling == Pooling::First;
-            states = layer.forward(states, if one { 1 } else { batch.width }, pass);
+        let mut states = self.below_last(batch, pass);
+        if let Some(last) = self.layers.last() {
+            let queries = if pooling == Pooling::First { 1 } else { batch.width };
+            states = last.forward(states, queries, pass);
         }
+        let states = self.finished(states);
         let (rows, [.., hidden]) = (batch.rows, states.dims());
         assert_shape!(states, [rows, _, hidden]);
         let state = match pooling {
@@ -138,18 +250,11 @@ impl Encoder {
             // Not minus infinity, which would turn a row of padding into NaN.
             batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect()
         });
-        let width = batch.width;
-        let relative = self.relative_bias.as_ref().map(|bias| {
-            let [buckets, heads] = bias.dims();
-            let indices = TensorData::new(relative_buckets(width, buckets), [width * width]);
-            let indices = Tensor::<1, Int>::from_data(indices, &bias.device());
-            let bias = bias.clone().select(0, indices).reshape([1, width, width, heads]);
-            bias.permute([0, 3, 1, 2]) // [1, heads, width, width]
-        });
         Pass {
             padding,
-            relative,
+            positions: self.positions.of_width(batch.width),
             heads: self.heads,
+            scale: self.scale,
             rates: self.rates,
             precision: self.precision,
             noise,
@@ -157,26 +262,43 @@ impl Encoder {
             inputs: self.embeddings.inputs(batch, noise, self.layers.len()),
             #[cfg(feature = "device")]
             factors: {
-                let weights: Vec<_> = self.layers.iter().map(Layer::weights).collect();
-                device::weights::factors(&weights, self.precision)
+                let weights: Option<Vec<_>> = self.layers.iter().map(Layer::weights).collect();
+                weights.and_then(|weights| device::weights::factors(&weights, self.precision))
             },
         }
     }
 
-    /// Every parameter with its checkpoint name, without the prefix of the family.
-    pub fn parameters(&mut self, family: Family) -> Vec<(String, Parameter<'_>)> {
-        let mut all = Vec::new();
+    /// Every parameter with its checkpoint name.
+    pub fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
+        let (family, mut all) = (self.family, Vec::new());
         self.embeddings.collect(&mut all);
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            layer.collect(&LayerNames::new(family, index), &mut all);
+            layer.collect(LayerName { family, index }, &mut all);
         }
-        if let Some(bias) = &mut self.relative_bias {
-            all.push((RELATIVE_BIAS.to_owned(), Parameter::Table(bias)));
+        match (&mut self.positions, &family.attention) {
+            (EncoderPositions::Buckets(bias), Attention::BucketBias { table }) => {
+                all.push((format!("{table}.weight"), Parameter::Table(bias)));
+            }
+            (EncoderPositions::Distances(table), names) => table.collect(names, &mut all),
+            _ => {}
         }
+        if let (Some(convolution), Attention::Disentangled { convolution: name, .. }) =
+            (&mut self.convolution, &family.attention)
+        {
+            convolution.collect(name, &mut all);
+        }
+        if let (Some(norm), Some(name)) = (&mut self.final_norm, final_norm(family)) {
+            norm.collect(name, &mut all);
+        }
+        all.iter_mut().for_each(|(name, _)| name.insert_str(0, family.prefix));
         all
     }
 }
 
-/// The suffix of the name of the word embeddings.
-pub const WORDS: &str = "embeddings.word_embeddings.weight";
-const RELATIVE_BIAS: &str = "encoder.relative_attention_bias.weight";
+/// The name of the norm after the last layer.
+fn final_norm(family: &Family) -> Option<&'static str> {
+    match family.layer.form {
+        LayerForm::PreNormGated { final_norm } => Some(final_norm),
+        LayerForm::PostNorm => None,
+    }
+}

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
-use super::config::{DECISION_CLASS, DECISION_THRESHOLD, Family, ModelConfig, Pooling};
+use super::config::{DECISION_CLASS, DECISION_THRESHOLD, ModelConfig, Pooling};
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
 use crate::data::finite::first_not_finite;
@@ -40,17 +40,12 @@ pub fn write_masked_lm(
     config: &ModelConfig,
     storage: Storage,
 ) -> Result<(), StageError> {
-    let architecture = match config.family {
-        Family::Bert => "BertForMaskedLM",
-        Family::Roberta => "RobertaForMaskedLM",
-        Family::Mpnet => "MPNetForMaskedLM",
-    };
     let mut raw = without_origin(config);
     // Keys that describe the labels and the head of a classifier.
     let of_head = ["id2label", "label2id", "problem_type", "pooling"];
     let of_head = of_head.iter().chain(&[DECISION_THRESHOLD, DECISION_CLASS]);
     of_head.for_each(|key| drop(raw.remove(*key)));
-    raw.insert("architectures".to_owned(), json!([architecture]));
+    raw.insert("architectures".to_owned(), json!([config.architecture("ForMaskedLM")]));
     let dtype = if storage == Storage::F16 { "float16" } else { "float32" };
     raw.insert("dtype".to_owned(), json!(dtype));
     write_raw(folder, &raw)?;
@@ -58,25 +53,23 @@ pub fn write_masked_lm(
 }
 
 fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Result<(), StageError> {
-    let architecture = match config.family {
-        Family::Bert => "BertForSequenceClassification",
-        Family::Roberta => "RobertaForSequenceClassification",
-        Family::Mpnet => "MPNetForSequenceClassification",
-    };
     let mut raw = without_origin(config);
     let by_index: Map<String, Value> =
         labels.iter().enumerate().map(|(index, name)| (index.to_string(), json!(name))).collect();
     let by_name: Map<String, Value> =
         labels.iter().enumerate().map(|(index, name)| (name.clone(), json!(index))).collect();
+    let architecture = config.architecture("ForSequenceClassification");
     raw.insert("architectures".to_owned(), json!([architecture]));
     raw.insert("id2label".to_owned(), Value::Object(by_index));
     raw.insert("label2id".to_owned(), Value::Object(by_name));
     raw.insert("problem_type".to_owned(), json!("single_label_classification"));
     raw.insert("dtype".to_owned(), json!("float32"));
     // Keys that only this program knows are written only if they differ from the default.
-    raw.remove("pooling");
+    let pooling = config.family.config.pooling;
     if config.head.pooling == Pooling::Mean {
-        raw.insert("pooling".to_owned(), json!("mean"));
+        raw.insert(pooling.to_owned(), json!("mean"));
+    } else {
+        raw.remove(pooling);
     }
     raw.remove(DECISION_THRESHOLD);
     raw.remove(DECISION_CLASS);
@@ -162,6 +155,11 @@ pub fn stored(
         Parameter::Weight(tensor) => {
             let [inputs, outputs] = tensor.dims();
             (vec![outputs, inputs], transposed(&values, inputs, outputs))
+        }
+        Parameter::Kernel { weight, size } => {
+            let [inputs, outputs] = weight.dims();
+            let shape = vec![outputs, inputs / size.max(&1), *size];
+            (shape, transposed(&values, inputs, outputs))
         }
     })
 }

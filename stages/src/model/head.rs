@@ -11,7 +11,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::classifier::last_weight;
 use super::config::ModelConfig;
 use super::weight_files::Checkpoint;
 use crate::stage::error::StageError;
@@ -33,7 +32,7 @@ impl CheckpointHead {
     /// not name each of its classes exactly once.
     pub fn read(folder: &Path, config: &ModelConfig) -> Result<Option<CheckpointHead>, StageError> {
         let checkpoint = Checkpoint::open(folder)?;
-        let weight = checkpoint.get(last_weight(config.family));
+        let weight = checkpoint.get(&config.family.head.last_weight());
         let Some(weight) = weight.filter(|_| of_another_task(config).is_none()) else {
             return Ok(None);
         };
@@ -50,7 +49,7 @@ impl CheckpointHead {
         CheckpointHead::read(folder, config)?.ok_or_else(|| {
             let why = match of_another_task(config) {
                 Some(task) => format!("it is a {task}"),
-                None => format!("`{}` is missing", last_weight(config.family)),
+                None => format!("`{}` is missing", config.family.head.last_weight()),
             };
             let problem = format!(
                 "the model has no head that classifies texts: {why}; `finetune` trains one"

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::classifier::{Classifier, last_weight, prefix};
+use super::classifier::Classifier;
 use super::config::{Family, ModelConfig};
 use super::encoder::DropoutRates;
-use super::masked_lm::{self, MaskedLm};
+use super::masked_lm::MaskedLm;
 use super::parameters::{ParameterSource, Start};
 use super::precision::Precision;
 use super::weight_files::Checkpoint;
@@ -102,12 +102,12 @@ pub fn load_masked_lm(
         Weights::Pretrained => Some(Checkpoint::open(folder)?),
         Weights::Random => None,
     };
-    let names = masked_lm::Names::of(config.family);
-    let dense = format!("{}.weight", names.dense);
+    let dense = format!("{}.weight", config.family.masked_lm.dense);
     let has_head = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.get(&dense).is_some());
-    let pooler = checkpoint.as_ref().is_some_and(|checkpoint| {
-        config.family == Family::Bert && checkpoint.get("pooler.dense.weight").is_some()
-    });
+    let pooler = checkpoint
+        .as_ref()
+        .zip(config.family.pooler())
+        .is_some_and(|(checkpoint, name)| checkpoint.get(&format!("{name}.weight")).is_some());
     let wants = Wants::MaskedLm { has_head, pooler };
     let mut loader = Loader::new(checkpoint.as_ref(), wants, options.seed, config);
     let (rates, precision) = (options.rates, options.precision);
@@ -141,50 +141,47 @@ enum Wants {
 
 impl Wants {
     /// Whether the tensor is initialised at random although there is a checkpoint.
-    fn is_new(self, name: &str) -> bool {
+    fn is_new(self, name: &str, family: &Family) -> bool {
         match self {
-            Wants::Classifier { new_head } => new_head && name.starts_with("classifier."),
-            Wants::MaskedLm { has_head, .. } => !has_head && masked_lm::is_head(name),
+            Wants::Classifier { new_head } => new_head && begins(name, family.head.new),
+            Wants::MaskedLm { has_head, .. } => !has_head && family.masked_lm.is_part(name),
         }
     }
 
     /// Whether a checkpoint may lack the tensor.
-    fn may_lack(self, name: &str) -> bool {
+    fn may_lack(self, name: &str, family: &Family) -> bool {
         // A BERT saved without a pooler gets a new one together with a new head.
-        self == Wants::Classifier { new_head: true } && name.starts_with("pooler.")
+        self == Wants::Classifier { new_head: true } && begins(name, family.head.may_lack)
     }
 
     /// Whether an unused tensor is expected: buffers, other heads, a pooler that no head uses, and
     /// a head that is replaced.
-    fn ignores(self, name: &str, family: Family) -> bool {
+    fn ignores(self, name: &str, family: &Family) -> bool {
         if name == "embeddings.position_ids" || name == "embeddings.token_type_ids" {
             return true;
         }
-        let is_pretraining = name.starts_with("cls.") || name.starts_with("lm_head.");
-        let is_pooler = name.starts_with("pooler.");
-        let is_classifier = name.starts_with("classifier.");
+        let is_of_classifier = begins(name, family.head.new) || begins(name, family.head.may_lack);
         match self {
             Wants::Classifier { new_head } => {
-                is_pretraining
-                    || (is_pooler && family != Family::Bert)
-                    || (is_classifier && new_head)
+                begins(name, family.unused) || (new_head && is_of_classifier)
             }
             // The decoder is tied, and BERT's next-sentence task is not trained.
             Wants::MaskedLm { .. } => {
-                is_classifier
-                    || is_pooler
-                    || name.starts_with("cls.seq_relationship.")
-                    || name.ends_with(".decoder.weight")
-                    || name.ends_with(".decoder.bias")
+                is_of_classifier
+                    || begins(name, family.masked_lm.unused)
+                    || begins(name, family.other_tasks)
             }
         }
     }
 }
 
+fn begins(name: &str, with: &[&str]) -> bool {
+    with.iter().any(|start| name.starts_with(start))
+}
+
 /// Whether a tensor of the head has a row for each class.
-fn is_of_classes(name: &str, family: Family) -> bool {
-    let weight = last_weight(family);
-    name == weight || name.strip_suffix(".bias") == weight.strip_suffix(".weight")
+fn is_of_classes(name: &str, family: &Family) -> bool {
+    name.strip_prefix(family.head.output).is_some_and(|part| [".weight", ".bias"].contains(&part))
 }
 
 /// The rows of a row-major table in another order.
@@ -198,7 +195,7 @@ struct Loader<'a> {
     wants: Wants,
     /// The order of the head's classes; `None` for that of the checkpoint.
     order: Option<&'a [usize]>,
-    family: Family,
+    family: &'static Family,
     seed: u64,
     standard_deviation: f64,
     taken: BTreeSet<String>,
@@ -213,17 +210,16 @@ impl ParameterSource for Loader<'_> {
         let Some(checkpoint) = self.checkpoint else {
             return self.random(name, count, start);
         };
-        if self.wants.is_new(name) {
+        if self.wants.is_new(name, self.family) {
             return self.random(name, count, start);
         }
-        let tensor = checkpoint.get(name).or_else(|| match name {
+        let tensor = checkpoint.get(name).or_else(|| {
             // The bias is tied too, and some checkpoints store only the other name.
-            "lm_head.bias" => checkpoint.get("lm_head.decoder.bias"),
-            "cls.predictions.bias" => checkpoint.get("cls.predictions.decoder.bias"),
-            _ => None,
+            let names = &self.family.masked_lm;
+            names.other_bias.filter(|_| name == names.bias).and_then(|name| checkpoint.get(name))
         });
         let Some(tensor) = tensor else {
-            if self.wants.may_lack(name) {
+            if self.wants.may_lack(name, self.family) {
                 return self.random(name, count, start);
             }
             self.problems.push(format!("`{name}` is missing"));
@@ -305,7 +301,7 @@ impl<'a> Loader<'a> {
         }
         problem.push_str(&format!(
             " (expected the tensors of a {} as its config.json describes it)",
-            prefix(self.family).trim_end_matches('.')
+            self.family.name
         ));
         let path: PathBuf = folder.to_owned();
         Err(StageError::File { path, problem })

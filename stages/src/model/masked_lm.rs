@@ -1,33 +1,29 @@
-//! An encoder with the output layer of masked language modelling: dense, GELU, layer norm, and a
-//! projection to the vocabulary whose weight is the table of word embeddings.
-//!
-//! | here | RoBERTa, MPNet | BERT |
-//! |---|---|---|
-//! | `dense` | `lm_head.dense` | `cls.predictions.transform.dense` |
-//! | `norm` | `lm_head.layer_norm` | `cls.predictions.transform.LayerNorm` |
-//! | `bias` | `lm_head.bias` | `cls.predictions.bias` |
+//! An encoder with the output layer of masked language modelling: dense, activation, layer norm, and
+//! a projection to the vocabulary whose weight is the table of word embeddings. The names are those
+//! of [`crate::family::MaskedLmNames`].
 
 use burn::tensor::{Device, Tensor, TensorData, activation, assert_shape};
 
+use super::affine::Affine;
 use super::batch::Batch;
-use super::classifier::prefix;
-use super::config::{Family, ModelConfig};
+use super::config::ModelConfig;
 use super::cpu;
+use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::Noise;
 use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource, Start, vector};
 use super::precision::Precision;
+use crate::family::{Activation, Family};
 
 /// A masked language model.
 #[derive(Clone, Debug)]
 pub struct MaskedLm {
-    family: Family,
+    family: &'static Family,
     encoder: Encoder,
     dense: Linear,
-    norm_weight: Tensor<1>,
-    norm_bias: Tensor<1>,
-    norm_eps: f64,
+    activation: Activation,
+    norm: LayerNorm,
     /// `[vocabulary]`
     bias: Tensor<1>,
     /// The pooler of a BERT, neither used nor trained. It is kept for classifiers that start from
@@ -35,35 +31,6 @@ pub struct MaskedLm {
     pooler: Option<Linear>,
     precision: Precision,
 }
-
-/// The names of the output layer's tensors.
-pub struct Names {
-    pub dense: &'static str,
-    pub norm: &'static str,
-    pub bias: &'static str,
-}
-
-impl Names {
-    pub fn of(family: Family) -> Names {
-        match family {
-            Family::Bert => Names {
-                dense: "cls.predictions.transform.dense",
-                norm: "cls.predictions.transform.LayerNorm",
-                bias: "cls.predictions.bias",
-            },
-            Family::Roberta | Family::Mpnet => {
-                Names { dense: "lm_head.dense", norm: "lm_head.layer_norm", bias: "lm_head.bias" }
-            }
-        }
-    }
-}
-
-/// Whether a tensor belongs to the output layer.
-pub fn is_head(name: &str) -> bool {
-    name.starts_with("lm_head.") || name.starts_with("cls.predictions.")
-}
-
-const POOLER: &str = "pooler.dense";
 
 /// The tokens to predict in a masked batch.
 #[derive(Clone, Copy, Debug)]
@@ -85,23 +52,18 @@ impl MaskedLm {
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> MaskedLm {
-        let hidden = config.hidden_size;
-        let names = Names::of(config.family);
-        let encoder = Encoder::new(config, rates, precision, source, device);
-        let mut of_norm = |part: &str, start| {
-            vector(source, &format!("{}.{part}", names.norm), hidden, start, device)
-        };
-        let norm_weight = of_norm("weight", Start::Ones);
-        let norm_bias = of_norm("bias", Start::Zeros);
+        let (hidden, size) = (config.hidden_size, config.embedding.size);
+        let (family, names, form) = (config.family, &config.family.masked_lm, &config.form);
+        let shape = NormShape { size, eps: form.layer_norm_eps, has_bias: form.biases.norms };
+        let pooler_name = family.pooler().filter(|_| pooler);
         MaskedLm {
-            family: config.family,
-            encoder,
-            dense: Linear::new(source, names.dense, [hidden, hidden], device),
-            norm_weight,
-            norm_bias,
-            norm_eps: config.layer_norm_eps,
+            family,
+            encoder: Encoder::new(config, rates, precision, source, device),
+            norm: LayerNorm::new(source, names.norm, shape, device),
+            dense: Linear::with_bias(source, names.dense, [hidden, size], form.biases.head, device),
+            activation: form.masked_lm_activation,
             bias: vector(source, names.bias, config.vocab_size, Start::Zeros, device),
-            pooler: pooler.then(|| Linear::new(source, POOLER, [hidden, hidden], device)),
+            pooler: pooler_name.map(|name| Linear::new(source, name, [hidden, hidden], device)),
             precision,
         }
     }
@@ -121,16 +83,15 @@ impl MaskedLm {
     ) -> Tensor<1> {
         let states = self.encoder.chosen(batch, targets.positions, noise);
         assert_shape!(states, [targets.ids.len(), _]);
-        let states = ops::gelu(self.dense.forward(states, self.precision));
-        let (weight, bias) = (self.norm_weight.clone(), Some(self.norm_bias.clone()));
-        let states = burn::tensor::module::layer_norm(states, weight, bias, self.norm_eps);
+        let states = ops::activated(self.dense.forward(states, self.precision), self.activation);
+        let states = self.norm.forward(states);
         let words = self.encoder.words();
         let (bias, precision) = (&self.bias, self.precision);
         let fused =
             cpu::vocabulary::cross_entropy(&states, words, bias, targets.ids, scale, precision);
         fused.unwrap_or_else(|| {
-            let words = words.clone().transpose();
-            let logits = ops::linear(states, &words, &self.bias, self.precision);
+            let output = Affine { weight: words.clone().transpose(), bias: self.bias.clone() };
+            let logits = ops::linear(states, &output, self.precision);
             let logarithms = activation::log_softmax(logits, 1); // [positions, vocabulary]
             let ids: Vec<i32> = targets.ids.iter().map(|id| *id as i32).collect();
             let ids = TensorData::new(ids, [targets.ids.len(), 1]);
@@ -142,20 +103,13 @@ impl MaskedLm {
 
 impl Network for MaskedLm {
     fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
-        let prefix = prefix(self.family);
-        let names = Names::of(self.family);
-        let mut all: Vec<_> = self
-            .encoder
-            .parameters(self.family)
-            .into_iter()
-            .map(|(name, parameter)| (format!("{prefix}{name}"), parameter))
-            .collect();
+        let names = &self.family.masked_lm;
+        let mut all = self.encoder.parameters();
         self.dense.collect(names.dense, &mut all);
-        all.push((format!("{}.weight", names.norm), Parameter::Vector(&mut self.norm_weight)));
-        all.push((format!("{}.bias", names.norm), Parameter::Vector(&mut self.norm_bias)));
+        self.norm.collect(names.norm, &mut all);
         all.push((names.bias.to_owned(), Parameter::Vector(&mut self.bias)));
-        if let Some(pooler) = &mut self.pooler {
-            pooler.collect(&format!("{prefix}{POOLER}"), &mut all);
+        if let (Some(pooler), Some(name)) = (&mut self.pooler, self.family.pooler()) {
+            pooler.collect(&format!("{}{name}", self.family.prefix), &mut all);
         }
         all
     }

@@ -1,5 +1,5 @@
-//! The models that `finetune`, `predict` and `pretrain` run: BERT, RoBERTa and MPNet in burn, as
-//! classifiers and as masked language models.
+//! The models that `finetune`, `predict` and `pretrain` run: the families of [`crate::family`] in
+//! burn, as classifiers and as masked language models.
 //!
 //! Read [`config`], [`encoder`] and [`classifier`] (or [`masked_lm`]) in this order for the
 //! network; [`weight_files`], [`head`] and [`loading`] for where its parameters come from; [`folder`] for how
@@ -21,6 +21,8 @@ pub mod device;
 pub mod encoder;
 #[cfg(feature = "model")]
 pub mod folder;
+#[cfg(feature = "model")]
+mod generic_attention;
 #[cfg(feature = "model")]
 pub mod head;
 #[cfg(feature = "model")]

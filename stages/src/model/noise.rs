@@ -16,9 +16,21 @@ use super::device::section::Section;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
     Embeddings,
-    AttentionProbabilities { layer: usize },
-    AttentionOutput { layer: usize },
-    FeedForward { layer: usize },
+    AttentionProbabilities {
+        layer: usize,
+    },
+    AttentionOutput {
+        layer: usize,
+    },
+    FeedForward {
+        layer: usize,
+    },
+    /// DeBERTa's table of relative positions, one mask for all examples.
+    RelativePositions {
+        layer: usize,
+    },
+    /// DeBERTa's convolution after the first layer.
+    Convolution,
     HeadInput,
     HeadHidden,
 }
@@ -43,9 +55,11 @@ impl Site {
             Site::Embeddings => 0,
             Site::HeadInput => 1,
             Site::HeadHidden => 2,
+            Site::Convolution => 3,
             Site::AttentionProbabilities { layer } => 8 + 4 * layer as u64,
             Site::AttentionOutput { layer } => 9 + 4 * layer as u64,
             Site::FeedForward { layer } => 10 + 4 * layer as u64,
+            Site::RelativePositions { layer } => 11 + 4 * layer as u64,
         }
     }
 }
@@ -88,6 +102,13 @@ impl Noise {
     pub fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
         let row_keys = |row| self.row_keys(site, row);
         (rate > 0.0).then(|| Mask::new((0..rows).map(row_keys).collect(), rate))
+    }
+
+    /// The mask of a site for the rows of a table that all examples share, whatever part of the
+    /// batch the pass is over.
+    pub fn mask_of_table(&self, site: Site, rate: f64) -> Option<Mask> {
+        let shared = Noise { first_row: 0, ..*self };
+        shared.mask(site, 1, rate)
     }
 
     /// The two keys of every row of the mask of a site, one after the other.
@@ -158,7 +179,7 @@ impl Mask {
         let mut values = vec![1.0; rows * heads * queries * keys];
         let head_size = (queries * keys).max(1);
         values.par_chunks_mut(head_size).enumerate().for_each(|(index, values)| {
-            self.apply_to_scores(index / heads, index % heads, queries, values);
+            self.apply_to_block(index / heads, index % heads, (0, 0), keys, values);
         });
         Tensor::from_data(TensorData::new(values, [rows, heads, queries, keys]), device)
     }
@@ -197,11 +218,19 @@ impl Mask {
         multiply(values, start as u32, self.row_keys[row], self.rate);
     }
 
-    /// Multiplies the `[queries, keys]` scores of one head by the mask.
-    pub fn apply_to_scores(&self, row: usize, head: usize, queries: usize, values: &mut [f32]) {
-        let keys = (values.len() / queries.max(1)).max(1);
-        for (query, values) in values.chunks_mut(keys).enumerate() {
-            let start = (head as u32 * ADDRESS_WIDTH + query as u32).wrapping_mul(ADDRESS_WIDTH);
+    /// Multiplies the scores of one head by the mask, `keys` for each query, from the `first` query
+    /// and key on.
+    pub fn apply_to_block(
+        &self,
+        row: usize,
+        head: usize,
+        (first_query, first_key): (usize, usize),
+        keys: usize,
+        values: &mut [f32],
+    ) {
+        for (query, values) in values.chunks_mut(keys.max(1)).enumerate() {
+            let query = head as u32 * ADDRESS_WIDTH + (first_query + query) as u32;
+            let start = query.wrapping_mul(ADDRESS_WIDTH).wrapping_add(first_key as u32);
             multiply(values, start, self.row_keys[row], self.rate);
         }
     }

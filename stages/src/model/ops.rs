@@ -5,11 +5,13 @@ use burn::tensor::{Tensor, activation};
 
 use super::affine::Affine;
 use super::cpu;
-use super::cpu::attention::AttentionOptions;
+use super::cpu::attention::{AttentionOptions, Relative};
 #[cfg(feature = "device")]
 use super::device;
+use super::generic_attention::generic_attention;
 use super::noise::Mask;
 use super::precision::Precision;
+use crate::family::Activation;
 
 /// Whether the values are in the memory of this process.
 pub fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -56,13 +58,13 @@ impl Factor {
 ///
 /// # Shapes
 ///
-/// `input` is `[…, in]`, `weight` is `[in, out]` and `bias` is `[out]`. The result is `[…, out]`.
+/// `[…, in]` to `[…, out]`.
 pub fn linear<const D: usize>(
     input: Tensor<D>,
-    weight: &Tensor<2>,
-    bias: &Tensor<1>,
+    affine: &Affine,
     precision: Precision,
 ) -> Tensor<D> {
+    let Affine { weight, bias } = affine;
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let mut shape = [1; D];
         shape[D - 1] = bias.dims()[0];
@@ -84,35 +86,71 @@ fn product<const D: usize>(
     precision.product(burn::tensor::module::linear(precision.factor(input), weight, None))
 }
 
-/// `gelu(x W + b)`, for a result that only products read: on a GPU it has the format of their
+/// `activation(x W + b)`, for a result that only products read: on a GPU it has the format of their
 /// factors.
 ///
 /// # Shapes
 ///
 /// As for [`linear`].
 #[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
-pub fn linear_gelu<const D: usize>(
+pub fn linear_activation<const D: usize>(
     input: Tensor<D>,
-    affine: Affine,
+    affine: &Affine,
+    kind: Activation,
     factor: &Factor,
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
-    if let Some(product) =
-        device::linear::product(&input, affine.weight, factor.of_gpu(), precision)
+    if kind == Activation::Gelu
+        && let Some(product) =
+            device::linear::product(&input, &affine.weight, factor.of_gpu(), precision)
     {
-        let fused = device::gelu::bias_gelu(&product, affine.bias, precision);
+        let fused = device::gelu::bias_gelu(&product, &affine.bias, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
-    gelu(linear(input, affine.weight, affine.bias, precision))
+    activated(linear(input, affine, precision), kind)
 }
 
-/// Exact GELU.
-pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    // Not burn's gelu: on some devices its derivative is that of the tanh approximation.
-    cpu::gelu::gelu(&input).unwrap_or_else(|| {
-        let below = (input.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0;
-        input * below * 0.5
+/// The activation of every element.
+pub fn activated<const D: usize>(input: Tensor<D>, kind: Activation) -> Tensor<D> {
+    cpu::activation::activation(&input, kind).unwrap_or_else(|| match kind {
+        // Not burn's gelu: on some devices its derivative is that of the tanh approximation.
+        Activation::Gelu => {
+            let below = (input.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0;
+            input * below * 0.5
+        }
+        Activation::GeluTanh => {
+            let inner = input.clone() + input.clone().powi_scalar(3) * 0.044_715;
+            let scale = (2.0 * std::f64::consts::FRAC_1_PI).sqrt();
+            input * ((inner * scale).tanh() + 1.0) * 0.5
+        }
+        Activation::Relu => activation::relu(input),
+        Activation::Silu => activation::silu(input),
+        Activation::Tanh => input.tanh(),
+    })
+}
+
+/// The activation of the first half of the features, times the second half.
+///
+/// # Shapes
+///
+/// `[rows, tokens, 2 · features]` to `[rows, tokens, features]`.
+pub fn gated(input: Tensor<3>, kind: Activation) -> Tensor<3> {
+    cpu::activation::gated(&input, kind).unwrap_or_else(|| {
+        let features = input.dims()[2] / 2;
+        let gate = input.clone().narrow(2, features, features);
+        activated(input.narrow(2, 0, features), kind) * gate
+    })
+}
+
+/// Layer norm over the last axis.
+///
+/// # Shapes
+///
+/// `[rows, tokens, hidden]` to the same.
+pub fn norm(input: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, eps: f64) -> Tensor<3> {
+    cpu::norm::norm(&input, weight, bias, eps).unwrap_or_else(|| {
+        burn::tensor::module::layer_norm(input, weight.clone(), Some(bias.clone()), eps)
     })
 }
 
@@ -124,22 +162,23 @@ pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
 #[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn linear_add_norm(
     input: Tensor<3>,
-    (affine, factor): (Affine, &Factor),
+    (affine, factor): (&Affine, &Factor),
     residual: Tensor<3>,
     mask: Option<Mask>,
     (weight, bias, eps): (&Tensor<1>, &Tensor<1>, f64),
     precision: Precision,
 ) -> Tensor<3> {
     #[cfg(feature = "device")]
-    if let Some(branch) = device::linear::product(&input, affine.weight, factor.of_gpu(), precision)
+    if let Some(branch) =
+        device::linear::product(&input, &affine.weight, factor.of_gpu(), precision)
     {
-        let parameters = [affine.bias, weight, bias];
+        let parameters = [&affine.bias, weight, bias];
         let mask = mask.as_ref();
         let fused =
             device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
-    let branch = linear(input, affine.weight, affine.bias, precision);
+    let branch = linear(input, affine, precision);
     let fused = cpu::norm::add_norm(&branch, &residual, mask.clone(), weight, bias, eps);
     fused.unwrap_or_else(|| {
         let sum = dropout(branch, mask.as_ref()) + residual;
@@ -179,73 +218,59 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 ///
 /// # Shapes
 ///
-/// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`, `relative` is
-/// `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
+/// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`. The result is
+/// `[rows, queries, hidden]`.
 #[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn self_attention(
     asking: Tensor<3>,
     states: Tensor<3>,
-    ([query, key, value], factor): ([Affine; 3], &Factor),
-    relative: Option<&Tensor<4>>,
+    (projections, factor): (&[Affine; 3], &Factor),
+    relative: &Relative,
     options: AttentionOptions,
 ) -> Tensor<3> {
     let precision = options.precision;
     #[cfg(feature = "device")]
     if let Some(factor) = factor.of_gpu() {
-        let affines = [query, key, value];
-        let fused = device::attention::layer(&asking, &states, affines, factor, relative, &options);
+        let fused = match relative {
+            Relative::Absent => Some(None),
+            Relative::Bias(bias) => Some(Some(&**bias)),
+            Relative::Products(_) => None,
+        };
+        let fused = fused.and_then(|bias| {
+            device::attention::layer(&asking, &states, projections, factor, bias, &options)
+        });
         if let Some(attended) = fused {
             return attended;
         }
     }
-    let query = linear(asking, query.weight, query.bias, precision);
-    let key = linear(states.clone(), key.weight, key.bias, precision);
-    let value = linear(states, value.weight, value.bias, precision);
-    attention(query, key, value, relative, options)
+    let [query, key, value] = projections;
+    let query = linear(asking, query, precision);
+    let key = linear(states.clone(), key, precision);
+    let value = linear(states, value, precision);
+    let fused = cpu::attention::attention([&query, &key, &value], relative, options.clone());
+    fused.unwrap_or_else(|| generic_attention([query, key, value], relative, options))
 }
 
-/// Multi-head attention over projections, with dropout on the probabilities.
+/// Multi-head attention of the first `queries` tokens to all, whose queries, keys and values are
+/// side by side.
 ///
 /// # Shapes
 ///
-/// `query` is `[rows, queries, hidden]`, `key` and `value` are `[rows, keys, hidden]`, `relative`
-/// is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
-fn attention(
-    query: Tensor<3>,
-    key: Tensor<3>,
-    value: Tensor<3>,
-    relative: Option<&Tensor<4>>,
+/// `[rows, keys, 3 · hidden]` to `[rows, queries, hidden]`.
+pub fn joint_attention(
+    projected: Tensor<3>,
+    queries: usize,
     options: AttentionOptions,
 ) -> Tensor<3> {
-    let precision = options.precision;
-    let fused = cpu::attention::attention(&query, &key, &value, relative, options.clone());
+    let fused = cpu::attention::joint_attention(&projected, queries, options.clone());
     fused.unwrap_or_else(|| {
-        let [rows, queries, hidden] = query.dims();
-        let keys = key.dims()[1];
-        let (heads, device) = (options.heads, query.device());
-        // [rows, tokens, hidden] → [rows, heads, tokens, size]
-        let split = |projected: Tensor<3>| {
-            let [_, tokens, _] = projected.dims();
-            let heads_apart = projected.reshape([rows, tokens, heads, hidden / heads]);
-            precision.factor(heads_apart.swap_dims(1, 2))
+        let [rows, keys, width] = projected.dims();
+        let hidden = width / 3;
+        let part = |which: usize, tokens: usize| {
+            let range = which * hidden..(which + 1) * hidden;
+            projected.clone().slice([0..rows, 0..tokens, range])
         };
-        let scale = ((hidden / heads) as f64).sqrt();
-        let products = split(query).matmul(split(key).transpose());
-        let mut scores = precision.product(products) / scale;
-        if let Some(relative) = relative {
-            scores = scores + relative.clone().slice([0..1, 0..heads, 0..queries]);
-        }
-        if let Some(padding) = options.padding {
-            let padding = burn::tensor::TensorData::new(padding, [rows, 1, 1, keys]);
-            scores = scores + Tensor::from_data(padding, &device);
-        }
-        let mut probabilities = activation::softmax(scores, 3); // [rows, heads, queries, keys]
-        if let Some(mask) = options.mask {
-            let mask = mask.probabilities([rows, heads, queries, keys], &device);
-            probabilities = probabilities * mask;
-        }
-        let attended = precision.factor(probabilities).matmul(split(value)).swap_dims(1, 2);
-        // From [rows, queries, heads, size].
-        precision.product(attended.reshape([rows, queries, hidden]))
+        let parts = [part(0, queries), part(1, keys), part(2, keys)];
+        generic_attention(parts, &Relative::Absent, options)
     })
 }

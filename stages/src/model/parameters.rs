@@ -35,6 +35,9 @@ pub enum Parameter<'a> {
     Weight(&'a mut Tensor<2>),
     /// An embedding table `[entries, features]`, as in a checkpoint.
     Table(&'a mut Tensor<2>),
+    /// The weight of a convolution over `size` tokens, held `[in · size, out]`; a checkpoint has
+    /// `[out, in, size]`.
+    Kernel { weight: &'a mut Tensor<2>, size: usize },
 }
 
 /// A network as the optimiser, checkpoints and the writer see it: named parameters.
@@ -74,7 +77,9 @@ macro_rules! of_tensor {
     ($parameter:expr, $tensor:ident => $body:expr) => {
         match $parameter {
             Parameter::Vector($tensor) => $body,
-            Parameter::Weight($tensor) | Parameter::Table($tensor) => $body,
+            Parameter::Weight($tensor)
+            | Parameter::Table($tensor)
+            | Parameter::Kernel { weight: $tensor, .. } => $body,
         }
     };
 }
@@ -101,16 +106,18 @@ impl Parameter<'_> {
 
     /// Replaces the values. There must be as many as before.
     pub fn replace(self, values: &[f32]) {
-        if let Parameter::Weight(tensor) = &self
-            && !ops::is_on_host(tensor)
-        {
-            let [inputs, outputs] = tensor.dims();
-            let stored = transposed(values, inputs, outputs);
-            let Parameter::Weight(tensor) = self else { unreachable!("it was one above") };
-            *tensor = weight(&stored, [inputs, outputs], &tensor.device());
-            return;
-        }
-        of_tensor!(self, tensor => {
+        let this = match self {
+            Parameter::Weight(tensor) | Parameter::Kernel { weight: tensor, .. }
+                if !ops::is_on_host(tensor) =>
+            {
+                let [inputs, outputs] = tensor.dims();
+                let stored = transposed(values, inputs, outputs);
+                *tensor = weight(&stored, [inputs, outputs], &tensor.device());
+                return;
+            }
+            this => this,
+        };
+        of_tensor!(this, tensor => {
             let data = TensorData::new(values.to_vec(), tensor.dims());
             *tensor = leaf(Tensor::from_data(data, &tensor.device()));
         })
@@ -119,11 +126,13 @@ impl Parameter<'_> {
     /// Makes a matrix of values in the layout of the parameter, stored like it and without
     /// autodiff; `[1, count]` for a vector.
     pub fn companion(&self) -> impl Fn(&[f32]) -> Tensor<2> + use<> {
-        let is_weight = matches!(self, Parameter::Weight(_));
+        let is_weight = matches!(self, Parameter::Weight(_) | Parameter::Kernel { .. });
         let device = self.device().inner();
         let shape = match self {
             Parameter::Vector(tensor) => [1, tensor.dims()[0]],
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => tensor.dims(),
+            Parameter::Weight(tensor)
+            | Parameter::Table(tensor)
+            | Parameter::Kernel { weight: tensor, .. } => tensor.dims(),
         };
         move |values| match is_weight {
             true => weight(&transposed(values, shape[0], shape[1]), shape, &device),
@@ -162,7 +171,7 @@ pub struct Linear {
     /// `[in, out]`
     pub weight: Tensor<2>,
     /// `[out]`
-    pub bias: Tensor<1>,
+    bias: Option<Tensor<1>>,
 }
 
 impl Linear {
@@ -170,14 +179,25 @@ impl Linear {
     pub fn new(
         source: &mut dyn ParameterSource,
         name: &str,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Linear {
+        Linear::with_bias(source, name, shape, true, device)
+    }
+
+    /// Takes `{name}.weight`, and `{name}.bias` if `has_bias`.
+    pub fn with_bias(
+        source: &mut dyn ParameterSource,
+        name: &str,
         [inputs, outputs]: [usize; 2],
+        has_bias: bool,
         device: &Device,
     ) -> Linear {
         let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
-        Linear {
-            weight: weight(&stored, [inputs, outputs], device),
-            bias: vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device),
-        }
+        let weight = weight(&stored, [inputs, outputs], device);
+        let bias = has_bias
+            .then(|| vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device));
+        Linear { weight, bias }
     }
 
     /// # Shapes
@@ -185,23 +205,26 @@ impl Linear {
     /// `[…, in]` to `[…, out]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>, precision: Precision) -> Tensor<D> {
         assert_shape!(input, [.., self.weight.dims()[0]]);
-        ops::linear(input, &self.weight, &self.bias, precision)
+        ops::linear(input, &self.affine(), precision)
     }
 
-    pub fn affine(&self) -> Affine<'_> {
-        Affine { weight: &self.weight, bias: &self.bias }
+    pub fn affine(&self) -> Affine {
+        let zeros = || Tensor::zeros([self.weight.dims()[1]], &self.weight.device());
+        Affine { weight: self.weight.clone(), bias: self.bias.clone().unwrap_or_else(zeros) }
     }
 
-    /// Appends both parameters under their checkpoint names.
+    /// Appends the parameters under their checkpoint names.
     pub fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
         into.push((format!("{name}.weight"), Parameter::Weight(&mut self.weight)));
-        into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
+        if let Some(bias) = &mut self.bias {
+            into.push((format!("{name}.bias"), Parameter::Vector(bias)));
+        }
     }
 }
 
 /// A linear weight `[in, out]` from its values in a checkpoint, `[out, in]`. On a GPU they are stored as
 /// they come, so that those of several layers can be multiplied as one.
-fn weight(stored: &[f32], [inputs, outputs]: [usize; 2], device: &Device) -> Tensor<2> {
+pub fn weight(stored: &[f32], [inputs, outputs]: [usize; 2], device: &Device) -> Tensor<2> {
     if device.clone().inner() == Device::flex() {
         let weight = TensorData::new(transposed(stored, outputs, inputs), [inputs, outputs]);
         return leaf(Tensor::from_data(weight, device));

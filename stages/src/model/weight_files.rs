@@ -2,7 +2,7 @@
 //! if there are none, in `pytorch_model.bin`; either may be split into shards with an index.
 //! `pytorch-reader` interprets the pickle and runs no code.
 //!
-//! Canonical names lack the prefix `bert.`, `roberta.` or `mpnet.` and use `LayerNorm.weight/bias`
+//! Canonical names lack the prefix of the family (`bert.`, `roberta.`) and use `LayerNorm.weight/bias`
 //! for the old `gamma/beta`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::data::finite::first_not_finite;
+use crate::family::Family;
 use crate::stage::error::StageError;
 
 /// All tensors in a model folder.
@@ -115,10 +116,7 @@ impl Tensor {
 
 /// The canonical name of a stored tensor.
 fn canonical_name(stored: &str) -> String {
-    let name = ["bert.", "roberta.", "mpnet."]
-        .iter()
-        .find_map(|prefix| stored.strip_prefix(prefix))
-        .unwrap_or(stored);
+    let name = Family::without_prefix(stored);
     match name.strip_suffix("LayerNorm.gamma") {
         Some(start) => format!("{start}LayerNorm.weight"),
         None => match name.strip_suffix("LayerNorm.beta") {

@@ -6,7 +6,6 @@
 
 mod bertweet;
 mod entities;
-pub mod family;
 mod layout;
 mod open;
 mod special;

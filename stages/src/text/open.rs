@@ -16,8 +16,8 @@ use tokenizers::{AddedToken, ModelWrapper, Tokenizer, decoders};
 
 use super::bertweet::Bertweet;
 use super::special::SpecialTokens;
+use crate::family::{Family, PairForm};
 use crate::stage::error::StageError;
-use crate::text::family::Family;
 
 /// Every file that a tokenizer on the hub may consist of.
 pub const TOKENIZER_FILES: [&str; 8] = [
@@ -50,7 +50,7 @@ pub(super) enum Backend {
 }
 
 /// Builds the tokenizer of a folder from the first of the four sets of files that is complete.
-pub(super) fn open(folder: &Path, family: Family) -> Result<(Backend, SpecialTokens), StageError> {
+pub(super) fn open(folder: &Path, family: &Family) -> Result<(Backend, SpecialTokens), StageError> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     let special = SpecialTokens::read(folder, family)?;
     let backend = if let Some(path) = file("tokenizer.json") {
@@ -129,7 +129,7 @@ fn byte_level(vocab: &Path, merges: &Path, special: &SpecialTokens) -> Result<Ba
 /// BERT's and MPNet's word pieces: `vocab.txt`, one token a line.
 fn word_pieces(
     vocab: &Path,
-    family: Family,
+    family: &Family,
     special: &SpecialTokens,
 ) -> Result<Backend, StageError> {
     let text = read_text(vocab)?;
@@ -163,7 +163,7 @@ fn word_pieces(
         .with_decoder(Some(decoders::wordpiece::WordPiece::default()));
     add_special_tokens(&mut tokenizer, special);
     let (cls, sep) = ends(&tokenizer, special, vocab)?;
-    if family == Family::Bert {
+    if family.tokens.pairs == PairForm::Bert {
         let (cls_text, sep_text) = (cls.0.clone(), sep.0.clone());
         let processor = TemplateProcessing::builder()
             .try_single(vec![format!("{cls_text}:0"), "$A:0".to_owned(), format!("{sep_text}:0")])

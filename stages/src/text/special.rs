@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use crate::family::Family;
 use crate::stage::error::StageError;
-use crate::text::family::Family;
 
 /// The roles that a special token can have, as the files name them.
 const ROLES: [&str; 7] =
@@ -30,7 +30,7 @@ impl SpecialTokens {
     ///
     /// # Errors
     /// A file cannot be read or is not a JSON object.
-    pub fn read(folder: &Path, family: Family) -> Result<SpecialTokens, StageError> {
+    pub fn read(folder: &Path, family: &Family) -> Result<SpecialTokens, StageError> {
         let config = read_map(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let mut tokens = SpecialTokens {
             by_role: defaults(family),
@@ -68,11 +68,11 @@ impl SpecialTokens {
         Ok(tokens)
     }
 
-    fn take(&mut self, map: &Map<String, Value>, family: Family) {
+    fn take(&mut self, map: &Map<String, Value>, family: &Family) {
         for role in ROLES {
             // As the tokenizers of the families do for a plain text: the mask includes the space
-            // before it, except for BERT.
-            let lstrip = role == "mask_token" && family != Family::Bert;
+            // before it in some of them.
+            let lstrip = role == "mask_token" && family.tokens.mask_takes_space;
             if let Some(token) = map.get(role).and_then(|token| added_token(token, lstrip)) {
                 self.by_role.insert(role, token.special(true));
             }
@@ -102,30 +102,12 @@ impl SpecialTokens {
     }
 }
 
-fn defaults(family: Family) -> BTreeMap<&'static str, AddedToken> {
-    let texts: &[(&'static str, &str)] = match family {
-        Family::Bert => &[
-            ("unk_token", "[UNK]"),
-            ("sep_token", "[SEP]"),
-            ("pad_token", "[PAD]"),
-            ("cls_token", "[CLS]"),
-            ("mask_token", "[MASK]"),
-        ],
-        Family::Roberta | Family::Mpnet => &[
-            ("bos_token", "<s>"),
-            ("eos_token", "</s>"),
-            ("unk_token", if family == Family::Mpnet { "[UNK]" } else { "<unk>" }),
-            ("sep_token", "</s>"),
-            ("pad_token", "<pad>"),
-            ("cls_token", "<s>"),
-            ("mask_token", "<mask>"),
-        ],
-    };
-    let token = |(role, text): &(&'static str, &str)| {
-        let lstrip = *role == "mask_token" && family != Family::Bert;
+fn defaults(family: &Family) -> BTreeMap<&'static str, AddedToken> {
+    let token = |(role, text): &(&'static str, &'static str)| {
+        let lstrip = *role == "mask_token" && family.tokens.mask_takes_space;
         (*role, AddedToken::from(*text, true).lstrip(lstrip))
     };
-    texts.iter().map(token).collect()
+    family.tokens.special.iter().map(token).collect()
 }
 
 /// A token as these files represent it: a plain text, or an object with `content` and flags.

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::ModelWrapper;
 
-use super::family::Family;
 use super::layout::SpecialTokenLayout;
 use super::open::{Backend, open};
+use crate::family::Family;
 use crate::stage::error::StageError;
 
 /// Texts whose ids show what a tokenizer does with case, accents, white space, numbers, symbols,
@@ -53,7 +53,7 @@ impl TextTokenizer {
     ///
     /// # Errors
     /// None of them exists, or a file cannot be read or is malformed.
-    pub fn open(folder: &Path, family: Family) -> Result<TextTokenizer, StageError> {
+    pub fn open(folder: &Path, family: &Family) -> Result<TextTokenizer, StageError> {
         let (backend, tokens) = open(folder, family)?;
         let id = |role: &'static str| match &backend {
             Backend::Tokenizers(tokenizer) => tokenizer.token_to_id(tokens.content(role)),

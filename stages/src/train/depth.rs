@@ -4,7 +4,7 @@
 /// Ordered from the bottom of the network to the top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
-    /// The tables, and MPNet's relative attention bias, which all layers share.
+    /// The tables, also those of relative positions that all layers share.
     Embeddings,
     /// Counted from 0, from the bottom.
     Layer(usize),
@@ -15,12 +15,22 @@ pub enum Depth {
 impl Depth {
     /// Of the parameter `name`.
     pub fn of(name: &str) -> Depth {
-        if name.contains("embeddings.") || name.contains("relative_attention_bias") {
-            return Depth::Embeddings;
+        let parts: Vec<&str> = name.split('.').collect();
+        let numbered = parts.windows(2).find_map(|pair| {
+            let number = pair[1].parse().ok();
+            number.filter(|_| ["layer", "layers"].contains(&pair[0]))
+        });
+        let is_shared = |part: &&str| {
+            part.contains("embeddings") || *part == "relative_attention_bias" || *part == "encoder"
+        };
+        match numbered {
+            Some(layer) => Depth::Layer(layer),
+            // DeBERTa's, after the first layer.
+            None if parts.contains(&"conv") => Depth::Layer(0),
+            // The encoder's own: its tables, and the norm of DeBERTa's relative positions.
+            None if parts.iter().any(is_shared) => Depth::Embeddings,
+            None => Depth::Head,
         }
-        let layer = name.split_once("encoder.layer.").map(|(_, rest)| rest);
-        let number = layer.and_then(|rest| rest.split('.').next()?.parse().ok());
-        number.map_or(Depth::Head, Depth::Layer)
     }
 
     /// The distance below the head in an encoder of `layers` layers.
@@ -46,6 +56,15 @@ mod tests {
             ("bert.encoder.layer.5.output.LayerNorm.weight", Depth::Layer(5), 1),
             ("bert.pooler.dense.weight", Depth::Head, 0),
             ("classifier.out_proj.bias", Depth::Head, 0),
+            ("electra.embeddings_project.weight", Depth::Embeddings, 7),
+            ("distilbert.transformer.layer.3.ffn.lin1.weight", Depth::Layer(3), 3),
+            ("pre_classifier.weight", Depth::Head, 0),
+            ("deberta.encoder.rel_embeddings.weight", Depth::Embeddings, 7),
+            ("deberta.encoder.LayerNorm.weight", Depth::Embeddings, 7),
+            ("deberta.encoder.conv.conv.weight", Depth::Layer(0), 6),
+            ("model.embeddings.tok_embeddings.weight", Depth::Embeddings, 7),
+            ("model.layers.2.mlp.Wi.weight", Depth::Layer(2), 4),
+            ("model.final_norm.weight", Depth::Head, 0),
         ] {
             assert_eq!((Depth::of(name), Depth::of(name).below_head(6)), (depth, steps), "{name}");
         }

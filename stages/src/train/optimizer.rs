@@ -135,9 +135,12 @@ impl AdamW {
                 (Parameter::Table(tensor), Some(rows)) if scalars.keep == 1.0 => {
                     host::update_rows(tensor, (gradient, rows), moment, scalars)
                 }
-                (Parameter::Weight(tensor) | Parameter::Table(tensor), _) => {
-                    host::update(tensor, gradient, moment, scalars)
-                }
+                (
+                    Parameter::Weight(tensor)
+                    | Parameter::Table(tensor)
+                    | Parameter::Kernel { weight: tensor, .. },
+                    _,
+                ) => host::update(tensor, gradient, moment, scalars),
             };
             if !is_finite {
                 return Err(updated_to(model, index, step));
@@ -177,7 +180,9 @@ impl AdamW {
             let moment = &mut moments.of[index];
             match parameter {
                 Parameter::Vector(tensor) => update_elsewhere(tensor, gradient, moment, scalars),
-                Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+                Parameter::Weight(tensor)
+                | Parameter::Table(tensor)
+                | Parameter::Kernel { weight: tensor, .. } => {
                     update_elsewhere(tensor, gradient, moment, scalars);
                 }
             }
@@ -212,8 +217,7 @@ fn updated_to(model: &mut impl Network, index: usize, step: u64) -> StageError {
 
 /// Weight decay spares biases and layer norms, like `Trainer` in transformers.
 fn decays(name: &str) -> bool {
-    let is_norm = name.contains("LayerNorm") || name.contains("layer_norm");
-    !name.ends_with(".bias") && !is_norm
+    !name.ends_with(".bias") && !name.to_lowercase().contains("norm")
 }
 
 /// The update by burn's own operations, where there are no kernels for it.

@@ -165,6 +165,7 @@ impl TrainingParams {
     #[cfg(feature = "model")]
     pub fn dropout_rates(&self, config: &ModelConfig) -> DropoutRates {
         DropoutRates {
+            embeddings: self.dropout.unwrap_or(config.dropout.embeddings),
             hidden: self.dropout.unwrap_or(config.dropout.hidden),
             attention: self.attention_dropout.unwrap_or(config.dropout.attention),
         }

@@ -9,7 +9,7 @@ use super::loss::Loss;
 use super::objective::{Objective, Part};
 use super::optimizer::{AdamW, Moments};
 use super::schedule::Schedule;
-use crate::model::encoder::WORDS;
+use crate::family::Family;
 use crate::model::noise::Noise;
 use crate::model::ops;
 use crate::model::parameters::{Network, Parameter};
@@ -66,10 +66,12 @@ fn taken(
 ) -> Vec<Option<Gradient>> {
     let of = |(name, parameter): (String, Parameter)| match parameter {
         Parameter::Vector(tensor) => tensor.grad_remove(tape).map(Gradient::Vector),
-        Parameter::Weight(tensor) => tensor.grad_remove(tape).map(Gradient::Matrix),
+        Parameter::Weight(tensor) | Parameter::Kernel { weight: tensor, .. } => {
+            tensor.grad_remove(tape).map(Gradient::Matrix)
+        }
         Parameter::Table(tensor) => {
             let whole = tensor.grad_remove(tape)?;
-            let has_words = name.ends_with(WORDS) && ops::is_on_host(&whole);
+            let has_words = Family::is_words(&name) && ops::is_on_host(&whole);
             Some(match words.take_if(|_| has_words) {
                 Some(rows) => Gradient::Table { whole, rows },
                 None => Gradient::Matrix(whole),

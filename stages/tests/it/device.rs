@@ -69,7 +69,7 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
     config["initializer_range"] = 0.05.into();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let config = ModelConfig::read(folder.path()).unwrap();
-    let rates = DropoutRates { hidden: 0.1, attention: 0.2 };
+    let rates = DropoutRates { embeddings: 0.1, hidden: 0.1, attention: 0.2 };
     let options = LoadOptions { weights: Weights::Random, rates, ..options(HeadSource::New) };
     let device = device.clone().autodiff();
     let mut model = load(folder.path(), &config, &options, &device).unwrap().model;

@@ -25,11 +25,18 @@ use stages::train::step::{Trainer, gradients};
 
 use crate::reference::{Expected, as_stored, assert_close, copy_of, device, fixture};
 
-const FAMILIES: [&str; 2] = ["bert-mlm", "roberta-mlm"];
+const FAMILIES: [&str; 6] = [
+    "bert-mlm",
+    "roberta-mlm",
+    "distilbert-mlm",
+    "electra-mlm",
+    "deberta-v2-mlm",
+    "modernbert-mlm",
+];
 
 fn options(dropout: f64) -> MaskedLmOptions {
     MaskedLmOptions {
-        rates: DropoutRates { hidden: dropout, attention: dropout },
+        rates: DropoutRates { embeddings: dropout, hidden: dropout, attention: dropout },
         precision: Precision::F32,
         seed: 1,
         weights: Weights::Pretrained,
@@ -142,7 +149,9 @@ fn everything(model: &mut MaskedLm, loss: impl Fn(&MaskedLm) -> Tensor<1>) -> Ve
             Parameter::Vector(tensor) => {
                 tensor.grad_remove(&mut tape).map(|it| it.try_into_vec_as::<f32>().unwrap())
             }
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+            Parameter::Weight(tensor)
+            | Parameter::Table(tensor)
+            | Parameter::Kernel { weight: tensor, .. } => {
                 tensor.grad_remove(&mut tape).map(|it| it.try_into_vec_as::<f32>().unwrap())
             }
         };

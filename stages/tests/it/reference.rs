@@ -23,7 +23,19 @@ use stages::train::optimizer::{AdamW, Moments};
 use stages::train::schedule::{Decay, Schedule};
 use stages::train::step::Trainer;
 
-pub const FAMILIES: [&str; 3] = ["bert", "roberta", "mpnet"];
+pub const FAMILIES: [&str; 11] = [
+    "bert",
+    "roberta",
+    "mpnet",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+    "electra",
+    "deberta-v2",
+    "deberta-v2-conv",
+    "modernbert",
+    "modernbert-biased",
+];
 
 /// The device that the tests of the model run on: the one called [`device_name`].
 pub fn device() -> Device {
@@ -92,7 +104,7 @@ impl Expected {
 pub fn options(head: HeadSource) -> LoadOptions {
     LoadOptions {
         classes: 2,
-        rates: DropoutRates { hidden: 0.0, attention: 0.0 },
+        rates: DropoutRates::NONE,
         head_rate: 0.0,
         precision: Precision::F32,
         seed: 1,
@@ -186,9 +198,9 @@ pub fn as_stored(name: &str, shape: &[usize], gradient: Option<Gradient>) -> Vec
     let count = shape.iter().product();
     let Some(gradient) = gradient else { return vec![0.0; count] };
     let values = gradient.into_host().unwrap().0;
-    let is_table = name.contains("embeddings.") || name.contains("relative_attention_bias");
+    let is_table = name.contains("_embeddings.") || name.contains("relative_attention_bias");
     if shape.len() < 2 || is_table {
         return values;
     }
-    stages::model::parameters::transposed(&values, shape[1], shape[0])
+    stages::model::parameters::transposed(&values, shape[1..].iter().product(), shape[0])
 }

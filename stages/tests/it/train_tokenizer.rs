@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use stages::model::config::{Family, ModelConfig};
+use stages::family::ROBERTA;
+use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
 use crate::harness::{Done, Run};
@@ -39,7 +40,7 @@ fn opened(folder: &Path) -> TextTokenizer {
     let raw = serde_json::json!({"model_type": "roberta", "vocab_size": 400});
     let raw = raw.as_object().unwrap().clone();
     let config = ModelConfig::from_raw(raw, folder).unwrap();
-    assert_eq!(config.family, Family::Roberta);
+    assert_eq!(config.family, &ROBERTA);
     TextTokenizer::open(folder, config.family).unwrap()
 }
 

@@ -60,7 +60,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
 pub fn load_options(classes: usize, precision: Precision) -> LoadOptions {
     LoadOptions {
         classes,
-        rates: DropoutRates { hidden: 0.0, attention: 0.0 },
+        rates: DropoutRates::NONE,
         head_rate: 0.0,
         precision,
         seed: 0,

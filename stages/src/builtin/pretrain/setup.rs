@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::masking::Vocabulary;
 use super::params::{MaskRules, NEW_MODEL, PretrainParams, Shape};
 use super::texts::{MaskedLoss, Sequences};
-use crate::model::config::{Family, ModelConfig};
+use crate::family::ROBERTA;
+use crate::model::config::ModelConfig;
 use crate::model::loading::MaskedLmOptions;
 use crate::model::masked_lm::MaskedLm;
 use crate::stage::Context;
@@ -29,7 +30,7 @@ pub fn config<'a>(
     }
     let folder = context.input("tokenizer")?;
     let shape = params.shape.of_new_model();
-    let size = TextTokenizer::open(folder, Family::Roberta)?.vocab_size();
+    let size = TextTokenizer::open(folder, &ROBERTA)?.vocab_size();
     Ok((new_config(shape, size, folder)?, folder))
 }
 

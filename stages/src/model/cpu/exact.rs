@@ -37,7 +37,7 @@ pub(super) unsafe fn exact(
             target.pointer(m, n),
             1,
             target.row_stride as isize,
-            bias.is_some(),
+            bias.is_some() || target.accumulates,
             left.pointer(m, k),
             left.column_stride as isize,
             left.row_stride as isize,

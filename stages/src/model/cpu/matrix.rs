@@ -99,7 +99,7 @@ impl Matrix {
     }
 }
 
-/// The destination of a product: `out = scale · left · right + bias`. Element (row, column) lies at
+/// The destination of a product: `out = scale · left · right + bias`, or `out +=`. Element (row, column) lies at
 /// `row · row_stride + column`.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
@@ -108,17 +108,24 @@ pub(super) struct Target {
     pub(super) scale: f32,
     /// Added to every row.
     bias: Option<Matrix>,
+    /// Whether the product is added to what is there.
+    pub(super) accumulates: bool,
 }
 
 impl Target {
     /// The plain product, row-major with `width` columns.
     pub(super) fn rows(out: SharedPointer, width: usize) -> Target {
-        Target { out, row_stride: width, scale: 1.0, bias: None }
+        Target { out, row_stride: width, scale: 1.0, bias: None, accumulates: false }
     }
 
     /// Multiplies the product by `scale`.
     pub(super) fn scaled(self, scale: f32) -> Target {
         Target { scale, ..self }
+    }
+
+    /// Adds the product to what is there.
+    pub(super) fn accumulating(self) -> Target {
+        Target { accumulates: true, ..self }
     }
 
     /// Adds `bias` to every row.

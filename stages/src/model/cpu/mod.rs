@@ -6,10 +6,10 @@
 //! computes the same with burn's own operations. The order of every sum depends on shapes alone,
 //! never on the number of threads.
 
+pub mod activation;
 pub mod attention;
 pub mod bfloat16;
 mod exact;
-pub mod gelu;
 pub mod linear;
 mod matrix;
 pub mod norm;

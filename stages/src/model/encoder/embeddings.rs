@@ -2,29 +2,46 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
 
-use super::layer::Pass;
-use super::norm::LayerNorm;
+use super::norm::{LayerNorm, NormShape};
+use super::pass::Pass;
+use crate::family::{EmbeddingNames, Positions, Projection};
 use crate::model::batch::Batch;
-use crate::model::config::{Family, ModelConfig};
+use crate::model::config::ModelConfig;
 #[cfg(feature = "device")]
 use crate::model::device::{self, inputs::Inputs};
 use crate::model::noise::Site;
 #[cfg(feature = "device")]
 use crate::model::noise::{Mask, Noise};
 use crate::model::ops;
-use crate::model::parameters::{Parameter, ParameterSource, table};
+use crate::model::parameters::{Linear, Parameter, ParameterSource, table};
 
 /// Words, positions and token types, summed and normalised.
 #[derive(Clone, Debug)]
 pub(super) struct Embeddings {
     pub(super) words: Tensor<2>,
-    positions: Tensor<2>,
+    positions: Option<PositionTable>,
     types: Option<Tensor<2>>,
+    /// A linear layer before the norm, or after it.
+    projection: Option<(Place, Linear)>,
     norm: LayerNorm,
-    /// The position of padding in RoBERTa and MPNet, whose tokens count from the next one. `None`
-    /// for BERT, which counts all tokens from 0.
-    positions_after_pad: Option<usize>,
     pad: usize,
+    names: &'static EmbeddingNames,
+}
+
+/// The table of positions.
+#[derive(Clone, Debug)]
+struct PositionTable {
+    table: Tensor<2>,
+    name: &'static str,
+    /// Whether tokens count from the position after that of padding, as in RoBERTa and MPNet;
+    /// otherwise all tokens count from 0.
+    after_pad: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    BeforeNorm,
+    AfterNorm,
 }
 
 impl Embeddings {
@@ -33,36 +50,48 @@ impl Embeddings {
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Embeddings {
-        let hidden = config.hidden_size;
+        let names = &config.family.embeddings;
+        let (size, hidden) = (config.embedding.size, config.hidden_size);
         let mut of = |name: &str, entries: usize| {
-            table(
-                source,
-                &format!("embeddings.{name}_embeddings.weight"),
-                [entries, hidden],
-                device,
-            )
+            table(source, &format!("{name}.weight"), [entries, size], device)
         };
-        let words = of("word", config.vocab_size);
-        let positions = of("position", config.max_position_embeddings);
-        let types = (config.type_vocab_size > 0).then(|| of("token_type", config.type_vocab_size));
-        let norm =
-            LayerNorm::new(source, "embeddings.LayerNorm", hidden, config.layer_norm_eps, device);
-        let positions_after_pad = (config.family != Family::Bert).then_some(config.pad_token_id);
-        Embeddings { words, positions, types, norm, positions_after_pad, pad: config.pad_token_id }
+        let words = of(names.words, config.vocab_size);
+        let positions = position_name(names).filter(|_| config.embedding.has_positions);
+        let positions = positions.map(|(name, after_pad)| {
+            let table = of(name, config.max_position_embeddings);
+            PositionTable { table, name, after_pad }
+        });
+        let types = (config.type_vocab_size > 0).then(|| of(names.types, config.type_vocab_size));
+        let projected = projection(names).filter(|_| size != hidden);
+        let before = projected.is_some_and(|(place, _)| place == Place::BeforeNorm);
+        let shape = NormShape {
+            size: if before { hidden } else { size },
+            eps: config.form.layer_norm_eps,
+            has_bias: config.form.biases.norms,
+        };
+        let norm = LayerNorm::new(source, names.norm, shape, device);
+        let projection = projected.map(|(place, name)| {
+            let has_bias = place == Place::AfterNorm;
+            (place, Linear::with_bias(source, name, [size, hidden], has_bias, device))
+        });
+        let pad = config.pad_token_id;
+        Embeddings { words, positions, types, projection, norm, pad, names }
     }
 
     /// # Shapes
     ///
     /// Result: `[rows, width, hidden]`.
     pub(super) fn forward(&self, batch: &Batch, pass: &Pass) -> Tensor<3> {
-        let mask = pass.mask(Site::Embeddings, batch.rows, pass.rates.hidden);
+        let mask = pass.mask(Site::Embeddings, batch.rows, pass.rates.embeddings);
         #[cfg(feature = "device")]
-        if let Some(inputs) = &pass.inputs {
-            return self.forward_on_gpu(inputs, mask);
+        if let Some(inputs) = &pass.inputs
+            && !self.is_projected(Place::BeforeNorm)
+        {
+            return self.projected(self.forward_on_gpu(inputs, mask), Place::AfterNorm, pass);
         }
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
-        let hidden = self.words.dims()[1];
+        let size = self.words.dims()[1];
         let indices = |values: Vec<i32>| {
             Tensor::<2, Int>::from_data(TensorData::new(values, [rows, width]), &device)
         };
@@ -74,20 +103,37 @@ impl Embeddings {
                     Some(ids) => {
                         burn::tensor::module::embedding(types.clone(), indices(ids.clone()))
                     }
-                    None => types.clone().narrow(0, 0, 1).reshape([1, 1, hidden]),
+                    None => types.clone().narrow(0, 0, 1).reshape([1, 1, size]),
                 };
         }
-        let positions = match self.positions_after_pad {
-            // [rows, width]: positions depend on the padding.
-            Some(start) => {
-                let positions = indices(positions_after_pad(batch, self.pad, start));
-                burn::tensor::module::embedding(self.positions.clone(), positions)
-            }
-            None => self.positions.clone().narrow(0, 0, width).reshape([1, width, hidden]),
-        };
-        assert_shape!(states, [rows, width, hidden]);
-        let states = self.norm.forward(states + positions);
-        ops::dropout(states, mask.as_ref())
+        if let Some(PositionTable { table, after_pad, .. }) = &self.positions {
+            states = states
+                + match after_pad {
+                    // [rows, width]: positions depend on the padding.
+                    true => {
+                        let positions = indices(positions_after_pad(batch, self.pad));
+                        burn::tensor::module::embedding(table.clone(), positions)
+                    }
+                    false => table.clone().narrow(0, 0, width).reshape([1, width, size]),
+                };
+        }
+        assert_shape!(states, [rows, width, size]);
+        let states = self.norm.forward(self.projected(states, Place::BeforeNorm, pass));
+        let states = ops::dropout(states, mask.as_ref());
+        self.projected(states, Place::AfterNorm, pass)
+    }
+
+    #[cfg(feature = "device")]
+    fn is_projected(&self, at: Place) -> bool {
+        self.projection.as_ref().is_some_and(|(place, _)| *place == at)
+    }
+
+    /// The states after the projection, if it is at this place.
+    fn projected(&self, states: Tensor<3>, at: Place, pass: &Pass) -> Tensor<3> {
+        match &self.projection {
+            Some((place, linear)) if *place == at => linear.forward(states, pass.precision),
+            _ => states,
+        }
     }
 
     /// What a pass over `batch` sends to the device, if that is a GPU.
@@ -98,9 +144,10 @@ impl Embeddings {
         noise: Option<&Noise>,
         layers: usize,
     ) -> Option<Inputs> {
-        let positions = match self.positions_after_pad {
-            Some(start) => positions_after_pad(batch, self.pad, start),
-            None => (0..batch.rows).flat_map(|_| 0..batch.width as i32).collect(),
+        let positions = match &self.positions {
+            Some(table) if table.after_pad => positions_after_pad(batch, self.pad),
+            Some(_) => (0..batch.rows).flat_map(|_| 0..batch.width as i32).collect(),
+            None => vec![0; batch.ids.len()],
         };
         let types = batch.types.clone().filter(|_| self.types.is_some());
         let types = types.unwrap_or_else(|| vec![0; batch.ids.len()]);
@@ -111,32 +158,56 @@ impl Embeddings {
     fn forward_on_gpu(&self, inputs: &Inputs, mask: Option<Mask>) -> Tensor<3> {
         let zeros = || Tensor::zeros([1, self.words.dims()[1]], &self.words.device());
         let types = self.types.clone().unwrap_or_else(zeros);
-        let (weight, bias, eps) = self.norm.parameters();
-        let tables = [&self.words, &self.positions, &types];
-        let states = device::embeddings::embeddings(tables, [weight, bias], eps, inputs, mask);
+        let positions = self.positions.as_ref().map(|positions| positions.table.clone());
+        let ((weight, eps), bias) = (self.norm.parameters(), self.norm.bias());
+        let tables = [&self.words, &positions.unwrap_or_else(zeros), &types];
+        let states = device::embeddings::embeddings(tables, [weight, &bias], eps, inputs, mask);
         states.unwrap_or_else(|| unreachable!("the inputs are on a GPU"))
     }
 
     pub(super) fn collect<'a>(&'a mut self, into: &mut Vec<(String, Parameter<'a>)>) {
-        let name = |table: &str| format!("embeddings.{table}_embeddings.weight");
-        into.push((name("word"), Parameter::Table(&mut self.words)));
-        into.push((name("position"), Parameter::Table(&mut self.positions)));
-        if let Some(types) = &mut self.types {
-            into.push((name("token_type"), Parameter::Table(types)));
+        let names = self.names;
+        let name = |table: &str| format!("{table}.weight");
+        into.push((name(names.words), Parameter::Table(&mut self.words)));
+        if let Some(positions) = &mut self.positions {
+            into.push((name(positions.name), Parameter::Table(&mut positions.table)));
         }
-        self.norm.collect("embeddings.LayerNorm", into);
+        if let Some(types) = &mut self.types {
+            into.push((name(names.types), Parameter::Table(types)));
+        }
+        self.norm.collect(names.norm, into);
+        if let (Some((_, linear)), Some((_, name))) = (&mut self.projection, projection(names)) {
+            linear.collect(name, into);
+        }
+    }
+}
+
+/// The name of the table of positions, and whether tokens count from the one after padding.
+fn position_name(names: &EmbeddingNames) -> Option<(&'static str, bool)> {
+    match names.positions {
+        Positions::FromZero(name) | Positions::IfBiased(name) => Some((name, false)),
+        Positions::AfterPadding(name) => Some((name, true)),
+        Positions::Absent => None,
+    }
+}
+
+fn projection(names: &EmbeddingNames) -> Option<(Place, &'static str)> {
+    match names.projection {
+        Projection::Absent => None,
+        Projection::BeforeNorm(name) => Some((Place::BeforeNorm, name)),
+        Projection::AfterNorm(name) => Some((Place::AfterNorm, name)),
     }
 }
 
 /// RoBERTa's positions: `cumsum(id ≠ pad) · (id ≠ pad) + pad`.
-fn positions_after_pad(batch: &Batch, pad: usize, start: usize) -> Vec<i32> {
+fn positions_after_pad(batch: &Batch, pad: usize) -> Vec<i32> {
     let mut positions = Vec::with_capacity(batch.ids.len());
     for row in batch.ids.chunks(batch.width.max(1)) {
         let mut count = 0;
         for id in row {
             let real = *id != pad as i32;
             count += i32::from(real);
-            positions.push(if real { count } else { 0 } + start as i32);
+            positions.push(if real { count } else { 0 } + pad as i32);
         }
     }
     positions

@@ -11,53 +11,77 @@ use crate::model::precision::Precision;
 /// Normalises the last axis to mean 0 and variance 1 (biased), then scales and shifts.
 /// Ba et al. 2016.
 #[derive(Clone, Debug)]
-pub(super) struct LayerNorm {
+pub(in crate::model) struct LayerNorm {
     weight: Tensor<1>,
-    bias: Tensor<1>,
+    bias: Option<Tensor<1>>,
     eps: f64,
 }
 
+/// The names and shape of a norm.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct NormShape {
+    pub(in crate::model) size: usize,
+    pub(in crate::model) eps: f64,
+    pub(in crate::model) has_bias: bool,
+}
+
 impl LayerNorm {
-    pub(super) fn new(
+    pub(in crate::model) fn new(
         source: &mut dyn ParameterSource,
         name: &str,
-        size: usize,
-        eps: f64,
+        shape: NormShape,
         device: &Device,
     ) -> LayerNorm {
-        LayerNorm {
-            weight: vector(source, &format!("{name}.weight"), size, Start::Ones, device),
-            bias: vector(source, &format!("{name}.bias"), size, Start::Zeros, device),
-            eps,
-        }
+        let NormShape { size, eps, has_bias } = shape;
+        let weight = vector(source, &format!("{name}.weight"), size, Start::Ones, device);
+        let bias = || format!("{name}.bias");
+        let bias = has_bias.then(|| vector(source, &bias(), size, Start::Zeros, device));
+        LayerNorm { weight, bias, eps }
     }
 
     /// Normalises `dropout(linear(input)) + residual`.
     pub(super) fn after(
         &self,
-        linear: (Affine, &Factor),
+        linear: (&Affine, &Factor),
         input: Tensor<3>,
         residual: Tensor<3>,
         mask: Option<Mask>,
         precision: Precision,
     ) -> Tensor<3> {
-        let norm = (&self.weight, &self.bias, self.eps);
+        let norm = (&self.weight, &self.bias(), self.eps);
         ops::linear_add_norm(input, linear, residual, mask, norm, precision)
     }
 
-    /// Weight, bias and epsilon.
+    /// Normalises.
+    pub(in crate::model) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        burn::tensor::module::layer_norm(input, self.weight.clone(), self.bias.clone(), self.eps)
+    }
+
+    /// [`Self::forward`] in one pass.
+    pub(super) fn fused(&self, input: Tensor<3>) -> Tensor<3> {
+        ops::norm(input, &self.weight, &self.bias(), self.eps)
+    }
+
+    /// Weight and epsilon.
     #[cfg(feature = "device")]
-    pub(super) fn parameters(&self) -> (&Tensor<1>, &Tensor<1>, f64) {
-        (&self.weight, &self.bias, self.eps)
+    pub(super) fn parameters(&self) -> (&Tensor<1>, f64) {
+        (&self.weight, self.eps)
     }
 
-    pub(super) fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
-        burn::tensor::module::layer_norm(input, weight, bias, self.eps)
+    /// `[size]`; zeros without bias.
+    pub(super) fn bias(&self) -> Tensor<1> {
+        let zeros = || Tensor::zeros(self.weight.dims(), &self.weight.device());
+        self.bias.clone().unwrap_or_else(zeros)
     }
 
-    pub(super) fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
+    pub(in crate::model) fn collect<'a>(
+        &'a mut self,
+        name: &str,
+        into: &mut Vec<(String, Parameter<'a>)>,
+    ) {
         into.push((format!("{name}.weight"), Parameter::Vector(&mut self.weight)));
-        into.push((format!("{name}.bias"), Parameter::Vector(&mut self.bias)));
+        if let Some(bias) = &mut self.bias {
+            into.push((format!("{name}.bias"), Parameter::Vector(bias)));
+        }
     }
 }

@@ -37,7 +37,9 @@ pub(super) fn step(
                 let taken = std::mem::replace(tensor, spares.0.clone());
                 (Place::Vector(tensor), plain(taken)?)
             }
-            Parameter::Weight(tensor) | Parameter::Table(tensor) => {
+            Parameter::Weight(tensor)
+            | Parameter::Table(tensor)
+            | Parameter::Kernel { weight: tensor, .. } => {
                 let taken = std::mem::replace(tensor, spares.1.clone());
                 (Place::Matrix(tensor), plain(taken)?)
             }

@@ -107,23 +107,23 @@ pub fn attention(
 pub fn layer(
     asking: &Tensor<3>,
     states: &Tensor<3>,
-    [query, key, value]: [Affine; 3],
+    [query, key, value]: &[Affine; 3],
     factor: &CubeTensor,
     relative: Option<&Tensor<4>>,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
     let precision = options.precision;
-    let biases = [query.bias, key.bias, value.bias];
+    let biases = [&query.bias, &key.bias, &value.bias];
     if asking.dims() == states.dims() {
-        let weights = [query.weight, key.weight, value.weight];
+        let weights = [&query.weight, &key.weight, &value.weight];
         let all = products(states, weights, factor, precision)?;
         return attention(Projections::Joint(&all), biases, relative, options);
     }
     let [outputs, inputs] = [factor.meta.shape()[0], factor.meta.shape()[1]];
     let part = |range| burn_cubecl::kernel::slice(factor.clone(), &[range, 0..inputs]);
     let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
-    let asked = product(asking, query.weight, Some(&of_query), precision)?;
-    let others = products(states, [key.weight, value.weight], &of_others, precision)?;
+    let asked = product(asking, &query.weight, Some(&of_query), precision)?;
+    let others = products(states, [&key.weight, &value.weight], &of_others, precision)?;
     attention(Projections::Apart(&asked, &others), biases, relative, options)
 }
 

@@ -87,7 +87,7 @@ impl Source {
     ) -> f32 {
         let mut factor = 1.0f32;
         if comptime!(kind.drops) {
-            // As `Mask::apply_to_scores` addresses it.
+            // As `Mask::apply_to_block` addresses it.
             let index = (at.head * 4096 + query) * 4096 + key;
             factor = mask_element(&self.mask_keys, &self.mask, at.row, index);
         }
