@@ -76,6 +76,7 @@ const SOURCES: [(&str, &[&str]); 12] = [
             "data/labels.rs",
             "data/data_file.rs",
             "data/lines.rs",
+            "data/marks.rs",
             "stage/output.rs",
         ],
     ),
