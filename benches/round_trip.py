@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Checks that transformers loads what `pipe` writes, for every family but MPNet, whose padding token word pieces of BERT do not
+have, and gives the same probabilities.
+
+    python3 -m venv venv && venv/bin/pip install torch transformers
+    cargo build --release
+    venv/bin/python benches/round_trip.py --tokenizer DIR --data DIR [--pipe FILE]
+
+For each family a small model with random weights is fine-tuned for an epoch on 64 tweets, and classifies 64 others.
+The published folder is loaded with `AutoModelForSequenceClassification`, which classifies the same tweets. Prints the largest difference of a probability, and fails above 1e-5.
+"""
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+LABELS = ["NOT_SARCASM", "SARCASM"]
+SMALL = dict(vocab_size=30_522, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=128)
+DISTIL = dict(vocab_size=30_522, dim=64, n_layers=3, n_heads=4, hidden_dim=128)
+DEBERTA = SMALL | dict(relative_attention=True, position_buckets=32, norm_rel_ebd="layer_norm", share_att_key=True,
+                       pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0)
+FAMILIES = {
+    "Bert": SMALL, "Roberta": SMALL, "XLMRoberta": SMALL, "Camembert": SMALL, "DistilBert": DISTIL,
+    "Electra": SMALL | dict(embedding_size=32), "DebertaV2": DEBERTA,
+    "ModernBert": SMALL | dict(local_attention=16, cls_token_id=101, sep_token_id=102, bos_token_id=101, eos_token_id=102),
+}
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
+parser.add_argument("--tokenizer", required=True, help="a model folder whose word pieces all families take")
+parser.add_argument("--data", type=Path, required=True, help="a folder with train.jsonl")
+options = parser.parse_args()
+
+
+def made(prefix, out):
+    torch.manual_seed(1)
+    maps = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
+    config = getattr(transformers, f"{prefix}Config")(**FAMILIES[prefix], pad_token_id=0, initializer_range=0.2, **maps)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(out)
+    tokenizer(prefix).save_pretrained(out)
+
+
+def tokenizer(prefix):
+    found = AutoTokenizer.from_pretrained(options.tokenizer)
+    if prefix not in ("Bert", "Electra"):
+        found.model_input_names = ["input_ids", "attention_mask"]
+    return found
+
+
+def difference(prefix, scratch):
+    model, lines = scratch / "start", open(options.data / "train.jsonl", encoding="utf-8")
+    made(prefix, model)
+    for name in ("train", "test"):
+        (scratch / f"{name}.jsonl").write_text("".join(itertools.islice(lines, 32)) + "".join(itertools.islice(lines, 2_600, 2_632)))
+    tokens = {"train": "ingest:train", "test": "ingest:test", "model": "start"}
+    inputs = {"train": "tokenize:train", "valid": "tokenize:test", "model": "start"}
+    stages = {
+        "ingest": {"inputs": {"train": "train.jsonl", "test": "test.jsonl"}},
+        "tokenize": {"inputs": tokens, "params": {"context": 0, "max_length": 128}},
+        "finetune": {"inputs": inputs, "params": {"epochs": 1}, "publish": {"model": "trained"}},
+        "predict": {"inputs": {"test": "tokenize:test", "model": "finetune:model"}, "publish": {"predictions": "rows.jsonl"}},
+    }
+    (scratch / "pipeline.yaml").write_text(json.dumps({"stages": stages}))
+    done = subprocess.run([Path(options.pipe).resolve(), "run", "-C", scratch], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{prefix}: {done.stderr[-2000:]}")
+    trained = AutoModelForSequenceClassification.from_pretrained(scratch / "trained").eval()
+    # Not `AutoTokenizer`, which takes the class of the family, and not the word pieces that all take here.
+    encode = tokenizer(prefix)
+    examples = [json.loads(line) for line in open(scratch / "test.jsonl", encoding="utf-8")]
+    texts = [example["response"] for example in examples]
+    found = [json.loads(line) for line in open(scratch / "rows.jsonl", encoding="utf-8")]
+    worst = 0.0
+    for text, row in zip(texts, found, strict=True):
+        with torch.no_grad():
+            logits = trained(**encode(text, truncation=True, max_length=128, return_tensors="pt")).logits[0]
+        expected = dict(zip(LABELS, logits.softmax(0).tolist()))
+        worst = max(worst, *(abs(expected[name] - row["probabilities"][name]) for name in LABELS))
+    return worst
+
+
+for prefix in FAMILIES:
+    with tempfile.TemporaryDirectory(prefix="pipe-round-trip-") as scratch:
+        worst = difference(prefix, Path(scratch))
+    print(f"{prefix}: {worst:.1e}", flush=True)
+    if not worst <= 1e-5:
+        sys.exit(f"{prefix}: transformers gives other probabilities")
