@@ -32,7 +32,7 @@ pub struct ClassifyOptions {
     /// A file of texts; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     input: Option<PathBuf>,
-    /// The format of the file: `plain` is one text per line, `fields` is JSONL, CSV or TSV with
+    /// The format of the file: `plain` is one text per line, `fields` is any format of `ingest`, with
     /// the fields that `ingest` reads (`--set ingest.text_field=NAME` names another one)
     #[arg(long, value_name = "FORMAT", default_value = "auto", conflicts_with = "text")]
     format: InputFormat,

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use stages::builtin::ingest::layout::DataFormat;
 use stages::builtin::ingest::params;
+use stages::data::data_file::decode::{COMMON_ENCODINGS, encoding};
+use stages::data::nearest::list_names;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -23,8 +25,8 @@ use crate::pipeline::PIPELINE_FILE;
 
 #[derive(Debug, Args)]
 pub struct InitOptions {
-    /// Labelled examples: JSONL, CSV or TSV. Default: the only such file here, or of two files the
-    /// one named `train…` if the other is named `test…`
+    /// Labelled examples: JSONL, JSON, CSV, TSV, Parquet or Arrow, compressed or not. Default: the only
+    /// such file here, or of two files the one named `train…` if the other is named `test…`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Examples to classify with the trained model. If they are labelled, the answers are scored
@@ -42,9 +44,12 @@ pub struct InitOptions {
     /// The field that holds the earlier turns of the conversation
     #[arg(long, alias = "context-field", value_name = "FIELD")]
     context: Option<String>,
-    /// The format of the data: `jsonl`, `csv` or `tsv`. Default: as its content shows
+    /// The format of the data: `jsonl`, `json`, `csv`, `tsv`, `parquet` or `arrow`. Default: as its content shows
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<DataFormat>,
+    /// The encoding of the data, for instance `windows-1252`. Default: UTF-8, or UTF-16 with its mark
+    #[arg(long, value_name = "ENCODING", value_parser = encoding_name)]
+    encoding: Option<String>,
     /// The character that separates cells, or `tab`. Default: as the content shows
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<String>,
@@ -83,6 +88,7 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         id: options.id.clone(),
         context: options.context.clone(),
         format: options.format,
+        encoding: options.encoding.clone(),
         delimiter: options.delimiter.as_deref().and_then(params::delimiter),
         header: (options.header || options.no_header).then_some(options.header),
         skip: options.on_error == "skip",
@@ -119,9 +125,18 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
 }
 
 fn format(text: &str) -> Result<DataFormat, String> {
-    let all = [DataFormat::Jsonl, DataFormat::Csv, DataFormat::Tsv];
-    let found = all.into_iter().find(|format| format.name() == text);
-    found.ok_or_else(|| "expected `jsonl`, `csv` or `tsv`".to_owned())
+    let found = DataFormat::ALL.into_iter().find(|format| format.name() == text);
+    let names = DataFormat::ALL.map(DataFormat::name);
+    found.ok_or_else(|| format!("expected {}", list_names(text, names)))
+}
+
+fn encoding_name(text: &str) -> Result<String, String> {
+    match encoding(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err(format!("expected an encoding, such as {}", list_names(text, COMMON_ENCODINGS)))
+        }
+    }
 }
 
 /// Checks that the parameter of `ingest` takes a delimiter.
@@ -145,16 +160,17 @@ fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
     }
     let here = Path::new(".");
     let entries = std::fs::read_dir(here).map_err(FileError::at("reading", here))?;
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())))
-        .filter(|path| {
-            let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
-            let is_data = ["jsonl", "ndjson", "csv", "tsv"]
-                .contains(&extension.to_ascii_lowercase().as_str());
-            is_data && path.is_file() && options.test.as_ref() != Some(path)
-        })
-        .collect();
-    found.sort();
+    let files = entries.filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())));
+    let is_free = |path: &PathBuf| path.is_file() && options.test.as_ref() != Some(path);
+    let mut all: Vec<PathBuf> = files.filter(is_free).collect();
+    all.sort();
+    // Files of the other formats may be there for another reason.
+    let of = |endings: &[&str]| {
+        let files = all.iter().filter(|path| has_ending(path, endings)).cloned();
+        files.collect::<Vec<_>>()
+    };
+    let usual = of(&TEXT_ENDINGS);
+    let found = if usual.is_empty() { of(&OTHER_ENDINGS) } else { usual };
     let called =
         |path: &&PathBuf, name: &str| path.to_string_lossy().to_ascii_lowercase().starts_with(name);
     match &found[..] {
@@ -167,10 +183,22 @@ fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
     }
     let names: Vec<String> = found.iter().map(|path| format!("`{}`", path.display())).collect();
     let found = match names.is_empty() {
-        true => "there is no .jsonl, .csv or .tsv file here".to_owned(),
+        true => "there is no file of data here, such as .jsonl, .csv or .json".to_owned(),
         false => format!("there are {}", names.join(", ")),
     };
     Err(InitError::NoData { found }.into())
+}
+
+/// The usual endings of files of data, and those that files of other kinds may have as well.
+const TEXT_ENDINGS: [&str; 4] = ["jsonl", "ndjson", "csv", "tsv"];
+const OTHER_ENDINGS: [&str; 4] = ["json", "parquet", "arrow", "feather"];
+const COMPRESSED: [&str; 4] = ["", ".gz", ".zst", ".bz2"];
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let stem = COMPRESSED.iter().rev().find_map(|ending| name.strip_suffix(ending));
+    let stem = stem.unwrap_or(&name);
+    endings.iter().any(|ending| stem.strip_suffix(ending).is_some_and(|it| it.ends_with('.')))
 }
 
 fn model_source(model: &str, folder: &Path) -> Result<String, Error> {

@@ -34,7 +34,7 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
         }
     }
     let taken = |field: &Field| told.names().any(|name| *name == field.name);
-    let free = || survey.fields.iter().filter(|field| !taken(field));
+    let free = || survey.fields.iter().filter(|field| !taken(field) && !field.is_inner);
     let text_by_name = told.text.clone().or_else(|| by_name(free(), &TEXT_NAMES));
     let label = match &told.label {
         Some(name) => name.clone(),
@@ -46,7 +46,23 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
     };
     let text = match text_by_name {
         Some(name) => name,
-        None => text(free().filter(|field| field.name != label), survey, path)?,
+        None => {
+            let (taken, label) = (&taken, &label);
+            let others = |inner: bool| {
+                let is_free = move |it: &&Field| !taken(it) && it.name != *label;
+                survey.fields.iter().filter(is_free).filter(move |field| field.is_inner == inner)
+            };
+            let is_id = |name: &str| survey.field(name).is_some_and(|it| called(it, &ID_NAMES));
+            // A field in an object is looked at only if none outside may be the text.
+            match text(others(false), survey, path) {
+                Ok(name) if !is_id(&name) => name,
+                Err(error @ InitError::Several { .. }) => return Err(error),
+                found => match text(others(true), survey, path) {
+                    Err(error @ InitError::Several { .. }) => return Err(error),
+                    inner => inner.or(found)?,
+                },
+            }
+        }
     };
     let (id, context) = others(survey, told, &[&text, &label]);
     Ok(Fields { text, label: Some(label), id, context })
@@ -64,11 +80,10 @@ pub fn test_fields(
     let same = |name: &Option<String>| name.clone().filter(|name| survey.field(name).is_some());
     let is_label = |value: &String| labels.iter().any(|(label, _)| label == value);
     let has_labels = |field: &&Field| field.values.len() > 1 && field.values.keys().all(is_label);
-    let of_labels = || survey.fields.iter().find(has_labels).map(|field| field.name.clone());
-    let label = same(&train.label)
-        .or_else(of_labels)
-        .or_else(|| by_name(survey.fields.iter(), &LABEL_NAMES));
-    let free = || survey.fields.iter().filter(|field| label.as_ref() != Some(&field.name));
+    let outer = || survey.fields.iter().filter(|field| !field.is_inner);
+    let of_labels = || outer().find(has_labels).map(|field| field.name.clone());
+    let label = same(&train.label).or_else(of_labels).or_else(|| by_name(outer(), &LABEL_NAMES));
+    let free = || outer().filter(|field| label.as_ref() != Some(&field.name));
     let text_by_name = same(&Some(train.text.clone())).or_else(|| by_name(free(), &TEXT_NAMES));
     let text = match text_by_name {
         Some(name) => name,
@@ -88,7 +103,7 @@ pub fn test_fields(
 fn others(survey: &Survey, told: &Told, taken: &[&str]) -> (Option<String>, Option<String>) {
     let free = || {
         let is_free = |field: &&Field| !taken.contains(&field.name.as_str());
-        survey.fields.iter().filter(is_free).filter(|field| field.others == 0)
+        survey.fields.iter().filter(is_free).filter(|field| field.others == 0 && !field.is_inner)
     };
     let id = free()
         .find(|field| called(field, &ID_NAMES) && field.filled == survey.rows && field.lists == 0);

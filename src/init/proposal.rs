@@ -173,6 +173,9 @@ fn params(survey: &Survey, fields: &Fields, told: &Told) -> Given {
             given.insert(name, json!(field));
         }
     }
+    if let Some(encoding) = &told.encoding {
+        given.insert("encoding", json!(encoding));
+    }
     if told.skip {
         given.insert("on_error", json!("skip"));
     }

@@ -7,9 +7,10 @@ use std::path::Path;
 use stages::StageError;
 use stages::builtin::ingest::jsonl::FieldValue;
 use stages::builtin::ingest::layout::looks_quoted;
-use stages::builtin::ingest::layout::{DataFormat, Division, Layout, delimiters, is_jsonl};
+use stages::builtin::ingest::layout::{DataFormat, Division, Layout, delimiters};
 use stages::builtin::ingest::records::RecordReader;
 use stages::data::data_file::DataFile;
+use stages::data::data_file::decode::encoding;
 use stages::data::labels::LABEL_LIMIT;
 
 use super::InitError;
@@ -42,7 +43,10 @@ pub struct Survey {
 /// Statistics of one field over all rows.
 #[derive(Debug, Default)]
 pub struct Field {
+    /// With the names of the objects that it is in: `tweet.full_text`.
     pub name: String,
+    /// Whether it is in another field, which is an object.
+    pub is_inner: bool,
     /// Rows in which it is not empty.
     pub filled: u64,
     /// Characters of all values together.
@@ -69,7 +73,9 @@ impl Field {
         match value {
             FieldValue::Empty => {}
             FieldValue::Turns => (self.lists, self.filled) = (self.lists + 1, self.filled + 1),
-            FieldValue::Other => (self.others, self.filled) = (self.others + 1, self.filled + 1),
+            FieldValue::Other | FieldValue::Object(_) => {
+                (self.others, self.filled) = (self.others + 1, self.filled + 1)
+            }
             FieldValue::Text(text) => self.add_text(&text),
             FieldValue::Scalar(text) => {
                 self.scalars += 1;
@@ -106,6 +112,7 @@ impl Survey {
             return Err(InitError::NoFile { path: path.to_owned() });
         }
         let mut file = DataFile::open(path)?;
+        file.decode_as(told.encoding.as_deref().and_then(encoding));
         let layout = layout(&mut file, told)?;
         let mut survey = Survey {
             layout,
@@ -119,10 +126,10 @@ impl Survey {
         if file.first_line()?.trim_ascii().is_empty() {
             return Err(empty());
         }
-        let mut records = RecordReader::open(file, layout)?;
+        let mut records = RecordReader::open(file, layout, None)?;
         if let RecordReader::Delimited(reader) = &records {
             for name in reader.names() {
-                survey.place(name);
+                survey.place(name, false);
             }
         }
         while let Some(advanced) = records.advance()? {
@@ -147,14 +154,24 @@ impl Survey {
 
     fn add(&mut self, fields: Vec<(String, FieldValue)>) {
         self.rows += 1;
-        for (name, value) in fields {
-            if let Some(place) = self.place(&name) {
+        self.add_fields("", fields);
+    }
+
+    fn add_fields(&mut self, before: &str, fields: Vec<(String, FieldValue)>) {
+        for (name, mut value) in fields {
+            let name = format!("{before}{name}");
+            let inner = match &mut value {
+                FieldValue::Object(inner) => std::mem::take(inner),
+                _ => Vec::new(),
+            };
+            if let Some(place) = self.place(&name, !before.is_empty()) {
                 self.fields[place].add(value);
             }
+            self.add_fields(&format!("{name}."), inner);
         }
     }
 
-    fn place(&mut self, name: &str) -> Option<usize> {
+    fn place(&mut self, name: &str, is_inner: bool) -> Option<usize> {
         if let Some(place) = self.places.get(name) {
             return Some(*place);
         }
@@ -162,19 +179,26 @@ impl Survey {
             return None;
         }
         self.places.insert(name.to_owned(), self.fields.len());
-        self.fields.push(Field { name: name.to_owned(), ..Field::default() });
+        self.fields.push(Field { name: name.to_owned(), is_inner, ..Field::default() });
         Some(self.fields.len() - 1)
     }
 }
 
 /// The layout: as told, else as the start of the file shows it.
 fn layout(file: &mut DataFile, told: &Told) -> Result<Layout, InitError> {
-    file.refuse_foreign()?;
+    if let Some(layout) = Layout::of_columns(file, told.format)? {
+        return Ok(layout);
+    }
     let is_cells = told.delimiter.is_some() || told.header.is_some();
     match told.format {
-        Some(DataFormat::Jsonl) => return Ok(Layout::JSONL),
-        None if !is_cells && is_jsonl(file)? => return Ok(Layout::JSONL),
-        _ => {}
+        Some(DataFormat::Csv | DataFormat::Tsv) => {}
+        Some(format) => return Ok(Layout::without_cells(format)),
+        None if is_cells => {}
+        None => {
+            if let Some(layout) = Layout::of_objects(file)? {
+                return Ok(layout);
+            }
+        }
     }
     let mut found = delimiters(file)?;
     if let Some(delimiter) =

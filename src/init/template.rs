@@ -143,8 +143,9 @@ fn labels(labels: &[(String, u64)], line: &mut impl FnMut(&str)) {
 
 fn ingest_params(given: &Given, line: &mut impl FnMut(&str)) {
     line("    params:");
-    const ORDER: [&str; 8] = [
+    const ORDER: [&str; 9] = [
         "format",
+        "encoding",
         "delimiter",
         "header",
         "text_field",

@@ -10,6 +10,8 @@ pub struct Told {
     pub id: Option<String>,
     pub context: Option<String>,
     pub format: Option<DataFormat>,
+    /// A name that `ingest` takes as `encoding`.
+    pub encoding: Option<String>,
     pub delimiter: Option<u8>,
     pub header: Option<bool>,
     /// Whether rows that `ingest` refuses are left out.

@@ -85,8 +85,7 @@ pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageErro
             }
             Err(problem) => {
                 malformed += 1;
-                let path = path.to_owned();
-                first_problem.get_or_insert(StageError::Line { path, line: row.line, problem });
+                first_problem.get_or_insert_with(|| rows.error(problem));
             }
         }
     }

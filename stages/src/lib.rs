@@ -6,7 +6,7 @@
 //!
 //! | stage | reads | writes |
 //! |---|---|---|
-//! | [`ingest`](builtin::ingest) | JSONL, CSV or TSV | checked examples as JSONL, and a report |
+//! | [`ingest`](builtin::ingest) | JSONL, JSON, CSV, TSV, Parquet or Arrow | checked examples as JSONL, and a report |
 //! | [`split`](builtin::split) | examples | training and validation examples |
 //! | [`tokenize`](builtin::tokenize) | examples, a model's tokenizer | token ids in safetensors |
 //! | [`train-tokenizer`](builtin::train_tokenizer) | texts | a byte-level BPE tokenizer |

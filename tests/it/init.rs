@@ -154,7 +154,7 @@ fn a_field_that_cannot_be_guessed_is_asked_for() {
         }
         assert!(!project.path("pipeline.yaml").exists());
     };
-    refused(&[], &["there is no .jsonl, .csv or .tsv file here", "--data FILE"]);
+    refused(&[], &["there is no file of data here, such as .jsonl, .csv or .json", "--data FILE"]);
     project.write("a.csv", "one,two\n1,2\n3,4\n5,6\n7,8\n9,10\n11,12\n13,14\n");
     refused(&[], &["no field of `a.csv` looks like the label", "--label", "`one`, `two`"]);
     refused(&["--label", "tow"], &["no field `tow`", "did you mean `two`?"]);
@@ -215,4 +215,70 @@ fn a_model_is_no_worse_than_the_baseline_on_few_easy_rows() {
     let scores: serde_json::Value = serde_json::from_str(&project.read("scores.json")).unwrap();
     assert_eq!(scores["valid"]["accuracy"], 1.0, "{scores}");
     assert_eq!(scores["against"]["accuracy"]["difference"], 0.0, "{scores}");
+}
+
+/// Examples as an API gives them: the text is deep in objects, and other objects have texts too.
+fn tweets() -> Vec<serde_json::Value> {
+    let tweet = |row: usize| {
+        let label = ["a", "b"][row % 2];
+        serde_json::json!({
+            "id": format!("t{row}"),
+            "label": label,
+            "tweet": {"full_text": format!("the tweet of the number {row} is this one")},
+            "user": {"name": format!("u{row}"), "place": {"code": row % 3}},
+        })
+    };
+    (0..30).map(tweet).collect()
+}
+
+#[test]
+fn a_text_in_an_object_is_found_by_its_path() {
+    let project = folder();
+    let lines = tweets().iter().map(|tweet| format!("{tweet}\n")).collect::<String>();
+    project.write("tweets.jsonl", &lines);
+    project.pipe(&["init"]).expect_code(0);
+    let yaml = project.read("pipeline.yaml");
+    assert!(yaml.contains("text_field: tweet.full_text"), "{yaml}");
+    project.pipe(&["run", "ingest"]).expect_code(0);
+    let other = ["init", "--text", "user.name", "--out", "other.yaml"];
+    let told = project.pipe(&other).expect_code(0).stderr;
+    assert!(told.contains("text is in `user.name`"), "{told}");
+}
+
+#[test]
+fn a_json_list_and_other_encodings_and_compressed_files_are_taken_too() {
+    let project = folder();
+    project.write("tweets.json", &serde_json::to_string_pretty(&tweets()).unwrap());
+    project.pipe(&["init"]).expect_code(0);
+    assert!(project.read("pipeline.yaml").contains("format: json\n"));
+    project.pipe(&["run", "ingest"]).expect_code(0);
+
+    let project = folder();
+    let news = news(";").replace("new", "\u{e9}");
+    let bytes: Vec<u8> = news.chars().map(|it| it as u8).collect();
+    std::fs::write(project.path("news.csv"), &bytes).unwrap();
+    let told = project.pipe(&["init"]).expect_code(2).stderr;
+    assert!(told.contains("expected UTF-8") && told.contains("encoding: windows-1252"), "{told}");
+    project.pipe(&["init", "--encoding", "latin1"]).expect_code(0);
+    assert!(project.read("pipeline.yaml").contains("encoding: latin1\n"));
+    project.pipe(&["run", "ingest"]).expect_code(0);
+    let told = project.pipe(&["init", "--encoding", "latin-7"]).expect_code(2).stderr;
+    assert!(told.contains("such as `latin1`"), "{told}");
+}
+
+#[cfg(feature = "columns")]
+#[test]
+fn a_parquet_file_is_taken_and_its_pipeline_runs() {
+    let project = folder();
+    let fixture = "stages/tests/fixtures/columns/zstd.parquet";
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
+    std::fs::copy(fixture, project.path("data.parquet")).unwrap();
+    let told = project.pipe(&["init"]).expect_code(0).stderr;
+    for part in ["PARQUET, 60 rows", "text is in `response`", "the context in `context`"] {
+        assert!(told.replace('\n', " ").contains(part), "{part}: {told}");
+    }
+    project.pipe(&["run", "ingest"]).expect_code(0);
+    let text = ["init", "--text", "tweet.full_text", "--out", "other.yaml"];
+    project.pipe(&text).expect_code(0);
+    project.pipe(&["-f", "other.yaml", "run", "ingest"]).expect_code(0);
 }

@@ -387,9 +387,9 @@ fn refusals() -> Vec<(&'static str, String, Vec<&'static str>, Vec<&'static str>
     vec![
         (
             "a.jsonl",
-            "[{\"text\":\"a\",\"label\":\"b\"}]\n".to_owned(),
+            "[{\"text\":\"a\",\"label\":\"b\"}, \n".to_owned(),
             vec![],
-            vec!["one JSON list", "jq"],
+            vec!["a.jsonl: not valid JSON after row 1: the file ends before the list does"],
         ),
         (
             "a.jsonl",
@@ -487,7 +487,7 @@ fn refusals() -> Vec<(&'static str, String, Vec<&'static str>, Vec<&'static str>
         (
             "a.jsonl",
             rows(12, |at, label| {
-                json!({"data": {"text": format!("t {at}")}, "label": label}).to_string()
+                json!({"data": [{"text": format!("t {at}")}], "label": label}).to_string()
             }),
             vec![],
             vec!["no field", "looks like the text", "--text"],

@@ -19,7 +19,8 @@ use crate::console::Console;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InputFormat {
     /// `fields` for a file whose name has another ending than `.txt`, and where the first line is
-    /// a JSON object; otherwise `plain`
+    /// a JSON object, or the beginning of a list of objects, and for Parquet and Arrow; otherwise
+    /// `plain`
     Auto,
     Plain,
     Fields,
@@ -81,6 +82,7 @@ impl Source {
         ingest: &IngestParams,
         console: &Console,
     ) -> Result<(), StageError> {
+        let is_typed = self.is_typed();
         let (mut file, format) = match self {
             Source::Arguments(texts) => {
                 texts.iter().for_each(|text| queue.push(line(Example::of_text(text), true)));
@@ -88,10 +90,16 @@ impl Source {
             }
             Source::File { file, format, .. } => (file, format),
         };
+        if !is_typed {
+            file.decode_as(ingest.layout.encoding);
+        }
         let plain = match format {
             InputFormat::Plain => true,
             InputFormat::Fields => false,
-            InputFormat::Auto => !holds_fields(file.first_line()?, ingest, console),
+            InputFormat::Auto => {
+                let is_text = file.binary_kind()?.is_none();
+                is_text && !holds_fields(file.first_line()?, ingest, console)
+            }
         };
         let texts = match plain {
             true => Texts::plain(file)?,
@@ -115,6 +123,11 @@ fn holds_fields(start: &[u8], ingest: &IngestParams, console: &Console) -> bool 
     let start = start.trim_ascii_start();
     let first = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if serde_json::from_slice::<Map<String, Value>>(first).is_ok() {
+        return true;
+    }
+    if let Some(list) = first.trim_ascii_end().strip_prefix(b"[")
+        && matches!(list.trim_ascii_start(), [] | [b'{', ..])
+    {
         return true;
     }
     let first = String::from_utf8_lossy(first);

@@ -1,10 +1,23 @@
 //! A file of data that is read once, from its start to its end: a file on disk, a pipe, or standard
 //! input. It is never opened twice, so that a pipe works wherever a file does.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+pub mod decode;
+mod decompress;
+pub mod kind;
+mod start;
 
+use std::fs::File;
+use std::io::{Cursor, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+use self::decode::Decoded;
+use self::decompress::{Compression, Counted};
+use self::kind::BinaryKind;
+use self::start::{Seen, Start, look_up};
 use crate::stage::error::StageError;
 
 /// U+FEFF in UTF-8, with which some programs start a file.
@@ -13,24 +26,39 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How many bytes are read at once, and how many at the start can be seen before they are read.
 const BUFFER: usize = 1 << 16;
 
-/// How files start that hold no text in UTF-8, what they are, and what to do.
-const FOREIGN: [(&[u8], &str, &str); 9] = [
-    (b"\xff\xfe", "UTF-16", TO_UTF8),
-    (b"\xfe\xff", "UTF-16", TO_UTF8),
-    (b"\x1f\x8b", "a gzip archive", "decompress it first: `gzip -d`"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", "decompress it first: `zstd -d`"),
-    (b"BZh91AY&SY", "a bzip2 archive", "decompress it first: `bzip2 -d`"),
-    (b"\xfd7zXZ", "an xz archive", "decompress it first: `xz -d`"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save it as CSV"),
-    (b"PAR1\x15", "a Parquet file", "save it as CSV or JSON lines"),
-    (b"%PDF-", "a PDF document", "save its texts as CSV or JSON lines"),
+/// The marks of encodings. UTF-32 is not read: its mark tells it from UTF-16.
+const MARKS: [Start<Option<&Encoding>>; 5] = [
+    (BYTE_ORDER_MARK, Some(UTF_8)),
+    (b"\xff\xfe\0\0", None),
+    (b"\0\0\xfe\xff", None),
+    (b"\xff\xfe", Some(UTF_16LE)),
+    (b"\xfe\xff", Some(UTF_16BE)),
 ];
 
-const TO_UTF8: &str = "convert it first: `iconv -f UTF-16 -t UTF-8`";
+/// How files start that hold no text, what they are, and what to do.
+const FOREIGN: [(&[u8], &str, &str); 11] = [
+    (b"\xff\xfe\0\0", "UTF-32", "convert it first: `iconv -f UTF-32 -t UTF-8`"),
+    (b"\0\0\xfe\xff", "UTF-32", "convert it first: `iconv -f UTF-32 -t UTF-8`"),
+    (b"\x1f\x8b\x08", "a gzip archive in another archive", "decompress it once: `gzip -d`"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive in another archive", "decompress it once: `zstd -d`"),
+    (b"BZh91AY&SY", "a bzip2 archive in another archive", "decompress it once: `bzip2 -d`"),
+    (b"\xfd7zXZ", "an xz archive", "decompress it first: `xz -d`"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save it as CSV"),
+    (b"PARE", "an encrypted Parquet file", "save it without encryption"),
+    (b"FEA1", "a Feather file of version 1", "save it as version 2"),
+    (b"%PDF-", "a PDF document", "save its texts as CSV or JSON lines"),
+    (b"SQLite format 3\0", "a database", "export its texts as CSV"),
+];
 
-/// An open file. Drops a byte order mark at its start.
+/// An open file. What gzip, zstd or bzip2 have compressed is decompressed, text in another encoding
+/// is turned into UTF-8, and a byte order mark is dropped.
 pub struct DataFile {
     bytes: Box<dyn Read + Send>,
+    /// The file itself, if it is one on a disk.
+    on_disk: Option<File>,
+    kind: Option<BinaryKind>,
+    /// The encoding of a text without a mark; `None`: UTF-8.
+    encoding: Option<&'static Encoding>,
     name: PathBuf,
     buffer: Vec<u8>,
     /// The bytes in `buffer` that are not yet used are those from `start` to `end`.
@@ -39,6 +67,8 @@ pub struct DataFile {
     begun: bool,
     used_bytes: u64,
     total_bytes: u64,
+    /// The bytes read of a compressed file, before they are decompressed.
+    compressed_bytes: Option<Arc<AtomicU64>>,
 }
 
 impl DataFile {
@@ -47,9 +77,12 @@ impl DataFile {
     pub fn open(path: &Path) -> Result<DataFile, StageError> {
         let file = File::open(path).map_err(StageError::io("opening", path))?;
         let metadata = file.metadata().map_err(StageError::io("reading", path))?;
-        let mut opened = DataFile::of(path, file);
-        opened.total_bytes = if metadata.is_file() { metadata.len() } else { 0 };
-        Ok(opened)
+        let on_disk = match metadata.is_file() {
+            true => Some(file.try_clone().map_err(StageError::io("opening", path))?),
+            false => None,
+        };
+        let total_bytes = if on_disk.is_some() { metadata.len() } else { 0 };
+        Ok(DataFile { on_disk, total_bytes, ..DataFile::of(path, file) })
     }
 
     /// Standard input, which error messages call so.
@@ -61,6 +94,9 @@ impl DataFile {
     pub fn of(name: &Path, bytes: impl Read + Send + 'static) -> DataFile {
         DataFile {
             bytes: Box::new(bytes),
+            on_disk: None,
+            kind: None,
+            encoding: None,
             name: name.to_owned(),
             buffer: vec![0; BUFFER],
             start: 0,
@@ -68,7 +104,13 @@ impl DataFile {
             begun: false,
             used_bytes: 0,
             total_bytes: 0,
+            compressed_bytes: None,
         }
+    }
+
+    /// Lets a text without a mark be read in this encoding. Only for use before anything is read.
+    pub fn decode_as(&mut self, encoding: Option<&'static Encoding>) {
+        self.encoding = encoding.filter(|encoding| *encoding != UTF_8);
     }
 
     /// The path, or what the file is called in error messages.
@@ -78,7 +120,10 @@ impl DataFile {
 
     /// The bytes used so far, and the size of the file when it was opened; 0 if it has none.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.used_bytes, self.total_bytes)
+        match &self.compressed_bytes {
+            Some(count) => (count.load(Ordering::Relaxed), self.total_bytes),
+            None => (self.used_bytes, self.total_bytes),
+        }
     }
 
     /// The next bytes; none at the end of the file. [`DataFile::consume`] goes beyond them.
@@ -118,39 +163,123 @@ impl DataFile {
         self.end < self.buffer.len()
     }
 
+    /// What the file holds if it is no text.
+    pub fn binary_kind(&mut self) -> Result<Option<BinaryKind>, StageError> {
+        self.begin()?;
+        Ok(self.kind)
+    }
+
+    /// The file to be read in any order. What is compressed or comes through a pipe is written to a
+    /// temporary file first, which nobody else sees.
+    pub fn into_file(mut self) -> Result<File, StageError> {
+        self.begin()?;
+        if let (Some(file), None) = (&self.on_disk, &self.compressed_bytes) {
+            return file.try_clone().map_err(StageError::io("opening", &self.name));
+        }
+        let name = self.name.clone();
+        let problem = || StageError::io("copying to a temporary file", &name);
+        let mut file = tempfile::tempfile().map_err(problem())?;
+        let mut written = 0;
+        loop {
+            let part = self.fill()?;
+            if part.is_empty() {
+                return Ok(file);
+            }
+            file.write_all(part).map_err(problem())?;
+            let count = part.len();
+            self.consume(count);
+            written += count as u64;
+            // Its pages are compressed, so nothing makes it much smaller.
+            let compressed = self.bytes().0;
+            if self.compressed_bytes.is_some() && written > LARGE && written / SHRUNK > compressed {
+                let problem = format!(
+                    "decompressed it is over {SHRUNK} times as large, so it is hardly what it seems \
+                     to be; decompress it yourself if you trust it"
+                );
+                return Err(StageError::File { path: self.name, problem });
+            }
+        }
+    }
+
     /// # Errors
     /// The file starts as files do that hold something else than text in UTF-8.
     pub fn refuse_foreign(&mut self) -> Result<(), StageError> {
+        self.begin()?;
+        if let Some(kind) = self.kind {
+            let problem = format!("expected text, found {}", kind.name());
+            return Err(StageError::File { path: self.name.clone(), problem });
+        }
         let head = self.first_line()?;
         let known = FOREIGN.iter().find(|(start, ..)| head.starts_with(start));
-        let found = match known {
-            Some((_, what, help)) => Some((*what, *help)),
+        let found = match (known, head) {
+            (Some((_, what, help)), _) => Some((*what, (*help).to_owned())),
             // The zeros beside the letters of UTF-16 without a mark.
-            None if head.iter().take(2).any(|byte| *byte == 0) => {
-                Some(("zero bytes, as in UTF-16", TO_UTF8))
-            }
-            None => None,
+            (None, [0, ..]) => Some((ZEROS, name_encoding("utf-16be"))),
+            (None, [_, 0, ..]) => Some((ZEROS, name_encoding("utf-16le"))),
+            (None, _) => None,
         };
         let Some((what, help)) = found else { return Ok(()) };
         let problem = format!("expected text in UTF-8, found {what}; {help}");
         Err(StageError::File { path: self.name.clone(), problem })
     }
 
-    /// Drops the byte order mark. Waits for no more bytes than it needs to see that there is none,
-    /// since a person may be typing.
+    /// Looks at the first bytes and reads the file as they say. Waits for no more of them than it
+    /// needs, since a person may be typing.
     fn begin(&mut self) -> Result<(), StageError> {
         if self.begun {
             return Ok(());
         }
         self.begun = true;
-        while self.end < BYTE_ORDER_MARK.len()
-            && BYTE_ORDER_MARK.starts_with(&self.buffer[..self.end])
-            && self.read_more()?
-        {}
-        if self.buffer[..self.end].starts_with(BYTE_ORDER_MARK) {
-            self.consume(BYTE_ORDER_MARK.len());
+        if let Some((_, compression)) = self.start(&Compression::STARTS)? {
+            self.decompress(compression)?;
+        }
+        self.kind = self.start(&BinaryKind::STARTS)?.map(|(_, kind)| kind);
+        if self.kind.is_some() {
+            return Ok(());
+        }
+        match self.start(&MARKS)? {
+            Some((length, Some(marked))) => {
+                self.consume(length);
+                if marked != UTF_8 {
+                    self.decode(marked);
+                }
+            }
+            Some((_, None)) => {}
+            None => self.encoding.into_iter().for_each(|encoding| self.decode(encoding)),
         }
         Ok(())
+    }
+
+    fn start<T: Copy>(&mut self, starts: &[Start<T>]) -> Result<Option<(usize, T)>, StageError> {
+        loop {
+            match look_up(&self.buffer[self.start..self.end], starts) {
+                Seen::Is(length, what) => return Ok(Some((length, what))),
+                Seen::Other => return Ok(None),
+                Seen::Perhaps(found) if !self.read_more()? => return Ok(found),
+                Seen::Perhaps(_) => {}
+            }
+        }
+    }
+
+    fn decompress(&mut self, compression: Compression) -> Result<(), StageError> {
+        let count = Arc::new(AtomicU64::new(0));
+        self.compressed_bytes = Some(Arc::clone(&count));
+        let bytes = Counted { bytes: self.take(), count };
+        self.bytes =
+            compression.reader(bytes).map_err(StageError::io("decompressing", &self.name))?;
+        Ok(())
+    }
+
+    fn decode(&mut self, encoding: &'static Encoding) {
+        self.bytes = Box::new(Decoded::new(self.take(), encoding));
+    }
+
+    /// All bytes of the file that are not yet used. Leaves none.
+    fn take(&mut self) -> Box<dyn Read + Send> {
+        let seen = self.buffer[self.start..self.end].to_vec();
+        (self.start, self.end) = (0, 0);
+        let rest = std::mem::replace(&mut self.bytes, Box::new(std::io::empty()));
+        Box::new(Cursor::new(seen).chain(rest))
     }
 
     /// Reads into the free end of the buffer; `false` if there is none, or no further byte.
@@ -166,4 +295,14 @@ impl DataFile {
             }
         }
     }
+}
+
+/// A decompressed file of this size is refused if it is as many times larger than before.
+const LARGE: u64 = 1 << 30;
+const SHRUNK: u64 = 100;
+
+const ZEROS: &str = "zero bytes, as in UTF-16";
+
+fn name_encoding(name: &str) -> String {
+    format!("name the encoding, for instance `encoding: {name}`, or convert it first")
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 use crate::data::data_file::DataFile;
+use crate::data::data_file::decode::MEANINGLESS;
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
 
@@ -205,10 +207,9 @@ pub fn too_long_problem() -> String {
 pub fn utf8_problem(line: &[u8]) -> Option<String> {
     let error = std::str::from_utf8(line).err()?;
     let at = error.valid_up_to();
-    if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
-        return Some(
-            "expected UTF-8, found a byte order mark of UTF-16: convert the file first".to_owned(),
-        );
+    if line[at..].starts_with(MEANINGLESS) {
+        let problem = "bytes that mean nothing in the encoding of the file, after byte";
+        return Some(format!("found {problem} {at} of its text in UTF-8"));
     }
     let byte = line.get(at).copied().unwrap_or_default();
     Some(format!("expected UTF-8, found the byte 0x{byte:02x} at byte {}", at + 1))
@@ -267,15 +268,21 @@ fn excerpt(line: &[u8], from: usize) -> String {
 
 /// The message for a JSON object that lacks a required field: the fields that it has.
 pub fn missing_field_problem(line: &[u8], field: &str) -> String {
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(line).unwrap_or_default();
+    let object: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
     if object.is_empty() {
         return format!("no field `{field}`; the object is empty");
     }
-    format!(
-        "no field `{field}`; there are {}",
-        list_names(field, object.keys().map(String::as_str))
-    )
+    let mut names = Vec::new();
+    for (name, value) in &object {
+        match value {
+            // Fields in an object are shown to those who look for one.
+            Value::Object(inner) if field.contains('.') && !inner.is_empty() => {
+                names.extend(inner.keys().map(|key| format!("{name}.{key}")));
+            }
+            _ => names.push(name.clone()),
+        }
+    }
+    format!("no field `{field}`; there are {}", list_names(field, names.iter().map(String::as_str)))
 }
 
 /// The first `\ud800`–`\udfff` escape without its other half, and its position in bytes, counted

@@ -7,6 +7,7 @@ pub mod data_file;
 pub mod example;
 pub mod finite;
 pub mod issue;
+pub mod json_items;
 pub mod label_names;
 pub mod labels;
 pub mod lines;

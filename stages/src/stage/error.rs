@@ -13,6 +13,9 @@ pub enum StageError {
     /// A line of a data file is malformed.
     #[error("{}, line {line}: {problem}", path.display())]
     Line { path: PathBuf, line: u64, problem: String },
+    /// A row of a data file without lines is malformed.
+    #[error("{}, row {row}: {problem}", path.display())]
+    Row { path: PathBuf, row: u64, problem: String },
     /// A file as a whole is unusable.
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
@@ -113,6 +116,15 @@ impl StageError {
                     "name the label for each: `label_map: {{{entries}}}`; or train a new head, with \
                      `head: new` and `epochs` of 1 or more"
                 ))
+            }
+            StageError::Line { problem, .. }
+                if problem.starts_with("expected UTF-8, found the") =>
+            {
+                Some(
+                    "if the file is in another encoding, `ingest` and `pipe init` can be told: \
+                     `encoding: windows-1252`"
+                        .to_owned(),
+                )
             }
             _ => None,
         }

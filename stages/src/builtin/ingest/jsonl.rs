@@ -17,20 +17,22 @@ use crate::data::lines::{json_problem, missing_field_problem};
 /// The problem in words.
 pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
-    let found = FieldsSeed(params)
+    let IngestParams { text_field, label_field, id_field, context_field, .. } = params;
+    let [id, label, context] = [id_field, label_field, context_field].map(Option::as_deref);
+    let [text, id, label, context] = FieldsSeed([Some(text_field), id, label, context])
         .deserialize(&mut deserializer)
         .and_then(|found| deserializer.end().map(|()| found))
         .map_err(|error| json_problem(line, &error))?;
-    let text = found.text.ok_or_else(|| missing_field_problem(line, &params.text_field))?;
+    let text = text.ok_or_else(|| missing_field_problem(line, text_field))?;
     let scalar = |field: &Option<String>, value: Option<&RawValue>| match (field, value) {
         (Some(field), Some(value)) => scalar(line, field, value),
         (None, _) | (_, None) => Ok(None),
     };
     Ok(Example {
-        id: scalar(&params.id_field, found.id)?.unwrap_or_default(),
-        label: scalar(&params.label_field, found.label)?,
-        text: string(line, text)?.ok_or_else(|| unfit(&params.text_field, "a text", text))?,
-        context: match found.context {
+        id: scalar(id_field, id)?.unwrap_or_default(),
+        label: scalar(label_field, label)?,
+        text: string(line, text)?.ok_or_else(|| unfit(text_field, "a text", text))?,
+        context: match context {
             Some(value) => turns(line, params, value)?,
             None => Vec::new(),
         },
@@ -48,15 +50,24 @@ pub enum FieldValue {
     Scalar(String),
     /// A list of texts.
     Turns,
-    /// A list of other things, or an object.
+    /// The fields of an object, which may be named by their path.
+    Object(Vec<(String, FieldValue)>),
+    /// A list of other things, or an object in too many others.
     Other,
 }
+
+/// How deep in objects fields are looked for.
+const DEPTH: usize = 8;
 
 /// All fields of a JSON object, in their order.
 ///
 /// # Errors
 /// The problem in words.
 pub fn fields(line: &[u8]) -> Result<Vec<(String, FieldValue)>, String> {
+    fields_within(line, DEPTH)
+}
+
+fn fields_within(line: &[u8], depth: usize) -> Result<Vec<(String, FieldValue)>, String> {
     let problem = |error| json_problem(line, &error);
     let object: RawObject = serde_json::from_slice(line).map_err(problem)?;
     let field = |(name, value): (Name, &RawValue)| {
@@ -68,6 +79,10 @@ pub fn fields(line: &[u8]) -> Result<Vec<(String, FieldValue)>, String> {
             Some(b'n') => FieldValue::Empty,
             Some(b'[') => match serde_json::from_str::<Vec<Cow<str>>>(value.get()) {
                 Ok(_) => FieldValue::Turns,
+                Err(_) => FieldValue::Other,
+            },
+            Some(b'{') if depth > 0 => match fields_within(value.get().as_bytes(), depth - 1) {
+                Ok(fields) => FieldValue::Object(fields),
                 Err(_) => FieldValue::Other,
             },
             Some(b'{') => FieldValue::Other,
@@ -103,59 +118,72 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for RawObject<'a> {
     }
 }
 
-/// The unparsed values of the four fields.
-#[derive(Default)]
-struct FieldValues<'a> {
-    id: Option<&'a RawValue>,
-    label: Option<&'a RawValue>,
-    text: Option<&'a RawValue>,
-    context: Option<&'a RawValue>,
-}
+/// The unparsed values of the fields that are wanted, in their order.
+type Found<'a, const N: usize> = [Option<&'a RawValue>; N];
 
-struct FieldsSeed<'a>(&'a IngestParams);
+/// Finds fields of an object. A field whose name has dots may also be a field in an object:
+/// `tweet.full_text`. A field that is called so counts before it.
+struct FieldsSeed<'a, const N: usize>([Option<&'a str>; N]);
 
-impl<'de> DeserializeSeed<'de> for FieldsSeed<'_> {
-    type Value = FieldValues<'de>;
+impl<'de, const N: usize> DeserializeSeed<'de> for FieldsSeed<'_, N> {
+    type Value = Found<'de, N>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(
-        self,
-        input: D,
-    ) -> Result<FieldValues<'de>, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, input: D) -> Result<Found<'de, N>, D::Error> {
         input.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for FieldsSeed<'_> {
-    type Value = FieldValues<'de>;
+impl<'de, const N: usize> Visitor<'de> for FieldsSeed<'_, N> {
+    type Value = Found<'de, N>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<FieldValues<'de>, A::Error> {
-        let mut found = FieldValues::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Found<'de, N>, A::Error> {
+        let (mut found, mut found_within) = ([None; N], [None; N]);
+        let twice = |field: &str| A::Error::custom(format!("the field `{field}` occurs twice"));
         while let Some(Name(name)) = object.next_key()? {
-            let IngestParams { text_field, label_field, id_field, context_field, .. } = self.0;
-            let is = |field: &Option<String>| field.as_deref() == Some(name.as_ref());
-            let place = if name == *text_field {
-                &mut found.text
-            } else if is(label_field) {
-                &mut found.label
-            } else if is(id_field) {
-                &mut found.id
-            } else if is(context_field) {
-                &mut found.context
-            } else {
+            if let Some(place) = self.0.iter().position(|field| *field == Some(&*name)) {
+                // Nothing says which of the two is meant.
+                if found[place].replace(object.next_value()?).is_some() {
+                    return Err(twice(&name));
+                }
+                continue;
+            }
+            let rest = self.0.map(|field| field?.strip_prefix(&*name)?.strip_prefix('.'));
+            if rest.iter().all(Option::is_none) {
                 object.next_value::<IgnoredAny>()?;
                 continue;
-            };
-            // Nothing says which of the two is meant.
-            if place.replace(object.next_value()?).is_some() {
-                return Err(A::Error::custom(format!("the field `{name}` occurs twice")));
             }
+            let value: &RawValue = object.next_value()?;
+            for (place, path) in rest.iter().enumerate() {
+                let within = path.map(|path| within(value, path)).transpose();
+                let within = within.map_err(A::Error::custom)?.flatten();
+                if within.is_some() && found_within[place].replace(within).is_some() {
+                    return Err(twice(self.0[place].unwrap_or_default()));
+                }
+            }
+        }
+        for (place, within) in found.iter_mut().zip(found_within) {
+            *place = place.or(within.flatten());
         }
         Ok(found)
     }
+}
+
+/// The value at a path in a value, if that is an object with it.
+fn within<'a>(value: &'a RawValue, path: &str) -> Result<Option<&'a RawValue>, String> {
+    if !value.get().starts_with('{') {
+        return Ok(None);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(value.get());
+    let found = FieldsSeed([Some(path)]).deserialize(&mut deserializer);
+    let problem = |error: serde_json::Error| {
+        let text = error.to_string();
+        text.split(" at line ").next().unwrap_or_default().to_owned()
+    };
+    found.map(|[value]| value).map_err(problem)
 }
 
 /// The name of a field, borrowed if it has no escapes.

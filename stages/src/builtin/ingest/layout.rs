@@ -5,25 +5,57 @@ use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::params::{FormatChoice, IngestParams};
 use crate::data::data_file::DataFile;
+use crate::data::data_file::kind::BinaryKind;
 use crate::stage::error::StageError;
 
 /// The format of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataFormat {
+    /// One object a line.
     Jsonl,
+    /// One list of objects.
+    Json,
     /// Cells in quotation marks may hold the delimiter, line ends and doubled quotation marks.
     Csv,
     /// Quotation marks are text.
     Tsv,
+    Parquet,
+    /// Arrow's format of files or of streams.
+    Arrow,
 }
 
 impl DataFormat {
+    pub const ALL: [DataFormat; 6] = [
+        DataFormat::Jsonl,
+        DataFormat::Json,
+        DataFormat::Csv,
+        DataFormat::Tsv,
+        DataFormat::Parquet,
+        DataFormat::Arrow,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             DataFormat::Jsonl => "jsonl",
+            DataFormat::Json => "json",
             DataFormat::Csv => "csv",
             DataFormat::Tsv => "tsv",
+            DataFormat::Parquet => "parquet",
+            DataFormat::Arrow => "arrow",
         }
+    }
+}
+
+/// The format that is named; `None` for `auto`.
+fn told(format: FormatChoice) -> Option<DataFormat> {
+    match format {
+        FormatChoice::Auto => None,
+        FormatChoice::Jsonl => Some(DataFormat::Jsonl),
+        FormatChoice::Json => Some(DataFormat::Json),
+        FormatChoice::Csv => Some(DataFormat::Csv),
+        FormatChoice::Tsv => Some(DataFormat::Tsv),
+        FormatChoice::Parquet => Some(DataFormat::Parquet),
+        FormatChoice::Arrow => Some(DataFormat::Arrow),
     }
 }
 
@@ -42,7 +74,9 @@ pub struct Layout {
 const DELIMITERS: [u8; 4] = *b"\t,;|";
 
 impl Layout {
-    pub const JSONL: Layout = Layout { format: DataFormat::Jsonl, delimiter: b',', header: true };
+    pub const fn without_cells(format: DataFormat) -> Layout {
+        Layout { format, delimiter: b',', header: true }
+    }
 
     /// A file of cells. Those that tabs separate are not quoted.
     pub fn delimited(delimiter: u8, header: bool) -> Layout {
@@ -60,22 +94,26 @@ impl Layout {
     /// of the file does not count: two files with the same bytes are the same input.
     ///
     /// # Errors
-    /// The file cannot be read, is no text, or holds one JSON list.
-    pub fn of_file(file: &mut DataFile, params: &IngestParams) -> Result<Layout, StageError> {
-        file.refuse_foreign()?;
-        let format = match (params.format, params.delimiter) {
-            (FormatChoice::Jsonl, _) => return Ok(Layout::JSONL),
-            (FormatChoice::Csv, _) => DataFormat::Csv,
-            (FormatChoice::Tsv, _) => DataFormat::Tsv,
-            (FormatChoice::Auto, Some(delimiter)) => {
+    /// The file cannot be read, or is no text.
+    pub fn of_file(file: &mut DataFile, given: &IngestParams) -> Result<Layout, StageError> {
+        let params = given.layout;
+        if let Some(layout) = Layout::of_columns(file, told(params.format))? {
+            return Ok(layout);
+        }
+        let format = match (told(params.format), params.delimiter) {
+            (Some(format @ (DataFormat::Csv | DataFormat::Tsv)), _) => format,
+            (Some(format), _) => return Ok(Layout::without_cells(format)),
+            (None, Some(delimiter)) => {
                 return Ok(Layout::delimited(delimiter, params.header));
             }
-            (FormatChoice::Auto, None) if is_jsonl(file)? => return Ok(Layout::JSONL),
-            (FormatChoice::Auto, None) if params.header => {
-                let delimiter = by_header(file.first_line()?, &params.text_field);
-                return Ok(Layout::delimited(delimiter, true));
-            }
-            (FormatChoice::Auto, None) => {
+            (None, None) => {
+                if let Some(layout) = Layout::of_objects(file)? {
+                    return Ok(layout);
+                }
+                if params.header {
+                    let delimiter = by_header(file.first_line()?, &given.text_field);
+                    return Ok(Layout::delimited(delimiter, true));
+                }
                 let found = delimiters(file)?;
                 let layout = found.first().map_or(Layout::delimited(b',', false), |it| it.layout);
                 return Ok(Layout { header: false, ..layout });
@@ -85,7 +123,7 @@ impl Layout {
             (Some(delimiter), _) => delimiter,
             (None, DataFormat::Tsv) => b'\t',
             (None, _) => match params.header {
-                true => by_quoted_header(file.first_line()?, &params.text_field).unwrap_or(b','),
+                true => by_quoted_header(file.first_line()?, &given.text_field).unwrap_or(b','),
                 false => {
                     let found = delimiters(file)?;
                     let found = found.iter().find(|found| found.layout.format == format);
@@ -95,21 +133,48 @@ impl Layout {
         };
         Ok(Layout { format, delimiter, header: params.header })
     }
-}
 
-/// Whether a file that starts like this is JSONL. An empty one is.
-///
-/// # Errors
-/// The file holds one JSON list.
-pub fn is_jsonl(file: &mut DataFile) -> Result<bool, StageError> {
-    let start = file.first_line()?.trim_ascii_start();
-    if start.starts_with(b"[") {
-        let problem = "expected one JSON object a line, found one JSON list; \
-                       `jq -c '.[]'` writes its items as lines"
-            .to_owned();
-        return Err(StageError::File { path: file.name().to_owned(), problem });
+    /// The layout of a file of columns; `None` for a text.
+    ///
+    /// # Errors
+    /// The file is neither, or is not of the format that it is said to have.
+    pub fn of_columns(
+        file: &mut DataFile,
+        told: Option<DataFormat>,
+    ) -> Result<Option<Layout>, StageError> {
+        let kind = file.binary_kind()?;
+        let format = kind.map(|kind| match kind {
+            BinaryKind::Parquet => DataFormat::Parquet,
+            BinaryKind::ArrowFile | BinaryKind::ArrowStream => DataFormat::Arrow,
+        });
+        let of_columns = told.filter(|it| matches!(it, DataFormat::Parquet | DataFormat::Arrow));
+        let problem = match (format, told) {
+            (Some(format), None) => return Ok(Some(Layout::without_cells(format))),
+            (Some(found), Some(told)) if found == told => {
+                return Ok(Some(Layout::without_cells(found)));
+            }
+            (Some(found), Some(told)) => {
+                let (found, told) = (found.name(), told.name());
+                format!("read as {told}, but it is {found}: set `format: {found}`")
+            }
+            (None, _) => {
+                file.refuse_foreign()?;
+                let Some(told) = of_columns else { return Ok(None) };
+                format!("read as {}, but it does not start like one", told.name())
+            }
+        };
+        Err(StageError::File { path: file.name().to_owned(), problem })
     }
-    Ok(start.starts_with(b"{") || start.is_empty())
+
+    /// The layout of a file that starts like objects of JSON: lines, or one list. An empty file is
+    /// JSONL.
+    pub fn of_objects(file: &mut DataFile) -> Result<Option<Layout>, StageError> {
+        Ok(match file.first_line()?.trim_ascii_start() {
+            [b'{', ..] | [] => Some(Layout::without_cells(DataFormat::Jsonl)),
+            [b'[', ..] => Some(Layout::without_cells(DataFormat::Json)),
+            _ => None,
+        })
+    }
 }
 
 /// The delimiter of a header with this field; a comma if the field is not found.

@@ -1,10 +1,12 @@
-//! The stage `ingest`, the first of a pipeline. Reads labelled texts from JSONL, CSV or TSV,
-//! checks every row, and writes examples, a report, and the rows that it skipped.
+//! The stage `ingest`, the first of a pipeline. Reads labelled texts from JSONL, JSON, CSV, TSV,
+//! Parquet or Arrow, checks every row, and writes examples, a report, and the rows that it skipped.
 //!
 //! Rows are streamed. Memory holds 16 bytes a row to find equal texts and, if the input has ids,
 //! 10 to 20 bytes a row to find equal ids.
 
 mod checks;
+#[cfg(feature = "columns")]
+mod columnar;
 mod delimited;
 mod duplicates;
 mod findings;
@@ -24,6 +26,7 @@ use self::findings::emit_findings;
 use self::params::{FormatChoice, IngestParams, OnError, PARAMS, delimiter};
 use self::report::{IngestReport, InputReport};
 use self::rows::CheckedRows;
+use crate::data::data_file::decode::{COMMON_ENCODINGS, encoding};
 use crate::data::example::TextKey;
 use crate::data::marks::Mark;
 use crate::data::nearest::list_names;
@@ -39,7 +42,7 @@ pub struct Ingest;
 const SPEC: StageSpec = StageSpec {
     name: "ingest",
     version: 2,
-    summary: "reads and checks labelled texts from JSONL, CSV or TSV",
+    summary: "reads and checks labelled texts from JSONL, JSON, CSV, TSV, Parquet or Arrow",
     inputs: &[
         InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
         InputSpec::optional("test", Kind::File, "texts to predict, with or without labels"),
@@ -109,6 +112,7 @@ impl Stage for Ingest {
             return refuse(Some("label_field"), message);
         }
         check_delimiter(given, &params)?;
+        check_encoding(given)?;
         if params.context_separator.as_deref() == Some("") {
             return refuse(Some("context_separator"), "`context_separator` is empty");
         }
@@ -172,15 +176,15 @@ fn read_input(
     let mut output = OutputFile::create(context.output(input)?)?;
     let mut progress = Progress::new(context, "bytes");
     while let Some(row) = rows.next_row()? {
-        let line = row.line;
         match (row.example, params.on_error) {
             (Ok(example), _) => output.write_json_line(&example)?,
             (Err(problem), OnError::Skip) => {
+                let line = row.line;
                 let raw = &String::from_utf8_lossy(row.raw);
                 skipped.write_json_line(&SkippedRow { input, line, problem: &problem, raw })?;
             }
             (Err(problem), OnError::Fail) => {
-                return Err(StageError::Line { path: path.clone(), line, problem });
+                return Err(rows.error(problem));
             }
         }
         let (done, total) = rows.bytes();
@@ -193,17 +197,27 @@ fn read_input(
 /// Refuses a delimiter that is none, or that the format cannot have.
 fn check_delimiter(given: &Params, params: &IngestParams) -> Result<(), CheckError> {
     let text = given.text("delimiter");
-    let message = match (delimiter(text), params.format) {
+    let message = match (delimiter(text), params.layout.format) {
         (None, _) if text == "auto" => return Ok(()),
         (None, _) => format!(
             "`delimiter` is `{text}`, expected one ASCII character other than a quotation mark, \
              `tab` or `auto`"
         ),
-        (Some(_), FormatChoice::Jsonl) => "`format: jsonl` has no `delimiter`".to_owned(),
         (Some(found), FormatChoice::Tsv) if found != b'\t' => {
             format!("`format: tsv` has tabs, not `{text}`: set `format: csv`")
         }
-        _ => return Ok(()),
+        (Some(_), FormatChoice::Auto | FormatChoice::Csv | FormatChoice::Tsv) => return Ok(()),
+        (Some(_), _) => format!("`format: {}` has no `delimiter`", given.text("format")),
     };
     Err(CheckError { name: Some("delimiter"), message })
+}
+
+fn check_encoding(given: &Params) -> Result<(), CheckError> {
+    let name = given.text("encoding");
+    if name == "auto" || encoding(name).is_some() {
+        return Ok(());
+    }
+    let known = list_names(name, COMMON_ENCODINGS);
+    let message = format!("`encoding` is `{name}`, which is none that is known, such as {known}");
+    Err(CheckError { name: Some("encoding"), message })
 }

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::marks::Mark;
+use encoding_rs::Encoding;
+
+use crate::data::data_file::decode::encoding;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 
@@ -12,8 +15,11 @@ choice! {
         /// Detected from the content.
         Auto = "auto",
         Jsonl = "jsonl",
+        Json = "json",
         Csv = "csv",
         Tsv = "tsv",
+        Parquet = "parquet",
+        Arrow = "arrow",
     }
 }
 
@@ -38,8 +44,10 @@ pub const PARAMS: &[ParamSpec] = &[
         "format",
         ParamKind::Choice(FormatChoice::WORDS),
         Default::Text("auto"),
-        "the format of the inputs; `auto` detects it from their content. CSV is any text of cells, \
-              separated by the `delimiter`, in which quotation marks are special; in TSV they are not",
+        "the format of the inputs; `auto` detects it from their content. JSON is one list of objects, Arrow a file or a stream. \
+              CSV is any text of cells, separated by the `delimiter`, in which quotation marks are \
+              special; in TSV they are not. Inputs that gzip, zstd or bzip2 have compressed are \
+              decompressed",
     ),
     ParamSpec::new(
         "delimiter",
@@ -56,10 +64,19 @@ pub const PARAMS: &[ParamSpec] = &[
               are the columns' numbers, `\"1\"`, `\"2\"` and so on",
     ),
     ParamSpec::new(
+        "encoding",
+        ParamKind::Text,
+        Default::Text("auto"),
+        "the encoding of the inputs, for instance `windows-1252`, `shift_jis` or `utf-16le`; `auto` \
+              reads UTF-8, and UTF-16 that begins with its mark",
+    )
+    .late(),
+    ParamSpec::new(
         "text_field",
         ParamKind::Text,
         Default::Text("response"),
-        "the field with the text to classify; every row must have it",
+        "the field with the text to classify; every row must have it. A field in a JSON object is named \
+              by its path, `tweet.full_text`, as are the other fields",
     ),
     ParamSpec::new(
         "label_field",
@@ -141,10 +158,7 @@ pub const PARAMS: &[ParamSpec] = &[
 /// The parameters of `ingest`, parsed.
 #[derive(Clone, Debug)]
 pub struct IngestParams {
-    pub format: FormatChoice,
-    /// `None`: detected from the content.
-    pub delimiter: Option<u8>,
-    pub header: bool,
+    pub layout: LayoutParams,
     pub text_field: String,
     pub label_field: Option<String>,
     pub id_field: Option<String>,
@@ -162,12 +176,26 @@ pub struct IngestParams {
     pub on_error: OnError,
 }
 
+/// How the inputs are laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct LayoutParams {
+    pub format: FormatChoice,
+    /// `None`: detected from the content.
+    pub delimiter: Option<u8>,
+    pub header: bool,
+    /// `None`: UTF-8, or UTF-16 with its mark.
+    pub encoding: Option<&'static Encoding>,
+}
+
 impl IngestParams {
     pub fn of(params: &Params) -> IngestParams {
         IngestParams {
-            format: FormatChoice::of(params, "format"),
-            delimiter: delimiter(params.text("delimiter")),
-            header: params.bool("header"),
+            layout: LayoutParams {
+                format: FormatChoice::of(params, "format"),
+                delimiter: delimiter(params.text("delimiter")),
+                header: params.bool("header"),
+                encoding: encoding(params.text("encoding")),
+            },
             text_field: params.text("text_field").to_owned(),
             label_field: params.optional_text("label_field").map(str::to_owned),
             id_field: params.optional_text("id_field").map(str::to_owned),

@@ -12,7 +12,7 @@ use crate::stage::error::StageError;
 
 /// A row of an input, well-formed or not.
 pub struct InputRow<'a> {
-    /// The line on which it begins, counted from 1.
+    /// The line on which it begins, or its number in a file without lines, counted from 1.
     pub line: u64,
     /// The row as it is in the file, or the beginning of it if it is too long.
     pub raw: &'a [u8],
@@ -27,7 +27,7 @@ pub struct InputReader {
     pub layout: Layout,
 }
 
-/// Which columns hold the fields, counted from 0. JSONL has no columns.
+/// Which columns of cells hold the fields, counted from 0. Other formats name the fields in each row.
 #[derive(Default)]
 struct Columns {
     id: Option<usize>,
@@ -44,11 +44,12 @@ impl InputReader {
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {
+        file.decode_as(params.layout.encoding);
         let layout = Layout::of_file(&mut file, params)?;
-        let records = RecordReader::open(file, layout)?;
+        let records = RecordReader::open(file, layout, Some((params, label_required)))?;
         let columns = match &records {
-            RecordReader::Jsonl(_) => Columns::default(),
             RecordReader::Delimited(reader) => columns(reader, params, label_required)?,
+            _ => Columns::default(),
         };
         Ok(InputReader { records, columns, layout })
     }
@@ -58,8 +59,8 @@ impl InputReader {
         let Some(advanced) = self.records.advance()? else { return Ok(None) };
         let line = self.records.number();
         let example = advanced.and_then(|()| match &self.records {
-            RecordReader::Jsonl(lines) => jsonl::parse(lines.line(), params),
             RecordReader::Delimited(reader) => Ok(self.columns.example(reader, params)),
+            _ => jsonl::parse(self.records.raw(), params),
         });
         let example = example.map(|example| Example { line, ..example });
         Ok(Some(InputRow { line, raw: self.records.raw(), example }))

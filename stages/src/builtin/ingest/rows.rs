@@ -68,6 +68,11 @@ impl CheckedRows<'_> {
         self.reader.layout
     }
 
+    /// An error about the current row.
+    pub fn error(&self, problem: String) -> StageError {
+        self.reader.error(problem)
+    }
+
     /// The bytes read so far, and the size of the file when it was opened.
     pub fn bytes(&self) -> (u64, u64) {
         self.reader.bytes()
