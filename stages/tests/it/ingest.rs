@@ -1,5 +1,9 @@
 //! `ingest` with JSONL: rows, checks, skipped rows, the report.
 
+#[cfg(feature = "columns")]
+mod columns;
+mod files;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};

@@ -11,10 +11,7 @@ mod finetune_recipe;
 mod harness;
 mod heads;
 mod ingest;
-#[cfg(feature = "columns")]
-mod ingest_columns;
 mod ingest_delimited;
-mod ingest_files;
 mod label_names;
 mod masked_lm;
 mod model;
