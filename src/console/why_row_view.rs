@@ -39,7 +39,7 @@ fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
         }
         line("text", &printable(&found.text));
         if let Some(label) = &found.label {
-            line("label", &printable(label));
+            line("label", &printable(&label.to_string()));
         }
         let file =
             found.file.as_ref().map_or("a download".into(), |file| file.display().to_string());
@@ -82,7 +82,11 @@ fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
                 };
                 line(
                     "",
-                    &format!("{}{probability} by {} ({run})", printable(&other.label), other.stage),
+                    &format!(
+                        "{}{probability} by {} ({run})",
+                        printable(&other.label.to_string()),
+                        other.stage
+                    ),
                 );
             }
             if disagree > shown {
@@ -94,13 +98,29 @@ fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
 }
 
 fn answer(said: &Answer) -> String {
-    let of_label = said.probabilities.get(&said.label);
-    let probability = of_label.map_or(String::new(), |it| format!(" {it:.4}"));
+    let label = labels_in_words(said);
     let truth = match &said.gold {
         Some(gold) if *gold == said.label => ", which is right".to_owned(),
-        Some(gold) => format!(", but it is {}", printable(gold)),
+        Some(gold) => format!(", but it is {}", printable(&gold.to_string())),
         None => String::new(),
     };
     let threshold = said.threshold.map_or(String::new(), |it| format!(", threshold {it:.4}"));
-    format!("{}{probability}{truth} ({}{threshold})", printable(&said.label), said.artifact)
+    format!("{label}{truth} ({}{threshold})", said.artifact)
+}
+
+/// The predicted labels, each with its probability, or the number.
+fn labels_in_words(said: &Answer) -> String {
+    let probability = |label: &String| {
+        said.probabilities.get(label).map_or(String::new(), |it| format!(" {it:.4}"))
+    };
+    match said.label.labels() {
+        [] => match said.label.number() {
+            Some(number) => format!("{number:.4}"),
+            None => said.label.to_string(),
+        },
+        labels => {
+            let each = labels.iter().map(|it| format!("{}{}", printable(it), probability(it)));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
 }

@@ -9,6 +9,7 @@ use stages::builtin::ingest::layout::Layout;
 use stages::builtin::ingest::params::IngestParams;
 use stages::builtin::ingest::rows::CheckedRows;
 use stages::data::example::{Example, TextKey};
+use stages::data::target::Target;
 use stages::{Params, StageError};
 
 /// Parameters of `ingest`, as the YAML gives them.
@@ -45,14 +46,14 @@ impl Trial {
 
 /// Notes what the conversation of a row begins with: its first turn, or, without one, itself.
 fn note_opening(openings: &mut BTreeMap<String, BTreeSet<u128>>, example: &Example) {
-    let Some(label) = &example.label else { return };
+    let Some(label) = example.label.as_ref().and_then(Target::label) else { return };
     let turn = example.context.first().map(|turn| turn.trim()).filter(|turn| !turn.is_empty());
     let opening = match turn {
         Some(turn) => TextKey::new(turn, 0).text(),
         None => u128::from(example.line),
     };
     if !openings.contains_key(label) {
-        openings.insert(label.clone(), BTreeSet::new());
+        openings.insert(label.to_owned(), BTreeSet::new());
     }
     if let Some(found) = openings.get_mut(label).filter(|found| found.len() < ENOUGH) {
         found.insert(opening);
@@ -79,8 +80,8 @@ pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageErro
             Ok(example) => {
                 taken += 1;
                 note_opening(&mut openings, &example);
-                if let Some(label) = example.label {
-                    *labels.entry(label).or_default() += 1;
+                for label in example.label.iter().flat_map(Target::labels) {
+                    *labels.entry(label.clone()).or_default() += 1;
                 }
             }
             Err(problem) => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use stages::data::prediction::Prediction;
+use stages::data::target::Target;
 
 use crate::report::artifacts::Artifacts;
 use crate::report::data::{
@@ -227,7 +228,7 @@ pub fn difference(diff: RunDiff, runs: [&RunSummary; 2], artifacts: [&Artifacts;
             let Some((old, new)) = rows.zip(artifacts[1].predictions(to, output).ok()) else {
                 continue;
             };
-            let is_right = |row: &Prediction, gold: &str| row.label == gold;
+            let is_right = |row: &Prediction, gold: &Target| row.label == *gold;
             let changed = |to_right: bool| {
                 let pairs = old.iter().zip(&new).filter(|(old, new)| {
                     new.gold.as_ref().or(old.gold.as_ref()).is_some_and(|gold| {

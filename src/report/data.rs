@@ -156,16 +156,49 @@ pub struct Evaluation {
     pub confidence: Option<f64>,
     /// One for each label if there are more than two, else one for the positive label.
     pub precision_recall: Vec<PrecisionRecall>,
-    /// Set if there are two labels.
-    pub threshold: Option<ThresholdCurve>,
-    pub reliability: Vec<Bin>,
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Present if a text may have several labels, or has a number.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub other: Option<OtherTask>,
     pub wrong: Wrong,
     /// What the report leaves out, and why.
     pub notes: Vec<String>,
 }
 
-/// `accuracy 0.63, 0.55 to 0.72`.
+/// How the probability of one label of a text becomes a decision, and how far it can be trusted.
+#[derive(Debug, Default, Serialize)]
+pub struct Decision {
+    /// Set if there are two labels.
+    pub threshold: Option<ThresholdCurve>,
+    pub reliability: Vec<Bin>,
+}
+
+/// What only predictions of several labels a text, or of numbers, have.
 #[derive(Debug, Serialize)]
+pub struct OtherTask {
+    /// `multi` or `regression`.
+    pub task: &'static str,
+    /// One for each label if a text may have several.
+    pub per_label: Vec<LabelRow>,
+    /// True and predicted numbers.
+    pub scatter: Vec<(f64, f64)>,
+}
+
+/// The figures of one label against the rest.
+#[derive(Clone, Debug, Serialize)]
+pub struct LabelRow {
+    pub label: String,
+    /// The rows that have it.
+    pub support: u64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub average_precision: Option<f64>,
+}
+
+/// `accuracy 0.63, 0.55 to 0.72`.
+#[derive(Clone, Debug, Serialize)]
 pub struct Figure {
     pub name: &'static str,
     pub value: f64,

@@ -15,7 +15,7 @@ use crate::report::data::{
 const BINS: usize = 15;
 
 /// With more labels than this, curves of one label against the rest are left out.
-const MOST_CURVES: usize = 8;
+pub const MOST_CURVES: usize = 8;
 
 /// The number of points of a curve, at most.
 const MOST_POINTS: usize = 200;
@@ -26,7 +26,7 @@ const Z: f64 = 1.959_963_984_540_054;
 /// Evaluates the rows; `None` if none has a true label. `positive` is the declared positive label.
 pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluation> {
     let labelled: Vec<(&Prediction, &str)> =
-        rows.iter().filter_map(|row| Some((row, row.gold.as_deref()?))).collect();
+        rows.iter().filter_map(|row| Some((row, row.gold.as_ref()?.label()?))).collect();
     if labelled.is_empty() {
         return None;
     }
@@ -34,18 +34,18 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
         .iter()
         .flat_map(|(row, gold)| {
             let probable = row.probabilities.keys().map(String::as_str);
-            probable.chain([*gold, row.label.as_str()])
+            probable.chain([*gold, said(row)])
         })
         .collect();
     let declared = positive.filter(|label| known.contains(label));
     let headline = Headline::of(known.iter().copied(), declared);
     let positive = headline.positive().or(declared);
     let occurring: BTreeSet<&str> =
-        labelled.iter().flat_map(|(row, gold)| [*gold, row.label.as_str()]).collect();
+        labelled.iter().flat_map(|(row, gold)| [*gold, said(row)]).collect();
     let places: BTreeMap<&str, usize> = occurring.iter().copied().zip(0..).collect();
     let mut matrix = vec![vec![0; places.len()]; places.len()];
     for (row, gold) in &labelled {
-        matrix[places[gold]][places[row.label.as_str()]] += 1;
+        matrix[places[gold]][places[said(row)]] += 1;
     }
     let mut evaluation = Evaluation {
         rows: rows.len() as u64,
@@ -73,15 +73,20 @@ pub fn evaluate(rows: &[Prediction], positive: Option<&str>) -> Option<Evaluatio
         evaluation.precision_recall = curves.collect();
     }
     match headline.positive() {
-        Some(positive) => evaluation.threshold = threshold(&labelled, positive),
+        Some(positive) => evaluation.decision.threshold = threshold(&labelled, positive),
         None => {
             let note = "With more than two labels the most probable one is predicted, so there is \
                         no threshold to choose.";
             evaluation.notes.push(note.to_owned());
         }
     }
-    evaluation.reliability = reliability(&labelled);
+    evaluation.decision.reliability = reliability(&labelled);
     Some(evaluation)
+}
+
+/// The predicted label.
+fn said(row: &Prediction) -> &str {
+    row.label.label().unwrap_or_default()
 }
 
 fn scored(labelled: &[(&Prediction, &str)], label: &str) -> Vec<ScoredRow> {
@@ -102,6 +107,7 @@ fn figures(matrix: &[Vec<u64>], labels: &BTreeSet<&str>, headline: &Headline) ->
     let names = match headline {
         Headline::Positive(_) => ["precision", "recall", "f1"],
         Headline::Macro => ["macro_precision", "macro_recall", "macro_f1"],
+        Headline::Micro => ["micro_precision", "micro_recall", "micro_f1"],
     };
     let of = names.into_iter().zip([of.precision, of.recall, of.f1]);
     let figures = [("accuracy", margins.accuracy())].into_iter().chain(of);
@@ -110,7 +116,7 @@ fn figures(matrix: &[Vec<u64>], labels: &BTreeSet<&str>, headline: &Headline) ->
 
 /// Precision and recall from the highest probability down, and the average precision
 /// Σ (Rₙ − Rₙ₋₁)·Pₙ; `None` if the label is the true label of no row.
-fn curve(label: &str, rows: &[ScoredRow]) -> Option<PrecisionRecall> {
+pub fn curve(label: &str, rows: &[ScoredRow]) -> Option<PrecisionRecall> {
     let mut rows = rows.to_vec();
     rows.sort_unstable_by(|one, two| two.probability.total_cmp(&one.probability));
     let positives = rows.iter().filter(|row| row.positive).count() as f64;
@@ -176,7 +182,7 @@ fn threshold(labelled: &[(&Prediction, &str)], positive: &str) -> Option<Thresho
 fn used(labelled: &[(&Prediction, &str)], rows: &[ScoredRow], positive: &str) -> Option<f64> {
     let (mut below, mut above) = (0.0_f64, 1.0_f64);
     for ((row, _), scored) in labelled.iter().zip(rows) {
-        match row.label == positive {
+        match said(row) == positive {
             true => above = above.min(scored.probability),
             false => below = below.max(scored.probability),
         }
@@ -192,11 +198,11 @@ fn used(labelled: &[(&Prediction, &str)], rows: &[ScoredRow], positive: &str) ->
 fn reliability(labelled: &[(&Prediction, &str)]) -> Vec<Bin> {
     let mut bins = [(0_u64, 0.0, 0_u64); BINS];
     for (row, gold) in labelled {
-        let confidence = row.probabilities.get(&row.label).copied().unwrap_or(0.0);
+        let confidence = row.probabilities.get(said(row)).copied().unwrap_or(0.0);
         let place = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
         bins[place].0 += 1;
         bins[place].1 += confidence;
-        bins[place].2 += u64::from(row.label == *gold);
+        bins[place].2 += u64::from(said(row) == *gold);
     }
     let some = bins.into_iter().filter(|(rows, ..)| *rows > 0);
     some.map(|(rows, confidence, right)| {
@@ -220,9 +226,9 @@ mod tests {
     fn row(id: usize, yes: f64, label: &str, gold: &str) -> Prediction {
         Prediction {
             id: id.to_string(),
-            label: label.to_owned(),
+            label: label.into(),
             probabilities: [("no".to_owned(), 1.0 - yes), ("yes".to_owned(), yes)].into(),
-            gold: Some(gold.to_owned()),
+            gold: Some(gold.into()),
         }
     }
 
@@ -240,17 +246,17 @@ mod tests {
         let curve = &found.precision_recall[0];
         assert_eq!(curve.points, [(0.5, 1.0), (0.5, 0.5), (1.0, 2.0 / 3.0), (1.0, 0.5)]);
         assert!((curve.average_precision - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
-        let threshold = found.threshold.unwrap();
+        let threshold = found.decision.threshold.unwrap();
         assert_eq!(threshold.used, Some(0.5));
         assert_eq!(threshold.best.0, 0.25);
-        assert_eq!(found.reliability.iter().map(|bin| bin.rows).sum::<u64>(), 4);
+        assert_eq!(found.decision.reliability.iter().map(|bin| bin.rows).sum::<u64>(), 4);
     }
 
     #[test]
     fn more_than_two_labels_have_macro_averages_and_no_positive_one() {
         let mut rows =
             [row(1, 0.9, "yes", "yes"), row(2, 0.6, "yes", "no"), row(3, 0.4, "no", "no")];
-        rows[2].gold = Some("perhaps".to_owned());
+        rows[2].gold = Some("perhaps".into());
         let found = evaluate(&rows, None).unwrap();
         assert_eq!((found.positive, found.headline.as_str()), (None, "macro_f1"));
         let names: Vec<&str> = found.figures.iter().map(|it| it.name).collect();
@@ -262,7 +268,7 @@ mod tests {
     #[test]
     fn a_threshold_other_than_a_half_shows_in_the_labels() {
         let rows = [row(1, 0.4, "yes", "yes"), row(2, 0.3, "no", "no"), row(3, 0.9, "yes", "yes")];
-        let threshold = evaluate(&rows, Some("yes")).unwrap().threshold.unwrap();
+        let threshold = evaluate(&rows, Some("yes")).unwrap().decision.threshold.unwrap();
         assert!((threshold.used.unwrap() - 0.35).abs() < 1e-12);
     }
 

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stages::data::prediction::Prediction;
+use stages::data::task::Task;
 
 use crate::report::artifacts::{Artifacts, Unreadable};
-use crate::report::data::{Evaluation, Figure, GivenAnswer, ListedExample, Span, Wrong};
+use crate::report::data::{Evaluation, Figure, GivenAnswer, ListedExample, OtherTask, Span, Wrong};
 use crate::report::evaluate::evaluate;
+use crate::report::evaluate_other::{confidence, evaluate_other};
 
 /// The number of examples to list of one kind, at most.
 pub const MOST_EXAMPLES: usize = 50;
@@ -36,6 +38,22 @@ const FIGURES: [(&str, &[&str]); 11] = [
     ("log_loss", &["log_loss"]),
     ("brier_score", &["brier_score"]),
     ("calibration_error", &["expected_calibration_error"]),
+];
+
+/// The same of scores that name their task.
+const FIGURES_OF_TASKS: [(&str, &[&str]); 12] = [
+    ("accuracy", &["accuracy"]),
+    ("micro_precision", &["micro", "precision"]),
+    ("micro_recall", &["micro", "recall"]),
+    ("micro_f1", &["micro", "f1"]),
+    ("macro_f1", &["macro", "f1"]),
+    ("weighted_f1", &["weighted", "f1"]),
+    ("average_precision", &["average_precision"]),
+    ("hamming_loss", &["hamming_loss"]),
+    ("pearson", &["pearson"]),
+    ("spearman", &["spearman"]),
+    ("rmse", &["rmse"]),
+    ("mae", &["mae"]),
 ];
 
 /// Evaluates every file of predictions with true labels that the stages at `places` made or scored,
@@ -135,7 +153,8 @@ fn scored(
     evaluation.headline = score["headline"].as_str().unwrap_or(by_labels).to_owned();
     let intervals = &score["intervals"];
     evaluation.confidence = intervals["confidence"].as_f64();
-    let figures = FIGURES.iter().filter_map(|(name, path)| {
+    let table = if score["task"].is_string() { &FIGURES_OF_TASKS[..] } else { &FIGURES };
+    let figures = table.iter().filter_map(|(name, path)| {
         let value = path.iter().fold(score, |value, part| &value[part]).as_f64()?;
         let ends = [intervals[name][0].as_f64(), intervals[name][1].as_f64()];
         let interval = ends[0].zip(ends[1]).map(|(low, high)| [low, high]);
@@ -181,11 +200,19 @@ fn of_scores(score: &Value) -> Evaluation {
     Evaluation {
         rows: score["rows"].as_u64().unwrap_or(0),
         labelled: score["labelled"].as_u64().unwrap_or(0),
+        other: other_task(score),
         positive: score["positive"]["label"].as_str().map(str::to_owned),
         matrix: if square { matrix } else { Vec::new() },
         labels,
         ..Evaluation::default()
     }
+}
+
+/// Scores that name their task have no figures of single labels here.
+fn other_task(score: &Value) -> Option<OtherTask> {
+    let mut tasks = [Task::Multi, Task::Regression].map(Task::word).into_iter();
+    let task = tasks.find(|task| score["task"] == *task)?;
+    Some(OtherTask { task, per_label: Vec::new(), scatter: Vec::new() })
 }
 
 fn unscored(
@@ -207,7 +234,11 @@ fn full(
     rows: &[Prediction],
     positive: Option<&str>,
 ) -> Option<Evaluation> {
-    let mut evaluation = evaluate(rows, positive)?;
+    let task = rows.first().map_or(Task::Single, |row| row.label.task());
+    let mut evaluation = match task {
+        Task::Single => evaluate(rows, positive),
+        Task::Multi | Task::Regression => evaluate_other(rows, task),
+    }?;
     let wrong = rows.iter().filter(|row| row.gold.as_ref().is_some_and(|gold| *gold != row.label));
     let wrong: Vec<Vec<&Prediction>> = wrong.map(|row| vec![row]).collect();
     evaluation.wrong = listed(artifacts, (place, output), wrong);
@@ -220,9 +251,7 @@ pub fn listed(
     (place, output): (usize, &str),
     mut wrong: Vec<Vec<&Prediction>>,
 ) -> Wrong {
-    let confidence = |said: &Vec<&Prediction>| {
-        said.last().and_then(|row| row.probabilities.get(&row.label)).copied().unwrap_or(0.0)
-    };
+    let confidence = |said: &Vec<&Prediction>| said.last().map_or(0.0, |row| confidence(row));
     wrong.sort_by(|one, two| confidence(two).total_cmp(&confidence(one)));
     let rows = wrong.len() as u64;
     wrong.truncate(MOST_EXAMPLES);
@@ -245,12 +274,12 @@ fn example(
     let turns = text.map_or(&[][..], |text| &text.context);
     let shown = turns.len().saturating_sub(MOST_TURNS);
     ListedExample {
-        gold: first.and_then(|row| row.gold.clone()).unwrap_or_default(),
+        gold: first.and_then(|row| row.gold.as_ref()).map(ToString::to_string).unwrap_or_default(),
         said: said
             .iter()
             .map(|row| GivenAnswer {
-                label: row.label.clone(),
-                probability: row.probabilities.get(&row.label).copied(),
+                label: row.label.to_string(),
+                probability: row.label.label().and_then(|it| row.probabilities.get(it)).copied(),
             })
             .collect(),
         context: turns[shown..].iter().map(|turn| cut(turn)).collect(),

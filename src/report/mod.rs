@@ -18,6 +18,7 @@ pub mod charts;
 mod compare;
 pub mod data;
 mod evaluate;
+mod evaluate_other;
 mod evaluations;
 mod gather;
 pub mod html;

@@ -8,8 +8,13 @@ use crate::report::charts::Ids;
 use crate::report::data::{Report, RunSummary};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{
-    Section, comparison::comparison, curves::curves, difference::difference,
-    evaluation::evaluation, examples::examples, notes, overview, paragraph, stages,
+    Section,
+    comparison::comparison,
+    curves::curves,
+    difference::difference,
+    evaluation::evaluation,
+    examples::{examples, furthest},
+    notes, overview, paragraph, stages,
     training::training,
 };
 
@@ -151,8 +156,13 @@ fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
                 scores.push(tag("h3").text(&name));
                 scores.push(evaluation(ids, found));
                 mistakes.push(tag("h3").text(&name));
-                match found.reliability.is_empty() && found.wrong.rows == 0 {
+                match found.decision.reliability.is_empty() && found.wrong.rows == 0 {
                     true => mistakes.push(notes(&found.notes)),
+                    false
+                        if found.other.as_ref().is_some_and(|other| other.task == "regression") =>
+                    {
+                        mistakes.push(furthest(&found.wrong));
+                    }
                     false => mistakes.push(examples(&found.wrong, "wrong")),
                 }
             }

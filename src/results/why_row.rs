@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stages::data::example::Example;
 use stages::data::prediction::Prediction;
+use stages::data::target::Target;
 use stages::data::token_file::TokenFile;
 use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
@@ -47,7 +48,7 @@ pub struct TracedExample {
     pub file: Option<PathBuf>,
     /// Counted from 1; 0 if it is not known.
     pub line: u64,
-    pub label: Option<String>,
+    pub label: Option<Target>,
     pub text: String,
     pub context: Vec<String>,
 }
@@ -65,8 +66,8 @@ pub struct TracedTokens {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
     pub artifact: String,
-    pub label: String,
-    pub gold: Option<String>,
+    pub label: Target,
+    pub gold: Option<Target>,
     pub probabilities: BTreeMap<String, f64>,
     /// The probability from which the last label is predicted, if that is not simply the likelier.
     pub threshold: Option<f64>,
@@ -81,7 +82,7 @@ pub struct EarlierAnswer {
     pub run: Option<String>,
     /// RFC 3339.
     pub when: String,
-    pub label: String,
+    pub label: Target,
     pub probability: Option<f64>,
 }
 
@@ -214,7 +215,7 @@ fn others(
                 key: record.key,
                 run: runs.get(&record.key).cloned(),
                 when: record.when.clone(),
-                probability: row.probabilities.get(&row.label).copied(),
+                probability: row.label.label().and_then(|it| row.probabilities.get(it)).copied(),
                 label: row.label,
             });
         }

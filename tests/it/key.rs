@@ -100,6 +100,26 @@ fn a_default_is_the_same_whether_it_is_written_or_not() {
 }
 
 #[test]
+fn a_late_parameter_enters_only_with_another_value_than_its_default() {
+    let late = stages::find("ingest").unwrap().params().iter().filter(|spec| spec.late);
+    assert!(late.count() > 0);
+    let mut ingest = stage();
+    let action = Action::Builtin { name: "ingest".to_owned(), version: 2 };
+    ingest.action = action;
+    let with = |task: &str| {
+        let mut stage = ingest.clone();
+        stage.params.insert("task".into(), json!(task));
+        key(&stage)
+    };
+    assert_eq!(with("single"), key(&ingest));
+    assert_ne!(with("multi"), key(&ingest));
+    // A record has the parameters of its key; what reads them gets the default back.
+    let specs = stages::find("ingest").unwrap().params();
+    let read = stages::Params::from_key(specs, BTreeMap::new());
+    assert_eq!(read.text("task"), "single");
+}
+
+#[test]
 fn the_order_of_keys_inside_a_parameter_does_not_enter() {
     let map = |text: &str| {
         changed(|stage| {

@@ -6,6 +6,7 @@ pub mod interval;
 pub mod lines;
 pub mod parallel;
 pub mod reliability;
+pub mod scatter;
 
 use crate::report::html::{Html, Tag, tag};
 

@@ -4,9 +4,11 @@
 use crate::report::charts::interval::interval;
 use crate::report::charts::lines::{Lines, Mark, Series, bands, lines};
 use crate::report::charts::reliability::reliability;
+use crate::report::charts::scatter::scatter;
 use crate::report::charts::{Caption, Figures, Ids};
 use crate::report::data::{Evaluation, Figure, PrecisionRecall, ThresholdCurve, ThresholdPoint};
 use crate::report::html::{Html, Tag, tag};
+use crate::report::sections::per_label::per_label;
 use crate::report::sections::{figure_words, notes, paragraph, scrolling};
 use crate::text::figures::{figure, grouped};
 
@@ -14,8 +16,17 @@ use crate::text::figures::{figure, grouped};
 const MOST_LABELS: usize = 24;
 
 /// Figures that are not drawn on the scale from 0 to 1: they leave it, or lower is better.
-const NO_SCALE: [&str; 4] =
-    ["matthews_correlation", "log_loss", "brier_score", "calibration_error"];
+const NO_SCALE: [&str; 9] = [
+    "matthews_correlation",
+    "log_loss",
+    "brier_score",
+    "calibration_error",
+    "hamming_loss",
+    "pearson",
+    "spearman",
+    "rmse",
+    "mae",
+];
 
 /// The number of precision-recall curves in one chart, at most.
 const MOST_CURVES: usize = 6;
@@ -33,23 +44,35 @@ pub fn evaluation(ids: &mut Ids, found: &Evaluation) -> Html {
             format!("; macro averages, and precision, recall and F1 of {label} against the rest")
         }
         Some(label) => format!("; precision, recall and F1 of {label}"),
-        None => "; macro averages are means over the labels".to_owned(),
+        None => match found.other.as_ref().map(|other| other.task) {
+            Some("regression") => String::new(),
+            Some(_) => "; accuracy counts rows whose labels are all right".to_owned(),
+            None => "; macro averages are means over the labels".to_owned(),
+        },
     };
     all.push(paragraph("quiet", &format!("{rows}{headline}")));
     all.push(notes(&found.notes));
     let mut cards = Html::new();
     cards.push(figures(found));
-    cards.push(matrix(found));
+    match &found.other {
+        None => cards.push(matrix(found)),
+        Some(other) => cards.push(per_label(&found.artifact, &other.per_label)),
+    }
     all.push(tag("div").class("pair").child(cards));
     let mut charts = Html::new();
+    let pairs = found.other.as_ref().map_or(&[][..], |other| &other.scatter);
+    if !pairs.is_empty() {
+        let correlation = found.figures.iter().find(|it| it.name == "pearson").map(|it| it.value);
+        charts.push(scatter(ids, pairs, correlation));
+    }
     charts.push(precision_recall(ids, &found.precision_recall));
-    if let (Some(threshold), Some(positive)) = (&found.threshold, &found.positive) {
+    if let (Some(threshold), Some(positive)) = (&found.decision.threshold, &found.positive) {
         charts.push(effect(ids, threshold, positive));
     }
-    if !found.reliability.is_empty() {
+    if !found.decision.reliability.is_empty() {
         let named = |it: &&Figure| it.name == "calibration_error";
         let error = found.figures.iter().find(named).map(|it| it.value);
-        charts.push(reliability(ids, &found.reliability, error));
+        charts.push(reliability(ids, &found.decision.reliability, error));
     }
     if !charts.is_empty() {
         all.push(tag("div").class("charts").child(charts));

@@ -11,18 +11,25 @@ const SHADES: f64 = 4.0;
 
 /// The list of examples; all but the first few are collapsed.
 pub fn examples(wrong: &Wrong, what: &str) -> Html {
+    ordered(wrong, what, "with the highest confidence")
+}
+
+/// The examples whose numbers are furthest from the true ones.
+pub fn furthest(wrong: &Wrong) -> Html {
+    ordered(wrong, "not exactly right", "furthest from the true number")
+}
+
+/// `order` says which come first.
+fn ordered(wrong: &Wrong, what: &str, order: &str) -> Html {
     const OPEN: usize = 5;
     if wrong.examples.is_empty() {
         return paragraph("note", &format!("No example is {what}.")).into();
     }
     let shown = wrong.examples.len() as u64;
     let words = match shown < wrong.rows {
-        true => format!(
-            "{} are {what}; these are the {shown} with the highest confidence.",
-            grouped(wrong.rows)
-        ),
+        true => format!("{} are {what}; these are the {shown} {order}.", grouped(wrong.rows)),
         false => {
-            format!("{} {what}, those with the highest confidence first.", grouped(wrong.rows))
+            format!("{} {what}, those {order} first.", grouped(wrong.rows))
         }
     };
     let mut all = Html::from(paragraph("quiet", &words));

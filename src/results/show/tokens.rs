@@ -21,7 +21,7 @@ pub fn show_tokens(
 ) -> Result<String, StageError> {
     let file = TokenFile::open(path)?;
     let shown = file.rows().min(options.rows);
-    let label = |row: usize| file.label(row).map(|class| file.label_names()[class].as_str());
+    let label = |row: usize| file.target(row);
     let pieces = |row: usize| -> Vec<String> {
         file.ids(row).iter().map(|id| piece(*id, tokenizer)).collect()
     };

@@ -11,6 +11,7 @@ use crate::builtin::tokenize::cut_texts;
 use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
 use crate::data::example::Example;
 use crate::data::prediction::Prediction;
+use crate::data::target::Target;
 use crate::data::token_file::Sequence;
 use crate::model::accelerator;
 use crate::model::accelerator::need::{Purpose, Work};
@@ -21,7 +22,7 @@ use crate::model::loading::load;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
-use crate::train::evaluation::batch_outputs;
+use crate::train::evaluation::{argmax, batch_outputs};
 use crate::train::order::evaluation_batches;
 
 /// A model that is ready to classify texts.
@@ -105,7 +106,8 @@ impl TextClassifier {
 
     /// The weight of each token of the text itself, without context and special tokens: the
     /// probability of the predicted label, minus its probability without the token
-    /// (leave-one-out).
+    /// (leave-one-out). Of several labels it is that of the likeliest one, of a number the number
+    /// itself.
     pub fn weights(&self, text: &Example) -> Result<Vec<TokenWeight>, StageError> {
         let whole = self.sequence(text)?;
         let mut places = self.places_of_text(&whole, text)?;
@@ -124,9 +126,13 @@ impl TextClassifier {
         let probabilities = self.probabilities(&sequences)?;
         let mut rows = probabilities.chunks(self.deciding.labels.len());
         let values = rows.next().unwrap_or_default();
-        let label = self.deciding.prediction(String::new(), values, None).label;
-        let labels = self.deciding.labels.iter();
-        let class = labels.clone().position(|known| *known == label).unwrap_or(0);
+        let class = match self.deciding.prediction(String::new(), values, None).label {
+            Target::Label(label) => {
+                self.deciding.labels.iter().position(|it| *it == label).unwrap_or(0)
+            }
+            // The likeliest label, or the only number.
+            Target::Labels(_) | Target::Number(_) => argmax(values),
+        };
         let weights = places.iter().zip(rows).map(|(at, row)| TokenWeight {
             token: self.tokenizer.token_text(whole.ids[*at]).unwrap_or_default(),
             weight: f64::from(values[class]) - f64::from(row[class]),
@@ -181,7 +187,7 @@ impl TextClassifier {
         }
     }
 
-    /// Class probabilities, row-major `[sequences, classes]`.
+    /// What decisions are made by, row-major `[sequences, classes]`.
     fn probabilities(&self, sequences: &[Sequence]) -> Result<Vec<f32>, StageError> {
         let classes = self.deciding.labels.len();
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
@@ -200,7 +206,8 @@ impl TextClassifier {
             let batch = Batch::new(rows.iter().map(of_row), pad);
             let found =
                 batch_outputs(&self.model, &batch, |row| format!("text {}", rows[row] + 1))?;
-            for (row, values) in rows.iter().zip(found.probabilities.chunks(classes)) {
+            let scores = found.scores(self.deciding.task);
+            for (row, values) in rows.iter().zip(scores.chunks(classes)) {
                 result[row * classes..(row + 1) * classes].copy_from_slice(values);
             }
         }

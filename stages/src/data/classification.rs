@@ -38,6 +38,9 @@ pub enum Headline {
     /// two: scikit-learn's `average="macro"`. The figures are named `macro_precision`,
     /// `macro_recall` and `macro_f1`.
     Macro,
+    /// Over the labels of all rows together, where a text may have several labels: scikit-learn's
+    /// `average="micro"`. The figures are named `micro_precision`, `micro_recall` and `micro_f1`.
+    Micro,
 }
 
 impl Headline {
@@ -78,7 +81,7 @@ impl Headline {
     pub fn positive(&self) -> Option<&str> {
         match self {
             Headline::Positive(label) => Some(label),
-            Headline::Macro => None,
+            Headline::Macro | Headline::Micro => None,
         }
     }
 
@@ -87,6 +90,7 @@ impl Headline {
         match self {
             Headline::Positive(_) => figure.to_owned(),
             Headline::Macro => format!("macro_{figure}"),
+            Headline::Micro => format!("micro_{figure}"),
         }
     }
 
@@ -99,6 +103,7 @@ impl Headline {
     ) -> ClassFigures {
         match self {
             Headline::Macro => margins.macro_average(),
+            Headline::Micro => margins.micro_average(),
             Headline::Positive(label) => {
                 let place = names.position(|name| name == label);
                 place.map_or(ClassFigures::default(), |place| margins.figures(place))
@@ -209,6 +214,11 @@ impl Margins {
         self.average(|label| f64::from(u8::from(self.occurs(label))))
     }
 
+    /// The mean of the figures of all labels, whether they occur or not.
+    pub fn mean_over_labels(&self) -> ClassFigures {
+        self.average(|_| 1.0)
+    }
+
     /// The mean of the figures of all labels, weighted by the rows that have the label.
     pub fn weighted_average(&self) -> ClassFigures {
         self.average(|label| self.gold[label] as f64)
@@ -231,6 +241,12 @@ impl Margins {
             recall: sum.recall / weights,
             f1: sum.f1 / weights,
         }
+    }
+
+    /// The figures over the labels of all rows together.
+    pub fn micro_average(&self) -> ClassFigures {
+        let sum = |counts: &[u64]| counts.iter().sum();
+        ClassFigures::new(sum(&self.correct), sum(&self.gold), sum(&self.predicted))
     }
 
     /// Whether any row has the label or is predicted to have it.

@@ -2,14 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::target::Target;
+
 /// One text to classify. In a file it is one line of JSON with its fields in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// Unique within its file. Empty only before `ingest` has assigned an id.
     pub id: String,
     /// Absent if the label is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    pub label: Option<Target>,
     pub text: String,
     /// The turns of the conversation before `text`, oldest first.
     #[serde(default)]
@@ -23,6 +25,21 @@ impl Example {
     /// An example that consists of a text alone.
     pub fn of_text(text: &str) -> Example {
         Example { text: text.to_owned(), ..Example::default() }
+    }
+
+    /// The label, for a stage that only works where a text has one; `None` if it is not known.
+    ///
+    /// # Errors
+    /// It is a list of labels or a number: the problem in words.
+    pub fn one_label(&self) -> Result<Option<&str>, String> {
+        match &self.label {
+            None => Ok(None),
+            Some(Target::Label(label)) => Ok(Some(label)),
+            Some(other) => Err(format!(
+                "the label is {}, and this stage only knows one label a text",
+                other.task().labels_in_words()
+            )),
+        }
     }
 }
 

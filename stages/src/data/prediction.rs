@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::data::label_names::{line_break, shown};
 use crate::data::lines::csv_field;
 use crate::data::nearest::list_names;
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 use crate::stage::output::OutputFile;
 use crate::stage::{Kind, OutputSpec};
@@ -18,14 +20,15 @@ use crate::stage::{Kind, OutputSpec};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub id: String,
-    /// The predicted label.
-    pub label: String,
-    /// A probability for each label that the model knows; they sum to 1. May be empty.
+    /// The predicted label, labels or number.
+    pub label: Target,
+    /// A probability for each label that the model knows; of a single label they sum to 1. May be
+    /// empty, and is so for a number.
     #[serde(default)]
     pub probabilities: BTreeMap<String, f64>,
     /// The true label, if it is known.
     #[serde(default)]
-    pub gold: Option<String>,
+    pub gold: Option<Target>,
 }
 
 /// The predictions for the examples of the input `test`, an output of every predicting stage.
@@ -59,13 +62,20 @@ pub const VALID: OutputSpec = OutputSpec::new(
 const SUM_TOLERANCE: f64 = 1e-3;
 
 impl Prediction {
-    /// Checks the probabilities, if there are any: each is in 0..=1, they sum to 1, and the
-    /// predicted label has one.
+    /// Checks the probabilities, if there are any: each is in 0..=1, those of a single label sum to
+    /// 1, and each predicted label has one. Also that the true label belongs to the same task.
     ///
     /// # Errors
     /// The problem in words.
     pub fn check(&self) -> Result<(), String> {
         let probabilities = &self.probabilities;
+        if let Some(gold) = self.gold.as_ref().filter(|gold| gold.task() != self.label.task()) {
+            return Err(format!(
+                "the true label is {}, the predicted one {}",
+                gold.task().labels_in_words(),
+                self.label.task().labels_in_words()
+            ));
+        }
         for (label, &probability) in probabilities {
             if !(0.0..=1.0 + SUM_TOLERANCE).contains(&probability) {
                 return Err(format!(
@@ -77,14 +87,14 @@ impl Prediction {
             return Ok(());
         }
         let sum: f64 = probabilities.values().sum();
-        if (sum - 1.0).abs() > SUM_TOLERANCE {
+        if self.label.task() == Task::Single && (sum - 1.0).abs() > SUM_TOLERANCE {
             return Err(format!("the probabilities sum to {sum}, expected 1"));
         }
-        if !probabilities.contains_key(&self.label) {
-            let known = list_names(&self.label, probabilities.keys().map(String::as_str));
+        let unknown = |label: &&String| !probabilities.contains_key(*label);
+        if let Some(label) = self.label.labels().iter().find(unknown) {
+            let known = list_names(label, probabilities.keys().map(String::as_str));
             return Err(format!(
-                "no probability of the predicted label `{}`; there are {known}",
-                self.label
+                "no probability of the predicted label `{label}`; there are {known}"
             ));
         }
         Ok(())
@@ -126,17 +136,25 @@ impl PredictionWriter {
     }
 }
 
-/// A line of `answer.txt`. Quoting could hold a line break too, but then a program that reads the
+/// A line of `answer.txt`: the id, and a field for each label. Quoting could hold a line break too, but then a program that reads the
 /// file line by line, such as `wc -l`, would see rows that nobody predicted.
 ///
 /// # Errors
 /// The id or the label has a line break: the problem in words.
-fn answer_line(id: &str, label: &str) -> Result<String, String> {
-    for (what, field) in [("id", id), ("label", label)] {
+fn answer_line(id: &str, target: &Target) -> Result<String, String> {
+    let labels = target.labels().iter().map(|label| ("label", label.as_str()));
+    for (what, field) in std::iter::once(("id", id)).chain(labels) {
         if let Some(found) = line_break(field) {
             let field = shown(field);
             return Err(format!("the {what} {field} has {found}, and each answer is one line"));
         }
     }
-    Ok(format!("{},{}", csv_field(id), csv_field(label)))
+    let fields = match target {
+        Target::Label(label) => csv_field(label).into_owned(),
+        Target::Number(number) => number.to_string(),
+        Target::Labels(labels) => {
+            labels.iter().map(|label| csv_field(label)).collect::<Vec<_>>().join(",")
+        }
+    };
+    Ok(format!("{},{fields}", csv_field(id)))
 }

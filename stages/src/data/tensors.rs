@@ -34,7 +34,7 @@ macro_rules! elements {
         $(impl Element for $rust { const DTYPE: Dtype = Dtype::$dtype; })*
     };
 }
-elements!(u8 => U8, i32 => I32, u32 => U32, i64 => I64, u64 => U64, f32 => F32);
+elements!(u8 => U8, i32 => I32, u32 => U32, i64 => I64, u64 => U64, f32 => F32, f64 => F64);
 
 /// The name, element type and shape of a tensor to write.
 #[derive(Clone, Debug, PartialEq)]

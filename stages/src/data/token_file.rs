@@ -6,20 +6,26 @@
 //! | `ids` | I32 `[tokens]` | all sequences one after the other, special tokens included |
 //! | `offsets` | I64 `[rows + 1]` | where each sequence begins in `ids` |
 //! | `types` | U8 `[tokens]` | token types; absent if all are 0 |
-//! | `labels` | I32 `[rows]` | class index, -1 for none |
+//! | `labels` | I32 `[rows]` | class index, -1 for none; other tasks: see [`token_labels`](crate::data::token_labels) |
 //! | `id_bytes` | U8 `[bytes]` | the examples' ids in UTF-8, one after the other |
 //! | `id_offsets` | I64 `[rows + 1]` | where each id begins in `id_bytes` |
 //!
 //! The metadata has `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest`,
-//! `max_length`, and `tokenizer` (the digest of the tokenizer; files of older versions lack it). Rows are in the order of the input.
+//! `max_length`, and `tokenizer` (the digest of the tokenizer; files of older versions lack it). Files of a task
+//! other than `single` have the format `pipe-tokens-2` and the entry `task`. Rows are in the order of the input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::data::tensors::{Element, Handle, Spool, TensorFile, write_tensors};
+use crate::data::token_labels::{Gold, LabelTensors, LabelWriter, is_partition};
 use crate::stage::error::StageError;
 
 const FORMAT: &str = "pipe-tokens-1";
+/// Of a file with the entry `task`, which programs that only know one label a text must not read.
+const FORMAT_OF_TASKS: &str = "pipe-tokens-2";
 
 /// The ids of a sequence with its special tokens, and the token type of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +47,7 @@ pub struct TokenWriter {
     ids: Spool<i32>,
     offsets: Spool<i64>,
     types: Spool<u8>,
-    labels: Spool<i32>,
+    labels: LabelWriter,
     id_bytes: Spool<u8>,
     id_offsets: Spool<i64>,
     longest: usize,
@@ -70,7 +76,7 @@ impl TokenWriter {
             ids: Spool::new(folder)?,
             offsets: Spool::new(folder)?,
             types: Spool::new(folder)?,
-            labels: Spool::new(folder)?,
+            labels: LabelWriter::new(folder)?,
             id_bytes: Spool::new(folder)?,
             id_offsets: Spool::new(folder)?,
             longest: 0,
@@ -85,16 +91,16 @@ impl TokenWriter {
     pub fn push(
         &mut self,
         sequence: &Sequence,
-        label: Option<usize>,
+        label: impl Into<Gold>,
         id: &str,
     ) -> Result<(), StageError> {
-        // Ids are below the vocabulary size and labels are few, so both fit into 32 bits.
+        // Ids are below the vocabulary size, so they fit into 32 bits.
         let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
         self.ids.extend(&ids)?;
         self.offsets.extend(&[self.ids.len() as i64])?;
         self.types.extend(&sequence.types)?;
         self.has_types |= sequence.types.iter().any(|kind| *kind > 0);
-        self.labels.extend(&[label.map_or(-1, |label| label as i32)])?;
+        self.labels.push(&label.into())?;
         self.id_bytes.extend(id.as_bytes())?;
         self.id_offsets.extend(&[self.id_bytes.len() as i64])?;
         self.longest = self.longest.max(ids.len());
@@ -118,13 +124,14 @@ impl TokenWriter {
         if let Some(digest) = &info.tokenizer {
             metadata.insert("tokenizer".to_owned(), digest.clone());
         }
-        let mut specs = vec![
-            self.ids.spec("ids"),
-            self.offsets.spec("offsets"),
-            self.labels.spec("labels"),
-            self.id_bytes.spec("id_bytes"),
-            self.id_offsets.spec("id_offsets"),
-        ];
+        let task = self.labels.task();
+        if task != Task::Single {
+            metadata.insert("format".to_owned(), FORMAT_OF_TASKS.to_owned());
+            metadata.insert("task".to_owned(), task.word().to_owned());
+        }
+        let mut specs = vec![self.ids.spec("ids"), self.offsets.spec("offsets")];
+        specs.extend(self.labels.specs());
+        specs.extend([self.id_bytes.spec("id_bytes"), self.id_offsets.spec("id_offsets")]);
         if self.has_types {
             specs.push(self.types.spec("types"));
         }
@@ -132,9 +139,9 @@ impl TokenWriter {
             "ids" => self.ids.copy_to(out),
             "offsets" => self.offsets.copy_to(out),
             "types" => self.types.copy_to(out),
-            "labels" => self.labels.copy_to(out),
             "id_bytes" => self.id_bytes.copy_to(out),
-            _ => self.id_offsets.copy_to(out),
+            "id_offsets" => self.id_offsets.copy_to(out),
+            name => self.labels.copy_to(name, out),
         })
     }
 }
@@ -146,7 +153,8 @@ pub struct TokenFile {
     ids: Handle<i32>,
     offsets: Handle<i64>,
     types: Option<Handle<u8>>,
-    labels: Handle<i32>,
+    labels: LabelTensors,
+    task: Task,
     id_bytes: Handle<u8>,
     id_offsets: Handle<i64>,
     rows: usize,
@@ -168,16 +176,22 @@ impl TokenFile {
             file.metadata(key).ok_or_else(problem)
         };
         let format = file.metadata("format").unwrap_or("unknown");
-        if format != FORMAT {
+        let task = file.metadata("task").and_then(Task::of_word);
+        let task = match (format, task) {
+            (FORMAT, _) => Some(Task::Single),
+            (FORMAT_OF_TASKS, task) => task,
+            _ => None,
+        };
+        let Some(task) = task else {
             let problem = format!("format is `{format}`, expected `{FORMAT}`: not a token file");
             return Err(file.problem(problem));
-        }
+        };
         let number = |key: &str| {
             let text = entry(key)?;
             let problem = |_| file.problem(format!("metadata `{key}` is `{text}`, not a number"));
             text.parse::<usize>().map_err(problem)
         };
-        let label_names = serde_json::from_str(entry("label_names")?)
+        let label_names: Vec<String> = serde_json::from_str(entry("label_names")?)
             .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
         let pad_id = u32::try_from(number("pad_id")?)
             .map_err(|_| file.problem("metadata `pad_id` is out of range".to_owned()))?;
@@ -188,8 +202,9 @@ impl TokenFile {
             max_length: number("max_length")?,
             tokenizer: file.metadata("tokenizer").map(str::to_owned),
         };
-        let labels = file.handle::<i32>("labels", None)?;
-        let rows = file.slice(&labels).len();
+        let offsets = file.handle::<i64>("offsets", None)?;
+        let rows = file.slice(&offsets).len().saturating_sub(1);
+        let labels = LabelTensors::open(&file, task, rows, info.label_names.len())?;
         let ids = file.handle::<i32>("ids", None)?;
         let tokens = file.slice(&ids).len();
         let types = match file.info("types") {
@@ -197,7 +212,7 @@ impl TokenFile {
             None => None,
         };
         let tokens = TokenFile {
-            offsets: file.handle("offsets", Some(&[rows + 1]))?,
+            offsets,
             id_offsets: file.handle("id_offsets", Some(&[rows + 1]))?,
             id_bytes: file.handle("id_bytes", None)?,
             longest: number("longest")?,
@@ -205,6 +220,7 @@ impl TokenFile {
             ids,
             types,
             labels,
+            task,
             rows,
             info,
         };
@@ -225,10 +241,6 @@ impl TokenFile {
             return problem("tensor `ids` has ids beyond the vocabulary");
         }
         let classes = self.info.label_names.len();
-        let named = |label: &i32| usize::try_from(*label).map_or(*label == -1, |l| l < classes);
-        if !self.all(&self.labels).iter().all(named) {
-            return problem("tensor `labels` has labels without a name");
-        }
         let names: BTreeSet<&String> = self.info.label_names.iter().collect();
         if names.len() != classes {
             return problem("metadata `label_names` has a name twice");
@@ -280,9 +292,27 @@ impl TokenFile {
         self.types.as_ref().map(|types| self.part(types, &self.offsets, row))
     }
 
-    /// The class index of an example, if it has a label.
+    /// The class index of an example, if it has one label.
     pub fn label(&self, row: usize) -> Option<usize> {
-        usize::try_from(self.all(&self.labels)[row]).ok()
+        match self.gold(row) {
+            Gold::Class(class) => Some(class),
+            Gold::None | Gold::Classes(_) | Gold::Number(_) => None,
+        }
+    }
+
+    /// The label of an example by class index.
+    pub fn gold(&self, row: usize) -> Gold {
+        self.labels.gold(&self.file, row)
+    }
+
+    /// The label of an example by name, if it is known.
+    pub fn target(&self, row: usize) -> Option<Target> {
+        self.gold(row).target(&self.info.label_names)
+    }
+
+    /// The task of the labels; [`Task::Single`] if there are none.
+    pub fn task(&self) -> Task {
+        self.task
     }
 
     /// The id of an example.
@@ -320,11 +350,4 @@ impl TokenFile {
     pub fn tokenizer(&self) -> Option<&str> {
         self.info.tokenizer.as_deref()
     }
-}
-
-/// Whether offsets ascend from 0 to `length`.
-fn is_partition(offsets: &[i64], length: usize) -> bool {
-    offsets.first() == Some(&0)
-        && offsets.last().and_then(|last| usize::try_from(*last).ok()) == Some(length)
-        && offsets.is_sorted()
 }

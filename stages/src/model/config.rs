@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::data::task::Task;
 use crate::family::{Activation, ActivationOf, InputDropout, LayerForm, Positions, Projection};
 use crate::stage::error::StageError;
 use fields::Fields;
@@ -96,6 +97,11 @@ pub struct HeadConfig {
     pub input_dropout: f64,
     /// The keys `decision_threshold` and `decision_class`, which only this program knows.
     pub threshold: Option<DecisionThreshold>,
+    /// The key `decision_thresholds`, which only this program knows: the threshold of each label, where a
+    /// text may have several; empty if all are 0.5.
+    pub thresholds: Vec<f64>,
+    /// The key `problem_type`; `None` if it is absent, or names no task.
+    pub task: Option<Task>,
 }
 
 /// How a head with two classes decides: for `class` if its probability is greater than `value`, else for the
@@ -110,6 +116,7 @@ pub struct DecisionThreshold {
 /// The keys of a [`DecisionThreshold`] in `config.json`. A file without the second one means the last class.
 pub const DECISION_THRESHOLD: &str = "decision_threshold";
 pub const DECISION_CLASS: &str = "decision_class";
+pub const DECISION_THRESHOLDS: &str = "decision_thresholds";
 
 impl ModelConfig {
     /// Reads `config.json` in a model folder.
@@ -299,6 +306,12 @@ fn head(fields: &Fields, family: &Family) -> Result<HeadConfig, StageError> {
             InputDropout::Absent | InputDropout::Classifier => 0.0,
         },
         threshold: threshold(fields)?,
+        thresholds: thresholds(fields)?,
+        task: fields
+            .raw
+            .get("problem_type")
+            .and_then(Value::as_str)
+            .and_then(Task::of_problem_type),
     })
 }
 
@@ -312,4 +325,11 @@ fn threshold(fields: &Fields) -> Result<Option<DecisionThreshold>, StageError> {
         return Err(fields.unfit(DECISION_CLASS, &class.into(), "0 or 1"));
     }
     Ok(Some(DecisionThreshold { value, class }))
+}
+
+fn thresholds(fields: &Fields) -> Result<Vec<f64>, StageError> {
+    let Some(value) = fields.present(DECISION_THRESHOLDS) else { return Ok(Vec::new()) };
+    let one = |value: &Value| value.as_f64().filter(|value| (0.0..=1.0).contains(value));
+    let list = value.as_array().and_then(|list| list.iter().map(one).collect());
+    list.ok_or_else(|| fields.unfit(DECISION_THRESHOLDS, value, "a list of numbers from 0 to 1"))
 }

@@ -8,10 +8,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
-use super::config::{DECISION_CLASS, DECISION_THRESHOLD, ModelConfig, Pooling};
+use super::config::{
+    DECISION_CLASS, DECISION_THRESHOLD, DECISION_THRESHOLDS, ModelConfig, Pooling,
+};
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
 use crate::data::finite::first_not_finite;
+use crate::data::task::Task;
 use crate::stage::error::{StageError, hints};
 
 /// Writes `model` to `folder`, which must exist. `labels` name the classes by index.
@@ -43,7 +46,7 @@ pub fn write_masked_lm(
     let mut raw = without_origin(config);
     // Keys that describe the labels and the head of a classifier.
     let of_head = ["id2label", "label2id", "problem_type", "pooling"];
-    let of_head = of_head.iter().chain(&[DECISION_THRESHOLD, DECISION_CLASS]);
+    let of_head = of_head.iter().chain(&[DECISION_THRESHOLD, DECISION_CLASS, DECISION_THRESHOLDS]);
     of_head.for_each(|key| drop(raw.remove(*key)));
     raw.insert("architectures".to_owned(), json!([config.architecture("ForMaskedLM")]));
     let dtype = if storage == Storage::F16 { "float16" } else { "float32" };
@@ -62,7 +65,10 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     raw.insert("architectures".to_owned(), json!([architecture]));
     raw.insert("id2label".to_owned(), Value::Object(by_index));
     raw.insert("label2id".to_owned(), Value::Object(by_name));
-    raw.insert("problem_type".to_owned(), json!("single_label_classification"));
+    raw.insert(
+        "problem_type".to_owned(),
+        json!(config.head.task.unwrap_or(Task::Single).problem_type()),
+    );
     raw.insert("dtype".to_owned(), json!("float32"));
     // Keys that only this program knows are written only if they differ from the default.
     let pooling = config.family.config.pooling;
@@ -73,6 +79,10 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     }
     raw.remove(DECISION_THRESHOLD);
     raw.remove(DECISION_CLASS);
+    raw.remove(DECISION_THRESHOLDS);
+    if !config.head.thresholds.is_empty() {
+        raw.insert(DECISION_THRESHOLDS.to_owned(), json!(config.head.thresholds));
+    }
     if let Some(threshold) = config.head.threshold {
         raw.insert(DECISION_THRESHOLD.to_owned(), json!(threshold.value));
         if threshold.class != 1 {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::config::ModelConfig;
 use super::weight_files::Checkpoint;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 
 /// The head of a checkpoint.
@@ -22,14 +23,16 @@ pub struct CheckpointHead {
     pub labels: Vec<String>,
     /// Whether the names are the checkpoint's own.
     pub named: bool,
+    /// What it predicts.
+    pub task: Task,
 }
 
 impl CheckpointHead {
     /// The head of the checkpoint in `folder`, or `None` if it has none that classifies texts.
     ///
     /// # Errors
-    /// The head does something else than to choose one of several labels, or `config.json` does
-    /// not name each of its classes exactly once.
+    /// The head does something that this program does not know, or `config.json` does not name each
+    /// of its classes exactly once.
     pub fn read(folder: &Path, config: &ModelConfig) -> Result<Option<CheckpointHead>, StageError> {
         let checkpoint = Checkpoint::open(folder)?;
         let weight = checkpoint.get(&config.family.head.last_weight());
@@ -92,20 +95,33 @@ fn of_another_task(config: &ModelConfig) -> Option<&str> {
 /// The head that `config.json` describes, whose last layer has a row for each of `classes`.
 fn head(raw: &Map<String, Value>, classes: usize) -> Result<CheckpointHead, String> {
     let kind = raw.get("problem_type").filter(|kind| !kind.is_null());
-    if let Some(kind) = kind.filter(|kind| *kind != "single_label_classification") {
-        let known = "only \"single_label_classification\" is supported";
-        return Err(format!("`problem_type` is {kind}, {known}"));
-    }
-    if classes < 2 {
-        let outputs = if classes == 1 { "one output" } else { "no output" };
-        return Err(format!("the head has {outputs}: it cannot choose a label"));
+    // As in `transformers`, which takes a single output for a number.
+    let unsaid = if classes == 1 { Task::Regression } else { Task::Single };
+    let task = kind.map_or(Some(unsaid), |kind| Task::of_problem_type(kind.as_str()?));
+    let task = task.ok_or_else(|| {
+        let known = [Task::Single, Task::Multi, Task::Regression].map(Task::problem_type);
+        format!(
+            "`problem_type` is {}, expected one of {}",
+            kind.unwrap_or(&Value::Null),
+            known.join(", ")
+        )
+    })?;
+    match (task, classes) {
+        (_, 0) => return Err("the head has no output".to_owned()),
+        (Task::Single, 1) => {
+            return Err("the head has one output: it cannot choose a label".to_owned());
+        }
+        (Task::Regression, 2..) => {
+            return Err(format!("the head gives {classes} numbers, only one is supported"));
+        }
+        _ => {}
     }
     let invented = || (0..classes).map(|class| format!("LABEL_{class}")).collect();
     let labels = names(raw)?.unwrap_or_else(invented);
     if labels.len() != classes {
         return Err(format!("`id2label` has {} names, the head {classes} classes", labels.len()));
     }
-    Ok(CheckpointHead { named: labels != invented(), labels })
+    Ok(CheckpointHead { named: labels != invented() || task == Task::Regression, labels, task })
 }
 
 /// `id2label` by class; `None` if it is absent.

@@ -29,7 +29,8 @@ pub struct MicroBatch {
 }
 
 impl Loss {
-    fn weight(&self, class: i32) -> f64 {
+    /// The weight of an example of a class.
+    pub fn weight(&self, class: i32) -> f64 {
         let weight = usize::try_from(class).ok().and_then(|class| self.class_weights.get(class));
         weight.copied().unwrap_or(1.0)
     }

@@ -4,6 +4,8 @@
 //! by seed and step, so it can be repeated from any point.
 
 #[cfg(feature = "model")]
+pub mod binary_loss;
+#[cfg(feature = "model")]
 pub mod checkpoint;
 #[cfg(feature = "model")]
 pub mod checkpoint_timer;
@@ -28,6 +30,12 @@ pub mod order;
 pub mod params;
 pub mod schedule;
 #[cfg(feature = "model")]
+pub mod squared_loss;
+#[cfg(feature = "model")]
 pub mod step;
+#[cfg(feature = "model")]
+pub mod task_evaluation;
+#[cfg(feature = "model")]
+pub mod task_loss;
 #[cfg(feature = "model")]
 pub mod unread;

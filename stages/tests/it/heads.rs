@@ -200,8 +200,11 @@ fn a_decision_threshold_stays_with_its_class() {
 fn heads_that_do_something_else_are_refused_by_name() {
     let names = |names: Value| json!({ "id2label": names, "label2id": null });
     for (entries, words) in [
-        (json!({"problem_type": "regression"}), &["problem_type", "regression"][..]),
-        (json!({"problem_type": "multi_label_classification"}), &["multi_label_classification"]),
+        (json!({"problem_type": "regression"}), &["2 numbers", "only one"][..]),
+        (
+            json!({"problem_type": "ranking"}),
+            &["problem_type", "ranking", "multi_label_classification"],
+        ),
         (names(json!({"0": "a", "2": "b"})), &["id2label", "none of class 1"]),
         (names(json!({"0": "a", "one": "b"})), &["id2label", "`one`"]),
         (names(json!({"0": "a", "01": "b"})), &["id2label", "`01`"]),
@@ -236,7 +239,7 @@ fn heads_that_do_something_else_are_refused_by_name() {
 }
 
 #[test]
-fn a_head_with_one_output_is_refused() {
+fn a_head_with_one_output_gives_a_number_and_chooses_no_label() {
     let own = copy_of("bert");
     let path = own.path().join("model.safetensors");
     let bytes = std::fs::read(&path).unwrap();
@@ -254,6 +257,14 @@ fn a_head_with_one_output_is_refused() {
         (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap())
     });
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    // As in transformers, it is a regression unless the config says otherwise.
+    assert_says(&predict(own.path()).run().error(), &["one label", "the model gives a number"]);
+    let trained = finetune(own.path(), 1, &LABELS).run();
+    assert_says(&notes(&trained), &["starting from a new head", "gives a number"]);
+    let path = own.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["problem_type"] = json!("single_label_classification");
+    std::fs::write(&path, config.to_string()).unwrap();
     for done in [predict(own.path()).run(), finetune(own.path(), 1, &LABELS).run()] {
         assert_says(&done.error(), &["one output", "head: new"]);
     }

@@ -156,7 +156,7 @@ fn malformed_lines_are_named_with_what_was_expected_and_found() {
         (r#"{"label":"A","response":7}"#, "the field `response` is a number, expected a text"),
         (
             r#"{"label":["A"],"response":"b"}"#,
-            "the field `label` is a list of other things, expected a text or a number",
+            "the field `label` is a list, expected one label; `task: multi` reads lists of labels",
         ),
         (
             r#"{"label":"A","response":"b","context":["c",1]}"#,

@@ -1,5 +1,10 @@
 //! `score` compared with scikit-learn, on the cases that `fixtures/make_scores.py` makes.
 
+#[path = "task_training.rs"]
+mod task_training;
+#[path = "tasks.rs"]
+mod tasks;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

@@ -8,16 +8,21 @@ use crate::data::example::Example;
 use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
 use crate::data::set::prediction_files;
+use crate::data::target::Target;
 use crate::stage::error::StageError;
 
 /// The classes that an audit can tell apart. More make the joint too large to be of any use.
 const MOST_CLASSES: usize = 1000;
 
 /// The examples of a file.
+///
+/// # Errors
+/// A row is malformed, or has a label of another task than one label a text; there is none.
 pub fn examples(path: &Path) -> Result<Vec<Example>, StageError> {
     let mut lines = LineReader::open(path)?;
     let mut rows = Vec::new();
     while let Some(example) = lines.next_json::<Example>()? {
+        example.one_label().map_err(|problem| lines.error(problem))?;
         rows.push(example);
     }
     if rows.is_empty() {
@@ -29,7 +34,7 @@ pub fn examples(path: &Path) -> Result<Vec<Example>, StageError> {
 
 /// The label of an example; `None` if it is not known.
 pub fn label(example: &Example) -> Option<&str> {
-    example.label.as_deref()
+    example.label.as_ref().and_then(Target::label)
 }
 
 /// Examples with a label and out-of-fold probabilities.

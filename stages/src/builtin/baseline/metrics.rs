@@ -52,7 +52,9 @@ pub struct Quality {
 impl Quality {
     /// The labels are those of the model and of the rows. `positive` is the declared one.
     pub fn of(rows: &[Prediction], classes: &Classes, positive: Option<&str>) -> Quality {
-        let labelled = || rows.iter().filter_map(|row| Some((row.gold.as_deref()?, &*row.label)));
+        let labelled = || {
+            rows.iter().filter_map(|row| Some((row.gold.as_ref()?.label()?, row.label.label()?)))
+        };
         let known =
             classes.names.iter().map(String::as_str).chain(labelled().map(|(gold, _)| gold));
         let names: Vec<&str> = known.collect::<BTreeSet<&str>>().into_iter().collect();

@@ -13,7 +13,9 @@ pub mod lbfgs;
 pub mod logistic;
 mod metrics;
 mod ngram;
+mod other_task;
 pub mod params;
+pub mod ridge;
 mod sparse;
 pub mod tfidf;
 
@@ -23,10 +25,12 @@ pub use self::sparse::Matrix;
 
 use self::examples::{Examples, read};
 use self::metrics::Quality;
+use self::other_task::OtherBaseline;
 use self::params::{BaselineKind, BaselineParams};
 use crate::data::classification::Headline;
 use crate::data::example::Example;
 use crate::data::prediction::{ANSWER, PREDICTIONS, Prediction, PredictionWriter, VALID};
+use crate::data::task::Task;
 use crate::stage::error::{StageError, hints};
 use crate::stage::event::Event;
 use crate::stage::output::write_json;
@@ -66,7 +70,16 @@ const SPEC: StageSpec = StageSpec {
         ),
     ],
     params: params::PARAMS,
-    headline: &["features", "train_accuracy", "valid_accuracy", "valid_f1", "valid_macro_f1"],
+    headline: &[
+        "features",
+        "train_accuracy",
+        "valid_accuracy",
+        "valid_f1",
+        "valid_micro_f1",
+        "valid_macro_f1",
+        "valid_pearson",
+        "valid_rmse",
+    ],
 };
 
 impl Stage for Baseline {
@@ -82,6 +95,10 @@ impl Stage for Baseline {
         let params = BaselineParams::of(context.params());
         let turns = params.context;
         let train = read(context.input("train")?, turns)?;
+        let task = train.task()?;
+        if task != Task::Single {
+            return run_other(context, &params, &train, task);
+        }
         let classes = train.classes()?;
         let positive = context.params().optional_text("positive");
         let headline = Headline::of_training(&classes.names, positive)
@@ -89,7 +106,7 @@ impl Stage for Baseline {
         let wired = |input| context.optional_input(input).map(|path| read(path, turns)).transpose();
         let (valid, test) = (wired("valid")?, wired("test")?);
         for (input, examples) in [("valid", &valid), ("test", &test)] {
-            let untrained = examples.as_ref().and_then(|it| it.untrained(input, &classes));
+            let untrained = examples.as_ref().and_then(|it| it.untrained(input, &classes.names));
             untrained.into_iter().for_each(|message| context.emit(Event::Warning { message }));
         }
 
@@ -102,7 +119,7 @@ impl Stage for Baseline {
         metrics.train = Some(Quality::of(&predict(&train)?, &classes, positive));
         if let Some(valid) = &valid {
             let rows = predict(valid)?;
-            let golds = rows.iter().filter_map(|row| row.gold.as_deref());
+            let golds = rows.iter().filter_map(|row| row.gold.as_ref()?.label());
             if let Some(message) = headline.warning("`valid`", golds) {
                 context.emit(Event::Warning { message });
             }
@@ -120,6 +137,35 @@ impl Stage for Baseline {
         context.emit(Event::Metrics { step: None, values: metrics.for_record() });
         Ok(())
     }
+}
+
+/// Trains and predicts several labels a text, or numbers.
+fn run_other(
+    context: &Context,
+    params: &BaselineParams,
+    train: &Examples,
+    task: Task,
+) -> Result<(), StageError> {
+    let mut model = OtherBaseline::train(context, params, train, task)?;
+    let mismatch = |path: &Path, problem| StageError::File { path: path.to_owned(), problem };
+    let rows = model.predict(train)?;
+    model.note(true, &rows).map_err(|problem| mismatch(&train.path, problem))?;
+    for (input, output) in [("valid", "valid"), ("test", "predictions")] {
+        let Some(path) = context.optional_input(input) else { continue };
+        let examples = read(path, params.context)?;
+        let untrained = examples.untrained(input, model.labels());
+        untrained.into_iter().for_each(|message| context.emit(Event::Warning { message }));
+        let rows = model.predict(&examples)?;
+        if input == "valid" {
+            model.note(false, &rows).map_err(|problem| mismatch(path, problem))?;
+        }
+        let answer = (input == "test").then(|| context.output("answer")).transpose()?;
+        write(&rows, context.output(output)?, answer)?;
+    }
+    let (metrics, values) = model.metrics();
+    write_json(context.output("metrics")?, metrics)?;
+    context.emit(Event::Metrics { step: None, values });
+    Ok(())
 }
 
 fn write(rows: &[Prediction], path: &Path, answer: Option<&Path>) -> Result<(), StageError> {
@@ -147,7 +193,7 @@ fn rows(
         }
         Ok(Prediction {
             id: example.id.clone(),
-            label: names[best].clone(),
+            label: names[best].clone().into(),
             probabilities: names.iter().cloned().zip(values.iter().copied()).collect(),
             gold: example.label.clone(),
         })

@@ -19,7 +19,7 @@ use crate::stage::error::{StageError, hints};
 use crate::stage::progress::Progress;
 
 /// The features of one part of the examples by one analyzer.
-struct Block {
+pub struct Block {
     part: fn(&Example) -> Cow<'_, str>,
     /// The prefix of its features' names in `metrics.json`.
     name: &'static str,
@@ -40,15 +40,8 @@ pub fn train(
         Logistic::fit(&rows, &classes.of_rows, classes.names.len(), params.c, |number| {
             progress.update_unknown(number as u64);
         })
-        .map_err(|NotFinite { iteration, value }| {
-            let doing = format!("training diverged at iteration {}", iteration + 1);
-            let what = "the loss or its gradient".to_owned();
-            StageError::NotFinite { doing, what, value, hint: hints::REGRESSION }
-        })?;
-    let names: Vec<String> = blocks
-        .iter()
-        .flat_map(|block| block.vectorizer.names().iter().map(|it| format!("{}{it}", block.name)))
-        .collect();
+        .map_err(diverged)?;
+    let names = feature_names(&blocks);
     let metrics = BaselineMetrics {
         kind: "ngram",
         labels: classes.names.clone(),
@@ -66,8 +59,23 @@ pub fn train(
     })
 }
 
+/// The error of a minimisation that left the finite numbers.
+pub fn diverged(NotFinite { iteration, value }: NotFinite) -> StageError {
+    let doing = format!("training diverged at iteration {}", iteration + 1);
+    let what = "the loss or its gradient".to_owned();
+    StageError::NotFinite { doing, what, value, hint: hints::REGRESSION }
+}
+
+/// The names of the features of all blocks.
+pub fn feature_names(blocks: &[Block]) -> Vec<String> {
+    let names = blocks
+        .iter()
+        .flat_map(|block| block.vectorizer.names().iter().map(|it| format!("{}{it}", block.name)));
+    names.collect()
+}
+
 /// The blocks of features that the parameters ask for, fitted to the training examples.
-fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
+pub fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
     let words = Analyzer::Words { longest: params.word_ngrams };
     let chars = Analyzer::Chars { shortest: params.char_ngrams_min, longest: params.char_ngrams };
     let wanted = [(params.word_ngrams > 0, words), (params.char_ngrams > 0, chars)];
@@ -89,7 +97,7 @@ fn blocks(params: &BaselineParams, train: &Examples) -> Vec<Block> {
 }
 
 /// The features of all blocks side by side, one row per example.
-fn matrix(blocks: &[Block], examples: &Examples) -> Matrix {
+pub fn matrix(blocks: &[Block], examples: &Examples) -> Matrix {
     let rows: Vec<Vec<(u32, f64)>> = examples
         .rows
         .par_iter()

@@ -98,7 +98,8 @@ impl Stage for Clean {
             let wrong =
                 |problem| StageError::Line { path: decisions.to_owned(), line: *line, problem };
             check(issue, &example).map_err(wrong)?;
-            let old = example.label.clone().unwrap_or_default();
+            let label = example.one_label().map_err(|problem| lines.error(problem))?;
+            let old = label.unwrap_or_default().to_owned();
             match decision {
                 Decision::Keep => output.write_line(lines.line())?,
                 Decision::Drop => {
@@ -111,7 +112,7 @@ impl Stage for Clean {
                     report.relabelled += 1;
                     let of_old = report.relabelled_by_label.entry(old).or_default();
                     *of_old.entry(new.to_owned()).or_default() += 1;
-                    example.label = Some(new.to_owned());
+                    example.label = Some(new.into());
                     output.write_json_line(&example)?;
                 }
             }
@@ -159,12 +160,13 @@ fn read(path: &Path, report: &mut CleanReport) -> Result<BTreeMap<String, Decide
 
 /// Checks that the example is still the one that was looked at.
 fn check(issue: &Issue, example: &Example) -> Result<(), String> {
-    if issue.label.is_some() && issue.label != example.label {
+    let label = example.one_label()?;
+    if issue.label.is_some() && issue.label.as_deref() != label {
         return Err(format!(
             "`{}` had the label `{}` when it was decided on, and has `{}` now: review it again",
             issue.id,
             issue.label.as_deref().unwrap_or_default(),
-            example.label.as_deref().unwrap_or_default()
+            label.unwrap_or_default()
         ));
     }
     if !issue.text.is_empty() && issue.text != example.text {
@@ -189,7 +191,7 @@ fn check_labels(
     let mut lines = LineReader::open(examples)?;
     let mut known = BTreeSet::new();
     while let Some(example) = lines.next_json::<Example>()? {
-        known.extend(example.label);
+        known.extend(example.one_label().ok().flatten().map(str::to_owned));
     }
     for Decided { issue, line, .. } in relabelled {
         let new = issue.new_label().unwrap_or_default();

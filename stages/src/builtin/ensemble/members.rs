@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
 use crate::data::set::prediction_files;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 
 /// The files of a folder, sorted by name.
@@ -88,6 +89,16 @@ fn check(
     first_name: &str,
 ) -> Result<(), String> {
     found.check()?;
+    if let Some(first) = first.filter(|first| first.label.task() != found.label.task()) {
+        return Err(format!(
+            "the prediction is {}, but in `{first_name}` it is {}",
+            found.label.task().labels_in_words(),
+            first.label.task().labels_in_words()
+        ));
+    }
+    if found.label.task() == Task::Regression {
+        return same_row(found, first, first_name);
+    }
     if found.probabilities.is_empty() {
         return Err("no probabilities to combine".to_owned());
     }
@@ -101,6 +112,15 @@ fn check(
             labels.join(", ")
         ));
     }
+    same_row(found, first, first_name)
+}
+
+/// Checks that two members predict the same row.
+fn same_row(
+    found: &Prediction,
+    first: Option<&Prediction>,
+    first_name: &str,
+) -> Result<(), String> {
     let Some(first) = first else { return Ok(()) };
     if found.id != first.id {
         return Err(format!(

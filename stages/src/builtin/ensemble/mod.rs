@@ -16,6 +16,7 @@ use self::members::Members;
 use self::params::{EnsembleParams, Method, PARAMS};
 use crate::data::nearest::list_names;
 use crate::data::prediction::{ANSWER_DOC, PredictionWriter};
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::params::Params;
@@ -93,7 +94,7 @@ impl Stage for Ensemble {
             names = Some(members.names().to_vec());
             let agreement = write(context, members, &weights, params.method, writer)?;
             let name = if input == "valid" { "valid_agreement" } else { "agreement" };
-            values.insert(name.to_owned(), agreement);
+            values.extend(agreement.map(|agreement| (name.to_owned(), agreement)));
         }
         values.insert("members".to_owned(), names.map_or(0, |names| names.len()) as f64);
         context.emit(Event::Metrics { step: None, values });
@@ -102,25 +103,30 @@ impl Stage for Ensemble {
 }
 
 /// Combines the members row by row. Returns the share of rows in which all members predict the same
-/// label.
+/// labels; `None` of numbers, which are never the same.
 fn write(
     context: &Context,
     mut members: Members,
     weights: &[f64],
     method: Method,
     mut writer: PredictionWriter,
-) -> Result<f64, StageError> {
+) -> Result<Option<f64>, StageError> {
     let mut progress = Progress::new(context, "bytes");
-    let (mut rows, mut agreed) = (0_u64, 0_u64);
+    let (mut rows, mut agreed, mut numbers) = (0_u64, 0_u64, false);
     while let Some(row) = members.next_row()? {
         rows += 1;
+        numbers |= row[0].label.task() == Task::Regression;
+        if method == Method::Vote && numbers {
+            let problem = "members cannot vote on a number; `mean` combines them".to_owned();
+            return Err(StageError::Param { name: "method", problem });
+        }
         agreed += u64::from(row.windows(2).all(|pair| pair[0].label == pair[1].label));
         writer.write(&combine(&row, weights, method))?;
         let (done, total) = members.bytes();
         progress.update(done, total);
     }
     writer.finish()?;
-    Ok(agreed as f64 / rows.max(1) as f64)
+    Ok((!numbers).then_some(agreed as f64 / rows.max(1) as f64))
 }
 
 /// The weight of each member.

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::metrics::{EpochMetrics, ValidMetrics};
+use super::examples::Examples;
+use super::metrics::EpochMetrics;
 use super::params::{FinetuneParams, Keep};
-use super::setup::Examples;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;
 use crate::stage::error::StageError;
@@ -17,6 +17,7 @@ use crate::train::checkpoint_timer::CheckpointTimer;
 use crate::train::micro::{MicroBatches, memory_failures};
 use crate::train::order::training_batches;
 use crate::train::step::Trainer;
+use crate::train::task_loss::TaskLoss;
 
 /// Trains from `at` to the last epoch, or until `patience` ends it. `best` is the best model so
 /// far, if the best model is to be kept.
@@ -24,7 +25,7 @@ pub fn train(
     context: &Context,
     params: &FinetuneParams,
     examples: &Examples,
-    trainer: &mut Trainer,
+    trainer: &mut Trainer<TaskLoss>,
     micro: &mut MicroBatches,
     at: &mut Position,
     best: &mut Option<Classifier>,
@@ -57,7 +58,7 @@ pub fn train(
             steps: at.steps,
             learning_rate: trainer.schedule.rate(at.steps),
             train_loss: f64::from_bits(at.loss_sum_bits) / examples.lengths.len().max(1) as f64,
-            valid: evaluation.map(|it| ValidMetrics::new(it, &examples.headline)),
+            valid: evaluation,
         };
         let line = line(&row)?;
         let mut values = figures(&line)?;
@@ -68,8 +69,8 @@ pub fn train(
         ]);
         context.emit(Event::Metrics { step: Some(row.epoch), values });
         at.metrics.push(line);
-        if let Some(evaluation) = evaluation.filter(|_| chooses) {
-            let rank = selection.metric.rank(&evaluation);
+        if let Some(evaluation) = row.valid.as_ref().filter(|_| chooses) {
+            let rank = selection.metric.rank(evaluation, &examples.headline);
             at.epochs_since_best += 1;
             if at.best_bits.is_none_or(|so_far| rank > f64::from_bits(so_far)) {
                 (at.best_bits, at.epochs_since_best) = (Some(rank.to_bits()), 0);
@@ -95,10 +96,14 @@ fn train_epoch(
     context: &Context,
     examples: &Examples,
     total_steps: u64,
-    trainer: &mut Trainer,
+    trainer: &mut Trainer<TaskLoss>,
     micro: &mut MicroBatches,
     at: &mut Position,
-    mut after_step: impl FnMut(&mut Trainer, &mut Position, &mut MicroBatches) -> Result<(), StageError>,
+    mut after_step: impl FnMut(
+        &mut Trainer<TaskLoss>,
+        &mut Position,
+        &mut MicroBatches,
+    ) -> Result<(), StageError>,
 ) -> Result<usize, StageError> {
     let (started, mut tokens) = (Instant::now(), 0);
     let mut progress = Progress::new(context, "step");

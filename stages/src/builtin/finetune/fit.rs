@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::epochs::train;
+use super::examples::{Examples, Golds};
 use super::params::{FinetuneParams, Metric, ThresholdChoice};
-use super::setup::{Examples, config, head, load_options, trainer};
+use super::setup::{config, head, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::classification::Headline;
+use crate::data::task::Task;
 use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
@@ -22,19 +24,20 @@ use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::metric_lines::figures;
 use crate::train::checkpoint::{self, Position};
-use crate::train::evaluation::outputs;
+use crate::train::evaluation::{ClassOutputs, outputs};
 use crate::train::micro::MicroBatches;
 use crate::train::order::ModelShape;
 use crate::train::params::Init;
 use crate::train::step::Trainer;
+use crate::train::task_loss::TaskLoss;
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let params = FinetuneParams::of(context.params());
     let base = context.input("model")?;
     let own = ModelConfig::read(base)?;
     let examples = Examples::open(context, ModelTokens::of(base, &own)?, &params)?;
-    let mut config = config(&params, own, &examples.labels)?;
-    let head = head(context, &params, &mut config, base, &examples.labels)?;
+    let mut config = config(&params, own, examples.task, &examples.labels)?;
+    let head = head(context, &params, &mut config, base, examples.task, &examples.labels)?;
 
     let mut trainer = load_trainer(context, &params, &config, base, &examples, head)?;
     let mut at = Position::default();
@@ -77,7 +80,7 @@ fn load_trainer(
     base: &Path,
     examples: &Examples,
     head: HeadSource,
-) -> Result<Trainer, StageError> {
+) -> Result<Trainer<TaskLoss>, StageError> {
     let purpose = Purpose::Training { frozen: params.freeze.parts() };
     let work = Work { config, precision: params.training.precision, purpose };
     let device = open_device(context, &work)?;
@@ -159,8 +162,17 @@ fn with_threshold(
         ThresholdChoice::Accuracy => Objective::Accuracy,
     };
     config.head.threshold = None;
+    config.head.thresholds = Vec::new();
     let Some((valid, gold)) = examples.valid.as_ref() else { return Ok(config) };
-    let found = outputs(model, valid, 2, examples.batch_size, |_| ())?;
+    let found = outputs(model, valid, examples.labels.len(), examples.batch_size, |_| ())?;
+    let gold = match gold {
+        Golds::Classes(gold) => gold,
+        Golds::Sets(sets) => {
+            config.head.thresholds = thresholds(context, found, sets, &examples.labels, objective)?;
+            return Ok(config);
+        }
+        Golds::Numbers(_) => return Ok(config),
+    };
     let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
         // The softmax of 32-bit floats may exceed 1 by a rounding error.
         probability: f64::from(values[1]).min(1.0),
@@ -175,4 +187,35 @@ fn with_threshold(
     let values = [("decision_threshold".to_owned(), best.value)].into();
     context.emit(Event::Metrics { step: None, values });
     Ok(config)
+}
+
+/// For each label the threshold that is best for the validation examples, whose labels are `sets`.
+fn thresholds(
+    context: &Context,
+    found: ClassOutputs,
+    sets: &[Vec<usize>],
+    labels: &[String],
+    objective: Objective,
+) -> Result<Vec<f64>, StageError> {
+    let probabilities = found.scores(Task::Multi);
+    let mut thresholds = Vec::with_capacity(labels.len());
+    for label in 0..labels.len() {
+        let scored = |(values, set): (&[f32], &Vec<usize>)| ScoredRow {
+            probability: f64::from(values[label]),
+            positive: set.binary_search(&label).is_ok(),
+        };
+        let rows: Vec<ScoredRow> =
+            probabilities.chunks(labels.len()).zip(sets).map(scored).collect();
+        // Without any row that has the label, every threshold is as good.
+        let best = best_threshold(&rows, objective).filter(|_| rows.iter().any(|row| row.positive));
+        thresholds.push(best.map_or(0.5, |best| best.value));
+    }
+    let changed = thresholds.iter().filter(|it| **it != 0.5).count();
+    let message = format!(
+        "{changed} of {} labels have another threshold than 0.5; `decision_thresholds` of the \
+         model's config.json lists them",
+        labels.len()
+    );
+    context.emit(Event::Note { message });
+    Ok(thresholds)
 }

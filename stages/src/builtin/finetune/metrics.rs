@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::params::Metric;
 use crate::data::classification::Headline;
 use crate::train::evaluation::Evaluation;
+use crate::train::task_evaluation::NamedFigures;
 
 /// A line of `metrics.jsonl`. It holds no times, because equal runs must write equal bytes; times
 /// are in the stage's record.
@@ -20,23 +21,15 @@ pub struct EpochMetrics {
     pub valid: Option<ValidMetrics>,
 }
 
-/// The figures of an evaluation. Those with the headline's names say by these what they are of.
-pub struct ValidMetrics {
-    of: Evaluation,
-    headline: Headline,
-}
+/// The figures of an evaluation, `valid_loss` and so on. Those with the headline's names say by these
+/// what they are of.
+pub struct ValidMetrics(Vec<(String, f64)>);
 
 impl ValidMetrics {
-    pub fn new(of: Evaluation, headline: &Headline) -> ValidMetrics {
-        ValidMetrics { of, headline: headline.clone() }
-    }
-}
-
-impl Serialize for ValidMetrics {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Evaluation { loss, accuracy, figures } = self.of;
-        let named = |figure| format!("valid_{}", self.headline.name(figure));
-        serializer.collect_map([
+    pub fn new(of: &Evaluation, headline: &Headline) -> ValidMetrics {
+        let Evaluation { loss, accuracy, figures } = *of;
+        let named = |figure| format!("valid_{}", headline.name(figure));
+        ValidMetrics(vec![
             ("valid_loss".to_owned(), loss),
             ("valid_accuracy".to_owned(), accuracy),
             (named("precision"), figures.precision),
@@ -44,18 +37,24 @@ impl Serialize for ValidMetrics {
             (named("f1"), figures.f1),
         ])
     }
+
+    /// Figures of another task than one label a text.
+    pub fn of_figures(figures: NamedFigures) -> ValidMetrics {
+        let named = |(name, value)| (format!("valid_{name}"), value);
+        ValidMetrics(figures.into_iter().map(named).collect())
+    }
+}
+
+impl Serialize for ValidMetrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 impl Metric {
     /// The metric of an evaluation, negated if smaller is better.
-    pub fn rank(self, evaluation: &Evaluation) -> f64 {
-        match self {
-            Metric::Loss => -evaluation.loss,
-            Metric::Accuracy => evaluation.accuracy,
-            Metric::Precision => evaluation.figures.precision,
-            Metric::Recall => evaluation.figures.recall,
-            Metric::F1 => evaluation.figures.f1,
-        }
+    pub fn rank(self, evaluation: &ValidMetrics, headline: &Headline) -> f64 {
+        self.rank_of_line(&evaluation.0.iter().cloned().collect(), headline)
     }
 
     /// The same of the figures of a line of `metrics.jsonl`; the lowest value if the line lacks
@@ -67,6 +66,10 @@ impl Metric {
             Metric::Precision => (headline.name("precision"), 1.0),
             Metric::Recall => (headline.name("recall"), 1.0),
             Metric::F1 => (headline.name("f1"), 1.0),
+            Metric::Pearson => ("pearson".to_owned(), 1.0),
+            Metric::Spearman => ("spearman".to_owned(), 1.0),
+            Metric::Rmse => ("rmse".to_owned(), -1.0),
+            Metric::Mae => ("mae".to_owned(), -1.0),
         };
         figures.get(&format!("valid_{name}")).map_or(f64::MIN, |figure| sign * figure)
     }

@@ -4,12 +4,16 @@
 #[cfg(feature = "model")]
 mod epochs;
 #[cfg(feature = "model")]
+mod examples;
+#[cfg(feature = "model")]
 mod fit;
 #[cfg(feature = "model")]
 mod metrics;
 pub mod params;
 #[cfg(feature = "model")]
 mod setup;
+#[cfg(feature = "model")]
+mod task_params;
 
 use self::params::{FinetuneParams, HeadChoice, Length, PARAMS};
 use crate::stage::error::StageError;
@@ -52,7 +56,10 @@ const SPEC: StageSpec = StageSpec {
         "valid_loss",
         "valid_accuracy",
         "valid_f1",
+        "valid_micro_f1",
         "valid_macro_f1",
+        "valid_pearson",
+        "valid_rmse",
         "train_seconds",
         "tokens_per_second",
     ],

@@ -72,6 +72,14 @@ pub const PARAMS: &[ParamSpec] = &[
          of training examples of each class",
     ),
     ParamSpec::new(
+        "pos_weight",
+        ParamKind::WordOrFloatList { words: ClassWeightsWord::WORDS, min: 0.0, max: 1e6 },
+        Default::Text("none"),
+        "where a text may have several labels: the weight in the loss of the rows that have a label, in the \
+         order of the labels; `balanced`: the rows without the label divided by those with it",
+    )
+    .late(),
+    ParamSpec::new(
         "r_drop",
         ParamKind::float(0.0, 100.0),
         Default::Float(0.0),
@@ -110,7 +118,7 @@ pub const PARAMS: &[ParamSpec] = &[
         ParamKind::Choice(Metric::WORDS),
         Default::Text("f1"),
         "the validation metric that `keep: best` and `patience` compare; for precision, recall and F1 \
-         see `positive`",
+         see `positive`. With several labels a text they are micro averages; the last four are of numbers",
     ),
     ParamSpec::new(
         "patience",
@@ -124,7 +132,8 @@ pub const PARAMS: &[ParamSpec] = &[
         Default::Text("none"),
         "for two labels: predict the last label if its probability exceeds a threshold, which is \
          chosen to maximise this metric on the validation examples and saved in the model folder \
-         (`f1` is that of the `positive` label); `none` predicts the likelier label",
+         (`f1` is that of the `positive` label); `none` predicts the likelier label. Where a text may \
+         have several labels, each has a threshold; `none` is 0.5",
     ),
     init(
         "pretrained",
@@ -190,6 +199,11 @@ choice! {
         Precision = "precision",
         Recall = "recall",
         F1 = "f1",
+        /// Of numbers, as the following.
+        Pearson = "pearson",
+        Spearman = "spearman",
+        Rmse = "rmse",
+        Mae = "mae",
     }
 }
 
@@ -265,6 +279,8 @@ pub struct Length {
 pub struct LossParams {
     pub label_smoothing: f64,
     pub class_weights: ClassWeights,
+    /// Of the rows that have a label, where a text may have several.
+    pub positive_weights: ClassWeights,
     pub r_drop: f64,
 }
 
@@ -288,7 +304,8 @@ impl FinetuneParams {
             freeze: Freeze::of(params),
             loss: LossParams {
                 label_smoothing: params.float("label_smoothing"),
-                class_weights: ClassWeights::of(params),
+                class_weights: ClassWeights::of(params, "class_weights"),
+                positive_weights: ClassWeights::of(params, "pos_weight"),
                 r_drop: params.float("r_drop"),
             },
             classifier_dropout: params.optional_float("classifier_dropout"),
@@ -366,11 +383,11 @@ impl Freeze {
 }
 
 impl ClassWeights {
-    fn of(params: &Params) -> ClassWeights {
-        if params.optional_text("class_weights").is_none() {
-            return ClassWeights::Given(params.floats("class_weights"));
+    fn of(params: &Params, name: &str) -> ClassWeights {
+        if params.optional_text(name).is_none() {
+            return ClassWeights::Given(params.floats(name));
         }
-        match ClassWeightsWord::of(params, "class_weights") {
+        match ClassWeightsWord::of(params, name) {
             ClassWeightsWord::None => ClassWeights::None,
             ClassWeightsWord::Balanced => ClassWeights::Balanced,
         }

@@ -8,16 +8,28 @@ use crate::data::example::Example;
 use crate::data::label_names::{is_blank, line_break, look_alike, shown};
 use crate::data::marks::collapsed;
 use crate::data::nearest::list_names;
+use crate::data::target::Target;
 
-/// Replaces the label as `label_map` says, and adds the replaced one to `used`.
+/// Replaces the labels as `label_map` says, and adds the replaced ones to `used`.
 pub fn mapped(mut example: Example, params: &IngestParams, used: &mut BTreeSet<String>) -> Example {
-    let found = example.label.as_ref().and_then(|label| params.label_map.get_key_value(label));
-    if let Some((label, meant)) = found {
-        if !used.contains(label) {
-            used.insert(label.clone());
+    let mut of = |label: &mut String| {
+        let Some((replaced, meant)) = params.label_map.get_key_value(label) else { return };
+        if !used.contains(replaced) {
+            used.insert(replaced.clone());
         }
-        example.label = Some(meant.clone());
-    }
+        meant.clone_into(label);
+    };
+    example.label = example.label.map(|target| match target {
+        Target::Label(mut label) => {
+            of(&mut label);
+            Target::Label(label)
+        }
+        Target::Labels(mut labels) => {
+            labels.iter_mut().for_each(of);
+            Target::of_labels(labels)
+        }
+        number @ Target::Number(_) => number,
+    });
     example
 }
 
@@ -32,9 +44,17 @@ pub fn checked(
     params: &IngestParams,
     label_required: bool,
 ) -> Result<Example, String> {
-    example.label = example.label.filter(|label| !is_blank(label));
-    let names = [("id", Some(&example.id)), ("label", example.label.as_ref())];
-    for (what, name) in names.into_iter().filter_map(|(what, name)| Some((what, name?))) {
+    example.label = match example.label {
+        Some(Target::Label(label)) if is_blank(&label) => None,
+        Some(Target::Labels(mut labels)) => {
+            labels.retain(|label| !is_blank(label));
+            Some(Target::Labels(labels))
+        }
+        other => other,
+    };
+    let labels = example.label.as_ref().map_or(&[][..], Target::labels);
+    let names = labels.iter().map(|label| ("label", label));
+    for (what, name) in std::iter::once(("id", &example.id)).chain(names) {
         if let Some(found) = line_break(name) {
             let name = shown(name);
             return Err(format!(
@@ -42,15 +62,16 @@ pub fn checked(
             ));
         }
     }
-    match &example.label {
-        None if label_required => {
-            let field = params.label_field.as_deref().unwrap_or_default();
-            Err(format!("no label: the field `{field}` is empty or absent"))
-        }
-        Some(label) if !params.labels.is_empty() && !params.labels.contains(label) => {
-            Err(unknown_label(label, params))
-        }
-        None | Some(_) => Ok(cleaned(example, params)),
+    if example.label.is_none() && label_required {
+        return Err(match &params.label_field {
+            Some(field) => format!("no label: the field `{field}` is empty or absent"),
+            None => "no label: the `label_fields` are empty or absent".to_owned(),
+        });
+    }
+    let is_unknown = |label: &&String| !params.labels.is_empty() && !params.labels.contains(*label);
+    match labels.iter().find(is_unknown) {
+        Some(label) => Err(unknown_label(label, params)),
+        None => Ok(cleaned(example, params)),
     }
 }
 

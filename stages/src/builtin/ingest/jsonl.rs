@@ -8,8 +8,10 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::params::IngestParams;
+use super::targets::{flagged, of_list};
 use crate::data::example::Example;
 use crate::data::lines::{json_problem, missing_field_problem};
+use crate::data::target::Target;
 
 /// Parses a JSON object. Other fields are skipped without being parsed. An absent id is empty.
 ///
@@ -28,9 +30,14 @@ pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
         (Some(field), Some(value)) => scalar(line, field, value),
         (None, _) | (_, None) => Ok(None),
     };
+    let label = match label {
+        _ if !params.form.fields.is_empty() => flagged(params, flags(line, params)?.into_iter())?,
+        Some(list) if list.get().starts_with('[') => Some(Target::of_labels(of_list(list)?)),
+        label => scalar(label_field, label)?.map(Target::Label),
+    };
     Ok(Example {
         id: scalar(id_field, id)?.unwrap_or_default(),
-        label: scalar(label_field, label)?,
+        label,
         text: string(line, text)?.ok_or_else(|| unfit(text_field, "a text", text))?,
         context: match context {
             Some(value) => turns(line, params, value)?,
@@ -38,6 +45,22 @@ pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
         },
         line: 0,
     })
+}
+
+/// The values of `label_fields`, as they are written.
+fn flags(line: &[u8], params: &IngestParams) -> Result<Vec<Option<String>>, String> {
+    const AT_ONCE: usize = 16;
+    let mut values = Vec::new();
+    for names in params.form.fields.chunks(AT_ONCE) {
+        let mut wanted = [None; AT_ONCE];
+        wanted.iter_mut().zip(names).for_each(|(wanted, name)| *wanted = Some(name.as_str()));
+        let mut deserializer = serde_json::Deserializer::from_slice(line);
+        let found = FieldsSeed(wanted).deserialize(&mut deserializer);
+        let found = found.map_err(|error| json_problem(line, &error))?;
+        let text = |value: &RawValue| value.get().trim_matches('"').to_owned();
+        values.extend(found.iter().take(names.len()).map(|value| value.map(text)));
+    }
+    Ok(values)
 }
 
 /// A value as `ingest` would read it.

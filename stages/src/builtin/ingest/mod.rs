@@ -17,6 +17,7 @@ mod reader;
 pub mod records;
 mod report;
 pub mod rows;
+pub mod targets;
 pub mod texts;
 
 use serde::Serialize;
@@ -28,8 +29,10 @@ use self::report::{IngestReport, InputReport};
 use self::rows::CheckedRows;
 use crate::data::data_file::decode::{COMMON_ENCODINGS, encoding};
 use crate::data::example::TextKey;
+use crate::data::label_names::is_blank;
 use crate::data::marks::Mark;
 use crate::data::nearest::list_names;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 use crate::stage::output::{OutputFile, write_json};
 use crate::stage::params::Params;
@@ -106,7 +109,9 @@ impl Stage for Ingest {
                 return refuse(Some(name), &message);
             }
         }
-        if params.label_field.is_none() && params.require_labels && wired.contains(&"train") {
+        check_task(&params)?;
+        let has_label = params.label_field.is_some() || !params.form.fields.is_empty();
+        if !has_label && params.require_labels && wired.contains(&"train") {
             let message = "`label_field` is null, so `train` has no labels: name the field, or set \
                            `require_labels: false`";
             return refuse(Some("label_field"), message);
@@ -192,6 +197,50 @@ fn read_input(
     }
     output.finish()?;
     rows.finish().map(Some)
+}
+
+/// Refuses parameters about labels that the task does not have.
+fn check_task(params: &IngestParams) -> Result<(), CheckError> {
+    let refuse = |name, message: String| Err(CheckError { name: Some(name), message });
+    let given = [
+        ("label_separator", params.form.separator.is_some()),
+        ("label_fields", !params.form.fields.is_empty()),
+    ];
+    if let Some((name, _)) =
+        given.iter().find(|(_, given)| *given && params.form.task != Task::Multi)
+    {
+        return refuse(name, format!("`{name}` is for several labels a text: set `task: multi`"));
+    }
+    if given.iter().all(|(_, given)| *given) {
+        let message = "`label_separator` is for one field, and `label_fields` names several";
+        return refuse("label_separator", message.to_owned());
+    }
+    if params.form.separator.as_deref().is_some_and(is_blank) {
+        let message = "`label_separator` is blank, expected what stands between two labels";
+        return refuse("label_separator", message.to_owned());
+    }
+    let others =
+        [Some(&params.text_field), params.id_field.as_ref(), params.context_field.as_ref()];
+    for (index, field) in params.form.fields.iter().enumerate() {
+        let is_other = others.contains(&Some(field));
+        if field.is_empty() || is_other || params.form.fields[..index].contains(field) {
+            let why = match (field.is_empty(), is_other) {
+                (true, _) => "holds an empty text".to_owned(),
+                (_, true) => format!("has the field `{field}`, which holds something else"),
+                _ => format!("has the field `{field}` twice"),
+            };
+            return refuse("label_fields", format!("`label_fields` {why}"));
+        }
+    }
+    let of_names =
+        [("labels", !params.labels.is_empty()), ("label_map", !params.label_map.is_empty())];
+    match of_names.iter().find(|(_, given)| *given && params.form.task == Task::Regression) {
+        Some((name, _)) => refuse(
+            name,
+            format!("`{name}` is for names of labels, and of `regression` they are numbers"),
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a delimiter that is none, or that the format cannot have.

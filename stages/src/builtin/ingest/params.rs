@@ -6,6 +6,7 @@ use crate::data::marks::Mark;
 use encoding_rs::Encoding;
 
 use crate::data::data_file::decode::encoding;
+use crate::data::task::Task;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 
@@ -153,6 +154,30 @@ pub const PARAMS: &[ParamSpec] = &[
         "what happens at a malformed row: `fail` fails the stage, `skip` leaves the row out \
               and writes it to the output `skipped`",
     ),
+    ParamSpec::new(
+        "task",
+        ParamKind::Choice(Task::WORDS),
+        Default::Text("single"),
+        "what a label is: `single` one of several, `multi` any number of several, `regression` a number. The \
+              later stages see it from the data",
+    )
+    .late(),
+    ParamSpec::new(
+        "label_separator",
+        ParamKind::Text,
+        Default::Null,
+        "`task: multi` only: what separates the labels in a text, for instance `;`; an empty text has \
+              none of the labels. Without it the labels are a JSON list",
+    )
+    .late(),
+    ParamSpec::new(
+        "label_fields",
+        ParamKind::TextList,
+        Default::TextList(&[]),
+        "`task: multi` only: the fields that are labels, each with 1 if the text has the label, or 0; \
+              they replace `label_field`",
+    )
+    .late(),
 ];
 
 /// The parameters of `ingest`, parsed.
@@ -174,6 +199,17 @@ pub struct IngestParams {
     pub spaces: Spaces,
     pub require_labels: bool,
     pub on_error: OnError,
+    pub form: LabelForm,
+}
+
+/// What a label is, and how several are written.
+#[derive(Clone, Debug)]
+pub struct LabelForm {
+    pub task: Task,
+    /// Separates labels in one text.
+    pub separator: Option<String>,
+    /// Fields that are labels; if any, there is no `label_field`.
+    pub fields: Vec<String>,
 }
 
 /// How the inputs are laid out.
@@ -189,6 +225,8 @@ pub struct LayoutParams {
 
 impl IngestParams {
     pub fn of(params: &Params) -> IngestParams {
+        let label_fields = params.texts("label_fields");
+        let label_field = params.optional_text("label_field").filter(|_| label_fields.is_empty());
         IngestParams {
             layout: LayoutParams {
                 format: FormatChoice::of(params, "format"),
@@ -197,7 +235,7 @@ impl IngestParams {
                 encoding: encoding(params.text("encoding")),
             },
             text_field: params.text("text_field").to_owned(),
-            label_field: params.optional_text("label_field").map(str::to_owned),
+            label_field: label_field.map(str::to_owned),
             id_field: params.optional_text("id_field").map(str::to_owned),
             context_field: params.optional_text("context_field").map(str::to_owned),
             context_separator: params.optional_text("context_separator").map(str::to_owned),
@@ -208,6 +246,11 @@ impl IngestParams {
             spaces: Spaces::of(params, "spaces"),
             require_labels: params.bool("require_labels"),
             on_error: OnError::of(params, "on_error"),
+            form: LabelForm {
+                task: Task::of(params, "task"),
+                separator: params.optional_text("label_separator").map(str::to_owned),
+                fields: label_fields,
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use super::jsonl;
 use super::layout::Layout;
 use super::params::IngestParams;
 use super::records::RecordReader;
+use super::targets::flagged;
 use crate::data::data_file::DataFile;
 use crate::data::example::Example;
 use crate::data::nearest::list_names;
@@ -32,6 +33,8 @@ pub struct InputReader {
 struct Columns {
     id: Option<usize>,
     label: Option<usize>,
+    /// Those of `label_fields`; empty if the file has none of them.
+    labels: Vec<usize>,
     text: usize,
     context: Option<usize>,
 }
@@ -59,7 +62,7 @@ impl InputReader {
         let Some(advanced) = self.records.advance()? else { return Ok(None) };
         let line = self.records.number();
         let example = advanced.and_then(|()| match &self.records {
-            RecordReader::Delimited(reader) => Ok(self.columns.example(reader, params)),
+            RecordReader::Delimited(reader) => self.columns.example(reader, params),
             _ => jsonl::parse(self.records.raw(), params),
         });
         let example = example.map(|example| Example { line, ..example });
@@ -78,17 +81,21 @@ impl InputReader {
 }
 
 impl Columns {
-    fn example(&self, reader: &DelimitedReader, params: &IngestParams) -> Example {
-        Example {
+    fn example(&self, reader: &DelimitedReader, params: &IngestParams) -> Result<Example, String> {
+        let label = match self.labels.as_slice() {
+            [] => self.label.map(|index| reader.cell(index).into()),
+            columns => flagged(params, columns.iter().map(|index| Some(reader.cell(*index))))?,
+        };
+        Ok(Example {
             id: self.id.map(|index| reader.cell(index)).unwrap_or_default(),
-            label: self.label.map(|index| reader.cell(index)),
+            label,
             text: reader.cell(self.text),
             context: match self.context {
                 Some(index) => params.turns(&reader.cell(index)),
                 None => Vec::new(),
             },
             line: 0,
-        }
+        })
     }
 }
 
@@ -101,7 +108,9 @@ fn columns(
     let names = reader.names();
     let IngestParams { id_field, label_field, text_field, context_field, .. } = params;
     let [id, label, context] = [id_field, label_field, context_field].map(Option::as_deref);
-    for name in [id, label, Some(text_field.as_str()), context].into_iter().flatten() {
+    let flags = || params.form.fields.iter().map(String::as_str);
+    for name in [id, label, Some(text_field.as_str()), context].into_iter().flatten().chain(flags())
+    {
         if names.iter().filter(|found| *found == name).count() > 1 {
             return Err(reader.error(format!("the header has the field `{name}` twice")));
         }
@@ -111,7 +120,10 @@ fn columns(
     let missing = match (find(text_field), label) {
         (None, _) => Some(text_field.as_str()),
         (Some(_), Some(label)) if label_required && find(label).is_none() => Some(label),
-        (Some(_), _) => None,
+        // Either all of them or none.
+        (Some(_), _) => flags()
+            .find(|name| find(name).is_none())
+            .filter(|_| label_required || flags().any(|it| find(it).is_some())),
     };
     if let Some(name) = missing {
         let Layout { format, header, .. } = reader.layout();
@@ -124,5 +136,7 @@ fn columns(
         return Err(reader.error(problem));
     }
     let text = find(text_field).unwrap_or_default();
-    Ok(Columns { id: optional(id), label: optional(label), text, context: optional(context) })
+    let labels = flags().filter_map(find).collect();
+    let (id, label, context) = (optional(id), optional(label), optional(context));
+    Ok(Columns { id, label, labels, text, context })
 }

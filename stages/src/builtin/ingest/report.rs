@@ -8,6 +8,8 @@ use super::duplicates::{DuplicateTexts, SharedTexts, count_duplicates};
 use super::layout::DataFormat;
 use crate::data::example::{Example, TextKey};
 use crate::data::labels::LabelTable;
+use crate::data::target::Target;
+use crate::data::task::Task;
 
 /// `report.json`.
 #[derive(Debug, Serialize)]
@@ -37,6 +39,12 @@ pub struct InputReport {
     pub words: LengthSummary,
     pub context_turns: LengthSummary,
     pub duplicate_texts: DuplicateTexts,
+    /// With `task: multi`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_sets: Option<LabelSets>,
+    /// With `task: regression`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberSummary>,
     /// The labels that `label_map` replaced.
     #[serde(skip)]
     pub replaced: BTreeSet<String>,
@@ -47,6 +55,27 @@ pub struct InputReport {
 pub struct LabelShare {
     pub rows: u64,
     pub share: f64,
+}
+
+/// The lists of labels of an input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LabelSets {
+    /// Rows whose labels are known, also if there is none.
+    pub known: u64,
+    /// Those of them with no label.
+    pub empty: u64,
+    /// Labels per row.
+    pub mean: f64,
+    pub most: u64,
+}
+
+/// The numbers of an input.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NumberSummary {
+    pub rows: u64,
+    pub min: f64,
+    pub mean: f64,
+    pub max: f64,
 }
 
 /// Minimum, median, mean and maximum of whole numbers.
@@ -64,7 +93,7 @@ pub struct InputTally {
     labels: LabelTable,
     /// The rows without a label, then the rows of each label by its number.
     label_rows: Vec<u64>,
-    /// In the order of the rows. The label is 0 for none, else its number plus 1.
+    /// In the order of the rows. The label is that of [`InputTally::label_of`].
     pub keys: Vec<TextKey>,
     characters: LengthHistogram,
     words: LengthHistogram,
@@ -73,16 +102,27 @@ pub struct InputTally {
     pub skipped: u64,
     /// The labels that `label_map` replaced.
     pub replaced: BTreeSet<String>,
+    sets: LabelSets,
+    numbers: Option<NumberSummary>,
 }
 
 impl InputTally {
-    /// The label for the key of an example.
+    /// The label for the key of an example: 0 for none, else the number of its label plus 1. For a
+    /// list of labels and for a number it is a hash, which tells different ones apart except for one
+    /// pair in 65,535.
     ///
     /// # Errors
     /// The input has too many labels.
     pub fn label_of(&mut self, example: &Example) -> Result<u16, String> {
         match &example.label {
-            Some(label) => Ok(1 + self.labels.number(label)?),
+            Some(Target::Label(label)) => Ok(1 + self.labels.number(label)?),
+            Some(target @ Target::Labels(labels)) => {
+                for label in labels {
+                    self.labels.number(label)?;
+                }
+                Ok(hashed(target))
+            }
+            Some(target @ Target::Number(_)) => Ok(hashed(target)),
             None => Ok(0),
         }
     }
@@ -90,7 +130,11 @@ impl InputTally {
     /// Counts an example; `label` is its [`InputTally::label_of`].
     pub fn add(&mut self, example: &Example, label: u16) {
         self.label_rows.resize(1 + self.labels.len(), 0);
-        self.label_rows[usize::from(label)] += 1;
+        match &example.label {
+            None | Some(Target::Label(_)) => self.label_rows[usize::from(label)] += 1,
+            Some(Target::Labels(labels)) => self.add_labels(labels),
+            Some(Target::Number(number)) => self.add_number(*number),
+        }
         self.keys.push(TextKey::new(&example.text, label));
         self.characters.add(example.text.chars().count() as u64);
         self.words.add(example.text.split_whitespace().count() as u64);
@@ -98,10 +142,30 @@ impl InputTally {
         self.empty_texts += u64::from(example.text.trim().is_empty());
     }
 
+    fn add_labels(&mut self, labels: &[String]) {
+        for number in labels.iter().filter_map(|label| self.labels.get(label)) {
+            self.label_rows[1 + usize::from(number)] += 1;
+        }
+        self.sets.known += 1;
+        self.sets.empty += u64::from(labels.is_empty());
+        self.sets.most = self.sets.most.max(labels.len() as u64);
+    }
+
+    fn add_number(&mut self, number: f64) {
+        let first = NumberSummary { rows: 0, min: number, mean: 0.0, max: number };
+        let all = self.numbers.get_or_insert(first);
+        all.rows += 1;
+        all.min = all.min.min(number);
+        all.max = all.max.max(number);
+        all.mean += (number - all.mean) / all.rows as f64;
+    }
+
     /// The report on an input with at least one row, and the sorted keys of its texts.
-    pub fn finish(mut self, format: DataFormat) -> (InputReport, Vec<TextKey>) {
+    pub fn finish(mut self, format: DataFormat, task: Task) -> (InputReport, Vec<TextKey>) {
         self.keys.sort_unstable();
-        let labelled: u64 = self.label_rows[1..].iter().sum();
+        let labels: u64 = self.label_rows[1..].iter().sum();
+        self.sets.mean = labels as f64 / self.sets.known.max(1) as f64;
+        let labelled = if task == Task::Multi { self.sets.known } else { labels };
         let share = |(name, number): (&str, u16)| {
             // A label that occurs only in skipped rows has no rows.
             let rows = *self.label_rows.get(1 + usize::from(number)).filter(|rows| **rows > 0)?;
@@ -118,10 +182,23 @@ impl InputTally {
             words: self.words.summary(),
             context_turns: self.context_turns.summary(),
             duplicate_texts: count_duplicates(&self.keys),
+            label_sets: (task == Task::Multi).then_some(self.sets),
+            numbers: self.numbers,
             replaced: self.replaced,
         };
         (report, self.keys)
     }
+}
+
+/// From 1 on.
+fn hashed(target: &Target) -> u16 {
+    let text = match target {
+        Target::Labels(labels) => labels.join("\0"),
+        other => other.to_string(),
+    };
+    let hash = blake3::hash(text.as_bytes());
+    let [b0, b1, b2, b3, ..] = *hash.as_bytes();
+    (1 + u32::from_le_bytes([b0, b1, b2, b3]) % u32::from(u16::MAX)) as u16
 }
 
 /// Every length below this has a bucket of its own.

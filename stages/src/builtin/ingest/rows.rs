@@ -9,9 +9,11 @@ use super::layout::Layout;
 use super::params::IngestParams;
 use super::reader::{InputReader, InputRow};
 use super::report::{InputReport, InputTally};
+use super::targets::target;
 use crate::data::data_file::DataFile;
 use crate::data::example::TextKey;
-use crate::data::label_names::too_many_labels;
+use crate::data::label_names::{row_count, too_many_labels};
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 
 /// An open input.
@@ -52,7 +54,8 @@ impl CheckedRows<'_> {
     pub fn next_row(&mut self) -> Result<Option<InputRow<'_>>, StageError> {
         let CheckedRows { reader, params, label_required, ids, tally, .. } = self;
         let Some(row) = reader.next_row(params)? else { return Ok(None) };
-        let example = row.example.and_then(|example| {
+        let example = row.example.and_then(|mut example| {
+            example.label = target(example.label, params)?;
             let mut example =
                 checked(mapped(example, params, &mut tally.replaced), params, *label_required)?;
             let label = tally.label_of(&example)?;
@@ -86,8 +89,19 @@ impl CheckedRows<'_> {
         if self.tally.keys.is_empty() {
             return Err(no_rows(self.path, self.tally.skipped));
         }
-        let (report, keys) = self.tally.finish(self.reader.layout.format);
-        if self.is_train && self.params.labels.is_empty() {
+        let (report, keys) = self.tally.finish(self.reader.layout.format, self.params.form.task);
+        if let Some(sets) = &report.label_sets
+            && sets.known == sets.empty
+            && sets.known > 0
+        {
+            let problem = format!(
+                "none of the {} has a label{}",
+                row_count(sets.known),
+                if self.is_train { "" } else { "; if they are not known, leave the field out" }
+            );
+            return Err(StageError::File { path: self.path, problem });
+        }
+        if self.is_train && self.params.labels.is_empty() && self.params.form.task == Task::Single {
             let rows = report.labels.values().map(|label| label.rows);
             if let Some(found) = too_many_labels(rows) {
                 let problem = not_labels(self.params, &found);

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::params::{PredictParams, ThresholdParam};
 use crate::data::prediction::Prediction;
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::data::threshold::is_positive;
-use crate::model::config::{DecisionThreshold, ModelConfig};
+use crate::model::config::{DECISION_THRESHOLDS, DecisionThreshold, ModelConfig};
 use crate::model::head::CheckpointHead;
 use crate::stage::error::StageError;
 use crate::train::evaluation::argmax;
@@ -16,8 +18,12 @@ pub struct Deciding {
     /// The label of each class: the model's own names, mapped by `label_map`. Several classes may
     /// have the same label.
     pub labels: Vec<String>,
-    /// `None`: the likeliest label is predicted.
+    /// What is predicted.
+    pub task: Task,
+    /// For one of two labels; `None`: the likeliest label is predicted.
     pub threshold: Option<DecisionThreshold>,
+    /// For several labels a text: the threshold of each.
+    pub thresholds: Vec<f64>,
     /// Whether the labels have the names that `transformers` invents, because neither the model
     /// nor `label_map` has others.
     pub unnamed: bool,
@@ -36,15 +42,34 @@ impl Deciding {
     ) -> Result<Deciding, StageError> {
         let head = CheckpointHead::required(folder, config)?;
         let labels = head.mapped(&params.label_map)?;
-        let threshold = threshold(params.threshold, config, &labels)?;
+        let (threshold, thresholds) = match head.task {
+            Task::Single => (threshold(params.threshold, config, &labels)?, Vec::new()),
+            Task::Multi => (None, thresholds(params.threshold, config, &labels)?),
+            Task::Regression if matches!(params.threshold, ThresholdParam::Given(_)) => {
+                let problem = "the model predicts a number, which no threshold decides".to_owned();
+                return Err(StageError::Param { name: "threshold", problem });
+            }
+            Task::Regression => (None, Vec::new()),
+        };
         let unnamed = !head.named && labels == head.labels;
-        Ok(Deciding { labels, threshold, unnamed })
+        Ok(Deciding { labels, task: head.task, threshold, thresholds, unnamed })
     }
 
-    /// The prediction for one example from the probability of each class.
-    pub fn prediction(&self, id: String, values: &[f32], gold: Option<String>) -> Prediction {
+    /// The prediction for one example from the probability of each class, or from its number.
+    pub fn prediction(&self, id: String, values: &[f32], gold: Option<Target>) -> Prediction {
         let labels = &self.labels;
+        if self.task == Task::Regression {
+            let number = values.first().copied().map_or(0.0, f64::from);
+            let (label, probabilities) = (Target::Number(number), BTreeMap::new());
+            return Prediction { id, label, probabilities, gold };
+        }
         let probabilities = probabilities_by_label(labels, values);
+        if self.task == Task::Multi {
+            let each = labels.iter().zip(&self.thresholds);
+            let chosen = each.filter(|(label, it)| is_positive(probabilities[*label], **it));
+            let label = Target::of_labels(chosen.map(|(label, _)| label.clone()).collect());
+            return Prediction { id, label, probabilities, gold };
+        }
         let label = match self.threshold {
             Some(DecisionThreshold { value, class }) => {
                 let is_of_class = is_positive(probabilities[&labels[class]], value);
@@ -52,7 +77,44 @@ impl Deciding {
             }
             None => likeliest(labels, &probabilities),
         };
-        Prediction { id, label, probabilities, gold }
+        Prediction { id, label: label.into(), probabilities, gold }
+    }
+}
+
+/// The threshold of each label.
+///
+/// # Errors
+/// The config has another number of them, or two labels have the same name.
+fn thresholds(
+    wanted: ThresholdParam,
+    config: &ModelConfig,
+    labels: &[String],
+) -> Result<Vec<f64>, StageError> {
+    let mut sorted: Vec<&String> = labels.iter().collect();
+    sorted.sort();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        let problem = format!(
+            "it gives two labels the name `{}`, and a text may have either, both or none",
+            twice[0]
+        );
+        return Err(StageError::Param { name: "label_map", problem });
+    }
+    let all = |value| Ok(vec![value; labels.len()]);
+    match wanted {
+        ThresholdParam::Given(value) => all(value),
+        ThresholdParam::Auto if !config.head.thresholds.is_empty() => {
+            let found = &config.head.thresholds;
+            if found.len() != labels.len() {
+                let problem = format!(
+                    "`{DECISION_THRESHOLDS}` of the model has {} numbers for {} labels",
+                    found.len(),
+                    labels.len()
+                );
+                return Err(StageError::Param { name: "threshold", problem });
+            }
+            Ok(found.clone())
+        }
+        ThresholdParam::Auto | ThresholdParam::None => all(0.5),
     }
 }
 

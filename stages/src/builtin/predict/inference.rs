@@ -1,5 +1,6 @@
 //! The work of `predict`: loads the model, classifies, and writes rows in the input's order.
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::deciding::Deciding;
@@ -7,6 +8,8 @@ use super::params::PredictParams;
 use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::prediction::PredictionWriter;
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::data::token_file::TokenFile;
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
@@ -18,7 +21,7 @@ use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::progress::Progress;
-use crate::train::evaluation::outputs;
+use crate::train::evaluation::{ClassOutputs, outputs};
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
@@ -34,7 +37,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let mut of_model = ModelTokens::of(folder, &config)?;
     for (input, output) in [("test", "predictions"), ("valid", "valid")] {
         if let Some(path) = context.optional_input(input) {
-            files.push((input, output, of_model.open(context, path)?));
+            let tokens = of_model.open(context, path)?;
+            check_task(&tokens, path, deciding.task)?;
+            files.push((input, output, tokens));
         }
     }
     let options = load_options(deciding.labels.len(), params.precision);
@@ -45,11 +50,12 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     for (input, output, tokens) in files {
         let classes = deciding.labels.len();
         let found = classify(context, &model, &tokens, classes, params.batch_size)?;
+        let found = found.scores(deciding.task);
         let answer = (input == "test").then(|| context.output("answer")).transpose()?;
         let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
         for (row, values) in found.chunks(classes).enumerate() {
-            let gold = tokens.label(row).map(|class| tokens.label_names()[class].clone());
-            writer.write(&deciding.prediction(tokens.id(row).to_owned(), values, gold))?;
+            let (id, gold) = (tokens.id(row).to_owned(), tokens.target(row));
+            writer.write(&deciding.prediction(id, values, gold))?;
         }
         writer.finish()?;
     }
@@ -69,21 +75,31 @@ pub fn load_options(classes: usize, precision: Precision) -> LoadOptions {
     }
 }
 
-/// Class probabilities, row-major `[rows, classes]`, in the order of the file.
+/// The outputs for each row, in the order of the file.
 fn classify(
     context: &Context,
     model: &Classifier,
     tokens: &TokenFile,
     classes: usize,
     batch_size: usize,
-) -> Result<Vec<f32>, StageError> {
+) -> Result<ClassOutputs, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
     let mut progress = Progress::new(context, "example");
-    let found = outputs(model, tokens, classes, batch_size, |done| {
+    outputs(model, tokens, classes, batch_size, |done| {
         progress.update_with(done as u64, total, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
             [("examples_per_second", done as f64 / seconds)]
         });
-    })?;
-    Ok(found.probabilities)
+    })
+}
+
+/// Refuses examples whose labels belong to another task than the model.
+fn check_task(tokens: &TokenFile, path: &Path, task: Task) -> Result<(), StageError> {
+    let other = |target: Target| target.task() != task;
+    if !(0..tokens.rows()).filter_map(|row| tokens.target(row)).any(other) {
+        return Ok(());
+    }
+    let (found, given) = (tokens.task().labels_in_words(), task.labels_in_words());
+    let problem = format!("each row has {found}, but the model gives {given}");
+    Err(StageError::File { path: path.to_owned(), problem })
 }

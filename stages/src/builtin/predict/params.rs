@@ -26,7 +26,8 @@ pub const PARAMS: &[ParamSpec] = &[
         ParamKind::WordOrFloat { words: ThresholdWord::WORDS, min: 0.0, max: 1.0 },
         Default::Text("auto"),
         "for two labels: predict the last label if its probability is greater; `auto`: the \
-         threshold in the model folder, if there is one; `none`: the likelier label",
+         threshold in the model folder, if there is one; `none`: the likelier label. Where a text may \
+         have several labels: of each label, those in the model folder or 0.5; `none`: 0.5",
     ),
     PRECISION,
 ];

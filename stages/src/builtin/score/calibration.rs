@@ -25,7 +25,8 @@ impl Calibration {
     /// Adds a row with the true label `gold`; a row without probabilities is ignored.
     pub fn add(&mut self, prediction: &Prediction, gold: &str) {
         let probabilities = &prediction.probabilities;
-        let Some(&confidence) = probabilities.get(&prediction.label) else { return };
+        let Some(label) = prediction.label.label() else { return };
+        let Some(&confidence) = probabilities.get(label) else { return };
         self.rows += 1;
         let errors = probabilities.iter().map(|(label, p)| match label == gold {
             true => (1.0 - p) * (1.0 - p),
@@ -36,7 +37,7 @@ impl Calibration {
         // Bins are (low, high] as in the paper; 0 belongs to the first.
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
         self.bins[bin].confidence += confidence;
-        self.bins[bin].correct += f64::from(u8::from(prediction.label == gold));
+        self.bins[bin].correct += f64::from(u8::from(label == gold));
     }
 
     /// The Brier score: the mean over rows of Σ (p − y)². With at most two labels it is half of

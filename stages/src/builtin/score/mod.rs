@@ -7,9 +7,11 @@ mod calibration;
 mod confusion;
 mod label_warnings;
 mod mcnemar;
+mod multi;
 pub mod paired_comparison;
 pub mod params;
 mod ranking;
+mod regression;
 mod report;
 mod tally;
 
@@ -20,10 +22,11 @@ use self::label_warnings::label_warnings;
 use self::paired_comparison::compare_files;
 use self::params::{PARAMS, ScoreParams};
 use self::ranking::{Ranking, ranking};
-use self::report::{Against, InputHeadline, Scores, emit_metrics, score};
+use self::report::{Against, InputHeadline, InputScore, Scores, emit_metrics, score, unlabelled};
 use self::tally::PredictionTally;
 use crate::data::classification::Headline;
 use crate::data::nearest::list_names;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::write_json;
@@ -67,16 +70,25 @@ const SPEC: StageSpec = StageSpec {
     headline: &[
         "valid_accuracy",
         "valid_f1",
+        "valid_micro_f1",
         "valid_macro_f1",
+        "valid_pearson",
+        "valid_spearman",
+        "valid_rmse",
         "test_accuracy",
         "test_precision",
         "test_macro_precision",
         "test_recall",
         "test_macro_recall",
         "test_f1",
+        "test_micro_f1",
         "test_macro_f1",
+        "test_pearson",
+        "test_spearman",
+        "test_rmse",
         "accuracy_difference",
         "f1_difference",
+        "micro_f1_difference",
         "macro_f1_difference",
         "mcnemar_p",
     ],
@@ -108,6 +120,15 @@ impl Stage for Score {
 
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let params = ScoreParams::of(context.params());
+        if let Some(inputs) = inputs_of_another_task(context, &params)? {
+            let against = context.optional_input("against");
+            let against =
+                against.map(|path| compare_against(context, path, &params)).transpose()?;
+            let scores = Scores { inputs, against };
+            write_json(context.output("scores")?, &scores)?;
+            emit_metrics(context, &scores);
+            return Ok(());
+        }
         let mut tallies = BTreeMap::new();
         for input in ["valid", "test"] {
             if let Some(path) = context.optional_input(input) {
@@ -143,6 +164,50 @@ impl Stage for Score {
         emit_metrics(context, &scores);
         Ok(())
     }
+}
+
+/// The scores of inputs with several labels a text, or with numbers; `None` if each has one label.
+///
+/// # Errors
+/// An input is malformed or has another task than the others; `positive` is given.
+fn inputs_of_another_task(
+    context: &Context,
+    params: &ScoreParams,
+) -> Result<Option<BTreeMap<&'static str, InputScore>>, StageError> {
+    let mut task = None;
+    for input in ["valid", "test", "against"] {
+        let Some(path) = context.optional_input(input) else { continue };
+        let found = tally::task_of(path)?;
+        let expected = *task.get_or_insert(found);
+        if found != expected {
+            let (found, expected) = (found.labels_in_words(), expected.labels_in_words());
+            let problem = format!("each prediction is {found}, in the other input {expected}");
+            return Err(StageError::File { path: path.to_owned(), problem });
+        }
+    }
+    let Some(task) = task.filter(|task| *task != Task::Single) else { return Ok(None) };
+    if params.positive.is_some() {
+        let found = task.labels_in_words();
+        let problem = format!("each prediction is {found}, so no label is the positive one");
+        return Err(StageError::Param { name: "positive", problem });
+    }
+    let mut inputs = BTreeMap::new();
+    for input in ["valid", "test"] {
+        let Some(path) = context.optional_input(input) else { continue };
+        let score = match task {
+            Task::Regression => {
+                let (rows, score) = regression::score(context, path, input, params)?;
+                score.map_or(unlabelled(rows), |score| InputScore::Regression(Box::new(score)))
+            }
+            _ => {
+                let (rows, score, warnings) = multi::score(context, path, input, params)?;
+                warnings.into_iter().for_each(|message| context.emit(Event::Warning { message }));
+                score.map_or(unlabelled(rows), |score| InputScore::Multi(Box::new(score)))
+            }
+        };
+        inputs.insert(input, score);
+    }
+    Ok(Some(inputs))
 }
 
 /// Compares the input that begins with the same id as `path`; if neither does, `test`, for which

@@ -14,13 +14,18 @@ use serde::Serialize;
 
 use super::bootstrap::{draw, percentiles, running_sums};
 use super::mcnemar::{McNemar, mcnemar};
+use super::multi::numbers_of;
 use super::params::ScoreParams;
+use super::tally::{one_label, task_of};
 use crate::data::classification::{Headline, Margins};
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
+use crate::data::multi_label::MultiMargins;
 use crate::data::nearest::list_names;
 use crate::data::prediction::Prediction;
 use crate::data::random::Random;
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::stage::error::StageError;
 
 /// The result. A difference is the figure of this file minus that of the other file.
@@ -36,6 +41,9 @@ pub struct PairedComparison {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub f1: Option<FigureDifference>,
     pub macro_f1: FigureDifference,
+    /// With several labels a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_f1: Option<FigureDifference>,
     /// The rows on which this file is right and the other is not.
     pub only_this_right: u64,
     pub only_other_right: u64,
@@ -47,8 +55,9 @@ pub struct PairedComparison {
 impl PairedComparison {
     /// Accuracy and the headline figure, with their names.
     pub fn headlines(&self) -> [(&str, &FigureDifference); 2] {
-        let of_headline = match &self.f1 {
-            Some(f1) if self.headline == "f1" => f1,
+        let of_headline = match (&self.f1, &self.micro_f1) {
+            (Some(f1), _) if self.headline == "f1" => f1,
+            (_, Some(micro_f1)) => micro_f1,
             _ => &self.macro_f1,
         };
         [("accuracy", &self.accuracy), (&self.headline, of_headline)]
@@ -83,7 +92,17 @@ pub fn compare_files(
     other: &Path,
     params: &ScoreParams,
 ) -> Result<PairedComparison, StageError> {
-    let (labels, cells) = read_pairs(this, other)?;
+    let mut labels = LabelTable::default();
+    match task_of(this)? {
+        Task::Single => {}
+        Task::Multi => return compare_sets(this, other, params),
+        Task::Regression => {
+            let problem =
+                "its predictions are numbers, and `against` compares labels only".to_owned();
+            return Err(StageError::File { path: this.to_owned(), problem });
+        }
+    }
+    let cells = read_pairs(this, other, &mut labels, |labels, it| labels.number(one_label(it)?))?;
     let known = || labels.iter().map(|(name, _)| name);
     if let Some(label) = params.positive.as_deref().filter(|label| labels.get(label).is_none()) {
         let known = list_names(label, known());
@@ -113,15 +132,55 @@ pub fn compare(
     positive: Option<(&str, usize)>,
     params: &ScoreParams,
 ) -> PairedComparison {
-    let keys: Vec<(u16, u16, u16)> = cells.keys().copied().collect();
+    let figures = |cells: &mut dyn Iterator<Item = ((&u16, &u16), u64)>| {
+        let margins = Margins::new(labels, cells.map(|((gold, it), count)| ((*gold, *it), count)));
+        let f1 = positive.map_or(0.0, |(_, number)| margins.figures(number).f1);
+        [margins.accuracy(), f1, margins.macro_average().f1]
+    };
+    let (comparison, f1) = compare_cells(cells, params, figures);
+    PairedComparison {
+        positive: positive.map(|(label, _)| label.to_owned()),
+        headline: headline.name("f1"),
+        f1: positive.map(|_| f1),
+        ..comparison
+    }
+}
+
+/// As [`compare_files`], with several labels a text: F1 is the micro average, and right is a row
+/// whose labels are all right.
+fn compare_sets(
+    this: &Path,
+    other: &Path,
+    params: &ScoreParams,
+) -> Result<PairedComparison, StageError> {
+    if params.positive.is_some() {
+        let problem = "each prediction is a list of labels, so no label is the positive one";
+        return Err(StageError::Param { name: "positive", problem: problem.to_owned() });
+    }
+    let mut labels = LabelTable::default();
+    let cells = read_pairs(this, other, &mut labels, numbers_of)?;
+    let figures = |cells: &mut dyn Iterator<Item = ((&Vec<u16>, &Vec<u16>), u64)>| {
+        let rows = cells.map(|((gold, it), count)| (gold.as_slice(), it.as_slice(), count));
+        let of = MultiMargins::new(labels.len(), rows);
+        [of.subset_accuracy(), of.micro_average().f1, of.labels.mean_over_labels().f1]
+    };
+    let (comparison, micro_f1) = compare_cells(&cells, params, figures);
+    let headline = "micro_f1".to_owned();
+    Ok(PairedComparison { headline, micro_f1: Some(micro_f1), ..comparison })
+}
+
+/// Compares counts of labels of any kind. `of` gives the figures of cells (true label, predicted
+/// label): accuracy, F1 and macro F1. Returns the difference of F1 apart, which is of what the caller
+/// says.
+fn compare_cells<T: Ord>(
+    cells: &BTreeMap<(T, T, T), u64>,
+    params: &ScoreParams,
+    of: impl Fn(&mut dyn Iterator<Item = ((&T, &T), u64)>) -> [f64; 3],
+) -> (PairedComparison, FigureDifference) {
     let figures = |counts: &[u64]| -> [[f64; 2]; 3] {
-        let of = |label: fn(&(u16, u16, u16)) -> u16| {
-            let cells = keys.iter().map(|key| (key.0, label(key))).zip(counts.iter().copied());
-            let margins = Margins::new(labels, cells);
-            let f1 = positive.map_or(0.0, |(_, number)| margins.figures(number).f1);
-            [margins.accuracy(), f1, margins.macro_average().f1]
-        };
-        let (this, other) = (of(|key| key.1), of(|key| key.2));
+        let pairs = || cells.keys().zip(counts.iter().copied());
+        let this = of(&mut pairs().map(|((gold, this, _), count)| ((gold, this), count)));
+        let other = of(&mut pairs().map(|((gold, _, other), count)| ((gold, other), count)));
         [0, 1, 2].map(|figure| [this[figure], other[figure]])
     };
     let observed: Vec<u64> = cells.values().copied().collect();
@@ -138,24 +197,27 @@ pub fn compare(
     }
     let [accuracy, f1, macro_f1] = figures(&observed);
     let [of_accuracy, of_f1, of_macro_f1] = replicates;
+    let difference = |both, replicates| difference(both, replicates, params.confidence);
     let count = |wanted: fn(bool, bool) -> bool| -> u64 {
         let wanted = cells.iter().filter(|((gold, a, b), _)| wanted(a == gold, b == gold));
         wanted.map(|(_, count)| count).sum()
     };
     let (only_this, only_other) = (count(|a, b| a && !b), count(|a, b| b && !a));
-    PairedComparison {
+    let comparison = PairedComparison {
         rows,
-        positive: positive.map(|(label, _)| label.to_owned()),
-        headline: headline.name("f1"),
-        accuracy: difference(accuracy, of_accuracy, params.confidence),
-        f1: positive.map(|_| difference(f1, of_f1, params.confidence)),
-        macro_f1: difference(macro_f1, of_macro_f1, params.confidence),
+        positive: None,
+        accuracy: difference(accuracy, of_accuracy),
+        headline: "macro_f1".to_owned(),
+        f1: None,
+        macro_f1: difference(macro_f1, of_macro_f1),
+        micro_f1: None,
         only_this_right: only_this,
         only_other_right: only_other,
         mcnemar: mcnemar(only_this, only_other),
         confidence: params.confidence,
         replicates: params.replicates,
-    }
+    };
+    (comparison, difference(f1, of_f1))
 }
 
 fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) -> FigureDifference {
@@ -170,9 +232,14 @@ fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) ->
 }
 
 /// Reads both files side by side, and numbers labels in the order in which they occur.
-fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageError> {
+fn read_pairs<T: Ord>(
+    this: &Path,
+    other: &Path,
+    labels: &mut LabelTable,
+    number: impl Fn(&mut LabelTable, &Target) -> Result<T, String>,
+) -> Result<BTreeMap<(T, T, T), u64>, StageError> {
     let (mut lines, mut other_lines) = (LineReader::open(this)?, LineReader::open(other)?);
-    let (mut labels, mut cells) = (LabelTable::default(), Cells::new());
+    let mut cells = BTreeMap::new();
     loop {
         let (row, other_row) =
             (lines.next_json::<Prediction>()?, other_lines.next_json::<Prediction>()?);
@@ -211,9 +278,9 @@ fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageErr
             for label in row.probabilities.keys().chain(other_row.probabilities.keys()) {
                 labels.number(label)?;
             }
-            let key = (labels.number(&row.label)?, labels.number(&other_row.label)?);
+            let (label, other) = (number(labels, &row.label)?, number(labels, &other_row.label)?);
             if let Some(gold) = row.gold.as_ref().or(other_row.gold.as_ref()) {
-                *cells.entry((labels.number(gold)?, key.0, key.1)).or_default() += 1;
+                *cells.entry((number(labels, gold)?, label, other)).or_default() += 1;
             }
             Ok(())
         };
@@ -223,5 +290,5 @@ fn read_pairs(this: &Path, other: &Path) -> Result<(LabelTable, Cells), StageErr
         let problem = "no row has a true label, neither here nor in `against`".to_owned();
         return Err(StageError::File { path: this.to_owned(), problem });
     }
-    Ok((labels, cells))
+    Ok(cells)
 }

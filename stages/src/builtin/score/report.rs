@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::bootstrap::{Intervals, intervals};
 use super::confusion::ConfusionCounts;
+use super::multi::MultiScore;
 use super::paired_comparison::PairedComparison;
 use super::params::ScoreParams;
 use super::ranking::Ranking;
+use super::regression::RegressionScore;
 use super::tally::PredictionTally;
 use crate::data::classification::{ClassFigures, Headline};
 use crate::stage::Context;
@@ -36,6 +38,8 @@ pub struct Against {
 #[serde(untagged)]
 pub enum InputScore {
     Labelled(Box<LabelledScore>),
+    Multi(Box<MultiScore>),
+    Regression(Box<RegressionScore>),
     Unlabelled { rows: u64, labelled: u64, note: &'static str },
 }
 
@@ -112,7 +116,7 @@ pub fn score(
 ) -> InputScore {
     let (rows, labelled) = (tally.rows, tally.labelled);
     if labelled == 0 {
-        return InputScore::Unlabelled { rows, labelled, note: "no gold labels" };
+        return unlabelled(rows);
     }
     let positive = of.positive.as_deref();
     let (names, places) = tally.labels.alphabetical(positive);
@@ -169,6 +173,11 @@ pub fn score(
     }))
 }
 
+/// The score of an input without any true label.
+pub fn unlabelled(rows: u64) -> InputScore {
+    InputScore::Unlabelled { rows, labelled: 0, note: "no gold labels" }
+}
+
 /// What the figures of an input are of.
 pub struct InputHeadline {
     pub headline: Headline,
@@ -182,15 +191,17 @@ pub struct InputHeadline {
 pub fn emit_metrics(context: &Context, scores: &Scores) {
     let mut values = BTreeMap::new();
     for (input, score) in &scores.inputs {
+        let mut add = |figures: Vec<(&'static str, f64)>| {
+            values.extend(figures.into_iter().map(|(name, it)| (format!("{input}_{name}"), it)));
+        };
         match score {
             InputScore::Unlabelled { rows, .. } => {
                 let message = format!("`{input}`: {rows} predictions, none with a true label");
                 context.emit(Event::Note { message });
             }
-            InputScore::Labelled(score) => {
-                let named = |(name, value)| (format!("{input}_{name}"), value);
-                values.extend(labelled_metrics(score).into_iter().map(named));
-            }
+            InputScore::Labelled(score) => add(labelled_metrics(score)),
+            InputScore::Multi(score) => add(score.metrics()),
+            InputScore::Regression(score) => add(score.metrics()),
         }
     }
     if let Some(Against { comparison, .. }) = &scores.against {

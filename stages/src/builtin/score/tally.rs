@@ -9,6 +9,8 @@ use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
 use crate::data::prediction::Prediction;
 use crate::data::random::normal::ln;
+use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::data::threshold::ScoredRow;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -61,7 +63,7 @@ pub fn read_scored(path: &Path, positive: &str) -> Result<Vec<ScoredRow>, StageE
     while let Some(prediction) = lines.next_json::<Prediction>()? {
         if let Some(gold) = &prediction.gold {
             let probability = prediction.probabilities.get(positive).copied().unwrap_or(0.0);
-            rows.push(ScoredRow { probability, positive: gold == positive });
+            rows.push(ScoredRow { probability, positive: gold.label() == Some(positive) });
         }
     }
     Ok(rows)
@@ -82,6 +84,27 @@ impl PredictionTally {
     }
 }
 
+/// # Errors
+/// It is a list of labels or a number.
+pub fn one_label(target: &Target) -> Result<&str, String> {
+    target.label().ok_or_else(|| {
+        let found = target.task().labels_in_words();
+        format!("the label is {found}, but that of an earlier row is one label")
+    })
+}
+
+/// The task of the predictions in a file, by its first row.
+///
+/// # Errors
+/// The first row is malformed, or there is none.
+pub fn task_of(path: &Path) -> Result<Task, StageError> {
+    let first = LineReader::open(path)?.next_json::<Prediction>()?;
+    first.map(|row| row.label.task()).ok_or_else(|| StageError::File {
+        path: path.to_owned(),
+        problem: "holds no predictions".to_owned(),
+    })
+}
+
 fn add(tally: &mut PredictionTally, prediction: &Prediction) -> Result<(), String> {
     let probabilities = &prediction.probabilities;
     prediction.check()?;
@@ -89,8 +112,9 @@ fn add(tally: &mut PredictionTally, prediction: &Prediction) -> Result<(), Strin
         tally.add_predictable(label)?;
     }
     tally.rows += 1;
-    let predicted = tally.add_predictable(&prediction.label)?;
+    let predicted = tally.add_predictable(one_label(&prediction.label)?)?;
     let Some(gold) = &prediction.gold else { return Ok(()) };
+    let gold = one_label(gold)?;
     tally.labelled += 1;
     let number = tally.labels.number(gold)?;
     tally.counts.add(number, predicted);

@@ -4,6 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::iterative;
+use super::label_sets::LabelSets;
 use crate::data::example::TextKey;
 use crate::data::random::Random;
 
@@ -147,6 +149,19 @@ impl RowGroups {
             }
         }
         assigned
+    }
+
+    /// Assigns each row to a part, so that each part gets its share of every label, see
+    /// [`iterative::assign`].
+    pub fn by_labels(
+        &self,
+        sets: &LabelSets,
+        labels: usize,
+        shares: &[f64],
+        seed: u64,
+    ) -> Vec<u16> {
+        let groups = self.strata.iter().flatten().map(|group| rows_of(&self.order, *group));
+        iterative::assign(groups.collect(), sets, labels, shares, seed)
     }
 
     /// Assigns each row to a fold in `0..folds`. The groups of each stratum are shuffled and go,

@@ -5,6 +5,8 @@
 //! 30 bytes a row, or 50 if conversations stay together.
 
 mod assign;
+mod iterative;
+mod label_sets;
 mod params;
 mod report;
 
@@ -12,12 +14,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::assign::{JoinedRows, RowGroups};
+use self::label_sets::LabelSets;
 use self::params::{Division, PARAMS, SplitParams};
 use self::report::{PartReport, SplitReport};
 use crate::data::example::{Example, TextKey};
 use crate::data::label_names::{listed, untrained_warning};
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
+use crate::data::target::Target;
+use crate::data::task::{CommonTask, Task};
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::output::{OutputFile, write_json};
@@ -76,7 +81,7 @@ impl Stage for Split {
     fn run(&self, context: &Context) -> Result<(), StageError> {
         let path = context.input("examples")?;
         let params = SplitParams::of(context.params());
-        let RowKeys { labels, keys, openings } = read_rows(context, path, &params)?;
+        let RowKeys { labels, keys, openings, sets, task } = read_rows(context, path, &params)?;
 
         let mut joined = JoinedRows::default();
         if params.group_duplicates {
@@ -85,7 +90,8 @@ impl Stage for Split {
         if params.group_conversations {
             joined.join(keys.len(), |row| openings[row]);
         }
-        let groups = RowGroups::new(&keys, joined, params.stratify);
+        let by_sets = params.stratify && task.get() == Some(Task::Multi);
+        let groups = RowGroups::new(&keys, joined, params.stratify && !by_sets);
         let group_count = groups.len();
         let parts = match params.division {
             Division::Share(_) => 2,
@@ -99,10 +105,19 @@ impl Stage for Split {
             );
             return Err(StageError::File { path: path.to_owned(), problem });
         }
+        // Iterative stratification needs numbers that do not depend on the order of the rows.
+        let by_sets = by_sets.then(|| sets.renumbered(&labels.alphabetical(None).1));
+        let by_labels = |shares: &[f64]| {
+            by_sets.as_ref().map(|sets| groups.by_labels(sets, labels.len(), shares, params.seed))
+        };
         let (in_train, fold_rows) = match params.division {
-            Division::Share(share) => (groups.by_share(share, params.seed), None),
+            Division::Share(share) => match by_labels(&[share, 1.0 - share]) {
+                Some(parts) => (parts.iter().map(|part| *part == 0).collect(), None),
+                None => (groups.by_share(share, params.seed), None),
+            },
             Division::Folds { folds, fold } => {
-                let assigned = groups.by_fold(folds, params.seed);
+                let assigned = by_labels(&vec![1.0 / f64::from(folds); usize::from(folds)]);
+                let assigned = assigned.unwrap_or_else(|| groups.by_fold(folds, params.seed));
                 let mut rows = vec![0_u64; usize::from(folds)];
                 assigned.iter().for_each(|&fold| rows[usize::from(fold)] += 1);
                 (assigned.iter().map(|&found| found != fold).collect(), Some(rows))
@@ -110,7 +125,7 @@ impl Stage for Split {
         };
         copy_rows(context, path, &in_train)?;
 
-        let part = |train: bool| PartReport::count(&keys, &in_train, train, &labels);
+        let part = |train: bool| PartReport::count(&keys, &in_train, train, &labels, &sets);
         let report = SplitReport {
             rows: keys.len() as u64,
             groups: group_count as u64,
@@ -133,6 +148,40 @@ struct RowKeys {
     keys: Vec<TextKey>,
     /// What each conversation begins with; empty unless conversations stay together.
     openings: Vec<Opening>,
+    /// The labels of each row, with several labels a text.
+    sets: LabelSets,
+    task: CommonTask,
+}
+
+impl RowKeys {
+    /// The label for the key of the next row; notes its labels if there are several.
+    fn label_of(&mut self, target: Option<&Target>, params: &SplitParams) -> Result<u16, String> {
+        let Some(target) = target else {
+            if params.stratify {
+                return Err("no label, and `stratify` needs one in every row".to_owned());
+            }
+            if self.task.get() == Some(Task::Multi) {
+                self.sets.push([].into_iter());
+            }
+            return Ok(0);
+        };
+        self.task.add(target.task())?;
+        match target {
+            Target::Label(label) => Ok(1 + self.labels.number(label)?),
+            Target::Number(_) if params.stratify => {
+                Err("the label is a number, and `stratify` needs labels with a name".to_owned())
+            }
+            Target::Number(_) => Ok(0),
+            Target::Labels(labels) => {
+                // The rows before the first one with labels have none.
+                self.sets.fill(self.keys.len());
+                let numbers = labels.iter().map(|label| self.labels.number(label));
+                let numbers = numbers.collect::<Result<Vec<u16>, String>>()?;
+                self.sets.push(numbers.into_iter());
+                Ok(0)
+            }
+        }
+    }
 }
 
 /// Reads the input for the first time, to get keys and labels.
@@ -141,13 +190,9 @@ fn read_rows(context: &Context, path: &Path, params: &SplitParams) -> Result<Row
     let mut lines = LineReader::open(path)?;
     let mut rows = RowKeys::default();
     while let Some(example) = lines.next_json::<Example>()? {
-        let label = match &example.label {
-            Some(label) => 1 + rows.labels.number(label).map_err(|problem| lines.error(problem))?,
-            None if params.stratify => {
-                return Err(lines.error("no label, and `stratify` needs one in every row".into()));
-            }
-            None => 0,
-        };
+        let label = rows
+            .label_of(example.label.as_ref(), params)
+            .map_err(|problem| lines.error(problem))?;
         if rows.keys.len() == MOST_ROWS {
             return Err(lines.error(format!("more than {MOST_ROWS} rows")));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::label_sets::LabelSets;
 use crate::data::example::TextKey;
 use crate::data::labels::LabelTable;
 
@@ -31,18 +32,26 @@ pub struct PartReport {
 impl PartReport {
     /// Counts the training part, or the validation part if `train` is false. The label of a key
     /// is 0 for none, else its number plus 1.
+    /// With several labels a text, `sets` has them.
     pub fn count(
         keys: &[TextKey],
         in_train: &[bool],
         train: bool,
         labels: &LabelTable,
+        sets: &LabelSets,
     ) -> PartReport {
         let mut counts = vec![0_u64; labels.len() + 1];
-        let chosen = keys.iter().zip(in_train).filter(|(_, it)| **it == train);
-        chosen.for_each(|(key, _)| counts[usize::from(key.label())] += 1);
+        let mut rows = 0;
+        for row in (0..keys.len()).filter(|row| in_train[*row] == train) {
+            rows += 1;
+            match sets.is_empty() {
+                true => counts[usize::from(keys[row].label())] += 1,
+                false => sets.of_row(row).iter().for_each(|it| counts[usize::from(*it) + 1] += 1),
+            }
+        }
         let label_rows = |number: u16| counts[usize::from(number) + 1];
         PartReport {
-            rows: counts.iter().sum(),
+            rows,
             labels: labels.iter().map(|(name, it)| (name.to_owned(), label_rows(it))).collect(),
         }
     }

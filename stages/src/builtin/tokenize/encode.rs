@@ -10,7 +10,10 @@ use super::labels::LabelClasses;
 use super::report::TokenCounts;
 use crate::data::example::Example;
 use crate::data::lines::{LineBatch, LineReader, parse_json};
+use crate::data::target::Target;
+use crate::data::task::CommonTask;
 use crate::data::token_file::{Sequence, TokenInfo, TokenWriter};
+use crate::data::token_labels::Gold;
 use crate::model::config::ModelConfig;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -29,7 +32,9 @@ pub struct ExampleEncoder<'a> {
 /// A row of the token file.
 struct EncodedExample {
     id: String,
-    label: Option<usize>,
+    line: u64,
+    label: Option<Target>,
+    gold: Gold,
     composed: Composed,
 }
 
@@ -50,6 +55,7 @@ impl ExampleEncoder<'_> {
         let mut writer = TokenWriter::new(&folder)?;
         let mut counts = TokenCounts::default();
         let mut batch = LineBatch::default();
+        let mut task = CommonTask::default();
         let mut progress = Progress::new(context, "bytes");
         while lines.next_batch(&mut batch)? {
             let encoded: Vec<Result<EncodedExample, StageError>> = (0..batch.len())
@@ -57,9 +63,16 @@ impl ExampleEncoder<'_> {
                 .map(|index| self.encode(input, batch.line(index)))
                 .collect();
             for row in encoded {
-                let EncodedExample { id, label, composed } = row?;
-                writer.push(&composed.sequence, label, &id)?;
-                counts.add(&composed, label, self.tokenizer.special_ids().unk);
+                let EncodedExample { id, line, label, gold, composed } = row?;
+                if let Some(label) = &label {
+                    task.add(label.task()).map_err(|problem| StageError::Line {
+                        path: input.to_owned(),
+                        line,
+                        problem,
+                    })?;
+                }
+                counts.add(&composed, &gold, self.tokenizer.special_ids().unk);
+                writer.push(&composed.sequence, gold, &id)?;
             }
             let (done, total) = lines.bytes();
             progress.update_with(done, total, || [("rows", counts.rows as f64)]);
@@ -75,8 +88,7 @@ impl ExampleEncoder<'_> {
     ) -> Result<EncodedExample, StageError> {
         let problem = |problem| StageError::Line { path: path.to_owned(), line, problem };
         let example: Example = parse_json(bytes).map_err(problem)?;
-        let class = |label: &String| self.labels.class(label).map_err(problem);
-        let label = example.label.as_ref().map(class).transpose()?;
+        let gold = self.labels.gold(example.label.as_ref()).map_err(problem)?;
         let mut composed = self.composer.compose(self.tokenizer, &example)?;
         let vocab_size = self.info.vocab_size;
         let ids = &composed.sequence.ids;
@@ -92,6 +104,6 @@ impl ExampleEncoder<'_> {
         }
         let Sequence { ids, types } = &composed.sequence;
         self.config.check_sequence(ids, Some(types)).map_err(problem)?;
-        Ok(EncodedExample { id: example.id, label, composed })
+        Ok(EncodedExample { id: example.id, line, label: example.label, gold, composed })
     }
 }

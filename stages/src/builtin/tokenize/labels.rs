@@ -7,6 +7,8 @@ use crate::data::example::Example;
 use crate::data::label_names::{look_alike, shown, untrained_warning};
 use crate::data::lines::LineReader;
 use crate::data::nearest::nearest;
+use crate::data::target::Target;
+use crate::data::token_labels::Gold;
 use crate::stage::error::StageError;
 
 /// Messages list the names of at most this many labels.
@@ -40,6 +42,28 @@ impl LabelClasses {
     /// Names by class index.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// A label by class index.
+    ///
+    /// # Errors
+    /// An unknown label, or a number where there are labels: the problem in words.
+    pub fn gold(&self, target: Option<&Target>) -> Result<Gold, String> {
+        match target {
+            None => Ok(Gold::None),
+            Some(Target::Label(label)) => self.class(label).map(Gold::Class),
+            Some(Target::Labels(labels)) => {
+                let classes = labels.iter().map(|label| self.class(label));
+                let mut classes = classes.collect::<Result<Vec<usize>, String>>()?;
+                classes.sort_unstable();
+                Ok(Gold::Classes(classes))
+            }
+            Some(Target::Number(number)) if self.names.is_empty() => Ok(Gold::Number(*number)),
+            Some(Target::Number(number)) => Err(format!(
+                "the label is the number {number}, expected one of {}",
+                self.names.join(", ")
+            )),
+        }
     }
 
     /// The class of a label.
@@ -83,7 +107,7 @@ fn labels_of(path: &Path) -> Result<BTreeSet<String>, StageError> {
     let mut lines = LineReader::open(path)?;
     let mut labels = BTreeSet::new();
     while let Some(example) = lines.next_json::<Example>()? {
-        labels.extend(example.label);
+        labels.extend(example.label.iter().flat_map(Target::labels).cloned());
     }
     Ok(labels)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::compose::Composed;
+use crate::data::token_labels::Gold;
 
 /// The width of a bin of the length histogram, in tokens.
 const BIN_WIDTH: usize = 8;
@@ -52,11 +53,16 @@ pub struct TokenizeReport<'a> {
 
 impl TokenCounts {
     /// Counts one row; `unknown` is the id of the unknown token.
-    pub fn add(&mut self, row: &Composed, label: Option<usize>, unknown: Option<u32>) {
+    pub fn add(&mut self, row: &Composed, label: &Gold, unknown: Option<u32>) {
         let length = row.sequence.ids.len();
         self.rows += 1;
-        if let Some(class) = label {
-            self.labelled += 1;
+        self.labelled += u64::from(*label != Gold::None);
+        let classes = match label {
+            Gold::Class(class) => std::slice::from_ref(class),
+            Gold::Classes(classes) => classes,
+            Gold::None | Gold::Number(_) => &[],
+        };
+        for &class in classes {
             self.label_rows.resize(self.label_rows.len().max(class + 1), 0);
             self.label_rows[class] += 1;
         }

@@ -1,0 +1,56 @@
+//! The loss of several labels a text: binary cross-entropy of each label, as PyTorch's
+//! `BCEWithLogitsLoss` with `pos_weight`, the mean over all rows and labels.
+
+use burn::tensor::{Tensor, TensorData, activation};
+
+/// Binary cross-entropy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BinaryLoss {
+    /// The weight of the rows that have a label, for each label; empty means 1 for all.
+    pub positive_weights: Vec<f64>,
+}
+
+impl BinaryLoss {
+    fn positive_weight(&self, label: usize) -> f64 {
+        self.positive_weights.get(label).copied().unwrap_or(1.0)
+    }
+
+    /// The loss, summed over rows and labels and divided by `total`. `targets` has 1 where a row has
+    /// a label, else 0.
+    ///
+    /// With σ the logistic function and w the weight, a row's loss of a label is
+    /// −w·ln σ(x) if it has the label, else −ln σ(−x) = x − ln σ(x).
+    ///
+    /// # Shapes
+    ///
+    /// `logits` and `targets` are `[rows, labels]`, the result is `[1]`.
+    pub fn of(&self, logits: Tensor<2>, targets: &[f32], total: f64) -> Tensor<1> {
+        let [rows, labels] = logits.dims();
+        let mut of_logit = Vec::with_capacity(targets.len());
+        let mut of_logarithm = Vec::with_capacity(targets.len());
+        for row in targets.chunks(labels.max(1)) {
+            for (label, target) in row.iter().enumerate() {
+                let (has, lacks) = (f64::from(*target), 1.0 - f64::from(*target));
+                of_logit.push((lacks / total) as f32);
+                of_logarithm.push(((lacks + self.positive_weight(label) * has) / total) as f32);
+            }
+        }
+        let device = logits.device();
+        let tensor =
+            |values| Tensor::<2>::from_data(TensorData::new(values, [rows, labels]), &device);
+        let logarithms = activation::log_sigmoid(logits.clone());
+        (logits * tensor(of_logit) - logarithms * tensor(of_logarithm)).sum()
+    }
+}
+
+/// Weights that let the rows with a label count as much as those without it: their ratio, and 1 for
+/// a label that no row has. `sets` are the labels of each row.
+pub fn balanced_positive_weights(sets: &[Vec<usize>], labels: usize) -> Vec<f64> {
+    let mut counts = vec![0_usize; labels];
+    sets.iter().flatten().for_each(|label| counts[*label] += 1);
+    let weight = |count: &usize| match count {
+        0 => 1.0,
+        count => (sets.len() - count) as f64 / *count as f64,
+    };
+    counts.iter().map(weight).collect()
+}

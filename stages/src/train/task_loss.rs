@@ -1,0 +1,79 @@
+//! The loss of any [`Task`](crate::data::task::Task).
+
+use burn::tensor::Tensor;
+
+use super::binary_loss::BinaryLoss;
+use super::loss::{Loss, MicroBatch};
+use super::objective::{Objective, Part};
+use super::squared_loss::squared_loss;
+use crate::model::classifier::Classifier;
+use crate::model::noise::Noise;
+
+/// The loss that the labels of the data ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskLoss {
+    Single(Loss),
+    Multi(BinaryLoss),
+    Regression,
+}
+
+/// A part of a batch with its labels: the classes of `micro`, or `targets`, row-major
+/// `[rows, outputs]`.
+pub struct TaskBatch {
+    pub micro: MicroBatch,
+    pub targets: Vec<f32>,
+}
+
+impl Part for TaskBatch {
+    fn rows(&self) -> usize {
+        self.micro.rows()
+    }
+
+    fn first_row(&self) -> usize {
+        self.micro.first_row()
+    }
+
+    fn words(&self) -> Option<Vec<usize>> {
+        self.micro.words()
+    }
+}
+
+impl Objective for TaskLoss {
+    type Model = Classifier;
+    type Part = TaskBatch;
+
+    fn passes(&self) -> usize {
+        match self {
+            TaskLoss::Single(loss) => loss.passes(),
+            TaskLoss::Multi(_) | TaskLoss::Regression => 1,
+        }
+    }
+
+    fn total_weight(&self, parts: &[TaskBatch]) -> f64 {
+        match self {
+            TaskLoss::Single(loss) => {
+                let classes = parts.iter().flat_map(|part| &part.micro.classes);
+                classes.map(|class| loss.weight(*class)).sum()
+            }
+            TaskLoss::Multi(_) | TaskLoss::Regression => {
+                parts.iter().map(|part| part.targets.len() as f64).sum()
+            }
+        }
+    }
+
+    fn of(
+        &self,
+        model: &Classifier,
+        part: &TaskBatch,
+        total_weight: f64,
+        batch_rows: usize,
+        noise: &dyn Fn(u64) -> Option<Noise>,
+    ) -> Tensor<1> {
+        let outputs = || model.logits(&part.micro.batch, noise(0).as_ref());
+        match self {
+            TaskLoss::Single(loss) => loss.of(model, &part.micro, total_weight, batch_rows, noise),
+            TaskLoss::Multi(loss) => loss.of(outputs(), &part.targets, total_weight),
+            TaskLoss::Regression => squared_loss(outputs(), &part.targets, total_weight),
+        }
+    }
+}
