@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use stages::text::TOKENIZER_FILES;
+use stages::text::tokenizer_file_names;
 use url::Url;
 
 use crate::files::disk;
@@ -149,8 +149,7 @@ impl Model<'_> {
         if !files.iter().all(|name| has(name)) {
             return Ok(None);
         }
-        let tokenizer = TOKENIZER_FILES.into_iter().filter(|name| has(name));
-        files.extend(tokenizer.map(str::to_owned));
+        files.extend(tokenizer_file_names(has).map(str::to_owned));
         self.link(&commit, &files).map(Some)
     }
 
@@ -174,7 +173,7 @@ impl Model<'_> {
         let config = Some(CONFIG).filter(has).ok_or_else(|| not_a_model(CONFIG))?;
         let weights = WEIGHTS.into_iter().find(has).ok_or_else(|| not_a_model(WEIGHTS[0]))?;
         let mut files: Vec<String> = vec![config.to_owned()];
-        files.extend(TOKENIZER_FILES.into_iter().filter(has).map(str::to_owned));
+        files.extend(tokenizer_file_names(|name| has(&name)).map(str::to_owned));
         files.push(weights.to_owned());
         for name in &files {
             self.download(&requests, &listing, name, progress)?;

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ahash::AHashMap;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -15,12 +17,14 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer, decoders};
 
 use super::bertweet::Bertweet;
-use super::special::SpecialTokens;
+use super::charsmap;
+use super::special::{SpecialTokens, read_map};
+use super::unigram::Conversion;
 use crate::family::{Family, PairForm};
 use crate::stage::error::StageError;
 
 /// Every file that a tokenizer on the hub may consist of.
-pub const TOKENIZER_FILES: [&str; 8] = [
+const TOKENIZER_FILES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -29,18 +33,32 @@ pub const TOKENIZER_FILES: [&str; 8] = [
     "merges.txt",
     "vocab.txt",
     "bpe.codes",
+    SENTENCE_PIECES[0],
+    SENTENCE_PIECES[1],
 ];
 
-/// The tokenizer files that exist in a folder. The folder of a fine-tuned model needs a copy of
-/// them.
+/// The names under which a SentencePiece model is read.
+const SENTENCE_PIECES: [&str; 2] = ["sentencepiece.bpe.model", "spm.model"];
+
+/// The names of the files that a tokenizer consists of, in a place that `has` some files. A
+/// SentencePiece model is not used beside a `tokenizer.json`.
+pub fn tokenizer_file_names(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static str> {
+    let is_used = move |name: &&str| {
+        has(name) && !(SENTENCE_PIECES.contains(name) && has(TOKENIZER_FILES[0]))
+    };
+    TOKENIZER_FILES.into_iter().filter(is_used)
+}
+
+/// The tokenizer files in a folder. The folder of a fine-tuned model needs a copy of them.
 pub fn tokenizer_files(folder: &Path) -> Vec<PathBuf> {
-    TOKENIZER_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+    tokenizer_file_names(|name| folder.join(name).is_file()).map(|name| folder.join(name)).collect()
 }
 
 /// Whether a folder holds a tokenizer that `open` finds.
 pub fn has_tokenizer(folder: &Path) -> bool {
     let sets: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"]];
     sets.iter().any(|set| set.iter().all(|name| folder.join(name).is_file()))
+        || matches!(sentence_piece_model(folder), Ok(Some(_)))
 }
 
 /// The implementation behind a tokenizer.
@@ -49,9 +67,16 @@ pub(super) enum Backend {
     Bertweet(Box<Bertweet>),
 }
 
-/// Builds the tokenizer of a folder from the first of the four sets of files that is complete.
+/// Builds the tokenizer of a folder from the first of these that it holds: `tokenizer.json`, the
+/// SentencePiece model of its kind of tokenizer, one of the three older sets of files.
 pub(super) fn open(folder: &Path, family: &Family) -> Result<(Backend, SpecialTokens), StageError> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    if file("tokenizer.json").is_none()
+        && let Some((conversion, path)) = sentence_piece_model(folder)?
+    {
+        let special = conversion.special_tokens(folder)?;
+        return Ok((sentence_pieces(&path, conversion, &special)?, special));
+    }
     let special = SpecialTokens::read(folder, family)?;
     let backend = if let Some(path) = file("tokenizer.json") {
         whole(&path)?
@@ -62,19 +87,55 @@ pub(super) fn open(folder: &Path, family: &Family) -> Result<(Backend, SpecialTo
     } else if let Some(vocab) = file("vocab.txt") {
         word_pieces(&vocab, family, &special)?
     } else {
-        return Err(StageError::File {
-            path: folder.to_owned(),
-            problem: "holds no tokenizer: looked for `tokenizer.json`, `vocab.json` with \
-                      `merges.txt`, `vocab.txt` with `bpe.codes`, and `vocab.txt`"
-                .to_owned(),
-        });
+        return Err(StageError::File { path: folder.to_owned(), problem: nothing_found(folder)? });
     };
     Ok((backend, special))
+}
+
+/// How the folder's SentencePiece model is read. As in `transformers`, `tokenizer_class` decides
+/// before `model_type`, so that a BERT with the tokenizer of XLM-RoBERTa is read as its author meant.
+fn conversion(folder: &Path) -> Result<Option<Conversion>, StageError> {
+    let files = ["tokenizer_config.json", "config.json"].map(|name| folder.join(name));
+    let maps = [read_map(&files[0])?.unwrap_or_default(), read_map(&files[1])?.unwrap_or_default()];
+    let named = |map: &Map<String, Value>, field: &str| {
+        map.get(field).and_then(Value::as_str).and_then(Conversion::named)
+    };
+    Ok(named(&maps[0], "tokenizer_class")
+        .or_else(|| named(&maps[1], "tokenizer_class"))
+        .or_else(|| named(&maps[1], "model_type")))
+}
+
+/// The folder's SentencePiece model, if it has one that its kind of tokenizer reads.
+fn sentence_piece_model(folder: &Path) -> Result<Option<(Conversion, PathBuf)>, StageError> {
+    let found = conversion(folder)?.map(|conversion| (conversion, folder.join(conversion.file())));
+    Ok(found.filter(|(_, path)| path.is_file()))
+}
+
+/// Why a folder has no tokenizer that can be read.
+fn nothing_found(folder: &Path) -> Result<String, StageError> {
+    let wanted = conversion(folder)?.map(Conversion::file);
+    let stray = SENTENCE_PIECES.into_iter().find(|name| folder.join(name).is_file());
+    if let (None, Some(name)) = (wanted, stray) {
+        return Ok(format!(
+            "holds `{name}`, but neither `tokenizer_class` nor `model_type` names a tokenizer that \
+             reads it; a `tokenizer.json`, saved with `transformers`, says how"
+        ));
+    }
+    let wanted = wanted.map_or_else(String::new, |name| format!("`{name}`, "));
+    Ok(format!(
+        "holds no tokenizer: looked for `tokenizer.json`, {wanted}`vocab.json` with `merges.txt`, \
+         `vocab.txt` with `bpe.codes`, and `vocab.txt`"
+    ))
 }
 
 /// `tokenizer.json`. Truncation, padding and dropout, which some files contain, are removed.
 fn whole(path: &Path) -> Result<Backend, StageError> {
     let bytes = fs::read(path).map_err(StageError::io("reading", path))?;
+    if let Ok(Rules { normalizer }) = serde_json::from_slice(&bytes) {
+        charsmap::check_all_in(&normalizer).map_err(|error| {
+            problem(path, format!("is damaged: the character map of its normalizer {error}"))
+        })?;
+    }
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| problem(path, error))?;
     tokenizer.with_truncation(None).map_err(|error| problem(path, error))?;
     tokenizer.with_padding(None);
@@ -86,6 +147,12 @@ fn whole(path: &Path) -> Result<Backend, StageError> {
         tokenizer.with_model(model);
     }
     Ok(Backend::Tokenizers(Box::new(tokenizer)))
+}
+
+/// The part of a `tokenizer.json` that is checked before the library reads the file.
+#[derive(Deserialize)]
+struct Rules {
+    normalizer: Value,
 }
 
 /// RoBERTa's byte-level BPE: `vocab.json` and `merges.txt`.
@@ -120,7 +187,7 @@ fn byte_level(vocab: &Path, merges: &Path, special: &SpecialTokens) -> Result<Ba
         .with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(add_prefix_space)))
         .with_decoder(Some(ByteLevel::default()));
     add_special_tokens(&mut tokenizer, special);
-    let (cls, sep) = ends(&tokenizer, special, vocab)?;
+    let (cls, sep) = ends(&tokenizer, special, ["cls_token", "sep_token"], vocab)?;
     let processor = RobertaProcessing::new(sep, cls).add_prefix_space(add_prefix_space);
     tokenizer.with_post_processor(Some(processor));
     Ok(Backend::Tokenizers(Box::new(tokenizer)))
@@ -162,29 +229,48 @@ fn word_pieces(
         .with_pre_tokenizer(Some(BertPreTokenizer))
         .with_decoder(Some(decoders::wordpiece::WordPiece::default()));
     add_special_tokens(&mut tokenizer, special);
-    let (cls, sep) = ends(&tokenizer, special, vocab)?;
+    let (cls, sep) = ends(&tokenizer, special, ["cls_token", "sep_token"], vocab)?;
     if family.tokens.pairs == PairForm::Bert {
-        let (cls_text, sep_text) = (cls.0.clone(), sep.0.clone());
-        let processor = TemplateProcessing::builder()
-            .try_single(vec![format!("{cls_text}:0"), "$A:0".to_owned(), format!("{sep_text}:0")])
-            .and_then(|builder| {
-                builder.try_pair(vec![
-                    format!("{cls_text}:0"),
-                    "$A:0".to_owned(),
-                    format!("{sep_text}:0"),
-                    "$B:1".to_owned(),
-                    format!("{sep_text}:1"),
-                ])
-            })
-            .map_err(|error| problem(vocab, error))?
-            .special_tokens(vec![cls, sep])
-            .build()
-            .map_err(|error| problem(vocab, error))?;
-        tokenizer.with_post_processor(Some(processor));
+        tokenizer.with_post_processor(Some(typed_pairs(cls, sep, vocab)?));
     } else {
         tokenizer.with_post_processor(Some(RobertaProcessing::new(sep, cls)));
     }
     Ok(Backend::Tokenizers(Box::new(tokenizer)))
+}
+
+/// A SentencePiece model.
+fn sentence_pieces(
+    model: &Path,
+    conversion: Conversion,
+    special: &SpecialTokens,
+) -> Result<Backend, StageError> {
+    let mut tokenizer = conversion.tokenizer(model, special)?;
+    match conversion {
+        Conversion::XlmRoberta | Conversion::Camembert => {
+            let (bos, eos) = ends(&tokenizer, special, ["bos_token", "eos_token"], model)?;
+            tokenizer.with_post_processor(Some(RobertaProcessing::new(eos, bos)));
+        }
+        Conversion::DebertaV2 => {
+            let (cls, sep) = ends(&tokenizer, special, ["cls_token", "sep_token"], model)?;
+            tokenizer.with_post_processor(Some(typed_pairs(cls, sep, model)?));
+        }
+    }
+    Ok(Backend::Tokenizers(Box::new(tokenizer)))
+}
+
+/// BERT's `[CLS] A [SEP] B [SEP]`, whose second text has token type 1.
+fn typed_pairs(cls: Token, sep: Token, path: &Path) -> Result<TemplateProcessing, StageError> {
+    let (start, end) = (&cls.0, &sep.0);
+    let single = vec![format!("{start}:0"), "$A:0".to_owned(), format!("{end}:0")];
+    let mut pair = single.clone();
+    pair.extend(["$B:1".to_owned(), format!("{end}:1")]);
+    TemplateProcessing::builder()
+        .try_single(single)
+        .and_then(|builder| builder.try_pair(pair))
+        .map_err(|error| problem(path, error))?
+        .special_tokens(vec![cls, sep])
+        .build()
+        .map_err(|error| problem(path, error))
 }
 
 fn bertweet(vocab: &Path, codes: &Path) -> Result<Backend, StageError> {
@@ -214,6 +300,7 @@ type Token = (String, u32);
 fn ends(
     tokenizer: &Tokenizer,
     special: &SpecialTokens,
+    [first, last]: [&'static str; 2],
     path: &Path,
 ) -> Result<(Token, Token), StageError> {
     let find = |role| {
@@ -223,7 +310,7 @@ fn ends(
             .map(|id| (content.to_owned(), id))
             .ok_or_else(|| problem(path, format!("has no {role} `{content}`")))
     };
-    Ok((find("cls_token")?, find("sep_token")?))
+    Ok((find(first)?, find(last)?))
 }
 
 fn read_text(path: &Path) -> Result<String, StageError> {

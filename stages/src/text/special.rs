@@ -96,6 +96,11 @@ impl SpecialTokens {
         self.fixed.values().chain(named).chain(&self.others).cloned().collect()
     }
 
+    /// Whether the files list special tokens without a role.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// A boolean setting of `tokenizer_config.json`.
     pub fn switch(&self, name: &str) -> Option<bool> {
         self.config.get(name).and_then(Value::as_bool)
@@ -124,7 +129,7 @@ fn added_token(value: &Value, lstrip: bool) -> Option<AddedToken> {
 }
 
 /// The JSON object in a file; `None` if the file does not exist.
-fn read_map(path: &Path) -> Result<Option<Map<String, Value>>, StageError> {
+pub(super) fn read_map(path: &Path) -> Result<Option<Map<String, Value>>, StageError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

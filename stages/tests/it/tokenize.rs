@@ -1,7 +1,9 @@
 //! The stage `tokenize`, from example files to token files.
 
+mod encoders;
 mod files;
 mod parity;
+mod sentencepiece;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,6 +69,12 @@ impl Bench {
 
     fn threads(mut self, threads: usize) -> Bench {
         self.threads = threads;
+        self
+    }
+
+    /// Writes a file into the model's folder.
+    fn model_file(self, name: &str, contents: impl AsRef<[u8]>) -> Bench {
+        fs::write(self.model().join(name), contents).unwrap();
         self
     }
 

@@ -122,6 +122,19 @@ fn a_model_is_a_folder_of_links_to_just_what_it_needs() {
 }
 
 #[test]
+fn a_sentencepiece_model_is_downloaded_where_there_is_no_other_tokenizer() {
+    for (name, others) in [("spm.model", None), ("sentencepiece.bpe.model", Some("tokenizer.json"))]
+    {
+        let needed = ["config.json", "model.safetensors", others.unwrap_or(name)];
+        let mut all = needed.to_vec();
+        all.extend(others.map(|_| name));
+        let server = hub(files(&all), "main");
+        let place = place(&server.url(""));
+        assert_eq!(names(&place.fetch(&model("main")).unwrap()), needed);
+    }
+}
+
+#[test]
 fn the_files_lie_where_hugging_face_tools_look_for_them() {
     let server = hub(files(&["config.json", "model.safetensors"]), "main");
     let place = place(&server.url(""));

@@ -12,7 +12,13 @@ use stages::text::{TextTokenizer, TweetNormalizer};
 use super::{Bench, fixtures, row, turn_row};
 
 #[derive(Deserialize)]
-struct Expected {
+pub struct Expected {
+    /// The contents of `tokenizer_config.json`.
+    #[serde(default)]
+    pub config: Value,
+    /// Further texts with their ids.
+    #[serde(default)]
+    extra: Vec<(String, Vec<u32>)>,
     ids: Vec<Vec<u32>>,
     /// For the texts 2k and 2k + 1 as a pair: the ids, and the position at which the token types of
     /// the second text begin (0 without token types).
@@ -32,7 +38,11 @@ fn texts() -> Vec<String> {
 }
 
 fn expected(family: &str) -> Expected {
-    let path = fixtures().join(family).join("expected.json");
+    expected_case(family, "expected")
+}
+
+pub fn expected_case(family: &str, case: &str) -> Expected {
+    let path = fixtures().join(family).join(format!("{case}.json"));
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -56,11 +66,21 @@ fn assert_equal(found: &[Vec<u32>], expected: &[Vec<u32>], texts: &[String]) {
 /// Checks ids of texts and pairs with the tokenizer of these files, and truncation with the stage.
 #[track_caller]
 fn assert_parity(family: &str, files: &[&str]) {
-    let bench = Bench::new(family, files);
-    let config = ModelConfig::read(bench.model()).unwrap();
-    let tokenizer = TextTokenizer::open(bench.model(), config.family).unwrap();
-    let (texts, expected) = (texts(), expected(family));
+    assert_equals_transformers(|| Bench::new(family, files), &expected(family));
+}
 
+/// As [`assert_parity`], for a folder that `bench` makes.
+#[track_caller]
+pub fn assert_equals_transformers(bench: impl Fn() -> Bench, expected: &Expected) {
+    let folder = bench();
+    let config = ModelConfig::read(folder.model()).unwrap();
+    let tokenizer = TextTokenizer::open(folder.model(), config.family).unwrap();
+    let texts = texts();
+
+    for (text, ids) in &expected.extra {
+        let found = tokenizer.layout().single(&tokenizer.ids(text).unwrap()).ids;
+        assert_eq!(&found, ids, "{text:?}");
+    }
     let plain = tokenizer.ids_of_all(&texts).unwrap();
     let found: Vec<Vec<u32>> = plain.iter().map(|ids| tokenizer.layout().single(ids).ids).collect();
     assert_equal(&found, &expected.ids, &texts);
@@ -78,11 +98,11 @@ fn assert_parity(family: &str, files: &[&str]) {
         ("left", &expected.single_left, &expected.pair_left),
     ] {
         let rows: Vec<Value> = texts[..single.len()].iter().map(|text| row(text)).collect();
-        let found = stage_ids(family, files, &rows, side, 20);
+        let found = stage_ids(bench(), &rows, side, 20);
         assert_equal(&found, single, &texts);
         let pairs = texts.chunks(2).take(pair.len());
         let rows: Vec<Value> = pairs.map(|pair| turn_row(&[&*pair[0]], &pair[1])).collect();
-        let found = stage_ids(family, files, &rows, side, 40);
+        let found = stage_ids(bench(), &rows, side, 40);
         let known: Vec<usize> = (0..pair.len()).filter(|row| pair[*row].is_some()).collect();
         assert!(known.len() > 20, "too few pairs to compare");
         for row in known {
@@ -91,14 +111,8 @@ fn assert_parity(family: &str, files: &[&str]) {
     }
 }
 
-fn stage_ids(
-    family: &str,
-    files: &[&str],
-    rows: &[Value],
-    side: &str,
-    length: u32,
-) -> Vec<Vec<u32>> {
-    let bench = Bench::new(family, files).rows("test", rows).param("context", "all");
+fn stage_ids(bench: Bench, rows: &[Value], side: &str, length: u32) -> Vec<Vec<u32>> {
+    let bench = bench.rows("test", rows).param("context", "all");
     let bench = bench.param("truncate", side).param("max_length", length).run();
     let tokens = bench.tokens("test");
     (0..tokens.rows()).map(|row| tokens.ids(row).iter().map(|id| *id as u32).collect()).collect()
