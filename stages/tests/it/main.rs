@@ -13,6 +13,7 @@ mod heads;
 mod ingest;
 mod ingest_delimited;
 mod label_names;
+mod long_sequences;
 mod masked_lm;
 mod model;
 mod params;

@@ -187,8 +187,11 @@ impl Head<'_> {
             small([queries, keys, size], matrix, key, scaled(to_query));
             small([keys, queries, size], matrix.transposed(), query, summed(scaled(to_key)));
             if let Some(to) = gradients.bias {
-                let to = to.pointer(of_scores.len());
-                std::ptr::copy_nonoverlapping(of_scores.as_ptr(), to, of_scores.len());
+                for (query, of_scores) in of_scores.chunks(keys).enumerate() {
+                    let start = (first_query + query) * self.sizes.keys + first_key;
+                    let to = to.from(start).pointer(keys);
+                    std::ptr::copy_nonoverlapping(of_scores.as_ptr(), to, keys);
+                }
             }
             if let (Some(products), Some(to)) = (&self.products, gradients.positions) {
                 products.add_backward(&self.contents(), block, &of_scores, [to_query, to_key], to);
