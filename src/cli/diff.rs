@@ -14,7 +14,7 @@ use crate::results::run_log::find;
 
 #[derive(Debug, Args)]
 pub struct DiffOptions {
-    /// The first run: an id of `pipe log` or its beginning, `last`, or `last~1`
+    /// The first run: an id of `pipe log` or its beginning, `last`, `last~1`, or a Git branch
     #[arg(value_name = "RUN", default_value = "last~1")]
     from: String,
     /// The second run

@@ -10,6 +10,8 @@ use crate::init::InitError;
 use crate::pipeline::PipelineError;
 use crate::plan::error::PlanError;
 use crate::remote::RemoteError;
+use crate::results::gate::GateError;
+use crate::results::review::ReviewError;
 use crate::results::run_log::RunLogError;
 use crate::results::show::ShowError;
 use crate::results::sweep::SweepError;
@@ -71,6 +73,14 @@ pub enum Error {
     Sweep(#[from] SweepError),
     #[error("no result of this pipeline contains the example `{id}`")]
     NoRow { id: String },
+    #[error("no stage of the pipeline uses `audit`")]
+    NoAudit,
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error("reading from standard input: {0}")]
+    Input(io::Error),
     #[error("there is no model to classify with")]
     NoModel,
     /// A stage that `verify` reran. It is shown as a run shows it.
@@ -120,14 +130,7 @@ impl Error {
             Error::Select(error) => Some(error.hint()),
             Error::Resources(error) => Some(error.hint()),
             Error::Sweep(error) => error.hint(),
-            Error::NotPublished { known, .. } if known.is_empty() => {
-                Some("it published nothing".to_owned())
-            }
-            Error::NotPublished { known, .. } => {
-                let known: Vec<String> =
-                    known.iter().map(|path| path.display().to_string()).collect();
-                Some(format!("it published {}", known.join(", ")))
-            }
+            Error::NotPublished { known, .. } => Some(published(known)),
             Error::NotOurs { .. } => {
                 Some("`--force` overwrites it; `--out` names another place".to_owned())
             }
@@ -160,6 +163,9 @@ impl Error {
                 "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"
                     .to_owned(),
             ),
+            Error::NoAudit => Some("`pipe init --audit` writes a pipeline with one".to_owned()),
+            Error::Gate(error) => error.hint(),
+            Error::Review(error) => error.hint(),
             Error::NoModel => {
                 Some("name one with `--model`: a folder, or `stage:output`".to_owned())
             }
@@ -168,12 +174,20 @@ impl Error {
                 error.hint().map(str::to_owned)
             }
             Error::Pipeline(_)
+            | Error::Input(_)
             | Error::Folder(_)
             | Error::Show(_)
             | Error::Output(_)
             | Error::Signals(_) => None,
         }
     }
+}
+
+/// What a run published, in words.
+fn published(known: &[PathBuf]) -> String {
+    let known: Vec<String> = known.iter().map(|path| path.display().to_string()).collect();
+    let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+    format!("it published {known}")
 }
 
 /// Why the options select no valid set of stages.

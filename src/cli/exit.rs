@@ -15,6 +15,8 @@ pub enum Exit {
     Failed,
     /// The pipeline is invalid, or the command line is.
     Wrong,
+    /// A gate that the rows cannot decide.
+    Undecided,
     Interrupted,
 }
 
@@ -51,6 +53,8 @@ impl Exit {
             | Error::Sweep(_)
             | Error::Init(_)
             | Error::NoModel
+            | Error::NoAudit
+            | Error::Gate(_)
             | Error::ContextUnused
             | Error::NoRow { .. }
             | Error::InsideStage
@@ -65,6 +69,8 @@ impl Exit {
             | Error::Show(_)
             | Error::Classify(_)
             | Error::StageFailed(_)
+            | Error::Review(_)
+            | Error::Input(_)
             | Error::Output(_)
             | Error::Signals(_)
             | Error::NotMade { .. } => Exit::Failed,
@@ -78,6 +84,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Wrong => 2,
+            Exit::Undecided => 3,
             Exit::Interrupted => 130,
         }
     }

@@ -1,5 +1,7 @@
 //! `pipe log`: lists the runs, newest first.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::error::Error;
@@ -9,12 +11,17 @@ use crate::cli::project::locate;
 use crate::console::Console;
 use crate::console::log_view::LogView;
 use crate::results::run_log::{RunLogError, ids, read};
+use crate::results::tensorboard;
+use crate::text::figures::count;
 
 #[derive(Debug, Args)]
 pub struct LogOptions {
     /// How many runs to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     number: usize,
+    /// Write the metrics of the runs as event files for TensorBoard, a folder for each run
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
     /// Print one JSON object per run
     #[arg(long)]
     json: bool,
@@ -34,6 +41,14 @@ pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Re
             Err(error @ RunLogError::Damaged { .. }) => console.warning(&error.to_string()),
             Err(error) => return Err(error.into()),
         }
+    }
+    if let Some(folder) = &options.tensorboard {
+        for run in &runs {
+            tensorboard::write(run, &store, folder)?;
+        }
+        let runs = count(runs.len(), "run");
+        console.note(&format!("wrote {runs} to {}", folder.display()));
+        return Ok(Exit::Done);
     }
     let older = ids.len().saturating_sub(options.number);
     console.print(&LogView { runs: &runs, older }, options.json)?;

@@ -11,6 +11,7 @@ pub mod early_error;
 pub mod error;
 pub mod exit;
 mod explain;
+mod gate;
 mod graph;
 mod init;
 mod job;
@@ -24,6 +25,7 @@ mod remote;
 mod report;
 pub mod resources;
 mod restore;
+mod review;
 mod run;
 pub mod select;
 mod shell;
@@ -85,6 +87,8 @@ enum Command {
     Log(log::LogOptions),
     /// Compare two runs: parameters, inputs and metrics
     Diff(diff::DiffOptions),
+    /// Decide whether a run is worse than an earlier one, as an exit status
+    Gate(gate::GateOptions),
     /// Write an HTML report about one run or several
     Report(report::ReportOptions),
     /// Restore the files that an earlier run published
@@ -102,6 +106,8 @@ enum Command {
     Show(show::ShowOptions),
     /// Trace a prediction back to its source and tokens, and list the results that disagree
     WhyRow(why_row::WhyRowOptions),
+    /// Decide on the examples that `audit` found, one key for each
+    Review(review::ReviewOptions),
     /// Classify texts with a trained model
     #[cfg(feature = "model")]
     Classify(classify::ClassifyOptions),
@@ -197,6 +203,7 @@ impl Cli {
             Command::Graph(options) => graph::execute(&options, globals, console),
             Command::Log(options) => log::execute(&options, globals, console),
             Command::Diff(options) => diff::execute(&options, globals, console),
+            Command::Gate(options) => gate::execute(&options, globals, console),
             Command::Report(options) => report::execute(&options, globals, console),
             Command::Restore(options) => restore::execute(&options, globals, console),
             Command::Push(options) => push::execute(&options, globals, console),
@@ -205,6 +212,7 @@ impl Cli {
             Command::Cache(command) => cache::execute(&command, globals, console),
             Command::Show(options) => show::execute(&options, globals, console),
             Command::WhyRow(options) => why_row::execute(&options, globals, console),
+            Command::Review(options) => review::execute(&options, globals, console),
             #[cfg(feature = "model")]
             Command::Classify(options) => classify::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),

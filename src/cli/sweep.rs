@@ -1,6 +1,7 @@
 //! `pipe sweep`: runs many combinations of overrides at once and prints a table of their metrics.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap::Args;
 
@@ -14,8 +15,9 @@ use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::sweep_view::{SweepPlanView, SweepTableView, SweepsView};
 use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
-use crate::pipeline::{Overrides, load_combinations};
+use crate::pipeline::{Overrides, Pipeline, load_combinations};
 use crate::results::sweep::combine::{SweepRow, combine};
+use crate::results::sweep::curve::SHARE;
 use crate::results::sweep::logged::LoggedSweep;
 use crate::results::sweep::results::Seen;
 use crate::results::sweep::table::{Table, csv, find_metric, metrics_of, table, usual_metric};
@@ -26,7 +28,8 @@ use crate::run::event::RunEvent;
 #[derive(Debug, Args)]
 pub struct SweepOptions {
     /// The name of a sweep in the pipeline, and keys with their values: `finetune.epochs=2,4
-    /// seed=1,2,3`. Default: list the pipeline's sweeps
+    /// seed=1,2,3`. `curve` is a learning curve: shares of the training data, three seeds each.
+    /// Default: list the pipeline's sweeps
     #[arg(value_name = "NAME|KEY=VALUES")]
     what: Vec<String>,
     #[command(flatten)]
@@ -76,9 +79,14 @@ pub fn execute(
         console.print(&SweepsView { sweeps: &sweeps }, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
-    let asked = asked(options, &sweeps, &overrides)?;
+    let axes = learning_curve(&options.what, &sweeps, &file, &overrides)?;
+    let what = axes.as_ref().unwrap_or(&options.what);
+    let mut asked = asked(options, what, &sweeps, &overrides)?;
+    if axes.is_some() && asked.over.is_empty() {
+        asked.over = asked.keys.iter().filter(|key| key.ends_with(".seed")).cloned().collect();
+    }
     let (combinations, keys) = (&asked.combinations, &asked.keys);
-    let loaded = load_combinations(&file, &overrides, combinations, keys, &options.what)?;
+    let loaded = load_combinations(&file, &overrides, combinations, keys, what)?;
     let (pipeline, rows) = combine(loaded, keys);
     let mut project = Project::of(globals, pipeline)?;
     options.submit.choose_executors(&mut project.pipeline);
@@ -129,14 +137,46 @@ pub fn execute(
     Ok(Exit::of_run(&summary))
 }
 
+/// The arguments with `curve` replaced by the axes that it stands for; `None` if it is not among them, or
+/// is the name of a sweep of the file.
+fn learning_curve(
+    what: &[String],
+    sweeps: &[Sweep],
+    file: &Path,
+    overrides: &Overrides,
+) -> Result<Option<Vec<String>>, Error> {
+    const NAME: &str = "curve";
+    let is_named = sweeps.iter().any(|sweep| sweep.name == NAME);
+    if is_named || !what.iter().any(|argument| argument == NAME) {
+        return Ok(None);
+    }
+    let pipeline = Pipeline::load(file, overrides)?;
+    let splits = pipeline.stages.iter().filter(|stage| stage.action.builtin() == Some("split"));
+    // A variant is one of several folds, of which none alone is the division to train with.
+    let splits: Vec<&str> =
+        splits.map(|stage| stage.name.as_str()).filter(|name| !name.contains('@')).collect();
+    let [split] = splits[..] else {
+        return Err(SweepError::NoCurve { splits: splits.len() }.into());
+    };
+    let mut axes: Vec<String> = what.iter().filter(|argument| *argument != NAME).cloned().collect();
+    for (key, values) in [(SHARE, "0.125,0.25,0.5,1"), ("seed", "1,2,3")] {
+        let key = format!("{split}.{key}=");
+        if !axes.iter().any(|axis| axis.starts_with(&key)) {
+            axes.push(key + values);
+        }
+    }
+    Ok(Some(axes))
+}
+
 /// The sweep that the arguments describe, with the options that override the file's.
 fn asked(
     options: &SweepOptions,
+    what: &[String],
     sweeps: &[Sweep],
     overrides: &Overrides,
 ) -> Result<Asked, SweepError> {
     let (mut name, mut axes) = (None, Vec::new());
-    for (index, argument) in options.what.iter().enumerate() {
+    for (index, argument) in what.iter().enumerate() {
         match key_and_value(argument) {
             Ok((key, values)) => axes.push(typed_axis(index, &key, &values)),
             Err(_) => {

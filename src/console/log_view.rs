@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::console::explanation::describe_change;
 use crate::console::style::{Palette, paint};
 use crate::console::view::{Page, View, json_line, json_lines};
+use crate::results::git::GitState;
 use crate::results::restore::{Rebuild, Restored, RestoredOutput, is_possible};
 use crate::results::run_diff::{MetricChange, RunDiff, StageDiff};
 use crate::results::run_log::LoggedRun;
@@ -66,11 +67,12 @@ fn log(runs: &[LoggedRun], older: usize, palette: &Palette) -> String {
     text
 }
 
-/// The options that distinguish the run from a plain `pipe run`.
+/// The state of the repository, and the options that distinguish the run from a plain `pipe run`.
 fn typed(run: &LoggedRun) -> String {
+    let git = run.git.iter().map(GitState::short);
     let set = run.set.iter().map(|(key, value)| format!("{key}={value}"));
     let profile = run.profile.iter().map(|profile| format!("--profile {profile}"));
-    let parts: Vec<String> = profile.chain(set).collect();
+    let parts: Vec<String> = git.chain(profile).chain(set).collect();
     if parts.is_empty() { String::new() } else { format!("  {}", parts.join(" ")) }
 }
 
@@ -170,12 +172,16 @@ fn predictions(output: &str, compared: &PairedComparison) -> String {
             let percent = figure(compared.confidence * 100.0);
             format!(" ({percent} % interval {} to {})", signed(low), signed(high))
         });
+        let shows = found.detectable.filter(|least| *least > 0.0).map(|least| {
+            format!("; these rows show a difference of {} or more (80 % power)", figure(least))
+        });
         let line = format!(
-            "{name} {} → {}, {}{}",
+            "{name} {} → {}, {}{}{}",
             figure(found.other),
             figure(found.this),
             signed(found.difference),
-            interval.unwrap_or_default()
+            interval.unwrap_or_default(),
+            shows.unwrap_or_default()
         );
         text.push_str(&wrapped(&line, 4));
     }

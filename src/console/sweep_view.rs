@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use crate::console::plan_view;
 use crate::console::style::{Palette, paint};
-use crate::console::view::{Page, View};
+use crate::console::view::{Page, View, json_line};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
 use crate::results::sweep::combine::SweepRow;
+use crate::results::sweep::curve::{LearningCurve, curve};
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
 use crate::results::sweep::table::{Mean, Table, TableRow};
@@ -59,12 +60,36 @@ pub struct SweepTableView<'a> {
 
 impl View for SweepTableView<'_> {
     fn text(&self, page: &Page) -> String {
-        text(self.table, &page.palette)
+        text(self.table, &page.palette) + &curve(self.table).map_or(String::new(), |it| told(&it))
     }
 
     fn json(&self) -> String {
+        let line = |curve: LearningCurve| {
+            json_line(&serde_json::json!({"event": "learning_curve", "curve": curve}))
+        };
         crate::results::sweep::table::json(self.table)
+            + &curve(self.table).map_or(String::new(), line)
     }
+}
+
+/// What a learning curve says.
+fn told(curve: &LearningCurve) -> String {
+    let LearningCurve { metric, is_error, a, b, c, now, doubled, interval } = curve;
+    let error = if *is_error { metric.clone() } else { format!("1 - {metric}") };
+    let interval = interval.map_or(String::new(), |[low, high]| {
+        format!(" (90 % interval {} to {})", four(low), four(high))
+    });
+    let sentence = format!(
+        "learning curve: {} = {} · share^-{} + {}; by it, twice the data would bring {} from {} to {}{interval}",
+        printable(&error),
+        four(*a),
+        figure(*b),
+        four(*c),
+        printable(metric),
+        four(*now),
+        four(*doubled)
+    );
+    format!("\n{}", wrapped(&sentence, 0))
 }
 
 /// The width of a value in columns, at most; in a table that is too wide, `NARROW_VALUE`.

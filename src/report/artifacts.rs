@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stages::Kind;
 use stages::data::example::Example;
@@ -94,16 +95,38 @@ impl<'a> Artifacts<'a> {
 
     /// The rows of a file of predictions, all of them valid.
     pub fn predictions(&self, place: usize, output: &str) -> Result<Vec<Prediction>, Unreadable> {
-        let artifact = self.artifact(place, output).ok_or(Unreadable::Gone)?;
-        let bytes = self.read(artifact)?;
+        let rows: Vec<Prediction> = self.json_lines(place, output)?;
+        let is_valid = !rows.is_empty() && rows.iter().all(|row| row.check().is_ok());
+        is_valid.then_some(rows).ok_or(Unreadable::OtherKind)
+    }
+
+    /// The name of a stage.
+    pub fn stage(&self, place: usize) -> &str {
+        &self.names[place]
+    }
+
+    /// Whether a stage is this built-in.
+    pub fn is_made_by(&self, place: usize, builtin: &str) -> bool {
+        let record = self.records[place].as_ref();
+        record.is_some_and(|record| record.fields.action.builtin() == Some(builtin))
+    }
+
+    /// An output that is a file of JSON.
+    pub fn json(&self, place: usize, output: &str) -> Result<Value, Unreadable> {
+        let bytes = self.read(self.artifact(place, output).ok_or(Unreadable::Gone)?)?;
+        serde_json::from_slice(&bytes).map_err(|_| Unreadable::OtherKind)
+    }
+
+    /// An output that is a file of JSON lines.
+    pub fn json_lines<T: DeserializeOwned>(
+        &self,
+        place: usize,
+        output: &str,
+    ) -> Result<Vec<T>, Unreadable> {
+        let bytes = self.read(self.artifact(place, output).ok_or(Unreadable::Gone)?)?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let rows: Option<Vec<Prediction>> = lines
-            .map(|line| {
-                let row: Prediction = serde_json::from_slice(line).ok()?;
-                row.check().is_ok().then_some(row)
-            })
-            .collect();
-        rows.filter(|rows| !rows.is_empty()).ok_or(Unreadable::OtherKind)
+        let rows: Result<Vec<T>, _> = lines.map(serde_json::from_slice).collect();
+        rows.map_err(|_| Unreadable::OtherKind)
     }
 
     /// The output `scores` of a stage: figures and counts, by input.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use stages::data::issue::Issue;
 
 use crate::results::run_diff::RunDiff;
 use crate::results::sweep::table::Mean;
@@ -49,8 +50,21 @@ pub struct RunSummary {
     pub edges: Vec<(usize, usize)>,
     pub training: Vec<Training>,
     pub evaluations: Vec<Evaluation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audits: Vec<AuditSummary>,
     /// What the report leaves out, and why.
     pub notes: Vec<String>,
+}
+
+/// What an audit found.
+#[derive(Debug, Serialize)]
+pub struct AuditSummary {
+    pub stage: String,
+    /// `audit.json`.
+    pub report: Value,
+    /// The worst examples.
+    pub issues: Vec<Issue>,
+    pub all_issues: u64,
 }
 
 /// A stage of a run.
@@ -203,6 +217,8 @@ pub struct Figure {
     pub name: &'static str,
     pub value: f64,
     pub interval: Option<[f64; 2]>,
+    /// The smallest difference between two models that these rows show with 80 % power.
+    pub detectable: Option<f64>,
 }
 
 /// A curve of one label against all others.

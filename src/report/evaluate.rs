@@ -111,7 +111,7 @@ fn figures(matrix: &[Vec<u64>], labels: &BTreeSet<&str>, headline: &Headline) ->
     };
     let of = names.into_iter().zip([of.precision, of.recall, of.f1]);
     let figures = [("accuracy", margins.accuracy())].into_iter().chain(of);
-    figures.map(|(name, value)| Figure { name, value, interval: None }).collect()
+    figures.map(|(name, value)| Figure { name, value, interval: None, detectable: None }).collect()
 }
 
 /// Precision and recall from the highest probability down, and the average precision

@@ -158,7 +158,8 @@ fn scored(
         let value = path.iter().fold(score, |value, part| &value[part]).as_f64()?;
         let ends = [intervals[name][0].as_f64(), intervals[name][1].as_f64()];
         let interval = ends[0].zip(ends[1]).map(|(low, high)| [low, high]);
-        Some(Figure { name, value, interval })
+        let detectable = intervals["detectable"][name].as_f64();
+        Some(Figure { name, value, interval, detectable })
     });
     evaluation.figures = figures.collect();
     evaluation

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::pipeline::{Input, Pipeline};
 use crate::plan::reason::origin;
 use crate::report::artifacts::Artifacts;
+use crate::report::audits::audits;
 use crate::report::data;
 use crate::report::evaluations::evaluations;
 use crate::results::run_log::{LoggedRun, LoggedStage};
@@ -62,6 +63,7 @@ pub fn outline(
         stages: stages.collect(),
         training: Vec::new(),
         evaluations: Vec::new(),
+        audits: Vec::new(),
         notes: Vec::new(),
         edges,
     }
@@ -92,6 +94,9 @@ pub fn fill(run: &mut data::RunSummary, artifacts: &Artifacts, places: &[usize])
     }
     let (found, notes) = evaluations(artifacts, places);
     run.evaluations = found;
+    run.notes.extend(notes);
+    let (found, notes) = audits(artifacts, places);
+    run.audits = found;
     run.notes.extend(notes);
 }
 

@@ -14,6 +14,7 @@
 //! hash.
 
 pub mod artifacts;
+pub mod audits;
 pub mod charts;
 mod compare;
 pub mod data;

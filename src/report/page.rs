@@ -9,6 +9,7 @@ use crate::report::data::{Report, RunSummary};
 use crate::report::html::{Html, tag};
 use crate::report::sections::{
     Section,
+    audit::audit,
     comparison::comparison,
     curves::curves,
     difference::difference,
@@ -170,6 +171,12 @@ fn of_run(run: &RunSummary, ids: &mut Ids) -> Vec<Section> {
             sections.push(Section::new("mistakes", "Mistakes", mistakes));
         }
     }
+    if !run.audits.is_empty() {
+        let of_stage = run.audits.iter().map(|it| {
+            [Html::from(tag("h3").text(&it.stage)), audit(it)].into_iter().collect::<Html>()
+        });
+        sections.push(Section::new("audit", "Audit", of_stage.collect()));
+    }
     sections.push(Section::new("details", "Parameters and versions", stages::details(run)));
     sections
 }
@@ -195,8 +202,11 @@ fn summary_of(run: &RunSummary) -> Html {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use stages::data::issue::{Issue, Neighbour};
+
     use super::page;
-    use crate::report::data::{Report, RunSummary, StageSummary};
+    use crate::report::data::{AuditSummary, Report, RunSummary, StageSummary};
     use crate::run::event::Outcome;
 
     #[test]
@@ -226,6 +236,21 @@ mod tests {
             edges: vec![(0, 1)],
             training: Vec::new(),
             evaluations: Vec::new(),
+            audits: vec![AuditSummary {
+                stage: evil.to_owned(),
+                report: json!({"labels": {"labels": [evil], "joint": [[evil]]}, "shifts": [
+                    {"feature": evil, "example": evil, "share": 1, "interval": [1, 1]}]}),
+                issues: vec![Issue {
+                    id: evil.to_owned(),
+                    text: evil.to_owned(),
+                    after: Some(evil.to_owned()),
+                    label: Some(evil.to_owned()),
+                    probabilities: [(evil.to_owned(), 0.5)].into(),
+                    neighbours: vec![Neighbour { text: evil.to_owned(), ..Neighbour::default() }],
+                    ..Issue::default()
+                }],
+                all_issues: 1,
+            }],
             notes: vec![evil.to_owned()],
         };
         for runs in [vec![run(evil)], vec![run(evil), run("other")]] {

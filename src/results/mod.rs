@@ -1,9 +1,13 @@
-//! Looking back at what runs made: the log, differences, restoring, comparing, showing, sweeps.
+//! Looking back at what runs made: the log, differences, gates, reviews, restoring, comparing, showing, sweeps.
 
 pub mod compare;
+pub mod gate;
+pub mod git;
 pub mod restore;
+pub mod review;
 pub mod run_diff;
 pub mod run_log;
 pub mod show;
 pub mod sweep;
+pub mod tensorboard;
 pub mod why_row;

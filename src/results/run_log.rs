@@ -5,7 +5,8 @@
 //!
 //! An id is the time at which the run began, to the millisecond, in UTC: `261123-154712-483`. Ids
 //! sort chronologically. The user names a run by the beginning of its id, by its last three
-//! digits, or by `last`, `last~1` and so on ([`mod@pick`]).
+//! digits, by `last`, `last~1` and so on ([`mod@pick`]), or by a Git branch or commit, of which the newest
+//! run is meant.
 
 pub mod pick;
 
@@ -22,6 +23,7 @@ use crate::files::file_error::FileError;
 use crate::files::regular;
 use crate::files::scratch::Scratch;
 use crate::pipeline::{Overrides, Pipeline};
+use crate::results::git::{GitState, Looking, look};
 use crate::results::sweep::logged::LoggedSweep;
 use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::publish::Published;
@@ -49,6 +51,9 @@ pub struct LoggedRun {
     pub interrupted: bool,
     /// The version of `pipe`.
     pub pipe: String,
+    /// Where the Git repository of the project stood when the run began, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitState>,
     /// The combinations of a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<LoggedSweep>,
@@ -124,6 +129,7 @@ impl RunLogError {
 pub struct RunLog<'a> {
     pipeline: &'a Pipeline,
     began: SystemTime,
+    git: Looking,
     run: LoggedRun,
     /// Index into `run.stages`, by stage. A repaired stage ends twice, and the second end counts.
     ended: BTreeMap<String, usize>,
@@ -157,12 +163,14 @@ impl<'a> RunLog<'a> {
             published: Vec::new(),
             interrupted: false,
             pipe: env!("CARGO_PKG_VERSION").to_owned(),
+            git: None,
             sweep,
         };
         let publishing = pipeline.stages.iter().filter(|stage| !stage.publish.is_empty());
         RunLog {
             pipeline,
             began,
+            git: look(&pipeline.root),
             run,
             ended: BTreeMap::new(),
             reasons: BTreeMap::new(),
@@ -232,6 +240,7 @@ impl<'a> RunLog<'a> {
         let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
         self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
         let scratch = Scratch::new(&store.scratch_folder())?;
+        self.run.git = self.git.result();
         let mut began = self.began;
         loop {
             self.run.id = id_of(began);
@@ -346,7 +355,17 @@ pub fn find(store: &Store, name: &str) -> Result<LoggedRun, RunLogError> {
     if ids.is_empty() {
         return Err(RunLogError::Empty);
     }
-    read(store, pick(&ids, name)?)
+    match pick(&ids, name) {
+        Err(PickError::Unknown { name }) => of_branch(store, &ids, &name),
+        picked => read(store, picked?),
+    }
+}
+
+/// The newest run of a Git branch or commit.
+fn of_branch(store: &Store, ids: &[String], name: &str) -> Result<LoggedRun, RunLogError> {
+    let is_called = |run: &LoggedRun| run.git.as_ref().is_some_and(|git| git.is_called(name));
+    let mut runs = ids.iter().rev().filter_map(|id| read(store, id).ok());
+    runs.find(is_called).ok_or_else(|| PickError::Unknown { name: name.to_owned() }.into())
 }
 
 #[cfg(test)]

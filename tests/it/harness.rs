@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-#[cfg(feature = "model")]
-use std::io::Write;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -99,7 +97,6 @@ impl Project {
     }
 
     /// Like [`Project::pipe`], with these bytes coming through a pipe.
-    #[cfg(feature = "model")]
     pub fn pipe_fed(&self, bytes: &[u8], arguments: &[&str]) -> Ended {
         let ((mut stdin, child), bytes) = (self.fed(arguments), bytes.to_owned());
         // The process may end before it has read everything.
@@ -117,7 +114,6 @@ impl Project {
         (stdin, Running { child, lines, seen: Vec::new() })
     }
 
-    #[cfg(feature = "model")]
     fn fed(&self, arguments: &[&str]) -> (std::process::ChildStdin, Child) {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -366,3 +366,27 @@ fn the_record_of_runs_of_the_default_pipeline_plans_without_the_network() {
     assert_eq!(of(&["rates"]), (6.into(), [1, 1, 6]));
     assert!(!project.path("store").exists());
 }
+
+#[test]
+fn a_learning_curve_is_a_sweep_over_shares_and_seeds_with_what_more_data_would_bring() {
+    let project = Project::new(
+        "stages:\n  ingest:\n    inputs: {train: news.csv}\n    params: {text_field: headline, \
+         label_field: category}\n  split:\n    inputs: {examples: ingest:train}\n    \
+         params: {share: 0.5, stratify: true}\n  baseline:\n    \
+         inputs: {train: split:train, valid: split:valid}\n  score:\n    \
+         inputs: {valid: baseline:valid}\n    params: {bootstrap: 0}\n",
+    );
+    project.write("news.csv", &crate::init::news(","));
+    let curve = ["sweep", "curve", "split.train_share=0.1,0.4,1", "split.seed=1,2"];
+    let told = project.pipe(&curve).expect_code(0).stdout;
+    assert!(told.contains("6 combinations; sorted by score.valid_macro_f1; mean"), "{told}");
+    assert!(told.contains("\nlearning curve: 1 - score.valid_macro_f1 = "), "{told}");
+    let told = project.pipe(&[&curve[..], &["--json"]].concat()).expect_code(0).stdout;
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "learning_curve", "{told}");
+    let [now, doubled] = ["now", "doubled"].map(|it| last["curve"][it].as_f64().unwrap());
+    assert!(now <= doubled && doubled <= 1.0, "{last}");
+    let without = Project::new("stages: {a: {run: 'true', outputs: [x]}}\n");
+    let told = without.pipe(&["sweep", "curve"]).expect_code(2).stderr;
+    assert!(told.contains("`curve` needs one stage that uses `split`"), "{told}");
+}

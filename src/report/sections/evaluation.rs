@@ -84,7 +84,8 @@ fn figures(found: &Evaluation) -> Html {
     let percent = found.confidence.map(|share| format!("{:.0} % interval", share * 100.0));
     let head = ["figure", "value", percent.as_deref().unwrap_or("interval"), "0 – 1"];
     let head = head.iter().zip(0..).map(|(name, index)| {
-        tag("th").attr("scope", "col").class(["", "number", "", "drawn"][index]).text(name)
+        let class = ["", "number", "", "drawn"][index];
+        tag("th").attr("scope", "col").class(class).text(name)
     });
     let row = |it: &Figure| {
         let ends = it.interval.map(|[low, high]| format!("{low:.3} to {high:.3}"));
@@ -92,10 +93,15 @@ fn figures(found: &Evaluation) -> Html {
             true => Html::new(),
             false => interval(it.value, it.interval),
         };
+        let shows = it.detectable.filter(|least| *least > 0.0).map(|least| {
+            [Html::from(tag("br")), Html::text(format!("shows ± {least:.3}"))]
+                .into_iter()
+                .collect::<Html>()
+        });
         tag("tr")
             .child(tag("th").attr("scope", "row").text(figure_words(it.name)))
             .child(tag("td").class("number").text(format!("{:.3}", it.value)))
-            .child(tag("td").class("quiet").text(ends.unwrap_or_default()))
+            .child(tag("td").class("quiet").text(ends.unwrap_or_default()).children(shows))
             .child(tag("td").class("drawn").child(drawn))
     };
     let table = tag("table")
@@ -103,7 +109,15 @@ fn figures(found: &Evaluation) -> Html {
         .child(tag("thead").child(tag("tr").children(head)))
         .child(tag("tbody").children(found.figures.iter().map(row)));
     let name = format!("Figures of {}", found.artifact);
-    tag("div").class("card").child(tag("h4").text("Figures")).child(scrolling(&name, table)).into()
+    let words = "“shows” is the smallest difference between two models that these rows find four times out \
+                 of five; on the same rows, a paired comparison finds less.";
+    let is_known = found.figures.iter().any(|it| it.detectable.is_some());
+    tag("div")
+        .class("card")
+        .child(tag("h4").text("Figures"))
+        .child(scrolling(&name, table))
+        .maybe(is_known.then(|| paragraph("quiet", words)))
+        .into()
 }
 
 /// The confusion matrix, with darker cells for larger shares of the true label.

@@ -1,5 +1,6 @@
 //! The sections of the page, and the elements that they share.
 
+pub mod audit;
 pub mod comparison;
 pub mod curves;
 pub mod difference;

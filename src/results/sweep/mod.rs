@@ -8,6 +8,7 @@
 //! ```
 
 pub mod combine;
+pub mod curve;
 pub mod logged;
 pub mod results;
 pub mod table;
@@ -46,6 +47,8 @@ pub enum SweepError {
     NoValues { key: String },
     #[error("`{key}` takes the value {value} twice")]
     SameValue { key: String, value: Value },
+    #[error("`curve` needs one stage that uses `split`, and the pipeline has {splits}")]
+    NoCurve { splits: usize },
     #[error("the sweep has over {MAX_COMBINATIONS} combinations")]
     TooMany,
     #[error("`--over {key}`: the sweep has no such key")]
@@ -70,6 +73,11 @@ impl SweepError {
             SweepError::Several { .. } => Some("run one after the other".to_owned()),
             SweepError::Twice { .. } => Some("give all its values at once, with commas".to_owned()),
             SweepError::NoValues { key } => Some(format!("write `{key}=one,two`")),
+            SweepError::NoCurve { .. } => Some(
+                "name the axes: `pipe sweep STAGE.train_share=0.125,0.25,0.5,1 STAGE.seed=1,2,3 --over \
+                 seed`"
+                    .to_owned(),
+            ),
             SweepError::SameValue { .. } | SweepError::TooMany => None,
         }
     }

@@ -68,6 +68,19 @@ pub enum Problem {
     NearTest,
 }
 
+impl Problem {
+    /// The problem in words, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Problem::Label => "suspicious label",
+            Problem::Conflict => "an equal text has another label",
+            Problem::NearConflict => "a near-equal text has another label",
+            Problem::InTest => "the text is in the test part, too",
+            Problem::NearTest => "a near-equal text is in the test part",
+        }
+    }
+}
+
 /// An example like the one with the problem.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {

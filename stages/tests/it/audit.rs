@@ -232,7 +232,7 @@ fn an_equal_text_with_another_label_and_a_text_of_the_test_part_are_issues() {
 #[test]
 fn a_shift_between_the_parts_is_found_with_the_parameter_that_removes_it() {
     let row = |place: usize, spaces: &str| {
-        json!({"id": place.to_string(), "label": if place % 2 == 0 { "NO" } else { "YES" },
+        json!({"id": place.to_string(), "label": if place.is_multiple_of(2) { "NO" } else { "YES" },
                "text": format!("word{}{spaces}end", place % 7)})
     };
     let done = Run::new("audit")

@@ -18,6 +18,7 @@ mod masked_lm;
 mod model;
 mod params;
 mod pool;
+mod power;
 mod pretrain;
 mod random;
 mod recipe;

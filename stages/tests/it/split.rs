@@ -326,3 +326,27 @@ fn senseless_parameters_are_refused() {
     assert_eq!(run.check().unwrap_err(), "`fold` is 3, expected 0 to 2");
     assert_eq!(split("").param("folds", 3).param("fold", 2).check(), Ok(()));
 }
+
+#[test]
+fn a_smaller_share_of_the_training_part_is_a_part_of_a_larger_one_and_validates_the_same_rows() {
+    let examples = distinct(120);
+    let of = |share: f64| {
+        let done = split(&examples).param("train_share", share).param("stratify", true).run();
+        let lines = |part: &str| -> BTreeSet<String> {
+            done.text(part).lines().map(str::to_owned).collect()
+        };
+        (lines("train"), lines("valid"), label_counts(&done, "train"))
+    };
+    let (all, valid, counts) = of(1.0);
+    assert_eq!((all.len(), &counts["A"], &counts["B"]), (108, &36, &72));
+    let mut larger = all;
+    for share in [0.5, 0.25, 0.1] {
+        let (train, same, counts) = of(share);
+        assert!(train.is_subset(&larger) && same == valid, "{share}");
+        let wanted = [36.0, 72.0].map(|rows: f64| (rows * share).round() as u64);
+        assert_eq!([counts["A"], counts["B"]], wanted, "{share}");
+        larger = train;
+    }
+    let refused = split(&examples).param("train_share", 0.0).check().unwrap_err();
+    assert_eq!(refused, "`train_share` is 0, expected more");
+}

@@ -217,12 +217,12 @@ fn by_noise_rate(judged: &Judged, prune: &[Vec<i64>]) -> Vec<bool> {
 /// The least confident rows of each class.
 fn by_class(judged: &Judged, prune: &[Vec<i64>]) -> Vec<bool> {
     let mut suspicious = vec![false; judged.given.len()];
-    for given in 0..judged.classes {
+    for (given, row) in prune.iter().enumerate() {
         let mut rows = judged.rows_given(given);
         if rows.len() as i64 <= LEAST_ROWS {
             continue;
         }
-        let take = (rows.len() as i64 - prune[given][given]).max(0) as usize;
+        let take = (rows.len() as i64 - row[given]).max(0) as usize;
         rows.sort_by(|a, b| judged.row(*a)[given].total_cmp(&judged.row(*b)[given]));
         rows.into_iter().take(take).for_each(|row| suspicious[row] = true);
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::confusion::ConfusionCounts;
 use super::params::ScoreParams;
+use super::power;
 use crate::data::classification::Margins;
 use crate::data::random::Random;
 
@@ -28,6 +29,17 @@ pub struct Intervals {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub f1: Option<[f64; 2]>,
     pub macro_f1: [f64; 2],
+    /// The smallest differences between two models that these rows show with 80 % power.
+    pub detectable: Detectable,
+}
+
+/// See [`power::of_figure`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Detectable {
+    pub accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
+    pub macro_f1: Option<f64>,
 }
 
 /// Draws matrices and takes the percentiles of their figures. Replicate `n` depends only on the
@@ -61,6 +73,11 @@ pub fn intervals(
         }
         macro_f1.push(margins.macro_average().f1);
     }
+    let detectable = Detectable {
+        accuracy: power::of_figure(&accuracy),
+        f1: positive.and_then(|_| power::of_figure(&f1)),
+        macro_f1: power::of_figure(&macro_f1),
+    };
     let of_positive = |values| positive.map(|_| percentiles(values, confidence));
     Intervals {
         confidence,
@@ -70,6 +87,7 @@ pub fn intervals(
         recall: of_positive(recall),
         f1: of_positive(f1),
         macro_f1: percentiles(macro_f1, confidence),
+        detectable,
     }
 }
 

@@ -10,6 +10,7 @@ mod mcnemar;
 mod multi;
 pub mod paired_comparison;
 pub mod params;
+pub mod power;
 mod ranking;
 mod regression;
 mod report;
@@ -38,7 +39,7 @@ pub struct Score;
 
 const SPEC: StageSpec = StageSpec {
     name: "score",
-    version: 3,
+    version: 4,
     summary: "precision, recall and F1 of predictions, with intervals",
     inputs: &[
         InputSpec::optional(

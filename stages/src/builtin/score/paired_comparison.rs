@@ -16,6 +16,7 @@ use super::bootstrap::{draw, percentiles, running_sums};
 use super::mcnemar::{McNemar, mcnemar};
 use super::multi::numbers_of;
 use super::params::ScoreParams;
+use super::power;
 use super::tally::{one_label, task_of};
 use crate::data::classification::{Headline, Margins};
 use crate::data::labels::LabelTable;
@@ -76,6 +77,8 @@ pub struct FigureDifference {
     /// for the k of n replicates whose difference is at most 0, or at least 0 (A. Davison and
     /// D. Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2.3).
     pub p: Option<f64>,
+    /// The smallest difference that these rows show with 80 % power.
+    pub detectable: Option<f64>,
 }
 
 /// Rows by (true label, label of this file, label of the other).
@@ -227,8 +230,9 @@ fn difference([this, other]: [f64; 2], replicates: Vec<f64>, confidence: f64) ->
     };
     let some = !replicates.is_empty();
     let p = some.then(|| (2.0 * share(|it| it <= 0.0).min(share(|it| it >= 0.0))).min(1.0));
+    let detectable = power::of_difference(&replicates);
     let interval = some.then(|| percentiles(replicates, confidence));
-    FigureDifference { this, other, difference: this - other, interval, p }
+    FigureDifference { this, other, difference: this - other, interval, p, detectable }
 }
 
 /// Reads both files side by side, and numbers labels in the order in which they occur.

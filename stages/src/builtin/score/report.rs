@@ -199,7 +199,12 @@ pub fn emit_metrics(context: &Context, scores: &Scores) {
                 let message = format!("`{input}`: {rows} predictions, none with a true label");
                 context.emit(Event::Note { message });
             }
-            InputScore::Labelled(score) => add(labelled_metrics(score)),
+            InputScore::Labelled(score) => {
+                if let Some(message) = shows(input, score) {
+                    context.emit(Event::Note { message });
+                }
+                add(labelled_metrics(score));
+            }
             InputScore::Multi(score) => add(score.metrics()),
             InputScore::Regression(score) => add(score.metrics()),
         }
@@ -208,7 +213,10 @@ pub fn emit_metrics(context: &Context, scores: &Scores) {
         for (name, figure) in comparison.headlines() {
             values.insert(format!("{name}_difference"), figure.difference);
             let [low, high] = figure.interval.map_or([None; 2], |ends| ends.map(Some));
-            for (end, value) in [("low", low), ("high", high), ("p", figure.p)] {
+            let detectable = figure.detectable;
+            for (end, value) in
+                [("low", low), ("high", high), ("p", figure.p), ("detectable", detectable)]
+            {
                 values.extend(value.map(|value| (format!("{name}_difference_{end}"), value)));
             }
         }
@@ -217,6 +225,22 @@ pub fn emit_metrics(context: &Context, scores: &Scores) {
     if !values.is_empty() {
         context.emit(Event::Metrics { step: None, values });
     }
+}
+
+/// What the rows of an input can show, in words.
+fn shows(input: &str, score: &LabelledScore) -> Option<String> {
+    let detectable = &score.intervals.as_ref()?.detectable;
+    let least = match score.headline.as_str() {
+        "macro_f1" => detectable.macro_f1,
+        _ => detectable.f1,
+    };
+    // Without any error there is nothing to resample.
+    let least = least.filter(|least| *least > 0.0)?;
+    Some(format!(
+        "`{input}`: {} rows show a difference in {} of {least:.3} or more between two models (80 % power), \
+         and a smaller one if both predict the same rows, as with `against` and `pipe diff`",
+        score.labelled, score.headline
+    ))
 }
 
 fn labelled_metrics(score: &LabelledScore) -> Vec<(&'static str, f64)> {
@@ -242,6 +266,12 @@ fn labelled_metrics(score: &LabelledScore) -> Vec<(&'static str, f64)> {
     ];
     values.extend(further.into_iter().filter_map(|(name, value)| Some((name, value?))));
     if let Some(intervals) = &score.intervals {
+        let of_headline = match is_macro {
+            true => ("macro_f1_detectable", intervals.detectable.macro_f1),
+            false => ("f1_detectable", intervals.detectable.f1),
+        };
+        let detectable = [("accuracy_detectable", intervals.detectable.accuracy), of_headline];
+        values.extend(detectable.into_iter().filter_map(|(name, it)| Some((name, it?))));
         let [low, high] = intervals.accuracy;
         values.extend([("accuracy_low", low), ("accuracy_high", high)]);
         match intervals.f1 {

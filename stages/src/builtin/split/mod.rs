@@ -21,6 +21,7 @@ use crate::data::example::{Example, TextKey};
 use crate::data::label_names::{listed, untrained_warning};
 use crate::data::labels::LabelTable;
 use crate::data::lines::LineReader;
+use crate::data::random::Random;
 use crate::data::target::Target;
 use crate::data::task::{CommonTask, Task};
 use crate::stage::error::StageError;
@@ -75,6 +76,9 @@ impl Stage for Split {
             };
             return refuse("fold", message);
         }
+        if params.float("train_share") == 0.0 {
+            return refuse("train_share", "`train_share` is 0, expected more".to_owned());
+        }
         Ok(())
     }
 
@@ -123,13 +127,14 @@ impl Stage for Split {
                 (assigned.iter().map(|&found| found != fold).collect(), Some(rows))
             }
         };
-        copy_rows(context, path, &in_train)?;
+        let parts = kept_parts(&keys, &in_train, &params);
+        copy_rows(context, path, &parts)?;
 
-        let part = |train: bool| PartReport::count(&keys, &in_train, train, &labels, &sets);
+        let part = |train: bool| PartReport::count(&keys, &parts, train, &labels, &sets);
         let report = SplitReport {
             rows: keys.len() as u64,
             groups: group_count as u64,
-            share: in_train.iter().filter(|it| **it).count() as f64 / keys.len() as f64,
+            share: parts.iter().filter(|it| **it == Some(true)).count() as f64 / keys.len() as f64,
             train: part(true),
             valid: part(false),
             fold_rows,
@@ -138,6 +143,25 @@ impl Stage for Split {
         emit_findings(context, &params, &report);
         Ok(())
     }
+}
+
+/// Whether each row is to train with (`true`), to validate with (`false`), or in no part: of each label the
+/// first rows of a random order are kept, so that a smaller share is a part of a larger one.
+fn kept_parts(keys: &[TextKey], in_train: &[bool], params: &SplitParams) -> Vec<Option<bool>> {
+    let mut parts: Vec<Option<bool>> = in_train.iter().map(|it| Some(*it)).collect();
+    if params.train_share >= 1.0 {
+        return parts;
+    }
+    let mut of_label: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (row, key) in keys.iter().enumerate().filter(|(row, _)| in_train[*row]) {
+        of_label.entry(key.label()).or_default().push(row);
+    }
+    for (label, mut rows) in of_label {
+        Random::new(params.seed, "train share", u64::from(label), 0).shuffle(&mut rows);
+        let kept = (params.train_share * rows.len() as f64).round().max(1.0) as usize;
+        rows.into_iter().skip(kept).for_each(|row| parts[row] = None);
+    }
+    parts
 }
 
 /// What the division needs to know of the rows.
@@ -228,16 +252,17 @@ impl Opening {
 }
 
 /// Reads the input for the second time, and copies every row to its part.
-fn copy_rows(context: &Context, path: &Path, in_train: &[bool]) -> Result<(), StageError> {
+fn copy_rows(context: &Context, path: &Path, parts: &[Option<bool>]) -> Result<(), StageError> {
     let mut progress = Progress::new(context, "bytes");
     let mut lines = LineReader::open(path)?;
     let mut train = OutputFile::create(context.output("train")?)?;
     let mut valid = OutputFile::create(context.output("valid")?)?;
-    let mut rows = in_train.iter();
+    let mut rows = parts.iter();
     while lines.advance_to_text()? {
         match rows.next() {
-            Some(true) => train.write_line(lines.line())?,
-            Some(false) => valid.write_line(lines.line())?,
+            Some(Some(true)) => train.write_line(lines.line())?,
+            Some(Some(false)) => valid.write_line(lines.line())?,
+            Some(None) => {}
             None => return Err(changed(path)),
         }
         let (done, total) = lines.bytes();

@@ -48,6 +48,14 @@ pub const PARAMS: &[ParamSpec] = &[
         Default::Int(42),
         "the seed of the random division",
     ),
+    ParamSpec::new(
+        "train_share",
+        ParamKind::float(0.0, 1.0),
+        Default::Float(1.0),
+        "the share of the training part to keep, more than 0, the same of each label; the rest is in no \
+              part. A smaller share is a part of a larger one, for learning curves (`pipe sweep curve`)",
+    )
+    .late(),
 ];
 
 /// The parameters of `split`, parsed.
@@ -58,6 +66,8 @@ pub struct SplitParams {
     pub group_duplicates: bool,
     pub group_conversations: bool,
     pub seed: u64,
+    /// How much of the training part is kept.
+    pub train_share: f64,
 }
 
 /// How the rows are divided.
@@ -81,6 +91,7 @@ impl SplitParams {
             group_duplicates: params.bool("group_duplicates"),
             group_conversations: params.bool("group_conversations"),
             seed: params.int("seed").unsigned_abs(),
+            train_share: params.float("train_share"),
         }
     }
 

@@ -35,14 +35,14 @@ impl PartReport {
     /// With several labels a text, `sets` has them.
     pub fn count(
         keys: &[TextKey],
-        in_train: &[bool],
+        parts: &[Option<bool>],
         train: bool,
         labels: &LabelTable,
         sets: &LabelSets,
     ) -> PartReport {
         let mut counts = vec![0_u64; labels.len() + 1];
         let mut rows = 0;
-        for row in (0..keys.len()).filter(|row| in_train[*row] == train) {
+        for row in (0..keys.len()).filter(|row| parts[*row] == Some(train)) {
             rows += 1;
             match sets.is_empty() {
                 true => counts[usize::from(keys[row].label())] += 1,
