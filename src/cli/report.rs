@@ -21,7 +21,7 @@ use crate::files::scratch::{write_beside, write_new_beside};
 use crate::pipeline::{Overrides, Pipeline};
 use crate::plan::reason::origin;
 use crate::report::seal::{is_sealed, sealed};
-use crate::report::{Subject, page::page, report};
+use crate::report::{Subject, markdown::markdown, page::page, report};
 use crate::results::run_diff::diff;
 use crate::results::run_log::{LoggedRun, RunLogError, find, ids, read};
 use crate::store::Store;
@@ -44,6 +44,9 @@ pub struct ReportOptions {
     /// Do not compute which tokens led the model to its mistakes
     #[arg(long)]
     no_weights: bool,
+    /// Print the figures as Markdown, and write no file
+    #[arg(long, conflicts_with_all = ["out", "json"])]
+    markdown: bool,
     /// Print the report's data as one JSON object, and write no file
     #[arg(long, conflicts_with = "out")]
     json: bool,
@@ -80,6 +83,10 @@ pub fn execute(
     let project = root.file_name().map_or_else(String::new, |it| it.display().to_string());
     #[cfg_attr(not(feature = "model"), expect(unused_mut))]
     let mut report = report(&project, &subjects, difference, &store);
+    if options.markdown {
+        console.data(&markdown(&report))?;
+        return Ok(Exit::Done);
+    }
     #[cfg(feature = "model")]
     if let ([run], [logged], false) = (&mut report.runs[..], &runs[..], options.no_weights) {
         weights::weigh(run, logged, &store);

@@ -44,6 +44,9 @@ pub struct RunSummary {
     pub interrupted: bool,
     /// The version of `pipe`.
     pub pipe: String,
+    /// `main@1a2b3c4`: where the repository stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
     /// In the order of the pipeline.
     pub stages: Vec<StageSummary>,
     /// The edges of the graph as indices into `stages`: `(maker, reader)`.

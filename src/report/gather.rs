@@ -9,6 +9,7 @@ use crate::report::artifacts::Artifacts;
 use crate::report::audits::audits;
 use crate::report::data;
 use crate::report::evaluations::evaluations;
+use crate::results::git::GitState;
 use crate::results::run_log::{LoggedRun, LoggedStage};
 use crate::store::Store;
 use crate::store::key::ActionField;
@@ -60,6 +61,7 @@ pub fn outline(
         set: run.set.clone(),
         interrupted: run.interrupted,
         pipe: run.pipe.clone(),
+        git: run.git.as_ref().map(GitState::short),
         stages: stages.collect(),
         training: Vec::new(),
         evaluations: Vec::new(),

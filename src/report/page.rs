@@ -232,6 +232,7 @@ mod tests {
             set: vec![(evil.to_owned(), evil.to_owned())],
             interrupted: false,
             pipe: evil.to_owned(),
+            git: Some(evil.to_owned()),
             stages: vec![stage(Outcome::Ran), stage(Outcome::Failed)],
             edges: vec![(0, 1)],
             training: Vec::new(),

@@ -128,6 +128,11 @@ fn a_run_knows_its_branch_and_is_found_by_it() {
     assert!(told.contains("  better@") && told.contains("  main@"), "{told}");
     let told = project.pipe(&["diff", "main"]).expect_code(0).stdout;
     assert!(told.contains("test_accuracy") && told.contains("main@"), "{told}");
+    let told = project.pipe(&["report", "--markdown", "main", "last"]).expect_code(0).stdout;
+    assert!(told.starts_with("### Run `") && told.contains("`, better@"), "{told}");
+    let told = project.pipe(&["report", "--markdown"]).expect_code(0).stdout;
+    assert!(told.contains("| model:predictions, 40 rows | value | 95 % interval |"), "{told}");
+    assert!(told.contains("| accuracy | 0.975 | "), "{told}");
     let against = ["gate", "--metric", "score.test_f1", "--against", "main"];
     project.pipe(&against).expect_code(0);
     let commit = log()["git"]["commit"].as_str().unwrap()[..8].to_owned();

@@ -134,6 +134,7 @@ pub fn facts(run: &RunSummary) -> Html {
     if !devices.is_empty() {
         entries.push(("device", Html::text(devices.join(", "))));
     }
+    entries.extend(run.git.as_ref().map(|git| ("git", Html::text(git))));
     entries.push(("version", Html::text(format!("pipe {}", run.pipe))));
     terms(entries)
 }
