@@ -103,7 +103,9 @@ fn of_sets(evaluation: Evaluation, labelled: &[&Prediction]) -> Evaluation {
     Evaluation {
         headline: "micro_f1".to_owned(),
         labels: names.into_iter().cloned().collect(),
-        figures: figures.map(|(name, value)| Figure { name, value, interval: None }).to_vec(),
+        figures: figures
+            .map(|(name, value)| Figure { name, value, interval: None, detectable: None })
+            .to_vec(),
         other: Some(OtherTask { task: Task::Multi.word(), per_label, scatter: Vec::new() }),
         precision_recall: curves,
         notes,
@@ -121,9 +123,9 @@ fn of_numbers(evaluation: Evaluation, labelled: &[&Prediction]) -> Evaluation {
         ("rmse", Some(of.rmse)),
         ("mae", Some(of.mae)),
     ];
-    let figures = figures
-        .into_iter()
-        .filter_map(|(name, value)| Some(Figure { name, value: value?, interval: None }));
+    let figures = figures.into_iter().filter_map(|(name, value)| {
+        Some(Figure { name, value: value?, interval: None, detectable: None })
+    });
     let step = pairs.len().div_ceil(MOST_DOTS).max(1);
     let scatter: Vec<(f64, f64)> = pairs.iter().copied().step_by(step).collect();
     let mut notes = evaluation.notes;

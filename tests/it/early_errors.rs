@@ -82,7 +82,9 @@ fn commands_with_json(command: &clap::Command, words: &[String]) -> Vec<Vec<Stri
     let mut found = Vec::new();
     if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
         let required = command.get_positionals().filter(|argument| argument.is_required_set());
-        let values = required.map(|_| "last".to_owned());
+        let options = command.get_opts().filter(|option| option.is_required_set());
+        let options = options.filter_map(|option| Some(format!("--{}=last", option.get_long()?)));
+        let values = required.map(|_| "last".to_owned()).chain(options);
         found.push(words.iter().cloned().chain(values).chain(["--json".to_owned()]).collect());
     }
     for inner in command.get_subcommands() {

@@ -91,7 +91,7 @@ fn what_cannot_be_compared_is_refused_with_what_can() {
     refused("score.test_f1", &["cannot be compared", "the same examples in both runs"]);
     let told = project.pipe(&["gate", "--metric", "score.test_f1", "--against", "main"]);
     assert!(told.expect_code(2).stderr.contains("there is no run `main`"));
-    let told = project.pipe(&[&GATE[..], &["--max-loss", "-1"]].concat()).expect_code(2).stderr;
+    let told = project.pipe(&[&GATE[..], &["--max-loss", "2"]].concat()).expect_code(2).stderr;
     assert!(told.contains("a number from 0 to 1"), "{told}");
 }
 
