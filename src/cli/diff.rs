@@ -10,7 +10,7 @@ use crate::console::Console;
 use crate::console::log_view::DiffView;
 use crate::plan::reason::origin;
 use crate::results::run_diff::diff;
-use crate::results::run_log::find;
+use crate::results::run_log::find::find;
 
 #[derive(Debug, Args)]
 pub struct DiffOptions {

@@ -9,7 +9,8 @@ use crate::cli::project::locate;
 use crate::console::Console;
 use crate::console::gate_view::GateView;
 use crate::results::gate::{GateSettings, Verdict, gate};
-use crate::results::run_log::find;
+use crate::results::run_log::LoggedRun;
+use crate::results::run_log::find::find_fitting;
 
 /// Ends with 0 if the new predictions are not worse than the old ones by more than `--max-loss`, with 1 if
 /// they are, and with 3 if the rows cannot tell.
@@ -42,7 +43,11 @@ pub struct GateOptions {
 
 pub fn execute(options: &GateOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let (_, store) = locate(globals)?;
-    let (new, old) = (find(&store, &options.run)?, find(&store, &options.against)?);
+    // Of the runs of a branch, some had other stages to run.
+    let stage = options.metric.rsplit_once('.').map_or("", |(stage, _)| stage);
+    let fits = |run: &LoggedRun| run.stage(stage).is_some_and(|stage| stage.key.is_some());
+    let old = find_fitting(&store, &options.against, &fits)?;
+    let new = find_fitting(&store, &options.run, &fits)?;
     let settings = GateSettings {
         metric: options.metric.clone(),
         max_loss: options.max_loss,

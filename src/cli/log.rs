@@ -10,7 +10,8 @@ use crate::cli::options::Globals;
 use crate::cli::project::locate;
 use crate::console::Console;
 use crate::console::log_view::LogView;
-use crate::results::run_log::{RunLogError, ids, read};
+use crate::results::run_log::RunLogError;
+use crate::results::run_log::find::{ids, read};
 use crate::results::tensorboard;
 use crate::text::figures::count;
 

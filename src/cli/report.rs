@@ -23,7 +23,8 @@ use crate::plan::reason::origin;
 use crate::report::seal::{is_sealed, sealed};
 use crate::report::{Subject, markdown::markdown, page::page, report};
 use crate::results::run_diff::diff;
-use crate::results::run_log::{LoggedRun, RunLogError, find, ids, read};
+use crate::results::run_log::find::{find, ids, read};
+use crate::results::run_log::{LoggedRun, RunLogError};
 use crate::store::Store;
 use crate::text::figures::{bytes, count};
 

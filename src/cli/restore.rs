@@ -16,7 +16,8 @@ use crate::files::scratch::Scratch;
 use crate::pipeline::Overrides;
 use crate::plan::Decision;
 use crate::results::restore::{Rebuild, Restored, is_possible, restore};
-use crate::results::run_log::{LoggedOutput, LoggedRun, find};
+use crate::results::run_log::find::find;
+use crate::results::run_log::{LoggedOutput, LoggedRun};
 use crate::store::index::Index;
 
 #[derive(Debug, Args)]

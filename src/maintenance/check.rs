@@ -16,7 +16,7 @@ use crate::files::regular::read_text;
 use crate::files::scratch::Scratch;
 use crate::files::tree::Tree;
 use crate::maintenance::gc::inventory::Inventory;
-use crate::results::run_log;
+use crate::results::run_log::find;
 use crate::store::Store;
 use crate::store::obstacles::Obstacle;
 
@@ -107,11 +107,11 @@ pub fn check(
             });
         }
     }
-    let ids = if is_obstacle(&store.runs_folder()) { Vec::new() } else { run_log::ids(store)? };
+    let ids = if is_obstacle(&store.runs_folder()) { Vec::new() } else { find::ids(store)? };
     for id in ids {
         checked.runs += 1;
         let file = store.run_file(&id);
-        if !is_obstacle(&file) && run_log::read(store, &id).is_err() {
+        if !is_obstacle(&file) && find::read(store, &id).is_err() {
             checked.findings.push(Finding::DamagedRun { id, file });
         }
     }

@@ -17,6 +17,7 @@ use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 use crate::store::record::Record;
 use crate::text::suggest::nearest;
+use crate::text::variants::names;
 
 /// The figures that can be compared row by row.
 const FIGURES: [&str; 4] = ["accuracy", "f1", "macro_f1", "positive_f1"];
@@ -94,9 +95,10 @@ impl GateError {
         match self {
             GateError::NoMetric { .. } => Some("`pipe log` shows the metrics of each run".to_owned()),
             GateError::NoStage { stage, known, .. } => {
-                let names = known.iter().map(String::as_str);
-                let all = || format!("it has {}", known.join(", "));
-                Some(nearest(stage, names).map_or_else(all, |it| format!("did you mean `{it}`?")))
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let near = nearest(stage, known.iter().copied());
+                let all = || format!("it has {}", names(&known));
+                Some(near.map_or_else(all, |it| format!("did you mean `{it}`?")))
             }
             GateError::NotDone { .. } => Some("name a run in which it succeeded".to_owned()),
             GateError::Gone { .. } => {

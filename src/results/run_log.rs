@@ -8,10 +8,10 @@
 //! digits, by `last`, `last~1` and so on ([`mod@pick`]), or by a Git branch or commit, of which the newest
 //! run is meant.
 
+pub mod find;
 pub mod pick;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::regular;
 use crate::files::scratch::Scratch;
 use crate::pipeline::{Overrides, Pipeline};
 use crate::results::git::{GitState, Looking, look};
@@ -29,9 +28,8 @@ use crate::run::event::{Outcome, RunEvent, StageFinished};
 use crate::run::publish::Published;
 use crate::store::Store;
 use crate::store::key::Key;
-use crate::store::obstacles::Obstacle;
 use crate::store::record::{Artifact, is_whole, with_check, writable};
-use pick::{PickError, pick};
+use pick::PickError;
 
 /// One run, in `cache/runs/<id>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -322,58 +320,13 @@ impl LoggedRun {
     }
 }
 
-/// The ids of all runs, oldest first.
-pub fn ids(store: &Store) -> Result<Vec<String>, FileError> {
-    let folder = store.runs_folder();
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(FileError::at("listing", &folder))?,
-    };
-    let mut ids = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(FileError::at("listing", &folder))?.file_name();
-        ids.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
-    }
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-/// Reads the run with this id.
-pub fn read(store: &Store, id: &str) -> Result<LoggedRun, RunLogError> {
-    let file = store.run_file(id);
-    if Obstacle::of_file(&file).is_some() {
-        return Err(RunLogError::Damaged { id: id.to_owned() });
-    }
-    let bytes = regular::read(&file).map_err(FileError::at("reading", &file))?;
-    let run = str::from_utf8(&bytes).ok().and_then(|text| LoggedRun::parse(text, id));
-    run.ok_or_else(|| RunLogError::Damaged { id: id.to_owned() })
-}
-
-/// Finds the run that the user means by `name`.
-pub fn find(store: &Store, name: &str) -> Result<LoggedRun, RunLogError> {
-    let ids = ids(store)?;
-    if ids.is_empty() {
-        return Err(RunLogError::Empty);
-    }
-    match pick(&ids, name) {
-        Err(PickError::Unknown { name }) => of_branch(store, &ids, &name),
-        picked => read(store, picked?),
-    }
-}
-
-/// The newest run of a Git branch or commit.
-fn of_branch(store: &Store, ids: &[String], name: &str) -> Result<LoggedRun, RunLogError> {
-    let is_called = |run: &LoggedRun| run.git.as_ref().is_some_and(|git| git.is_called(name));
-    let mut runs = ids.iter().rev().filter_map(|id| read(store, id).ok());
-    runs.find(is_called).ok_or_else(|| PickError::Unknown { name: name.to_owned() }.into())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use crate::pipeline::{Overrides, Pipeline};
-    use crate::results::run_log::{LoggedRun, RunLog, id_of, ids};
+    use crate::results::run_log::find::ids;
+    use crate::results::run_log::{LoggedRun, RunLog, id_of};
     use crate::store::Store;
 
     #[test]

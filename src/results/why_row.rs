@@ -17,7 +17,7 @@ use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
 use crate::pipeline::{Input, Pipeline, Stage};
-use crate::results::run_log;
+use crate::results::run_log::find;
 use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::key::Key;
@@ -227,8 +227,8 @@ fn others(
 /// The newest run in the log that made or used each key.
 fn runs_by_key(store: &Store) -> BTreeMap<Key, String> {
     let mut runs = BTreeMap::new();
-    for id in run_log::ids(store).unwrap_or_default() {
-        let Ok(run) = run_log::read(store, &id) else { continue };
+    for id in find::ids(store).unwrap_or_default() {
+        let Ok(run) = find::read(store, &id) else { continue };
         let keys = run.stages.iter().filter_map(|stage| stage.key);
         runs.extend(keys.map(|key| (key, id.clone())));
     }

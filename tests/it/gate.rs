@@ -135,6 +135,13 @@ fn a_run_knows_its_branch_and_is_found_by_it() {
     assert!(told.contains("| accuracy | 0.975 | "), "{told}");
     let against = ["gate", "--metric", "score.test_f1", "--against", "main"];
     project.pipe(&against).expect_code(0);
+    // A failed run of the branch is not what it is compared with, as long as there is another one.
+    git(&project, &["checkout", "-q", "-f", "main"]);
+    project.write("predictions.jsonl", "no predictions\n");
+    project.run(&[]).expect_code(1);
+    git(&project, &["checkout", "-q", "-f", "better"]);
+    run(&project, &predictions(40, |row| row == 1));
+    project.pipe(&against).expect_code(0);
     let commit = log()["git"]["commit"].as_str().unwrap()[..8].to_owned();
     project.pipe(&["diff", &commit, "last"]).expect_code(0);
 }
