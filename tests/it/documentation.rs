@@ -289,6 +289,7 @@ mod commands {
     pages! {
         the_commands_of_the_readme_run: "README.md",
         the_commands_of_the_examples_run: "examples/README.md",
+        the_commands_about_audits_and_gates_run: "docs/audit.md",
         the_commands_about_the_cache_run: "docs/cache.md",
         the_commands_about_determinism_run: "docs/determinism.md",
         the_commands_about_gpus_run: "docs/gpu.md",
