@@ -12,7 +12,7 @@ use crate::console::Console;
 use crate::console::log_view::LogView;
 use crate::results::run_log::RunLogError;
 use crate::results::run_log::find::{ids, read};
-use crate::results::tensorboard;
+use crate::results::{mlflow, tensorboard};
 use crate::text::figures::count;
 
 #[derive(Debug, Args)]
@@ -23,13 +23,16 @@ pub struct LogOptions {
     /// Write the metrics of the runs as event files for TensorBoard, a folder for each run
     #[arg(long, value_name = "DIR")]
     tensorboard: Option<PathBuf>,
+    /// Write the parameters and metrics of the runs as files of MLflow's file store
+    #[arg(long, value_name = "DIR")]
+    mlflow: Option<PathBuf>,
     /// Print one JSON object per run
     #[arg(long)]
     json: bool,
 }
 
 pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
-    let (_, store) = locate(globals)?;
+    let (root, store) = locate(globals)?;
     let ids = ids(&store)?;
     if ids.is_empty() && !options.json {
         return Err(RunLogError::Empty.into());
@@ -43,12 +46,20 @@ pub fn execute(options: &LogOptions, globals: &Globals, console: &Console) -> Re
             Err(error) => return Err(error.into()),
         }
     }
-    if let Some(folder) = &options.tensorboard {
-        for run in &runs {
+    let project = root.file_name().map_or_else(String::new, |it| it.display().to_string());
+    for run in &runs {
+        if let Some(folder) = &options.tensorboard {
             tensorboard::write(run, &store, folder)?;
         }
-        let runs = count(runs.len(), "run");
-        console.note(&format!("wrote {runs} to {}", folder.display()));
+        if let Some(folder) = &options.mlflow {
+            mlflow::write(run, &store, folder, &project)?;
+        }
+    }
+    let written: Vec<&PathBuf> = options.tensorboard.iter().chain(&options.mlflow).collect();
+    for folder in &written {
+        console.note(&format!("wrote {} to {}", count(runs.len(), "run"), folder.display()));
+    }
+    if !written.is_empty() {
         return Ok(Exit::Done);
     }
     let older = ids.len().saturating_sub(options.number);

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod gate;
 pub mod git;
+pub mod mlflow;
 pub mod restore;
 pub mod review;
 pub mod run_diff;

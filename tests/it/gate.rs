@@ -147,7 +147,7 @@ fn a_run_knows_its_branch_and_is_found_by_it() {
 }
 
 #[test]
-fn runs_are_written_for_tensorboard_and_written_again() {
+fn runs_are_written_for_tensorboard_and_mlflow() {
     let project = project();
     run(&project, &predictions(40, |row| row == 0));
     for _ in 0..2 {
@@ -163,4 +163,10 @@ fn runs_are_written_for_tensorboard_and_written_again() {
     let bytes = std::fs::read(&files[0]).unwrap();
     let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
     assert!(holds(b"brain.Event:2") && holds(b"score/test_accuracy"));
+    project.pipe(&["log", "--mlflow", "mlruns"]).expect_code(0);
+    let home = in_folder(&in_folder(&project.path("mlruns"))[0]);
+    let home = home.iter().find(|path| path.is_dir()).unwrap();
+    let metric = std::fs::read_to_string(home.join("metrics/score/test_accuracy")).unwrap();
+    assert!(metric.ends_with(" 0.975 0\n"), "{metric}");
+    assert_eq!(std::fs::read_to_string(home.join("params/score/positive")).unwrap(), "b");
 }
