@@ -1,7 +1,7 @@
 //! The input of one forward pass: sequences padded to the longest of them.
 
 /// Token ids, types and mask, row-major `[rows, width]`, on the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub rows: usize,
     pub width: usize,
@@ -10,6 +10,8 @@ pub struct Batch {
     pub types: Option<Vec<i32>>,
     /// False for padding.
     pub mask: Vec<bool>,
+    /// What the encoder gives the head for each row, `[rows, hidden]`, if that is known.
+    pub pooled: Option<Vec<f32>>,
 }
 
 impl Batch {
@@ -38,7 +40,7 @@ impl Batch {
                 types.extend(std::iter::repeat_n(0, padding));
             }
         }
-        Batch { rows, width, ids, types: typed.then_some(types), mask }
+        Batch { rows, width, ids, types: typed.then_some(types), mask, pooled: None }
     }
 
     /// Whether any position is padding.

@@ -1,12 +1,12 @@
 //! An encoder with a head for sequence classification: dense, activation, in ModernBERT a norm, and
 //! a linear layer with an output for each class. [`crate::family::HeadNames`] has the names.
 
-use burn::tensor::{Device, Tensor, assert_shape};
+use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
 use super::config::{ModelConfig, Pooling};
 use super::encoder::norm::{LayerNorm, NormShape};
-use super::encoder::{DropoutRates, Encoder, Pass};
+use super::encoder::{DropoutRates, Encoder};
 use super::noise::{Noise, Site};
 use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
@@ -65,18 +65,45 @@ impl Classifier {
         Classifier { family, encoder, pooling: config.head.pooling, head, precision }
     }
 
+    /// What the encoder gives the head, without dropout.
+    ///
+    /// # Shapes
+    ///
+    /// Result: `[rows, hidden]`.
+    pub fn pooled(&self, batch: &Batch) -> Tensor<2> {
+        self.encoder.pooled(batch, self.pooling, &self.encoder.pass(batch, None))
+    }
+
     /// Unnormalised scores. Dropout is active if `noise` is given.
     ///
     /// # Shapes
     ///
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let pass = self.encoder.pass(batch, noise);
-        let state = self.encoder.pooled(batch, self.pooling, &pass);
-        let precision = self.precision;
+        let (head, precision) = (&self.head, self.precision);
+        let (state, pass) = match &batch.pooled {
+            Some(known) => {
+                let features = head.dense.weight.dims()[0];
+                let known = TensorData::new(known.clone(), [batch.rows, features]);
+                (Tensor::from_data(known, &head.dense.weight.device()), None)
+            }
+            None => {
+                let pass = self.encoder.pass(batch, noise);
+                (self.encoder.pooled(batch, self.pooling, &pass), Some(pass))
+            }
+        };
         assert_shape!(state, [batch.rows, _]);
-        let head = &self.head;
-        let state = dropout(state, Site::HeadInput, head.rates[0], &pass);
+        let dropped = |states: Tensor<2>, site: Site, rate: f64| {
+            let mask = match &pass {
+                Some(pass) => pass.mask(site, batch.rows, rate),
+                None => noise.and_then(|noise| noise.mask(site, batch.rows, rate)),
+            };
+            let Some(mask) = mask else { return states };
+            let [rows, features] = states.dims();
+            let states = states.reshape([rows, 1, features]);
+            ops::dropout(states, Some(&mask)).reshape([rows, features])
+        };
+        let state = dropped(state, Site::HeadInput, head.rates[0]);
         let hidden = head.dense.forward(state, precision);
         let hidden = match head.activation {
             Activation::Tanh => hidden.tanh(),
@@ -86,16 +113,9 @@ impl Classifier {
             Some(norm) => norm.forward(hidden),
             None => hidden,
         };
-        let hidden = dropout(hidden, Site::HeadHidden, head.rates[1], &pass);
+        let hidden = dropped(hidden, Site::HeadHidden, head.rates[1]);
         head.output.forward(hidden, precision)
     }
-}
-
-fn dropout(states: Tensor<2>, site: Site, rate: f64, pass: &Pass) -> Tensor<2> {
-    let [rows, features] = states.dims();
-    let Some(mask) = pass.mask(site, rows, rate) else { return states };
-    let states = states.reshape([rows, 1, features]);
-    ops::dropout(states, Some(&mask)).reshape([rows, features])
 }
 
 impl Network for Classifier {

@@ -109,6 +109,25 @@ fn mean_pooling_is_kept_in_the_config_and_used_by_predict() {
 }
 
 #[test]
+fn a_head_over_states_computed_once_learns_what_it_learns_over_a_frozen_encoder() {
+    let data = Data::new();
+    let run = |freeze: serde_json::Value, dropout: f64| {
+        let run = finetune(&data).param("epochs", 3).param("freeze", freeze);
+        run.param("dropout", dropout).param("attention_dropout", dropout).run()
+    };
+    let slow = run(2.into(), 0.0);
+    // The dropout of the encoder makes no difference to what is computed once.
+    for fast in [run("all".into(), 0.0), run("all".into(), 0.5)] {
+        for name in ["train_loss", "valid_loss"] {
+            for (slow, fast) in column(&slow, name).iter().zip(column(&fast, name)) {
+                assert!((slow - fast).abs() < 1e-4, "{name}: {slow} and {fast}");
+            }
+        }
+        assert!(column(&fast, "train_loss")[2] < column(&fast, "train_loss")[0]);
+    }
+}
+
+#[test]
 fn balanced_classes_have_equal_weights() {
     let losses = |weights: serde_json::Value| {
         let data = Data::new();

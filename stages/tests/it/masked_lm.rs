@@ -59,7 +59,7 @@ fn part(expected: &Expected, rows: std::ops::Range<usize>) -> MaskedPart {
     let labels = expected.ints("labels")[cells].to_vec();
     let chosen = labels.iter().enumerate().filter(|(_, label)| **label >= 0);
     let (positions, targets) = chosen.map(|(place, label)| (place, *label as u32)).unzip();
-    let batch = Batch { rows: rows.len(), width, ids, types: None, mask };
+    let batch = Batch { rows: rows.len(), width, ids, types: None, mask, pooled: None };
     MaskedPart { batch, positions, targets, first_row: rows.start }
 }
 

@@ -97,6 +97,7 @@ impl Expected {
             ids: self.ints(&format!("ids{suffix}")),
             types: Some(self.ints(&format!("types{suffix}"))),
             mask: mask.iter().map(|real| *real == 1).collect(),
+            pooled: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::metrics::ValidMetrics;
 use super::params::FinetuneParams;
+use super::states::States;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::classification::Headline;
 use crate::data::task::Task;
@@ -38,6 +39,8 @@ pub struct Examples {
     pub headline: Headline,
     pub batch_size: usize,
     pub steps_per_epoch: u64,
+    /// What a frozen encoder gives the head for every training row and every validation row.
+    pub states: Option<[States; 2]>,
 }
 
 /// The labels of some rows.
@@ -103,14 +106,28 @@ impl Examples {
             headline,
             batch_size,
             steps_per_epoch,
+            states: None,
         })
+    }
+
+    /// Runs the encoder over all rows, once and without dropout, for a training of the head alone.
+    /// `path` is where the model comes from, for an error.
+    pub fn encode(&mut self, model: &Classifier, path: &Path) -> Result<(), StageError> {
+        let model = model.frozen();
+        let of = |tokens| States::new(&model, tokens, self.batch_size, path);
+        let valid = self.valid.as_ref().map(|(valid, _)| of(valid)).transpose()?;
+        self.states = Some([of(&self.train)?, valid.unwrap_or_default()]);
+        Ok(())
     }
 
     /// Evaluates the model on the validation examples, if there are any.
     pub fn evaluate(&self, model: &Classifier) -> Result<Option<ValidMetrics>, StageError> {
         let Some((valid, gold)) = &self.valid else { return Ok(None) };
         let classes = self.labels.len();
-        let found = outputs(&model.frozen(), valid, classes, self.batch_size, |_| ())?;
+        let found = match &self.states {
+            Some([_, states]) => states.outputs(&model.frozen(), |row| valid.id(row).to_owned())?,
+            None => outputs(&model.frozen(), valid, classes, self.batch_size, |_| ())?,
+        };
         Ok(Some(match gold {
             Golds::Classes(gold) => {
                 let evaluation = evaluate(&found, gold, &self.labels, &self.headline);
@@ -129,7 +146,8 @@ impl Rows<TaskBatch> for Examples {
 
     fn part(&self, rows: &[usize], first_row: usize) -> TaskBatch {
         let sequences = rows.iter().map(|row| (self.train.ids(*row), self.train.types(*row)));
-        let batch = Batch::new(sequences, self.train.pad_id());
+        let mut batch = Batch::new(sequences, self.train.pad_id());
+        batch.pooled = self.states.as_ref().map(|[states, _]| states.of(rows));
         let (mut classes, mut targets) = (Vec::new(), Vec::new());
         for row in rows {
             match &self.golds {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::epochs::train;
 use super::examples::{Examples, Golds};
-use super::params::{FinetuneParams, Metric, ThresholdChoice};
+use super::params::{FinetuneParams, Freeze, Metric, ThresholdChoice};
 use super::setup::{config, head, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
@@ -35,7 +35,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let params = FinetuneParams::of(context.params());
     let base = context.input("model")?;
     let own = ModelConfig::read(base)?;
-    let examples = Examples::open(context, ModelTokens::of(base, &own)?, &params)?;
+    let mut examples = Examples::open(context, ModelTokens::of(base, &own)?, &params)?;
     let mut config = config(&params, own, examples.task, &examples.labels)?;
     let head = head(context, &params, &mut config, base, examples.task, &examples.labels)?;
 
@@ -54,6 +54,9 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         report_earlier_epochs(context, &at)?;
     }
     trainer.freeze();
+    if params.freeze == Freeze::All {
+        examples.encode(&trainer.model, base)?;
+    }
     let shape = model_shape(&config);
     let mut micro = MicroBatches::choose(context, params.micro_batch, shape, &mut trainer, &at);
     at.activation_bytes = micro.budget.bytes;

@@ -13,6 +13,8 @@ pub mod params;
 #[cfg(feature = "model")]
 mod setup;
 #[cfg(feature = "model")]
+mod states;
+#[cfg(feature = "model")]
 mod task_params;
 
 use self::params::{FinetuneParams, HeadChoice, Length, PARAMS};

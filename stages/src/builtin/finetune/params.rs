@@ -55,7 +55,7 @@ pub const PARAMS: &[ParamSpec] = &[
         ParamKind::WordOrInt { words: FreezeWord::WORDS, min: 1, max: 1_000 },
         Default::Text("none"),
         "parameters that are not trained: the embeddings, or the embeddings and this many of the \
-         lowest layers",
+         lowest layers, or `all` but the head, for which the encoder runs once and without dropout",
     ),
     weight_decay(0.0),
     ParamSpec::new(
@@ -162,6 +162,7 @@ choice! {
     pub enum FreezeWord {
         None = "none",
         Embeddings = "embeddings",
+        All = "all",
     }
 }
 
@@ -232,6 +233,8 @@ pub enum Freeze {
     Embeddings,
     /// The embeddings and this many of the lowest layers, at least 1.
     Layers(usize),
+    /// Everything but the head.
+    All,
 }
 
 /// The weights of the classes in the loss.
@@ -368,6 +371,7 @@ impl Freeze {
             Freeze::None => 0,
             Freeze::Embeddings => 1,
             Freeze::Layers(layers) => layers.saturating_add(1),
+            Freeze::All => usize::MAX,
         }
     }
 
@@ -378,6 +382,7 @@ impl Freeze {
         match FreezeWord::of(params, "freeze") {
             FreezeWord::None => Freeze::None,
             FreezeWord::Embeddings => Freeze::Embeddings,
+            FreezeWord::All => Freeze::All,
         }
     }
 }

@@ -207,6 +207,7 @@ fn frozen(freeze: Freeze, layers: usize) -> Result<Option<Depth>, StageError> {
     match freeze {
         Freeze::None => Ok(None),
         Freeze::Embeddings => Ok(Some(Depth::Embeddings)),
+        Freeze::All => Ok(Some(Depth::Layer(usize::MAX))),
         Freeze::Layers(frozen) if frozen <= layers => Ok(Some(Depth::Layer(frozen - 1))),
         Freeze::Layers(frozen) => {
             let problem = format!("{frozen} layers cannot be frozen, the model has {layers}");

@@ -97,7 +97,14 @@ mod tests {
     use super::*;
 
     fn batch(mask: &[bool]) -> Batch {
-        Batch { rows: mask.len() / 4, width: 4, ids: Vec::new(), types: None, mask: mask.to_vec() }
+        Batch {
+            rows: mask.len() / 4,
+            width: 4,
+            ids: Vec::new(),
+            types: None,
+            mask: mask.to_vec(),
+            pooled: None,
+        }
     }
 
     #[test]
