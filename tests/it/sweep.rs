@@ -379,8 +379,8 @@ fn a_learning_curve_is_a_sweep_over_shares_and_seeds_with_what_more_data_would_b
     project.write("news.csv", &crate::init::news(","));
     let curve = ["sweep", "curve", "split.train_share=0.1,0.4,1", "split.seed=1,2"];
     let told = project.pipe(&curve).expect_code(0).stdout;
-    assert!(told.contains("6 combinations; sorted by score.valid_macro_f1; mean"), "{told}");
-    assert!(told.contains("\nlearning curve: 1 - score.valid_macro_f1 = "), "{told}");
+    assert!(told.contains("6 combinations; sorted by baseline.valid_macro_f1; mean"), "{told}");
+    assert!(told.contains("\nlearning curve: 1 - baseline.valid_macro_f1 = "), "{told}");
     let told = project.pipe(&[&curve[..], &["--json"]].concat()).expect_code(0).stdout;
     let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
     assert_eq!(last["event"], "learning_curve", "{told}");

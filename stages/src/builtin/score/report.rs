@@ -237,8 +237,7 @@ fn shows(input: &str, score: &LabelledScore) -> Option<String> {
     // Without any error there is nothing to resample.
     let least = least.filter(|least| *least > 0.0)?;
     Some(format!(
-        "`{input}`: {} rows show a difference in {} of {least:.3} or more between two models (80 % power), \
-         and a smaller one if both predict the same rows, as with `against` and `pipe diff`",
+        "the {} rows of `{input}` can show a difference in {} of {least:.3} between two models (80 % power)",
         score.labelled, score.headline
     ))
 }
