@@ -7,7 +7,9 @@ have, and gives the same probabilities.
     venv/bin/python benches/round_trip.py --tokenizer DIR --data DIR [--pipe FILE]
 
 For each family a small model with random weights is fine-tuned for an epoch on 64 tweets, and classifies 64 others.
-The published folder is loaded with `AutoModelForSequenceClassification`, which classifies the same tweets. Prints the largest difference of a probability, and fails above 1e-5.
+The model is calibrated, and a second one has its threshold folded into the head. The published folders are loaded with
+`AutoModelForSequenceClassification`, which classifies the same tweets. Prints the largest difference of a probability, and fails
+above 1e-5, or if a decision of the threshold is not that of the folded head in transformers.
 """
 import argparse
 import itertools
@@ -61,17 +63,20 @@ def difference(prefix, scratch):
         (scratch / f"{name}.jsonl").write_text("".join(itertools.islice(lines, 32)) + "".join(itertools.islice(lines, 2_600, 2_632)))
     tokens = {"train": "ingest:train", "test": "ingest:test", "model": "start"}
     inputs = {"train": "tokenize:train", "valid": "tokenize:test", "model": "start"}
+    decided = {"epochs": 1, "calibrate": "temperature", "threshold": "f1", "learning_rate": 1e-3}
     stages = {
         "ingest": {"inputs": {"train": "train.jsonl", "test": "test.jsonl"}},
         "tokenize": {"inputs": tokens, "params": {"context": 0, "max_length": 128}},
-        "finetune": {"inputs": inputs, "params": {"epochs": 1}, "publish": {"model": "trained"}},
+        "finetune": {"inputs": inputs, "params": decided, "publish": {"model": "trained"}},
+        "fold": {"uses": "finetune", "inputs": inputs | {"model": "finetune:model"}, "params": {"epochs": 0, "fold": True},
+                 "publish": {"model": "folded"}},
         "predict": {"inputs": {"test": "tokenize:test", "model": "finetune:model"}, "publish": {"predictions": "rows.jsonl"}},
     }
     (scratch / "pipeline.yaml").write_text(json.dumps({"stages": stages}))
     done = subprocess.run([Path(options.pipe).resolve(), "run", "-C", scratch], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{prefix}: {done.stderr[-2000:]}")
-    trained = AutoModelForSequenceClassification.from_pretrained(scratch / "trained").eval()
+    trained, folded = (AutoModelForSequenceClassification.from_pretrained(scratch / name).eval() for name in ("trained", "folded"))
     # Not `AutoTokenizer`, which takes the class of the family, and not the word pieces that all take here.
     encode = tokenizer(prefix)
     examples = [json.loads(line) for line in open(scratch / "test.jsonl", encoding="utf-8")]
@@ -79,8 +84,11 @@ def difference(prefix, scratch):
     found = [json.loads(line) for line in open(scratch / "rows.jsonl", encoding="utf-8")]
     worst = 0.0
     for text, row in zip(texts, found, strict=True):
+        tokens = encode(text, truncation=True, max_length=128, return_tensors="pt")
         with torch.no_grad():
-            logits = trained(**encode(text, truncation=True, max_length=128, return_tensors="pt")).logits[0]
+            logits, decision = trained(**tokens).logits[0], folded(**tokens).logits[0].argmax().item()
+        if LABELS[decision] != row["label"]:
+            sys.exit(f"{prefix}: `{text}` is {LABELS[decision]} by the folded head, and {row['label']} by the threshold")
         expected = dict(zip(LABELS, logits.softmax(0).tolist()))
         worst = max(worst, *(abs(expected[name] - row["probabilities"][name]) for name in LABELS))
     return worst

@@ -193,6 +193,7 @@ const SOURCES: [(&str, &[&str]); 12] = [
             "data/token_file.rs",
             "train",
             "data/classification.rs",
+            "data/temperature.rs",
             "data/threshold.rs",
             "data/target.rs",
             "data/task.rs",

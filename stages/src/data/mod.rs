@@ -20,6 +20,7 @@ pub mod regression;
 pub mod set;
 pub mod target;
 pub mod task;
+pub mod temperature;
 pub mod tensor_differences;
 pub mod tensors;
 pub mod threshold;

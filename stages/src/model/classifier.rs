@@ -1,6 +1,8 @@
 //! An encoder with a head for sequence classification: dense, activation, in ModernBERT a norm, and
 //! a linear layer with an output for each class. [`crate::family::HeadNames`] has the names.
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
@@ -12,6 +14,7 @@ use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
 use super::precision::Precision;
 use crate::family::{Activation, Family, InputDropout};
+use crate::stage::error::StageError;
 
 /// A classifier over the labels of its config.
 #[derive(Clone, Debug)]
@@ -115,6 +118,26 @@ impl Classifier {
         };
         let hidden = dropped(hidden, Site::HeadHidden, head.rates[1]);
         head.output.forward(hidden, precision)
+    }
+
+    /// Divides the logits by `temperature` and then lowers each class's by its shift, by changing the
+    /// last layer.
+    pub fn divide_logits(&mut self, temperature: f64, shifts: &[f64]) -> Result<(), StageError> {
+        let output = self.family.head.output;
+        for (name, parameter) in self.parameters() {
+            let part = name.strip_prefix(output);
+            let is_bias = part == Some(".bias");
+            if !is_bias && part != Some(".weight") {
+                continue;
+            }
+            let mut values = parameter.values(Path::new(output))?;
+            for (index, value) in values.iter_mut().enumerate() {
+                let shift = if is_bias { shifts[index] } else { 0.0 };
+                *value = (f64::from(*value) / temperature - shift) as f32;
+            }
+            parameter.replace(&values);
+        }
+        Ok(())
     }
 }
 

@@ -255,9 +255,12 @@ fn without_validation_examples_there_is_no_evaluation_and_nothing_to_choose_by()
     let done = run().param("epochs", 1).run();
     assert_eq!(done.rows("metrics")[0].get("valid_loss"), None);
     assert_eq!(done.warnings(), ["there are no validation examples, so no epoch is evaluated"]);
-    for (name, value) in
-        [("keep", "best".into()), ("threshold", "f1".into()), ("patience", 1.into())]
-    {
+    for (name, value) in [
+        ("keep", "best".into()),
+        ("threshold", "f1".into()),
+        ("patience", 1.into()),
+        ("calibrate", "temperature".into()),
+    ] {
         let done = run().param(name, serde_json::Value::clone(&value)).run();
         let expected = format!("there are no validation examples, and `{name}` needs some");
         assert!(done.error().contains(&expected), "{}", done.error());

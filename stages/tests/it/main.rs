@@ -3,6 +3,7 @@
 mod accelerator;
 mod audit;
 mod baseline;
+mod calibration;
 mod clean;
 mod device;
 mod ensemble;

@@ -5,12 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Tensor;
 use serde_json::{Value, json};
 use stages::data::token_file::{Sequence, TokenFile, TokenInfo, TokenWriter};
 use stages::data::token_labels::Gold;
 use stages::model::config::ModelConfig;
-use stages::model::loading::{HeadSource, LoadOptions, load};
-use stages::model::parameters::Network;
+use stages::model::loading::{HeadSource, load};
+use stages::model::parameters::{Network, Parameter, leaf};
 use stages::train::binary_loss::BinaryLoss;
 use stages::train::step::gradients;
 use stages::train::task_loss::{TaskBatch, TaskLoss};
@@ -25,10 +26,21 @@ use crate::reference::{
 fn expect_gradients(file: &str, loss: &TaskLoss, outputs: usize, targets: Vec<f32>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tasks").join(file);
     let expected = Expected::read_file(&path);
-    let (folder, classes) = (fixture("bert"), (0..outputs).collect());
-    let options = LoadOptions { classes: outputs, ..options(HeadSource::Classes(classes)) };
+    let folder = fixture("bert");
     let config = ModelConfig::read(&folder).unwrap();
+    let options = options(HeadSource::Classes(vec![0, 1]));
     let mut model = load(&folder, &config, &options, &device().autodiff()).unwrap().model;
+    for (name, parameter) in model.parameters() {
+        match parameter {
+            Parameter::Weight(weight) if name == "classifier.weight" => {
+                *weight = leaf(Tensor::from_inner(weight.clone().inner().narrow(1, 0, outputs)));
+            }
+            Parameter::Vector(bias) if name == "classifier.bias" => {
+                *bias = leaf(Tensor::from_inner(bias.clone().inner().narrow(0, 0, outputs)));
+            }
+            _ => {}
+        }
+    }
     let mut micro = whole_batch(&Expected::read("bert"));
     micro.classes.clear();
     let part = TaskBatch { micro, targets };
@@ -167,15 +179,10 @@ fn a_model_of_numbers_says_so_and_predict_gives_numbers() {
 #[test]
 fn training_goes_on_from_a_head_of_the_same_task_only() {
     let folder = tempfile::tempdir().unwrap();
-    let first = finetune(&folder, &["a", "b", "c"], &sets()).run().path("model");
-    let first = {
-        let kept = tempfile::tempdir().unwrap();
-        copy_all(&first, kept.path());
-        kept
-    };
+    let first = finetune(&folder, &["a", "b", "c"], &sets()).run();
     let path = folder.path().join("tokens.safetensors");
     let zero = |path: &Path| {
-        let run = Run::new("finetune").input_path("model", first.path().to_owned());
+        let run = Run::new("finetune").input_path("model", first.path("model"));
         run.input_path("train", path.to_owned()).param("epochs", 0).device(device_name()).run()
     };
     assert!(zero(&path).result.is_ok());
@@ -188,18 +195,11 @@ fn training_goes_on_from_a_head_of_the_same_task_only() {
         ),
         "{error}"
     );
-    let error = predict(first.path().to_owned(), other).run().error();
+    let error = predict(first.path("model"), other).run().error();
     assert!(
         error.ends_with("each row has one label, but the model gives a list of labels"),
         "{error}"
     );
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 #[test]
@@ -236,4 +236,92 @@ fn a_token_file_keeps_lists_numbers_and_what_is_not_known() {
     let file = open(tokens(folder.path(), "n", &[], &golds));
     let found: Vec<Gold> = (0..3).map(|row| file.gold(row)).collect();
     assert_eq!(found, golds);
+}
+
+/// The fine-tuning with some of its parameters, and what `predict` finds with its model.
+fn decided(run: Run, test: &Path, params: &[(&str, Value)]) -> (Done, Vec<Value>) {
+    let run = params.iter().fold(run, |run, (name, value)| run.param(name, value.clone()));
+    let done = run.run();
+    let rows = predict(done.path("model"), test.to_owned()).run().rows("predictions");
+    (done, rows)
+}
+
+/// The labels that rows get.
+fn labels_of(rows: &[Value]) -> Vec<&Value> {
+    rows.iter().map(|row| &row["label"]).collect()
+}
+
+/// A number that a fine-tuning reported at its end.
+fn figure(done: &Done, name: &str) -> f64 {
+    done.events.iter().find_map(|event| event["values"][name].as_f64()).unwrap()
+}
+
+fn odds(row: &Value, label: &str) -> f64 {
+    let p = row["probabilities"][label].as_f64().unwrap();
+    (p / (1.0 - p)).ln()
+}
+
+#[test]
+fn a_head_that_applies_its_threshold_decides_as_the_threshold_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let golds: Vec<Gold> = (0..12).map(|row| Gold::Class(usize::from(row % 5 < 2))).collect();
+    let test = folder.path().join("tokens.safetensors");
+    let of = |params: &[(&str, Value)]| {
+        let run = finetune(&folder, &["no", "yes"], &golds).param("learning_rate", 0.001);
+        decided(run, &test, params)
+    };
+    let (plain, apart) = of(&[("threshold", json!("f1"))]);
+    let (done, folded) = of(&[("threshold", json!("f1")), ("fold", json!(true))]);
+    let threshold = config(&plain)["decision_threshold"].as_f64().unwrap();
+    assert!((threshold - 0.5).abs() > 0.01, "{threshold} tests nothing");
+    assert!(config(&done).get("decision_threshold").is_none());
+    assert_eq!(labels_of(&folded), labels_of(&apart));
+    let shift = (threshold / (1.0 - threshold)).ln();
+    for (row, folded) in apart.iter().zip(&folded) {
+        assert!((odds(row, "yes") - shift - odds(folded, "yes")).abs() < 1e-4, "{row} {folded}");
+        let likelier = if odds(folded, "yes") > 0.0 { "yes" } else { "no" };
+        assert_eq!(folded["label"], likelier);
+    }
+}
+
+#[test]
+fn a_head_that_applies_its_thresholds_gives_the_same_lists_at_a_half() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = folder.path().join("tokens.safetensors");
+    let of = |params: &[(&str, Value)]| {
+        decided(finetune(&folder, &["a", "b", "c"], &sets()), &test, params)
+    };
+    let (plain, apart) = of(&[("threshold", json!("f1"))]);
+    let (done, folded) = of(&[("threshold", json!("f1")), ("fold", json!(true))]);
+    let thresholds = config(&plain)["decision_thresholds"].clone();
+    assert_ne!(thresholds, json!([0.5, 0.5, 0.5]), "tests nothing");
+    assert!(config(&done).get("decision_thresholds").is_none());
+    assert_eq!(labels_of(&folded), labels_of(&apart));
+}
+
+#[test]
+fn a_calibrated_model_has_its_logits_divided_by_the_temperature() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = folder.path().join("tokens.safetensors");
+    let golds: Vec<Gold> = (0..12).map(|row| Gold::Class(usize::from(row % 5 < 2))).collect();
+    let of = |params: &[(&str, Value)]| {
+        decided(finetune(&folder, &["no", "yes"], &golds), &test, params)
+    };
+    let (_, plain) = of(&[]);
+    let (done, calibrated) = of(&[("calibrate", json!("temperature"))]);
+    let temperature = figure(&done, "temperature");
+    assert!((temperature - 1.0).abs() > 0.01, "{temperature} tests nothing");
+    for (row, calibrated) in plain.iter().zip(&calibrated) {
+        assert!((odds(row, "yes") / temperature - odds(calibrated, "yes")).abs() < 1e-4);
+    }
+    assert_eq!(labels_of(&plain), labels_of(&calibrated));
+}
+
+#[test]
+fn a_model_of_numbers_is_neither_calibrated_nor_folded() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [("calibrate", json!("temperature")), ("fold", json!(true))] {
+        let error = finetune(&folder, &[], &numbers()).param(name, value).run().error();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use super::choices::Keep;
 use super::examples::Examples;
 use super::metrics::EpochMetrics;
-use super::params::{FinetuneParams, Keep};
+use super::params::FinetuneParams;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::Network;
 use crate::stage::error::StageError;

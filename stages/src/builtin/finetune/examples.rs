@@ -17,7 +17,7 @@ use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::train::evaluation::{evaluate, outputs};
+use crate::train::evaluation::{ClassOutputs, evaluate, outputs};
 use crate::train::loss::MicroBatch;
 use crate::train::micro::Rows;
 use crate::train::task_evaluation::{evaluate_numbers, evaluate_sets};
@@ -120,14 +120,24 @@ impl Examples {
         Ok(())
     }
 
+    /// What the model gives for the validation examples, and their labels, if there are any.
+    pub fn valid_outputs(
+        &self,
+        model: &Classifier,
+    ) -> Result<Option<(ClassOutputs, &Golds)>, StageError> {
+        let Some((valid, gold)) = &self.valid else { return Ok(None) };
+        let (model, classes) = (model.frozen(), self.labels.len());
+        let found = match &self.states {
+            Some([_, states]) => states.outputs(&model, |row| valid.id(row).to_owned())?,
+            None => outputs(&model, valid, classes, self.batch_size, |_| ())?,
+        };
+        Ok(Some((found, gold)))
+    }
+
     /// Evaluates the model on the validation examples, if there are any.
     pub fn evaluate(&self, model: &Classifier) -> Result<Option<ValidMetrics>, StageError> {
-        let Some((valid, gold)) = &self.valid else { return Ok(None) };
+        let Some((found, gold)) = self.valid_outputs(model)? else { return Ok(None) };
         let classes = self.labels.len();
-        let found = match &self.states {
-            Some([_, states]) => states.outputs(&model.frozen(), |row| valid.id(row).to_owned())?,
-            None => outputs(&model.frozen(), valid, classes, self.batch_size, |_| ())?,
-        };
         Ok(Some(match gold {
             Golds::Classes(gold) => {
                 let evaluation = evaluate(&found, gold, &self.labels, &self.headline);

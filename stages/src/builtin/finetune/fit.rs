@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::choices::Metric;
+use super::decision::decide;
 use super::epochs::train;
-use super::examples::{Examples, Golds};
-use super::params::{FinetuneParams, Freeze, Metric, ThresholdChoice};
+use super::examples::Examples;
+use super::params::{FinetuneParams, Freeze};
 use super::setup::{config, head, load_options, trainer};
 use crate::builtin::model_output::{copy_tokenizer, create_folder, write_metrics};
 use crate::builtin::open_device::open_device;
 use crate::builtin::token_input::ModelTokens;
 use crate::data::classification::Headline;
-use crate::data::task::Task;
-use crate::data::threshold::{Objective, ScoredRow, best_threshold};
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
-use crate::model::config::{DecisionThreshold, ModelConfig};
+use crate::model::config::ModelConfig;
 use crate::model::folder;
 use crate::model::loading::{HeadSource, Weights, load};
 use crate::model::parameters::Network;
@@ -24,7 +24,6 @@ use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::metric_lines::figures;
 use crate::train::checkpoint::{self, Position};
-use crate::train::evaluation::{ClassOutputs, outputs};
 use crate::train::micro::MicroBatches;
 use crate::train::order::ModelShape;
 use crate::train::params::Init;
@@ -68,8 +67,8 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     if !values.is_empty() {
         context.emit(Event::Metrics { step: None, values });
     }
-    let model = best.unwrap_or_else(|| trainer.model.frozen());
-    let config = with_threshold(context, params.threshold, config, &model, &examples)?;
+    let mut model = best.unwrap_or_else(|| trainer.model.frozen());
+    decide(context, params.decision, &mut config, &mut model, &examples)?;
     let output = create_folder(context)?;
     folder::write(output, &model, &config, &examples.labels)?;
     copy_tokenizer(base, output)
@@ -144,81 +143,4 @@ fn model_shape(config: &ModelConfig) -> ModelShape {
         heads: config.num_attention_heads,
         head_floats: 0,
     }
-}
-
-/// The config with the threshold that is best for the validation examples, if one is wanted, else
-/// with the threshold that it has.
-fn with_threshold(
-    context: &Context,
-    wanted: ThresholdChoice,
-    mut config: ModelConfig,
-    model: &Classifier,
-    examples: &Examples,
-) -> Result<ModelConfig, StageError> {
-    let objective = match wanted {
-        ThresholdChoice::None => return Ok(config),
-        // The threshold is one on the probability of the last label.
-        ThresholdChoice::F1 if examples.headline.positive() == Some(&examples.labels[0]) => {
-            Objective::OtherF1
-        }
-        ThresholdChoice::F1 => Objective::F1,
-        ThresholdChoice::Accuracy => Objective::Accuracy,
-    };
-    config.head.threshold = None;
-    config.head.thresholds = Vec::new();
-    let Some((valid, gold)) = examples.valid.as_ref() else { return Ok(config) };
-    let found = outputs(model, valid, examples.labels.len(), examples.batch_size, |_| ())?;
-    let gold = match gold {
-        Golds::Classes(gold) => gold,
-        Golds::Sets(sets) => {
-            config.head.thresholds = thresholds(context, found, sets, &examples.labels, objective)?;
-            return Ok(config);
-        }
-        Golds::Numbers(_) => return Ok(config),
-    };
-    let scored = |(values, gold): (&[f32], &usize)| ScoredRow {
-        // The softmax of 32-bit floats may exceed 1 by a rounding error.
-        probability: f64::from(values[1]).min(1.0),
-        positive: *gold == 1,
-    };
-    let scored: Vec<ScoredRow> = found.probabilities.chunks(2).zip(gold).map(scored).collect();
-    let Some(best) = best_threshold(&scored, objective) else {
-        let problem = "there are no validation examples to choose it by".to_owned();
-        return Err(StageError::Param { name: "threshold", problem });
-    };
-    config.head.threshold = Some(DecisionThreshold { value: best.value, class: 1 });
-    let values = [("decision_threshold".to_owned(), best.value)].into();
-    context.emit(Event::Metrics { step: None, values });
-    Ok(config)
-}
-
-/// For each label the threshold that is best for the validation examples, whose labels are `sets`.
-fn thresholds(
-    context: &Context,
-    found: ClassOutputs,
-    sets: &[Vec<usize>],
-    labels: &[String],
-    objective: Objective,
-) -> Result<Vec<f64>, StageError> {
-    let probabilities = found.scores(Task::Multi);
-    let mut thresholds = Vec::with_capacity(labels.len());
-    for label in 0..labels.len() {
-        let scored = |(values, set): (&[f32], &Vec<usize>)| ScoredRow {
-            probability: f64::from(values[label]),
-            positive: set.binary_search(&label).is_ok(),
-        };
-        let rows: Vec<ScoredRow> =
-            probabilities.chunks(labels.len()).zip(sets).map(scored).collect();
-        // Without any row that has the label, every threshold is as good.
-        let best = best_threshold(&rows, objective).filter(|_| rows.iter().any(|row| row.positive));
-        thresholds.push(best.map_or(0.5, |best| best.value));
-    }
-    let changed = thresholds.iter().filter(|it| **it != 0.5).count();
-    let message = format!(
-        "{changed} of {} labels have another threshold than 0.5; `decision_thresholds` of the \
-         model's config.json lists them",
-        labels.len()
-    );
-    context.emit(Event::Note { message });
-    Ok(thresholds)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::params::Metric;
+use super::choices::Metric;
 use crate::data::classification::Headline;
 use crate::train::evaluation::Evaluation;
 use crate::train::task_evaluation::NamedFigures;

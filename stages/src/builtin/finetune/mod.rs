@@ -1,6 +1,9 @@
 //! `finetune`: trains a classifier on token files, starting from a pretrained encoder or from
 //! random weights. The defaults are the published recipe for fine-tuning BERT on small data sets.
 
+pub mod choices;
+#[cfg(feature = "model")]
+mod decision;
 #[cfg(feature = "model")]
 mod epochs;
 #[cfg(feature = "model")]
@@ -17,7 +20,8 @@ mod states;
 #[cfg(feature = "model")]
 mod task_params;
 
-use self::params::{FinetuneParams, HeadChoice, Length, PARAMS};
+use self::choices::HeadChoice;
+use self::params::{FinetuneParams, Length, PARAMS};
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::stage::{

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::choices::{
+    Calibration, ClassWeightsWord, FreezeWord, HeadChoice, Keep, Metric, PoolingChoice,
+    ThresholdChoice,
+};
 use crate::data::classification::POSITIVE;
 use crate::stage::Continuation;
-use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::{
     ADAM_BETA1, MAX_GRAD_NORM, PRECISION, RATE, SCHEDULE, ScheduleParams, TrainingParams,
@@ -135,6 +138,22 @@ pub const PARAMS: &[ParamSpec] = &[
          (`f1` is that of the `positive` label); `none` predicts the likelier label. Where a text may \
          have several labels, each has a threshold; `none` is 0.5",
     ),
+    ParamSpec::new(
+        "calibrate",
+        ParamKind::Choice(Calibration::WORDS),
+        Default::Text("none"),
+        "`temperature` divides the logits by the number for which the loss of the validation examples is \
+         least (Guo 2017), by dividing the head's last layer; this changes probabilities, not which label is likeliest",
+    )
+    .late(),
+    ParamSpec::new(
+        "fold",
+        ParamKind::Bool,
+        Default::Bool(false),
+        "moves thresholds into the biases of the head's last layer, so that every server decides as \
+         they do: by the likelier of two labels, or by 0.5 where a text may have several. Probabilities shift by as much",
+    )
+    .late(),
     init(
         "pretrained",
         "initial weights: the checkpoint's, or random ones from its config.json alone; `auto`: \
@@ -156,75 +175,6 @@ pub const PARAMS: &[ParamSpec] = &[
     ),
     PRECISION,
 ];
-
-choice! {
-    /// The words of `freeze`.
-    pub enum FreezeWord {
-        None = "none",
-        Embeddings = "embeddings",
-        All = "all",
-    }
-}
-
-choice! {
-    /// The words of `class_weights`.
-    pub enum ClassWeightsWord {
-        None = "none",
-        Balanced = "balanced",
-    }
-}
-
-choice! {
-    /// What the head reads from the last layer.
-    pub enum PoolingChoice {
-        /// As the checkpoint does.
-        Auto = "auto",
-        First = "first",
-        Mean = "mean",
-    }
-}
-
-choice! {
-    /// The epoch whose model becomes the result.
-    pub enum Keep {
-        Last = "last",
-        Best = "best",
-    }
-}
-
-choice! {
-    /// A validation metric.
-    pub enum Metric {
-        Loss = "loss",
-        Accuracy = "accuracy",
-        Precision = "precision",
-        Recall = "recall",
-        F1 = "f1",
-        /// Of numbers, as the following.
-        Pearson = "pearson",
-        Spearman = "spearman",
-        Rmse = "rmse",
-        Mae = "mae",
-    }
-}
-
-choice! {
-    /// The metric that the decision threshold maximises.
-    pub enum ThresholdChoice {
-        /// No threshold.
-        None = "none",
-        F1 = "f1",
-        Accuracy = "accuracy",
-    }
-}
-
-choice! {
-    /// The classification head that training starts from.
-    pub enum HeadChoice {
-        Auto = "auto",
-        New = "new",
-    }
-}
 
 /// The parameters that are not trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +213,7 @@ pub struct FinetuneParams {
     /// `None`: the last label in alphabetical order.
     pub positive: Option<String>,
     pub selection: Selection,
-    pub threshold: ThresholdChoice,
+    pub decision: DecisionParams,
     pub head: HeadChoice,
     /// From the label names of the checkpoint's head to those of the data.
     pub label_map: BTreeMap<String, String>,
@@ -296,6 +246,15 @@ pub struct Selection {
     pub patience: Option<u64>,
 }
 
+/// How the resulting model decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecisionParams {
+    pub calibration: Calibration,
+    pub threshold: ThresholdChoice,
+    /// Whether thresholds are moved into the head.
+    pub fold: bool,
+}
+
 impl FinetuneParams {
     pub fn of(params: &Params) -> FinetuneParams {
         FinetuneParams {
@@ -319,19 +278,25 @@ impl FinetuneParams {
                 metric: Metric::of(params, "metric"),
                 patience: params.optional_int("patience").map(i64::unsigned_abs),
             },
-            threshold: ThresholdChoice::of(params, "threshold"),
+            decision: DecisionParams {
+                calibration: Calibration::of(params, "calibrate"),
+                threshold: ThresholdChoice::of(params, "threshold"),
+                fold: params.bool("fold"),
+            },
             head: HeadChoice::of(params, "head"),
             label_map: params.text_map("label_map"),
         }
     }
 
     /// The parameters that may need validation examples, whether they do, and what for.
-    pub fn needs_valid(&self) -> [(&'static str, bool, &'static str); 3] {
+    pub fn needs_valid(&self) -> [(&'static str, bool, &'static str); 4] {
         let Selection { keep, patience, .. } = self.selection;
+        let DecisionParams { calibration, threshold, .. } = self.decision;
         [
             ("keep", keep == Keep::Best, "to tell which epoch is best"),
             ("patience", patience.is_some(), "to tell when to end"),
-            ("threshold", self.threshold != ThresholdChoice::None, "to choose a threshold"),
+            ("threshold", threshold != ThresholdChoice::None, "to choose a threshold"),
+            ("calibrate", calibration != Calibration::None, "to choose a temperature"),
         ]
     }
 }

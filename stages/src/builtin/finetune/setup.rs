@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
+use super::choices::{HeadChoice, PoolingChoice, ThresholdChoice};
 use super::examples::{Examples, Golds};
-use super::params::{
-    ClassWeights, FinetuneParams, Freeze, HeadChoice, Length, PoolingChoice, ThresholdChoice,
-};
+use super::params::{ClassWeights, FinetuneParams, Freeze, Length};
 use crate::data::task::Task;
 use crate::model::classifier::Classifier;
 use crate::model::config::{DecisionThreshold, ModelConfig, Pooling};
@@ -122,7 +121,10 @@ pub fn config(
         PoolingChoice::First => Pooling::First,
         PoolingChoice::Mean => Pooling::Mean,
     };
-    if params.threshold != ThresholdChoice::None && task == Task::Single && labels.len() != 2 {
+    if params.decision.threshold != ThresholdChoice::None
+        && task == Task::Single
+        && labels.len() != 2
+    {
         let (count, labels) = (labels.len(), labels.join(", "));
         let problem = format!("a threshold is for two labels, there are {count}: {labels}");
         return Err(StageError::Param { name: "threshold", problem });

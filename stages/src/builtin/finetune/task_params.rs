@@ -1,7 +1,8 @@
 //! Which parameters of `finetune` belong to which task. The labels of the data say what the task is,
 //! so this is checked only when they are read.
 
-use super::params::{ClassWeights, FinetuneParams, Keep, Metric, ThresholdChoice};
+use super::choices::{Calibration, Keep, Metric, ThresholdChoice};
+use super::params::{ClassWeights, FinetuneParams};
 use crate::data::task::Task;
 use crate::stage::error::StageError;
 
@@ -42,8 +43,14 @@ impl FinetuneParams {
             if self.loss.positive_weights != ClassWeights::None {
                 return refuse("pos_weight", "numbers have no labels to weigh");
             }
-            if self.threshold != ThresholdChoice::None {
+            if self.decision.threshold != ThresholdChoice::None {
                 return refuse("threshold", "a number is not decided by a threshold");
+            }
+            if self.decision.calibration != Calibration::None {
+                return refuse("calibrate", "a number is not a probability");
+            }
+            if self.decision.fold {
+                return refuse("fold", "a number is not decided by a threshold");
             }
             if !self.label_map.is_empty() {
                 return refuse("label_map", "numbers have no names");
