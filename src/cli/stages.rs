@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args;
-use stages::Stage;
+use stages::{Count, Stage};
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -51,7 +51,11 @@ fn described(stage: &dyn Stage) -> String {
     text.push_str("\ninputs\n");
     for input in stage.inputs() {
         let needed = if input.required { "" } else { ", optional" };
-        let many = if input.many { "any number, each a " } else { "" };
+        let many = match input.count {
+            Count::One => "",
+            Count::OneOrSeveral => "one or several, each a ",
+            Count::Set => "any number, each a ",
+        };
         let _ = writeln!(text, "  {} ({many}{}{needed})", input.name, kind_name(input.kind));
         text.push_str(&wrapped(input.doc, 6));
     }

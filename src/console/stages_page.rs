@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use stages::Stage;
 use stages::stage::params::ParamSpec;
+use stages::{Count, Stage};
 
 use crate::files::digest::kind_name;
 use crate::text::values::value_text;
@@ -18,7 +18,11 @@ fn section(stage: &dyn Stage) -> String {
     let mut text = format!("### {}\n\n{}\n\n", stage.name(), sentence(stage.summary()));
     let _ = writeln!(text, "Version {}.\n", stage.version());
     let rows = stage.inputs().iter().map(|input| {
-        let kind = if input.many { "a set" } else { kind_name(input.kind) };
+        let kind = match input.count {
+            Count::One => kind_name(input.kind).to_owned(),
+            Count::OneOrSeveral => format!("{} or a set", kind_name(input.kind)),
+            Count::Set => "a set".to_owned(),
+        };
         let needed = if input.required { "required" } else { "optional" };
         vec![code(input.name), format!("{kind}, {needed}"), cell(input.doc)]
     });

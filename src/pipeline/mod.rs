@@ -56,7 +56,8 @@ mod yaml;
 pub use document::{STAGE_KEYS, TOP_KEYS};
 pub use load::{LoadedCombination, PIPELINE_FILE, find_pipeline_file, load_combinations};
 pub use model::{
-    Action, GPU, Handling, Input, Output, Overrides, Pipeline, Stage, StageIndex, input_and_entry,
+    Action, GPU, Handling, Input, Output, Overrides, Pipeline, SET_MARK, Stage, StageIndex,
+    input_and_entry,
 };
 pub use names::{INPUT_PREFIX, OUTPUT_PREFIX, PARAM_PREFIX, environment_variable};
 pub use problem::{Location, PipelineError, Problem};

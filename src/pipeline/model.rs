@@ -190,7 +190,7 @@ impl Handling {
 }
 
 /// Separates the name of a set from the name of its entry.
-pub(super) const SET_MARK: char = '/';
+pub const SET_MARK: char = '/';
 
 /// Splits a key of [`Stage::inputs`] into the name of the input and, for a set, that of the entry.
 pub fn input_and_entry(key: &str) -> (&str, Option<&str>) {

@@ -159,6 +159,64 @@ impl InputReader<'_> {
         Some(Input::Path(path))
     }
 
+    /// Whether the input is a pattern of file names: a path with `*`, `?` or `[…]` that names no file
+    /// itself.
+    pub(super) fn is_pattern_of_files(&self, node: &YamlNode) -> bool {
+        let Some(text) = node.as_text() else { return false };
+        let is_reference = text.starts_with("hub:")
+            || text.split_once(':').is_some_and(|(stage, _)| names::is_name(family(stage)));
+        text.contains(['*', '?', '[']) && !is_reference && !self.root.join(text).exists()
+    }
+
+    /// The files that a pattern matches, in the order of their paths. Reports a mistake and returns
+    /// `None`.
+    pub(super) fn files(&self, node: &YamlNode, problems: &mut Problems) -> Option<Vec<Input>> {
+        let text = node.as_text()?;
+        let refuse = |problems: &mut Problems, message: String, help: &str| {
+            problems.with(node, message).stage(self.stage).help(help.to_owned());
+            None
+        };
+        if Path::new(text).is_relative() && !node.is_from_set() && leaves(Path::new(text)) {
+            let message = format!("{} leaves the project: `{text}`", self.what());
+            let help = "use an absolute path, or give it with `--set` on this machine";
+            return refuse(problems, message, help);
+        }
+        let root = glob::Pattern::escape(&self.root.to_string_lossy());
+        let pattern = Path::new(&root).join(text);
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+        };
+        let found = match glob::glob_with(&pattern.to_string_lossy(), options) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("{}: `{text}` is no pattern: {}", self.what(), error.msg);
+                let help = "`*` is any part of a name, `?` a character, `[ab]` one of some, `**` any folders";
+                return refuse(problems, message, help);
+            }
+        };
+        let paths: Result<Vec<PathBuf>, glob::GlobError> = found.collect();
+        match paths {
+            Ok(paths) if paths.is_empty() && problems.sources_needed => {
+                let message = format!("{}: no file matches `{text}`", self.what());
+                let help = format!("relative patterns start at `{}`", self.root.display());
+                refuse(problems, message, &help)
+            }
+            Ok(paths) => {
+                let each = paths.iter().map(|path| normal(path));
+                let each: Vec<PathBuf> = each.collect();
+                each.iter().for_each(|path| problems.note_source(path));
+                Some(each.into_iter().map(Input::Path).collect())
+            }
+            Err(error) => {
+                let (path, error) = (error.path().display().to_string(), error.error());
+                let message = format!("{}: `{path}` cannot be read: {error}", self.what());
+                refuse(problems, message, "make the folder readable, or narrow the pattern")
+            }
+        }
+    }
+
     fn hub(&self, model: &str, node: &YamlNode, problems: &mut Problems) -> Option<Input> {
         let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
         let mut parts = repository.split('/');

@@ -1,4 +1,5 @@
-//! Inputs that are sets: `[a:x, b:y]`, or all variants of a stage, `finetune@*:model`.
+//! Inputs that are sets: `[a:x, b:y]`, all variants of a stage, `finetune@*:model`, or the files that a
+//! pattern matches, `data/part-*.jsonl`.
 //!
 //! In [`Stage::inputs`](super::model::Stage::inputs) each entry of a set is a separate input named
 //! `models/seed=1`, so that it is hashed, watched, explained and repaired like any other. A stage
@@ -6,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use stages::InputSpec;
+use stages::{Count, InputSpec};
 
 use super::model::{Input, SET_MARK};
 use super::problem::Problems;
@@ -49,26 +50,39 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Option<Wired> {
     let YamlValue::List(items) = &node.content else {
-        return match pattern(node) {
-            Some((stages, output)) => {
-                let found = variants(reader, stages, output, node, problems)?;
-                let entry = |name: String| label(&name).unwrap_or(&name).to_owned();
-                Some(Wired::Set(found.into_iter().map(|(name, it)| (entry(name), it)).collect()))
-            }
-            None => reader.read(node, problems).map(Wired::One),
-        };
+        if let Some((stages, output)) = pattern(node) {
+            let found = variants(reader, stages, output, node, problems)?;
+            let entry = |name: String| label(&name).unwrap_or(&name).to_owned();
+            return Some(Wired::Set(
+                found.into_iter().map(|(name, it)| (entry(name), it)).collect(),
+            ));
+        }
+        if !reader.is_pattern_of_files(node) {
+            return reader.read(node, problems).map(Wired::One);
+        }
+        return set_of(reader, std::slice::from_ref(node), problems);
     };
     if items.is_empty() {
         let message = format!("{} is an empty list", reader.what());
         problems.with(node, message).stage(reader.stage);
         return None;
     }
+    set_of(reader, items, problems)
+}
+
+/// The set of some items, each a reference or a pattern.
+fn set_of(reader: &InputReader, items: &[YamlNode], problems: &mut Problems) -> Option<Wired> {
     let mut entries: BTreeMap<String, Input> = BTreeMap::new();
     let mut complete = true;
+    let named = |input: Input| (entry_name(&input), input);
     for item in items {
         let found = match pattern(item) {
             Some((stages, output)) => variants(reader, stages, output, item, problems),
-            None => reader.read(item, problems).map(|input| vec![(entry_name(&input), input)]),
+            None if reader.is_pattern_of_files(item) => {
+                let found = reader.files(item, problems);
+                found.map(|found| found.into_iter().map(named).collect())
+            }
+            None => reader.read(item, problems).map(|input| vec![named(input)]),
         };
         complete &= found.is_some();
         for (name, input) in found.unwrap_or_default() {
@@ -97,10 +111,10 @@ pub(super) fn fit(
     problems: &mut Problems,
 ) -> Option<Wired> {
     match (wired, spec) {
-        (Wired::One(input), Some(spec)) if spec.many => {
+        (Wired::One(input), Some(spec)) if spec.count == Count::Set => {
             Some(Wired::Set(BTreeMap::from([(entry_name(&input), input)])))
         }
-        (Wired::Set(entries), Some(spec)) if !spec.many => {
+        (Wired::Set(entries), Some(spec)) if spec.count == Count::One => {
             let count = entries.len();
             let message = format!("{} takes a single one, this is a set of {count}", reader.what());
             let problem = problems.with(node, message).stage(reader.stage);

@@ -16,7 +16,7 @@ use stages::data::token_file::TokenFile;
 use stages::model::config::ModelConfig;
 use stages::text::TextTokenizer;
 
-use crate::pipeline::{Input, Pipeline, Stage};
+use crate::pipeline::{Input, Pipeline, SET_MARK, Stage};
 use crate::results::run_log::find;
 use crate::sources::Sources;
 use crate::store::Store;
@@ -131,7 +131,9 @@ fn example(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Opt
     ["test", "train"].into_iter().find_map(|output| {
         let artifact = record.outputs.get(output)?;
         let row: Example = row(&evidence.store.object(artifact.content), id)?;
-        let file = stage.inputs.get(output).and_then(|input| evidence.sources.find(input).ok()?);
+        let name = row.file.as_ref().map(|entry| format!("{output}{SET_MARK}{entry}"));
+        let input = stage.inputs.get(name.as_deref().unwrap_or(output));
+        let file = input.and_then(|input| evidence.sources.find(input).ok()?);
         Some(TracedExample {
             artifact: format!("{}:{output}", stage.name),
             file: file.map(|found| found.path),

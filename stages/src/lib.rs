@@ -46,4 +46,4 @@ pub use stage::error::StageError;
 pub use stage::event::{Event, Events};
 pub use stage::manifest::Manifest;
 pub use stage::params::{ParamKind, ParamSpec, Params};
-pub use stage::{Context, Continuation, InputSpec, Kind, OutputSpec, Stage};
+pub use stage::{Context, Continuation, Count, InputSpec, Kind, OutputSpec, Stage};

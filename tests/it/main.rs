@@ -41,6 +41,7 @@ mod schema;
 mod screen;
 mod select;
 mod server;
+mod several_files;
 mod show;
 mod slurm;
 mod source;

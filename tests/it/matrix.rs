@@ -6,7 +6,7 @@ use std::path::Path;
 use pipe::pipeline::{Overrides, Pipeline, PipelineError};
 use stages::stage::params::Params;
 use stages::stage::{CheckError, StageSpec};
-use stages::{Context, InputSpec, Kind, StageError};
+use stages::{Context, Count, InputSpec, Kind, StageError};
 
 use crate::harness::Project;
 
@@ -286,7 +286,8 @@ struct Single;
 
 const fn inputs(many: bool) -> &'static [InputSpec] {
     const fn input(many: bool) -> InputSpec {
-        InputSpec { name: "files", required: true, kind: Kind::File, many, doc: "files" }
+        let count = if many { Count::Set } else { Count::One };
+        InputSpec { name: "files", required: true, kind: Kind::File, count, doc: "files" }
     }
     const MANY: &[InputSpec] = &[input(true)];
     const ONE: &[InputSpec] = &[input(false)];

@@ -13,7 +13,7 @@ use pipe::pipeline::{Action, Input, Overrides, Pipeline, PipelineError, Problem}
 use serde_json::json;
 use stages::stage::params::{Default as ParamDefault, ParamKind, ParamSpec, Params};
 use stages::stage::{CheckError, StageSpec};
-use stages::{Context, InputSpec, Kind, OutputSpec, StageError};
+use stages::{Context, Count, InputSpec, Kind, OutputSpec, StageError};
 
 /// A folder with a pipeline, and a file and a folder as inputs.
 pub struct Project {
@@ -93,7 +93,7 @@ struct Clean;
 struct Train;
 
 const fn input(name: &'static str, required: bool, kind: Kind) -> InputSpec {
-    InputSpec { name, required, kind, many: false, doc: "something to read" }
+    InputSpec { name, required, kind, count: Count::One, doc: "something to read" }
 }
 
 const fn output(name: &'static str, kind: Kind, given: Option<&'static str>) -> OutputSpec {

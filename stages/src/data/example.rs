@@ -19,6 +19,9 @@ pub struct Example {
     /// The line of the source file on which the row begins, counted from 1; 0 if unknown.
     #[serde(default)]
     pub line: u64,
+    /// The name of the source file, if the input had several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 impl Example {

@@ -105,6 +105,17 @@ pub enum Continuation {
     Not { parameter: &'static str, why: &'static str },
 }
 
+/// How many artifacts an input takes. The manifest's path of several is a folder, whose entries are
+/// named after the variants, stages or files that they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    One,
+    /// A single one is no set: its path is that of the artifact.
+    OneOrSeveral,
+    /// Always a folder, also of a single one.
+    Set,
+}
+
 /// An input of a built-in stage.
 #[derive(Clone, Copy, Debug)]
 pub struct InputSpec {
@@ -113,26 +124,29 @@ pub struct InputSpec {
     pub required: bool,
     /// A [`Kind::Folder`] may also be an encoder, `hub:owner/name@revision`.
     pub kind: Kind,
-    /// Takes any number of artifacts. The manifest's path is then a folder, whose entries are
-    /// named after the variants or stages that made them.
-    pub many: bool,
+    pub count: Count,
     pub doc: &'static str,
 }
 
 impl InputSpec {
     /// An input that must be wired.
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
-        InputSpec { name, required: true, kind, many: false, doc }
+        InputSpec { name, required: true, kind, count: Count::One, doc }
     }
 
     /// An input that may be left out.
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
-        InputSpec { name, required: false, kind, many: false, doc }
+        InputSpec { name, required: false, kind, count: Count::One, doc }
+    }
+
+    /// The same input, but it takes several artifacts too.
+    pub const fn or_several(self) -> InputSpec {
+        InputSpec { count: Count::OneOrSeveral, ..self }
     }
 
     /// An input of any number of artifacts, or none.
     pub const fn many(name: &'static str, kind: Kind, doc: &'static str) -> InputSpec {
-        InputSpec { name, required: false, kind, many: true, doc }
+        InputSpec { name, required: false, kind, count: Count::Set, doc }
     }
 }
 

@@ -43,7 +43,7 @@ pub fn parse(line: &[u8], params: &IngestParams) -> Result<Example, String> {
             Some(value) => turns(line, params, value)?,
             None => Vec::new(),
         },
-        line: 0,
+        ..Example::default()
     })
 }
 

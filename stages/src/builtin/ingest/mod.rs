@@ -47,15 +47,21 @@ const SPEC: StageSpec = StageSpec {
     version: 2,
     summary: "reads and checks labelled texts from JSONL, JSON, CSV, TSV, Parquet or Arrow",
     inputs: &[
-        InputSpec::optional("train", Kind::File, "labelled texts to train and validate with"),
-        InputSpec::optional("test", Kind::File, "texts to predict, with or without labels"),
+        InputSpec::optional(
+            "train",
+            Kind::File,
+            "labelled texts to train and validate with; several files are read in the order of their names",
+        )
+        .or_several(),
+        InputSpec::optional("test", Kind::File, "texts to predict, with or without labels")
+            .or_several(),
     ],
     outputs: &[
         OutputSpec::new(
             "train",
             "train.jsonl",
             Kind::File,
-            "the training examples: `id`, `label`, `text`, `context`, `line`",
+            "the training examples: `id`, `label`, `text`, `context`, `line`, and `file` if there are several",
         )
         .given("train"),
         OutputSpec::new(
@@ -75,7 +81,7 @@ const SPEC: StageSpec = StageSpec {
             "skipped",
             "skipped.jsonl",
             Kind::File,
-            "the rows that `on_error: skip` left out: `input`, `line`, `problem`, `raw`",
+            "the rows that `on_error: skip` left out: `input`, `file` if there are several, `line`, `problem`, `raw`",
         ),
     ],
     params: PARAMS,
@@ -161,6 +167,8 @@ impl Stage for Ingest {
 #[derive(Serialize)]
 struct SkippedRow<'a> {
     input: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     line: u64,
     problem: &'a str,
     raw: &'a str,
@@ -184,9 +192,10 @@ fn read_input(
         match (row.example, params.on_error) {
             (Ok(example), _) => output.write_json_line(&example)?,
             (Err(problem), OnError::Skip) => {
-                let line = row.line;
+                let (file, line) = (row.file, row.line);
                 let raw = &String::from_utf8_lossy(row.raw);
-                skipped.write_json_line(&SkippedRow { input, line, problem: &problem, raw })?;
+                let problem = &problem;
+                skipped.write_json_line(&SkippedRow { input, file, line, problem, raw })?;
             }
             (Err(problem), OnError::Fail) => {
                 return Err(rows.error(problem));

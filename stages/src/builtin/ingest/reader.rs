@@ -1,4 +1,7 @@
-//! Reads the examples of a file of any format, row by row.
+//! Reads the examples of files of any format, row by row.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use super::delimited::DelimitedReader;
 use super::jsonl;
@@ -15,17 +18,71 @@ use crate::stage::error::StageError;
 pub struct InputRow<'a> {
     /// The line on which it begins, or its number in a file without lines, counted from 1.
     pub line: u64,
+    /// The same, but counted through all files of the input.
+    pub number: u64,
+    /// The name of the file, if there are several.
+    pub file: Option<&'a str>,
     /// The row as it is in the file, or the beginning of it if it is too long.
     pub raw: &'a [u8],
     /// The example, or the problem in words. Its id is empty if the row has none.
     pub example: Result<Example, String>,
 }
 
-/// An open input.
+/// An open input: a file, or several, which are read one after the other.
 pub struct InputReader {
     records: RecordReader,
     columns: Columns,
     pub layout: Layout,
+    label_required: bool,
+    files: Files,
+}
+
+/// The files of an input, in the order of their names.
+#[derive(Default)]
+struct Files {
+    /// The name of the current one, if there are several.
+    name: Option<String>,
+    following: VecDeque<PathBuf>,
+    /// The number of the last row of the earlier ones, added up.
+    rows_before: u64,
+    /// The number of the current row in its file.
+    row: u64,
+    /// The bytes of the earlier ones and of the following ones.
+    bytes_around: [u64; 2],
+}
+
+impl Files {
+    /// The files of `path`, which is one or a folder of several.
+    fn of(path: &Path) -> Result<Files, StageError> {
+        let mut following = VecDeque::new();
+        let is_folder = path.is_dir();
+        if is_folder {
+            let entries = std::fs::read_dir(path).map_err(StageError::io("reading", path))?;
+            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+            let mut paths: Vec<PathBuf> =
+                paths.collect::<Result<_, _>>().map_err(StageError::io("reading", path))?;
+            paths.sort();
+            following.extend(paths);
+        } else {
+            following.push_back(path.to_owned());
+        }
+        let sizes = following.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len()));
+        let bytes = sizes.sum();
+        let name = is_folder.then(String::new);
+        Ok(Files { name, following, bytes_around: [0, bytes], ..Files::default() })
+    }
+
+    /// Opens the next one.
+    fn open_next(&mut self) -> Result<Option<DataFile>, StageError> {
+        let Some(path) = self.following.pop_front() else { return Ok(None) };
+        if let Some(name) = &mut self.name {
+            *name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        }
+        let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
+        self.bytes_around[1] = self.bytes_around[1].saturating_sub(bytes);
+        // The engine passes links; error messages name the files that they point to.
+        DataFile::open(&std::fs::canonicalize(&path).unwrap_or(path)).map(Some)
+    }
 }
 
 /// Which columns of cells hold the fields, counted from 0. Other formats name the fields in each row.
@@ -40,10 +97,35 @@ struct Columns {
 }
 
 impl InputReader {
+    /// Opens a file, or a folder of files.
+    ///
     /// # Errors
-    /// The file is no text; the header of a CSV or TSV file lacks a required field.
+    /// A file is no text; the header of a CSV or TSV file lacks a required field.
     pub fn open(
+        path: &Path,
+        params: &IngestParams,
+        label_required: bool,
+    ) -> Result<InputReader, StageError> {
+        let mut files = Files::of(path)?;
+        let Some(first) = files.open_next()? else {
+            let problem = "there is no file in it".to_owned();
+            return Err(StageError::File { path: path.to_owned(), problem });
+        };
+        InputReader::of_files(first, files, params, label_required)
+    }
+
+    /// Reads a file that is open already.
+    pub fn of_file(
+        file: DataFile,
+        params: &IngestParams,
+        label_required: bool,
+    ) -> Result<InputReader, StageError> {
+        InputReader::of_files(file, Files::default(), params, label_required)
+    }
+
+    fn of_files(
         mut file: DataFile,
+        files: Files,
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {
@@ -54,24 +136,48 @@ impl InputReader {
             RecordReader::Delimited(reader) => columns(reader, params, label_required)?,
             _ => Columns::default(),
         };
-        Ok(InputReader { records, columns, layout })
+        Ok(InputReader { records, columns, layout, label_required, files })
     }
 
-    /// The next row, `None` at the end of the file. Blank lines are skipped.
+    /// Goes to the next file; `false` if there is none.
+    fn open_next(&mut self, params: &IngestParams) -> Result<bool, StageError> {
+        let (_, bytes) = self.records.bytes();
+        let Some(file) = self.files.open_next()? else { return Ok(false) };
+        let InputReader { records, columns, layout, .. } =
+            InputReader::of_file(file, params, self.label_required)?;
+        (self.records, self.columns, self.layout) = (records, columns, layout);
+        self.files.rows_before += std::mem::take(&mut self.files.row);
+        self.files.bytes_around[0] += bytes;
+        Ok(true)
+    }
+
+    /// The next row, `None` at the end of the last file. Blank lines are skipped.
     pub fn next_row(&mut self, params: &IngestParams) -> Result<Option<InputRow<'_>>, StageError> {
-        let Some(advanced) = self.records.advance()? else { return Ok(None) };
+        let advanced = loop {
+            match self.records.advance()? {
+                Some(advanced) => break advanced,
+                None if self.open_next(params)? => {}
+                None => return Ok(None),
+            }
+        };
         let line = self.records.number();
         let example = advanced.and_then(|()| match &self.records {
             RecordReader::Delimited(reader) => self.columns.example(reader, params),
             _ => jsonl::parse(self.records.raw(), params),
         });
-        let example = example.map(|example| Example { line, ..example });
-        Ok(Some(InputRow { line, raw: self.records.raw(), example }))
+        let file = self.files.name.as_deref();
+        let named = |example| Example { line, file: file.map(str::to_owned), ..example };
+        self.files.row = line;
+        let number = self.files.rows_before + line;
+        let example = example.map(named);
+        Ok(Some(InputRow { line, number, file, raw: self.records.raw(), example }))
     }
 
-    /// The bytes read so far, and the size of the file when it was opened; 0 if it has none.
+    /// The bytes read so far, and the size of the files when they were opened; 0 if they have none.
     pub fn bytes(&self) -> (u64, u64) {
-        self.records.bytes()
+        let (done, total) = self.records.bytes();
+        let [before, after] = self.files.bytes_around;
+        (before + done, before + total + after)
     }
 
     /// An error about the current row.
@@ -94,7 +200,7 @@ impl Columns {
                 Some(index) => params.turns(&reader.cell(index)),
                 None => Vec::new(),
             },
-            line: 0,
+            ..Example::default()
         })
     }
 }

@@ -10,7 +10,6 @@ use super::params::IngestParams;
 use super::reader::{InputReader, InputRow};
 use super::report::{InputReport, InputTally};
 use super::targets::target;
-use crate::data::data_file::DataFile;
 use crate::data::example::TextKey;
 use crate::data::label_names::{row_count, too_many_labels};
 use crate::data::task::Task;
@@ -38,7 +37,7 @@ impl CheckedRows<'_> {
         input: &str,
     ) -> Result<CheckedRows<'a>, StageError> {
         let label_required = input == "train" && params.require_labels;
-        let reader = InputReader::open(DataFile::open(path)?, params, label_required)?;
+        let reader = InputReader::open(path, params, label_required)?;
         Ok(CheckedRows {
             path: path.to_owned(),
             reader,
@@ -59,7 +58,7 @@ impl CheckedRows<'_> {
             let mut example =
                 checked(mapped(example, params, &mut tally.replaced), params, *label_required)?;
             let label = tally.label_of(&example)?;
-            example.id = ids.of_row(example.id, row.line)?;
+            example.id = ids.of_row(example.id, row.number)?;
             tally.add(&example, label);
             Ok(example)
         });

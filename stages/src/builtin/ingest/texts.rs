@@ -37,7 +37,7 @@ impl Texts {
     /// # Errors
     /// The file cannot be read, is no text in UTF-8, or lacks the text field.
     pub fn fields(file: DataFile, params: &IngestParams) -> Result<Texts, StageError> {
-        let reader = InputReader::open(file, params, false)?;
+        let reader = InputReader::of_file(file, params, false)?;
         Ok(Texts(Source::Fields(Box::new((reader, params.clone())))))
     }
 }
