@@ -97,7 +97,8 @@ impl CarryOutOptions {
         }
     }
 
-    /// Carries out a plan; `report` sees every event before the screen does.
+    /// Carries out a plan and logs it; `report` sees every event before the screen does, with the log after
+    /// it.
     pub fn carry_out(
         &self,
         plan: Plan,
@@ -105,6 +106,25 @@ impl CarryOutOptions {
         project: &Project,
         sources: &Sources,
         (console, mut log): (&Console, RunLog),
+        report: &mut dyn FnMut(&RunEvent, &RunLog),
+    ) -> Result<Summary, Error> {
+        let mut report = |event: &RunEvent| {
+            log.take(event);
+            report(event, &log);
+        };
+        let ended = self.carry_out_part(plan, config, project, sources, console, &mut report);
+        write_log(log, project, console);
+        ended
+    }
+
+    /// Carries out a plan that is one of several of a command.
+    pub fn carry_out_part(
+        &self,
+        plan: Plan,
+        config: &RunConfig,
+        project: &Project,
+        sources: &Sources,
+        console: &Console,
         report: &mut dyn FnMut(&RunEvent),
     ) -> Result<Summary, Error> {
         let (sender, receiver) = channel();
@@ -138,16 +158,19 @@ impl CarryOutOptions {
         let mut view = console.run_view(self.json);
         let mut report = |event| {
             report(&event);
-            log.take(&event);
             view.show(&event);
         };
         let summary = run(plan, config, &context, (sender, receiver), &mut report)?;
-        if let Err(error) = log.write(&project.store) {
-            // The results are in the store; only `pipe log` will not know about this run.
-            console.warning(&format!("this run will be missing from `pipe log`: {error}"));
-        }
         view.finish()?;
         Ok(summary)
+    }
+}
+
+/// Writes the entry of a run into the log.
+pub fn write_log(log: RunLog, project: &Project, console: &Console) {
+    if let Err(error) = log.write(&project.store) {
+        // The results are in the store; only `pipe log` will not know about this run.
+        console.warning(&format!("this run will be missing from `pipe log`: {error}"));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::pipeline::PipelineError;
 use crate::plan::error::PlanError;
 use crate::remote::RemoteError;
 use crate::results::gate::GateError;
+use crate::results::race::error::RaceError;
 use crate::results::review::ReviewError;
 use crate::results::run_log::RunLogError;
 use crate::results::show::ShowError;
@@ -71,6 +72,10 @@ pub enum Error {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    #[error(transparent)]
+    Race(#[from] RaceError),
+    #[error("cannot serve the run on port {port} of this machine: {error}")]
+    Live { port: u16, error: std::io::Error },
     #[error("no result of this pipeline contains the example `{id}`")]
     NoRow { id: String },
     #[error("no stage of the pipeline uses `audit`")]
@@ -130,6 +135,8 @@ impl Error {
             Error::Select(error) => Some(error.hint()),
             Error::Resources(error) => Some(error.hint()),
             Error::Sweep(error) => error.hint(),
+            Error::Race(error) => error.hint(),
+            Error::Live { .. } => Some("`--live` alone takes a port that is free".to_owned()),
             Error::NotPublished { known, .. } => Some(published(known)),
             Error::NotOurs { .. } => {
                 Some("`--force` overwrites it; `--out` names another place".to_owned())

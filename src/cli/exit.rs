@@ -51,6 +51,8 @@ impl Exit {
             | Error::Plan { .. }
             | Error::Select(_)
             | Error::Sweep(_)
+            | Error::Race(_)
+            | Error::Live { .. }
             | Error::Init(_)
             | Error::NoModel
             | Error::NoAudit

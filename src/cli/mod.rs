@@ -21,6 +21,7 @@ pub mod options;
 pub mod project;
 mod pull;
 mod push;
+mod race;
 mod remote;
 mod report;
 pub mod resources;
@@ -72,7 +73,7 @@ enum Command {
     /// Write a commented pipeline for your own data
     Init(init::InitOptions),
     /// Run the stages that are not up to date
-    Run(run::RunOptions),
+    Run(run::RunCommand),
     /// Run the pipeline with many combinations of values and compare the results
     Sweep(sweep::SweepOptions),
     /// Run, then rerun whenever the pipeline or a source changes
@@ -195,7 +196,7 @@ impl Cli {
         }
         match self.command {
             Command::Init(options) => init::execute(&options, globals, console),
-            Command::Run(options) => run::execute(&options, globals, console),
+            Command::Run(command) => command.execute(globals, console),
             Command::Watch(options) => watch::execute(&options, globals, console),
             Command::Sweep(options) => sweep::execute(&options, globals, console),
             Command::Status(options) => status::execute(&options, globals, console),

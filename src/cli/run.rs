@@ -11,7 +11,36 @@ use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::plan_view::PlanView;
+use crate::plan::Plan;
+use crate::report::live::{Live, LivePort};
+use crate::results::run_log::RunLog;
 use crate::run::config::RunConfig;
+use crate::run::event::RunEvent;
+
+#[derive(Debug, Args)]
+pub struct RunCommand {
+    #[command(flatten)]
+    run: RunOptions,
+    /// Serve the report while the run goes on, as a page that changes with it, to browsers on this
+    /// machine. Default: a port that is free
+    #[arg(
+        long,
+        value_name = "PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        conflicts_with_all = ["dry_run", "submit"]
+    )]
+    live: Option<u16>,
+}
+
+impl RunCommand {
+    pub fn execute(&self, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+        let take = |port| LivePort::take(port).map_err(|error| Error::Live { port, error });
+        let port = self.live.map(take).transpose()?;
+        execute_live(&self.run, port, globals, console)
+    }
+}
 
 #[derive(Debug, Args)]
 pub struct RunOptions {
@@ -32,6 +61,16 @@ pub struct RunOptions {
 }
 
 pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
+    execute_live(options, None, globals, console)
+}
+
+/// Runs, and serves the run if there is a port for it.
+fn execute_live(
+    options: &RunOptions,
+    port: Option<LivePort>,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
     let mut project = Project::load(globals, &overrides)?;
     options.submit.choose_executors(&mut project.pipeline);
@@ -62,7 +101,21 @@ pub fn execute(options: &RunOptions, globals: &Globals, console: &Console) -> Re
     let config = options.carry_out.config(resources);
     let config = RunConfig { keep_going, forced, overwrite_published, only, ..config };
     let on_screen = (console, run_log(&project, &overrides, None));
+    let live = port.map(|port| serve(port, &plan, &project, console)).transpose()?;
+    let mut report = |event: &RunEvent, log: &RunLog| {
+        live.iter().for_each(|live| live.take(event, || log.so_far()));
+    };
     let summary =
-        options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut |_| ())?;
+        options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
     Ok(Exit::of_run(&summary))
+}
+
+/// Serves the run of this plan, and says where.
+fn serve(port: LivePort, plan: &Plan, project: &Project, console: &Console) -> Result<Live, Error> {
+    console.note(&format!("the run is at {} while it goes on", port.url()));
+    let (pipeline, number) = (&project.pipeline, port.port);
+    let name = pipeline.root.file_name().map_or_else(String::new, |it| it.display().to_string());
+    let stages = plan.stages.iter().map(|planned| pipeline[planned.stage].name.clone());
+    let served = port.serve(name, pipeline, &project.store, stages);
+    served.map_err(|error| Error::Live { port: number, error })
 }

@@ -10,12 +10,14 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions, key_and_value};
 use crate::cli::project::{Project, pipeline_file, use_store};
+use crate::cli::race::{Output, RaceOptions, RaceRun};
 use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::sweep_view::{SweepPlanView, SweepTableView, SweepsView};
 use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
 use crate::pipeline::{Overrides, Pipeline, load_combinations};
+use crate::results::run_log::RunLog;
 use crate::results::sweep::combine::{SweepRow, combine};
 use crate::results::sweep::curve::SHARE;
 use crate::results::sweep::logged::LoggedSweep;
@@ -55,6 +57,8 @@ pub struct SweepOptions {
     /// Print the table as comma-separated values, with all metrics
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    #[command(flatten)]
+    race: RaceOptions,
     /// In a submitted job: its stages
     #[arg(long, hide = true)]
     only: Vec<String>,
@@ -112,18 +116,26 @@ pub fn execute(
     if let Some(only) = &only {
         check_only(&plan, only, &project.pipeline, &project.graph)?;
     }
+    let keep_going = !options.fail_fast;
+    let config = RunConfig { keep_going, only, ..options.carry_out.config(resources) };
+    if options.race.race {
+        let race = options.race.race(&rows, &asked, &project.pipeline)?;
+        let (project, sources) = (&project, &sources);
+        let run = RaceRun { race, rows: &rows, asked: &asked, project, sources };
+        let how = (&options.carry_out, &Output { dry_run: options.dry_run, csv: options.csv });
+        return run.carry_out(plan, &config, &overrides, how, console);
+    }
     if options.dry_run {
-        let view = SweepPlanView { plan: &plan, pipeline: &project.pipeline, rows: &rows };
+        let view =
+            SweepPlanView { plan: &plan, pipeline: &project.pipeline, rows: &rows, race: None };
         console.print(&view, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
     let mut seen = Seen::default();
     let sweep = LoggedSweep::of(&asked, &rows, &project.pipeline);
-    let keep_going = !options.fail_fast;
-    let config = RunConfig { keep_going, only, ..options.carry_out.config(resources) };
     let in_job = config.only.is_some();
     let on_screen = (console, run_log(&project, &overrides, Some(sweep)));
-    let mut report = |event: &RunEvent| seen.take(event);
+    let mut report = |event: &RunEvent, _: &RunLog| seen.take(event);
     let summary =
         options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
     if in_job {

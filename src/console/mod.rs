@@ -11,6 +11,7 @@ pub mod gate_view;
 mod live;
 pub mod log_view;
 pub mod plan_view;
+pub mod race_view;
 pub mod remote_view;
 pub mod review_view;
 pub mod run_view;

@@ -10,12 +10,13 @@ use crate::console::view::{Page, View, json_line};
 use crate::pipeline::Pipeline;
 use crate::pipeline::sweeps::{Sweep, keys_of};
 use crate::plan::Plan;
+use crate::results::race::Race;
 use crate::results::sweep::combine::SweepRow;
 use crate::results::sweep::curve::{LearningCurve, curve};
 use crate::results::sweep::results::Came;
 use crate::results::sweep::short_names;
 use crate::results::sweep::table::{Mean, Table, TableRow};
-use crate::text::figures::{count, figure, grouped};
+use crate::text::figures::{count, four, grouped};
 use crate::text::terminal::{WIDTH, columns, fit, printable, table, wrapped};
 use crate::text::values::value_text;
 use crate::text::variants::family;
@@ -41,15 +42,19 @@ pub struct SweepPlanView<'a> {
     pub plan: &'a Plan,
     pub pipeline: &'a Pipeline,
     pub rows: &'a [SweepRow],
+    /// Whether and how its combinations would race.
+    pub race: Option<&'a Race>,
 }
 
 impl View for SweepPlanView<'_> {
     fn text(&self, page: &Page) -> String {
-        plan(self.plan, self.pipeline, self.rows, &page.palette, page.verbose)
+        let race = self.race.map_or(String::new(), |race| wrapped(&planned(race), 0));
+        race + &plan(self.plan, self.pipeline, self.rows, &page.palette, page.verbose)
     }
 
     fn json(&self) -> String {
-        plan_json(self.plan, self.pipeline, self.rows)
+        let race = self.race.map_or(String::new(), planned_json);
+        plan_json(self.plan, self.pipeline, self.rows) + &race
     }
 }
 
@@ -60,7 +65,8 @@ pub struct SweepTableView<'a> {
 
 impl View for SweepTableView<'_> {
     fn text(&self, page: &Page) -> String {
-        text(self.table, &page.palette) + &curve(self.table).map_or(String::new(), |it| told(&it))
+        text(self.table, &page.palette)
+            + &curve(self.table).map_or(String::new(), |it| learned(&it))
     }
 
     fn json(&self) -> String {
@@ -72,24 +78,31 @@ impl View for SweepTableView<'_> {
     }
 }
 
-/// What a learning curve says.
-fn told(curve: &LearningCurve) -> String {
-    let LearningCurve { metric, is_error, a, b, c, now, doubled, interval } = curve;
-    let error = if *is_error { metric.clone() } else { format!("1 - {metric}") };
-    let interval = interval.map_or(String::new(), |[low, high]| {
-        format!(" (90 % interval {} to {})", four(low), four(high))
-    });
-    let sentence = format!(
-        "learning curve: {} = {} · share^-{} + {}; by it, twice the data would bring {} from {} to {}{interval}",
-        printable(&error),
-        four(*a),
-        figure(*b),
-        four(*c),
-        printable(metric),
-        four(*now),
-        four(*doubled)
-    );
-    format!("\n{}", wrapped(&sentence, 0))
+/// What a race would run.
+fn planned(race: &Race) -> String {
+    let over: Vec<&str> = race.over.iter().map(String::as_str).collect();
+    format!(
+        "a race of {} in {}, over {}; at most these runs:",
+        count(race.configurations.len(), "configuration"),
+        count(race.meetings, "meeting"),
+        names(&over)
+    )
+}
+
+fn planned_json(race: &Race) -> String {
+    json_line(&serde_json::json!({
+        "event": "race_planned",
+        "over": race.over,
+        "configurations": race.configurations.len(),
+        "meetings": race.meetings,
+        "runs_at_most": race.configurations.len() * race.meetings,
+        "margin": race.margin,
+    }))
+}
+
+/// The learning curve, below the table.
+fn learned(curve: &LearningCurve) -> String {
+    format!("\n{}", wrapped(&format!("learning curve: {}", printable(&curve.to_string())), 0))
 }
 
 /// The width of a value in columns, at most; in a table that is too wide, `NARROW_VALUE`.
@@ -192,7 +205,7 @@ impl Column {
 }
 
 /// The table at the end, its best row first.
-fn text(of: &Table, palette: &Palette) -> String {
+pub(super) fn text(of: &Table, palette: &Palette) -> String {
     let metrics = shown_metrics(of);
     let metric_names = short_names(&metrics);
     let metric = |index: usize| {
@@ -347,15 +360,6 @@ fn figure_text(of: &Mean) -> String {
     match of.deviation {
         Some(deviation) => format!("{} ± {}", four(of.mean), four(deviation)),
         None => four(of.mean),
-    }
-}
-
-/// Like [`figure`], with the same number of digits in every row.
-fn four(value: f64) -> String {
-    let size = value.abs();
-    match size == 0.0 || (0.001..10.0).contains(&size) {
-        true => format!("{value:.4}"),
-        false => figure(value),
     }
 }
 

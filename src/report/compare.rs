@@ -15,8 +15,10 @@ use crate::report::evaluations::listed;
 use crate::report::means::means;
 use crate::results::run_diff::RunDiff;
 use crate::results::run_log::LoggedRun;
+use crate::results::sweep::curve::{LearningCurve, curve};
 use crate::results::sweep::logged::{LoggedCombination, LoggedSweep};
-use crate::results::sweep::table::usual_metric;
+use crate::results::sweep::results::{Came, Finished};
+use crate::results::sweep::table::{table, usual_metric};
 use crate::run::event::Outcome;
 
 /// The number of metric columns, at most.
@@ -78,9 +80,36 @@ pub fn of_sweep(run: &LoggedRun, sweep: &LoggedSweep) -> ComparisonTable {
     let known = |metric: &&String| figures.iter().any(|of| of.contains_key(*metric));
     let asked = sweep.metric.as_ref().filter(known).cloned();
     let by = asked.or_else(|| usual(&figures, &stages.collect::<Vec<_>>()));
+    let learning_curve = learning_curve(sweep, &rows, &figures, by.as_deref());
     let mut compared = compared(rows, &settings, &figures, by, sweep.ascending, true);
+    compared.learning_curve = learning_curve;
     compared.means = means(&compared, &sweep.over);
     compared
+}
+
+/// The learning curve of a sweep, as below its table.
+fn learning_curve(
+    sweep: &LoggedSweep,
+    rows: &[ComparedRow],
+    figures: &[BTreeMap<String, f64>],
+    by: Option<&str>,
+) -> Option<LearningCurve> {
+    let rows = rows.iter().zip(figures).zip(&sweep.combinations);
+    let finished = rows.map(|((row, figures), combination)| Finished {
+        values: combination.values.clone(),
+        came: match row.state {
+            RunState::Done => Came::Done,
+            RunState::Failed => Came::Failed,
+            RunState::Interrupted => Came::Unfinished,
+        },
+        problem: None,
+        metrics: figures.clone(),
+        seconds: row.seconds,
+        stages: BTreeMap::new(),
+        keys: BTreeMap::new(),
+    });
+    let finished: Vec<Finished> = finished.collect();
+    curve(&table(&finished, &sweep.keys, by, sweep.ascending, &sweep.over))
 }
 
 /// The number and the combination of the best row that is done.
@@ -177,7 +206,7 @@ fn compared(
     let by = by.and_then(|by| {
         columns.iter().position(|it| it.metric && it.name.split(", ").any(|name| name == by))
     });
-    ComparisonTable { columns, rows, by, ascending, sweep, means: None }
+    ComparisonTable { columns, rows, by, ascending, sweep, means: None, learning_curve: None }
 }
 
 fn column(name: String, metric: bool, values: &[Option<Value>]) -> Column {

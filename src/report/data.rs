@@ -8,6 +8,7 @@ use serde_json::Value;
 use stages::data::issue::Issue;
 
 use crate::results::run_diff::RunDiff;
+use crate::results::sweep::curve::LearningCurve;
 use crate::results::sweep::table::Mean;
 use crate::run::event::Outcome;
 use crate::store::record::MetricsRow;
@@ -318,6 +319,9 @@ pub struct ComparisonTable {
     /// Means over rows that differ only in their seeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub means: Option<Means>,
+    /// Of a sweep over shares of the training data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_curve: Option<LearningCurve>,
 }
 
 /// Means over groups of rows of a comparison.

@@ -82,6 +82,7 @@ mod tests {
             ascending: false,
             sweep: true,
             means: None,
+            learning_curve: None,
         }
     }
 

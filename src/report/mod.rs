@@ -23,6 +23,7 @@ mod evaluate_other;
 mod evaluations;
 mod gather;
 pub mod html;
+pub mod live;
 pub mod markdown;
 mod means;
 pub mod page;

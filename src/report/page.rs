@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::report::charts::Ids;
 use crate::report::data::{Report, RunSummary};
-use crate::report::html::{Html, tag};
+use crate::report::html::{Html, Tag, tag};
+use crate::report::live::watched::Watched;
 use crate::report::sections::{
     Section,
     audit::audit,
@@ -15,71 +16,135 @@ use crate::report::sections::{
     difference::difference,
     evaluation::evaluation,
     examples::{examples, furthest},
-    notes, overview, paragraph, stages,
+    live, notes, overview, paragraph, stages,
     training::training,
 };
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
+const LIVE_SCRIPT: &str = include_str!("live.js");
 
 /// The whole HTML file. Equal reports give equal bytes.
 pub fn page(report: &Report) -> String {
-    let mut ids = Ids::default();
-    let sections = sections(report, &mut ids);
+    let sections = sections(report, &mut Ids::default());
     let title = format!("{} · {}", overview::title(report), report.project);
+    let contents = navigation().child(contents(&sections));
+    let main = tag("main")
+        .attr("id", "main")
+        .child(tag("header").child(overview::header(report)))
+        .children(parts(sections));
+    let layout = tag("div").class("layout").child(contents).child(main);
+    document(&title, &report.project, layout, false)
+}
+
+/// The report of a run that is under way, drawn.
+#[derive(Debug, Default)]
+pub struct LivePage {
+    contents: String,
+    report: String,
+}
+
+impl LivePage {
+    /// What there is to report so far. The heading comes when the run is over.
+    pub fn of(report: Option<&Report>, is_over: bool) -> LivePage {
+        let Some(report) = report else { return LivePage::default() };
+        let mut sections = sections(report, &mut Ids::default());
+        // That there are no scores is known at the end.
+        let has_scores = report.runs.iter().any(|run| !run.evaluations.is_empty());
+        sections.retain(|section| is_over || has_scores || section.id != "scores");
+        let contents = Html::from(contents(&sections)).into_text();
+        let header = is_over.then(|| tag("header").child(overview::header(report)));
+        let header = header.map(Html::from).unwrap_or_default();
+        let report = [header].into_iter().chain(parts(sections)).collect::<Html>().into_text();
+        LivePage { contents, report }
+    }
+
+    /// The parts of the page that change, as `live.js` takes them: what is going on, the curves of
+    /// running stages, and the report with its table of contents.
+    pub fn parts(&self, watched: &Watched) -> [String; 3] {
+        let LivePage { contents, report } = self;
+        let report = serde_json::json!({"contents": contents, "report": report}).to_string();
+        let curves = live::curves(watched, &mut Ids::of('l')).into_text();
+        [live::live(watched).into_text(), curves, report]
+    }
+}
+
+/// The page of a run that is under way. Its script asks for the parts.
+pub fn live_page(project: &str, watched: &Watched) -> String {
+    let lost = "The connection to `pipe run` is lost. If the run is still going on, the page will go on too.";
+    let main = tag("main")
+        .attr("id", "main")
+        .child(paragraph("note", lost).attr("id", "lost").flag("hidden"))
+        .child(tag("div").attr("id", "live").child(live::live(watched)))
+        .child(tag("div").attr("id", "running"))
+        .child(tag("div").attr("id", "report"));
+    let contents = navigation().attr("id", "contents");
+    let layout = tag("div").class("layout").child(contents).child(main);
+    document(&format!("Run under way · {project}"), project, layout, true)
+}
+
+/// The page around its content. A live one asks the server that it came from.
+fn document(title: &str, project: &str, layout: Tag, is_live: bool) -> String {
     let head = tag("head")
         .child(tag("meta").attr("charset", "utf-8"))
-        .child(meta("http-equiv", "Content-Security-Policy", &policy()))
+        .child(meta("http-equiv", "Content-Security-Policy", &policy(is_live)))
         .child(meta("name", "viewport", "width=device-width, initial-scale=1"))
         .child(meta("name", "color-scheme", "light dark"))
         .child(meta("name", "generator", &format!("pipe {}", env!("CARGO_PKG_VERSION"))))
         .child(tag("title").text(title))
         .child(tag("style").child(Html::literal(STYLE)));
-    let entries = sections.iter().map(|section| {
-        tag("li").child(tag("a").attr("href", format!("#{}", section.id)).text(&section.title))
-    });
-    let contents = tag("nav")
-        .class("contents")
-        .attr("aria-label", "Contents")
-        .child(tag("ul").children(entries));
     let bar = tag("div")
         .class("bar-top")
         .child(tag("a").class("skip").attr("href", "#main").text("Skip to the report"))
         .child(tag("p").class("brand").child(tag("b").text("pipe")).text(" report"))
-        .child(tag("p").class("project").text(&report.project))
+        .child(tag("p").class("project").text(project))
         .child(
             tag("button").attr("type", "button").attr("id", "theme").flag("hidden").text("Theme"),
         );
-    let parts = sections.into_iter().map(|section| {
+    let tip = tag("div").attr("id", "tip").attr("role", "status").flag("hidden");
+    let live_script = is_live.then_some(LIVE_SCRIPT);
+    let scripts = [Some(SCRIPT), live_script].into_iter().flatten().map(Html::literal);
+    let body =
+        tag("body").child(bar).child(layout).child(tip).child(tag("script").children(scripts));
+    let html = tag("html").attr("lang", "en").child(head).child(body);
+    format!("<!doctype html>\n{}\n", Html::from(html).into_text())
+}
+
+fn navigation() -> Tag {
+    tag("nav").class("contents").attr("aria-label", "Contents")
+}
+
+fn contents(sections: &[Section]) -> Tag {
+    let entries = sections.iter().map(|section| {
+        tag("li").child(tag("a").attr("href", format!("#{}", section.id)).text(&section.title))
+    });
+    tag("ul").children(entries)
+}
+
+fn parts(sections: Vec<Section>) -> impl Iterator<Item = Html> {
+    sections.into_iter().map(|section| {
         tag("section")
             .attr("id", section.id)
             .attr("aria-labelledby", format!("{}-title", section.id))
             .child(tag("h2").attr("id", format!("{}-title", section.id)).text(section.title))
             .child(section.content)
-    });
-    let main = tag("main")
-        .attr("id", "main")
-        .child(tag("header").child(overview::header(report)))
-        .children(parts);
-    let layout = tag("div").class("layout").child(contents).child(main);
-    let tip = tag("div").attr("id", "tip").attr("role", "status").flag("hidden");
-    let body = tag("body")
-        .child(bar)
-        .child(layout)
-        .child(tip)
-        .child(tag("script").child(Html::literal(SCRIPT)));
-    let html = tag("html").attr("lang", "en").child(head).child(body);
-    format!("<!doctype html>\n{}\n", Html::from(html).into_text())
+            .into()
+    })
 }
 
-/// The security policy: nothing is loaded, and only the style and the script of this program run.
-fn policy() -> String {
+/// The security policy: only the style and the scripts of this program run, and nothing is loaded but what
+/// the page of a run under way asks for.
+fn policy(is_live: bool) -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    let (script, connect) = match is_live {
+        true => (format!("{SCRIPT}{LIVE_SCRIPT}"), "connect-src 'self'; "),
+        false => (SCRIPT.to_owned(), ""),
+    };
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; \
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; {connect}base-uri 'none'; \
          form-action 'none'",
         hash(STYLE),
-        hash(SCRIPT)
+        hash(&script)
     )
 }
 

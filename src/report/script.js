@@ -25,120 +25,126 @@ const root = document.documentElement;
   apply();
 }
 
-// Sorting: a button in each head, the rows by number where all are numbers.
-for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
-  const body = table.tBodies[0];
-  const first = [...body.rows];
-  heads.forEach((head, column) => {
-    if (!head.textContent.trim()) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const before = head.getAttribute("aria-sort");
-      const isNumber = head.classList.contains("number");
-      const downFirst = isNumber;
-      const order = before === null ? (downFirst ? "descending" : "ascending")
-        : before === (downFirst ? "descending" : "ascending") ? (downFirst ? "ascending" : "descending")
-        : null;
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      if (order === null) { body.append(...first); return; }
-      head.setAttribute("aria-sort", order);
-      const key = (row) => {
-        const cell = row.cells[column];
-        return cell.dataset.sort ?? cell.textContent;
-      };
-      const sign = order === "ascending" ? 1 : -1;
-      const rows = [...first].sort((one, two) => {
-        const [a, b] = [key(one), key(two)];
-        // What has no value is last either way.
-        if (a === "" || b === "") return (a === "") - (b === "");
-        const difference = isNumber ? Number(a) - Number(b)
-          : a.localeCompare(b, undefined, { numeric: true });
-        return sign * difference;
+// What a part of the page needs once it is there.
+const enhance = (part) => {
+  // Sorting: a button in each head, the rows by number where all are numbers.
+  for (const table of part.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    const first = [...body.rows];
+    heads.forEach((head, column) => {
+      if (!head.textContent.trim()) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const before = head.getAttribute("aria-sort");
+        const isNumber = head.classList.contains("number");
+        const downFirst = isNumber;
+        const order = before === null ? (downFirst ? "descending" : "ascending")
+          : before === (downFirst ? "descending" : "ascending") ? (downFirst ? "ascending" : "descending")
+          : null;
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        if (order === null) { body.append(...first); return; }
+        head.setAttribute("aria-sort", order);
+        const key = (row) => {
+          const cell = row.cells[column];
+          return cell.dataset.sort ?? cell.textContent;
+        };
+        const sign = order === "ascending" ? 1 : -1;
+        const rows = [...first].sort((one, two) => {
+          const [a, b] = [key(one), key(two)];
+          // What has no value is last either way.
+          if (a === "" || b === "") return (a === "") - (b === "");
+          const difference = isNumber ? Number(a) - Number(b)
+            : a.localeCompare(b, undefined, { numeric: true });
+          return sign * difference;
+        });
+        body.append(...rows);
       });
-      body.append(...rows);
     });
-  });
-}
+  }
 
-// Words: the title of a mark, at once instead of after a while, and by keys.
-{
-  const tip = document.getElementById("tip");
-  let on = null;
-  // By keys the words stay with their mark while the page scrolls; by a pointer they go.
-  let follow = null;
-  const hide = () => {
-    on?.classList.remove("on");
-    on = null;
-    follow = null;
-    tip.hidden = true;
-  };
-  const show = (mark, x, y) => {
-    if (on !== mark) {
+  // Words: the title of a mark, at once instead of after a while, and by keys.
+  {
+    const tip = document.getElementById("tip");
+    let on = null;
+    // By keys the words stay with their mark while the page scrolls; by a pointer they go.
+    let follow = null;
+    const hide = () => {
       on?.classList.remove("on");
-      on = mark;
-      mark.classList.add("on");
-      tip.textContent = mark.dataset.tip;
-      tip.hidden = false;
-    }
-    const box = tip.getBoundingClientRect();
-    const left = Math.min(Math.max(8, x + 14), root.clientWidth - box.width - 8);
-    const top = y - box.height - 12 < 8 ? y + 16 : y - box.height - 12;
-    tip.style.left = left + "px";
-    tip.style.top = top + "px";
-  };
-  for (const drawing of document.querySelectorAll("svg.drawing")) {
-    const title = drawing.querySelector(":scope > title");
-    drawing.setAttribute("aria-label", title.textContent);
-    drawing.removeAttribute("aria-labelledby");
-    title.remove();
-    const marks = [...drawing.querySelectorAll(".tip")];
-    for (const mark of marks) {
-      const words = mark.querySelector(":scope > title");
-      mark.dataset.tip = words.textContent;
-      words.remove();
-      mark.addEventListener("pointermove", (event) => {
-        follow = null;
-        show(mark, event.clientX, event.clientY);
+      on = null;
+      follow = null;
+      tip.hidden = true;
+    };
+    const show = (mark, x, y) => {
+      if (on !== mark) {
+        on?.classList.remove("on");
+        on = mark;
+        mark.classList.add("on");
+        tip.textContent = mark.dataset.tip;
+        tip.hidden = false;
+      }
+      const box = tip.getBoundingClientRect();
+      const left = Math.min(Math.max(8, x + 14), root.clientWidth - box.width - 8);
+      const top = y - box.height - 12 < 8 ? y + 16 : y - box.height - 12;
+      tip.style.left = left + "px";
+      tip.style.top = top + "px";
+    };
+    const drawings = part.querySelectorAll("svg.drawing");
+    for (const drawing of drawings) {
+      const title = drawing.querySelector(":scope > title");
+      drawing.setAttribute("aria-label", title.textContent);
+      drawing.removeAttribute("aria-labelledby");
+      title.remove();
+      const marks = [...drawing.querySelectorAll(".tip")];
+      for (const mark of marks) {
+        const words = mark.querySelector(":scope > title");
+        mark.dataset.tip = words.textContent;
+        words.remove();
+        mark.addEventListener("pointermove", (event) => {
+          follow = null;
+          show(mark, event.clientX, event.clientY);
+        });
+        mark.addEventListener("pointerleave", hide);
+      }
+      if (marks.length === 0) continue;
+      drawing.tabIndex = 0;
+      let at = -1;
+      drawing.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (event.key === "Escape") hide();
+        if (step === undefined) return;
+        event.preventDefault();
+        at = at < 0 ? (step > 0 ? 0 : marks.length - 1) : (at + step + marks.length) % marks.length;
+        marks[at].scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
+        follow = () => {
+          const box = marks[at].getBoundingClientRect();
+          show(marks[at], box.left + box.width / 2, Math.max(box.top, 40));
+        };
+        follow();
       });
-      mark.addEventListener("pointerleave", hide);
+      drawing.addEventListener("blur", hide);
     }
-    if (marks.length === 0) continue;
-    drawing.tabIndex = 0;
-    let at = -1;
-    drawing.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (event.key === "Escape") hide();
-      if (step === undefined) return;
-      event.preventDefault();
-      at = at < 0 ? (step > 0 ? 0 : marks.length - 1) : (at + step + marks.length) % marks.length;
-      marks[at].scrollIntoView({ block: "nearest", inline: "nearest", behavior: "instant" });
-      follow = () => {
-        const box = marks[at].getBoundingClientRect();
-        show(marks[at], box.left + box.width / 2, Math.max(box.top, 40));
-      };
-      follow();
-    });
-    drawing.addEventListener("blur", hide);
+    if (drawings.length > 0) {
+      addEventListener("scroll", () => (follow ?? hide)(), { passive: true, capture: true });
+    }
   }
-  addEventListener("scroll", () => (follow ?? hide)(), { passive: true, capture: true });
-}
 
-// A run's row and its line light up together.
-for (const row of document.querySelectorAll("tr[data-row]")) {
-  const lines = document.querySelectorAll(`.parallel [data-row="${row.dataset.row}"]`);
-  const light = (is) => [row, ...lines].forEach((part) => part.classList.toggle("on", is));
-  for (const part of [row, ...lines]) {
-    part.addEventListener("pointerenter", () => light(true));
-    part.addEventListener("pointerleave", () => light(false));
+  // A run's row and its line light up together.
+  for (const row of part.querySelectorAll("tr[data-row]")) {
+    const lines = part.querySelectorAll(`.parallel [data-row="${row.dataset.row}"]`);
+    const light = (is) => [row, ...lines].forEach((one) => one.classList.toggle("on", is));
+    for (const one of [row, ...lines]) {
+      one.addEventListener("pointerenter", () => light(true));
+      one.addEventListener("pointerleave", () => light(false));
+    }
   }
-}
+};
 
 // Where one is, in the table of contents.
-{
+const followContents = () => {
   const links = new Map([...document.querySelectorAll(".contents a")]
     .map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver((entries) => {
@@ -148,8 +154,11 @@ for (const row of document.querySelectorAll("tr[data-row]")) {
       links.get(entry.target.id)?.setAttribute("aria-current", "true");
     }
   }, { rootMargin: "-15% 0px -75% 0px" });
-  for (const section of document.querySelectorAll("main > section")) seen.observe(section);
-}
+  for (const section of document.querySelectorAll("main section")) seen.observe(section);
+};
+
+enhance(document);
+followContents();
 
 // On paper nothing can be unfolded.
 {

@@ -12,15 +12,12 @@ use stages::builtin::score::params::ScoreParams;
 use stages::builtin::score::power::POWER_QUANTILE;
 use stages::data::random::normal::normal_quantile;
 
-use crate::files::digest::Content;
+use crate::results::row_metric::{KNOWN_FIGURES, NoPredictions, NotRowMetric, RowMetric};
 use crate::results::run_log::LoggedRun;
 use crate::store::Store;
 use crate::store::record::Record;
 use crate::text::suggest::nearest;
 use crate::text::variants::names;
-
-/// The figures that can be compared row by row.
-const FIGURES: [&str; 4] = ["accuracy", "f1", "macro_f1", "positive_f1"];
 
 /// More rows than this many times those that there are need not be collected.
 const MOST_TIMES: f64 = 1_000.0;
@@ -104,9 +101,7 @@ impl GateError {
             GateError::Gone { .. } => {
                 Some("the store keeps what a stage made until `cache gc`: run it again".to_owned())
             }
-            GateError::OtherFigure { .. } => {
-                Some("use `accuracy`, `f1` (of two labels), `macro_f1` or `positive_f1`".to_owned())
-            }
+            GateError::OtherFigure { .. } => Some(KNOWN_FIGURES.to_owned()),
             GateError::NoPredictions { .. } => {
                 Some("name a stage that scores or makes predictions".to_owned())
             }
@@ -126,19 +121,13 @@ pub fn gate(
     store: &Store,
     settings: &GateSettings,
 ) -> Result<Gate, GateError> {
-    let metric = &settings.metric;
-    let no_metric = || GateError::NoMetric { metric: metric.clone() };
-    let (stage, name) = metric.rsplit_once('.').ok_or_else(no_metric)?;
-    let (input, figure) = name.split_once('_').ok_or_else(no_metric)?;
-    if !["valid", "test"].contains(&input) {
-        return Err(no_metric());
-    }
-    if !FIGURES.contains(&figure) {
-        return Err(GateError::OtherFigure { figure: figure.to_owned() });
-    }
-    let record = of_run(new, stage, store)?;
-    let of_old = of_run(old, stage, store)?;
-    let file = |run: &LoggedRun, record: &Record| predictions(record, (stage, input), run, store);
+    let metric = RowMetric::parse(&settings.metric).map_err(|problem| match problem {
+        NotRowMetric::NoMetric => GateError::NoMetric { metric: settings.metric.clone() },
+        NotRowMetric::OtherFigure(figure) => GateError::OtherFigure { figure },
+    })?;
+    let record = of_run(new, &metric.stage, store)?;
+    let of_old = of_run(old, &metric.stage, store)?;
+    let file = |run: &LoggedRun, record: &Record| predictions(record, &metric, run, store);
     let positive = record.fields.params.get("positive").and_then(|it| it.as_str());
     let params = ScoreParams {
         positive: positive.map(str::to_owned),
@@ -149,14 +138,15 @@ pub fn gate(
     };
     let compared = compare_files(&file(new, &record)?, &file(old, &of_old)?, &params)
         .map_err(GateError::Rows)?;
-    let found = match figure {
+    let found = match metric.figure.as_str() {
         "accuracy" => Some(&compared.accuracy),
         "macro_f1" => Some(&compared.macro_f1),
+        "micro_f1" => compared.micro_f1.as_ref(),
         // `f1` alone is that of the positive one of two labels.
         "f1" if compared.headline != "f1" => None,
         _ => compared.f1.as_ref(),
     };
-    let found = found.ok_or_else(|| GateError::OtherFigure { figure: figure.to_owned() })?;
+    let found = found.ok_or(GateError::OtherFigure { figure: metric.figure })?;
     Ok(verdict(&compared, found, [new, old], settings))
 }
 
@@ -170,28 +160,19 @@ fn of_run(run: &LoggedRun, stage: &str, store: &Store) -> Result<Record, GateErr
     store.record(key).ok_or(GateError::Gone { run: name, stage })
 }
 
-/// The file of predictions that a metric is about: one that the stage scored, or one that it made.
 fn predictions(
     record: &Record,
-    (stage, input): (&str, &str),
+    metric: &RowMetric,
     run: &LoggedRun,
     store: &Store,
 ) -> Result<PathBuf, GateError> {
-    let builtin = record.fields.action.builtin().unwrap_or_default();
-    let output = if input == "test" { "predictions" } else { "valid" };
-    let content: Option<Content> = match builtin {
-        "score" => record.fields.inputs.get(input).copied(),
-        _ if stages::predictions_of(builtin).contains(&output) => {
-            record.outputs.get(output).map(|artifact| artifact.content)
+    metric.predictions(record, store).map_err(|problem| match problem {
+        NoPredictions::Never => {
+            let RowMetric { stage, input, .. } = metric.clone();
+            GateError::NoPredictions { stage, input }
         }
-        _ => None,
-    };
-    let (stage, input) = (stage.to_owned(), input.to_owned());
-    let Some(content) = content else { return Err(GateError::NoPredictions { stage, input }) };
-    match store.is_intact(content) {
-        true => Ok(store.object(content)),
-        false => Err(GateError::Gone { run: run.id.clone(), stage }),
-    }
+        NoPredictions::Gone => GateError::Gone { run: run.id.clone(), stage: metric.stage.clone() },
+    })
 }
 
 fn verdict(

@@ -196,8 +196,9 @@ impl<'a> RunLog<'a> {
                 }
             }
             RunEvent::RunFinished(summary) => {
-                self.run.seconds = summary.seconds;
-                self.run.interrupted = summary.interrupted;
+                // A race runs in rounds.
+                self.run.seconds += summary.seconds;
+                self.run.interrupted |= summary.interrupted;
             }
             _ => {}
         }
@@ -227,16 +228,32 @@ impl<'a> RunLog<'a> {
         }
     }
 
+    /// The entry as it would be now.
+    pub fn so_far(&self) -> LoggedRun {
+        let stages = self.in_order(self.run.stages.clone());
+        let seconds = match self.run.seconds > 0.0 {
+            true => self.run.seconds,
+            false => self.began.elapsed().unwrap_or_default().as_secs_f64(),
+        };
+        LoggedRun { id: id_of(self.began), seconds, stages, ..self.run.clone() }
+    }
+
+    /// Stages that run in parallel end in any order; the log has the order of the pipeline.
+    fn in_order(&self, mut stages: Vec<LoggedStage>) -> Vec<LoggedStage> {
+        let of_pipeline = self.pipeline.stages.iter().zip(0..);
+        let places: BTreeMap<&str, usize> =
+            of_pipeline.map(|(stage, place)| (stage.name.as_str(), place)).collect();
+        stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
+        stages
+    }
+
     /// Writes the file of the run, if the run did anything, and returns the id of the run.
     pub fn write(mut self, store: &Store) -> Result<Option<String>, FileError> {
         if !self.eventful {
             return Ok(None);
         }
         self.run.published = self.published();
-        // Stages that run in parallel end in any order; the log has the order of the pipeline.
-        let stages = self.pipeline.stages.iter().enumerate();
-        let places: BTreeMap<&str, usize> = stages.map(|(at, s)| (s.name.as_str(), at)).collect();
-        self.run.stages.sort_by_key(|stage| places.get(stage.stage.as_str()).copied());
+        self.run.stages = self.in_order(self.run.stages.clone());
         let scratch = Scratch::new(&store.scratch_folder())?;
         self.run.git = self.git.result();
         let mut began = self.began;

@@ -105,6 +105,15 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{} {thing}{plural}", grouped(number as u64))
 }
 
+/// Like [`figure`], with the same number of digits for every value of a usual size.
+pub fn four(value: f64) -> String {
+    let size = value.abs();
+    match size == 0.0 || (0.001..10.0).contains(&size) {
+        true => format!("{value:.4}"),
+        false => figure(value),
+    }
+}
+
 /// A number in a table of values: whole numbers in full, others with four decimals.
 pub fn number(value: f64) -> String {
     let size = value.abs();

@@ -170,3 +170,40 @@ fn runs_are_written_for_tensorboard_and_mlflow() {
     assert!(metric.ends_with(" 0.975 0\n"), "{metric}");
     assert_eq!(std::fs::read_to_string(home.join("params/score/positive")).unwrap(), "b");
 }
+
+/// A Python that has the readers, if there is one.
+fn python() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("PIPE_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut imports = std::process::Command::new(&named);
+    imports.args(["-c", "import mlflow.tracking, tensorboard"]);
+    let has = imports.stderr(std::process::Stdio::null()).status().is_ok_and(|it| it.success());
+    has.then(|| named.into())
+}
+
+#[test]
+fn the_readers_of_tensorboard_and_mlflow_find_what_was_written() {
+    let Some(python) = python() else {
+        eprintln!("skipped: PIPE_PYTHON names no Python with tensorboard and mlflow-skinny");
+        return;
+    };
+    let project = project();
+    run(&project, &predictions(40, |row| row == 0));
+    project.pipe(&["log", "--tensorboard", "events"]).expect_code(0);
+    project.pipe(&["log", "--mlflow", "mlruns"]).expect_code(0);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readers.py");
+    let mut read = std::process::Command::new(python);
+    read.arg(script).args([project.path("events"), project.path("mlruns")]);
+    let read = read.output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+    let board = found["tensorboard"].as_object().unwrap().values().next().unwrap();
+    let accuracy = board["score/test_accuracy"][0][1].as_f64().unwrap();
+    assert!((accuracy - 0.975).abs() < 1e-6, "{found}");
+    let run = &found["mlflow"][0];
+    assert_eq!(found["mlflow"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&run["status"], &run["metrics"]["score/test_accuracy"]),
+        (&"FINISHED".into(), &0.975.into())
+    );
+    assert_eq!(run["params"]["score/positive"], "b");
+}

@@ -344,6 +344,17 @@ impl Running {
         true
     }
 
+    /// Reads one line of standard error.
+    #[track_caller]
+    pub fn read_message(&mut self) -> String {
+        let messages = self.child.stderr.as_mut().unwrap();
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while messages.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     #[cfg(feature = "model")]
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

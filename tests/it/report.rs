@@ -1,7 +1,7 @@
 //! `pipe report`: the page for one run, several runs, a sweep and a failed run; that user text never
 //! becomes markup; and how a browser shows the page, if there is one.
 
-mod browser;
+pub mod browser;
 mod markup;
 
 use std::fs;

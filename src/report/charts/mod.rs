@@ -11,14 +11,28 @@ pub mod scatter;
 use crate::report::html::{Html, Tag, tag};
 
 /// Unique identifiers within a page.
-#[derive(Debug, Default)]
-pub struct Ids(usize);
+#[derive(Debug)]
+pub struct Ids {
+    prefix: char,
+    last: usize,
+}
+
+impl Default for Ids {
+    fn default() -> Ids {
+        Ids::of('c')
+    }
+}
 
 impl Ids {
+    /// Those of a part that is drawn apart from the others.
+    pub fn of(prefix: char) -> Ids {
+        Ids { prefix, last: 0 }
+    }
+
     /// `c1`, `c2` and so on.
     pub fn fresh(&mut self) -> String {
-        self.0 += 1;
-        format!("c{}", self.0)
+        self.last += 1;
+        format!("{}{}", self.prefix, self.last)
     }
 }
 

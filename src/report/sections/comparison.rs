@@ -1,13 +1,15 @@
 //! Runs or combinations side by side: a sortable table, and parallel coordinates.
 
-use crate::report::charts::Ids;
+use crate::report::charts::lines::{Lines, Mark, Series, lines};
 use crate::report::charts::parallel::{cell, parallel};
+use crate::report::charts::{Caption, Figures, Ids};
 use crate::report::data::{ComparedRow, ComparisonTable, Means, MeansRow, RunState};
 use crate::report::html::{Html, Tag, tag};
 use crate::report::sections::overview::state_words;
 use crate::report::sections::{badge, paragraph, scrolling};
+use crate::results::sweep::curve::LearningCurve;
 use crate::results::sweep::table::Mean;
-use crate::text::figures::seconds;
+use crate::text::figures::{figure, four, seconds};
 use crate::text::values::value_text;
 
 pub fn comparison(ids: &mut Ids, compared: &ComparisonTable) -> Html {
@@ -19,8 +21,51 @@ pub fn comparison(ids: &mut Ids, compared: &ComparisonTable) -> Html {
         all.push(paragraph("quiet", &words));
         all.push(scrolling("Means", means_table(means)));
     }
+    if let Some(curve) = &compared.learning_curve {
+        all.push(tag("h3").text("Learning curve"));
+        all.push(paragraph("quiet", &format!("{curve}.")));
+        all.push(tag("div").class("charts").child(learning_curve(ids, curve)));
+    }
     all.push(parallel(ids, compared));
     all
+}
+
+/// The measured points and the fitted curve, up to twice the data.
+fn learning_curve(ids: &mut Ids, curve: &LearningCurve) -> Html {
+    const STEPS: i32 = 60;
+    let ends = (curve.points.first(), curve.points.last());
+    let (Some((from, _)), Some((all, _))) = ends else { return Html::new() };
+    let to = 2.0 * all;
+    let fitted = (0..=STEPS).map(|step| {
+        let share = from + (to - from) * f64::from(step) / f64::from(STEPS);
+        (share, curve.at(share))
+    });
+    let series = vec![
+        Series { name: "measured".to_owned(), points: curve.points.clone() },
+        Series { name: "fitted".to_owned(), points: fitted.collect() },
+    ];
+    let metric = curve.metric.as_str();
+    let row =
+        |(share, value): &(f64, f64)| vec![figure(*share), four(*value), four(curve.at(*share))];
+    let doubled = vec![figure(to), "–".to_owned(), four(curve.doubled)];
+    let rows = curve.points.iter().map(row).chain([doubled]);
+    let description =
+        format!("{metric} by the share of the training data, measured and fitted. {curve}.");
+    let chart = Lines {
+        caption: Caption { title: format!("{metric} by share"), description },
+        x_name: "share of the training data".to_owned(),
+        y_name: String::new(),
+        x_range: None,
+        y_range: None,
+        series,
+        marks: vec![Mark::AtX(*all, "all data".to_owned())],
+        bands: Vec::new(),
+        figures: Figures {
+            head: ["share", "measured", "fitted"].map(str::to_owned).to_vec(),
+            rows: rows.collect(),
+        },
+    };
+    lines(ids, chart)
 }
 
 fn lead(compared: &ComparisonTable) -> String {

@@ -6,6 +6,7 @@ pub mod curves;
 pub mod difference;
 pub mod evaluation;
 pub mod examples;
+pub mod live;
 pub mod overview;
 pub mod per_label;
 pub mod stages;

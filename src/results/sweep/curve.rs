@@ -2,10 +2,13 @@
 //! and what twice the data would bring by it. J. Hestness et al., "Deep Learning Scaling is Predictable,
 //! Empirically" (2017).
 
+use std::fmt;
+
 use serde::Serialize;
 use stages::data::random::Random;
 
 use crate::results::sweep::table::{Mean, Table};
+use crate::text::figures::{figure, four};
 
 /// The parameter of `split` that a curve is over.
 pub const SHARE: &str = "train_share";
@@ -28,6 +31,37 @@ pub struct LearningCurve {
     pub doubled: f64,
     /// Where it is with 90 % confidence, as far as the seeds scatter; `None` without several seeds.
     pub interval: Option<[f64; 2]>,
+    /// The shares and the means of the metric, as measured; shares ascend.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl LearningCurve {
+    /// The metric that the curve has at a share.
+    pub fn at(&self, share: f64) -> f64 {
+        let error = self.a * share.powf(-self.b) + self.c;
+        if self.is_error { error } else { 1.0 - error }
+    }
+}
+
+/// The formula, and what twice the data would bring.
+impl fmt::Display for LearningCurve {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let LearningCurve { metric, is_error, a, b, c, now, doubled, interval, .. } = self;
+        let error = if *is_error { metric.clone() } else { format!("1 - {metric}") };
+        write!(
+            f,
+            "{error} = {} · share^-{} + {}; by it, twice the data would bring {metric} from {} to {}",
+            four(*a),
+            figure(*b),
+            four(*c),
+            four(*now),
+            four(*doubled)
+        )?;
+        match interval {
+            Some([low, high]) => write!(f, " (90 % interval {} to {})", four(*low), four(*high)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A point of a curve.
@@ -81,6 +115,7 @@ pub fn curve(table: &Table) -> Option<LearningCurve> {
         now: error(last.error),
         doubled: doubled((a, b, c)),
         interval: interval(&points, doubled),
+        points: points.iter().map(|point| (point.share, error(point.error))).collect(),
     })
 }
 

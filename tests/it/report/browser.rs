@@ -41,7 +41,7 @@ const PROBE: &str = r#"<script>addEventListener("load", () => {
   parent.postMessage(JSON.stringify(found), "*");
 });</script>"#;
 
-fn browser() -> Option<PathBuf> {
+pub fn browser() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("PIPE_CHROMIUM") {
         return Some(named.into());
     }

@@ -236,8 +236,9 @@ fn shows(input: &str, score: &LabelledScore) -> Option<String> {
     };
     // Without any error there is nothing to resample.
     let least = least.filter(|least| *least > 0.0)?;
+    // With the name of the stage this is one line of a terminal.
     Some(format!(
-        "the {} rows of `{input}` can show a difference in {} of {least:.3} between two models (80 % power)",
+        "{} rows of `{input}` show a difference of {least:.3} in {} (80 % power)",
         score.labelled, score.headline
     ))
 }
