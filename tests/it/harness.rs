@@ -160,15 +160,44 @@ impl Project {
     /// Like [`Project::pipe`], in a session with a terminal, in whose foreground `pipe` is.
     #[track_caller]
     pub fn pipe_on_terminal(&self, arguments: &[&str]) -> Ended {
-        let (mut terminal, mut ours) = (-1, -1);
-        let null = std::ptr::null_mut();
-        // SAFETY: the two numbers are there to be written to, and the other pointers may be null.
-        let opened =
-            unsafe { libc::openpty(&mut ours, &mut terminal, null, null.cast(), null.cast()) };
-        assert_eq!(opened, 0);
-        // SAFETY: the descriptors are new and belong to nobody else.
-        let (_ours, terminal) =
-            unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(terminal)) };
+        let (_ours, terminal) = open_terminal();
+        Ended::of(self.in_foreground(arguments, &terminal).output().unwrap())
+    }
+
+    /// Like [`Project::pipe_on_terminal`], for somebody who types a key whenever `prompt` appears. Returns
+    /// what the terminal shows.
+    #[track_caller]
+    pub fn pipe_typed(
+        &self,
+        arguments: &[&str],
+        prompt: &str,
+        keys: &[u8],
+    ) -> (Option<i32>, String) {
+        let (ours, terminal) = open_terminal();
+        let mut ours = File::from(ours);
+        let mut command = self.in_foreground(arguments, &terminal);
+        let copy = || Stdio::from(terminal.try_clone().unwrap());
+        command.stdin(copy()).stdout(copy()).stderr(copy());
+        let mut child = command.spawn().unwrap();
+        // Ours is closed when nobody has the other end.
+        drop((command, terminal));
+        let (mut shown, mut keys, mut piece) = (Vec::new(), keys.iter(), [0; 4096]);
+        let mut prompts = 0;
+        while let Ok(count) = ours.read(&mut piece)
+            && count > 0
+        {
+            shown.extend_from_slice(&piece[..count]);
+            let now = String::from_utf8_lossy(&shown).matches(prompt).count();
+            for key in keys.by_ref().take(now - prompts) {
+                ours.write_all(&[*key]).unwrap();
+            }
+            prompts = now;
+        }
+        (child.wait().unwrap().code(), String::from_utf8_lossy(&shown).into_owned())
+    }
+
+    /// A command with this terminal as that of its session.
+    fn in_foreground(&self, arguments: &[&str], terminal: &OwnedFd) -> Command {
         let mut command = self.command(arguments);
         let number = terminal.as_raw_fd();
         // SAFETY: plain system calls between `fork` and `exec`.
@@ -178,7 +207,7 @@ impl Project {
                 if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
             });
         }
-        Ended::of(command.output().unwrap())
+        command
     }
 
     /// `pipe run --json` with these further arguments.
@@ -310,6 +339,22 @@ impl Ended {
         assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
+}
+
+/// Our end of a new terminal, and the end of the processes on it.
+#[track_caller]
+fn open_terminal() -> (OwnedFd, OwnedFd) {
+    let (mut terminal, mut ours) = (-1, -1);
+    let null = std::ptr::null_mut();
+    // SAFETY: the two numbers are there to be written to, and the other pointers may be null.
+    let opened = unsafe { libc::openpty(&mut ours, &mut terminal, null, null.cast(), null.cast()) };
+    assert_eq!(opened, 0);
+    for end in [ours, terminal] {
+        // SAFETY: a plain system call. Other tests start processes, which must not have them.
+        unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    // SAFETY: the descriptors are new and belong to nobody else.
+    unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(terminal)) }
 }
 
 fn outcomes(events: &[Value]) -> String {

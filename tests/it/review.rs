@@ -57,6 +57,19 @@ fn each_line_decides_on_one_example_and_the_next_review_goes_on() {
 }
 
 #[test]
+fn on_a_terminal_a_decision_is_one_key() {
+    let project = project();
+    let (code, screen) = project.pipe_typed(&["review"], "[q]uit", b"dkbdq");
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(
+        screen.contains("2 examples decided: 0 to keep, 2 to drop, 0 to relabel; 2 open"),
+        "{screen}"
+    );
+    let expected = [("train_1", "drop"), ("train_2", "drop")];
+    assert_eq!(decisions(&project), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+}
+
+#[test]
 fn going_back_changes_a_decision() {
     let project = project();
     project.pipe_fed(b"d\nb\nk\nq\n", &["review"]).expect_code(0);
