@@ -7,6 +7,7 @@ use stages::builtin::ingest::layout::DataFormat;
 use stages::builtin::ingest::params;
 use stages::data::data_file::decode::{COMMON_ENCODINGS, encoding};
 use stages::data::nearest::list_names;
+use stages::data::task::Task;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -35,9 +36,16 @@ pub struct InitOptions {
     /// The field that holds the text. Without a header, fields are numbered from 1
     #[arg(long, alias = "text-field", value_name = "FIELD")]
     text: Option<String>,
-    /// The field that holds the label
+    /// The field that holds the label, or the fields that are labels, each 0 or 1: `anger,joy`
     #[arg(long, alias = "label-field", value_name = "FIELD")]
     label: Option<String>,
+    /// What a text has: one label (`single`), any number of them (`multi`) or a number (`regression`).
+    /// Default: as the labels are
+    #[arg(long, value_name = "TASK", value_parser = task)]
+    task: Option<Task>,
+    /// What separates the labels of a text, for instance `;`
+    #[arg(long, value_name = "TEXT")]
+    label_separator: Option<String>,
     /// The field that holds the row's id
     #[arg(long, alias = "id-field", value_name = "FIELD")]
     id: Option<String>,
@@ -90,10 +98,16 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         format: options.format,
         encoding: options.encoding.clone(),
         delimiter: options.delimiter.as_deref().and_then(params::delimiter),
+        task: options.task,
+        separator: options.label_separator.clone(),
         header: (options.header || options.no_header).then_some(options.header),
         skip: options.on_error == "skip",
     };
     let proposal = propose(&data, test.as_deref(), &told)?;
+    let task = proposal.fields.task;
+    if options.audit && task != Task::Single {
+        return Err(InitError::NotAudited { path: data, found: task.labels_in_words() }.into());
+    }
     let test = test.as_deref().map(|test| template::source(test, folder)).transpose()?;
     let model = options.model.as_deref().map(|model| model_source(model, folder)).transpose()?;
     let wanted = Wanted {
@@ -128,6 +142,11 @@ fn format(text: &str) -> Result<DataFormat, String> {
     let found = DataFormat::ALL.into_iter().find(|format| format.name() == text);
     let names = DataFormat::ALL.map(DataFormat::name);
     found.ok_or_else(|| format!("expected {}", list_names(text, names)))
+}
+
+fn task(text: &str) -> Result<Task, String> {
+    let known = || list_names(text, Task::WORDS.iter().copied());
+    Task::of_word(text).ok_or_else(|| format!("expected {}", known()))
 }
 
 fn encoding_name(text: &str) -> Result<String, String> {

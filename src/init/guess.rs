@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use stages::data::task::Task;
+
 use super::InitError;
 use super::names::{CONTEXT_NAMES, ID_NAMES, LABEL_NAMES, SURE_LABEL_NAMES, TEXT_NAMES};
 use super::survey::{Field, MOST_LABELS, Survey};
@@ -13,8 +15,11 @@ use crate::text::suggest::nearest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     pub text: String,
-    /// Absent for a file that is to be classified.
+    pub task: Task,
+    /// Absent for a file that is to be classified, and if `flags` are the labels.
     pub label: Option<String>,
+    /// The fields that are labels, each 1 if the text has it.
+    pub flags: Vec<String>,
     pub id: Option<String>,
     pub context: Option<String>,
 }
@@ -25,31 +30,39 @@ pub struct Fields {
 ///
 /// If the user named a field that the file does not have, or the label or text cannot be guessed.
 pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitError> {
-    for name in told.names() {
+    let told_flags = told_flags(survey, told);
+    let told_names: Vec<&String> = match told_flags.is_empty() {
+        true => told.names().collect(),
+        false => told.names().filter(|it| told.label.as_ref() != Some(it)).collect(),
+    };
+    for name in &told_names {
         if survey.field(name).is_none() {
             let known = names_of(survey);
             let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-            let (path, name) = (path.to_owned(), name.clone());
+            let (path, name) = (path.to_owned(), (*name).clone());
             return Err(InitError::NoField { path, name, known, nearest });
         }
     }
-    let taken = |field: &Field| told.names().any(|name| *name == field.name);
+    let taken =
+        |field: &Field| told_names.contains(&&field.name) || told_flags.contains(&field.name);
     let free = || survey.fields.iter().filter(|field| !taken(field) && !field.is_inner);
     let text_by_name = told.text.clone().or_else(|| by_name(free(), &TEXT_NAMES));
-    let label = match &told.label {
-        Some(name) => name.clone(),
-        None => label(
-            free().filter(|field| text_by_name.as_deref() != Some(&field.name)),
-            survey,
-            path,
-        )?,
+    let may_be_label = || free().filter(|field| text_by_name.as_deref() != Some(&field.name));
+    let labelling = match &told.label {
+        _ if !told_flags.is_empty() => Labelling::Flags(told_flags.clone()),
+        Some(name) => Labelling::Field(name.clone()),
+        None => labelling(may_be_label(), survey, path)?,
+    };
+    let is_label = |name: &String| match &labelling {
+        Labelling::Field(label) => label == name,
+        Labelling::Flags(flags) => flags.contains(name),
     };
     let text = match text_by_name {
         Some(name) => name,
         None => {
-            let (taken, label) = (&taken, &label);
+            let (taken, is_label) = (&taken, &is_label);
             let others = |inner: bool| {
-                let is_free = move |it: &&Field| !taken(it) && it.name != *label;
+                let is_free = move |it: &&Field| !taken(it) && !is_label(&it.name);
                 survey.fields.iter().filter(is_free).filter(move |field| field.is_inner == inner)
             };
             let is_id = |name: &str| survey.field(name).is_some_and(|it| called(it, &ID_NAMES));
@@ -64,8 +77,92 @@ pub fn fields(survey: &Survey, told: &Told, path: &Path) -> Result<Fields, InitE
             }
         }
     };
-    let (id, context) = others(survey, told, &[&text, &label]);
-    Ok(Fields { text, label: Some(label), id, context })
+    let (label, flags) = match labelling {
+        Labelling::Field(label) => (Some(label), Vec::new()),
+        Labelling::Flags(flags) => (None, flags),
+    };
+    let taken = [&text].into_iter().chain(&label).chain(&flags);
+    let taken: Vec<&str> = taken.map(String::as_str).collect();
+    let (id, context) = others(survey, told, &taken);
+    let task = task(survey, told, label.as_deref());
+    Ok(Fields { text, task, label, flags, id, context })
+}
+
+/// Where the labels are.
+enum Labelling {
+    Field(String),
+    /// Each of these fields is a label.
+    Flags(Vec<String>),
+}
+
+/// The fields that the user named as labels, if there are several: `anger,joy`.
+fn told_flags(survey: &Survey, told: &Told) -> Vec<String> {
+    let Some(label) = told.label.as_ref().filter(|it| survey.field(it).is_none()) else {
+        return Vec::new();
+    };
+    let names: Vec<String> = label.split(',').map(|name| name.trim().to_owned()).collect();
+    let all_there = names.len() > 1 && names.iter().all(|name| survey.field(name).is_some());
+    if all_there { names } else { Vec::new() }
+}
+
+/// The task: as the user said, else as the values of the label are.
+fn task(survey: &Survey, told: &Told, label: Option<&str>) -> Task {
+    let Some(field) = label.and_then(|name| survey.field(name)) else { return Task::Multi };
+    match told.task {
+        Some(task) => task,
+        None if field.lists > 0 || told.separator.is_some() => Task::Multi,
+        None if is_number(field) => Task::Regression,
+        None => Task::Single,
+    }
+}
+
+/// Whether the values are numbers of which there are too many, or too fine ones, to be classes.
+fn is_number(field: &Field) -> bool {
+    const MOST_CLASSES: usize = 10;
+    let is_finite = |value: &String| value.trim().parse().is_ok_and(f64::is_finite);
+    let is_fine = |value: &String| value.contains(['.', 'e', 'E']);
+    field.lists == 0
+        && field.others == 0
+        && field.values.len() > MOST_CLASSES
+        && field.values.keys().all(is_finite)
+        && field.values.keys().any(is_fine)
+}
+
+/// The labels: one field, or, if there are several whose values are 0 and 1, all of these.
+fn labelling<'a>(
+    fields: impl Iterator<Item = &'a Field> + Clone,
+    survey: &Survey,
+    path: &Path,
+) -> Result<Labelling, InitError> {
+    let numbered = || fields.clone().filter(|field| is_number(field));
+    let found = label(fields.clone(), survey, path);
+    if let Ok(name) = found {
+        return Ok(Labelling::Field(name));
+    }
+    let number = LABEL_NAMES.iter().find_map(|name| numbered().find(|it| called(it, &[name])));
+    let is_list = |field: &&Field| {
+        field.lists > 0
+            && field.others == 0
+            && field.values.is_empty()
+            && !called(field, &CONTEXT_NAMES)
+    };
+    let lists: Vec<&Field> = fields.clone().filter(is_list).collect();
+    let is_flag = |field: &&Field| {
+        let is_truth = |value: &String| matches!(value.trim(), "0" | "1");
+        field.filled == survey.rows && field.lists == 0 && field.values.keys().all(is_truth)
+    };
+    let flags: Vec<&Field> = fields.clone().filter(is_flag).collect();
+    match (&found, number, &lists[..]) {
+        (Err(InitError::Several { found: names, .. }), ..)
+            if flags.len() > 1
+                && names.iter().all(|it| flags.iter().any(|flag| flag.name == *it)) =>
+        {
+            Ok(Labelling::Flags(flags.iter().map(|field| field.name.clone()).collect()))
+        }
+        (Err(InitError::Several { .. }), ..) => found.map(Labelling::Field),
+        (_, Some(field), _) | (_, None, &[field]) => Ok(Labelling::Field(field.name.clone())),
+        _ => found.map(Labelling::Field),
+    }
 }
 
 /// Decides what the fields of a file to classify are, whose layout differs from that of the training
@@ -78,12 +175,22 @@ pub fn test_fields(
     path: &Path,
 ) -> Result<Fields, InitError> {
     let same = |name: &Option<String>| name.clone().filter(|name| survey.field(name).is_some());
+    let flags: Vec<String> = match train.flags.iter().all(|name| survey.field(name).is_some()) {
+        true => train.flags.clone(),
+        false => Vec::new(),
+    };
     let is_label = |value: &String| labels.iter().any(|(label, _)| label == value);
     let has_labels = |field: &&Field| field.values.len() > 1 && field.values.keys().all(is_label);
     let outer = || survey.fields.iter().filter(|field| !field.is_inner);
     let of_labels = || outer().find(has_labels).map(|field| field.name.clone());
-    let label = same(&train.label).or_else(of_labels).or_else(|| by_name(outer(), &LABEL_NAMES));
-    let free = || outer().filter(|field| label.as_ref() != Some(&field.name));
+    let label = match train.task {
+        Task::Single => {
+            same(&train.label).or_else(of_labels).or_else(|| by_name(outer(), &LABEL_NAMES))
+        }
+        Task::Multi | Task::Regression => same(&train.label),
+    };
+    let is_label = |name: &String| label.as_ref() == Some(name) || flags.contains(name);
+    let free = || outer().filter(|field| !is_label(&field.name));
     let text_by_name = same(&Some(train.text.clone())).or_else(|| by_name(free(), &TEXT_NAMES));
     let text = match text_by_name {
         Some(name) => name,
@@ -93,10 +200,11 @@ pub fn test_fields(
             known: names_of(survey),
         })?,
     };
-    let taken: Vec<&str> = std::iter::once(text.as_str()).chain(label.as_deref()).collect();
+    let taken = [&text].into_iter().chain(&label).chain(&flags);
+    let taken: Vec<&str> = taken.map(String::as_str).collect();
     let told = Told { id: same(&told.id), context: same(&told.context), ..Told::default() };
     let (id, context) = others(survey, &told, &taken);
-    Ok(Fields { text, label, id, context })
+    Ok(Fields { text, task: train.task, label, flags, id, context })
 }
 
 /// The id and the context.

@@ -54,6 +54,8 @@ pub enum InitError {
     NoField { path: PathBuf, name: String, known: Vec<String>, nearest: Option<String> },
     #[error("no field of `{}` looks like the {what}", path.display())]
     NotGuessed { path: PathBuf, what: &'static str, option: &'static str, known: Vec<String> },
+    #[error("--audit judges one label a text, and the labels of `{}` are {found}", path.display())]
+    NotAudited { path: PathBuf, found: &'static str },
     #[error("`{}` already exists", path.display())]
     Exists { path: PathBuf },
     #[error("cannot tell which file holds the data: {}", found.as_str())]
@@ -131,7 +133,7 @@ impl InitError {
             }
             InitError::NoData { .. } => Some("name it with --data FILE".to_owned()),
             InitError::Row(error) => error.hint(),
-            InitError::Empty { .. } => None,
+            InitError::Empty { .. } | InitError::NotAudited { .. } => None,
         }
     }
 }

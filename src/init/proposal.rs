@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stages::builtin::ingest::layout::Layout;
 use stages::builtin::ingest::params::delimiter_text;
 use stages::data::label_names::too_many_labels;
+use stages::data::task::Task;
 
 use super::guess::{self, Fields};
 use super::survey::Survey;
@@ -71,6 +72,12 @@ pub fn propose(data: &Path, test: Option<&Path>, told: &Told) -> Result<Proposal
             "`{}` is read without a header, since its first row looks like data; --header says that \
              it has one",
             data.display()
+        ));
+    }
+    if let (None, Task::Regression, Some(label)) = (told.task, fields.task, &fields.label) {
+        notes.push(format!(
+            "`{}` holds numbers, so the task is `regression`; --task single takes each value as a label",
+            printable(label)
         ));
     }
     let group_conversations = fields.context.is_some() && found.can_group_conversations();
@@ -142,12 +149,22 @@ fn accepted(given: Given, mut found: Trial, told: &Told) -> Result<(Given, Trial
 
 /// Refuses what later stages of the pipeline could not work with.
 fn check(path: &Path, fields: &Fields, found: &Trial) -> Result<(), InitError> {
-    if found.labels.len() < 2 {
+    let fewest = match fields.task {
+        Task::Single => 2,
+        Task::Multi => 1,
+        Task::Regression => 0,
+    };
+    if found.labels.len() < fewest {
         let name = fields.label.clone().unwrap_or_default();
-        let found = "has fewer than two values".to_owned();
+        let found = match fields.task {
+            Task::Multi => "holds no label in any row".to_owned(),
+            Task::Single | Task::Regression => "has fewer than two values".to_owned(),
+        };
         return Err(InitError::NoLabel { path: path.to_owned(), name, found });
     }
-    if let Some(found) = too_many_labels(found.labels.values().copied()) {
+    if fields.task == Task::Single
+        && let Some(found) = too_many_labels(found.labels.values().copied())
+    {
         let (name, found) = (fields.label.clone().unwrap_or_default(), format!("has {found}"));
         return Err(InitError::NoLabel { path: path.to_owned(), name, found });
     }
@@ -164,9 +181,20 @@ fn check(path: &Path, fields: &Fields, found: &Trial) -> Result<(), InitError> {
 /// The parameters of `ingest` for a file, without `labels`.
 fn params(survey: &Survey, fields: &Fields, told: &Told) -> Given {
     let mut given = layout_params(survey.layout);
-    let Fields { text, label, id, context } = fields;
+    let Fields { text, task, label, flags, id, context } = fields;
     given.insert("text_field", json!(text));
-    given.insert("label_field", json!(label));
+    match flags.is_empty() {
+        true => given.insert("label_field", json!(label)),
+        false => given.insert("label_fields", json!(flags)),
+    };
+    if *task != Task::Single {
+        given.insert("task", json!(task.word()));
+    }
+    let is_text = |name: &String| survey.field(name).is_some_and(|field| field.lists == 0);
+    if let Some(separator) = told.separator.as_ref().filter(|_| label.as_ref().is_some_and(is_text))
+    {
+        given.insert("label_separator", json!(separator));
+    }
     // `ingest` reads fields with these names by default: say that they are not meant.
     for (name, default, field) in [("id_field", "id", id), ("context_field", "context", context)] {
         if field.is_some() || survey.field(default).is_some() {
@@ -244,12 +272,12 @@ impl Proposal {
     ) -> Result<(), InitError> {
         let is_known = |label: &String| self.labels.iter().any(|(known, _)| known == label);
         let unknown: Vec<&String> = found.labels.keys().filter(|label| !is_known(label)).collect();
-        let mut is_labelled = !found.labels.is_empty();
+        let mut is_labelled = found.labelled > 0;
         let names = |labels: &[&String]| {
             let labels = labels.iter().take(5).map(|label| format!("`{}`", printable(label)));
             labels.collect::<Vec<_>>().join(", ")
         };
-        if is_labelled && unknown.len() == found.labels.len() {
+        if is_labelled && unknown.len() == found.labels.len() && !unknown.is_empty() {
             is_labelled = false;
             self.notes.push(format!(
                 "the labels of `{}` ({}) are none of the training file's, so they are not read",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use stages::data::task::Task;
 
 use super::InitError;
 use super::auditing;
@@ -33,7 +34,9 @@ pub fn pipeline(wanted: &Wanted) -> String {
     if let Some(model) = wanted.model {
         line(&format!("  model: {}", quoted(model)));
     }
-    labels(&wanted.proposal.labels, &mut line);
+    if wanted.proposal.fields.task != Task::Regression {
+        labels(&wanted.proposal.labels, &mut line);
+    }
     line("  seed: 42");
     if wanted.audit {
         line("  folds: [0, 1, 2, 3, 4]");
@@ -71,7 +74,15 @@ pub fn pipeline(wanted: &Wanted) -> String {
         line("    publish: {answer: answer.txt}");
     }
     line("");
-    line("  score:                   # accuracy, precision, recall, F1, with intervals");
+    line(match proposal.fields.task {
+        Task::Single => {
+            "  score:                   # accuracy, precision, recall, F1, with intervals"
+        }
+        Task::Multi => {
+            "  score:                   # micro and macro F1, of each label, with intervals"
+        }
+        Task::Regression => "  score:                   # correlation and errors, with intervals",
+    });
     let scored = |maker: &str| match &proposal.test {
         Some(test) if test.is_labelled => format!(", test: {maker}:predictions"),
         _ => String::new(),
@@ -100,7 +111,10 @@ fn split(wanted: &Wanted, line: &mut impl FnMut(&str)) {
         true => ", group_conversations: true",
         false => "",
     };
-    line(&format!("    params: {{share: 0.9, seed: \"${{seed}}\", stratify: true{together}}}"));
+    let stratify = wanted.proposal.fields.task != Task::Regression;
+    line(&format!(
+        "    params: {{share: 0.9, seed: \"${{seed}}\", stratify: {stratify}{together}}}"
+    ));
     line("");
 }
 
@@ -111,7 +125,9 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     line(&format!(
         "    inputs: {{train: split:train, valid: split:valid{test}, model: \"${{model}}\"}}"
     ));
-    line("    params: {labels: \"${labels}\"}");
+    if wanted.proposal.fields.task != Task::Regression {
+        line("    params: {labels: \"${labels}\"}");
+    }
     line("");
     line("  finetune:                # trains the model; see `pipe stages finetune`");
     line("    inputs: {train: tokenize:train, valid: tokenize:valid, model: \"${model}\"}");
@@ -143,13 +159,16 @@ fn labels(labels: &[(String, u64)], line: &mut impl FnMut(&str)) {
 
 fn ingest_params(given: &Given, line: &mut impl FnMut(&str)) {
     line("    params:");
-    const ORDER: [&str; 9] = [
+    const ORDER: [&str; 12] = [
         "format",
         "encoding",
         "delimiter",
         "header",
         "text_field",
+        "task",
         "label_field",
+        "label_separator",
+        "label_fields",
         "id_field",
         "context_field",
         "on_error",
@@ -161,7 +180,9 @@ fn ingest_params(given: &Given, line: &mut impl FnMut(&str)) {
             None => {}
         }
     }
-    if given.get("label_field").is_some_and(|field| !field.is_null()) {
+    let is_given = |name| given.get(name).is_some_and(|field| !field.is_null());
+    let are_numbers = given.get("task").is_some_and(|task| *task == Task::Regression.word());
+    if (is_given("label_field") || is_given("label_fields")) && !are_numbers {
         line("      labels: \"${labels}\"");
     }
 }
@@ -179,6 +200,21 @@ pub fn about(wanted: &Wanted) -> String {
     let others = others.into_iter().filter_map(|(what, name)| {
         name.as_ref().map(|name| format!(", the {what} in `{}`", printable(name)))
     });
+    let flags = fields.flags.iter().map(|name| format!("`{}`", printable(name)));
+    let flags: Vec<String> = flags.collect();
+    let flags = match flags.is_empty() {
+        true => String::new(),
+        false => format!(", the labels are {}", flags.join(", ")),
+    };
+    let values = match fields.task {
+        Task::Single => format!("{}: {}", count(labels.len(), "label"), shown.join(", ")),
+        Task::Multi => format!(
+            "{}, any number of them a text: {}",
+            count(labels.len(), "label"),
+            shown.join(", ")
+        ),
+        Task::Regression => "it is a number".to_owned(),
+    };
     let separated = match layout.unusual_delimiter() {
         Some(b'\t') => " separated by tabs".to_owned(),
         Some(delimiter) => format!(" separated by `{}`", char::from(delimiter).escape_default()),
@@ -186,14 +222,12 @@ pub fn about(wanted: &Wanted) -> String {
     };
     let header = if layout.header { "" } else { " without a header" };
     let paragraph = format!(
-        "From {}: {}{separated}{header}, {}. The text is in `{}`{}; {}: {}.",
+        "From {}: {}{separated}{header}, {}. The text is in `{}`{}{flags}; {values}.",
         printable(wanted.data),
         layout.format.name().to_uppercase(),
         count(*rows as usize, "row"),
         printable(&fields.text),
         others.collect::<String>(),
-        count(labels.len(), "label"),
-        shown.join(", "),
     );
     // In the YAML, `# ` comes before each line.
     let all = std::iter::once(&paragraph).chain(&wanted.proposal.notes);

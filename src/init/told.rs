@@ -1,6 +1,7 @@
 //! What the user said about the files, in options of `pipe init`.
 
 use stages::builtin::ingest::layout::DataFormat;
+use stages::data::task::Task;
 
 /// What the user said about the files.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,9 @@ pub struct Told {
     /// A name that `ingest` takes as `encoding`.
     pub encoding: Option<String>,
     pub delimiter: Option<u8>,
+    pub task: Option<Task>,
+    /// What separates the labels of a text.
+    pub separator: Option<String>,
     pub header: Option<bool>,
     /// Whether rows that `ingest` refuses are left out.
     pub skip: bool,

@@ -23,6 +23,8 @@ pub struct Trial {
     pub rows: u64,
     pub malformed: u64,
     pub first_problem: Option<StageError>,
+    /// The rows that have a label, a list of them, or a number.
+    pub labelled: u64,
     /// The rows of each label.
     pub labels: BTreeMap<String, u64>,
     /// How many different texts there are.
@@ -74,11 +76,12 @@ pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageErro
     let params = IngestParams::of(&params);
     let mut rows = CheckedRows::open(path, &params, input)?;
     let (mut malformed, mut first_problem, mut openings) = (0, None, BTreeMap::new());
-    let (mut taken, mut labels) = (0, BTreeMap::<String, u64>::new());
+    let (mut taken, mut labelled, mut labels) = (0, 0, BTreeMap::<String, u64>::new());
     while let Some(row) = rows.next_row()? {
         match row.example {
             Ok(example) => {
                 taken += 1;
+                labelled += u64::from(example.label.is_some());
                 note_opening(&mut openings, &example);
                 for label in example.label.iter().flat_map(Target::labels) {
                     *labels.entry(label.clone()).or_default() += 1;
@@ -97,5 +100,5 @@ pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageErro
         // The caller says in its own words why these rows are of no use.
         Err(_) => taken,
     };
-    Ok(Trial { layout, rows: taken, malformed, first_problem, labels, texts, openings })
+    Ok(Trial { layout, rows: taken, malformed, first_problem, labelled, labels, texts, openings })
 }

@@ -20,6 +20,7 @@ mod harness;
 mod hostile_text;
 mod imports;
 mod init;
+mod init_tasks;
 mod job;
 mod key;
 mod live;
