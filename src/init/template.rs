@@ -74,6 +74,12 @@ pub fn pipeline(wanted: &Wanted) -> String {
         line("    publish: {answer: answer.txt}");
     }
     line("");
+    score(wanted, &mut line);
+    text
+}
+
+fn score(wanted: &Wanted, line: &mut impl FnMut(&str)) {
+    let proposal = wanted.proposal;
     line(match proposal.fields.task {
         Task::Single => {
             "  score:                   # accuracy, precision, recall, F1, with intervals"
@@ -99,7 +105,6 @@ pub fn pipeline(wanted: &Wanted) -> String {
         None => line(&format!("    inputs: {{valid: baseline:valid{}}}", scored("baseline"))),
     }
     line("    publish: {scores: scores.json}");
-    text
 }
 
 fn split(wanted: &Wanted, line: &mut impl FnMut(&str)) {
