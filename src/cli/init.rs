@@ -52,21 +52,8 @@ pub struct InitOptions {
     /// The field that holds the earlier turns of the conversation
     #[arg(long, alias = "context-field", value_name = "FIELD")]
     context: Option<String>,
-    /// The format of the data: `jsonl`, `json`, `csv`, `tsv`, `parquet` or `arrow`. Default: as its content shows
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
-    format: Option<DataFormat>,
-    /// The encoding of the data, for instance `windows-1252`. Default: UTF-8, or UTF-16 with its mark
-    #[arg(long, value_name = "ENCODING", value_parser = encoding_name)]
-    encoding: Option<String>,
-    /// The character that separates cells, or `tab`. Default: as the content shows
-    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
-    delimiter: Option<String>,
-    /// The first row names the columns
-    #[arg(long)]
-    header: bool,
-    /// The first row is data
-    #[arg(long, conflicts_with = "header")]
-    no_header: bool,
+    #[command(flatten)]
+    layout: LayoutOptions,
     /// What to do about rows that cannot be used: `fail` refuses the data, `skip` leaves them out
     #[arg(long, value_name = "ACTION", default_value = "fail", value_parser = ["fail", "skip"])]
     on_error: String,
@@ -82,6 +69,26 @@ pub struct InitOptions {
     out: Option<PathBuf>,
 }
 
+/// How the data is laid out.
+#[derive(Debug, Args)]
+struct LayoutOptions {
+    /// The format of the data: `jsonl`, `json`, `csv`, `tsv`, `parquet` or `arrow`. Default: as its content shows
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    format: Option<DataFormat>,
+    /// The encoding of the data, for instance `windows-1252`. Default: UTF-8, or UTF-16 with its mark
+    #[arg(long, value_name = "ENCODING", value_parser = encoding_name)]
+    encoding: Option<String>,
+    /// The character that separates cells, or `tab`. Default: as the content shows
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<String>,
+    /// The first row names the columns
+    #[arg(long)]
+    header: bool,
+    /// The first row is data
+    #[arg(long, conflicts_with = "header")]
+    no_header: bool,
+}
+
 pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> Result<Exit, Error> {
     let out = options.out.clone().or_else(|| globals.file.clone());
     let out = absolute(&out.unwrap_or_else(|| PIPELINE_FILE.into()))?;
@@ -95,12 +102,13 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         label: options.label.clone(),
         id: options.id.clone(),
         context: options.context.clone(),
-        format: options.format,
-        encoding: options.encoding.clone(),
-        delimiter: options.delimiter.as_deref().and_then(params::delimiter),
+        format: options.layout.format,
+        encoding: options.layout.encoding.clone(),
+        delimiter: options.layout.delimiter.as_deref().and_then(params::delimiter),
         task: options.task,
         separator: options.label_separator.clone(),
-        header: (options.header || options.no_header).then_some(options.header),
+        header: (options.layout.header || options.layout.no_header)
+            .then_some(options.layout.header),
         skip: options.on_error == "skip",
     };
     let proposal = propose(&data, test.as_deref(), &told)?;

@@ -38,8 +38,9 @@ fn a_field_of_lists_is_several_labels_a_text() {
 
 #[test]
 fn columns_of_0_and_1_are_labels() {
-    let row =
-        |index: usize| format!("\"{}\",{},{}", text(index), index % 2, usize::from(index % 3 == 0));
+    let row = |index: usize| {
+        format!("\"{}\",{},{}", text(index), index % 2, usize::from(index.is_multiple_of(3)))
+    };
     let (project, ended) = init("rows.csv", "comment,toxic,insult\n", row, &[]);
     let told = ended.expect_code(0).stderr;
     assert!(told.contains("the labels are `toxic`,\n`insult`; 2 labels"), "{told}");
