@@ -30,8 +30,8 @@ fn a_file_of_tweets_gets_the_labels_that_the_pipeline_gave_them() {
     for (said, found) in said.iter().zip(&found) {
         assert_eq!(said["id"], found["id"]);
         assert_eq!(said["label"], found["label"]);
-        let probability = |row: &Value| row["probabilities"]["SARCASM"].as_f64().unwrap();
-        assert!((probability(said) - probability(found)).abs() < 1e-6, "{said} and {found}");
+        // To the bit, although the batches are others.
+        assert_eq!(said["probabilities"], found["probabilities"]);
     }
 }
 
@@ -51,11 +51,7 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
     command.args(["-c", "\"$0\" classify --json < texts.txt", env!("CARGO_BIN_EXE_pipe")]);
     command.current_dir(project.path(".")).env_remove("PIPE_CACHE").stderr(Stdio::inherit());
     let piped = lines(&String::from_utf8(command.output().unwrap().stdout).unwrap());
-    for (piped, given) in piped.iter().zip(&given) {
-        // The batch size changes rounding only.
-        assert_eq!((&piped["text"], &piped["label"]), (&given["text"], &given["label"]));
-    }
-    assert_eq!(piped.len(), 2);
+    assert_eq!(piped, given);
     let shown = project.pipe(&["classify", texts[0], "a\tb\u{1b}[31m"]).expect_code(0).stdout;
     let is_row =
         |line: &str| line.split_whitespace().next().is_some_and(|label| label.ends_with("SARCASM"));

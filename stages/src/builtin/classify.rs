@@ -1,5 +1,6 @@
-//! Classifies texts with a model that stays loaded, for `pipe classify` and `pipe why-row`. It uses
-//! the same tokens, batches and decisions as `tokenize` and `predict`.
+//! Classifies texts with a model that stays loaded, for `pipe classify`, `pipe serve` and the report.
+//! It uses the same tokens and decisions as `tokenize` and `predict`. On the CPU it computes the same
+//! bits, because what the model gives for a text does not depend on its batch.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
 use crate::data::example::Example;
 use crate::data::prediction::Prediction;
 use crate::data::target::Target;
+use crate::data::task::Task;
 use crate::data::token_file::Sequence;
 use crate::model::accelerator;
 use crate::model::accelerator::need::{Purpose, Work};
@@ -22,8 +24,7 @@ use crate::model::loading::load;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
-use crate::train::evaluation::{argmax, batch_outputs};
-use crate::train::order::evaluation_batches;
+use crate::train::evaluation::{ClassOutputs, Rounding, argmax, batch_outputs, outputs_of_batches};
 
 /// A model that is ready to classify texts.
 pub struct TextClassifier {
@@ -45,6 +46,28 @@ pub struct TokenWeight {
     pub token: String,
     /// A difference of probabilities, from -1 to 1.
     pub weight: f64,
+}
+
+/// A text as the model reads it.
+pub struct PreparedText {
+    sequence: Sequence,
+    /// Whether the text was cut to `max_length`.
+    pub is_cut: bool,
+}
+
+impl PreparedText {
+    /// How many tokens the model reads.
+    pub fn tokens(&self) -> usize {
+        self.sequence.ids.len()
+    }
+}
+
+/// What the model gives for a text, one number for each class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextScores {
+    pub logits: Vec<f32>,
+    /// What decisions are made by: probabilities, or the number.
+    pub values: Vec<f32>,
 }
 
 impl TextClassifier {
@@ -81,15 +104,62 @@ impl TextClassifier {
     /// A prediction for each text, in the same order, and how many of the texts were cut to
     /// `max_length`. A text without an id gets an empty one.
     pub fn classify(&self, texts: &[Example]) -> Result<(Vec<Prediction>, u64), StageError> {
-        let composed = texts.iter().map(|text| self.composed(text));
-        let composed: Vec<Composed> = composed.collect::<Result<_, _>>()?;
-        let cut = composed.iter().filter(|text| text.lost_tokens > 0).count() as u64;
-        let sequences: Vec<Sequence> = composed.into_iter().map(|text| text.sequence).collect();
-        let probabilities = self.probabilities(&sequences)?;
-        let each = texts.iter().zip(probabilities.chunks(self.deciding.labels.len()));
-        let each =
-            each.map(|(text, values)| self.deciding.prediction(text.id.clone(), values, None));
-        Ok((each.collect(), cut))
+        let prepared = texts.iter().map(|text| self.prepare(text));
+        let prepared: Vec<PreparedText> = prepared.collect::<Result<_, _>>()?;
+        let cut = prepared.iter().filter(|text| text.is_cut).count() as u64;
+        let scores = self.scores(&prepared.iter().collect::<Vec<_>>())?;
+        let each = texts.iter().zip(&scores);
+        Ok((each.map(|(text, scores)| self.decide(text.id.clone(), scores)).collect(), cut))
+    }
+
+    /// Tokenizes a text that has been cleaned.
+    pub fn prepare(&self, text: &Example) -> Result<PreparedText, StageError> {
+        let composed = self.composed(text)?;
+        Ok(PreparedText { is_cut: composed.lost_tokens > 0, sequence: composed.sequence })
+    }
+
+    /// What the model gives for each text, in the same order.
+    pub fn scores(&self, texts: &[&PreparedText]) -> Result<Vec<TextScores>, StageError> {
+        let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
+        let found = self.outputs(&sequences)?;
+        let classes = self.deciding.labels.len();
+        let logits = found.logits.clone();
+        let values = found.scores(self.deciding.task);
+        let each = logits.chunks(classes).zip(values.chunks(classes));
+        let of = |(logits, values): (&[f32], &[f32])| TextScores {
+            logits: logits.to_vec(),
+            values: values.to_vec(),
+        };
+        Ok(each.map(of).collect())
+    }
+
+    /// The prediction that `predict` would write for these scores.
+    pub fn decide(&self, id: String, scores: &TextScores) -> Prediction {
+        self.deciding.prediction(id, &scores.values, None)
+    }
+
+    /// The label of each class. Several may have the same.
+    pub fn labels(&self) -> &[String] {
+        &self.deciding.labels
+    }
+
+    pub fn task(&self) -> Task {
+        self.deciding.task
+    }
+
+    /// The most tokens that the model reads of a text.
+    pub fn max_length(&self) -> usize {
+        self.composer.max_length
+    }
+
+    /// Whether the model reads a text before its context.
+    pub fn reads_text_first(&self) -> bool {
+        self.composer.response == ResponsePlace::First
+    }
+
+    /// The family of the encoder, as `model_type` names it.
+    pub fn family(&self) -> &'static str {
+        self.config.family.name
     }
 
     /// Says how many of the texts were cut, if it is more than one in a hundred.
@@ -121,9 +191,9 @@ impl TextClassifier {
             sequence.types.remove(*at);
             sequence
         };
-        let mut sequences = vec![whole.clone()];
-        sequences.extend(places.iter().map(without));
-        let probabilities = self.probabilities(&sequences)?;
+        let others: Vec<Sequence> = places.iter().map(without).collect();
+        let sequences: Vec<&Sequence> = std::iter::once(&whole).chain(&others).collect();
+        let probabilities = self.outputs(&sequences)?.scores(self.deciding.task);
         let mut rows = probabilities.chunks(self.deciding.labels.len());
         let values = rows.next().unwrap_or_default();
         let class = match self.deciding.prediction(String::new(), values, None).label {
@@ -187,30 +257,24 @@ impl TextClassifier {
         }
     }
 
-    /// What decisions are made by, row-major `[sequences, classes]`.
-    fn probabilities(&self, sequences: &[Sequence]) -> Result<Vec<f32>, StageError> {
-        let classes = self.deciding.labels.len();
+    fn outputs(&self, sequences: &[&Sequence]) -> Result<ClassOutputs, StageError> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
-        let ids: Vec<Vec<i32>> = sequences
-            .iter()
-            .map(|sequence| sequence.ids.iter().map(|id| *id as i32).collect())
-            .collect();
+        let to_ids = |sequence: &&Sequence| sequence.ids.iter().map(|id| *id as i32).collect();
+        let ids: Vec<Vec<i32>> = sequences.iter().map(to_ids).collect();
         let has_types = self.config.type_vocab_size > 1;
         let pad = self.config.pad_token_id as u32;
-        let mut result = vec![0.0; sequences.len() * classes];
-        for rows in evaluation_batches(&lengths, self.batch_size) {
+        let of = |rows: &[usize]| {
             let of_row = |row: &usize| {
                 let types = has_types.then_some(sequences[*row].types.as_slice());
                 (ids[*row].as_slice(), types)
             };
             let batch = Batch::new(rows.iter().map(of_row), pad);
-            let found =
-                batch_outputs(&self.model, &batch, |row| format!("text {}", rows[row] + 1))?;
-            let scores = found.scores(self.deciding.task);
-            for (row, values) in rows.iter().zip(scores.chunks(classes)) {
-                result[row * classes..(row + 1) * classes].copy_from_slice(values);
-            }
-        }
-        Ok(result)
+            let name = |row: usize| format!("text {}", rows[row] + 1);
+            batch_outputs(&self.model, &batch, Rounding::OfRow, name)
+        };
+        let classes = self.deciding.labels.len();
+        // Two batches share the cores, also if all texts would fit into one.
+        let batch_size = self.batch_size.min(sequences.len().div_ceil(2)).max(1);
+        outputs_of_batches(&self.model, &lengths, classes, batch_size, of, |_| ())
     }
 }

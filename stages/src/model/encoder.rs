@@ -61,6 +61,7 @@ use super::cpu::attention::Rotation;
 #[cfg(feature = "device")]
 use super::device;
 use super::noise::Noise;
+use super::ops;
 use super::parameters::{Parameter, ParameterSource, table};
 use super::precision::Precision;
 use super::relative::relative_buckets;
@@ -234,14 +235,10 @@ impl Encoder {
         let states = self.finished(states);
         let (rows, [.., hidden]) = (batch.rows, states.dims());
         assert_shape!(states, [rows, _, hidden]);
-        let state = match pooling {
-            Pooling::First => states.slice([0..rows, 0..1]),
-            Pooling::Mean => {
-                let shares = TensorData::new(batch.shares(), [rows, 1, batch.width]);
-                Tensor::<3>::from_data(shares, &states.device()).matmul(states)
-            }
-        };
-        state.reshape([rows, hidden]) // from [rows, 1, hidden]
+        match pooling {
+            Pooling::First => states.slice([0..rows, 0..1]).reshape([rows, hidden]),
+            Pooling::Mean => ops::mean(states, batch.shares()),
+        }
     }
 
     /// What all layers share in a pass over `batch`. Dropout is active if `noise` is given.

@@ -1,7 +1,7 @@
 //! The operations of the network on any device: the fused kernels of [`super::cpu`] on the CPU,
 //! those of `super::device` on a GPU, and burn's own operations where neither has one.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 
 use super::affine::Affine;
 use super::cpu;
@@ -183,6 +183,20 @@ pub fn linear_add_norm(
     fused.unwrap_or_else(|| {
         let sum = dropout(branch, mask.as_ref()) + residual;
         burn::tensor::module::layer_norm(sum, weight.clone(), Some(bias.clone()), eps)
+    })
+}
+
+/// The weighted mean of the states of each row. `shares` has the weights, `[rows, tokens]`.
+///
+/// # Shapes
+///
+/// `[rows, tokens, hidden]` to `[rows, hidden]`.
+pub fn mean(states: Tensor<3>, shares: Vec<f32>) -> Tensor<2> {
+    cpu::pooling::mean(&states, &shares).unwrap_or_else(|| {
+        let [rows, tokens, hidden] = states.dims();
+        let shares = TensorData::new(shares, [rows, 1, tokens]);
+        let mean = Tensor::<3>::from_data(shares, &states.device()).matmul(states);
+        mean.reshape([rows, hidden]) // from [rows, 1, hidden]
     })
 }
 

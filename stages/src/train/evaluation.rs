@@ -8,6 +8,7 @@ use crate::data::finite::first_not_finite;
 use crate::data::token_file::TokenFile;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
+use crate::model::cpu::rows_apart;
 use crate::model::parameters::Network;
 use crate::stage::error::{StageError, hints};
 
@@ -27,7 +28,16 @@ pub struct ClassOutputs {
     pub probabilities: Vec<f32>,
 }
 
-/// The outputs for every row.
+/// What the last bits of a row depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// On the row and on its batch: the number of rows, and the longest of them.
+    OfBatch,
+    /// On the row alone, if the model runs on the CPU; see [`rows_apart`].
+    OfRow,
+}
+
+/// The outputs for every row of a token file.
 ///
 /// `progress` is called with the number of rows done.
 ///
@@ -38,17 +48,33 @@ pub fn outputs(
     tokens: &TokenFile,
     classes: usize,
     batch_size: usize,
-    mut progress: impl FnMut(usize),
+    rounding: Rounding,
+    progress: impl FnMut(usize),
 ) -> Result<ClassOutputs, StageError> {
     let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.length(row)).collect();
-    let zeros = || vec![0.0; tokens.rows() * classes];
-    let mut result = ClassOutputs { logits: zeros(), probabilities: zeros() };
-    let mut done = 0;
-    let of = |rows: &Vec<usize>| {
+    let of = |rows: &[usize]| {
         let sequences = rows.iter().map(|row| (tokens.ids(*row), tokens.types(*row)));
         let name = |row: usize| format!("example `{}`", tokens.id(rows[row]));
-        batch_outputs(model, &Batch::new(sequences, tokens.pad_id()), name)
+        batch_outputs(model, &Batch::new(sequences, tokens.pad_id()), rounding, name)
     };
+    outputs_of_batches(model, &lengths, classes, batch_size, of, progress)
+}
+
+/// The outputs for rows of these lengths, where `of` gives those of a batch of row numbers.
+///
+/// # Errors
+/// Those of `of`.
+pub fn outputs_of_batches(
+    model: &Classifier,
+    lengths: &[usize],
+    classes: usize,
+    batch_size: usize,
+    of: impl Fn(&[usize]) -> Result<ClassOutputs, StageError> + Sync,
+    mut progress: impl FnMut(usize),
+) -> Result<ClassOutputs, StageError> {
+    let zeros = || vec![0.0; lengths.len() * classes];
+    let mut result = ClassOutputs { logits: zeros(), probabilities: zeros() };
+    let mut done = 0;
     let mut put = |rows: &Vec<usize>, of: ClassOutputs| {
         let each = of.logits.chunks(classes).zip(of.probabilities.chunks(classes));
         for (row, (logits, probabilities)) in rows.iter().zip(each) {
@@ -61,7 +87,7 @@ pub fn outputs(
     };
     // On the CPU two batches in parallel use the cores better than parallel operations do.
     let lanes = if model.clone().is_on_host() { 2 } else { 1 };
-    for batches in evaluation_batches(&lengths, batch_size).chunks(lanes) {
+    for batches in evaluation_batches(lengths, batch_size).chunks(lanes) {
         match batches {
             [left, right] => {
                 let (of_left, of_right) = rayon::join(|| of(left), || of(right));
@@ -85,6 +111,7 @@ pub fn outputs(
 pub fn batch_outputs(
     model: &Classifier,
     batch: &Batch,
+    rounding: Rounding,
     name: impl Fn(usize) -> String,
 ) -> Result<ClassOutputs, StageError> {
     let read = |tensor: Tensor<2>| {
@@ -93,9 +120,15 @@ pub fn batch_outputs(
             problem: error.to_string(),
         })
     };
-    let logits = model.logits(batch, None);
-    let probabilities = read(activation::softmax(logits.clone(), 1))?;
-    let logits = read(logits)?;
+    let compute = || {
+        let logits = model.logits(batch, None);
+        (activation::softmax(logits.clone(), 1), logits)
+    };
+    let (probabilities, logits) = match rounding {
+        Rounding::OfBatch => compute(),
+        Rounding::OfRow => rows_apart(compute),
+    };
+    let (probabilities, logits) = (read(probabilities)?, read(logits)?);
     if let Some(at) = first_not_finite(&logits) {
         let doing = format!("classifying {}", name(at * batch.rows / logits.len()));
         let (what, value) = ("a logit".to_owned(), f64::from(logits[at]));

@@ -24,6 +24,7 @@ mod pretrain;
 mod random;
 mod recipe;
 mod reference;
+mod rows_apart;
 mod score;
 mod split;
 mod threshold;

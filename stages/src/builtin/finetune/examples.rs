@@ -17,7 +17,7 @@ use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::train::evaluation::{ClassOutputs, evaluate, outputs};
+use crate::train::evaluation::{ClassOutputs, Rounding, evaluate, outputs};
 use crate::train::loss::MicroBatch;
 use crate::train::micro::Rows;
 use crate::train::task_evaluation::{evaluate_numbers, evaluate_sets};
@@ -129,7 +129,7 @@ impl Examples {
         let (model, classes) = (model.frozen(), self.labels.len());
         let found = match &self.states {
             Some([_, states]) => states.outputs(&model, |row| valid.id(row).to_owned())?,
-            None => outputs(&model, valid, classes, self.batch_size, |_| ())?,
+            None => outputs(&model, valid, classes, self.batch_size, Rounding::OfBatch, |_| ())?,
         };
         Ok(Some((found, gold)))
     }

@@ -7,7 +7,7 @@ use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::parameters::read;
 use crate::stage::error::StageError;
-use crate::train::evaluation::{ClassOutputs, batch_outputs};
+use crate::train::evaluation::{ClassOutputs, Rounding, batch_outputs};
 use crate::train::order::evaluation_batches;
 
 /// Rows of a batch that only the head computes.
@@ -65,7 +65,7 @@ impl States {
             let rows = states.len() / self.hidden.max(1);
             let batch = Batch { rows, pooled: Some(states.to_vec()), ..Batch::default() };
             let of = |row: usize| format!("example `{}`", name(first + row));
-            let found = batch_outputs(model, &batch, of)?;
+            let found = batch_outputs(model, &batch, Rounding::OfBatch, of)?;
             all.logits.extend(found.logits);
             all.probabilities.extend(found.probabilities);
             first += rows;

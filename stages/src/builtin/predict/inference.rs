@@ -21,7 +21,7 @@ use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::progress::Progress;
-use crate::train::evaluation::{ClassOutputs, outputs};
+use crate::train::evaluation::{ClassOutputs, Rounding, outputs};
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
@@ -85,7 +85,7 @@ fn classify(
 ) -> Result<ClassOutputs, StageError> {
     let (started, total) = (Instant::now(), tokens.rows() as u64);
     let mut progress = Progress::new(context, "example");
-    outputs(model, tokens, classes, batch_size, |done| {
+    outputs(model, tokens, classes, batch_size, Rounding::OfRow, |done| {
         progress.update_with(done as u64, total, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
             [("examples_per_second", done as f64 / seconds)]

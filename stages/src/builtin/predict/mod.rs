@@ -18,7 +18,7 @@ pub struct Predict;
 
 const SPEC: StageSpec = StageSpec {
     name: "predict",
-    version: 4,
+    version: 5,
     summary: "classifies examples with a fine-tuned model",
     inputs: &[
         InputSpec::required("model", Kind::Folder, "a model folder with a classification head"),

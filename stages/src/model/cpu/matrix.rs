@@ -133,6 +133,11 @@ impl Target {
         Target { bias: Some(Matrix::rows(bias, 1)), ..self }
     }
 
+    /// The same product into other memory, row-major with `width` columns.
+    pub(super) fn into(self, out: SharedPointer, width: usize) -> Target {
+        Target { out, row_stride: width, ..self }
+    }
+
     /// The part of the result that begins at this element.
     pub(super) fn from(self, row: usize, column: usize) -> Target {
         let out = self.out.from(row * self.row_stride + column);

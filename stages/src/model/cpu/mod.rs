@@ -4,7 +4,8 @@
 //! The kernels take and return burn tensors and register with burn's autodiff, so the network in
 //! [`super::encoder`] is the same on every device. For tensors that are not on Flex, [`super::ops`]
 //! computes the same with burn's own operations. The order of every sum depends on shapes alone,
-//! never on the number of threads.
+//! never on the number of threads. Within [`rows_apart`] it depends on the shape of one example
+//! alone.
 
 pub mod activation;
 pub mod attention;
@@ -15,6 +16,7 @@ mod matrix;
 pub mod norm;
 #[cfg(target_arch = "x86_64")]
 mod panels;
+pub mod pooling;
 mod product;
 pub mod vector;
 pub mod vocabulary;
@@ -52,6 +54,31 @@ pub fn as_elsewhere<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
     ELSEWHERE.set(false);
     result
+}
+
+thread_local! {
+    static APART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` on this thread so that the kernels compute each example of a batch as if it were
+/// alone: neither the other examples nor the padding changes a bit of its result. This holds on the
+/// CPU and without autodiff.
+pub fn rows_apart<R>(work: impl FnOnce() -> R) -> R {
+    /// A thread that waits inside of `work` may run other work meanwhile, so the end restores what
+    /// was before.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            APART.set(self.0);
+        }
+    }
+    let _restore = Restore(APART.replace(true));
+    work()
+}
+
+/// Whether this thread is within [`rows_apart`].
+fn are_rows_apart() -> bool {
+    APART.get()
 }
 
 /// Finds the backend of a tensor. The result shares the storage of the tensor.

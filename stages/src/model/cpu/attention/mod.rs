@@ -20,7 +20,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::matrix::{Matrix, SharedPointer, Target};
-use super::{Backing, Tracked, backing, contiguous, tensor};
+use super::{Backing, Tracked, are_rows_apart, backing, contiguous, tensor};
 use heads::{Projected, Turned};
 use saved::Saved;
 use sizes::{Sizes, small};
@@ -140,6 +140,8 @@ impl Saved {
         let sizes = self.sizes();
         let Sizes { rows, heads, queries, keys, hidden, size } = sizes;
         let keep = keep && sizes.keeps();
+        // Saved probabilities have the padding in them.
+        let lengths = self.lengths(sizes).filter(|_| are_rows_apart() && !keep);
         let mut probabilities = vec![0.0; if keep { rows * heads * sizes.scores() } else { 0 }];
         let kept = SharedPointer::new(&mut probabilities);
         let mut output = vec![0.0; rows * queries * hidden];
@@ -150,7 +152,11 @@ impl Saved {
             let mut head = self.head(sizes, row, head_index);
             head.turn(&mut turned);
             let (mut scratch, mut dropped) = (Vec::new(), Vec::new());
-            for block in sizes.blocks(self.options.window) {
+            let own = match &lengths {
+                Some(lengths) => sizes.without_padding(lengths[row]),
+                None => sizes,
+            };
+            for block in own.blocks(self.options.window) {
                 let count = block.queries * block.keys;
                 let scores = match keep {
                     // SAFETY: only this task accesses these probabilities.

@@ -34,6 +34,14 @@ impl Saved {
         Sizes { rows, heads, queries, keys, hidden, size: hidden / heads.max(1) }
     }
 
+    /// The number of tokens of each row before the padding on its right; `None` without padding.
+    pub(super) fn lengths(&self, sizes: Sizes) -> Option<Vec<usize>> {
+        let rows = self.options.padding.as_ref()?.chunks(sizes.keys.max(1));
+        let length =
+            |row: &[f32]| row.iter().rposition(|added| *added == 0.0).map_or(0, |at| at + 1);
+        Some(rows.map(length).collect())
+    }
+
     pub(super) fn apart(
         projected: [FlexTensor; 3],
         queries: usize,

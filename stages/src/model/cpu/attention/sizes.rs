@@ -39,6 +39,11 @@ impl Sizes {
         self.keys <= LONG
     }
 
+    /// The same for a row with only so many tokens.
+    pub(super) fn without_padding(self, tokens: usize) -> Sizes {
+        Sizes { queries: self.queries.min(tokens), keys: self.keys.min(tokens), ..self }
+    }
+
     /// All queries and keys if the probabilities are kept, else blocks with the keys within the
     /// window.
     pub(super) fn blocks(self, window: Option<usize>) -> impl Iterator<Item = Block> {
