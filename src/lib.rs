@@ -33,6 +33,7 @@
 //! | folder | what lives there | its face |
 //! |---|---|---|
 //! | [`cli`] | what the user typed: a file for each command, errors, exit codes | [`cli::Cli`] |
+//! | `serve` | the HTTP service: routes, the queue, the thread of the model | `serve::Server` |
 //! | [`console`] | everything that is printed | [`console::Console`] |
 //! | [`report`] | the HTML page | |
 //! | [`maintenance`] | `gc`, `cache verify`, `doctor` | a function each |
@@ -112,6 +113,8 @@ pub mod remote;
 pub mod report;
 pub mod results;
 pub mod run;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sources;
 pub mod store;
 pub mod text;

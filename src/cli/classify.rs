@@ -1,6 +1,6 @@
 //! `pipe classify`: classifies texts with a trained model, the pipeline's or any model folder.
 
-mod found_model;
+pub mod found_model;
 mod queue;
 mod source;
 
@@ -14,7 +14,7 @@ use stages::builtin::ingest::texts::cleaned;
 use stages::data::example::Example;
 use stages::{Params, StageError};
 
-use self::found_model::{FoundModel, find_model};
+use self::found_model::find_model;
 use self::queue::{Line, Queue};
 use self::source::{InputFormat, Source};
 use crate::cli::carry_out::device;
@@ -61,17 +61,14 @@ pub fn execute(
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
     let wanted = options.model.as_deref();
-    let FoundModel { folder, ingest, tokenize, predict } =
-        find_model(wanted, globals, &overrides, console)?;
-    check_context(&options.context, &tokenize, console)?;
+    let found = find_model(wanted, globals, &overrides, console)?;
+    check_context(&options.context, &found.tokenize, console)?;
     let source = Source::open(&options.text, options.input.as_ref(), options.format);
     let source = source.map_err(failed)?;
-    let classifier = TextClassifier::open(&folder.path(), &tokenize, &predict, &options.device);
-    let classifier = classifier.map_err(failed)?;
+    let (classifier, ingest) = found.open(&options.device)?;
     if source.is_typed() {
         console.note(&format!("on {}; type one text per line, Ctrl-D ends", classifier.device));
     }
-    let ingest = IngestParams::of(&ingest);
     let whole = source.gives_whole_batches();
     let queue = read_in_background(source, &ingest, console)?;
     let (mut cut, mut all) = (0, 0);

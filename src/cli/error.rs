@@ -95,6 +95,9 @@ pub enum Error {
     ContextUnused,
     #[error("classifying: {0}")]
     Classify(Box<stages::StageError>),
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] crate::serve::ServeError),
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(transparent)]
@@ -160,6 +163,8 @@ impl Error {
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
             Error::Classify(error) => error.hint(),
+            #[cfg(feature = "serve")]
+            Error::Serve(error) => error.hint(),
             Error::ContextUnused => Some(
                 "leave `--context` out, or set how many turns the model has learned to read, as in \
                  `--set tokenize.context=2`"

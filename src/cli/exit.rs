@@ -33,6 +33,10 @@ impl Exit {
 
     pub fn of_error(error: &Error) -> Exit {
         match error {
+            #[cfg(feature = "serve")]
+            Error::Serve(error) if error.is_usage() => Exit::Wrong,
+            #[cfg(feature = "serve")]
+            Error::Serve(_) => Exit::Failed,
             Error::Remote(RemoteError::Trouble { .. } | RemoteError::Here(_)) => Exit::Failed,
             Error::Pipeline(_)
             | Error::NoPipeline { .. }

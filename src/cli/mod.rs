@@ -29,6 +29,8 @@ mod restore;
 mod review;
 mod run;
 pub mod select;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 mod show;
 mod stage;
@@ -112,6 +114,9 @@ enum Command {
     /// Classify texts with a trained model
     #[cfg(feature = "model")]
     Classify(classify::ClassifyOptions),
+    /// Classify texts over HTTP with a trained model
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeOptions),
     /// List the built-in stages, or describe one with its parameters
     Stages(stages::StagesOptions),
     /// Check the machine, the pipeline, the store and the network
@@ -216,6 +221,8 @@ impl Cli {
             Command::Review(options) => review::execute(&options, globals, console),
             #[cfg(feature = "model")]
             Command::Classify(options) => classify::execute(&options, globals, console),
+            #[cfg(feature = "serve")]
+            Command::Serve(options) => serve::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),
             Command::Doctor(options) => doctor::execute(&options, globals, console),
             Command::Schema => shell::print_schema(console),

@@ -1,6 +1,6 @@
 //! `pipe watch`: runs, then reruns whenever the pipeline's file or a source changes.
 
-mod snapshot;
+pub mod snapshot;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

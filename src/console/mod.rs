@@ -127,6 +127,11 @@ impl Console {
         }
     }
 
+    /// Prints a line of a log that was asked for.
+    pub fn logged(&self, line: &str) {
+        self.talk(line);
+    }
+
     fn talk(&self, line: &str) {
         talk(line, self.err.is_colored());
     }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::harness::Project;
 
 /// What a machine may lack. Blocks with one of these words are not run.
-const NEEDS: [&str; 5] = ["needs-network", "needs-gpu", "needs-slurm", "needs-cargo", "needs-data"];
+const NEEDS: [&str; 6] =
+    ["needs-network", "needs-gpu", "needs-slurm", "needs-cargo", "needs-data", "needs-service"];
 
 const GENERATED: &str =
     "PIPE_UPDATE_DOCS=1 cargo test --no-default-features --test it documentation -->\n\n";
@@ -295,6 +296,7 @@ mod commands {
         the_commands_about_gpus_run: "docs/gpu.md",
         the_commands_about_the_pipeline_run: "docs/pipeline.md",
         the_commands_about_remotes_run: "docs/remotes.md",
+        the_commands_about_the_service_run: "docs/serve.md",
         the_commands_about_stages_run: "docs/stages.md",
         the_commands_about_staleness_run: "docs/staleness.md",
     }

@@ -250,6 +250,15 @@ impl Project {
         Running { child, lines, seen: Vec::new() }
     }
 
+    /// Starts a `pipe` command with pipes for its outputs.
+    #[cfg(feature = "serve")]
+    #[track_caller]
+    pub fn child(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Creates a named pipe in the project's folder. Opening it waits for the other end.
     #[track_caller]
     pub fn fifo(&self, name: &str) -> PathBuf {

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use stages::Params;
+use stages::builtin::classify::TextClassifier;
+use stages::builtin::ingest::params::IngestParams;
 
 use crate::cli::error::Error;
 use crate::cli::linked::LinkedArtifact;
@@ -30,6 +32,16 @@ pub struct FoundModel {
     pub ingest: Params,
     pub tokenize: Params,
     pub predict: Params,
+}
+
+impl FoundModel {
+    /// Loads the model, which stays loaded, and says how its texts are cleaned.
+    pub fn open(&self, device: &str) -> Result<(TextClassifier, IngestParams), Error> {
+        let folder = self.folder.path();
+        let classifier = TextClassifier::open(&folder, &self.tokenize, &self.predict, device);
+        let classifier = classifier.map_err(|error| Error::Classify(Box::new(error)))?;
+        Ok((classifier, IngestParams::of(&self.ingest)))
+    }
 }
 
 /// The user's folder, or a temporary folder of links into the store.

@@ -52,16 +52,22 @@ pub fn browser() -> Option<PathBuf> {
     files.into_iter().find(|file| file.is_file())
 }
 
+/// As [`shown`], of a file of the project.
+#[track_caller]
+fn shown_file(browser: &Path, project: &Project, file: &str) -> (String, Vec<String>) {
+    shown(browser, project, &format!("file://{}", project.path(file).display()))
+}
+
 /// The elements of the page after its script has run, and the messages on the console.
 #[track_caller]
-fn shown(browser: &Path, project: &Project, file: &str) -> (String, Vec<String>) {
+pub fn shown(browser: &Path, project: &Project, url: &str) -> (String, Vec<String>) {
     let profile = project.path("profile");
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
         .args(["--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg("--window-size=1600,1000")
-        .arg(format!("file://{}", project.path(file).display()))
+        .arg(url)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -76,7 +82,7 @@ fn shown(browser: &Path, project: &Project, file: &str) -> (String, Vec<String>)
 /// and 1,440 pixels.
 #[track_caller]
 fn check_report(browser: &Path, project: &Project, charts: usize) {
-    let (shown_page, console) = shown(browser, project, "report.html");
+    let (shown_page, console) = shown_file(browser, project, "report.html");
     assert_eq!(console, Vec::<String>::new());
     // The script of the page has run under the policy of the page.
     assert!(shown_page.contains("Theme: auto"), "the script was not run");
@@ -96,7 +102,7 @@ fn check_report(browser: &Path, project: &Project, charts: usize) {
         frame(1440)
     );
     project.write("frames.html", &frames);
-    let (frames, console) = shown(browser, project, "frames.html");
+    let (frames, console) = shown_file(browser, project, "frames.html");
     assert_eq!(console, Vec::<String>::new());
     let found = frames.split("data-found=\"").skip(1).map(|found| {
         let text = found.split('"').next().unwrap();

@@ -1,0 +1,36 @@
+//! `POST /predict`, as Text Embeddings Inference has it.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::serve::refusal::Refusal;
+use crate::serve::reply;
+use crate::serve::request::{Fields, body};
+use crate::serve::scored::{Outputs, scored};
+use crate::serve::service::{Asked, Service};
+use crate::serve::texts::GivenTexts;
+
+pub async fn answer(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let body = body(request, &service.settings).await?;
+    let answered = service.answer(body, read).await?;
+    let list = |scores| Value::Array(scored(&answered.model, scores, answered.rest));
+    Ok(reply::json(&match answered.is_one {
+        true => answered.scores.first().map(list).unwrap_or_default(),
+        false => Value::Array(answered.scores.iter().map(list).collect()),
+    }))
+}
+
+fn read(mut fields: Fields) -> Result<Asked<Outputs>, Refusal> {
+    let texts = GivenTexts::of_predict(fields.need("inputs")?)?;
+    let is_raw = fields.switch("raw_scores")?.unwrap_or(false);
+    let refuses_long = fields.switch("truncate")? == Some(false);
+    fields.end()?;
+    let rest = if is_raw { Outputs::Raw } else { Outputs::OfTask };
+    Ok(Asked { texts, refuses_long, rest })
+}
