@@ -5,8 +5,8 @@
     cargo build --release
     venv/bin/python benches/quality_tasks.py --model DIR --tweets tweets.txt [--pipe FILE] [--seeds 1,2,3]
 
-The labels of a tweet are the emoji that it holds, of the ten most frequent ones; they are removed from its text. A
-tenth of the rows hold none. 3,000 rows are to train with, 1,000 to test with. Recipe: 4 epochs, batch 32, AdamW with a
+The labels of a tweet are those of the twelve most frequent hashtags that it holds; they are removed from its text. Of the
+rows 45 % have one of them, 45 % several, and 10 % none. 3,000 rows are to train with, 1,000 to test with. Recipe: 4 epochs, batch 32, AdamW with a
 learning rate of 1e-4 that falls linearly to 0, gradient norm 1, thresholds of 0.5. Prints a table in Markdown: figures by scikit-learn.
 """
 import argparse
@@ -34,24 +34,26 @@ parser.add_argument("--tweets", type=Path, required=True, help="a tweet a line")
 parser.add_argument("--seeds", default="1,2,3")
 parser.add_argument("--epochs", type=int, default=4)
 options = parser.parse_args()
-EMOJI = re.compile("[\U0001F300-\U0001FAFF\u2600-\u27BF\uFE0F\u200D]")
+HASHTAG = re.compile(r"#[A-Za-z]\w+")
 
 
 def rows():
     texts = list(dict.fromkeys(options.tweets.read_text(encoding="utf-8").splitlines()))
-    count = collections.Counter(emoji for text in texts for emoji in set(EMOJI.findall(text)) - {"\uFE0F", "\u200D"})
-    labels = sorted(emoji for emoji, _ in count.most_common(10))
-    known, with_any, without = set(), [], []
+    tags = lambda text: {tag.lower() for tag in HASHTAG.findall(text)}
+    count = collections.Counter(tag for text in texts for tag in tags(text))
+    labels = sorted(tag for tag, _ in count.most_common(12))
+    known, groups = set(), ([], [], [])
     for text in texts:
-        stripped = " ".join(EMOJI.sub("", text).split())
+        stripped = " ".join(HASHTAG.sub(lambda it: "" if it[0].lower() in labels else it[0], text).split())
         if len(stripped) < 20 or stripped in known:
             continue
         known.add(stripped)
-        held = sorted(set(text) & set(labels))
-        (with_any if held else without).append({"text": stripped, "labels": held})
+        held = sorted(tags(text) & set(labels))
+        groups[min(len(held), 2)].append({"text": stripped, "labels": held})
     shuffle = random.Random(7)
-    shuffle.shuffle(with_any), shuffle.shuffle(without)
-    found = with_any[:3600] + without[:400]
+    for group in groups:
+        shuffle.shuffle(group)
+    found = groups[0][:400] + groups[1][:1800] + groups[2][:1800]
     shuffle.shuffle(found)
     return [row | {"id": f"t{index}"} for index, row in enumerate(found)], labels
 

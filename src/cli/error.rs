@@ -17,6 +17,7 @@ use crate::results::run_log::RunLogError;
 use crate::results::show::ShowError;
 use crate::results::sweep::SweepError;
 use crate::run::event::StageFinished;
+use crate::sources::download_error::DownloadError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -101,6 +102,8 @@ pub enum Error {
     #[error(transparent)]
     Init(#[from] InitError),
     #[error(transparent)]
+    Download(#[from] DownloadError),
+    #[error(transparent)]
     Executor(#[from] ExecutorError),
     #[error(transparent)]
     File(#[from] FileError),
@@ -162,6 +165,7 @@ impl Error {
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
+            Error::Download(error) => error.hint(&[]),
             Error::Classify(error) => error.hint(),
             #[cfg(feature = "serve")]
             Error::Serve(error) => error.hint(),

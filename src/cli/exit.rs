@@ -67,6 +67,7 @@ impl Exit {
             | Error::Remote(_)
             | Error::Resources(_) => Exit::Wrong,
             Error::File(_)
+            | Error::Download(_)
             | Error::Executor(_)
             | Error::StoreInUse
             | Error::ChangedSinceSubmitted { .. }

@@ -11,6 +11,7 @@ use stages::data::task::Task;
 
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::init_data::{files, found};
 use crate::cli::options::Globals;
 use crate::console::Console;
 use crate::files::file_error::FileError;
@@ -26,7 +27,8 @@ use crate::pipeline::PIPELINE_FILE;
 
 #[derive(Debug, Args)]
 pub struct InitOptions {
-    /// Labelled examples: JSONL, JSON, CSV, TSV, Parquet or Arrow, compressed or not. Default: the only
+    /// Labelled examples: JSONL, JSON, CSV, TSV, Parquet or Arrow, compressed or not, or a file of a data set of
+    /// the hub, `hub:datasets/owner/name@revision/path`. Default: the only
     /// such file here, or of two files the one named `train…` if the other is named `test…`
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -96,7 +98,9 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         return Err(InitError::Exists { path: out }.into());
     }
     let folder = out.parent().unwrap_or(Path::new("/"));
-    let (data, test) = files(options)?;
+    let (data, test) = files(options.data.as_deref(), options.test.as_deref())?;
+    let find = |data: &Path| found(data, folder, console);
+    let (data, test) = (find(&data)?, test.as_deref().map(find).transpose()?);
     let told = Told {
         text: options.text.clone(),
         label: options.label.clone(),
@@ -111,17 +115,16 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
             .then_some(options.layout.header),
         skip: options.on_error == "skip",
     };
-    let proposal = propose(&data, test.as_deref(), &told)?;
+    let proposal = propose(&data.path, test.as_ref().map(|test| test.path.as_path()), &told)?;
     let task = proposal.fields.task;
     if options.audit && task != Task::Single {
-        return Err(InitError::NotAudited { path: data, found: task.labels_in_words() }.into());
+        return Err(InitError::NotAudited { path: data.path, found: task.labels_in_words() }.into());
     }
-    let test = test.as_deref().map(|test| template::source(test, folder)).transpose()?;
     let model = options.model.as_deref().map(|model| model_source(model, folder)).transpose()?;
     let wanted = Wanted {
         proposal: &proposal,
-        data: &template::source(&data, folder)?,
-        test: test.as_deref(),
+        data: &data.written,
+        test: test.as_ref().map(|test| test.written.as_str()),
         model: model.as_deref(),
         width: options.model.as_deref().map_or(0, recipe::width),
         audit: options.audit,
@@ -178,54 +181,6 @@ fn delimiter(text: &str) -> Result<String, String> {
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(std::path::absolute(path).map_err(FileError::at("locating", path))?)
-}
-
-/// The file to train on and the one to classify: as named, or guessed from this folder's files.
-fn files(options: &InitOptions) -> Result<(PathBuf, Option<PathBuf>), Error> {
-    if let Some(data) = &options.data {
-        return Ok((data.clone(), options.test.clone()));
-    }
-    let here = Path::new(".");
-    let entries = std::fs::read_dir(here).map_err(FileError::at("reading", here))?;
-    let files = entries.filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())));
-    let is_free = |path: &PathBuf| path.is_file() && options.test.as_ref() != Some(path);
-    let mut all: Vec<PathBuf> = files.filter(is_free).collect();
-    all.sort();
-    // Files of the other formats may be there for another reason.
-    let of = |endings: &[&str]| {
-        let files = all.iter().filter(|path| has_ending(path, endings)).cloned();
-        files.collect::<Vec<_>>()
-    };
-    let usual = of(&TEXT_ENDINGS);
-    let found = if usual.is_empty() { of(&OTHER_ENDINGS) } else { usual };
-    let called =
-        |path: &&PathBuf, name: &str| path.to_string_lossy().to_ascii_lowercase().starts_with(name);
-    match &found[..] {
-        [only] => return Ok((only.clone(), options.test.clone())),
-        [test, train] if called(&test, "test") && called(&train, "train") => {
-            let test = options.test.clone().unwrap_or_else(|| test.clone());
-            return Ok((train.clone(), Some(test)));
-        }
-        _ => {}
-    }
-    let names: Vec<String> = found.iter().map(|path| format!("`{}`", path.display())).collect();
-    let found = match names.is_empty() {
-        true => "there is no file of data here, such as .jsonl, .csv or .json".to_owned(),
-        false => format!("there are {}", names.join(", ")),
-    };
-    Err(InitError::NoData { found }.into())
-}
-
-/// The usual endings of files of data, and those that files of other kinds may have as well.
-const TEXT_ENDINGS: [&str; 4] = ["jsonl", "ndjson", "csv", "tsv"];
-const OTHER_ENDINGS: [&str; 4] = ["json", "parquet", "arrow", "feather"];
-const COMPRESSED: [&str; 4] = ["", ".gz", ".zst", ".bz2"];
-
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    let stem = COMPRESSED.iter().rev().find_map(|ending| name.strip_suffix(ending));
-    let stem = stem.unwrap_or(&name);
-    endings.iter().any(|ending| stem.strip_suffix(ending).is_some_and(|it| it.ends_with('.')))
 }
 
 fn model_source(model: &str, folder: &Path) -> Result<String, Error> {

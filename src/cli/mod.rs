@@ -14,6 +14,7 @@ mod explain;
 mod gate;
 mod graph;
 mod init;
+mod init_data;
 mod job;
 mod linked;
 mod log;

@@ -54,6 +54,8 @@ pub enum InitError {
     NoField { path: PathBuf, name: String, known: Vec<String>, nearest: Option<String> },
     #[error("no field of `{}` looks like the {what}", path.display())]
     NotGuessed { path: PathBuf, what: &'static str, option: &'static str, known: Vec<String> },
+    #[error("`{wrong}` of `{name}` is not a valid name on the hub")]
+    NotOnHub { name: String, wrong: String },
     #[error("--audit judges one label a text, and the labels of `{}` are {found}", path.display())]
     NotAudited { path: PathBuf, found: &'static str },
     #[error("`{}` already exists", path.display())]
@@ -133,6 +135,9 @@ impl InitError {
             }
             InitError::NoData { .. } => Some("name it with --data FILE".to_owned()),
             InitError::Row(error) => error.hint(),
+            InitError::NotOnHub { .. } => {
+                Some("write `hub:datasets/owner/name@revision/path`".to_owned())
+            }
             InitError::Empty { .. } | InitError::NotAudited { .. } => None,
         }
     }

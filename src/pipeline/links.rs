@@ -71,7 +71,7 @@ fn makers<'a>(
 ) -> impl Iterator<Item = StageIndex> + 'a {
     stage.inputs.values().filter_map(|input| match input {
         Input::Artifact { stage, .. } => by_name.get(stage.as_str()).copied(),
-        Input::Path(_) | Input::Url { .. } | Input::Hub { .. } => None,
+        Input::Path(_) | Input::Url { .. } | Input::Hub { .. } | Input::HubData { .. } => None,
     })
 }
 

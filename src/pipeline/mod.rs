@@ -18,7 +18,7 @@
 //! | `document` | sections and keys of the file |
 //! | `overrides`, `sweeps` | profiles, `--set`, and the combinations of a sweep |
 //! | `variables`, `matrix` | `${name}`, and the variants of `foreach` and `matrix` |
-//! | `stage`, `outputs`, `inputs`, `reader`, `sets`, `publications` | one stage |
+//! | `stage`, `outputs`, `inputs`, `reader`, `hub_names`, `sets`, `publications` | one stage |
 //! | `handling`, `read_request` | how and where a stage runs; nothing of it enters a key |
 //! | `links` | checks across stages: cycles, paths that two stages publish |
 //! | `remotes` | `remotes:`, also of the user's own configuration |
@@ -27,6 +27,7 @@
 
 mod document;
 mod handling;
+mod hub_names;
 mod inputs;
 mod links;
 mod load;
@@ -54,6 +55,7 @@ mod variables;
 mod yaml;
 
 pub use document::{STAGE_KEYS, TOP_KEYS};
+pub use hub_names::hub_data;
 pub use load::{LoadedCombination, PIPELINE_FILE, find_pipeline_file, load_combinations};
 pub use model::{
     Action, GPU, Handling, Input, Output, Overrides, Pipeline, SET_MARK, Stage, StageIndex,

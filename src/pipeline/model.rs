@@ -104,6 +104,8 @@ pub enum Input {
     Url { url: String, blake3: Option<String> },
     /// A model on the Hugging Face hub.
     Hub { repository: String, revision: String },
+    /// A file of a data set on the Hugging Face hub.
+    HubData { repository: String, revision: String, path: String },
     /// An artifact of another stage.
     Artifact { stage: String, output: String },
 }
@@ -134,6 +136,9 @@ impl fmt::Display for Input {
             Input::Path(path) => write!(out, "{}", path.display()),
             Input::Url { url, .. } => out.write_str(url),
             Input::Hub { repository, revision } => write!(out, "hub:{repository}@{revision}"),
+            Input::HubData { repository, revision, path } => {
+                write!(out, "hub:datasets/{repository}@{revision}/{path}")
+            }
             Input::Artifact { stage, output } => write!(out, "{stage}:{output}"),
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use stages::{InputSpec, Kind};
 
 use super::document::entry;
+use super::hub_names::{self, WrongName};
 use super::model::{Input, Output};
 use super::names;
 use super::outputs::Outputs;
@@ -42,8 +43,9 @@ impl InputReader<'_> {
             problems.with(node, format!("{} is not a path", self.what())).stage(self.stage);
             return None;
         }
-        if let Some(model) = text.strip_prefix("hub:") {
-            return self.hub(model, node, problems);
+        if let Some(name) = text.strip_prefix("hub:") {
+            let read = hub_names::read(name);
+            return read.map_err(|wrong| self.refuse_name(&wrong, node, problems)).ok();
         }
         if RemotePlace::has_password(text) {
             self.refuse_password(node, problems);
@@ -217,20 +219,10 @@ impl InputReader<'_> {
         }
     }
 
-    fn hub(&self, model: &str, node: &YamlNode, problems: &mut Problems) -> Option<Input> {
-        let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
-        let mut parts = repository.split('/');
-        let owner_and_name = parts.clone().count() <= 2 && parts.all(is_hub_name);
-        let revision_fits = revision.split('/').all(is_hub_name) && revision.len() <= 200;
-        if !owner_and_name || !revision_fits {
-            let wrong = if owner_and_name { revision } else { repository };
-            let message = format!("{}: `{wrong}` is not a valid name on the hub", self.what());
-            let problem = problems.with(node, message).stage(self.stage);
-            problem.help("write `hub:owner/name` or `hub:owner/name@revision`".to_owned());
-            return None;
-        }
-        let (repository, revision) = (repository.to_owned(), revision.to_owned());
-        Some(Input::Hub { repository, revision })
+    fn refuse_name(&self, wrong: &WrongName, node: &YamlNode, problems: &mut Problems) {
+        let message = format!("{}: `{}` is not a valid name on the hub", self.what(), wrong.part);
+        let problem = problems.with(node, message).stage(self.stage);
+        problem.help(format!("write {}", wrong.form));
     }
 
     /// A URL is shown on the screen, in reports and in the log of runs.
@@ -302,7 +294,7 @@ impl InputReader<'_> {
         let found = match input {
             Input::Path(path) if path.is_dir() => Some(Kind::Folder),
             Input::Path(path) if !path.exists() => None,
-            Input::Path(_) | Input::Url { .. } => Some(Kind::File),
+            Input::Path(_) | Input::Url { .. } | Input::HubData { .. } => Some(Kind::File),
             Input::Hub { .. } => Some(Kind::Folder),
             Input::Artifact { stage, output } => self
                 .outputs
@@ -332,12 +324,6 @@ fn names_commit(url: &str) -> bool {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     path.split('/')
         .any(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Whether a part of a repository or revision is valid. It also becomes the name of a folder.
-fn is_hub_name(part: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    !part.is_empty() && !part.starts_with('.') && !part.starts_with('-') && part.bytes().all(fits)
 }
 
 /// Whether a relative path leads out of the folder that it starts in.

@@ -173,6 +173,7 @@ fn entry_name(input: &Input) -> String {
         Input::Path(path) => path.file_name().and_then(|name| name.to_str()).map(str::to_owned),
         Input::Url { url, .. } => last(url.split(['?', '#']).next().unwrap_or_default()),
         Input::Hub { repository, .. } => last(repository),
+        Input::HubData { path, .. } => last(path),
     };
     name.unwrap_or_else(|| "input".to_owned())
 }

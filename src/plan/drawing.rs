@@ -180,7 +180,9 @@ fn source(input: &Input, root: &Path) -> String {
             let inside = path.strip_prefix(root).ok().filter(|path| !path.as_os_str().is_empty());
             inside.unwrap_or(path).display().to_string()
         }
-        Input::Url { .. } | Input::Hub { .. } | Input::Artifact { .. } => input.to_string(),
+        Input::Url { .. } | Input::Hub { .. } | Input::HubData { .. } | Input::Artifact { .. } => {
+            input.to_string()
+        }
     }
 }
 
@@ -220,7 +222,7 @@ fn drawing(pipeline: &Pipeline) -> Drawing<'_> {
                         drawing.edges.push((From::Stage(*maker), reader, output));
                     }
                 }
-                Input::Path(_) | Input::Url { .. } | Input::Hub { .. } => {
+                Input::Path(_) | Input::Url { .. } | Input::Hub { .. } | Input::HubData { .. } => {
                     let next = drawing.sources.len();
                     let source = source(input, &pipeline.root);
                     let source = *drawing.sources.entry(source).or_insert(next);

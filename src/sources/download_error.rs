@@ -35,6 +35,8 @@ pub enum ByHand {
     File { url: String, name: String, downloads: PathBuf },
     /// The files of the model are on `page`.
     Model { page: String, may_need_token: bool },
+    /// The file `path` is on `page`.
+    Data { page: String, path: String, may_need_token: bool },
 }
 
 impl DownloadError {
@@ -57,11 +59,13 @@ impl DownloadError {
                 ByHand::Model { page, may_need_token } => format!(
                     "{}with a network: download config.json, model.safetensors (or \
                      pytorch_model.bin) and the tokenizer's files from {page} into a folder{}",
-                    match may_need_token {
-                        true => "if the model is private or gated, set HF_TOKEN; ",
-                        false => "",
-                    },
+                    token_in_words("model", *may_need_token),
                     set("FOLDER")
+                ),
+                ByHand::Data { page, path, may_need_token } => format!(
+                    "{}with a network: download {path} from {page}{}",
+                    token_in_words("data set", *may_need_token),
+                    set("FILE")
                 ),
             }),
             DownloadError::WrongDigest { found, .. } => Some(format!(
@@ -73,6 +77,13 @@ impl DownloadError {
             | DownloadError::Damaged { .. }
             | DownloadError::Artifact { .. } => None,
         }
+    }
+}
+
+fn token_in_words(what: &str, may_be_needed: bool) -> String {
+    match may_be_needed {
+        true => format!("if the {what} is private or gated, set HF_TOKEN; "),
+        false => String::new(),
     }
 }
 

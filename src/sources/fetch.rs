@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::pipeline::Input;
 use crate::sources::download_error::DownloadError;
 use crate::sources::downloads::{DownloadProgress, Downloads};
+use crate::sources::hub_data::DataFile;
 use crate::sources::{hub, url};
 
 impl Downloads {
@@ -15,6 +16,9 @@ impl Downloads {
             Input::Path(path) => Some(path.clone()),
             Input::Url { url, blake3 } => url::locate(self, &url::name(url, blake3.as_deref())),
             Input::Hub { repository, revision } => hub::locate(self, repository, revision),
+            Input::HubData { repository, revision, path } => {
+                DataFile { repository, revision, path }.locate(self)
+            }
             Input::Artifact { .. } => None,
         }
     }
@@ -36,6 +40,9 @@ impl Downloads {
             Input::Path(path) => Ok(path.clone()),
             Input::Url { url, blake3 } => url::fetch(self, url, blake3.as_deref(), progress),
             Input::Hub { repository, revision } => hub::fetch(self, repository, revision, progress),
+            Input::HubData { repository, revision, path } => {
+                DataFile { repository, revision, path }.fetch(self, progress)
+            }
             Input::Artifact { .. } => Err(DownloadError::Artifact { what: input.to_string() }),
         }
     }

@@ -4,6 +4,7 @@
 //! models--<owner>--<name>/blobs/<checksum>             the content of a file
 //! models--<owner>--<name>/refs/<branch>                the commit of a branch when it was fetched
 //! models--<owner>--<name>/snapshots/<commit>/<file>    a link to a blob
+//! datasets--<owner>--<name>/                           the same of data
 //! ```
 //!
 //! Commits and checksums come from a server and become names here, so nothing but hexadecimal
@@ -14,6 +15,40 @@ use std::path::{Path, PathBuf};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::{temporary_beside, write_beside};
+use crate::sources::downloads::Downloads;
+
+/// What a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryKind {
+    Model,
+    Data,
+}
+
+impl RepositoryKind {
+    /// The word for it in the hub's API and in the cache.
+    pub fn api(self) -> &'static str {
+        match self {
+            RepositoryKind::Model => "models",
+            RepositoryKind::Data => "datasets",
+        }
+    }
+
+    /// What its addresses begin with.
+    pub fn path(self) -> &'static [&'static str] {
+        match self {
+            RepositoryKind::Model => &[],
+            RepositoryKind::Data => &["datasets"],
+        }
+    }
+
+    /// What its name begins with in an input.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            RepositoryKind::Model => "",
+            RepositoryKind::Data => "datasets/",
+        }
+    }
+}
 
 /// The part of the cache that belongs to one repository.
 pub struct HubCache {
@@ -21,8 +56,10 @@ pub struct HubCache {
 }
 
 impl HubCache {
-    pub fn new(cache: &Path, repository: &str) -> HubCache {
-        HubCache { folder: cache.join(format!("models--{}", repository.replace('/', "--"))) }
+    pub fn of(downloads: &Downloads, kind: RepositoryKind, repository: &str) -> HubCache {
+        let shared = downloads.hub.cache.clone().unwrap_or_else(|| downloads.folder.join("hub"));
+        let name = format!("{}--{}", kind.api(), repository.replace('/', "--"));
+        HubCache { folder: shared.join(name) }
     }
 
     /// The commit of a revision; for a branch, the commit at which it was last fetched.
@@ -65,11 +102,12 @@ impl HubCache {
 
     /// Lets a file of a snapshot be this blob.
     pub fn link(&self, commit: &str, name: &str, checksum: &str) -> Result<(), FileError> {
-        let snapshot = self.snapshot(commit);
-        disk::create_folders(&snapshot).map_err(FileError::at("making the folder", &snapshot))?;
-        let link = snapshot.join(name);
+        let link = self.snapshot(commit).join(name);
+        let folder = link.parent().unwrap_or(&link);
+        disk::create_folders(folder).map_err(FileError::at("making the folder", folder))?;
         let making = temporary_beside(&link);
-        disk::symlink(&Path::new("../../blobs").join(checksum), &making)
+        let up = "../".repeat(2 + name.matches('/').count());
+        disk::symlink(&Path::new(&up).join("blobs").join(checksum), &making)
             .and_then(|()| disk::rename(&making, &link))
             .map_err(FileError::at("making the link", &link))
     }

@@ -1,5 +1,5 @@
 //! Sources, the inputs that no stage makes: files and folders of the project, files behind a URL,
-//! and models of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
+//! and models and data of the Hugging Face hub. [`Sources`] finds them on this disk and knows their digests;
 //! [`downloads`] fetches what is not there yet.
 
 mod checksum;
@@ -9,6 +9,8 @@ mod fetch;
 mod http;
 mod hub;
 mod hub_cache;
+mod hub_data;
+mod hub_repository;
 pub mod hub_settings;
 mod resumable;
 mod url;

@@ -232,7 +232,9 @@ impl Requests<'_> {
 
     fn status(&self, status: u16) -> DownloadError {
         let (what, mut by_hand) = (self.what.clone(), self.by_hand.clone());
-        if let ByHand::Model { may_need_token, .. } = &mut by_hand {
+        if let ByHand::Model { may_need_token, .. } | ByHand::Data { may_need_token, .. } =
+            &mut by_hand
+        {
             *may_need_token = matches!(status, 401 | 403) && self.token.is_none();
         }
         DownloadError::Status { what, status, by_hand }

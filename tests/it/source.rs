@@ -1,6 +1,7 @@
-//! Downloads from a server on this machine: URLs with a digest, and a small hub.
+//! Downloads from a server on this machine: URLs with a digest, and a small hub with models and data.
 
 mod hub;
+mod hub_data;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
