@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use stages::Params;
 
 use crate::files::digest::Content;
@@ -26,16 +27,21 @@ impl KeyFields {
         };
         KeyFields {
             action,
-            params: match stage.action.builtin().and_then(stages::find) {
-                Some(builtin) => Params::of_key(builtin.params(), stage.params.clone()),
-                None => stage.params.clone(),
-            },
+            params: params_of_key(stage),
             inputs,
             outputs: stage.outputs.iter().map(|output| output.name.clone()).collect(),
             files,
             env: stage.env.iter().map(|name| (name.clone(), variable(name))).collect(),
             salt: stage.salt.clone(),
         }
+    }
+}
+
+/// The parameters of a stage that enter its key.
+pub fn params_of_key(stage: &Stage) -> BTreeMap<String, Value> {
+    match stage.action.builtin().and_then(stages::find) {
+        Some(builtin) => Params::of_key(builtin.params(), stage.params.clone()),
+        None => stage.params.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ pub mod folder_change;
 pub mod graph;
 pub mod history;
 pub mod inputs;
-mod key_of;
+pub mod key_of;
 pub mod listing;
 pub mod reason;
 pub mod sentence;

@@ -19,6 +19,7 @@ use stages::{Continuation, Params};
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::pipeline::Stage;
+use crate::plan::key_of::params_of_key;
 use crate::plan::reason::{Change, Reason};
 use crate::store::Store;
 use crate::store::key::{Key, KeyFields};
@@ -135,7 +136,7 @@ pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> 
     };
     let (from, to) = (from.as_i64()?, to.as_i64()?);
     let mut fields = store.record(*key)?.fields;
-    fields.params.clone_from(&stage.params);
+    fields.params = params_of_key(stage);
     match continuation(&fields) {
         Continuation::None => None,
         Continuation::Not { parameter, why } if parameter == name && from < to => Some(format!(
@@ -149,5 +150,56 @@ pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> 
             })
         }
         Continuation::Not { .. } | Continuation::By(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::files::scratch::Scratch;
+    use crate::pipeline::{Overrides, Pipeline};
+    use crate::store::record::{Record, now_rfc3339};
+
+    fn finetune(epochs: i64) -> Stage {
+        let text = format!(
+            "stages: {{finetune: {{inputs: {{model: m, train: t}}, \
+             params: {{schedule: constant, epochs: {epochs}}}}}}}"
+        );
+        Pipeline::without_file(&text, &Overrides::default()).unwrap().stages.remove(0)
+    }
+
+    #[test]
+    fn the_outlook_finds_the_state_that_a_shorter_run_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        store.prepare().unwrap();
+        let fields = KeyFields::of(&finetune(1), BTreeMap::new());
+        let key = fields.key();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        settle(&fields, &state, &store);
+        let record = Record {
+            key,
+            stage: "finetune".to_owned(),
+            fields,
+            outputs: BTreeMap::new(),
+            metrics: BTreeMap::new(),
+            history: Vec::new(),
+            seconds: 0.0,
+            device: None,
+            machine: String::new(),
+            threads: 1,
+            when: now_rfc3339(),
+            pipe: String::new(),
+        };
+        let scratch = Scratch::new(&folder.path().join("tmp")).unwrap();
+        store.write_record(&record, &scratch, false).unwrap();
+        let [from, to] = [Some(1.into()), Some(3.into())];
+        let changes = vec![Change::Param { name: "epochs".to_owned(), from, to }];
+        let reason = Reason::Changed { changes, since: String::new(), key };
+        let outlook = outlook(&finetune(3), &reason, &store).unwrap();
+        assert_eq!(outlook, "continues from the end of the run with `epochs: 1`");
     }
 }
