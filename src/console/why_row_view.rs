@@ -55,7 +55,10 @@ fn text(why: &WhyRow, palette: &Palette, all: bool) -> String {
             false => tokens.texts.iter().map(|text| printable(text)).collect(),
         };
         let many = count(tokens.ids.len(), "token");
-        line("tokens", &format!("{} ({many}, {})", texts.join(" "), tokens.artifact));
+        let window = tokens
+            .window
+            .map_or(String::new(), |window| format!(", window {} of {}", window.number, window.of));
+        line("tokens", &format!("{} ({many}{window}, {})", texts.join(" "), tokens.artifact));
     }
     for said in &why.said {
         line("answer", &answer(said));

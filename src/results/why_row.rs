@@ -53,13 +53,24 @@ pub struct TracedExample {
     pub context: Vec<String>,
 }
 
-/// The tokens of the example that a model reads.
+/// The tokens of the example that a model reads, or of one of its windows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TracedTokens {
     pub artifact: String,
     pub ids: Vec<i32>,
     /// As in the vocabulary; empty without the tokenizer.
     pub texts: Vec<String>,
+    /// `None` if the example has one window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowNumber>,
+}
+
+/// Which of an example's windows it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WindowNumber {
+    /// Counted from 1.
+    pub number: usize,
+    pub of: usize,
 }
 
 /// What a stage answers.
@@ -153,25 +164,30 @@ fn part(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Option
     })
 }
 
-fn tokens(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Option<TracedTokens> {
-    let (output, ids) = ["test", "valid", "train"].into_iter().find_map(|output| {
+/// The windows of the example; empty if the stage has no tokens of it.
+fn tokens(id: &str, stage: &Stage, record: &Record, evidence: &Evidence) -> Vec<TracedTokens> {
+    let found = ["test", "valid", "train"].into_iter().find_map(|output| {
         let artifact = record.outputs.get(output)?;
         let file = TokenFile::open(&evidence.store.object(artifact.content)).ok()?;
         let row = (0..file.rows()).find(|row| file.id(*row) == id)?;
-        Some((output, file.ids(row).to_vec()))
-    })?;
-    let texts = stage.inputs.get("model").and_then(|model| {
-        let folder = evidence.sources.find(model).ok()??.path;
-        let tokenizer =
-            TextTokenizer::open(&folder, ModelConfig::read(&folder).ok()?.family).ok()?;
-        let text = |id: &i32| tokenizer.token_text(u32::try_from(*id).ok()?);
-        ids.iter().map(text).collect::<Option<Vec<String>>>()
+        let windows: Vec<Vec<i32>> =
+            file.windows_of(row).map(|window| file.ids(window).to_vec()).collect();
+        Some((output, windows))
     });
-    Some(TracedTokens {
+    let Some((output, windows)) = found else { return Vec::new() };
+    let tokenizer = stage.inputs.get("model").and_then(|model| {
+        let folder = evidence.sources.find(model).ok()??.path;
+        TextTokenizer::open(&folder, ModelConfig::read(&folder).ok()?.family).ok()
+    });
+    let text = |id: &i32| tokenizer.as_ref()?.token_text(u32::try_from(*id).ok()?);
+    let of = windows.len();
+    let traced = |(number, ids): (usize, Vec<i32>)| TracedTokens {
         artifact: format!("{}:{output}", stage.name),
+        texts: ids.iter().map(text).collect::<Option<Vec<String>>>().unwrap_or_default(),
         ids,
-        texts: texts.unwrap_or_default(),
-    })
+        window: (of > 1).then_some(WindowNumber { number, of }),
+    };
+    (1..).zip(windows).map(traced).collect()
 }
 
 /// The threshold that `predict` uses: its parameter, or the one in the model folder.

@@ -22,17 +22,37 @@ fn lines(text: &str) -> Vec<Value> {
 
 #[test]
 fn a_file_of_tweets_gets_the_labels_that_the_pipeline_gave_them() {
-    let project = trained();
-    let said = lines(&project.pipe(&["cache", "cat", "predict:predictions"]).expect_code(0).stdout);
-    let arguments = ["classify", "--input", "data/sample/test.jsonl", "--json"];
-    let found = lines(&project.pipe(&arguments).expect_code(0).stdout);
-    assert_eq!(found.len(), 120);
+    expect_labels_of_the_pipeline(&[]);
+}
+
+#[test]
+fn long_texts_get_the_labels_that_the_pipeline_gave_them_by_their_windows() {
+    let windows = ["--set", "tokenize.max_length=16", "--set", "tokenize.window_stride=4"];
+    let project = expect_labels_of_the_pipeline(&windows);
+    let scores = ["cache", "cat", "score:scores"];
+    let scores = project.pipe(&[&scores[..], &windows].concat()).expect_code(0).stdout;
+    let scores: Value = serde_json::from_str(&scores).unwrap();
+    assert_eq!(scores["test"]["rows"], 120, "{scores}");
+}
+
+/// Runs the pipeline with these arguments, and classifies its test file with them.
+#[track_caller]
+fn expect_labels_of_the_pipeline(with: &[&str]) -> Project {
+    let project = project_of_epochs(1);
+    project.expect_run(with, ALL_RAN);
+    let pipe = |arguments: &[&str]| {
+        lines(&project.pipe(&[arguments, with].concat()).expect_code(0).stdout)
+    };
+    let said = pipe(&["cache", "cat", "predict:predictions"]);
+    let found = pipe(&["classify", "--input", "data/sample/test.jsonl", "--json"]);
+    assert_eq!((said.len(), found.len()), (120, 120));
     for (said, found) in said.iter().zip(&found) {
         assert_eq!(said["id"], found["id"]);
         assert_eq!(said["label"], found["label"]);
         // To the bit, although the batches are others.
         assert_eq!(said["probabilities"], found["probabilities"]);
     }
+    project
 }
 
 #[test]

@@ -232,3 +232,24 @@ fn a_context_is_used_or_refused() {
     assert!(refused.stderr.contains("the model would not see the context"), "{}", refused.stderr);
     assert!(refused.stderr.contains("hint: leave `--context` out"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_model_of_windows_divides_long_texts_without_any_pipeline() {
+    let project = folder();
+    let long = "the good bad ".repeat(9);
+    let config = fs::read_to_string(project.path("model/config.json")).unwrap();
+    let given = ["--set", "tokenize.max_length=8", "--set", "tokenize.window_stride=2", &long];
+    let windows = project.pipe(&with(&given)).expect_code(0);
+    assert!(!windows.stderr.contains("cut"), "{}", windows.stderr);
+    let cut = project.pipe(&with(&["--set", "tokenize.max_length=8", &long])).expect_code(0);
+    assert!(cut.stderr.contains("1 of 1 texts"), "{}", cut.stderr);
+    assert_ne!(answers(&cut), answers(&windows));
+    let mut raw: Value = serde_json::from_str(&config).unwrap();
+    (raw["window_length"], raw["window_stride"]) = (json!(8), json!(2));
+    project.write("model/config.json", &raw.to_string());
+    let remembered = project.pipe(&with(&[&long])).expect_code(0);
+    assert_eq!(answers(&remembered), answers(&windows));
+    let larger = ["--set", "tokenize.max_length=20", &long];
+    let larger = answers(&project.pipe(&with(&larger)).expect_code(0));
+    assert_ne!(larger, answers(&windows), "what the user gives comes first");
+}

@@ -363,3 +363,28 @@ fn token_files_are_text_with_boundaries() {
     let text = project.pipe(&["show", &digest]).expect_code(0).stdout;
     assert!(text.contains("\n  0|"), "{text}");
 }
+
+#[test]
+fn token_files_with_windows_show_each_with_its_row() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let project = crate::harness::Project::new(&format!(
+        "stages:\n  tokenize:\n    inputs: {{train: a.jsonl, model: {root}/models/small-roberta}}\n    \
+         params: {{max_length: 5, window_stride: 1}}\n"
+    ));
+    let row = |id: &str, text: &str| {
+        format!("{{\"id\":\"{id}\",\"label\":\"yes\",\"text\":\"{text}\"}}\n")
+    };
+    project.write("a.jsonl", &(row("long", "what a day what a day") + &row("short", "what a")));
+    let ran = project.run(&[]).expect_code(0);
+    let metrics = &ran.about("stage_finished", "tokenize")["metrics"];
+    assert_eq!((&metrics["train_rows"], &metrics["train_windows"]), (&2.0.into(), &4.0.into()));
+    let text = project.pipe(&["show", "tokenize:train"]).expect_code(0).stdout;
+    assert!(text.starts_with("token file, 2 rows in 4 windows, "), "{text}");
+    assert!(text.contains("long, yes, window 2 of 3 (5)"), "{text}");
+    assert!(text.contains("short, yes (5)\n"), "{text}");
+    let json = project.pipe(&["show", "tokenize:train", "--json"]).events().remove(0);
+    assert_eq!((&json["rows"], &json["windows"]), (&2.into(), &4.into()));
+    assert_eq!(json["first"][0]["windows"].as_array().unwrap().len(), 3);
+    assert_eq!(json["first"][0]["windows"][0]["tokens"][1], "wh");
+    assert_eq!(json["first"][1]["ids"].as_array().unwrap().len(), 5);
+}

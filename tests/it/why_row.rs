@@ -19,7 +19,11 @@ stages:
 
 /// Rows whose label is `yes` if they contain `good`, and one that no model could predict.
 fn project() -> Project {
-    let project = Project::new(&PIPELINE.replace("ROOT", env!("CARGO_MANIFEST_DIR")));
+    project_of(PIPELINE)
+}
+
+fn project_of(pipeline: &str) -> Project {
+    let project = Project::new(&pipeline.replace("ROOT", env!("CARGO_MANIFEST_DIR")));
     let row = |index: usize| {
         let (word, label) = [("good", "yes"), ("bad", "no")][index % 2];
         let text = format!("@USER {word} {index}");
@@ -95,4 +99,27 @@ fn an_id_that_nothing_has_is_refused() {
     let project = project();
     let told = project.pipe(&["why-row", "od"]).expect_code(2).stderr;
     assert!(told.contains("contains the example `od`") && told.contains("ingest:test"), "{told}");
+}
+
+#[test]
+fn each_window_of_a_long_text_is_shown() {
+    let windows = "params: {max_length: 6, window_stride: 1}";
+    let text = PIPELINE.replace("small-roberta}\n", &format!("small-roberta}}\n    {windows}\n"));
+    let project = project_of(&text);
+    let why = project.pipe(&["why-row", "odd", "--json"]).expect_code(0).events().remove(0);
+    let windows = why["tokens"].as_array().unwrap();
+    assert!(windows.len() > 1, "{windows:?}");
+    for (number, window) in (1..).zip(windows) {
+        assert_eq!(window["window"], serde_json::json!({"number": number, "of": windows.len()}));
+        assert_eq!(
+            (&window["texts"][0], &window["artifact"]),
+            (&"<s>".into(), &"tokenize:test".into())
+        );
+    }
+    let text = project.pipe(&["why-row", "odd"]).expect_code(0).stdout;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains(&format!("(6 tokens, window 1 of {}, tokenize:test)", windows.len())),
+        "{text}"
+    );
 }

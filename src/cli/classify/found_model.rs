@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use stages::Params;
 use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::params::IngestParams;
+use stages::model::config::{ModelConfig, TextWindows};
 
 use crate::cli::error::Error;
 use crate::cli::linked::LinkedArtifact;
@@ -104,12 +105,31 @@ pub fn find_model(
     let params = |builtin: &str, found: Option<&Stage>| {
         Params(stage(builtin, found).map(|stage| stage.params).unwrap_or_default())
     };
+    let tokenize = params("tokenize", tokenize);
+    let tokenize = match project {
+        Some(_) => tokenize,
+        None => with_windows(tokenize, &folder.path()),
+    };
     Ok(FoundModel {
         folder,
         ingest: params("ingest", ingest),
-        tokenize: params("tokenize", tokenize),
+        tokenize,
         predict: params("predict", predict),
     })
+}
+
+/// The parameters of `tokenize`, with the windows of a model that was trained on those of long texts.
+/// What the user gives comes first.
+fn with_windows(mut tokenize: Params, folder: &Path) -> Params {
+    // A config that cannot be read is reported when the model is loaded.
+    let windows = ModelConfig::read(folder).ok().and_then(|config| config.head.windows);
+    let Some(TextWindows { length, stride, .. }) = windows else { return tokenize };
+    for (name, value) in [("max_length", length), ("window_stride", stride)] {
+        if tokenize.optional_int(name).is_none() {
+            tokenize.0.insert(name.to_owned(), value.into());
+        }
+    }
+    tokenize
 }
 
 /// The pipeline here or above, for its parameters. One that is invalid does not matter to somebody

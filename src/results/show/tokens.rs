@@ -22,31 +22,19 @@ pub fn show_tokens(
     let file = TokenFile::open(path)?;
     let shown = file.rows().min(options.rows);
     let label = |row: usize| file.target(row);
-    let pieces = |row: usize| -> Vec<String> {
-        file.ids(row).iter().map(|id| piece(*id, tokenizer)).collect()
+    let pieces = |window: usize| -> Vec<String> {
+        file.ids(window).iter().map(|id| piece(*id, tokenizer)).collect()
     };
     if options.json {
-        let row = |row: usize| {
-            json!({
-                "id": file.id(row),
-                "label": label(row),
-                "ids": file.ids(row),
-                "tokens": tokenizer.map(|_| pieces(row)),
-            })
-        };
-        let rows: Vec<_> = (0..shown).map(row).collect();
-        let all = json!({
-            "kind": "tokens",
-            "rows": file.rows(),
-            "tokens": file.tokens(),
-            "max_length": file.max_length(),
-            "first": rows,
-        });
-        return Ok(all.to_string() + "\n");
+        return Ok(as_json(&file, shown, |window| tokenizer.map(|_| pieces(window))) + "\n");
     }
     let (rows, tokens) = (grouped(file.rows() as u64), grouped(file.tokens() as u64));
+    let (windows, longest) = match file.has_windows() {
+        true => (format!(" in {} windows", grouped(file.windows() as u64)), "window"),
+        false => (String::new(), "row"),
+    };
     let mut text = format!(
-        "token file, {rows} rows, {tokens} tokens, the longest row has {} of at most {}\n",
+        "token file, {rows} rows{windows}, {tokens} tokens, the longest {longest} has {} of at most {}\n",
         file.longest(),
         file.max_length()
     );
@@ -55,16 +43,56 @@ pub fn show_tokens(
             Some(label) => format!("{}, {label}", file.id(row)),
             None => file.id(row).to_owned(),
         };
-        text.push_str(&fit(&format!("{} ({})", printable(&head), file.length(row)), options.width));
-        text.push('\n');
-        for line in folded(&pieces(row), options.width - 2) {
-            text.push_str(&format!("  {line}\n"));
+        let windows = file.windows_of(row);
+        for (number, window) in (1..).zip(windows.clone()) {
+            let of = match windows.len() {
+                1 => String::new(),
+                windows => format!(", window {number} of {windows}"),
+            };
+            let head = format!("{}{of} ({})", printable(&head), file.length(window));
+            text.push_str(&fit(&head, options.width));
+            text.push('\n');
+            for line in folded(&pieces(window), options.width - 2) {
+                text.push_str(&format!("  {line}\n"));
+            }
         }
     }
     if file.rows() > shown {
         text.push_str(&format!("… {} more rows\n", grouped((file.rows() - shown) as u64)));
     }
     Ok(text)
+}
+
+/// A row of one window has its `ids` and `tokens` itself, one of several has `windows` that have them.
+fn as_json(
+    file: &TokenFile,
+    shown: usize,
+    tokens: impl Fn(usize) -> Option<Vec<String>>,
+) -> String {
+    let row = |row: usize| {
+        let of_window = |window: usize| json!({"ids": file.ids(window), "tokens": tokens(window)});
+        let mut all = json!({"id": file.id(row), "label": file.target(row)});
+        let windows = file.windows_of(row);
+        if windows.len() > 1 {
+            all["windows"] = windows.map(of_window).collect();
+        } else {
+            all["ids"] = json!(file.ids(windows.start));
+            all["tokens"] = json!(tokens(windows.start));
+        }
+        all
+    };
+    let rows: Vec<_> = (0..shown).map(row).collect();
+    let mut all = json!({
+        "kind": "tokens",
+        "rows": file.rows(),
+        "tokens": file.tokens(),
+        "max_length": file.max_length(),
+        "first": rows,
+    });
+    if file.has_windows() {
+        all["windows"] = json!(file.windows());
+    }
+    all.to_string()
 }
 
 /// A token as text, with the markers that vocabularies use for a space as spaces.

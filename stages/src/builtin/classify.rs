@@ -19,12 +19,14 @@ use crate::model::accelerator;
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, WindowPooling};
 use crate::model::loading::load;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
-use crate::train::evaluation::{ClassOutputs, Rounding, argmax, batch_outputs, outputs_of_batches};
+use crate::train::class_outputs::{ClassOutputs, WindowOutputs};
+use crate::train::evaluation::{Rounding, argmax, batch_outputs, outputs_of_batches};
+use crate::train::order::evaluation_batches;
 
 /// A model that is ready to classify texts.
 pub struct TextClassifier {
@@ -35,6 +37,7 @@ pub struct TextClassifier {
     deciding: Deciding,
     config: ModelConfig,
     batch_size: usize,
+    pooling: WindowPooling,
     /// The device it runs on, in words.
     pub device: String,
 }
@@ -50,15 +53,16 @@ pub struct TokenWeight {
 
 /// A text as the model reads it.
 pub struct PreparedText {
-    sequence: Sequence,
+    /// At least one.
+    windows: Vec<Sequence>,
     /// Whether the text was cut to `max_length`.
     pub is_cut: bool,
 }
 
 impl PreparedText {
-    /// How many tokens the model reads.
+    /// How many tokens the model reads, in all windows.
     pub fn tokens(&self) -> usize {
-        self.sequence.ids.len()
+        self.windows.iter().map(|window| window.ids.len()).sum()
     }
 }
 
@@ -84,6 +88,7 @@ impl TextClassifier {
         let composer = Composer::new(&TokenizeParams::of(tokenize), &config, &tokenizer)?;
         let predict = PredictParams::of(predict);
         let deciding = Deciding::new(folder, &config, &predict)?;
+        let pooling = predict.window_pooling.pooling(&config);
         let purpose = Purpose::Inference;
         let work = Work { config: &config, precision: predict.precision, purpose };
         let chosen = accelerator::open(device, &work)?;
@@ -97,6 +102,7 @@ impl TextClassifier {
             deciding,
             config,
             batch_size: predict.batch_size,
+            pooling,
             device: chosen.name,
         })
     }
@@ -115,13 +121,13 @@ impl TextClassifier {
     /// Tokenizes a text that has been cleaned.
     pub fn prepare(&self, text: &Example) -> Result<PreparedText, StageError> {
         let composed = self.composed(text)?;
-        Ok(PreparedText { is_cut: composed.lost_tokens > 0, sequence: composed.sequence })
+        Ok(PreparedText { is_cut: composed.lost_tokens > 0, windows: composed.windows })
     }
 
     /// What the model gives for each text, in the same order.
     pub fn scores(&self, texts: &[&PreparedText]) -> Result<Vec<TextScores>, StageError> {
-        let sequences: Vec<&Sequence> = texts.iter().map(|text| &text.sequence).collect();
-        let found = self.outputs(&sequences)?;
+        let texts: Vec<&[Sequence]> = texts.iter().map(|text| &text.windows[..]).collect();
+        let found = self.outputs(&texts)?;
         let classes = self.deciding.labels.len();
         let logits = found.logits.clone();
         let values = found.scores(self.deciding.task);
@@ -167,20 +173,22 @@ impl TextClassifier {
         cut_texts(cut, texts, self.composer.max_length)
     }
 
-    /// The tokens of a text as the vocabulary writes them, including special tokens.
+    /// The tokens of a text as the vocabulary writes them, including the special tokens of each
+    /// window.
     pub fn tokens(&self, text: &Example) -> Result<Vec<String>, StageError> {
-        let ids = self.sequence(text)?.ids;
+        let windows = self.composed(text)?.windows;
         let written = |id: &u32| self.tokenizer.token_text(*id).unwrap_or_default();
-        Ok(ids.iter().map(written).collect())
+        Ok(windows.iter().flat_map(|window| &window.ids).map(written).collect())
     }
 
     /// The weight of each token of the text itself, without context and special tokens: the
     /// probability of the predicted label, minus its probability without the token
     /// (leave-one-out). Of several labels it is that of the likeliest one, of a number the number
-    /// itself.
+    /// itself. Empty for a text of several windows, which would take a pass of every window for each
+    /// of its many tokens.
     pub fn weights(&self, text: &Example) -> Result<Vec<TokenWeight>, StageError> {
-        let whole = self.sequence(text)?;
-        let mut places = self.places_of_text(&whole, text)?;
+        let [whole] = &self.composed(text)?.windows[..] else { return Ok(Vec::new()) };
+        let mut places = self.places_of_text(whole, text)?;
         if whole.ids.len() == 1 {
             // Nothing is left without the only token.
             places.clear();
@@ -192,8 +200,9 @@ impl TextClassifier {
             sequence
         };
         let others: Vec<Sequence> = places.iter().map(without).collect();
-        let sequences: Vec<&Sequence> = std::iter::once(&whole).chain(&others).collect();
-        let probabilities = self.outputs(&sequences)?.scores(self.deciding.task);
+        let each = std::iter::once(whole).chain(&others);
+        let each: Vec<&[Sequence]> = each.map(std::slice::from_ref).collect();
+        let probabilities = self.outputs(&each)?.scores(self.deciding.task);
         let mut rows = probabilities.chunks(self.deciding.labels.len());
         let values = rows.next().unwrap_or_default();
         let class = match self.deciding.prediction(String::new(), values, None).label {
@@ -221,7 +230,9 @@ impl TextClassifier {
         let mut places: Vec<usize> =
             ids.filter(|(_, id)| !special.contains(id)).map(|(at, _)| at).collect();
         let alone = Example { context: Vec::new(), ..text.clone() };
-        let own = self.sequence(&alone)?.ids.iter().filter(|id| !special.contains(id)).count();
+        let own = self.composed(&alone)?.windows;
+        let own = own.iter().flat_map(|window| &window.ids);
+        let own = own.filter(|id| !special.contains(id)).count();
         let others = places.len().saturating_sub(own);
         match self.composer.response {
             ResponsePlace::First => places.truncate(own),
@@ -235,46 +246,46 @@ impl TextClassifier {
         [special.cls, special.sep, special.pad].into_iter().flatten().collect()
     }
 
-    fn sequence(&self, text: &Example) -> Result<Sequence, StageError> {
-        Ok(self.composed(text)?.sequence)
-    }
-
     fn composed(&self, text: &Example) -> Result<Composed, StageError> {
         let mut composed = self.composer.compose(&self.tokenizer, text)?;
-        let sequence = &mut composed.sequence;
-        if self.config.type_vocab_size <= 1 {
-            sequence.types.fill(0);
-        }
-        match self.config.check_sequence(&sequence.ids, Some(&sequence.types)) {
-            Ok(()) => Ok(composed),
-            Err(problem) => {
+        for Sequence { ids, types } in &mut composed.windows {
+            if self.config.type_vocab_size <= 1 {
+                types.fill(0);
+            }
+            self.config.check_sequence(ids, Some(types)).map_err(|problem| {
                 let start: String = text.text.chars().take(40).collect();
                 let problem = format!(
                     "its tokenizer does not fit the model: {problem}, in the text `{start}`"
                 );
-                Err(StageError::File { path: self.folder.clone(), problem })
-            }
+                StageError::File { path: self.folder.clone(), problem }
+            })?;
         }
+        Ok(composed)
     }
 
-    fn outputs(&self, sequences: &[&Sequence]) -> Result<ClassOutputs, StageError> {
-        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.ids.len()).collect();
-        let to_ids = |sequence: &&Sequence| sequence.ids.iter().map(|id| *id as i32).collect();
-        let ids: Vec<Vec<i32>> = sequences.iter().map(to_ids).collect();
+    /// What the model gives for each text, from its windows.
+    fn outputs(&self, texts: &[&[Sequence]]) -> Result<ClassOutputs, StageError> {
+        let text_of = texts.iter().enumerate();
+        let text_of = text_of.flat_map(|(text, windows)| vec![text; windows.len()]);
+        let text_of: Vec<usize> = text_of.collect();
+        let windows: Vec<&Sequence> = texts.iter().copied().flatten().collect();
+        let to_ids = |window: &&Sequence| window.ids.iter().map(|id| *id as i32).collect();
+        let ids: Vec<Vec<i32>> = windows.iter().map(to_ids).collect();
         let has_types = self.config.type_vocab_size > 1;
         let pad = self.config.pad_token_id as u32;
-        let of = |rows: &[usize]| {
-            let of_row = |row: &usize| {
-                let types = has_types.then_some(sequences[*row].types.as_slice());
-                (ids[*row].as_slice(), types)
+        let of = |batch: &[usize]| {
+            let sequence = |at: &usize| {
+                let types = has_types.then_some(windows[*at].types.as_slice());
+                (ids[*at].as_slice(), types)
             };
-            let batch = Batch::new(rows.iter().map(of_row), pad);
-            let name = |row: usize| format!("text {}", rows[row] + 1);
+            let name = |at: usize| format!("text {}", text_of[batch[at]] + 1);
+            let batch = Batch::new(batch.iter().map(sequence), pad);
             batch_outputs(&self.model, &batch, Rounding::OfRow, name)
         };
-        let classes = self.deciding.labels.len();
-        // Two batches share the cores, also if all texts would fit into one.
-        let batch_size = self.batch_size.min(sequences.len().div_ceil(2)).max(1);
-        outputs_of_batches(&self.model, &lengths, classes, batch_size, of, |_| ())
+        let result = WindowOutputs::new(texts.len(), self.deciding.labels.len(), self.pooling);
+        // Two batches share the cores, also if all windows would fit into one.
+        let batch_size = self.batch_size.min(windows.len().div_ceil(2)).max(1);
+        let batches = evaluation_batches(windows.len(), |at| ids[at].len(), batch_size);
+        outputs_of_batches(&self.model, result, batches, |at| text_of[at], of, |_| ())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::token_file::TokenFile;
+use crate::data::token_file::{LET_GO_AFTER, TokenFile};
 use crate::family::Positions;
 use crate::model::config::ModelConfig;
 use crate::stage::Context;
@@ -63,8 +63,15 @@ impl<'a> ModelTokens<'a> {
     }
 
     fn check(&self, tokens: &TokenFile) -> Result<(), String> {
-        for row in 0..tokens.rows() {
-            let found = self.config.check_sequence(tokens.ids(row), tokens.types(row));
+        let mut read = 0;
+        for window in 0..tokens.windows() {
+            read += tokens.length(window);
+            if read > LET_GO_AFTER {
+                tokens.let_go();
+                read = 0;
+            }
+            let found = self.config.check_sequence(tokens.ids(window), tokens.types(window));
+            let row = tokens.row_of(window);
             found
                 .map_err(|problem| format!("row {} (`{}`): {problem}", row + 1, tokens.id(row)))?;
         }

@@ -26,3 +26,4 @@ pub mod tensors;
 pub mod threshold;
 pub mod token_file;
 pub mod token_labels;
+pub mod token_writer;

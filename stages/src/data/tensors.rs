@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 pub use safetensors::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -325,6 +325,18 @@ impl TensorFile {
         shape: Option<&[usize]>,
     ) -> Result<&[T], StageError> {
         Ok(self.slice(&self.handle::<T>(name, shape)?))
+    }
+
+    /// Lets go of what was read of a large file so far, so that reading all of it takes no more memory
+    /// than reading a part. What is needed again is read again.
+    pub fn let_go(&self) {
+        /// The bytes of a file that may stay in memory.
+        const SMALL: usize = 32 << 20;
+        if self.map.len() > SMALL {
+            // SAFETY: the map is shared, of a file, and never written, so the pages are read from the
+            // file again with what they had. A refusal only costs memory.
+            let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        }
     }
 
     /// An error about this file.

@@ -1,31 +1,43 @@
 //! The token file, format `pipe-tokens-1`. `tokenize` writes it, `finetune` and `predict` map it
-//! into memory.
+//! into memory. A row is an example. Its tokens are one sequence, or several windows of a text that
+//! does not fit into one.
 //!
 //! | tensor | type and shape | contents |
 //! |---|---|---|
-//! | `ids` | I32 `[tokens]` | all sequences one after the other, special tokens included |
-//! | `offsets` | I64 `[rows + 1]` | where each sequence begins in `ids` |
+//! | `ids` | I32 `[tokens]` | all windows one after the other, special tokens included |
+//! | `offsets` | I64 `[windows + 1]` | where each window begins in `ids` |
+//! | `row_windows` | I64 `[rows + 1]` | the first window of each row; absent if each has one |
 //! | `types` | U8 `[tokens]` | token types; absent if all are 0 |
 //! | `labels` | I32 `[rows]` | class index, -1 for none; other tasks: see [`token_labels`](crate::data::token_labels) |
 //! | `id_bytes` | U8 `[bytes]` | the examples' ids in UTF-8, one after the other |
 //! | `id_offsets` | I64 `[rows + 1]` | where each id begins in `id_bytes` |
 //!
 //! The metadata has `format`, `label_names` (a JSON list), `pad_id`, `vocab_size`, `longest`,
-//! `max_length`, and `tokenizer` (the digest of the tokenizer; files of older versions lack it). Files of a task
-//! other than `single` have the format `pipe-tokens-2` and the entry `task`. Rows are in the order of the input.
+//! `max_length`, `tokenizer` (the digest of the tokenizer; files of older versions lack it), and
+//! `window_stride` if long texts are divided into windows. Files of a task other than `single` have
+//! the format `pipe-tokens-2` and the entry `task`, those with `row_windows` have the format
+//! `pipe-tokens-3`. Rows are in the order of the input.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::data::target::Target;
 use crate::data::task::Task;
-use crate::data::tensors::{Element, Handle, Spool, TensorFile, write_tensors};
-use crate::data::token_labels::{Gold, LabelTensors, LabelWriter, is_partition};
+use crate::data::tensors::{Element, Handle, TensorFile};
+use crate::data::token_labels::{Gold, LabelTensors, is_partition};
 use crate::stage::error::StageError;
 
-const FORMAT: &str = "pipe-tokens-1";
+pub(super) const FORMAT: &str = "pipe-tokens-1";
 /// Of a file with the entry `task`, which programs that only know one label a text must not read.
-const FORMAT_OF_TASKS: &str = "pipe-tokens-2";
+pub(super) const FORMAT_OF_TASKS: &str = "pipe-tokens-2";
+/// Of a file in which a row has several windows. It has the entry `task` only where that is not
+/// `single`.
+pub(super) const FORMAT_OF_WINDOWS: &str = "pipe-tokens-3";
+pub(super) const STRIDE: &str = "window_stride";
+
+/// How many tokens are read between two calls of [`TokenFile::let_go`].
+pub const LET_GO_AFTER: usize = 4 << 20;
 
 /// The ids of a sequence with its special tokens, and the token type of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,19 +53,6 @@ impl Sequence {
     }
 }
 
-/// Writes a token file row by row. The rows are kept in temporary files until the end, so that
-/// memory does not grow with their number.
-pub struct TokenWriter {
-    ids: Spool<i32>,
-    offsets: Spool<i64>,
-    types: Spool<u8>,
-    labels: LabelWriter,
-    id_bytes: Spool<u8>,
-    id_offsets: Spool<i64>,
-    longest: usize,
-    has_types: bool,
-}
-
 /// The metadata of a token file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
@@ -65,85 +64,10 @@ pub struct TokenInfo {
     pub vocab_size: usize,
     /// The limit that sequences were truncated to, in tokens.
     pub max_length: usize,
+    /// How many tokens neighbouring windows share; `None` if long texts are truncated.
+    pub stride: Option<usize>,
     /// The digest of the tokenizer; `None` in a file of an older version.
     pub tokenizer: Option<String>,
-}
-
-impl TokenWriter {
-    /// Creates a writer with temporary files in `folder`.
-    pub fn new(folder: &Path) -> Result<TokenWriter, StageError> {
-        let mut writer = TokenWriter {
-            ids: Spool::new(folder)?,
-            offsets: Spool::new(folder)?,
-            types: Spool::new(folder)?,
-            labels: LabelWriter::new(folder)?,
-            id_bytes: Spool::new(folder)?,
-            id_offsets: Spool::new(folder)?,
-            longest: 0,
-            has_types: false,
-        };
-        writer.offsets.extend(&[0])?;
-        writer.id_offsets.extend(&[0])?;
-        Ok(writer)
-    }
-
-    /// Appends a row.
-    pub fn push(
-        &mut self,
-        sequence: &Sequence,
-        label: impl Into<Gold>,
-        id: &str,
-    ) -> Result<(), StageError> {
-        // Ids are below the vocabulary size, so they fit into 32 bits.
-        let ids: Vec<i32> = sequence.ids.iter().map(|id| *id as i32).collect();
-        self.ids.extend(&ids)?;
-        self.offsets.extend(&[self.ids.len() as i64])?;
-        self.types.extend(&sequence.types)?;
-        self.has_types |= sequence.types.iter().any(|kind| *kind > 0);
-        self.labels.push(&label.into())?;
-        self.id_bytes.extend(id.as_bytes())?;
-        self.id_offsets.extend(&[self.id_bytes.len() as i64])?;
-        self.longest = self.longest.max(ids.len());
-        Ok(())
-    }
-
-    /// Writes the file.
-    pub fn finish(mut self, path: &Path, info: &TokenInfo) -> Result<(), StageError> {
-        let label_names = serde_json::to_string(&info.label_names)
-            .map_err(|source| StageError::Json { path: path.to_owned(), source })?;
-        let mut metadata: BTreeMap<String, String> = [
-            ("format", FORMAT.to_owned()),
-            ("label_names", label_names),
-            ("longest", self.longest.to_string()),
-            ("max_length", info.max_length.to_string()),
-            ("pad_id", info.pad_id.to_string()),
-            ("vocab_size", info.vocab_size.to_string()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into();
-        if let Some(digest) = &info.tokenizer {
-            metadata.insert("tokenizer".to_owned(), digest.clone());
-        }
-        let task = self.labels.task();
-        if task != Task::Single {
-            metadata.insert("format".to_owned(), FORMAT_OF_TASKS.to_owned());
-            metadata.insert("task".to_owned(), task.word().to_owned());
-        }
-        let mut specs = vec![self.ids.spec("ids"), self.offsets.spec("offsets")];
-        specs.extend(self.labels.specs());
-        specs.extend([self.id_bytes.spec("id_bytes"), self.id_offsets.spec("id_offsets")]);
-        if self.has_types {
-            specs.push(self.types.spec("types"));
-        }
-        write_tensors(path, &metadata, specs, |spec, out| match spec.name.as_str() {
-            "ids" => self.ids.copy_to(out),
-            "offsets" => self.offsets.copy_to(out),
-            "types" => self.types.copy_to(out),
-            "id_bytes" => self.id_bytes.copy_to(out),
-            "id_offsets" => self.id_offsets.copy_to(out),
-            name => self.labels.copy_to(name, out),
-        })
-    }
 }
 
 /// A token file in memory. Opening it checks all of its contents; the accessors panic only for a
@@ -152,6 +76,8 @@ pub struct TokenFile {
     file: TensorFile,
     ids: Handle<i32>,
     offsets: Handle<i64>,
+    /// `None` if each row has one window.
+    row_windows: Option<Handle<i64>>,
     types: Option<Handle<u8>>,
     labels: LabelTensors,
     task: Task,
@@ -176,10 +102,10 @@ impl TokenFile {
             file.metadata(key).ok_or_else(problem)
         };
         let format = file.metadata("format").unwrap_or("unknown");
-        let task = file.metadata("task").and_then(Task::of_word);
+        let task = file.metadata("task").map(Task::of_word);
         let task = match (format, task) {
-            (FORMAT, _) => Some(Task::Single),
-            (FORMAT_OF_TASKS, task) => task,
+            (FORMAT, _) | (FORMAT_OF_WINDOWS, None) => Some(Task::Single),
+            (FORMAT_OF_TASKS | FORMAT_OF_WINDOWS, Some(task)) => task,
             _ => None,
         };
         let Some(task) = task else {
@@ -200,10 +126,15 @@ impl TokenFile {
             pad_id,
             vocab_size: number("vocab_size")?,
             max_length: number("max_length")?,
+            stride: file.metadata(STRIDE).map(|_| number(STRIDE)).transpose()?,
             tokenizer: file.metadata("tokenizer").map(str::to_owned),
         };
         let offsets = file.handle::<i64>("offsets", None)?;
-        let rows = file.slice(&offsets).len().saturating_sub(1);
+        let row_windows = match format {
+            FORMAT_OF_WINDOWS => Some(file.handle::<i64>("row_windows", None)?),
+            _ => None,
+        };
+        let rows = file.slice(row_windows.as_ref().unwrap_or(&offsets)).len().saturating_sub(1);
         let labels = LabelTensors::open(&file, task, rows, info.label_names.len())?;
         let ids = file.handle::<i32>("ids", None)?;
         let tokens = file.slice(&ids).len();
@@ -213,6 +144,7 @@ impl TokenFile {
         };
         let tokens = TokenFile {
             offsets,
+            row_windows,
             id_offsets: file.handle("id_offsets", Some(&[rows + 1]))?,
             id_bytes: file.handle("id_bytes", None)?,
             longest: number("longest")?,
@@ -236,9 +168,19 @@ impl TokenFile {
         if !is_partition(self.all(&self.id_offsets), self.all(&self.id_bytes).len()) {
             return problem("tensor `id_offsets` does not divide `id_bytes` into ids");
         }
+        if let Some(row_windows) = &self.row_windows {
+            let firsts = self.all(row_windows);
+            let has_windows = firsts.windows(2).all(|pair| pair[0] < pair[1]);
+            if !has_windows || !is_partition(firsts, self.windows()) {
+                return problem("tensor `row_windows` does not divide the windows into rows");
+            }
+        }
         let vocabulary = 0..i64::try_from(self.info.vocab_size).unwrap_or(i64::MAX);
-        if !self.all(&self.ids).iter().all(|id| vocabulary.contains(&i64::from(*id))) {
-            return problem("tensor `ids` has ids beyond the vocabulary");
+        for ids in self.all(&self.ids).chunks(LET_GO_AFTER) {
+            if !ids.iter().all(|id| vocabulary.contains(&i64::from(*id))) {
+                return problem("tensor `ids` has ids beyond the vocabulary");
+            }
+            self.let_go();
         }
         let classes = self.info.label_names.len();
         let names: BTreeSet<&String> = self.info.label_names.iter().collect();
@@ -258,6 +200,12 @@ impl TokenFile {
         Ok(())
     }
 
+    /// Lets go of what was read of a large file so far. Call it now and then when reading all of it,
+    /// for instance after [`LET_GO_AFTER`] tokens.
+    pub fn let_go(&self) {
+        self.file.let_go();
+    }
+
     fn all<T: Element>(&self, handle: &Handle<T>) -> &[T] {
         self.file.slice(handle)
     }
@@ -272,24 +220,48 @@ impl TokenFile {
         self.rows
     }
 
-    /// The number of tokens of all examples together.
+    /// The number of windows of all examples together.
+    pub fn windows(&self) -> usize {
+        self.all(&self.offsets).len() - 1
+    }
+
+    /// The windows of an example, of which there is at least one.
+    pub fn windows_of(&self, row: usize) -> Range<usize> {
+        match &self.row_windows {
+            Some(firsts) => self.all(firsts)[row] as usize..self.all(firsts)[row + 1] as usize,
+            None => row..row + 1,
+        }
+    }
+
+    /// The example that a window is of.
+    pub fn row_of(&self, window: usize) -> usize {
+        let Some(firsts) = &self.row_windows else { return window };
+        self.all(firsts).partition_point(|first| *first <= window as i64) - 1
+    }
+
+    /// Whether an example has more than one window.
+    pub fn has_windows(&self) -> bool {
+        self.row_windows.is_some()
+    }
+
+    /// The number of tokens of all windows together.
     pub fn tokens(&self) -> usize {
         self.all(&self.ids).len()
     }
 
-    /// The token ids of an example, special tokens included.
-    pub fn ids(&self, row: usize) -> &[i32] {
-        self.part(&self.ids, &self.offsets, row)
+    /// The token ids of a window, special tokens included.
+    pub fn ids(&self, window: usize) -> &[i32] {
+        self.part(&self.ids, &self.offsets, window)
     }
 
-    /// The number of tokens of an example.
-    pub fn length(&self, row: usize) -> usize {
-        self.ids(row).len()
+    /// The number of tokens of a window.
+    pub fn length(&self, window: usize) -> usize {
+        self.ids(window).len()
     }
 
-    /// The token types of an example; `None` if all types in the file are 0.
-    pub fn types(&self, row: usize) -> Option<&[u8]> {
-        self.types.as_ref().map(|types| self.part(types, &self.offsets, row))
+    /// The token types of a window; `None` if all types in the file are 0.
+    pub fn types(&self, window: usize) -> Option<&[u8]> {
+        self.types.as_ref().map(|types| self.part(types, &self.offsets, window))
     }
 
     /// The class index of an example, if it has one label.
@@ -336,14 +308,19 @@ impl TokenFile {
         self.info.vocab_size
     }
 
-    /// The length of the longest example in tokens.
+    /// The length of the longest window in tokens.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// The limit that examples were truncated to, in tokens.
+    /// The limit that windows fit into, in tokens.
     pub fn max_length(&self) -> usize {
         self.info.max_length
+    }
+
+    /// How many tokens neighbouring windows share; `None` if long examples were truncated.
+    pub fn stride(&self) -> Option<usize> {
+        self.info.stride
     }
 
     /// The digest of the tokenizer; `None` in a file of an older version.

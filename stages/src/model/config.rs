@@ -3,6 +3,7 @@
 
 mod attention;
 mod fields;
+mod windows;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use fields::Fields;
 
 pub use crate::family::Family;
 pub use attention::{AttentionConfig, Convolution, Disentangled, Rotary};
+pub use windows::{TextWindows, WindowPooling};
 
 /// The input of the classification head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,8 @@ pub struct HeadConfig {
     /// The key `decision_thresholds`, which only this program knows: the threshold of each label, where a
     /// text may have several; empty if all are 0.5.
     pub thresholds: Vec<f64>,
+    /// `None` if the classifier was not trained on windows of long texts.
+    pub windows: Option<TextWindows>,
     /// The key `problem_type`; `None` if it is absent, or names no task.
     pub task: Option<Task>,
 }
@@ -307,6 +311,7 @@ fn head(fields: &Fields, family: &Family) -> Result<HeadConfig, StageError> {
         },
         threshold: threshold(fields)?,
         thresholds: thresholds(fields)?,
+        windows: TextWindows::read(fields)?,
         task: fields
             .raw
             .get("problem_type")

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::classifier::Classifier;
 use super::config::{
-    DECISION_CLASS, DECISION_THRESHOLD, DECISION_THRESHOLDS, ModelConfig, Pooling,
+    DECISION_CLASS, DECISION_THRESHOLD, DECISION_THRESHOLDS, ModelConfig, Pooling, TextWindows,
 };
 use super::masked_lm::MaskedLm;
 use super::parameters::{Network, Parameter, transposed};
@@ -48,6 +48,7 @@ pub fn write_masked_lm(
     let of_head = ["id2label", "label2id", "problem_type", "pooling"];
     let of_head = of_head.iter().chain(&[DECISION_THRESHOLD, DECISION_CLASS, DECISION_THRESHOLDS]);
     of_head.for_each(|key| drop(raw.remove(*key)));
+    TextWindows::write(None, &mut raw);
     raw.insert("architectures".to_owned(), json!([config.architecture("ForMaskedLM")]));
     let dtype = if storage == Storage::F16 { "float16" } else { "float32" };
     raw.insert("dtype".to_owned(), json!(dtype));
@@ -77,6 +78,7 @@ fn write_config(folder: &Path, config: &ModelConfig, labels: &[String]) -> Resul
     } else {
         raw.remove(pooling);
     }
+    TextWindows::write(config.head.windows, &mut raw);
     raw.remove(DECISION_THRESHOLD);
     raw.remove(DECISION_CLASS);
     raw.remove(DECISION_THRESHOLDS);

@@ -3,6 +3,8 @@
 
 use burn::tensor::{Tensor, TensorData, activation};
 
+use super::loss::row_weight;
+
 /// Binary cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BinaryLoss {
@@ -15,8 +17,8 @@ impl BinaryLoss {
         self.positive_weights.get(label).copied().unwrap_or(1.0)
     }
 
-    /// The loss, summed over rows and labels and divided by `total`. `targets` has 1 where a row has
-    /// a label, else 0.
+    /// The loss, summed over rows and labels, each row times its weight, and divided by `total`.
+    /// `targets` has 1 where a row has a label, else 0. Without `weights` all rows have 1.
     ///
     /// With σ the logistic function and w the weight, a row's loss of a label is
     /// −w·ln σ(x) if it has the label, else −ln σ(−x) = x − ln σ(x).
@@ -24,13 +26,15 @@ impl BinaryLoss {
     /// # Shapes
     ///
     /// `logits` and `targets` are `[rows, labels]`, the result is `[1]`.
-    pub fn of(&self, logits: Tensor<2>, targets: &[f32], total: f64) -> Tensor<1> {
+    pub fn of(&self, logits: Tensor<2>, targets: &[f32], weights: &[f64], total: f64) -> Tensor<1> {
         let [rows, labels] = logits.dims();
         let mut of_logit = Vec::with_capacity(targets.len());
         let mut of_logarithm = Vec::with_capacity(targets.len());
-        for row in targets.chunks(labels.max(1)) {
-            for (label, target) in row.iter().enumerate() {
-                let (has, lacks) = (f64::from(*target), 1.0 - f64::from(*target));
+        for (row, targets) in targets.chunks(labels.max(1)).enumerate() {
+            let weight = row_weight(weights, row);
+            for (label, target) in targets.iter().enumerate() {
+                let has = weight * f64::from(*target);
+                let lacks = weight * (1.0 - f64::from(*target));
                 of_logit.push((lacks / total) as f32);
                 of_logarithm.push(((lacks + self.positive_weight(label) * has) / total) as f32);
             }

@@ -2,10 +2,11 @@
 
 use burn::tensor::{Tensor, activation};
 
+use super::class_outputs::{ClassOutputs, WindowOutputs};
 use super::order::evaluation_batches;
 use crate::data::classification::{ClassFigures, Headline, Margins};
 use crate::data::finite::first_not_finite;
-use crate::data::token_file::TokenFile;
+use crate::data::token_file::{LET_GO_AFTER, TokenFile};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::cpu::rows_apart;
@@ -21,13 +22,6 @@ pub struct Evaluation {
     pub figures: ClassFigures,
 }
 
-/// What a classifier gives for some rows, row-major `[rows, classes]`. All numbers are finite.
-#[derive(Clone, Debug, Default)]
-pub struct ClassOutputs {
-    pub logits: Vec<f32>,
-    pub probabilities: Vec<f32>,
-}
-
 /// What the last bits of a row depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
@@ -37,71 +31,75 @@ pub enum Rounding {
     OfRow,
 }
 
-/// The outputs for every row of a token file.
+/// The outputs for every row of a token file, collected in `result`.
 ///
-/// `progress` is called with the number of rows done.
+/// `progress` is called with the number of windows done.
 ///
 /// # Errors
 /// A logit is not finite; the error names the row. The device fails.
 pub fn outputs(
     model: &Classifier,
     tokens: &TokenFile,
-    classes: usize,
+    result: WindowOutputs,
     batch_size: usize,
     rounding: Rounding,
-    progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize),
 ) -> Result<ClassOutputs, StageError> {
-    let lengths: Vec<usize> = (0..tokens.rows()).map(|row| tokens.length(row)).collect();
-    let of = |rows: &[usize]| {
-        let sequences = rows.iter().map(|row| (tokens.ids(*row), tokens.types(*row)));
-        let name = |row: usize| format!("example `{}`", tokens.id(rows[row]));
+    let length = |window: usize| tokens.length(window);
+    let batches = evaluation_batches(tokens.windows(), length, batch_size);
+    let row_of = |window: usize| tokens.row_of(window);
+    let of = |windows: &[usize]| {
+        let sequences = windows.iter().map(|window| (tokens.ids(*window), tokens.types(*window)));
+        let name = |at: usize| format!("example `{}`", tokens.id(row_of(windows[at])));
         batch_outputs(model, &Batch::new(sequences, tokens.pad_id()), rounding, name)
     };
-    outputs_of_batches(model, &lengths, classes, batch_size, of, progress)
+    let mut let_go_at = 0;
+    outputs_of_batches(model, result, batches, row_of, of, |done| {
+        progress(done);
+        if (done - let_go_at) * tokens.longest() > LET_GO_AFTER {
+            tokens.let_go();
+            let_go_at = done;
+        }
+    })
 }
 
-/// The outputs for rows of these lengths, where `of` gives those of a batch of row numbers.
+/// The outputs for rows, collected in `result`, where `of` gives those of a batch of windows and
+/// `row_of` the row of a window.
 ///
 /// # Errors
 /// Those of `of`.
 pub fn outputs_of_batches(
     model: &Classifier,
-    lengths: &[usize],
-    classes: usize,
-    batch_size: usize,
+    mut result: WindowOutputs,
+    mut batches: impl Iterator<Item = Vec<usize>>,
+    row_of: impl Fn(usize) -> usize,
     of: impl Fn(&[usize]) -> Result<ClassOutputs, StageError> + Sync,
     mut progress: impl FnMut(usize),
 ) -> Result<ClassOutputs, StageError> {
-    let zeros = || vec![0.0; lengths.len() * classes];
-    let mut result = ClassOutputs { logits: zeros(), probabilities: zeros() };
     let mut done = 0;
-    let mut put = |rows: &Vec<usize>, of: ClassOutputs| {
-        let each = of.logits.chunks(classes).zip(of.probabilities.chunks(classes));
-        for (row, (logits, probabilities)) in rows.iter().zip(each) {
-            let place = row * classes..(row + 1) * classes;
-            result.logits[place.clone()].copy_from_slice(logits);
-            result.probabilities[place].copy_from_slice(probabilities);
-        }
-        done += rows.len();
+    let mut put = |windows: &Vec<usize>, of: ClassOutputs| {
+        result.add(windows.iter().map(|window| row_of(*window)), &of);
+        done += windows.len();
         progress(done);
     };
     // On the CPU two batches in parallel use the cores better than parallel operations do.
     let lanes = if model.clone().is_on_host() { 2 } else { 1 };
-    for batches in evaluation_batches(lengths, batch_size).chunks(lanes) {
-        match batches {
+    loop {
+        let together: Vec<Vec<usize>> = batches.by_ref().take(lanes).collect();
+        match &together[..] {
+            [] => return Ok(result.finish()),
             [left, right] => {
                 let (of_left, of_right) = rayon::join(|| of(left), || of(right));
                 put(left, of_left?);
                 put(right, of_right?);
             }
             _ => {
-                for rows in batches {
-                    put(rows, of(rows)?);
+                for windows in &together {
+                    put(windows, of(windows)?);
                 }
             }
         }
     }
-    Ok(result)
 }
 
 /// The outputs for one batch. `name` names a row of it in an error.

@@ -24,6 +24,9 @@ pub struct Loss {
 pub struct MicroBatch {
     pub batch: Batch,
     pub classes: Vec<i32>,
+    /// The weight of each row, the share of its example if that has several windows; empty means 1
+    /// for all.
+    pub weights: Vec<f64>,
     /// The index of its first example in the whole batch.
     pub first_row: usize,
 }
@@ -35,23 +38,39 @@ impl Loss {
         weight.copied().unwrap_or(1.0)
     }
 
+    /// The weight of each row of a part, by its class and its share of an example.
+    pub(super) fn weights(&self, micro: &MicroBatch) -> impl Iterator<Item = f64> {
+        let rows = micro.classes.iter().enumerate();
+        rows.map(|(row, class)| self.weight(*class) * row_weight(&micro.weights, row))
+    }
+
     /// The factor of each log-probability, `[rows, classes]`.
     fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> TensorData {
         let mut values = Vec::with_capacity(micro.classes.len() * classes);
-        for gold in &micro.classes {
+        for (row, gold) in micro.classes.iter().enumerate() {
+            let row_weight = row_weight(&micro.weights, row);
             for class in 0..classes as i32 {
                 let spread = self.label_smoothing / classes as f64;
                 let own = if class == *gold { 1.0 - self.label_smoothing } else { 0.0 };
-                values.push(((own + spread) * self.weight(class) / total_weight) as f32);
+                let weight = self.weight(class) * row_weight;
+                values.push(((own + spread) * weight / total_weight) as f32);
             }
         }
         TensorData::new(values, [micro.classes.len(), classes])
     }
 }
 
+/// The weight of a row. Where there are no weights, all have 1.
+pub(super) fn row_weight(weights: &[f64], row: usize) -> f64 {
+    weights.get(row).copied().unwrap_or(1.0)
+}
+
 impl Part for MicroBatch {
-    fn rows(&self) -> usize {
-        self.batch.rows
+    fn examples(&self) -> f64 {
+        match self.weights.is_empty() {
+            true => self.batch.rows as f64,
+            false => self.weights.iter().sum(),
+        }
     }
 
     fn first_row(&self) -> usize {
@@ -73,8 +92,7 @@ impl Objective for Loss {
 
     /// The sum of the weights of a batch's examples.
     fn total_weight(&self, parts: &[MicroBatch]) -> f64 {
-        let classes = parts.iter().flat_map(|part| &part.classes);
-        classes.map(|class| self.weight(*class)).sum()
+        parts.iter().flat_map(|part| self.weights(part)).sum()
     }
 
     /// Cross-entropy is `torch.nn.functional.cross_entropy`'s with `weight` and
@@ -89,7 +107,7 @@ impl Objective for Loss {
         model: &Classifier,
         micro: &MicroBatch,
         total_weight: f64,
-        batch_rows: usize,
+        batch_examples: f64,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> Tensor<1> {
         let logits = |number| model.logits(&micro.batch, noise(number).as_ref());
@@ -103,10 +121,22 @@ impl Objective for Loss {
         let [first, second] = [first, logits(1)].map(|logits| activation::log_softmax(logits, 1));
         // KL(p‖q) + KL(q‖p) = Σ (p - q)(ln p - ln q)
         let difference = first.clone() - second.clone();
-        let divergence = ((first.clone().exp() - second.clone().exp()) * difference).sum();
-        let agreement = divergence * (self.r_drop / (2.0 * batch_rows.max(1) as f64));
+        let divergence = (first.clone().exp() - second.clone().exp()) * difference;
+        let divergence = weighted(divergence, &micro.weights).sum();
+        let agreement = divergence * (self.r_drop / (2.0 * batch_examples.max(1.0)));
         (cross_entropy(first) + cross_entropy(second)) / 2.0 + agreement
     }
+}
+
+/// A tensor `[rows, columns]`, each row times its weight.
+pub(super) fn weighted(rows: Tensor<2>, weights: &[f64]) -> Tensor<2> {
+    if weights.is_empty() {
+        return rows;
+    }
+    let weights: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+    let weights = TensorData::new(weights, [rows.dims()[0], 1]);
+    let weights = Tensor::<2>::from_data(weights, &rows.device());
+    rows * weights
 }
 
 /// Weights that let every class count the same, as scikit-learn's `class_weight="balanced"`:

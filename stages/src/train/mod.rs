@@ -10,6 +10,8 @@ pub mod checkpoint;
 #[cfg(feature = "model")]
 pub mod checkpoint_timer;
 #[cfg(feature = "model")]
+pub mod class_outputs;
+#[cfg(feature = "model")]
 pub mod depth;
 #[cfg(feature = "model")]
 pub mod evaluation;

@@ -21,7 +21,7 @@ pub trait Objective: Sync {
     fn total_weight(&self, parts: &[Self::Part]) -> f64;
 
     /// The loss of `part`, summed over its examples and divided by `total_weight` of the whole
-    /// batch of `batch_rows` examples, so that the losses of all parts add up to the loss of
+    /// batch of `batch_examples` examples, so that the losses of all parts add up to the loss of
     /// the batch. `noise` returns the randomness of the pass with a number.
     ///
     /// # Shapes
@@ -32,15 +32,15 @@ pub trait Objective: Sync {
         model: &Self::Model,
         part: &Self::Part,
         total_weight: f64,
-        batch_rows: usize,
+        batch_examples: f64,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> Tensor<1>;
 }
 
 /// A part of a batch.
 pub trait Part {
-    /// The number of examples.
-    fn rows(&self) -> usize;
+    /// The number of examples. One of several windows counts as its share.
+    fn examples(&self) -> f64;
 
     /// The index of its first example in the whole batch.
     fn first_row(&self) -> usize;

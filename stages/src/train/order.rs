@@ -21,10 +21,19 @@ pub fn training_batches(
     batches
 }
 
-/// Batches for evaluation: sorted by length within windows, not shuffled.
-pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
-    let mut rows: Vec<usize> = (0..lengths.len()).collect();
-    grouped(&mut rows, lengths, batch_size)
+/// Batches for evaluation: sorted by length within windows, not shuffled. Only those of one window
+/// are in memory.
+pub fn evaluation_batches(
+    rows: usize,
+    length: impl Fn(usize) -> usize,
+    batch_size: usize,
+) -> impl Iterator<Item = Vec<usize>> {
+    let window = batch_size * WINDOW_BATCHES;
+    (0..rows).step_by(window).flat_map(move |first| {
+        let mut rows: Vec<usize> = (first..rows.min(first + window)).collect();
+        rows.sort_by_key(|row| length(*row));
+        rows.chunks(batch_size).map(<[usize]>::to_vec).collect::<Vec<_>>()
+    })
 }
 
 /// The batches of one epoch of pretraining: like [`training_batches`], but each batch has
@@ -125,6 +134,20 @@ mod tests {
         assert_eq!(of(1, 1), of(1, 1));
         assert_ne!(of(1, 1), of(1, 2));
         assert_ne!(of(1, 1), of(2, 1));
+    }
+
+    #[test]
+    fn batches_for_evaluation_are_sorted_and_hold_every_row_once() {
+        let lengths = lengths();
+        // 50 batches of 7 rows are sorted together.
+        let batches: Vec<Vec<usize>> = evaluation_batches(1_000, |row| lengths[row], 7).collect();
+        let mut rows = batches.concat();
+        let of = |row: &usize| lengths[*row];
+        assert!(rows.chunks(350).all(|window| window.iter().map(of).is_sorted()));
+        assert!(rows[..350].iter().all(|row| *row < 350));
+        assert!(batches[..142].iter().all(|batch| batch.len() == 7) && batches.len() == 143);
+        rows.sort_unstable();
+        assert_eq!(rows, (0..1_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -28,11 +28,11 @@ pub fn gradients<O: Objective>(
     loss: &O,
     noise: impl Fn(usize, u64) -> Option<Noise> + Sync,
 ) -> (Tensor<1>, Vec<Option<Gradient>>) {
-    let batch_rows: usize = parts.iter().map(Part::rows).sum();
+    let batch_examples: f64 = parts.iter().map(Part::examples).sum();
     let total_weight = loss.total_weight(parts);
     let of_part = |model: &mut O::Model, part: &O::Part| {
         let noise = |pass| noise(part.first_row(), pass);
-        let loss = loss.of(model, part, total_weight, batch_rows, &noise);
+        let loss = loss.of(model, part, total_weight, batch_examples, &noise);
         let gradients = taken(model, &mut loss.backward(), part.words());
         (loss.inner(), gradients)
     };

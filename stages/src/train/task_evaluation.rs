@@ -1,7 +1,7 @@
 //! Figures of a model on examples with several labels a text, or with numbers. Those with one label
 //! are in [`evaluation`](super::evaluation).
 
-use super::evaluation::ClassOutputs;
+use super::class_outputs::ClassOutputs;
 use crate::data::multi_label::MultiMargins;
 use crate::data::regression::NumberPairs;
 use crate::data::task::Task;

@@ -24,9 +24,17 @@ pub struct TaskBatch {
     pub targets: Vec<f32>,
 }
 
+impl TaskBatch {
+    /// The sum of the weights of all targets.
+    fn total(&self) -> f64 {
+        let outputs = self.targets.len() / self.micro.batch.rows.max(1);
+        self.micro.examples() * outputs as f64
+    }
+}
+
 impl Part for TaskBatch {
-    fn rows(&self) -> usize {
-        self.micro.rows()
+    fn examples(&self) -> f64 {
+        self.micro.examples()
     }
 
     fn first_row(&self) -> usize {
@@ -51,13 +59,8 @@ impl Objective for TaskLoss {
 
     fn total_weight(&self, parts: &[TaskBatch]) -> f64 {
         match self {
-            TaskLoss::Single(loss) => {
-                let classes = parts.iter().flat_map(|part| &part.micro.classes);
-                classes.map(|class| loss.weight(*class)).sum()
-            }
-            TaskLoss::Multi(_) | TaskLoss::Regression => {
-                parts.iter().map(|part| part.targets.len() as f64).sum()
-            }
+            TaskLoss::Single(loss) => parts.iter().flat_map(|part| loss.weights(&part.micro)).sum(),
+            TaskLoss::Multi(_) | TaskLoss::Regression => parts.iter().map(TaskBatch::total).sum(),
         }
     }
 
@@ -66,14 +69,20 @@ impl Objective for TaskLoss {
         model: &Classifier,
         part: &TaskBatch,
         total_weight: f64,
-        batch_rows: usize,
+        batch_examples: f64,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> Tensor<1> {
         let outputs = || model.logits(&part.micro.batch, noise(0).as_ref());
         match self {
-            TaskLoss::Single(loss) => loss.of(model, &part.micro, total_weight, batch_rows, noise),
-            TaskLoss::Multi(loss) => loss.of(outputs(), &part.targets, total_weight),
-            TaskLoss::Regression => squared_loss(outputs(), &part.targets, total_weight),
+            TaskLoss::Single(loss) => {
+                loss.of(model, &part.micro, total_weight, batch_examples, noise)
+            }
+            TaskLoss::Multi(loss) => {
+                loss.of(outputs(), &part.targets, &part.micro.weights, total_weight)
+            }
+            TaskLoss::Regression => {
+                squared_loss(outputs(), &part.targets, &part.micro.weights, total_weight)
+            }
         }
     }
 }

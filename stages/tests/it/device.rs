@@ -77,7 +77,7 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
         .map(|length| (0..length).map(|at| 4 + (at * 7 % 40) as i32).collect())
         .to_vec();
     let batch = Batch::new(rows.iter().map(|row| (&row[..], None)), 1);
-    let part = MicroBatch { batch, classes: vec![0, 1, 1], first_row: 0 };
+    let part = MicroBatch { batch, classes: vec![0, 1, 1], weights: Vec::new(), first_row: 0 };
     let noise = |first_row, pass| Some(Noise::new(5, 3, first_row, pass));
     let (loss, found) = gradients(&mut model, &[part], 1, &Loss::default(), noise);
     let mut all = vec![loss.try_into_vec_as::<f32>().unwrap()];

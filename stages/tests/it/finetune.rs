@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use stages::data::token_file::Sequence;
-use stages::data::token_file::{TokenInfo, TokenWriter};
+use stages::data::token_file::TokenInfo;
+use stages::data::token_writer::TokenWriter;
 use tempfile::TempDir;
 
 use crate::harness::{Done, Run};
@@ -36,6 +37,7 @@ impl Data {
             pad_id: 1,
             vocab_size: 60,
             max_length: 18,
+            stride: None,
             tokenizer: None,
         };
         let path = self.0.path().join(name);

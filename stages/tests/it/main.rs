@@ -32,3 +32,4 @@ mod tokenize;
 mod tokens_of_a_model;
 mod train_tokenizer;
 mod training_steps;
+mod windows;

@@ -131,6 +131,7 @@ fn micro_batches_have_the_losses_of_the_whole_batch() {
         MicroBatch {
             batch: Batch::new(sequences.iter().map(|ids| (*ids, None)), 1),
             classes: expected.ints("classes")[rows.clone()].to_vec(),
+            weights: Vec::new(),
             first_row: rows.start,
         }
     };

@@ -120,7 +120,7 @@ fn r_drop_adds_the_divergence_between_two_passes() {
     let rows = part.batch.rows;
     let noise = |pass| Some(Noise::new(5, 3, 0, pass));
     let of = |loss: &Loss, noise: &dyn Fn(u64) -> Option<Noise>| {
-        let loss = loss.of(&model, &part, rows as f64, rows, noise);
+        let loss = loss.of(&model, &part, rows as f64, rows as f64, noise);
         f64::from(loss.try_into_scalar::<f32>().unwrap())
     };
     let plain = Loss::default();

@@ -144,7 +144,12 @@ pub fn logits(model: &Classifier, batch: &Batch) -> Vec<f32> {
 }
 
 pub fn whole_batch(expected: &Expected) -> MicroBatch {
-    MicroBatch { batch: expected.batch("right"), classes: expected.ints("classes"), first_row: 0 }
+    MicroBatch {
+        batch: expected.batch("right"),
+        classes: expected.ints("classes"),
+        weights: Vec::new(),
+        first_row: 0,
+    }
 }
 
 pub fn trainer(family: &str) -> Trainer {

@@ -9,7 +9,8 @@ use stages::model::classifier::Classifier;
 use stages::model::config::ModelConfig;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::precision::Precision;
-use stages::train::evaluation::{ClassOutputs, Rounding, batch_outputs};
+use stages::train::class_outputs::ClassOutputs;
+use stages::train::evaluation::{Rounding, batch_outputs};
 
 use crate::reference::{FAMILIES, copy_of, options};
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use serde_json::{Value, json};
-use stages::data::token_file::{Sequence, TokenFile, TokenInfo, TokenWriter};
+use stages::data::token_file::{Sequence, TokenFile, TokenInfo};
 use stages::data::token_labels::Gold;
+use stages::data::token_writer::TokenWriter;
 use stages::model::config::ModelConfig;
 use stages::model::loading::{HeadSource, load};
 use stages::model::parameters::{Network, Parameter, leaf};
@@ -78,8 +79,14 @@ fn tokens(folder: &Path, name: &str, labels: &[&str], golds: &[Gold]) -> PathBuf
     }
     let path = folder.join(name);
     let label_names = labels.iter().map(|label| (*label).to_owned()).collect();
-    let info =
-        TokenInfo { label_names, pad_id: 0, vocab_size: 40, max_length: 16, tokenizer: None };
+    let info = TokenInfo {
+        label_names,
+        pad_id: 0,
+        vocab_size: 40,
+        max_length: 16,
+        stride: None,
+        tokenizer: None,
+    };
     writer.finish(&path, &info).unwrap();
     path
 }

@@ -4,6 +4,7 @@ mod encoders;
 mod files;
 mod parity;
 mod sentencepiece;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use stages::builtin::classify::TextClassifier;
 use stages::data::example::Example;
-use stages::data::token_file::{Sequence, TokenFile, TokenInfo, TokenWriter};
+use stages::data::token_file::{Sequence, TokenFile, TokenInfo};
+use stages::data::token_writer::TokenWriter;
 use stages::text::TextTokenizer;
 use stages::{Params, model::config::ModelConfig};
 use tempfile::TempDir;
@@ -142,8 +143,14 @@ fn file(folder: &TempDir, sequence: Sequence, pad_id: u32) -> PathBuf {
     writer.push(&good, Some(0), "good").unwrap();
     writer.push(&sequence, Some(1), "bad").unwrap();
     let label_names = LABELS.map(str::to_owned).to_vec();
-    let info =
-        TokenInfo { label_names, pad_id, vocab_size: 1000, max_length: 512, tokenizer: None };
+    let info = TokenInfo {
+        label_names,
+        pad_id,
+        vocab_size: 1000,
+        max_length: 512,
+        stride: None,
+        tokenizer: None,
+    };
     let path = folder.path().join("tokens");
     writer.finish(&path, &info).unwrap();
     path

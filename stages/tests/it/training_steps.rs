@@ -46,6 +46,7 @@ impl Rows<MicroBatch> for Examples {
         MicroBatch {
             batch: Batch::new(sequences, 1),
             classes: rows.iter().map(|row| self.classes[*row]).collect(),
+            weights: Vec::new(),
             first_row,
         }
     }

@@ -12,7 +12,7 @@ use crate::model::config::{DecisionThreshold, ModelConfig};
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::train::evaluation::ClassOutputs;
+use crate::train::class_outputs::ClassOutputs;
 
 /// Makes the model decide as the parameters say. A threshold that `config` has already stays if
 /// no other is wanted.

@@ -110,8 +110,8 @@ fn train_epoch(
     let mut progress = Progress::new(context, "step");
     let batches = training_batches(&examples.lengths, examples.batch_size, trainer.seed, at.epoch);
     for rows in &batches[at.batch.min(batches.len())..] {
-        let (groups, weight) = (std::slice::from_ref(rows), rows.len() as f64);
-        let losses = micro.step(trainer, groups, examples, weight, |message| {
+        let (groups, weight) = ([examples.windows_of(rows)], rows.len() as f64);
+        let losses = micro.step(trainer, &groups, examples, weight, |message| {
             context.emit(Event::Warning { message });
         })?;
         at.steps = trainer.moments.steps;

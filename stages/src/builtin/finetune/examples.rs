@@ -13,11 +13,13 @@ use crate::data::token_file::TokenFile;
 use crate::data::token_labels::Gold;
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
+use crate::model::config::WindowPooling;
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
-use crate::train::evaluation::{ClassOutputs, Rounding, evaluate, outputs};
+use crate::train::class_outputs::{ClassOutputs, WindowOutputs};
+use crate::train::evaluation::{Rounding, evaluate, outputs};
 use crate::train::loss::MicroBatch;
 use crate::train::micro::Rows;
 use crate::train::task_evaluation::{evaluate_numbers, evaluate_sets};
@@ -29,7 +31,7 @@ pub struct Examples {
     pub task: Task,
     /// The label of every training row.
     pub golds: Golds,
-    /// The tokens of every training row.
+    /// The tokens of every training row, those of all its windows.
     pub lengths: Vec<usize>,
     /// The validation examples with the label of every row, if there are any.
     pub valid: Option<(TokenFile, Golds)>,
@@ -39,7 +41,9 @@ pub struct Examples {
     pub headline: Headline,
     pub batch_size: usize,
     pub steps_per_epoch: u64,
-    /// What a frozen encoder gives the head for every training row and every validation row.
+    /// How the logits of windows become those of their row.
+    pub pooling: WindowPooling,
+    /// What a frozen encoder gives the head for every window to train on and to validate with.
     pub states: Option<[States; 2]>,
 }
 
@@ -91,7 +95,8 @@ impl Examples {
                 Some((valid, golds)).filter(|(valid, _)| valid.rows() > 0)
             }
         };
-        let lengths: Vec<usize> = (0..train.rows()).map(|row| train.length(row)).collect();
+        let length = |row| train.windows_of(row).map(|window| train.length(window)).sum();
+        let lengths: Vec<usize> = (0..train.rows()).map(length).collect();
         let steps_per_epoch = lengths.len().div_ceil(batch_size) as u64;
         if task != Task::Regression {
             warn_of_labels(context, &labels, &headline, &golds, valid.as_ref().map(|it| &it.1));
@@ -106,6 +111,7 @@ impl Examples {
             headline,
             batch_size,
             steps_per_epoch,
+            pooling: params.window_pooling,
             states: None,
         })
     }
@@ -120,6 +126,16 @@ impl Examples {
         Ok(())
     }
 
+    /// The windows of some training rows, the shorter ones first, so that a part of them has little
+    /// padding.
+    pub fn windows_of(&self, rows: &[usize]) -> Vec<usize> {
+        let mut windows: Vec<usize> =
+            rows.iter().flat_map(|row| self.train.windows_of(*row)).collect();
+        // The sort is stable: rows that have one window each stay in their order.
+        windows.sort_by_key(|window| self.train.length(*window));
+        windows
+    }
+
     /// What the model gives for the validation examples, and their labels, if there are any.
     pub fn valid_outputs(
         &self,
@@ -128,8 +144,12 @@ impl Examples {
         let Some((valid, gold)) = &self.valid else { return Ok(None) };
         let (model, classes) = (model.frozen(), self.labels.len());
         let found = match &self.states {
-            Some([_, states]) => states.outputs(&model, |row| valid.id(row).to_owned())?,
-            None => outputs(&model, valid, classes, self.batch_size, Rounding::OfBatch, |_| ())?,
+            Some([_, states]) => states.outputs(&model, valid, classes, self.pooling)?,
+            None => {
+                let (size, result) =
+                    (self.batch_size, WindowOutputs::new(valid.rows(), classes, self.pooling));
+                outputs(&model, valid, result, size, Rounding::OfBatch, |_| ())?
+            }
         };
         Ok(Some((found, gold)))
     }
@@ -149,28 +169,33 @@ impl Examples {
     }
 }
 
+/// The rows are windows. Each has the label of its example, and together they weigh as much as one.
 impl Rows<TaskBatch> for Examples {
-    fn length(&self, row: usize) -> usize {
-        self.lengths[row]
+    fn length(&self, window: usize) -> usize {
+        self.train.length(window)
     }
 
-    fn part(&self, rows: &[usize], first_row: usize) -> TaskBatch {
-        let sequences = rows.iter().map(|row| (self.train.ids(*row), self.train.types(*row)));
-        let mut batch = Batch::new(sequences, self.train.pad_id());
-        batch.pooled = self.states.as_ref().map(|[states, _]| states.of(rows));
-        let (mut classes, mut targets) = (Vec::new(), Vec::new());
-        for row in rows {
+    fn part(&self, windows: &[usize], first_row: usize) -> TaskBatch {
+        let train = &self.train;
+        let sequences = windows.iter().map(|window| (train.ids(*window), train.types(*window)));
+        let mut batch = Batch::new(sequences, train.pad_id());
+        batch.pooled = self.states.as_ref().map(|[states, _]| states.of(windows));
+        let (mut classes, mut targets, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for row in windows.iter().map(|window| train.row_of(*window)) {
+            if train.has_windows() {
+                weights.push(1.0 / train.windows_of(row).len() as f64);
+            }
             match &self.golds {
-                Golds::Classes(all) => classes.push(all[*row] as i32),
-                Golds::Numbers(all) => targets.push(all[*row] as f32),
+                Golds::Classes(all) => classes.push(all[row] as i32),
+                Golds::Numbers(all) => targets.push(all[row] as f32),
                 Golds::Sets(all) => {
                     let start = targets.len();
                     targets.resize(start + self.labels.len(), 0.0);
-                    all[*row].iter().for_each(|label| targets[start + label] = 1.0);
+                    all[row].iter().for_each(|label| targets[start + label] = 1.0);
                 }
             }
         }
-        TaskBatch { micro: MicroBatch { batch, classes, first_row }, targets }
+        TaskBatch { micro: MicroBatch { batch, classes, weights, first_row }, targets }
     }
 }
 

@@ -35,7 +35,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let base = context.input("model")?;
     let own = ModelConfig::read(base)?;
     let mut examples = Examples::open(context, ModelTokens::of(base, &own)?, &params)?;
-    let mut config = config(&params, own, examples.task, &examples.labels)?;
+    let mut config = config(&params, own, &examples)?;
     let head = head(context, &params, &mut config, base, examples.task, &examples.labels)?;
 
     let mut trainer = load_trainer(context, &params, &config, base, &examples, head)?;

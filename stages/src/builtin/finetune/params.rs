@@ -8,6 +8,7 @@ use super::choices::{
     ThresholdChoice,
 };
 use crate::data::classification::POSITIVE;
+use crate::model::config::WindowPooling;
 use crate::stage::Continuation;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
 use crate::train::params::{
@@ -108,6 +109,14 @@ pub const PARAMS: &[ParamSpec] = &[
         "what the head reads from the last layer: `first` the first token, `mean` the mean over \
          all tokens, `auto` as the checkpoint does; `transformers` only supports the first token",
     ),
+    ParamSpec::new(
+        "window_pooling",
+        ParamKind::Choice(WindowPooling::WORDS),
+        Default::Text("mean"),
+        "how the logits of a text's windows (`window_stride` of `tokenize`) become those of the text when \
+         it is validated with: their `mean`, or the largest of each class; `predict` follows",
+    )
+    .late(),
     seed("seed of the new head, the order of examples, and dropout"),
     POSITIVE,
     ParamSpec::new(
@@ -210,6 +219,7 @@ pub struct FinetuneParams {
     /// `None`: the model's own rate.
     pub classifier_dropout: Option<f64>,
     pub pooling: PoolingChoice,
+    pub window_pooling: WindowPooling,
     /// `None`: the last label in alphabetical order.
     pub positive: Option<String>,
     pub selection: Selection,
@@ -272,6 +282,7 @@ impl FinetuneParams {
             },
             classifier_dropout: params.optional_float("classifier_dropout"),
             pooling: PoolingChoice::of(params, "pooling"),
+            window_pooling: WindowPooling::of(params, "window_pooling"),
             positive: params.optional_text("positive").map(str::to_owned),
             selection: Selection {
                 keep: Keep::of(params, "keep"),

@@ -8,7 +8,7 @@ use super::examples::{Examples, Golds};
 use super::params::{ClassWeights, FinetuneParams, Freeze, Length};
 use crate::data::task::Task;
 use crate::model::classifier::Classifier;
-use crate::model::config::{DecisionThreshold, ModelConfig, Pooling};
+use crate::model::config::{DecisionThreshold, ModelConfig, Pooling, TextWindows};
 use crate::model::head::{CheckpointHead, classes_by_label};
 use crate::model::loading::{HeadSource, LoadOptions, Weights};
 use crate::stage::Context;
@@ -113,9 +113,14 @@ pub fn load_options(
 pub fn config(
     params: &FinetuneParams,
     mut config: ModelConfig,
-    task: Task,
-    labels: &[String],
+    examples: &Examples,
 ) -> Result<ModelConfig, StageError> {
+    let (task, labels) = (examples.task, &examples.labels);
+    config.head.windows = examples.train.stride().map(|stride| TextWindows {
+        length: examples.train.max_length(),
+        stride,
+        pooling: params.window_pooling,
+    });
     config.head.pooling = match params.pooling {
         PoolingChoice::Auto => config.head.pooling,
         PoolingChoice::First => Pooling::First,

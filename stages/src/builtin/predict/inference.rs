@@ -13,7 +13,7 @@ use crate::data::task::Task;
 use crate::data::token_file::TokenFile;
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::classifier::Classifier;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, TextWindows, WindowPooling};
 use crate::model::encoder::DropoutRates;
 use crate::model::loading::{HeadSource, LoadOptions, Weights, load};
 use crate::model::precision::Precision;
@@ -21,7 +21,8 @@ use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::progress::Progress;
-use crate::train::evaluation::{ClassOutputs, Rounding, outputs};
+use crate::train::class_outputs::{ClassOutputs, WindowOutputs};
+use crate::train::evaluation::{Rounding, outputs};
 
 pub fn run(context: &Context) -> Result<(), StageError> {
     let folder = context.input("model")?;
@@ -39,6 +40,7 @@ pub fn run(context: &Context) -> Result<(), StageError> {
         if let Some(path) = context.optional_input(input) {
             let tokens = of_model.open(context, path)?;
             check_task(&tokens, path, deciding.task)?;
+            note_missing_windows(context, &tokens, path, &config);
             files.push((input, output, tokens));
         }
     }
@@ -49,7 +51,8 @@ pub fn run(context: &Context) -> Result<(), StageError> {
     let model = load(folder, &config, &options, &device)?.model;
     for (input, output, tokens) in files {
         let classes = deciding.labels.len();
-        let found = classify(context, &model, &tokens, classes, params.batch_size)?;
+        let pooling = params.window_pooling.pooling(&config);
+        let found = classify(context, &model, &tokens, classes, params.batch_size, pooling)?;
         let found = found.scores(deciding.task);
         let answer = (input == "test").then(|| context.output("answer")).transpose()?;
         let mut writer = PredictionWriter::create(context.output(output)?, answer)?;
@@ -82,15 +85,35 @@ fn classify(
     tokens: &TokenFile,
     classes: usize,
     batch_size: usize,
+    pooling: WindowPooling,
 ) -> Result<ClassOutputs, StageError> {
-    let (started, total) = (Instant::now(), tokens.rows() as u64);
-    let mut progress = Progress::new(context, "example");
-    outputs(model, tokens, classes, batch_size, Rounding::OfRow, |done| {
+    let (started, total) = (Instant::now(), tokens.windows() as u64);
+    let (unit, speed) = match tokens.has_windows() {
+        true => ("window", "windows_per_second"),
+        false => ("example", "examples_per_second"),
+    };
+    let mut progress = Progress::new(context, unit);
+    let result = WindowOutputs::new(tokens.rows(), classes, pooling);
+    outputs(model, tokens, result, batch_size, Rounding::OfRow, |done| {
         progress.update_with(done as u64, total, || {
             let seconds = started.elapsed().as_secs_f64().max(1e-9);
-            [("examples_per_second", done as f64 / seconds)]
+            [(speed, done as f64 / seconds)]
         });
     })
+}
+
+/// Warns that long texts were truncated although the model was trained on their windows.
+fn note_missing_windows(context: &Context, tokens: &TokenFile, path: &Path, config: &ModelConfig) {
+    let Some(TextWindows { length, stride, .. }) = config.head.windows else { return };
+    if tokens.stride().is_some() {
+        return;
+    }
+    let message = format!(
+        "the model was trained on windows of long texts, and {} has none: give its `tokenize` \
+         `max_length: {length}` and `window_stride: {stride}`",
+        path.display()
+    );
+    context.emit(Event::Warning { message });
 }
 
 /// Refuses examples whose labels belong to another task than the model.

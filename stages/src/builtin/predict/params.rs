@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::config::{ModelConfig, WindowPooling};
 #[cfg(feature = "model")]
 use crate::model::precision::Precision;
 use crate::stage::choice::choice;
@@ -29,8 +30,25 @@ pub const PARAMS: &[ParamSpec] = &[
          threshold in the model folder, if there is one; `none`: the likelier label. Where a text may \
          have several labels: of each label, those in the model folder or 0.5; `none`: 0.5",
     ),
+    ParamSpec::new(
+        "window_pooling",
+        ParamKind::Choice(WindowPoolingWord::WORDS),
+        Default::Text("auto"),
+        "how the logits of a text's windows (`window_stride` of `tokenize`) become those of the text: \
+         their `mean`, or the largest of each class (`max`); `auto`: as `finetune` did, else the mean",
+    )
+    .late(),
     PRECISION,
 ];
+
+choice! {
+    /// The words of `window_pooling`.
+    pub enum WindowPoolingWord {
+        Auto = "auto",
+        Mean = "mean",
+        Max = "max",
+    }
+}
 
 choice! {
     /// The words of `threshold`.
@@ -58,6 +76,7 @@ pub struct PredictParams {
     /// From the model's label names to those of the data.
     pub label_map: BTreeMap<String, String>,
     pub threshold: ThresholdParam,
+    pub window_pooling: WindowPoolingWord,
     #[cfg(feature = "model")]
     pub precision: Precision,
 }
@@ -68,8 +87,22 @@ impl PredictParams {
             batch_size: params.count("batch_size"),
             label_map: params.text_map("label_map"),
             threshold: ThresholdParam::of(params),
+            window_pooling: WindowPoolingWord::of(params, "window_pooling"),
             #[cfg(feature = "model")]
             precision: Precision::of(params, "precision"),
+        }
+    }
+}
+
+impl WindowPoolingWord {
+    /// The pooling that it means for a model.
+    pub fn pooling(self, config: &ModelConfig) -> WindowPooling {
+        match self {
+            WindowPoolingWord::Auto => {
+                config.head.windows.map_or(WindowPooling::Mean, |windows| windows.pooling)
+            }
+            WindowPoolingWord::Mean => WindowPooling::Mean,
+            WindowPoolingWord::Max => WindowPooling::Max,
         }
     }
 }

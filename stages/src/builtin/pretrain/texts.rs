@@ -165,8 +165,8 @@ pub struct MaskedPart {
 }
 
 impl Part for MaskedPart {
-    fn rows(&self) -> usize {
-        self.batch.rows
+    fn examples(&self) -> f64 {
+        self.batch.rows as f64
     }
 
     fn first_row(&self) -> usize {
@@ -196,7 +196,7 @@ impl Objective for MaskedLoss {
         model: &MaskedLm,
         part: &MaskedPart,
         total_weight: f64,
-        _: usize,
+        _: f64,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> burn::tensor::Tensor<1> {
         let targets = Targets { positions: &part.positions, ids: &part.targets };

@@ -1,7 +1,8 @@
 //! Composes one sequence from one example: selects the turns of context, joins them with the
-//! response, and truncates what is too long.
+//! response, and truncates what is too long, or divides it into windows.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::params::{ContextMode, ResponsePlace, TokenizeParams, TruncatedSide};
 use crate::data::example::Example;
@@ -23,14 +24,17 @@ pub struct Composer {
     /// In tokens, special tokens included.
     pub max_length: usize,
     side: TruncatedSide,
+    /// How many tokens neighbouring windows share; `None`: a response that does not fit is truncated.
+    pub stride: Option<usize>,
     normalizer: Option<TweetNormalizer>,
 }
 
-/// A sequence, and how much of the example it lacks.
+/// The sequence of an example, or its windows, and how much of the example they lack.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Composed {
-    pub sequence: Sequence,
-    /// How many more tokens the untruncated sequence would have.
+    /// At least one.
+    pub windows: Vec<Sequence>,
+    /// How many tokens of the example are in none of them.
     pub lost_tokens: usize,
     /// Turns of context that are not in the sequence at all.
     pub dropped_turns: usize,
@@ -38,8 +42,9 @@ pub struct Composed {
 
 impl Composer {
     /// # Errors
-    /// `max_length` is beyond the limit of the model or leaves no room for text; `turn_separator`
-    /// is `sep` and the tokenizer has no separator token.
+    /// `max_length` is beyond the limit of the model or leaves no room for text; `window_stride`
+    /// leaves no room for new tokens in a window; `turn_separator` is `sep` and the tokenizer has no
+    /// separator token.
     pub fn new(
         params: &TokenizeParams,
         config: &ModelConfig,
@@ -58,6 +63,15 @@ impl Composer {
         if let Some(problem) = problem {
             return Err(StageError::Param { name: "max_length", problem });
         }
+        if let Some(stride) = params.window_stride.filter(|it| *it >= max_length - specials) {
+            let problem = format!(
+                "neighbouring windows cannot share {stride} tokens: a window of {max_length} has room \
+                 for {} beside the special tokens, and at least one of these must be new; give a \
+                 smaller `window_stride`, or a larger `max_length` (the model takes {limit})",
+                max_length - specials
+            );
+            return Err(StageError::Param { name: "window_stride", problem });
+        }
         Ok(Composer {
             turns: params.context,
             mode: params.context_mode,
@@ -66,6 +80,7 @@ impl Composer {
             partial_turn: params.partial_turn,
             max_length,
             side: params.truncate,
+            stride: params.window_stride,
             normalizer: params.normalize_tweets.then(TweetNormalizer::new),
         })
     }
@@ -76,6 +91,9 @@ impl Composer {
     /// room. Its oldest turns are dropped whole until the rest fits. If not even the newest turn
     /// fits, it is truncated. With `partial_turn` the last turn to be dropped keeps as much of its
     /// end as fits. Without context the response is a single segment.
+    ///
+    /// With a stride, a response that does not fit by itself is not truncated but divided into
+    /// windows. Like a truncated one it leaves no room for context.
     ///
     /// # Errors
     /// The tokenizer fails on a text.
@@ -109,9 +127,14 @@ impl Composer {
 
     fn single(&self, tokenizer: &TextTokenizer, ids: Vec<u32>) -> Composed {
         let layout = tokenizer.layout();
-        let kept = self.cut(&ids, self.max_length.saturating_sub(layout.single_specials()));
+        let room = self.max_length.saturating_sub(layout.single_specials());
+        if let Some(stride) = self.stride {
+            let parts = windows(ids.len(), room, stride).map(|part| layout.single(&ids[part]));
+            return Composed { windows: parts.collect(), lost_tokens: 0, dropped_turns: 0 };
+        }
+        let kept = self.cut(&ids, room);
         let lost_tokens = ids.len() - kept.len();
-        Composed { sequence: layout.single(kept), lost_tokens, dropped_turns: 0 }
+        Composed { windows: vec![layout.single(kept)], lost_tokens, dropped_turns: 0 }
     }
 
     fn pair(
@@ -137,7 +160,7 @@ impl Composer {
             ResponsePlace::First => layout.pair(&response, &context),
         };
         Ok(Composed {
-            sequence,
+            windows: vec![sequence],
             // Where turns meet, their tokens may differ, so the difference can be negative.
             lost_tokens: whole.saturating_sub(context.len()),
             dropped_turns: turns.len() - kept_turns,
@@ -196,7 +219,7 @@ impl Composer {
         }
         Ok(Composed {
             lost_tokens: whole.len().saturating_sub(kept.0.len()),
-            sequence: layout.single(&kept.0),
+            windows: vec![layout.single(&kept.0)],
             dropped_turns: turns.len() - kept.1,
         })
     }
@@ -247,6 +270,18 @@ impl Composer {
             TruncatedSide::Right => &ids[..ids.len() - excess],
         }
     }
+}
+
+/// The windows of at most `room` tokens of a text with this many, as those of `transformers` with
+/// `return_overflowing_tokens` and a `stride` below `room`: each begins with the last `stride` tokens
+/// of the one before it, and the last one ends with the text. A text that fits has one window, even if
+/// it is empty.
+fn windows(tokens: usize, room: usize, stride: usize) -> impl Iterator<Item = Range<usize>> {
+    let further = tokens.saturating_sub(room).div_ceil(room - stride);
+    (0..=further).map(move |window| {
+        let start = window * (room - stride);
+        start..tokens.min(start + room)
+    })
 }
 
 /// The text between turns: `sep` means the tokenizer's separator token.

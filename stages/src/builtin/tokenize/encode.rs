@@ -12,8 +12,9 @@ use crate::data::example::Example;
 use crate::data::lines::{LineBatch, LineReader, parse_json};
 use crate::data::target::Target;
 use crate::data::task::CommonTask;
-use crate::data::token_file::{Sequence, TokenInfo, TokenWriter};
+use crate::data::token_file::{Sequence, TokenInfo};
 use crate::data::token_labels::Gold;
+use crate::data::token_writer::TokenWriter;
 use crate::model::config::ModelConfig;
 use crate::stage::Context;
 use crate::stage::error::StageError;
@@ -53,7 +54,8 @@ impl ExampleEncoder<'_> {
         let mut lines = LineReader::open(input)?;
         let folder = output.parent().map_or_else(PathBuf::new, Path::to_owned);
         let mut writer = TokenWriter::new(&folder)?;
-        let mut counts = TokenCounts::default();
+        let windows = self.composer.stride.map(|_| 0);
+        let mut counts = TokenCounts { windows, ..TokenCounts::default() };
         let mut batch = LineBatch::default();
         let mut task = CommonTask::default();
         let mut progress = Progress::new(context, "bytes");
@@ -72,7 +74,7 @@ impl ExampleEncoder<'_> {
                     })?;
                 }
                 counts.add(&composed, &gold, self.tokenizer.special_ids().unk);
-                writer.push(&composed.sequence, gold, &id)?;
+                writer.push_windows(&composed.windows, gold, &id)?;
             }
             let (done, total) = lines.bytes();
             progress.update_with(done, total, || [("rows", counts.rows as f64)]);
@@ -90,20 +92,22 @@ impl ExampleEncoder<'_> {
         let example: Example = parse_json(bytes).map_err(problem)?;
         let gold = self.labels.gold(example.label.as_ref()).map_err(problem)?;
         let mut composed = self.composer.compose(self.tokenizer, &example)?;
-        let vocab_size = self.info.vocab_size;
-        let ids = &composed.sequence.ids;
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            let token = self.tokenizer.token_text(*id).unwrap_or_default();
-            return Err(problem(format!(
-                "the tokenizer gives id {id} (`{token}`), but the model's `vocab_size` is \
-                 {vocab_size}"
-            )));
+        for Sequence { ids, types } in &mut composed.windows {
+            self.check_vocabulary(ids).map_err(problem)?;
+            if self.config.type_vocab_size <= 1 {
+                types.fill(0);
+            }
+            self.config.check_sequence(ids, Some(types)).map_err(problem)?;
         }
-        if self.config.type_vocab_size <= 1 {
-            composed.sequence.types.fill(0);
-        }
-        let Sequence { ids, types } = &composed.sequence;
-        self.config.check_sequence(ids, Some(types)).map_err(problem)?;
         Ok(EncodedExample { id: example.id, line, label: example.label, gold, composed })
+    }
+
+    fn check_vocabulary(&self, ids: &[u32]) -> Result<(), String> {
+        let vocab_size = self.info.vocab_size;
+        let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) else { return Ok(()) };
+        let token = self.tokenizer.token_text(*id).unwrap_or_default();
+        Err(format!(
+            "the tokenizer gives id {id} (`{token}`), but the model's `vocab_size` is {vocab_size}"
+        ))
     }
 }

@@ -65,7 +65,15 @@ const SPEC: StageSpec = StageSpec {
         ),
     ],
     params: PARAMS,
-    headline: &["train_rows", "train_tokens", "train_longest", "valid_rows", "test_rows"],
+    headline: &[
+        "train_rows",
+        "train_windows",
+        "train_tokens",
+        "train_longest",
+        "valid_rows",
+        "test_rows",
+        "test_windows",
+    ],
 };
 
 impl Stage for Tokenize {
@@ -79,11 +87,20 @@ impl Stage for Tokenize {
                 "`tokenize` needs an input of examples: `train`, `valid` or `test`".to_owned();
             return Err(CheckError { name: Some("train"), message });
         }
-        let mut labels = params.texts("labels");
-        labels.sort();
-        if let Some(twice) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
+        let mut params = TokenizeParams::of(params);
+        params.labels.sort();
+        if let Some(twice) = params.labels.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("label `{}` is listed twice", twice[0]);
             return Err(CheckError { name: Some("labels"), message });
+        }
+        if let (Some(stride), Some(length)) = (params.window_stride, params.max_length)
+            && stride >= length
+        {
+            let message = format!(
+                "windows of `max_length` {length} tokens cannot share {stride}: `window_stride` must \
+                 be smaller"
+            );
+            return Err(CheckError { name: Some("window_stride"), message });
         }
         Ok(())
     }
@@ -119,6 +136,7 @@ impl Stage for Tokenize {
                 pad_id: config.pad_token_id as u32,
                 vocab_size: config.vocab_size,
                 max_length: composer.max_length,
+                stride: composer.stride,
                 tokenizer: Some(tokenizer.digest()?),
             },
             config: &config,

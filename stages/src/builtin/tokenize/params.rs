@@ -76,6 +76,14 @@ pub const PARAMS: &[ParamSpec] = &[
               the older ones are dropped, and finally the response",
     ),
     ParamSpec::new(
+        "window_stride",
+        ParamKind::int(0, i64::MAX),
+        Default::Null,
+        "divides a text that does not fit by itself into overlapping windows of `max_length` tokens, \
+              instead of cutting it: how many tokens neighbouring windows share; null: it is cut",
+    )
+    .late(),
+    ParamSpec::new(
         "labels",
         ParamKind::TextList,
         Default::TextList(&[]),
@@ -102,6 +110,8 @@ pub struct TokenizeParams {
     /// In tokens; `None` for the limit of the model.
     pub max_length: Option<usize>,
     pub truncate: TruncatedSide,
+    /// In tokens; `None`: long texts are cut.
+    pub window_stride: Option<usize>,
     /// In the order of their class index; empty for those of the examples.
     pub labels: Vec<String>,
     pub normalize_tweets: bool,
@@ -121,6 +131,7 @@ impl TokenizeParams {
             partial_turn: params.bool("partial_turn"),
             max_length: number_or_word("max_length"),
             truncate: TruncatedSide::of(params, "truncate"),
+            window_stride: number_or_word("window_stride"),
             labels: params.texts("labels"),
             normalize_tweets: params.bool("normalize_tweets"),
         }
