@@ -79,6 +79,11 @@ impl RaceView<'_> {
                  is {number}: it takes {cost} a run{}.",
                 told(named)
             ),
+            Ending::NotToldApart => format!(
+                "The {left} that are left differ by no more than {margin} so far, and the meetings left would \
+                 hardly tell them apart. The cheapest is {number}: it takes {cost} a run{}.",
+                told(named)
+            ),
             Ending::NoMeetingsLeft => format!(
                 "There are no meetings left to tell {left} configurations apart. The cheapest of those within \
                  {margin} of the leader is {number}: it takes {cost} a run{}.",
@@ -92,10 +97,12 @@ impl RaceView<'_> {
 fn told(configuration: &Configuration) -> String {
     match configuration.behind {
         None => ", and leads".to_owned(),
-        Some(Behind { difference, interval: [_, high] }) if difference == 0.0 && high == 0.0 => {
+        Some(Behind { difference, interval: [_, high], .. })
+            if difference == 0.0 && high == 0.0 =>
+        {
             ", and predicts as the leader does".to_owned()
         }
-        Some(Behind { difference, interval: [_, high] }) => format!(
+        Some(Behind { difference, interval: [_, high], .. }) => format!(
             ", and is {} behind the leader, at most {} with 95 % confidence",
             figure(difference),
             figure(high)
@@ -131,18 +138,18 @@ pub fn round(race: &Race) -> String {
     )
 }
 
-/// `learning_rate 1e-4, epochs 2`: the values in which the configurations differ.
+/// `learning_rate 1e-4, epochs 2`: the values that most configurations do not have.
 fn label(race: &Race, configuration: &Configuration) -> String {
-    let differs = |key: &usize| {
-        let values = race.configurations.iter().map(|it| &it.values[*key]);
-        values.collect::<Vec<_>>().windows(2).any(|pair| pair[0] != pair[1])
-    };
     let short = short_names(&race.keys);
     let part = |key: usize| {
-        let value = configuration.values[key].as_ref().map_or("-".to_owned(), value_text);
-        printable(&format!("{} {value}", short[key]))
+        let value = &configuration.values[key];
+        let same = race.configurations.iter().filter(|it| it.values[key] == *value).count();
+        let text = value.as_ref().map_or("-".to_owned(), value_text);
+        (2 * same <= race.configurations.len())
+            .then(|| printable(&format!("{} {text}", short[key])))
     };
-    (0..race.keys.len()).filter(differs).map(part).collect::<Vec<_>>().join(", ")
+    let parts: Vec<String> = (0..race.keys.len()).filter_map(part).collect();
+    if parts.is_empty() { "the usual values".to_owned() } else { parts.join(", ") }
 }
 
 /// The end of a round, for programs.

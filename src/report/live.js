@@ -25,7 +25,10 @@
     put("report", report);
     followContents();
   });
-  source.addEventListener("over", () => source.close());
+  source.addEventListener("over", () => {
+    source.close();
+    document.title = document.title.replace("Run under way", "Run over");
+  });
   const log = place("live").querySelector("pre.log");
   if (log !== null) log.scrollTop = log.scrollHeight;
 }

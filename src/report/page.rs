@@ -71,7 +71,7 @@ impl LivePage {
 
 /// The page of a run that is under way. Its script asks for the parts.
 pub fn live_page(project: &str, watched: &Watched) -> String {
-    let lost = "The connection to `pipe run` is lost. If the run is still going on, the page will go on too.";
+    let lost = "The connection is lost. If the run is still going on, the page will go on too.";
     let main = tag("main")
         .attr("id", "main")
         .child(paragraph("note", lost).attr("id", "lost").flag("hidden"))

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Ended, Project, read_fifo};
 
-/// `train` makes 60 predictions, of which `wrong` are wrong: others for each seed. `label` does not
-/// change them. With the seed 3 it waits, if there is something to wait for.
+/// `train` makes 60 predictions, of which `wrong` are wrong: others for each seed. `shift` makes others wrong, `label`
+/// does not change them. With the seed 3 it waits, if there is something to wait for.
 const PIPELINE: &str = r#"
 stages:
   train:
@@ -17,10 +17,10 @@ stages:
       for i in $(seq 60); do
         gold=NO; other=YES; if [ $((i % 2)) = 1 ]; then gold=YES; other=NO; fi
         label=$gold
-        if [ $(((i * 7 + PARAM_seed * 13) % 60)) -lt "$PARAM_wrong" ]; then label=$other; fi
+        if [ $(((i * 7 + PARAM_seed * 13 + PARAM_shift) % 60)) -lt "$PARAM_wrong" ]; then label=$other; fi
         echo "{\"id\":\"${PARAM_rows}$i\",\"label\":\"$label\",\"gold\":\"$gold\"}"
       done > "$OUT_predictions"
-    params: {wrong: 5, seed: 1, label: "", rows: ""}
+    params: {wrong: 5, seed: 1, shift: 0, label: "", rows: ""}
     outputs: [predictions]
   score:
     inputs: {valid: train:predictions}
@@ -115,6 +115,19 @@ fn a_race_ends_when_the_rest_is_within_the_margin_and_names_the_cheapest() {
     };
     assert_eq!(with("0.3"), ("within_margin".to_owned(), 2));
     assert_eq!(with("0"), ("no_meetings_left".to_owned(), 7));
+}
+
+#[test]
+fn a_race_ends_when_the_meetings_left_would_hardly_tell_the_rest_apart() {
+    let project = project();
+    // As many other rows are wrong.
+    let axes = ["train.shift=0,20", "train.seed=1,2,3,4,5,6"];
+    let race = ["sweep", axes[0], axes[1], "--race", "--by", "score.valid_accuracy", "--json"];
+    let end = last(&project.pipe(&race).expect_code(0));
+    assert_eq!((&end["ending"], &end["meetings_over"]), (&json!("not_told_apart"), &json!(2)));
+    let behind = &end["standings"][1]["behind"];
+    assert_eq!(behind["difference"], 0.0);
+    assert!(behind["interval"][1].as_f64().unwrap() > 0.05, "{behind}");
 }
 
 #[test]

@@ -384,6 +384,14 @@ fn a_learning_curve_is_a_sweep_over_shares_and_seeds_with_what_more_data_would_b
     let told = project.pipe(&[&curve[..], &["--json"]].concat()).expect_code(0).stdout;
     let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
     assert_eq!(last["event"], "learning_curve", "{told}");
+    // The report draws the same curve.
+    let report = project.pipe(&["report", "--json"]).expect_code(0).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["comparison"]["learning_curve"], last["curve"]);
+    let page = project.pipe(&["report", "--out", "-"]).expect_code(0).stdout;
+    assert!(
+        page.contains("<h3>Learning curve</h3>") && page.contains("twice the data would bring")
+    );
     let [now, doubled] = ["now", "doubled"].map(|it| last["curve"][it].as_f64().unwrap());
     assert!(now <= doubled && doubled <= 1.0, "{last}");
     let without = Project::new("stages: {a: {run: 'true', outputs: [x]}}\n");

@@ -21,12 +21,12 @@ pub fn comparison(ids: &mut Ids, compared: &ComparisonTable) -> Html {
         all.push(paragraph("quiet", &words));
         all.push(scrolling("Means", means_table(means)));
     }
+    all.push(parallel(ids, compared));
     if let Some(curve) = &compared.learning_curve {
         all.push(tag("h3").text("Learning curve"));
         all.push(paragraph("quiet", &format!("{curve}.")));
         all.push(tag("div").class("charts").child(learning_curve(ids, curve)));
     }
-    all.push(parallel(ids, compared));
     all
 }
 

@@ -4,6 +4,7 @@ use crate::report::charts::Ids;
 use crate::report::data::Training;
 use crate::report::html::{Html, tag};
 use crate::report::live::watched::{StageState, Watched, WatchedStage};
+use crate::report::sections::overview::code;
 use crate::report::sections::training::training;
 use crate::report::sections::{badge, outcome_words, paragraph, scrolling};
 use crate::text::figures::{count, seconds};
@@ -16,10 +17,13 @@ pub fn live(watched: &Watched) -> Html {
     let mut all = Html::new();
     match &watched.summary {
         // The report has a heading.
-        Some(_) => all.push(paragraph(
-            "note",
-            "The run is over, and this page no longer changes. `pipe report` writes it to a file.",
-        )),
+        Some(_) => all.push(
+            tag("p")
+                .class("note")
+                .text("The run is over, and this page no longer changes. ")
+                .child(code("pipe report"))
+                .text(" writes it to a file."),
+        ),
         None => {
             all.push(
                 tag("div")

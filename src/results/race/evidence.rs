@@ -11,7 +11,7 @@
 //! The interval is Student's, with the degrees of freedom of F. Satterthwaite (Biometrics Bulletin 2, 1946).
 
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::results::race::rows::Scored;
 
@@ -20,6 +20,21 @@ use crate::results::race::rows::Scored;
 pub struct Behind {
     pub difference: f64,
     pub interval: [f64; 2],
+    pub standard_error: f64,
+}
+
+impl Behind {
+    /// The probability that the interval of all meetings is above 0, if what this `share` of them shows goes
+    /// on: the conditional power (K. Lan, R. Simon and M. Halperin, "Stochastically Curtailed Tests in
+    /// Long-Term Clinical Trials", Sequential Analysis 1, 1982).
+    pub fn chance_to_fall_behind(&self, share: f64) -> f64 {
+        let reach = (self.interval[1] - self.difference) * share.sqrt();
+        let spread = self.standard_error * (share * (1.0 - share)).max(0.0).sqrt();
+        match spread > 0.0 {
+            true => normal_cdf((self.difference - reach) / spread),
+            false => f64::from(u8::from(self.difference > reach)),
+        }
+    }
 }
 
 /// The differences to the leader, each configuration with its predictions by meeting. Every meeting has the
@@ -31,21 +46,19 @@ pub fn behind(leader: &[Scored], others: &[&[Scored]], examples: usize, tail: f6
     let more: f64 = variances.iter().map(|it| it.meetings - it.both).sum();
     let more = (more / others.len().max(1) as f64).max(0.0);
     let freedom_of_more = (others.len() * leader.len().saturating_sub(1)).max(1) as f64;
-    let interval = |it: &Variances| {
-        let variance = it.examples + more;
+    let behind = |it: &Variances| {
+        let (difference, variance) = (it.difference, it.examples + more);
         if variance <= 0.0 {
-            return [it.difference; 2];
+            return Behind { difference, interval: [difference; 2], standard_error: 0.0 };
         }
         let freedom_of_examples = (it.count - 1.0).max(1.0);
         let freedom = variance.powi(2)
             / (it.examples.powi(2) / freedom_of_examples + more.powi(2) / freedom_of_more);
-        let reach = quantile(1.0 - tail, freedom) * variance.sqrt();
-        [it.difference - reach, it.difference + reach]
+        let standard_error = variance.sqrt();
+        let reach = quantile(1.0 - tail, freedom) * standard_error;
+        Behind { difference, interval: [difference - reach, difference + reach], standard_error }
     };
-    variances
-        .iter()
-        .map(|it| Behind { difference: it.difference, interval: interval(it) })
-        .collect()
+    variances.iter().map(behind).collect()
 }
 
 /// Of the mean difference of one configuration.
@@ -86,6 +99,10 @@ fn variances(leader: &[Scored], other: &[Scored], examples: usize) -> Variances 
     }
 }
 
+fn normal_cdf(value: f64) -> f64 {
+    Normal::new(0.0, 1.0).map_or(0.5, |it| it.cdf(value))
+}
+
 /// Of Student's distribution.
 fn quantile(probability: f64, freedom: f64) -> f64 {
     StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |it| it.inverse_cdf(probability))
@@ -95,7 +112,7 @@ fn quantile(probability: f64, freedom: f64) -> f64 {
 mod tests {
     use stages::data::random::Random;
 
-    use super::{Scored, behind, quantile};
+    use super::{Behind, Scored, behind, quantile};
 
     /// scipy.stats.t.ppf
     #[test]
@@ -165,6 +182,18 @@ mod tests {
             let share = misses(sizes, shared, of_training);
             assert!((0.03..0.14).contains(&share), "{sizes:?} {shared} {of_training}: {share}");
         }
+    }
+
+    /// scipy.stats.norm.cdf((0.01 - 0.02 * sqrt(0.25)) / (0.005 * sqrt(0.1875))), and with 0.012.
+    #[test]
+    fn what_is_far_from_its_bound_will_hardly_cross_it() {
+        let chance = |difference: f64| {
+            let interval = [difference - 0.02, difference + 0.02];
+            Behind { difference, interval, standard_error: 0.005 }.chance_to_fall_behind(0.25)
+        };
+        assert!((chance(0.01) - 0.5).abs() < 1e-9);
+        assert!((chance(0.012) - 0.822_194_5).abs() < 1e-5, "{}", chance(0.012));
+        assert!(chance(0.001) < 1e-4);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! comparisons), where every meeting after the first is a look, and every configuration but the leader a
 //! comparison (Bonferroni; C. Jennison and B. Turnbull, "Group Sequential Methods", 2000, section 2 for the
 //! looks). So with 95 % confidence the best configuration is still in the race. The first look is after two
-//! meetings, since one training does not show how trainings scatter. Races for models began with O. Maron
+//! meetings, since one training does not show how trainings scatter. The race ends early when those that are
+//! left are near each other and will hardly be told apart. Races for models began with O. Maron
 //! and A. Moore, "Hoeffding Races" (1993).
 
 pub mod error;
@@ -95,8 +96,11 @@ pub enum Standing {
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     OneLeft,
-    /// Those that are left differ by less than the margin.
+    /// Those that are left differ by no more than the margin, for certain.
     WithinMargin,
+    /// Those that are left differ by no more than the margin so far, and the meetings left would hardly
+    /// tell them apart.
+    NotToldApart,
     /// There are no further meetings.
     NoMeetingsLeft,
     AllFailed,
@@ -277,9 +281,21 @@ impl Race {
             0 => Some(Ending::AllFailed),
             _ if self.met < FIRST_LOOK => None,
             1 => Some(Ending::OneLeft),
-            _ if racing.all(|it| reaches(it) <= self.margin) => Some(Ending::WithinMargin),
-            _ => (self.met == self.meetings).then_some(Ending::NoMeetingsLeft),
+            _ if racing.clone().all(|it| reaches(it) <= self.margin) => Some(Ending::WithinMargin),
+            _ if self.met == self.meetings => Some(Ending::NoMeetingsLeft),
+            _ => racing.all(|it| self.is_hopeless(it)).then_some(Ending::NotToldApart),
         }
+    }
+
+    /// Whether a configuration is near the leader, and will hardly fall behind.
+    fn is_hopeless(&self, configuration: &Configuration) -> bool {
+        let share = self.met as f64 / self.meetings as f64;
+        configuration.behind.is_none_or(|behind| {
+            let is_near = behind.difference <= self.margin;
+            is_near
+                && (behind.interval[1] <= self.margin
+                    || behind.chance_to_fall_behind(share) < ERROR)
+        })
     }
 
     /// The cheapest configuration that is not more than the margin behind the leader.
