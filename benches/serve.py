@@ -6,8 +6,8 @@
     venv/bin/python benches/serve.py --model DIR --texts FILE [--seconds 20] [--rates 50,100,…] [--out FILE]
 
 `--model` is a model folder with a head that `pipe` has saved, `--texts` a JSONL file with a field `response`. The servers
-run one after the other, and get the same texts in the same order, one text a request, over 64 connections. The
-generator of load is this script; it shares the cores with the servers.
+take turns, and get the same texts, one text a request, over 64 connections. The generator of load is this script; it shares
+the cores with the servers. Requests per second are medians of the rounds, times are those of all requests.
 
 - Closed loop: each connection sends the next request when it has the answer. The requests per second are the most
   that a server can do.
@@ -26,6 +26,7 @@ import os
 import platform
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -254,7 +255,8 @@ def main():
     parser.add_argument("--texts", required=True)
     parser.add_argument("--pipe", default=str(ROOT / "target/release/pipe"))
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--rates", default="50,100,150,200,300,400,500")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rates", default="50,100,200,300")
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--out")
     arguments = parser.parse_args()
@@ -274,42 +276,50 @@ def main():
                        "--set", "ingest.remove=[\"@USER\"]", "-C", scratch]
             return Server("pipe serve", command, port)
 
-        expected, versions = None, {}
+        expected, servers = None, []
         for name, starts in [("pipe serve", [start_pipe]), ("PyTorch", peers("torch", arguments, scratch, cores)),
                              ("ONNX Runtime", peers("onnx", arguments, scratch, cores))]:
             tried = []
             for start in starts:
                 server = start()
-                found = asyncio.run(answers(server.port, bodies[:200]))
+                found = asyncio.run(answers(server.port, bodies[:100]))
                 expected = expected or found
                 apart = max(abs(one[label] - other[label]) for one, other in zip(expected, found) for label in one)
                 assert apart < 1e-4, f"{server.name}: answers are {apart} apart"
-                rate, _, errors = asyncio.run(closed_loop(server.port, bodies, min(5, arguments.seconds)))
+                rate, _, _ = asyncio.run(closed_loop(server.port, bodies, min(5, arguments.seconds)))
                 say(f"{server.name}: {rate:.0f} requests/s, answers at most {apart:.0e} apart")
                 tried.append((rate, start))
                 server.end()
             server = max(tried, key=lambda it: it[0])[1]()
             # Warm: the first requests load what is loaded lazily.
             asyncio.run(closed_loop(server.port, bodies, 3))
-            loads = [("closed loop", lambda: closed_loop(server.port, bodies, arguments.seconds))]
-            most = max(rate for rate, _ in tried)
-            for rate in rates:
-                loads.append((f"{rate} a second", lambda rate=rate: open_loop(server.port, bodies, arguments.seconds, rate)))
-            for load, run in loads:
-                if load[0].isdigit() and int(load.split()[0]) > 1.1 * most:
-                    continue  # Far beyond what it can do the times say nothing.
-                before = memory(server.process.pid)
-                rate, times, errors = asyncio.run(run())
-                line = (f"| {server.name if name != 'pipe serve' else name} | {load} | {rate:.0f} | {percentile(times, 0.5):.1f} ms | "
-                        f"{percentile(times, 0.99):.1f} ms | {errors} | {before / 1e6:.0f}, {memory(server.process.pid) / 1e6:.0f} MB |")
+            servers.append(server)
+        for load in ["closed loop", *rates]:
+            rows = {server.name: [[], 0, [], memory(server.process.pid)] for server in servers}
+            # The servers take turns, so that whatever else runs here meets all of them.
+            for _ in range(arguments.rounds):
+                for server in servers:
+                    seconds = arguments.seconds / arguments.rounds
+                    run = closed_loop(server.port, bodies, seconds) if load == "closed loop" else open_loop(server.port, bodies, seconds, load)
+                    rate, times, errors = asyncio.run(run)
+                    row = rows[server.name]
+                    row[0] += times
+                    row[1] += errors
+                    row[2].append(rate)
+            for server in servers:
+                times, errors, found, before = rows[server.name]
+                named = load if load == "closed loop" else f"{load} a second"
+                line = (f"| {server.name} | {named} | {statistics.median(found):.0f} | {percentile(times, 0.5):.1f} ms | "
+                        f"{percentile(times, 0.99):.1f} ms | {errors} of {len(times)} | {before / 1e6:.0f}, {memory(server.process.pid) / 1e6:.0f} MB |")
                 say(line)
                 lines.append(line)
+        for server in servers:
             server.end()
     import fastapi, onnxruntime, torch, transformers, uvicorn
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
     head = (f"{datetime.date.today()}: {cores} cores of {processor}; Python {platform.python_version()}, PyTorch {torch.__version__}, "
             f"transformers {transformers.__version__}, onnxruntime {onnxruntime.__version__}, FastAPI {fastapi.__version__}, "
-            f"uvicorn {uvicorn.__version__}; {arguments.seconds:.0f} s a row.\n")
+            f"uvicorn {uvicorn.__version__}; {arguments.seconds:.0f} s a row, in {arguments.rounds} rounds.\n")
     text = "\n".join([head, *lines]) + "\n"
     print(text)
     if arguments.out:

@@ -21,12 +21,16 @@ use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::config::{ModelConfig, WindowPooling};
 use crate::model::loading::load;
+use crate::model::parameters::Network;
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
 use crate::text::TextTokenizer;
 use crate::train::class_outputs::{ClassOutputs, WindowOutputs};
 use crate::train::evaluation::{Rounding, argmax, batch_outputs, outputs_of_batches};
 use crate::train::order::evaluation_batches;
+
+/// How many windows go through the network at once on the CPU.
+const HOST_BATCH: usize = 8;
 
 /// A model that is ready to classify texts.
 pub struct TextClassifier {
@@ -283,8 +287,10 @@ impl TextClassifier {
             batch_outputs(&self.model, &batch, Rounding::OfRow, name)
         };
         let result = WindowOutputs::new(texts.len(), self.deciding.labels.len(), self.pooling);
-        // Two batches share the cores, also if all windows would fit into one.
-        let batch_size = self.batch_size.min(windows.len().div_ceil(2)).max(1);
+        // The texts of a moment differ in length, so on the CPU small batches save more padding than
+        // they cost. Two of them share the cores, also if all windows would fit into one.
+        let most = if self.model.clone().is_on_host() { HOST_BATCH } else { self.batch_size };
+        let batch_size = self.batch_size.min(most).min(windows.len().div_ceil(2)).max(1);
         let batches = evaluation_batches(windows.len(), |at| ids[at].len(), batch_size);
         outputs_of_batches(&self.model, result, batches, |at| text_of[at], of, |_| ())
     }
