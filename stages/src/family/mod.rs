@@ -2,7 +2,7 @@
 //! names of its tensors, how it counts positions and attends, its head, and its special tokens. Every
 //! other folder reads these descriptions, and none asks which family it has.
 //!
-//! To add a family, write a file like [`bert`] and list it in [`FAMILIES`].
+//! To add a family, write a file like `bert.rs` and list it in [`FAMILIES`].
 
 mod activation;
 mod bert;
