@@ -17,6 +17,24 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+# The configurations of both sweeps.
+CLOSE = """\
+      - {baseline.epochs: 2}
+      - {baseline.epochs: 5}
+      - {baseline.epochs: 10}
+      - {baseline.epochs: 20}
+      - {baseline.epochs: 5, baseline.learning_rate: 1.0}
+      - {baseline.epochs: 10, baseline.learning_rate: 1.0}
+      - {baseline.epochs: 10, baseline.learning_rate: 0.25}
+      - {baseline.epochs: 20, baseline.learning_rate: 0.25}
+      - {baseline.epochs: 10, baseline.learning_rate: 0.01}
+      - {baseline.dimension: 10}
+      - {baseline.dimension: 100}
+      - {baseline.context: 1}
+      - {baseline.word_ngrams: 1}
+      - {baseline.char_ngrams: 0}
+"""
+
 PIPELINE = """
 vars: {seed: 1, fold: 0}
 stages:
@@ -37,20 +55,7 @@ sweeps:
     metric: score.valid_f1
     base: {baseline.epochs: 10}
     runs:
-      - {baseline.epochs: 2}
-      - {baseline.epochs: 5}
-      - {baseline.epochs: 10}
-      - {baseline.epochs: 20}
-      - {baseline.epochs: 5, baseline.learning_rate: 1.0}
-      - {baseline.epochs: 10, baseline.learning_rate: 1.0}
-      - {baseline.epochs: 10, baseline.learning_rate: 0.25}
-      - {baseline.epochs: 20, baseline.learning_rate: 0.25}
-      - {baseline.epochs: 10, baseline.learning_rate: 0.01}
-      - {baseline.dimension: 10}
-      - {baseline.dimension: 100}
-      - {baseline.context: 1}
-      - {baseline.word_ngrams: 1}
-      - {baseline.char_ngrams: 0}
+""" + CLOSE + """\
       - {baseline.kind: ngram}
       - {baseline.kind: ngram, baseline.c: 10.0}
   # Without the n-gram model, which is clearly the best.
@@ -58,21 +63,7 @@ sweeps:
     metric: score.valid_f1
     base: {baseline.epochs: 10}
     runs:
-      - {baseline.epochs: 2}
-      - {baseline.epochs: 5}
-      - {baseline.epochs: 10}
-      - {baseline.epochs: 20}
-      - {baseline.epochs: 5, baseline.learning_rate: 1.0}
-      - {baseline.epochs: 10, baseline.learning_rate: 1.0}
-      - {baseline.epochs: 10, baseline.learning_rate: 0.25}
-      - {baseline.epochs: 20, baseline.learning_rate: 0.25}
-      - {baseline.epochs: 10, baseline.learning_rate: 0.01}
-      - {baseline.dimension: 10}
-      - {baseline.dimension: 100}
-      - {baseline.context: 1}
-      - {baseline.word_ngrams: 1}
-      - {baseline.char_ngrams: 0}
-"""
+""" + CLOSE
 
 
 def main():
