@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Checks that transformers loads what `pipe` writes, for every family but MPNet, whose padding token word pieces of BERT do not
-have, and gives the same probabilities.
+"""Checks that transformers and onnxruntime load what `pipe` writes, for every family but MPNet, whose padding token word pieces of
+BERT do not have, and give the same probabilities.
 
-    python3 -m venv venv && venv/bin/pip install torch transformers
+    python3 -m venv venv && venv/bin/pip install torch transformers onnx onnxruntime
     cargo build --release
     venv/bin/python benches/round_trip.py --tokenizer DIR --data DIR [--pipe FILE]
 
 For each family a small model with random weights is fine-tuned for an epoch on 64 tweets, and classifies 64 others.
 The model is calibrated, and a second one has its threshold folded into the head. The published folders are loaded with
-`AutoModelForSequenceClassification`, which classifies the same tweets. Prints the largest difference of a probability, and fails
-above 1e-5, or if a decision of the threshold is not that of the folded head in transformers.
+`AutoModelForSequenceClassification`, which classifies the same tweets, and onnxruntime runs the graph of `pipe export --onnx` on
+them in padded batches. Prints the largest difference of a probability between `pipe` and transformers, that of a logit between
+transformers and onnxruntime, and how often the graphs of `pipe export --int8` and of `quantize_dynamic` decide as that in f32. Fails
+above 1e-5 and 1e-4, or if a decision of the threshold is not that of the folded head in transformers.
 """
 import argparse
 import itertools
@@ -19,8 +21,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy
+import onnx
+import onnxruntime
 import torch
 import transformers
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,12 +97,45 @@ def difference(prefix, scratch):
             sys.exit(f"{prefix}: `{text}` is {LABELS[decision]} by the folded head, and {row['label']} by the threshold")
         expected = dict(zip(LABELS, logits.softmax(0).tolist()))
         worst = max(worst, *(abs(expected[name] - row["probabilities"][name]) for name in LABELS))
-    return worst
+    return worst, *graphs(trained, encode, texts, scratch)
+
+
+def graphs(trained, encode, texts, scratch):
+    """The largest difference of a logit in f32, and in 8 bits of how many texts the larger logit is that of f32."""
+    folder = scratch / "exported" / "onnx"
+    for name, more in (("model", []), ("model_int8", ["--int8"])):
+        command = [Path(options.pipe).resolve(), "export", "-C", scratch, "finetune:model", "--onnx", folder / f"{name}.onnx", *more]
+        subprocess.run(command, capture_output=True, check=True)
+        onnx.checker.check_model(folder / f"{name}.onnx", full_check=True)
+    quantize_dynamic(folder / "model.onnx", folder / "model_theirs.onnx", per_channel=True, weight_type=QuantType.QInt8)
+    sessions = [session(folder / f"{name}.onnx") for name in ("model", "model_int8", "model_theirs")]
+    worst, ours, theirs = 0.0, 0, 0
+    for size in (1, 7, 64):
+        for start in range(0, len(texts), size):
+            batch = texts[start : start + size]
+            tokens = encode(batch, truncation=True, max_length=128, padding=True, return_tensors="pt")
+            with torch.no_grad():
+                expected = trained(**tokens).logits.numpy()
+            inputs = {name: value.numpy() for name, value in tokens.items()}
+            exact, int8, other = (it.run(["logits"], {one.name: inputs[one.name] for one in it.get_inputs()})[0] for it in sessions)
+            worst = max(worst, float(numpy.abs(exact - expected).max()))
+            if size == 1:
+                ours += int((int8.argmax(1) == exact.argmax(1)).sum())
+                theirs += int((other.argmax(1) == exact.argmax(1)).sum())
+    return worst, ours / len(texts), theirs / len(texts)
+
+
+def session(path):
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
 
 
 for prefix in FAMILIES:
     with tempfile.TemporaryDirectory(prefix="pipe-round-trip-") as scratch:
-        worst = difference(prefix, Path(scratch))
-    print(f"{prefix}: {worst:.1e}", flush=True)
+        worst, logit, ours, theirs = difference(prefix, Path(scratch))
+    print(f"{prefix}: {worst:.1e}, ONNX {logit:.1e}, 8 bits {ours:.0%} (quantize_dynamic {theirs:.0%})", flush=True)
     if not worst <= 1e-5:
         sys.exit(f"{prefix}: transformers gives other probabilities")
+    if not logit <= 1e-4:
+        sys.exit(f"{prefix}: onnxruntime gives other logits")

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(feature = "model")]
+use crate::cli::export::error::ExportError;
 use crate::cli::resources::ResourceError;
 use crate::executor::ExecutorError;
 use crate::files::file_error::FileError;
@@ -96,6 +98,9 @@ pub enum Error {
     ContextUnused,
     #[error("classifying: {0}")]
     Classify(Box<stages::StageError>),
+    #[cfg(feature = "model")]
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[cfg(feature = "serve")]
     #[error(transparent)]
     Serve(#[from] crate::serve::ServeError),
@@ -167,13 +172,11 @@ impl Error {
             Error::Init(error) => error.hint(),
             Error::Download(error) => error.hint(&[]),
             Error::Classify(error) => error.hint(),
+            #[cfg(feature = "model")]
+            Error::Export(error) => error.hint(),
             #[cfg(feature = "serve")]
             Error::Serve(error) => error.hint(),
-            Error::ContextUnused => Some(
-                "leave `--context` out, or set how many turns the model has learned to read, as in \
-                 `--set tokenize.context=2`"
-                    .to_owned(),
-            ),
+            Error::ContextUnused => Some(CONTEXT_UNUSED.to_owned()),
             Error::StageFailed(finished) => finished.hint.clone(),
             Error::NoRow { .. } => Some(
                 "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"
@@ -198,6 +201,9 @@ impl Error {
         }
     }
 }
+
+const CONTEXT_UNUSED: &str = "leave `--context` out, or set how many turns the model has learned to read, as \
+                              in `--set tokenize.context=2`";
 
 /// What a run published, in words.
 fn published(known: &[PathBuf]) -> String {

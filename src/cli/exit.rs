@@ -37,6 +37,10 @@ impl Exit {
             Error::Serve(error) if error.is_usage() => Exit::Wrong,
             #[cfg(feature = "serve")]
             Error::Serve(_) => Exit::Failed,
+            #[cfg(feature = "model")]
+            Error::Export(error) if error.is_usage() => Exit::Wrong,
+            #[cfg(feature = "model")]
+            Error::Export(_) => Exit::Failed,
             Error::Remote(RemoteError::Trouble { .. } | RemoteError::Here(_)) => Exit::Failed,
             Error::Pipeline(_)
             | Error::NoPipeline { .. }

@@ -11,6 +11,8 @@ pub mod early_error;
 pub mod error;
 pub mod exit;
 mod explain;
+#[cfg(feature = "model")]
+mod export;
 mod gate;
 mod graph;
 mod init;
@@ -118,6 +120,9 @@ enum Command {
     /// Classify texts over HTTP with a trained model
     #[cfg(feature = "serve")]
     Serve(serve::ServeOptions),
+    /// Write a trained model in a format that other programs read
+    #[cfg(feature = "model")]
+    Export(export::ExportOptions),
     /// List the built-in stages, or describe one with its parameters
     Stages(stages::StagesOptions),
     /// Check the machine, the pipeline, the store and the network
@@ -224,6 +229,8 @@ impl Cli {
             Command::Classify(options) => classify::execute(&options, globals, console),
             #[cfg(feature = "serve")]
             Command::Serve(options) => serve::execute(&options, globals, console),
+            #[cfg(feature = "model")]
+            Command::Export(options) => export::execute(&options, globals, console),
             Command::Stages(options) => stages::execute(&options, console),
             Command::Doctor(options) => doctor::execute(&options, globals, console),
             Command::Schema => shell::print_schema(console),

@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`builtin`] | the stages, a folder each, and [`all`], which lists them |
 //! | [`train`] | batches, one step, the optimiser, schedules, checkpoints |
+//! | `onnx` | the graph of a classifier in the format of ONNX |
 //! | [`model`] | the network: configuration, encoder, heads, weights, kernels for the CPU |
 //! | [`text`] | tokenizers, tweet normalisation |
 //! | [`family`] | what distinguishes BERT, RoBERTa, DeBERTa and the others, as data |
@@ -37,6 +38,8 @@ pub mod builtin;
 pub mod data;
 pub mod family;
 pub mod model;
+#[cfg(feature = "model")]
+pub mod onnx;
 pub mod stage;
 pub mod text;
 pub mod train;

@@ -293,6 +293,7 @@ mod commands {
         the_commands_about_audits_and_gates_run: "docs/audit.md",
         the_commands_about_the_cache_run: "docs/cache.md",
         the_commands_about_determinism_run: "docs/determinism.md",
+        the_commands_about_exports_run: "docs/export.md",
         the_commands_about_gpus_run: "docs/gpu.md",
         the_commands_about_the_pipeline_run: "docs/pipeline.md",
         the_commands_about_remotes_run: "docs/remotes.md",

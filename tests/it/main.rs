@@ -11,6 +11,7 @@ mod early_errors;
 mod encoder;
 mod escape;
 mod examples;
+mod export;
 mod faults;
 mod gate;
 mod gc;

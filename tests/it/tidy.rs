@@ -28,7 +28,7 @@ const ENGINE: [&[&str]; 12] = [
 
 /// The folders of `stages`.
 const STAGES: [&[&str]; 7] =
-    [&["builtin"], &["train"], &["model"], &["text"], &["family"], &["data"], &["stage"]];
+    [&["builtin"], &["train", "onnx"], &["model"], &["text"], &["family"], &["data"], &["stage"]];
 
 #[test]
 fn folders_import_only_from_folders_below_them() {

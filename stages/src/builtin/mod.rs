@@ -6,6 +6,8 @@ pub mod baseline;
 pub mod classify;
 pub mod clean;
 pub mod ensemble;
+#[cfg(feature = "model")]
+pub mod export;
 pub mod finetune;
 pub mod ingest;
 #[cfg(feature = "model")]

@@ -44,7 +44,7 @@ mod distances;
 mod dropout;
 mod embeddings;
 mod layer;
-mod layer_name;
+pub mod layer_name;
 pub(super) mod norm;
 mod pass;
 mod post_norm;

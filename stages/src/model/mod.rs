@@ -39,6 +39,6 @@ pub mod ops;
 pub mod parameters;
 pub mod precision;
 #[cfg(feature = "model")]
-mod relative;
+pub mod relative;
 #[cfg(feature = "model")]
 pub mod weight_files;

@@ -264,9 +264,9 @@ pub fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 /// A row-major `[rows, columns]` matrix as row-major `[columns, rows]`, in tiles that stay in
 /// the cache.
-pub fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub fn transposed<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
     const TILE: usize = 32;
-    let mut result = vec![0.0; values.len()];
+    let mut result = vec![T::default(); values.len()];
     for row_start in (0..rows).step_by(TILE) {
         for column_start in (0..columns).step_by(TILE) {
             for row in row_start..rows.min(row_start + TILE) {

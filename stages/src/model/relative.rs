@@ -4,23 +4,26 @@
 /// T5's bidirectional scheme, each direction has half of the buckets; half of those stand for exact
 /// distances and half for a logarithmic scale up to 128. Raffel et al. 2020, section 2.1.
 pub fn relative_buckets(width: usize, buckets: usize) -> Vec<i32> {
+    let distance = |query: usize, key: usize| key as i32 - query as i32;
+    let of_query = |query| (0..width).map(move |key| distance(query, key));
+    (0..width).flat_map(of_query).map(|distance| relative_bucket(distance, buckets)).collect()
+}
+
+/// The bucket of one distance, of which [`relative_buckets`] has all.
+pub fn relative_bucket(distance: i32, buckets: usize) -> i32 {
     const MAX_DISTANCE: f32 = 128.0;
     let half = buckets as i32 / 2;
     let exact = half / 2;
-    let bucket = |query: usize, key: usize| {
-        let distance = key as i32 - query as i32;
-        // As in `transformers`, keys before the query use the first half.
-        let side = if distance > 0 { half } else { 0 };
-        let distance = distance.abs();
-        let within = if distance < exact {
-            distance
-        } else {
-            let log = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln();
-            (exact + (log * (half - exact) as f32) as i32).min(half - 1)
-        };
-        side + within
+    // As in `transformers`, keys before the query use the first half.
+    let side = if distance > 0 { half } else { 0 };
+    let distance = distance.abs();
+    let within = if distance < exact {
+        distance
+    } else {
+        let log = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln();
+        (exact + (log * (half - exact) as f32) as i32).min(half - 1)
     };
-    (0..width).flat_map(|query| (0..width).map(move |key| bucket(query, key))).collect()
+    side + within
 }
 
 /// The row of DeBERTa's table of relative positions for each distance, from the last key seen from the

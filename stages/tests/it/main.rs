@@ -17,6 +17,7 @@ mod label_names;
 mod long_sequences;
 mod masked_lm;
 mod model;
+mod onnx;
 mod params;
 mod pool;
 mod power;

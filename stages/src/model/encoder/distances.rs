@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::layer_name::LayerName;
+use super::layer_name::{LayerName, POSITION_PROJECTIONS};
 use super::norm::{LayerNorm, NormShape};
 use super::pass::{DistanceRows, Pass};
 use crate::family::{Activation, Attention};
@@ -119,9 +119,6 @@ pub(super) struct DistanceProjections {
     queries: Option<Linear>,
 }
 
-const KEYS: &str = "attention.self.pos_key_proj";
-const QUERIES: &str = "attention.self.pos_query_proj";
-
 impl DistanceProjections {
     /// `None` if positions are projected as queries and keys are.
     pub(super) fn new(
@@ -139,8 +136,8 @@ impl DistanceProjections {
             is_used.then(|| Linear::new(source, &name.of(part), square, device))
         };
         Some(DistanceProjections {
-            keys: linear(KEYS, found.content_to_position),
-            queries: linear(QUERIES, found.position_to_content),
+            keys: linear(POSITION_PROJECTIONS[0], found.content_to_position),
+            queries: linear(POSITION_PROJECTIONS[1], found.position_to_content),
         })
     }
 
@@ -149,7 +146,9 @@ impl DistanceProjections {
         name: LayerName,
         into: &mut Vec<(String, Parameter<'a>)>,
     ) {
-        for (linear, part) in [(&mut self.keys, KEYS), (&mut self.queries, QUERIES)] {
+        for (linear, part) in
+            [&mut self.keys, &mut self.queries].into_iter().zip(POSITION_PROJECTIONS)
+        {
             if let Some(linear) = linear {
                 linear.collect(&name.of(part), into);
             }

@@ -4,18 +4,22 @@ use crate::family::Family;
 
 /// The name of a layer's part.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LayerName {
-    pub(super) family: &'static Family,
-    pub(super) index: usize,
+pub struct LayerName {
+    pub family: &'static Family,
+    pub index: usize,
 }
 
 impl LayerName {
-    pub(super) fn of(self, part: &str) -> String {
+    pub fn of(self, part: &str) -> String {
         format!("{}.{}.{part}", self.family.layer.layers, self.index)
     }
 
     /// The nth of the projections.
-    pub(super) fn projection(self, nth: usize) -> String {
+    pub fn projection(self, nth: usize) -> String {
         self.of(self.family.layer.projections.get(nth).unwrap_or(&""))
     }
 }
+
+/// The projections of DeBERTa's positions as keys and as queries, in a layer that has its own.
+pub const POSITION_PROJECTIONS: [&str; 2] =
+    ["attention.self.pos_key_proj", "attention.self.pos_query_proj"];

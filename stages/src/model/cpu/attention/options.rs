@@ -40,14 +40,17 @@ impl Rotation {
     /// The angles of `positions` tokens in heads of `size` features, in f32 as `transformers`
     /// computes them.
     pub fn new(positions: usize, size: usize, base: f64) -> Rotation {
-        let half = size / 2;
-        let frequencies: Vec<f32> = (0..half)
-            .map(|feature| 1.0 / (base as f32).powf((2 * feature) as f32 / size as f32))
-            .collect();
+        let frequencies = Rotation::frequencies(size, base);
         let angles = (0..positions)
             .flat_map(|position| frequencies.iter().map(move |it| position as f32 * it));
         let (cosines, sines) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Rotation { half, cosines, sines }
+        Rotation { half: size / 2, cosines, sines }
+    }
+
+    /// By how much the angle of each of `size / 2` features grows from position to position.
+    pub fn frequencies(size: usize, base: f64) -> Vec<f32> {
+        let power = |feature: usize| (base as f32).powf((2 * feature) as f32 / size as f32);
+        (0..size / 2).map(|feature| 1.0 / power(feature)).collect()
     }
 
     /// Turns the `[tokens, size]` features of tokens from position 0 on, or back if `backwards`.

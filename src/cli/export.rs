@@ -1,0 +1,192 @@
+//! `pipe export [MODEL]`: writes a trained model in a format that other programs read.
+
+pub mod error;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use stages::builtin::export::{OnnxFile, companions, onnx_file};
+use stages::onnx::{OPSET, Storage, is_ours};
+
+use self::error::ExportError;
+use crate::cli::classify::found_model::find_model;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::options::{Globals, OverrideOptions};
+use crate::cli::project::Project;
+use crate::console::Console;
+use crate::files::file_error::FileError;
+use crate::files::scratch::write_beside;
+use crate::files::{disk, regular};
+use crate::pipeline::{Input, Pipeline, Stage};
+use crate::plan::reason::origin;
+use crate::text::figures::bytes;
+
+#[derive(Debug, Args)]
+pub struct ExportOptions {
+    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the only model of
+    /// the pipeline
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// Write the classifier as a graph in the format of ONNX to this file, with the tokenizer and
+    /// `config.json` beside it, or in `DIR` if the file is `DIR/onnx/NAME`
+    #[arg(long, value_name = "FILE", required = true)]
+    onnx: Option<PathBuf>,
+    /// Store weights in 8 bits, and compute with integers
+    #[arg(long, requires = "onnx")]
+    int8: bool,
+    /// Overwrite files that `pipe export` did not write
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    overrides: OverrideOptions,
+}
+
+pub fn execute(
+    options: &ExportOptions,
+    globals: &Globals,
+    console: &Console,
+) -> Result<Exit, Error> {
+    let overrides = options.overrides.overrides();
+    let wanted = match &options.model {
+        Some(named) => Some(named.clone()),
+        None => only_model(&Project::load_for_results(globals, &overrides)?.pipeline)?,
+    };
+    let found = find_model(wanted.as_deref(), globals, &overrides, console)?;
+    let Some(file) = &options.onnx else { return Err(ExportError::NoModel.into()) };
+    let folder = found.folder.path();
+    let beside = new_companions(&folder, file, options.force)?;
+    check_target(file, options.force)?;
+    let storage = if options.int8 { Storage::Int8 } else { Storage::F32 };
+    let OnnxFile { bytes: graph, notes } = onnx_file(&folder, &found.predict, storage)
+        .map_err(|error| ExportError::Model(Box::new(error)))?;
+    for (path, content) in &beside {
+        write(path, content)?;
+    }
+    // At the end: a folder with a graph has all of its files.
+    write(file, &graph)?;
+    let kind = if options.int8 { "int8" } else { "f32" };
+    let size = bytes(graph.len() as u64);
+    console.note(&format!("wrote `{}`: {size}, {kind}, opset {OPSET}", file.display()));
+    for (path, _) in &beside {
+        console.note(&format!("wrote `{}`", path.display()));
+    }
+    notes.iter().for_each(|note| console.warning(note));
+    Ok(Exit::Done)
+}
+
+/// The only model of a pipeline: the one that all `predict` read, or that the only `finetune` makes.
+/// `None` if it is a folder that `predict` names.
+fn only_model(pipeline: &Pipeline) -> Result<Option<String>, ExportError> {
+    let stages = |builtin: &'static str| {
+        pipeline.stages.iter().filter(move |stage| stage.action.builtin() == Some(builtin))
+    };
+    let read = |stage: &Stage| {
+        let input = stage.inputs.get("model")?;
+        let is_artifact = matches!(input, Input::Artifact { .. });
+        Some((origin(input), is_artifact.then(|| input.to_string())))
+    };
+    let mut models: BTreeMap<String, Option<String>> = stages("predict").filter_map(read).collect();
+    if models.is_empty() {
+        let made = stages("finetune").map(|stage| format!("{}:model", stage.name));
+        models = made.map(|name| (name.clone(), Some(name))).collect();
+    }
+    match models.len() {
+        0 => Err(ExportError::NoModel),
+        1 => Ok(models.into_values().next().flatten()),
+        _ => Err(ExportError::ManyModels { models: models.into_keys().collect() }),
+    }
+}
+
+/// The folder of the files that go with a graph, as `optimum` and transformers.js lay them out.
+fn folder_of(file: &Path) -> &Path {
+    let parent = file.parent().unwrap_or(Path::new(""));
+    match parent.file_name().is_some_and(|name| name == "onnx") {
+        true => parent.parent().unwrap_or(parent),
+        false => parent,
+    }
+}
+
+/// The files of the model that are not beside the graph yet, with their bytes.
+fn new_companions(
+    model: &Path,
+    file: &Path,
+    overwrite: bool,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
+    let folder = folder_of(file);
+    let (mut new, mut foreign) = (Vec::new(), Vec::new());
+    for source in companions(model) {
+        let Some(name) = source.file_name() else { continue };
+        let path = folder.join(name);
+        if path == file {
+            return Err(ExportError::Taken { path }.into());
+        }
+        let content = regular::read(&source).map_err(FileError::at("reading", &source))?;
+        if path.symlink_metadata().is_ok() {
+            if !path.is_file() {
+                return Err(ExportError::NotAFile { path }.into());
+            }
+            let there = regular::read(&path).map_err(FileError::at("reading", &path))?;
+            if there == content {
+                continue;
+            }
+            foreign.push(path.clone());
+        }
+        new.push((path, content));
+    }
+    match foreign.is_empty() || overwrite {
+        true => Ok(new),
+        false => Err(ExportError::Foreign { paths: foreign }.into()),
+    }
+}
+
+/// Refuses to replace what `pipe export` did not write.
+fn check_target(file: &Path, overwrite: bool) -> Result<(), Error> {
+    let path = file.to_owned();
+    if file.file_name().is_none() {
+        return Err(ExportError::NotAFile { path }.into());
+    }
+    if file.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    if !file.is_file() {
+        return Err(ExportError::NotAFile { path }.into());
+    }
+    let mut start = Vec::new();
+    let read = regular::open(file).and_then(|it| it.take(64).read_to_end(&mut start));
+    read.map_err(FileError::at("reading", file))?;
+    match overwrite || is_ours(&start) {
+        true => Ok(()),
+        false => Err(ExportError::Foreign { paths: vec![path] }.into()),
+    }
+}
+
+/// Writes a file in full or not at all, in a folder that may have to be made. A symbolic link stays; its
+/// target is replaced.
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        disk::create_folders(folder).map_err(FileError::at("making the folder", folder))?;
+    }
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    Ok(write_beside(&target, content)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_in_a_folder_called_onnx_has_its_tokenizer_in_the_folder_above() {
+        for (file, folder) in [
+            ("out/onnx/model.onnx", "out"),
+            ("onnx/model.onnx", ""),
+            ("out/model.onnx", "out"),
+            ("model.onnx", ""),
+            ("/onnx/model.onnx", "/"),
+        ] {
+            assert_eq!(folder_of(Path::new(file)), Path::new(folder), "{file}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Why nothing was exported.
+
+use std::path::PathBuf;
+
+use stages::StageError;
+
+/// Why `pipe export` wrote nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("there is no model to export: no stage uses `predict` or `finetune`")]
+    NoModel,
+    #[error("the pipeline has {} models: {}", models.len(), quoted(models))]
+    ManyModels { models: Vec<String> },
+    #[error("exporting the model: {0}")]
+    Model(Box<StageError>),
+    #[error("cannot write `{}`: something other than a file is there", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("cannot write `{}`: the model has a file with this name, which goes there too", path.display())]
+    Taken { path: PathBuf },
+    #[error("{} there already, and would be overwritten: {}", are(paths), shown(paths))]
+    Foreign { paths: Vec<PathBuf> },
+}
+
+impl ExportError {
+    /// Whether the command line is wrong.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, ExportError::Model(_))
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ExportError::Model(error) => return error.hint(),
+            ExportError::NoModel => "name one: a folder, or `stage:output`".to_owned(),
+            ExportError::ManyModels { models } => {
+                let first = models.first().map(String::as_str).unwrap_or_default();
+                format!("name one, as in `pipe export {first}`")
+            }
+            ExportError::NotAFile { .. } => {
+                "name a file, such as `exported/onnx/model.onnx`".to_owned()
+            }
+            ExportError::Taken { .. } => "name it `model.onnx`".to_owned(),
+            ExportError::Foreign { .. } => {
+                "write to another folder; `--force` overwrites them".to_owned()
+            }
+        };
+        Some(hint)
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    quoted(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+}
+
+fn are(paths: &[PathBuf]) -> &'static str {
+    if paths.len() == 1 {
+        "a file that `pipe export` did not write is"
+    } else {
+        "files that `pipe export` did not write are"
+    }
+}
