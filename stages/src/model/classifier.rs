@@ -62,7 +62,7 @@ impl Classifier {
             dense: Linear::with_bias(source, names.dense, square, form.biases.head, device),
             activation: config.head.activation,
             norm: names.norm.map(|name| LayerNorm::new(source, name, shape, device)),
-            output: Linear::new(source, names.output, [hidden, classes], device),
+            output: Linear::in_floats(source, names.output, [hidden, classes], device),
             rates: [input_rate, head_rate],
         };
         Classifier { family, encoder, pooling: config.head.pooling, head, precision }

@@ -72,6 +72,7 @@ pub fn load(
     if let HeadSource::Classes(order) = &options.head {
         loader.order = Some(order);
     }
+    loader.rounds_weights = options.precision == Precision::Int8;
     let model = Classifier::new(
         config,
         options.classes,
@@ -195,6 +196,8 @@ struct Loader<'a> {
     wants: Wants,
     /// The order of the head's classes; `None` for that of the checkpoint.
     order: Option<&'a [usize]>,
+    /// Whether linear layers hold their weights in 8 bits.
+    rounds_weights: bool,
     family: &'static Family,
     seed: u64,
     standard_deviation: f64,
@@ -205,6 +208,10 @@ struct Loader<'a> {
 }
 
 impl ParameterSource for Loader<'_> {
+    fn rounds_weights(&self) -> bool {
+        self.rounds_weights
+    }
+
     fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32> {
         let count = shape.iter().product();
         let Some(checkpoint) = self.checkpoint else {
@@ -256,6 +263,7 @@ impl<'a> Loader<'a> {
             checkpoint,
             wants,
             order: None,
+            rounds_weights: false,
             family: config.family,
             seed,
             standard_deviation: range.unwrap_or(0.02),

@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation, assert_shape};
 
-use super::affine::Affine;
+use super::affine::{Affine, Weight};
 use super::batch::Batch;
 use super::config::ModelConfig;
 use super::cpu;
@@ -90,7 +90,10 @@ impl MaskedLm {
         let fused =
             cpu::vocabulary::cross_entropy(&states, words, bias, targets.ids, scale, precision);
         fused.unwrap_or_else(|| {
-            let output = Affine { weight: words.clone().transpose(), bias: self.bias.clone() };
+            let output = Affine {
+                weight: Weight::Floats(words.clone().transpose()),
+                bias: self.bias.clone(),
+            };
             let logits = ops::linear(states, &output, self.precision);
             let logarithms = activation::log_softmax(logits, 1); // [positions, vocabulary]
             let ids: Vec<i32> = targets.ids.iter().map(|id| *id as i32).collect();

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Tensor, TensorData, activation};
 
-use super::affine::Affine;
+use super::affine::{Affine, Weight};
 use super::cpu;
 use super::cpu::attention::{AttentionOptions, Relative};
 #[cfg(feature = "device")]
@@ -65,6 +65,10 @@ pub fn linear<const D: usize>(
     precision: Precision,
 ) -> Tensor<D> {
     let Affine { weight, bias } = affine;
+    let weight = match weight {
+        Weight::Floats(weight) => weight,
+        Weight::Int8(weight) => return cpu::int8::linear(&input, weight, bias, None),
+    };
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let mut shape = [1; D];
         shape[D - 1] = bias.dims()[0];
@@ -102,11 +106,14 @@ pub fn linear_activation<const D: usize>(
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
     if kind == Activation::Gelu
-        && let Some(product) =
-            device::linear::product(&input, &affine.weight, factor.of_gpu(), precision)
+        && let Some(weight) = affine.weight.floats()
+        && let Some(product) = device::linear::product(&input, weight, factor.of_gpu(), precision)
     {
         let fused = device::gelu::bias_gelu(&product, &affine.bias, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
+    }
+    if let Weight::Int8(weight) = &affine.weight {
+        return cpu::int8::linear(&input, weight, &affine.bias, Some(kind));
     }
     activated(linear(input, affine, precision), kind)
 }
@@ -169,8 +176,8 @@ pub fn linear_add_norm(
     precision: Precision,
 ) -> Tensor<3> {
     #[cfg(feature = "device")]
-    if let Some(branch) =
-        device::linear::product(&input, &affine.weight, factor.of_gpu(), precision)
+    if let Some(factors) = affine.weight.floats()
+        && let Some(branch) = device::linear::product(&input, factors, factor.of_gpu(), precision)
     {
         let parameters = [&affine.bias, weight, bias];
         let mask = mask.as_ref();

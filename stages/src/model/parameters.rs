@@ -2,10 +2,12 @@
 //! its checkpoint name; the optimiser and the writer iterate over the same names.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
-use super::affine::Affine;
+use super::affine::{Affine, Weight};
+use super::cpu::int8::Int8Weight;
 use super::ops;
 use super::precision::Precision;
 use crate::stage::error::StageError;
@@ -25,6 +27,11 @@ pub trait ParameterSource {
     /// `[out, in]` there). The source collects missing and misshapen tensors and reports them
     /// together, so the result always has as many values as the shape.
     fn values(&mut self, name: &str, shape: &[usize], start: Start) -> Vec<f32>;
+
+    /// Whether linear layers round their weights to 8 bits.
+    fn rounds_weights(&self) -> bool {
+        false
+    }
 }
 
 /// One parameter of a model, to be read or replaced.
@@ -168,8 +175,7 @@ pub fn read<const D: usize>(tensor: &Tensor<D>, path: &Path) -> Result<Vec<f32>,
 /// `y = x W + b`.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// `[in, out]`
-    pub weight: Tensor<2>,
+    pub weight: Weight,
     /// `[out]`
     bias: Option<Tensor<1>>,
 }
@@ -194,10 +200,28 @@ impl Linear {
         device: &Device,
     ) -> Linear {
         let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
-        let weight = weight(&stored, [inputs, outputs], device);
+        let rounded = source.rounds_weights().then(|| Int8Weight::new(&stored, [inputs, outputs]));
+        let weight = match rounded.flatten() {
+            Some(rounded) => Weight::Int8(Arc::new(rounded)),
+            None => Weight::Floats(weight(&stored, [inputs, outputs], device)),
+        };
         let bias = has_bias
             .then(|| vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device));
         Linear { weight, bias }
+    }
+
+    /// [`new`](Self::new) with a weight that is never rounded, for a layer that is small and whose
+    /// results matter most.
+    pub fn in_floats(
+        source: &mut dyn ParameterSource,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        device: &Device,
+    ) -> Linear {
+        let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
+        let weight = Weight::Floats(weight(&stored, [inputs, outputs], device));
+        let bias = vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device);
+        Linear { weight, bias: Some(bias) }
     }
 
     /// # Shapes
@@ -213,9 +237,11 @@ impl Linear {
         Affine { weight: self.weight.clone(), bias: self.bias.clone().unwrap_or_else(zeros) }
     }
 
-    /// Appends the parameters under their checkpoint names.
+    /// Appends the parameters under their checkpoint names. A rounded weight is none: it is not trained.
     pub fn collect<'a>(&'a mut self, name: &str, into: &mut Vec<(String, Parameter<'a>)>) {
-        into.push((format!("{name}.weight"), Parameter::Weight(&mut self.weight)));
+        if let Weight::Floats(weight) = &mut self.weight {
+            into.push((format!("{name}.weight"), Parameter::Weight(weight)));
+        }
         if let Some(bias) = &mut self.bias {
             into.push((format!("{name}.bias"), Parameter::Vector(bias)));
         }

@@ -18,7 +18,15 @@ choice! {
         /// Factors are rounded to bfloat16 before they are multiplied, as PyTorch's autocast does.
         /// On the CPU the small products of attention stay in f32.
         Bf16 = "bf16",
+        /// On the CPU and without training: linear layers hold their weights in 8 bits, see
+        /// [`super::cpu::int8`]. Everything else is f32.
+        Int8 = "int8",
     }
+}
+
+impl Precision {
+    /// The words for training, which needs gradients: all but `int8`.
+    pub const OF_TRAINING: &'static [&'static str] = &["f32", "tf32", "bf16"];
 }
 
 #[cfg(feature = "model")]
@@ -39,7 +47,7 @@ impl Precision {
     /// Converts a tensor to the format in which it is multiplied.
     pub(super) fn factor<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {
-            Precision::F32 | Precision::Tf32 => tensor,
+            Precision::F32 | Precision::Tf32 | Precision::Int8 => tensor,
             Precision::Bf16 => tensor.cast(DType::BF16),
         }
     }
@@ -47,7 +55,7 @@ impl Precision {
     /// Converts the product of two [`factor`](Self::factor)s back to f32.
     pub(super) fn product<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {
-            Precision::F32 | Precision::Tf32 => tensor,
+            Precision::F32 | Precision::Tf32 | Precision::Int8 => tensor,
             Precision::Bf16 => tensor.cast(DType::F32),
         }
     }

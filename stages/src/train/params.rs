@@ -91,7 +91,7 @@ pub const fn seed(doc: &'static str) -> ParamSpec {
 
 pub const PRECISION: ParamSpec = ParamSpec::new(
     "precision",
-    ParamKind::Choice(Precision::WORDS),
+    ParamKind::Choice(Precision::OF_TRAINING),
     Default::Text("f32"),
     "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
      shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16",

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::model::config::{ModelConfig, WindowPooling};
-#[cfg(feature = "model")]
 use crate::model::precision::Precision;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
-use crate::train::params::PRECISION;
 
 pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::new(
@@ -38,7 +36,15 @@ pub const PARAMS: &[ParamSpec] = &[
          their `mean`, or the largest of each class (`max`); `auto`: as `finetune` did, else the mean",
     )
     .late(),
-    PRECISION,
+    ParamSpec::new(
+        "precision",
+        ParamKind::Choice(Precision::WORDS),
+        Default::Text("f32"),
+        "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
+         shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16; int8 \
+         rounds the factors of linear layers to 8-bit integers, which is faster on a CPU and may \
+         change a few answers",
+    ),
 ];
 
 choice! {

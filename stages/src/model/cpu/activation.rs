@@ -172,6 +172,17 @@ fn forward(
     )
 }
 
+/// The activation of every element, in place.
+pub(super) fn activate(kind: Activation, values: &mut [f32]) {
+    const FEW: usize = 512;
+    let mut before = [0.0; FEW];
+    for values in values.chunks_mut(FEW) {
+        let before = &mut before[..values.len()];
+        before.copy_from_slice(values);
+        value(kind, before, values);
+    }
+}
+
 fn value(kind: Activation, source: &[f32], output: &mut [f32]) {
     match kind {
         Activation::Gelu => gelu(source, output),
@@ -243,10 +254,16 @@ vectorised! {
     }
 }
 
+/// NaN stays NaN: `max` alone would hide it.
+#[inline(always)]
+fn positive_part(x: f32) -> f32 {
+    if x.is_nan() { x } else { x.max(0.0) }
+}
+
 vectorised! {
     fn relu(source: &[f32], output: &mut [f32]) {
         for (x, output) in source.iter().zip(output) {
-            *output = x.max(0.0);
+            *output = positive_part(*x);
         }
     }
 }
@@ -254,7 +271,7 @@ vectorised! {
 vectorised! {
     fn relu_and_derivative(source: &[f32], output: &mut [f32], derivative: &mut [f32]) {
         for ((x, output), derivative) in source.iter().zip(output).zip(derivative) {
-            *output = x.max(0.0);
+            *output = positive_part(*x);
             *derivative = if *x > 0.0 { 1.0 } else { 0.0 };
         }
     }

@@ -11,6 +11,7 @@ pub mod activation;
 pub mod attention;
 pub mod bfloat16;
 mod exact;
+pub mod int8;
 pub mod linear;
 mod matrix;
 pub mod norm;

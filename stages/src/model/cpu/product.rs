@@ -25,7 +25,9 @@ pub(super) unsafe fn product(
     // SAFETY: the caller guarantees what both functions require, which is the same.
     unsafe {
         match precision {
-            Precision::F32 | Precision::Tf32 => exact(sizes, left, right, target, spread),
+            Precision::F32 | Precision::Tf32 | Precision::Int8 => {
+                exact(sizes, left, right, target, spread)
+            }
             Precision::Bf16 => bfloat16::product(sizes, left, right, target, spread),
         }
     }

@@ -7,7 +7,7 @@ use super::layer_name::{LayerName, POSITION_PROJECTIONS};
 use super::norm::{LayerNorm, NormShape};
 use super::pass::{DistanceRows, Pass};
 use crate::family::{Activation, Attention};
-use crate::model::affine::Affine;
+use crate::model::affine::{Affine, Weight};
 use crate::model::config::{AttentionConfig, Convolution, Disentangled, ModelConfig};
 use crate::model::noise::Site;
 use crate::model::ops;
@@ -208,7 +208,8 @@ impl TokenConvolution {
         let shifted = (0..self.kernel).map(|shift| padded.clone().narrow(1, shift, width));
         let windows: Tensor<4> = Tensor::stack(shifted.collect(), 3); // [rows, width, hidden, kernel]
         let windows = windows.reshape([rows, width, hidden * self.kernel]);
-        let affine = Affine { weight: self.weight.clone(), bias: self.bias.clone() };
+        let affine =
+            Affine { weight: Weight::Floats(self.weight.clone()), bias: self.bias.clone() };
         let found = ops::linear(windows, &affine, pass.precision);
         let mask = pass.mask(Site::Convolution, rows, pass.rates.hidden);
         let found = ops::activated(ops::dropout(found, mask.as_ref()), self.activation);

@@ -62,12 +62,12 @@ impl Layer {
         }
     }
 
-    /// The weights of query, key and value, and of the other linear layers in order; `None` for a
-    /// form without kernels of its own.
+    /// The weights of query, key and value, and of the other linear layers in order; `None` if they are
+    /// rounded, and for a form without kernels of its own.
     #[cfg(feature = "device")]
     pub(super) fn weights(&self) -> Option<([&Tensor<2>; 3], Vec<&Tensor<2>>)> {
         match self {
-            Layer::PostNorm(layer) => Some(layer.weights()),
+            Layer::PostNorm(layer) => layer.weights(),
             Layer::PreNorm(_) => None,
         }
     }

@@ -143,12 +143,15 @@ impl PostNorm {
         self.output_norm.after((&affine, &factors[2]), wide, attended, of_sum, precision)
     }
 
-    /// The weights of query, key and value, and of the other linear layers in order.
+    /// The weights of query, key and value, and of the other linear layers in order. `None` if they
+    /// are rounded.
     #[cfg(feature = "device")]
-    pub(super) fn weights(&self) -> ([&Tensor<2>; 3], Vec<&Tensor<2>>) {
-        let projections = [&self.query, &self.key, &self.value];
+    pub(super) fn weights(&self) -> Option<([&Tensor<2>; 3], Vec<&Tensor<2>>)> {
+        let [query, key, value] =
+            [&self.query, &self.key, &self.value].map(|it| it.weight.floats());
         let others = [&self.attention_output, &self.intermediate, &self.output];
-        (projections.map(|it| &it.weight), others.map(|it| &it.weight).to_vec())
+        let others: Option<Vec<_>> = others.iter().map(|it| it.weight.floats()).collect();
+        Some(([query?, key?, value?], others?))
     }
 
     fn hidden(&self) -> usize {

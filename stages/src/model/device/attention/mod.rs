@@ -114,16 +114,17 @@ pub fn layer(
 ) -> Option<Tensor<3>> {
     let precision = options.precision;
     let biases = [&query.bias, &key.bias, &value.bias];
+    let [of_query, of_key, of_value] = [query, key, value].map(|it| it.weight.floats());
+    let weights = [of_query?, of_key?, of_value?];
     if asking.dims() == states.dims() {
-        let weights = [&query.weight, &key.weight, &value.weight];
         let all = products(states, weights, factor, precision)?;
         return attention(Projections::Joint(&all), biases, relative, options);
     }
     let [outputs, inputs] = [factor.meta.shape()[0], factor.meta.shape()[1]];
     let part = |range| burn_cubecl::kernel::slice(factor.clone(), &[range, 0..inputs]);
     let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
-    let asked = product(asking, &query.weight, Some(&of_query), precision)?;
-    let others = products(states, [&key.weight, &value.weight], &of_others, precision)?;
+    let asked = product(asking, weights[0], Some(&of_query), precision)?;
+    let others = products(states, [weights[1], weights[2]], &of_others, precision)?;
     attention(Projections::Apart(&asked, &others), biases, relative, options)
 }
 
