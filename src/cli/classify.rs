@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use stages::builtin::classify::TextClassifier;
 use stages::builtin::ingest::params::IngestParams;
 use stages::builtin::ingest::texts::cleaned;
 use stages::data::example::Example;
+use stages::model::precision::Precision;
 use stages::{Params, StageError};
 
 use self::found_model::find_model;
@@ -49,6 +51,10 @@ pub struct ClassifyOptions {
     /// Where the model runs: `auto`, `cpu`, `cuda`, `cuda:N`, `vulkan` or `vulkan:N`
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     device: String,
+    /// The number format of matrix products, instead of that of the pipeline's `predict`. `int8` is
+    /// faster on a CPU
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(Precision::WORDS))]
+    precision: Option<String>,
     /// Print one JSON object per text
     #[arg(long)]
     json: bool,
@@ -62,6 +68,7 @@ pub fn execute(
     let overrides = options.overrides.overrides();
     let wanted = options.model.as_deref();
     let found = find_model(wanted, globals, &overrides, console)?;
+    let found = found.with_precision(options.precision.as_deref());
     check_context(&options.context, &found.tokenize, console)?;
     let source = Source::open(&options.text, options.input.as_ref(), options.format);
     let source = source.map_err(failed)?;

@@ -182,7 +182,7 @@ fn builtin(
         Ok(params) => params,
         Err(errors) => {
             for error in errors {
-                report_param(draft, builtin, &error, problems);
+                report_param(draft, (builtin, registry), &error, problems);
             }
             return (Action::Builtin { name: name.to_owned(), version: 0 }, given);
         }
@@ -205,9 +205,18 @@ fn builtin(
     (Action::Builtin { name: name.to_owned(), version: builtin.version() }, params.0)
 }
 
+/// The words of a built-in's parameter that is one of a few.
+fn words_of(builtin: &dyn stages::Stage, name: &str) -> Option<&'static [&'static str]> {
+    let spec = builtin.params().iter().find(|spec| spec.name == name)?;
+    match spec.kind {
+        stages::ParamKind::Choice(words) => Some(words),
+        _ => None,
+    }
+}
+
 fn report_param(
     draft: &Draft,
-    builtin: &dyn stages::Stage,
+    (builtin, registry): (&dyn stages::Stage, &[&dyn stages::Stage]),
     error: &ParamError,
     problems: &mut Problems,
 ) {
@@ -236,15 +245,15 @@ fn report_param(
             });
             if let Some(text) = looks_quoted {
                 problem.help(format!("write {text} without quotes"));
-            } else if let (Some(text), stages::ParamKind::Choice(words)) = (
-                entry.value.as_text(),
-                builtin
-                    .params()
-                    .iter()
-                    .find(|spec| spec.name == name)
-                    .map_or(stages::ParamKind::Text, |spec| spec.kind),
-            ) {
+            } else if let (Some(text), Some(words)) =
+                (entry.value.as_text(), words_of(builtin, name))
+            {
                 problem.nearest(text, words.iter().copied());
+                if let Some(other) = registry.iter().find(|other| {
+                    words_of(**other, name).is_some_and(|words| words.contains(&text))
+                }) {
+                    problem.help(format!("`{name}: {text}` is for `{}`", other.name()));
+                }
             }
             problem
         }

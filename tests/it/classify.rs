@@ -101,6 +101,21 @@ fn the_model_may_be_an_artifact_or_a_folder_without_any_pipeline() {
 }
 
 #[test]
+fn the_flag_precision_is_that_of_predict() {
+    let project = trained();
+    let all = |arguments: &[&str]| {
+        let ended = project.pipe(&[&["classify", "--json", "well done"], arguments].concat());
+        lines(&ended.expect_code(0).stdout).remove(0)["probabilities"].clone()
+    };
+    let int8 = all(&["--precision", "int8"]);
+    assert_ne!(int8, all(&[]));
+    assert_eq!(int8, all(&["--set", "predict.precision=int8"]));
+    assert_eq!(int8, all(&["--precision", "int8", "--model", "finetune:model"]));
+    let wrong = project.pipe(&["classify", "--precision", "int4", "a"]).expect_code(2).stderr;
+    assert!(wrong.contains("int4") && wrong.contains("f32, tf32, bf16, int8"), "{wrong}");
+}
+
+#[test]
 fn models_and_texts_that_cannot_be_used_are_clear_errors() {
     let project = project_of_epochs(1);
     let told = |arguments: &[&str], code: i32| {

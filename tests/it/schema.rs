@@ -52,6 +52,24 @@ fn the_schema_describes_every_parameter_input_and_output_of_the_built_ins() {
 }
 
 #[test]
+fn int8_is_a_precision_of_predict_alone_and_the_refusal_of_others_says_so() {
+    let schema = schema();
+    for stage in ["predict", "finetune", "pretrain"] {
+        let of = &schema["$defs"][stage]["properties"]["params"]["properties"]["precision"];
+        assert_eq!(of.to_string().contains("int8"), stage == "predict", "{of}");
+    }
+    for stage in ["finetune", "pretrain"] {
+        let yaml = format!("stages:\n  {stage}:\n    params: {{precision: int8}}\n");
+        let told = Project::new(&yaml).pipe(&["status"]).expect_code(2).stderr;
+        let expected = format!(
+            "parameter `precision` of stage `{stage}` is \"int8\", expected one of f32, tf32, bf16"
+        );
+        assert!(told.contains(&expected), "{told}");
+        assert!(told.contains("help: `precision: int8` is for `predict`"), "{told}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_know_all_commands() {
     let project = Project::new("stages: {}\n");
     for shell in ["bash", "zsh", "fish"] {

@@ -36,6 +36,14 @@ pub struct FoundModel {
 }
 
 impl FoundModel {
+    /// The same with another precision, if one is given.
+    pub fn with_precision(mut self, precision: Option<&str>) -> FoundModel {
+        if let Some(precision) = precision {
+            self.predict.0.insert("precision".to_owned(), precision.into());
+        }
+        self
+    }
+
     /// Loads the model, which stays loaded, and says how its texts are cleaned.
     pub fn open(&self, device: &str) -> Result<(TextClassifier, IngestParams), Error> {
         let folder = self.folder.path();

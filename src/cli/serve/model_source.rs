@@ -16,6 +16,8 @@ pub struct ModelSource {
     /// As the user named it.
     pub model: Option<String>,
     pub device: String,
+    /// Instead of that of `predict`.
+    pub precision: Option<String>,
     pub overrides: Overrides,
     pub globals: Globals,
 }
@@ -28,7 +30,8 @@ impl ModelSource {
     }
 
     pub fn find(&self, console: &Console) -> Result<FoundModel, Error> {
-        find_model(self.model.as_deref(), &self.globals, &self.overrides, console)
+        let found = find_model(self.model.as_deref(), &self.globals, &self.overrides, console)?;
+        Ok(found.with_precision(self.precision.as_deref()))
     }
 
     /// Loads what was found.

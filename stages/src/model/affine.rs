@@ -18,7 +18,7 @@ pub struct Affine {
 #[derive(Clone, Debug)]
 pub enum Weight {
     /// `[in, out]`
-    Floats(Tensor<2>),
+    Floats(Box<Tensor<2>>),
     /// Rounded, for inference on the CPU.
     Int8(Arc<Int8Weight>),
 }
@@ -43,7 +43,7 @@ impl Weight {
     #[cfg(feature = "device")]
     pub fn floats(&self) -> Option<&Tensor<2>> {
         match self {
-            Weight::Floats(weight) => Some(weight),
+            Weight::Floats(weight) => Some(weight.as_ref()),
             Weight::Int8(_) => None,
         }
     }

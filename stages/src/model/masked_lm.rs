@@ -91,7 +91,7 @@ impl MaskedLm {
             cpu::vocabulary::cross_entropy(&states, words, bias, targets.ids, scale, precision);
         fused.unwrap_or_else(|| {
             let output = Affine {
-                weight: Weight::Floats(words.clone().transpose()),
+                weight: Weight::Floats(Box::new(words.clone().transpose())),
                 bias: self.bias.clone(),
             };
             let logits = ops::linear(states, &output, self.precision);

@@ -203,7 +203,7 @@ impl Linear {
         let rounded = source.rounds_weights().then(|| Int8Weight::new(&stored, [inputs, outputs]));
         let weight = match rounded.flatten() {
             Some(rounded) => Weight::Int8(Arc::new(rounded)),
-            None => Weight::Floats(weight(&stored, [inputs, outputs], device)),
+            None => Weight::Floats(Box::new(weight(&stored, [inputs, outputs], device))),
         };
         let bias = has_bias
             .then(|| vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device));
@@ -219,7 +219,7 @@ impl Linear {
         device: &Device,
     ) -> Linear {
         let stored = source.values(&format!("{name}.weight"), &[outputs, inputs], Start::Normal);
-        let weight = Weight::Floats(weight(&stored, [inputs, outputs], device));
+        let weight = Weight::Floats(Box::new(weight(&stored, [inputs, outputs], device)));
         let bias = vector(source, &format!("{name}.bias"), outputs, Start::Zeros, device);
         Linear { weight, bias: Some(bias) }
     }

@@ -52,3 +52,16 @@ fn bf16_on_a_device_without_it_is_refused_before_anything_is_computed() {
     assert!(error.contains("use `precision: f32`"), "{error}");
     assert!(done.events.iter().all(|event| event["event"] != "device"), "{:?}", done.events);
 }
+
+/// `PIPE_TEST_DEVICE` names a device to ask.
+#[test]
+fn int8_on_a_gpu_is_refused_before_anything_is_computed() {
+    let done = predict_on(device_name(), "int8");
+    if device_name() == "cpu" {
+        assert_eq!(done.rows("predictions").len(), 3);
+        return;
+    }
+    let error = done.error();
+    assert!(error.contains("`precision: int8` on"), "{error}");
+    assert!(done.events.iter().all(|event| event["event"] != "device"), "{:?}", done.events);
+}

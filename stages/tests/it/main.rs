@@ -13,6 +13,7 @@ mod harness;
 mod heads;
 mod ingest;
 mod ingest_delimited;
+mod int8;
 mod label_names;
 mod long_sequences;
 mod masked_lm;

@@ -49,7 +49,7 @@ fn cpu() -> ChosenDevice {
     ChosenDevice {
         device: Device::flex(),
         name: format!("cpu ({threads} {plural})"),
-        abilities: Abilities { memory: None, bf16: true },
+        abilities: Abilities { memory: None, bf16: true, int8: true },
         details: Vec::new(),
         is_cuda: false,
     }

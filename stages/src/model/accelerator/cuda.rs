@@ -45,6 +45,7 @@ pub fn open(index: usize) -> Result<ChosenDevice, StageError> {
         abilities: Abilities {
             memory: properties.memory.max_memory(),
             bf16: supports_bf16 && has_bf16,
+            int8: false,
         },
         details,
         is_cuda: true,

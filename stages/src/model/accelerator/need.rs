@@ -11,6 +11,8 @@ pub struct Abilities {
     pub memory: Option<u64>,
     /// Whether it computes with bfloat16.
     pub bf16: bool,
+    /// Whether it multiplies 8-bit integers.
+    pub int8: bool,
 }
 
 /// What a stage is about to do.
@@ -41,12 +43,22 @@ impl Work<'_> {
     /// Checks that the device called `name` can do this.
     ///
     /// # Errors
-    /// It has no bfloat16 and the precision asks for it, or its memory cannot hold the parameters.
+    /// It has no bfloat16 or no 8-bit integers and the precision asks for them, or its memory cannot
+    /// hold the parameters.
     pub fn check(&self, name: &str, abilities: &Abilities) -> Result<(), StageError> {
         if self.precision == Precision::Bf16 && !abilities.bf16 {
             return Err(StageError::Unavailable {
                 what: format!("`precision: bf16` on {name}"),
                 problem: "the device does not compute with bfloat16; use `precision: f32`"
+                    .to_owned(),
+            });
+        }
+        if self.precision == Precision::Int8 && !abilities.int8 {
+            return Err(StageError::Unavailable {
+                what: format!("`precision: int8` on {name}"),
+                problem:
+                    "8-bit integers are for CPUs; use `--device cpu`, or `precision: bf16` on a \
+                          GPU"
                     .to_owned(),
             });
         }
@@ -103,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    const GPU: Abilities = Abilities { memory: Some(2_000_000_000), bf16: true };
+    const GPU: Abilities = Abilities { memory: Some(2_000_000_000), bf16: true, int8: false };
 
     /// RoBERTa as published: 12 layers of 768, 124 million parameters.
     fn base() -> ModelConfig {
@@ -174,5 +186,15 @@ mod tests {
         let error = check(Precision::Bf16).unwrap_err().to_string();
         assert!(error.contains("`precision: bf16` on vulkan:0 (Toy)"), "{error}");
         assert!(error.contains("use `precision: f32`"), "{error}");
+    }
+
+    #[test]
+    fn int8_on_a_gpu_is_refused_with_what_to_use() {
+        let config = base();
+        let work = work(&config, Precision::Int8, Purpose::Inference);
+        let error = work.check("cuda:0 (Toy)", &GPU).unwrap_err().to_string();
+        assert!(error.contains("`precision: int8` on cuda:0 (Toy)"), "{error}");
+        assert!(error.contains("use `--device cpu`, or `precision: bf16` on a GPU"), "{error}");
+        work.check("cpu", &Abilities { memory: None, int8: true, ..GPU }).unwrap();
     }
 }

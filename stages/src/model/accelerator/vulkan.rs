@@ -105,7 +105,7 @@ fn start(index: usize, wgpu: WgpuDevice) -> Result<ChosenDevice, StageError> {
     Ok(ChosenDevice {
         device,
         name: format!("{name} ({}{software})", properties.identity.name),
-        abilities: Abilities { memory: properties.memory.max_memory(), bf16 },
+        abilities: Abilities { memory: properties.memory.max_memory(), bf16, int8: false },
         details,
         is_cuda: false,
     })

@@ -15,8 +15,11 @@
 //! and a signed factor, so 128 is added to the values of `x`, and each sum begins at -128 times the
 //! sum of the channel's weights.
 
+mod panel;
 mod rows;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::mem::MaybeUninit;
 
@@ -30,8 +33,9 @@ use super::activation::activate;
 use super::vector::vectorised;
 use super::{Backing, backing, contiguous, values};
 use crate::family::Activation;
+use panel::{COLUMNS, Channels, DEPTH, LeftEntry, OFFSET, ROWS, RightEntry, Sums};
 use rows::{Scale, round};
-use tile::{COLUMNS, Channels, DEPTH, LeftEntry, OFFSET, ROWS, RightEntry, Sums, Tile, fastest};
+use tile::{Tile, fastest};
 
 /// The most inputs whose sums fit into an i32.
 const MOST_INPUTS: usize = i32::MAX as usize / (127 * 127);

@@ -208,8 +208,10 @@ impl TokenConvolution {
         let shifted = (0..self.kernel).map(|shift| padded.clone().narrow(1, shift, width));
         let windows: Tensor<4> = Tensor::stack(shifted.collect(), 3); // [rows, width, hidden, kernel]
         let windows = windows.reshape([rows, width, hidden * self.kernel]);
-        let affine =
-            Affine { weight: Weight::Floats(self.weight.clone()), bias: self.bias.clone() };
+        let affine = Affine {
+            weight: Weight::Floats(Box::new(self.weight.clone())),
+            bias: self.bias.clone(),
+        };
         let found = ops::linear(windows, &affine, pass.precision);
         let mask = pass.mask(Site::Convolution, rows, pass.rates.hidden);
         let found = ops::activated(ops::dropout(found, mask.as_ref()), self.activation);
