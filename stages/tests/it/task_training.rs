@@ -325,6 +325,39 @@ fn a_calibrated_model_has_its_logits_divided_by_the_temperature() {
 }
 
 #[test]
+fn calibrating_a_model_moves_the_thresholds_it_has_and_keeps_its_decisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = folder.path().join("tokens.safetensors");
+    let classes: Vec<Gold> = (0..12).map(|row| Gold::Class(usize::from(row % 5 < 2))).collect();
+    let kinds: [(&[&str], Vec<Gold>, &str); 2] = [
+        (&["no", "yes"], classes, "decision_threshold"),
+        (&["a", "b", "c"], sets(), "decision_thresholds"),
+    ];
+    for (labels, golds, key) in kinds {
+        let run = finetune(&folder, labels, &golds);
+        let (trained, before) = decided(run, &test, &[("threshold", json!("f1"))]);
+        let again = finetune(&folder, labels, &golds).input_path("model", trained.path("model"));
+        let again = again.param("epochs", 0);
+        let (done, after) = decided(again, &test, &[("calibrate", json!("temperature"))]);
+        let temperature = figure(&done, "temperature");
+        assert!((temperature - 1.0).abs() > 0.01, "{temperature} tests nothing");
+        let odds = |done: &Done| -> Vec<f64> {
+            let value = config(done)[key].clone();
+            let each = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+            let odds = |it: &Value| it.as_f64().map(|it| (it / (1.0 - it)).ln()).unwrap();
+            each.iter().map(odds).collect()
+        };
+        let (own, moved) = (odds(&trained), odds(&done));
+        assert!(own.iter().any(|odds| odds.abs() > 0.05), "{own:?} test nothing");
+        assert_eq!(own.len(), moved.len());
+        for (own, moved) in own.iter().zip(&moved) {
+            assert!((own / temperature - moved).abs() < 1e-9, "{own} {moved}");
+        }
+        assert_eq!(labels_of(&before), labels_of(&after));
+    }
+}
+
+#[test]
 fn a_model_of_numbers_is_neither_calibrated_nor_folded() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value) in [("calibrate", json!("temperature")), ("fold", json!(true))] {

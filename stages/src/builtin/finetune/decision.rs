@@ -24,15 +24,17 @@ pub fn decide(
     examples: &Examples,
 ) -> Result<(), StageError> {
     if params.calibration == Calibration::Temperature {
-        calibrate(context, model, examples)?;
+        calibrate(context, config, model, examples)?;
     }
     choose_threshold(context, params.threshold, config, model, examples)?;
     if params.fold { fold(context, config, model, examples) } else { Ok(()) }
 }
 
-/// Divides the logits by the temperature that fits the validation examples best.
+/// Divides the logits by the temperature that fits the validation examples best. Thresholds that
+/// `config` has already move with the probabilities, so that no decision changes.
 fn calibrate(
     context: &Context,
+    config: &mut ModelConfig,
     model: &mut Classifier,
     examples: &Examples,
 ) -> Result<(), StageError> {
@@ -49,6 +51,11 @@ fn calibrate(
         return Ok(());
     };
     model.divide_logits(temperature, &vec![0.0; examples.labels.len()])?;
+    let own = config.head.threshold.iter_mut().map(|it| &mut it.value);
+    for threshold in own.chain(&mut config.head.thresholds) {
+        // The logistic function of ln(t / (1 - t)) / T: of 0 and 1 itself.
+        *threshold = 1.0 / (1.0 + ((1.0 - *threshold) / *threshold).powf(1.0 / temperature));
+    }
     let values = [("temperature".to_owned(), temperature)].into();
     context.emit(Event::Metrics { step: None, values });
     Ok(())
