@@ -32,6 +32,8 @@ pub enum Error {
     /// The command takes one stage, but the name means several variants.
     #[error("`{name}` means {count} variants, but one stage is needed")]
     ManyVariants { name: String, count: usize, first: String },
+    #[error("stage `{stage}` has several outputs")]
+    ManyOutputs { stage: String, known: Vec<String> },
     #[error("stage `{stage}` has no output `{output}`")]
     UnknownOutput { stage: String, output: String, known: Vec<String> },
     #[error("there is no built-in stage `{name}`")]
@@ -133,14 +135,15 @@ impl Error {
                 did_you_mean(nearest)
             }
             Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
-            Error::UnknownOutput { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NoArtifact { .. } => {
                 Some("`pipe cache ls` lists what is in the store".to_owned())
             }
             Error::NoSuchFile { known, .. } if known.is_empty() => {
                 Some("it is a single file, not a folder".to_owned())
             }
-            Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::NoSuchFile { known, .. }
+            | Error::UnknownOutput { known, .. }
+            | Error::ManyOutputs { known, .. } => Some(format!("it has {}", known.join(", "))),
             Error::NotMade { stage, .. } => Some(format!("run `pipe run {stage}`")),
             Error::Plan { error, .. } => error.hint(),
             Error::Select(error) => Some(error.hint()),

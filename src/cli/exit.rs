@@ -47,6 +47,7 @@ impl Exit {
             | Error::UnknownStage { .. }
             | Error::ManyVariants { .. }
             | Error::UnknownOutput { .. }
+            | Error::ManyOutputs { .. }
             | Error::UnknownBuiltin { .. }
             | Error::NoArtifact { .. }
             | Error::NoSuchFile { .. }

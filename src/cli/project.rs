@@ -196,16 +196,33 @@ impl Project {
 
 impl Project {
     /// The record that `name` means, and the output if `name` tells it. `name` is `stage:output`, or
-    /// the beginning of a key or of a digest. If the stage is not up to date, this warns and gives
-    /// its newest record.
+    /// the beginning of a key or of a digest, or a stage that has one output. If the stage is not up to
+    /// date, this warns and gives its newest record.
     pub fn find(&self, name: &str, console: &Console) -> Result<(Record, Option<String>), Error> {
         match name.split_once(':') {
             Some((stage, output)) if !["file", "folder"].contains(&stage) => {
                 let record = self.record_of(stage, output, console)?;
                 Ok((record, Some(output.to_owned())))
             }
-            _ => self.find_by_prefix(name),
+            _ => self.find_by_prefix(name).or_else(|error| match self.stage_index(name) {
+                Ok(index) => self.record_of_only_output(index, console),
+                Err(_) => Err(error),
+            }),
         }
+    }
+
+    fn record_of_only_output(
+        &self,
+        stage: StageIndex,
+        console: &Console,
+    ) -> Result<(Record, Option<String>), Error> {
+        let Stage { name, outputs, .. } = &self.pipeline[stage];
+        let [only] = &outputs[..] else {
+            let known = outputs.iter().map(|output| format!("`{name}:{}`", output.name)).collect();
+            return Err(Error::ManyOutputs { stage: name.clone(), known });
+        };
+        let record = self.record_of(name, &only.name, console)?;
+        Ok((record, Some(only.name.clone())))
     }
 
     fn record_of(&self, stage: &str, output: &str, console: &Console) -> Result<Record, Error> {

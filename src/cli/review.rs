@@ -78,19 +78,18 @@ fn ask(review: &mut Review, places: &[usize], console: &Console) -> Result<(), E
     let mut at = 0;
     while let Some(&place) = places.get(at) {
         console.print(&view(review, place, at, places.len()), false)?;
-        at = loop {
-            let Some(key) = keys.next()? else { return Ok(()) };
-            match answer(key, &review.issues[place], &review.labels) {
-                Ok(Answer::Quit) => return Ok(()),
-                Ok(Answer::Skip) => break at + 1,
-                Ok(Answer::Back) => break at.saturating_sub(1),
-                Ok(Answer::Decide(decision, to)) => {
-                    review.decide(place, Some(decision), to)?;
-                    break at + 1;
-                }
-                Err(problem) => console.note(&problem),
+        let Some(key) = keys.next()? else { return Ok(()) };
+        match answer(key, &review.issues[place], &review.labels) {
+            Ok(Answer::Quit) => return Ok(()),
+            Ok(Answer::Skip) => at += 1,
+            Ok(Answer::Back) => at = at.saturating_sub(1),
+            Ok(Answer::Decide(decision, to)) => {
+                review.decide(place, Some(decision), to)?;
+                at += 1;
             }
-        };
+            // The example is shown again, because its keys may have scrolled away.
+            Err(problem) => console.note(&problem),
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::text::terminal::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct ShowOptions {
-    /// `stage:output`, or the beginning of a key or digest
+    /// `stage:output`, a stage with one output, or the beginning of a key or digest
     pub(super) artifact: String,
     #[command(flatten)]
     pub(super) overrides: OverrideOptions,

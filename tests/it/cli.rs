@@ -191,14 +191,14 @@ fn a_relative_cache_of_the_environment_starts_in_the_project_and_a_typed_one_her
 }
 
 #[test]
-fn artifacts_are_found_by_stage_key_and_digest() {
+fn artifacts_are_found_by_output_only_output_key_and_digest() {
     let project = Project::new(ONE);
     let missing = project.pipe(&["cache", "cat", "count:lines"]).expect_code(1);
     assert!(missing.stderr.contains("does not exist yet"), "{}", missing.stderr);
     let finished = project.run(&[]).about("stage_finished", "count");
     let key = finished["key"].as_str().unwrap();
     let digest = finished["outputs"]["lines"]["content"].as_str().unwrap();
-    for target in ["count:lines", key, &key[..12], digest, &digest[5..20]] {
+    for target in ["count:lines", "count", key, &key[..12], digest, &digest[5..20]] {
         assert_eq!(
             project.pipe(&["cache", "cat", target]).expect_code(0).stdout,
             "1\n",

@@ -45,6 +45,7 @@ fn each_line_decides_on_one_example_and_the_next_review_goes_on() {
     assert!(told.stdout.contains("an equal text has another label"), "{}", told.stdout);
     assert!(told.stdout.contains("[k]eep  [d]rop  [s]kip"), "{}", told.stdout);
     assert!(told.stderr.contains("`x` means nothing here"), "{}", told.stderr);
+    assert_eq!(told.stdout.matches("3 of 4").count(), 2, "shown again: {}", told.stdout);
     assert!(told.stderr.contains("2 examples decided: 1 to keep, 1 to drop, 0 to relabel; 2 open"));
     let expected = [("train_1", "keep"), ("train_2", "drop")];
     let expected = expected.map(|(id, decision)| (id.to_owned(), decision.to_owned()));

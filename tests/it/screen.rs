@@ -151,7 +151,8 @@ fn looking_into_what_was_made() {
 fn errors_come_with_hints() {
     let mut session = Session::new("wrong");
     session.pipe("runn").pipe("run gues").pipe("run --set guess.cc=1").pipe("run --set seeed=1");
-    session.pipe("run --set split.share=2").pipe("show guess:answr").pipe("show guess:answer");
+    session.pipe("run --set split.share=2").pipe("show guess:answr").pipe("show guess");
+    session.pipe("show guess:answer");
     session.pipe("diff").pipe("log last").pipe("report").pipe("sweep strngth");
     session.pipe("-f nothing.yaml run").pipe("why-row 12").pipe("cache show 00ff");
     let typo =
