@@ -128,16 +128,10 @@ impl Error {
         let did_you_mean =
             |name: &Option<String>| name.as_ref().map(|name| format!("did you mean `{name}`?"));
         match self {
-            Error::NoPipeline { .. } => Some(
-                "change to the project's folder, or name it with `-C DIR` or `-f FILE`".to_owned(),
-            ),
             Error::UnknownStage { nearest, .. } | Error::UnknownBuiltin { nearest, .. } => {
                 did_you_mean(nearest)
             }
             Error::ManyVariants { first, .. } => Some(format!("name one, such as `{first}`")),
-            Error::NoArtifact { .. } => {
-                Some("`pipe cache ls` lists what is in the store".to_owned())
-            }
             Error::NoSuchFile { known, .. } if known.is_empty() => {
                 Some("it is a single file, not a folder".to_owned())
             }
@@ -150,26 +144,8 @@ impl Error {
             Error::Resources(error) => Some(error.hint()),
             Error::Sweep(error) => error.hint(),
             Error::Race(error) => error.hint(),
-            Error::Live { .. } => Some("`--live` alone takes a port that is free".to_owned()),
             Error::NotPublished { known, .. } => Some(published(known)),
-            Error::NotOurs { .. } => {
-                Some("`--force` overwrites it; `--out` names another place".to_owned())
-            }
             Error::NoInputs { stage, .. } => Some(format!("run `pipe run {stage}` first")),
-            Error::StoreOverProject { .. } => {
-                Some("name a folder for the store alone, such as `cache`".to_owned())
-            }
-            Error::StoreInTheWay { .. } => {
-                Some("use another path, or move the store with `--cache DIR`".to_owned())
-            }
-            Error::ChangedSinceSubmitted { .. } => Some("submit it again".to_owned()),
-            Error::StoreInUse => {
-                Some("try again when the run has ended, or add `--wait`".to_owned())
-            }
-            Error::InsideStage => Some(
-                "make what it should run stages of the pipeline, and name their outputs as `inputs`"
-                    .to_owned(),
-            ),
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
@@ -179,34 +155,50 @@ impl Error {
             Error::Export(error) => error.hint(),
             #[cfg(feature = "serve")]
             Error::Serve(error) => error.hint(),
-            Error::ContextUnused => Some(CONTEXT_UNUSED.to_owned()),
             Error::StageFailed(finished) => finished.hint.clone(),
-            Error::NoRow { .. } => Some(
-                "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows"
-                    .to_owned(),
-            ),
-            Error::NoAudit => Some("`pipe init --audit` writes a pipeline with one".to_owned()),
             Error::Gate(error) => error.hint(),
             Error::Review(error) => error.hint(),
-            Error::NoModel => {
-                Some("name one with `--model`: a folder, or `stage:output`".to_owned())
-            }
             Error::Executor(ExecutorError::Slurm(error)) => error.hint(),
             Error::Executor(ExecutorError::File(error)) | Error::File(error) => {
                 error.hint().map(str::to_owned)
             }
-            Error::Pipeline(_)
-            | Error::Input(_)
-            | Error::Folder(_)
-            | Error::Show(_)
-            | Error::Output(_)
-            | Error::Signals(_) => None,
+            _ => self.advice().map(str::to_owned),
+        }
+    }
+
+    /// What helps against every error of a kind.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Error::NoPipeline { .. } => {
+                Some("change to the project's folder, or name it with `-C DIR` or `-f FILE`")
+            }
+            Error::NoArtifact { .. } => Some("`pipe cache ls` lists what is in the store"),
+            Error::Live { .. } => Some("`--live` alone takes a port that is free"),
+            Error::NotOurs { .. } => Some("`--force` overwrites it; `--out` names another place"),
+            Error::StoreOverProject { .. } => {
+                Some("name a folder for the store alone, such as `cache`")
+            }
+            Error::StoreInTheWay { .. } => {
+                Some("use another path, or move the store with `--cache DIR`")
+            }
+            Error::ChangedSinceSubmitted { .. } => Some("submit it again"),
+            Error::StoreInUse => Some("try again when the run has ended, or add `--wait`"),
+            Error::InsideStage => Some(
+                "make what it should run stages of the pipeline, and name their outputs as `inputs`",
+            ),
+            Error::ContextUnused => Some(
+                "leave `--context` out, or set how many turns the model has learned to read, as in \
+                 `--set tokenize.context=2`",
+            ),
+            Error::NoRow { .. } => Some(
+                "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows",
+            ),
+            Error::NoAudit => Some("`pipe init --audit` writes a pipeline with one"),
+            Error::NoModel => Some("name one with `--model`: a folder, or `stage:output`"),
+            _ => None,
         }
     }
 }
-
-const CONTEXT_UNUSED: &str = "leave `--context` out, or set how many turns the model has learned to read, as \
-                              in `--set tokenize.context=2`";
 
 /// What a run published, in words.
 fn published(known: &[PathBuf]) -> String {
