@@ -1,6 +1,7 @@
 //! `pipe export [MODEL]`: writes a trained model in a format that other programs read.
 
 pub mod error;
+mod hub;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,7 +12,7 @@ use stages::builtin::export::{OnnxFile, companions, onnx_file};
 use stages::onnx::{OPSET, Storage, is_ours};
 
 use self::error::ExportError;
-use crate::cli::classify::found_model::find_model;
+use crate::cli::classify::found_model::{FoundModel, find_model};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
@@ -32,8 +33,12 @@ pub struct ExportOptions {
     model: Option<String>,
     /// Write the classifier as a graph in the format of ONNX to this file, with the tokenizer and
     /// `config.json` beside it, or in `DIR` if the file is `DIR/onnx/NAME`
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "hub")]
     onnx: Option<PathBuf>,
+    /// Write a folder for the Hugging Face hub: weights, tokenizer, and a model card from the record of
+    /// the model
+    #[arg(long, value_name = "DIR")]
+    hub: Option<PathBuf>,
     /// Store weights in 8 bits, and compute with integers
     #[arg(long, requires = "onnx")]
     int8: bool,
@@ -55,7 +60,23 @@ pub fn execute(
         None => only_model(&Project::load_for_results(globals, &overrides)?.pipeline)?,
     };
     let found = find_model(wanted.as_deref(), globals, &overrides, console)?;
-    let Some(file) = &options.onnx else { return Err(ExportError::NoModel.into()) };
+    // First, so that a graph can go into the same folder.
+    if let Some(folder) = &options.hub {
+        hub::export(&found, folder, (globals, &overrides), console)?;
+    }
+    if let Some(file) = &options.onnx {
+        export_graph(&found, file, options, console)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes the graph, with the files that go with it.
+fn export_graph(
+    found: &FoundModel,
+    file: &Path,
+    options: &ExportOptions,
+    console: &Console,
+) -> Result<(), Error> {
     let folder = found.folder.path();
     let beside = new_companions(&folder, file, options.force)?;
     check_target(file, options.force)?;
@@ -74,7 +95,7 @@ pub fn execute(
         console.note(&format!("wrote `{}`", path.display()));
     }
     notes.iter().for_each(|note| console.warning(note));
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// The only model of a pipeline: the one that all `predict` read, or that the only `finetune` makes.

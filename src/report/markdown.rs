@@ -44,7 +44,7 @@ fn add_run(run: &RunSummary, text: &mut String) {
     run.audits.iter().for_each(|found| add_audit(found, text));
 }
 
-fn add_evaluation(found: &Evaluation, text: &mut String) {
+pub(super) fn add_evaluation(found: &Evaluation, text: &mut String) {
     let share = found.confidence.map_or(String::new(), |it| format!("{:.0} % ", 100.0 * it));
     let (artifact, rows) = (cell(&found.artifact), grouped(found.labelled));
     let _ = writeln!(text, "| {artifact}, {rows} rows | value | {share}interval | shows |");
@@ -109,6 +109,6 @@ fn signed(value: f64) -> String {
 }
 
 /// A text that cannot end a cell or begin markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     printable(text).replace('\\', "\\\\").replace('|', "\\|").replace('<', "\\<").replace('`', "'")
 }

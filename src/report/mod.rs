@@ -15,6 +15,7 @@
 
 pub mod artifacts;
 pub mod audits;
+pub mod card;
 pub mod charts;
 mod compare;
 pub mod data;

@@ -2,6 +2,7 @@
 //! name to a typo.
 
 pub mod figures;
+pub mod shell;
 pub mod suggest;
 pub mod terminal;
 pub mod values;

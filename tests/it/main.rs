@@ -12,6 +12,7 @@ mod encoder;
 mod escape;
 mod examples;
 mod export;
+mod export_hub;
 mod faults;
 mod gate;
 mod gc;

@@ -16,6 +16,7 @@ use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::error::PlanError;
+use crate::store::record::Record;
 
 /// The stages that prepare texts where no pipeline says how: the defaults of the built-ins, but with
 /// all turns of a context, since whoever gives one means it.
@@ -56,14 +57,22 @@ impl FoundModel {
 /// The user's folder, or a temporary folder of links into the store.
 pub enum ModelFolder {
     Given(PathBuf),
-    Linked(LinkedArtifact),
+    Linked(Box<StoredModel>),
+}
+
+/// A model of the store.
+pub struct StoredModel {
+    link: LinkedArtifact,
+    /// How it was made.
+    pub record: Record,
+    pub output: String,
 }
 
 impl ModelFolder {
     pub fn path(&self) -> PathBuf {
         match self {
             ModelFolder::Given(path) => path.clone(),
-            ModelFolder::Linked(linked) => linked.path().to_owned(),
+            ModelFolder::Linked(stored) => stored.link.path().to_owned(),
         }
     }
 }
@@ -230,6 +239,7 @@ fn maker<'a>(input: &Input, pipeline: &'a Pipeline) -> Option<&'a Stage> {
 /// An artifact of the store, linked into a temporary folder under its own file names.
 fn linked(artifact: &str, project: &Project, console: &Console) -> Result<ModelFolder, Error> {
     let (record, output) = project.find(artifact, console)?;
-    let (_, artifact) = record.output(output, artifact)?;
-    Ok(ModelFolder::Linked(LinkedArtifact::new(artifact.content, "model", &project.store)?))
+    let (output, artifact) = record.output(output, artifact)?;
+    let link = LinkedArtifact::new(artifact.content, "model", &project.store)?;
+    Ok(ModelFolder::Linked(Box::new(StoredModel { link, record, output })))
 }

@@ -17,6 +17,8 @@ pub enum ExportError {
     NotAFile { path: PathBuf },
     #[error("cannot write `{}`: the model has a file with this name, which goes there too", path.display())]
     Taken { path: PathBuf },
+    #[error("`{}` is not an empty folder", path.display())]
+    FolderTaken { path: PathBuf },
     #[error("{} there already, and would be overwritten: {}", are(paths), shown(paths))]
     Foreign { paths: Vec<PathBuf> },
 }
@@ -40,6 +42,7 @@ impl ExportError {
                 "name a file, such as `exported/onnx/model.onnx`".to_owned()
             }
             ExportError::Taken { .. } => "name it `model.onnx`".to_owned(),
+            ExportError::FolderTaken { .. } => "name a new one, or remove it first".to_owned(),
             ExportError::Foreign { .. } => {
                 "write to another folder; `--force` overwrites them".to_owned()
             }

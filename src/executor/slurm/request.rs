@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::pipeline::Request;
+use crate::text::shell;
 
 /// The hidden subcommand that nodes run.
 pub const SUBCOMMAND: &str = "job";
@@ -91,7 +92,7 @@ pub fn script_by_remote(binary: &Path, name: &str, parcels: &[String], spec: &st
 
 /// As a single shell word.
 pub fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+    shell::quoted(&path.display().to_string())
 }
 
 #[cfg(test)]

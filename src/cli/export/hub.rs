@@ -1,0 +1,144 @@
+//! `pipe export --hub`: a folder that is ready for the Hugging Face hub.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use stages::model::config::ModelConfig;
+use stages::model::head::CheckpointHead;
+
+use crate::cli::classify::found_model::{FoundModel, ModelFolder};
+use crate::cli::error::Error;
+use crate::cli::export::error::ExportError;
+use crate::cli::options::Globals;
+use crate::cli::project::Project;
+use crate::console::Console;
+use crate::files::disk;
+use crate::files::file_error::FileError;
+use crate::files::regular;
+use crate::files::scratch::{remove_left_beside, temporary_beside};
+use crate::pipeline::Overrides;
+use crate::report::artifacts::Artifacts;
+use crate::report::card::{CardModel, ModelCard, made, scored};
+use crate::text::figures::{bytes, count};
+use crate::text::shell::word;
+
+/// The name of the card, which is not taken from the model's folder.
+const CARD: &str = "README.md";
+
+/// Writes the model with its card into a new folder, and prints the command that uploads it.
+pub fn export(
+    found: &FoundModel,
+    target: &Path,
+    (globals, overrides): (&Globals, &Overrides),
+    console: &Console,
+) -> Result<(), Error> {
+    check_free(target)?;
+    let card = card(found, target, (globals, overrides))?;
+    let files = files(&found.folder.path())?;
+    remove_left_beside(target);
+    let temporary = temporary_beside(target);
+    let written = write(&files, &card, &temporary)
+        .and_then(|size| disk::rename(&temporary, target).map(|()| size));
+    let size = written.map_err(|error| {
+        // The first error is the one to report.
+        let _ = disk::remove_folders(&temporary);
+        FileError::at("writing", target)(error)
+    })?;
+    let (path, files) = (target.display(), count(files.len() + 1, "file"));
+    console.note(&format!("wrote {path}: {files}, {}", bytes(size)));
+    console
+        .note(&format!("{CARD} names no license and no language: add `license:` and `language:`"));
+    if card.made.is_none() {
+        console.note(&format!("{CARD} has no figures: there is no record of this model"));
+    }
+    let upload = format!(
+        "hf upload {} {}\n",
+        word(&format!("OWNER/{}", card.name)),
+        word(&path.to_string())
+    );
+    console.note("this uploads it:");
+    console.data(&upload)?;
+    Ok(())
+}
+
+/// Refuses a folder that has anything in it: it may be a repository with a history of its own.
+fn check_free(target: &Path) -> Result<(), Error> {
+    let is_taken = match fs::read_dir(target) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => fs::symlink_metadata(target).is_ok(),
+    };
+    if is_taken { Err(ExportError::FolderTaken { path: target.to_owned() }.into()) } else { Ok(()) }
+}
+
+fn card(
+    found: &FoundModel,
+    target: &Path,
+    (globals, overrides): (&Globals, &Overrides),
+) -> Result<ModelCard, Error> {
+    let folder = found.folder.path();
+    let model = described(&folder).map_err(|error| ExportError::Model(Box::new(error)))?;
+    let target = std::path::absolute(target).map_err(FileError::at("locating", target))?;
+    let name = repository_name(&target.file_name().unwrap_or_default().to_string_lossy());
+    let ModelFolder::Linked(stored) = &found.folder else {
+        return Ok(ModelCard { name, model, made: None, scored: Vec::new() });
+    };
+    let project = Project::load_for_results(globals, overrides)?;
+    let mut standing = project.standing();
+    // Where the stage is not up to date, this is the record that the model is from.
+    let stage = &stored.record.stage;
+    standing.insert(stage.clone(), stored.record.clone());
+    let place = standing.keys().position(|name| name == stage).unwrap_or_default();
+    let stages = standing.into_iter().map(|(name, record)| (name, Some(record))).collect();
+    let artifacts = Artifacts::new(&project.store, Some(&project.pipeline), stages);
+    let content = artifacts.content(place, &stored.output);
+    Ok(ModelCard {
+        name,
+        model,
+        made: made(&artifacts, &project.pipeline, place),
+        scored: content.map_or_else(Vec::new, |it| scored(&artifacts, &project.pipeline, it)),
+    })
+}
+
+/// A name that the hub allows for a repository.
+fn repository_name(folder: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    folder.chars().map(allowed).collect()
+}
+
+fn described(folder: &Path) -> Result<CardModel, stages::StageError> {
+    let config = ModelConfig::read(folder)?;
+    let CheckpointHead { labels, task, .. } = CheckpointHead::required(folder, &config)?;
+    let head = config.head;
+    let (threshold, thresholds, windows) = (head.threshold, head.thresholds, head.windows);
+    Ok(CardModel { task, labels, threshold, thresholds, windows })
+}
+
+/// The files of a model folder, but no hidden ones and no older card.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(FileError::at("reading", folder))? {
+        let path = entry.map_err(FileError::at("reading", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with('.') && name != CARD && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Writes everything into a new folder. Returns its size in bytes.
+fn write(files: &[PathBuf], card: &ModelCard, folder: &Path) -> std::io::Result<u64> {
+    disk::create_folders(folder)?;
+    let text = card.markdown();
+    disk::write_new(&folder.join(CARD), text.as_bytes())?;
+    let mut size = text.len() as u64;
+    for file in files {
+        let target = folder.join(file.file_name().unwrap_or_default());
+        let from = regular::open(file)?;
+        size += from.metadata()?.len();
+        let to = disk::create_new_file(&target)?;
+        disk::copy_bytes(&from, &to, &target)?;
+    }
+    Ok(size)
+}
