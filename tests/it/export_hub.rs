@@ -66,7 +66,7 @@ fn a_folder_for_the_hub_has_the_model_and_a_card_from_its_record() {
         let interval = format!("accuracy (95 % interval {low:.3} to {high:.3})");
         assert_eq!(accuracy["name"], interval);
     }
-    assert!(text.contains("fine-tuned from `tweet-encoder`"), "{text}");
+    assert!(text.contains("fine-tuned from `small-roberta`"), "{text}");
     assert!(text.contains("| `finetune.epochs` | `1` |"), "{text}");
     assert!(text.contains("| `ingest.remove` | `[\"@USER\"]` |"), "{text}");
     assert_eq!(text.matches("| data | ").count(), 1, "only what it was trained with: {text}");

@@ -15,6 +15,9 @@ use crate::store::record::Record;
 /// The input of a training that is the model to start from.
 const MODEL: &str = "model";
 
+/// Where a stage has several of these inputs, each becomes the output of its name.
+const PARTS: [&str; 3] = ["train", "valid", "test"];
+
 /// The parameters of a training that are named even if they have their defaults.
 const RECIPE: [&str; 4] = ["epochs", "batch_size", "learning_rate", "seed"];
 
@@ -91,9 +94,11 @@ impl Found {
             return;
         }
         for (input, content) in &record.fields.inputs {
-            // Models and tokenizers are not data, and of `train` and `test` each becomes the output of its
-            // name.
-            if input == MODEL || (input != output && record.outputs.contains_key(input)) {
+            let input = input.as_str();
+            let is_other_part =
+                [input, output].iter().all(|it| PARTS.contains(it)) && input != output;
+            // Models and tokenizers are not data.
+            if input == MODEL || is_other_part {
                 continue;
             }
             match artifacts.makers(*content).first() {

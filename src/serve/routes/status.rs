@@ -33,6 +33,7 @@ pub async fn info(State(service): State<Arc<Service>>) -> Response {
         "task": model.classifier.task().word(),
         "device": model.classifier.device,
         "max_input_length": model.classifier.max_length(),
+        "window_stride": model.classifier.window_stride(),
         "max_batch_tokens": settings.batch_tokens,
         "max_client_batch_size": settings.max_texts,
         "max_queued_texts": settings.queue,

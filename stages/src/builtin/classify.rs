@@ -157,9 +157,14 @@ impl TextClassifier {
         self.deciding.task
     }
 
-    /// The most tokens that the model reads of a text.
+    /// The most tokens that the model reads at once.
     pub fn max_length(&self) -> usize {
         self.composer.max_length
+    }
+
+    /// The tokens that neighbouring windows of a longer text share; `None` if it is cut instead.
+    pub fn window_stride(&self) -> Option<usize> {
+        self.composer.stride
     }
 
     /// Whether the model reads a text before its context.

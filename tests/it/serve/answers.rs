@@ -49,6 +49,23 @@ fn the_answers_are_the_predictions_of_the_pipeline_to_the_bit() {
     check_equal_bits(&project, &tests, &[]);
 }
 
+#[test]
+fn so_are_those_of_long_texts_by_their_windows() {
+    let project = crate::job::project_of_epochs(1);
+    let windows = "max_length: 16\n      window_stride: 4\n      context: 0 ";
+    project.write("pipeline.yaml", &project.read("pipeline.yaml").replace("context: 0 ", windows));
+    project.run(&[]).expect_code(0);
+    let mut tests = lines(&project.read("data/sample/test.jsonl"));
+    tests.iter_mut().for_each(|row| row["context"] = json!([]));
+    check_equal_bits(&project, &tests, &["--batch-tokens", "50"]);
+    let service = Service::start(&project, &[]);
+    let info = service.get("/info").json();
+    assert_eq!((&info["max_input_length"], &info["window_stride"]), (&json!(16), &json!(4)));
+    // Nothing is cut, so nothing is refused.
+    let long = json!({"inputs": "so ".repeat(600), "truncate": false});
+    service.post("/predict", &long).expect(200);
+}
+
 /// A pipeline that reads contexts, whose rows have other labels.
 fn pipeline_of(task: &str, labels: impl Fn(usize) -> Value) -> (Project, Vec<Value>) {
     let pipeline = "
