@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pipe::pipeline::Input;
-use pipe::report::card::{CardModel, Made, ModelCard, Setting, Source};
+use pipe::report::card::facts::{CardModel, Made, ModelCard, Setting, Source};
 use serde_json::{Value, json};
 use stages::data::task::Task;
 use stages::model::config::DecisionThreshold;

@@ -18,7 +18,8 @@ use crate::files::regular;
 use crate::files::scratch::{remove_left_beside, temporary_beside};
 use crate::pipeline::Overrides;
 use crate::report::artifacts::Artifacts;
-use crate::report::card::{CardModel, ModelCard, made, scored};
+use crate::report::card::facts::{CardModel, ModelCard};
+use crate::report::card::{made, scored};
 use crate::text::figures::{bytes, count};
 use crate::text::shell::word;
 

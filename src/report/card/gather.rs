@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stages::Params;
 
-use super::{Made, Scored, Setting, Source};
+use super::facts::{Made, Scored, Setting, Source};
 use crate::files::digest::Content;
 use crate::pipeline::{Input, Pipeline};
 use crate::report::artifacts::Artifacts;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use stages::data::task::Task;
 
-use super::{ModelCard, Scored, Source};
+use super::facts::{ModelCard, Scored, Source};
 use crate::pipeline::Input;
 use crate::report::data::{Evaluation, Figure};
 

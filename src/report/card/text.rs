@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 use stages::data::task::Task;
 
-use super::{CardModel, Made, ModelCard, Scored, Setting, Source};
+use super::facts::{CardModel, Made, ModelCard, Scored, Setting, Source};
 use crate::pipeline::Input;
 use crate::report::markdown::{add_evaluation, cell};
 use crate::text::figures::{grouped, seconds};
