@@ -12,10 +12,13 @@ use prost::Message;
 use serde_json::{Value, json};
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
+use stages::model::loading::HeadSource;
 use stages::onnx::proto::{DataType, Dimension, GraphProto, ModelProto, ValueInfoProto};
 use stages::onnx::{OPSET, Storage, file};
 
-use crate::reference::{Expected, FAMILIES, assert_close, device, fixture, loaded, logits};
+use crate::reference::{
+    Expected, FAMILIES, assert_close, copy_of, device, fixture, loaded, logits, try_load,
+};
 
 fn bytes(name: &str, storage: Storage) -> Vec<u8> {
     let config = ModelConfig::read(&fixture(name)).unwrap();
@@ -132,7 +135,7 @@ fn in_8_bits_the_weights_of_layers_and_words_are_integers_and_the_head_is_not() 
 
 #[test]
 fn a_model_that_is_broken_is_an_error_which_names_the_tensor() {
-    let copy = crate::reference::copy_of("bert");
+    let copy = copy_of("bert");
     let path = copy.path().join("config.json");
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, config.replace("\"vocab_size\": 60", "\"vocab_size\": 61")).unwrap();
@@ -228,6 +231,65 @@ fn onnxruntime_gives_the_logits_of_transformers_and_of_this_program() {
             let what = format!("{name}, {} tokens", batch.width);
             assert_close(&what, found, &logits(&model, batch), 1e-4);
         }
+    }
+}
+
+/// Fixtures with other entries in their `config.json`.
+const VARIATIONS: [(&str, &str, &str); 12] = [
+    ("bert", "pooling", "\"mean\""),
+    ("bert", "hidden_act", "\"gelu_new\""),
+    ("bert", "hidden_act", "\"relu\""),
+    ("bert", "hidden_act", "\"silu\""),
+    ("bert", "hidden_act", "\"tanh\""),
+    ("mpnet", "pooling", "\"mean\""),
+    ("mpnet", "relative_attention_num_buckets", "32"),
+    ("deberta-v2", "pos_att_type", "[\"c2p\"]"),
+    ("deberta-v2", "pos_att_type", "[\"p2c\"]"),
+    ("deberta-v2", "pooler_hidden_act", "\"gelu_new\""),
+    ("modernbert", "classifier_pooling", "\"mean\""),
+    ("modernbert", "local_attention", "4"),
+];
+
+#[test]
+fn activations_poolings_and_kinds_of_attention_are_those_of_this_program() {
+    let Some(python) = python() else { return };
+    let folders: Vec<_> = VARIATIONS.iter().map(|(name, ..)| copy_of(name)).collect();
+    let mut cases = Vec::new();
+    for ((name, key, value), folder) in VARIATIONS.iter().zip(&folders) {
+        let path = folder.path().join("config.json");
+        let mut raw: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        raw[*key] = serde_json::from_str(value).unwrap();
+        std::fs::write(&path, raw.to_string()).unwrap();
+        let config = ModelConfig::read(folder.path()).unwrap();
+        let graph = folder.path().join("model.onnx");
+        std::fs::write(&graph, file(folder.path(), &config, 2, Storage::F32).unwrap()).unwrap();
+        let batch = Expected::read(name).batch("right");
+        cases.push(json!({"graph": graph, "batches": [inputs(&batch)]}));
+    }
+    let found = run(&python, &json!(cases));
+    for (at, (name, key, value)) in VARIATIONS.iter().enumerate() {
+        let model = try_load(folders[at].path(), HeadSource::Checkpoint, &device()).unwrap();
+        let expected = logits(&model, &Expected::read(name).batch("right"));
+        assert_close(&format!("{name}, {key}: {value}"), &floats(&found[at][0]), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn in_8_bits_the_logits_are_near_those_of_f32() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cases = FAMILIES.map(|name| {
+        let graph = folder.path().join(format!("{name}.onnx"));
+        std::fs::write(&graph, bytes(name, Storage::Int8)).unwrap();
+        let whole = Expected::read(name).batch("right");
+        json!({"graph": graph, "batches": [inputs(&whole)]})
+    });
+    let found = run(&python, &json!(cases));
+    for (at, name) in FAMILIES.iter().enumerate() {
+        let exact = Expected::read(name);
+        let (found, exact) = (floats(&found[at][0]), exact.floats("logits_right"));
+        assert_close(name, &found, exact, 0.1);
+        assert_ne!(found, exact, "{name}");
     }
 }
 
