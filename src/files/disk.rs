@@ -11,7 +11,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, RenameFlags, SeekFrom, XattrFlags, renameat_with, seek, setxattr};
+use rustix::fs::{
+    AtFlags, CWD, RenameFlags, SeekFrom, Timespec, Timestamps, XattrFlags, renameat_with, seek,
+    setxattr, utimensat,
+};
 use rustix::io::Errno;
 
 use crate::files::fault::{self, Needs, around};
@@ -202,6 +205,17 @@ pub fn make_executable(file: &File, path: &Path) -> io::Result<()> {
 
 pub fn set_modified(file: &File, time: SystemTime, path: &Path) -> io::Result<()> {
     around("utimens", path, Needs::Nothing, || file.set_modified(time))
+}
+
+/// Like [`set_modified`], without opening the file.
+pub fn set_modified_at(path: &Path, time: SystemTime) -> io::Result<()> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
+    let seconds = since.as_secs().try_into().map_err(io::Error::other)?;
+    let time = Timespec { tv_sec: seconds, tv_nsec: since.subsec_nanos().into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    around("utimens", path, Needs::Nothing, || {
+        utimensat(CWD, path, &times, AtFlags::empty()).map_err(Into::into)
+    })
 }
 
 pub fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {

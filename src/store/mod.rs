@@ -105,6 +105,11 @@ impl Store {
     /// from this one.
     pub fn mark_stage(&self, stage: &str, key: Key) -> Result<(), FileError> {
         let marker = self.stage_markers_folder(stage).join(key.to_string());
+        // The time of the marker orders the stage's records. Most runs find it there.
+        let now = std::time::SystemTime::now();
+        if disk::set_modified_at(&marker, now).is_ok() {
+            return Ok(());
+        }
         let mark = || match disk::create_file(&marker) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 marker.parent().map_or(Ok(()), disk::create_folders)?;
@@ -112,9 +117,8 @@ impl Store {
             }
             other => other,
         };
-        // The time of the marker orders the stage's records.
         mark()
-            .and_then(|file| disk::set_modified(&file, std::time::SystemTime::now(), &marker))
+            .and_then(|file| disk::set_modified(&file, now, &marker))
             .map_err(FileError::in_store("writing", &marker))
     }
 
