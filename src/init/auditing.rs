@@ -52,7 +52,7 @@ pub fn stages(wanted: &Wanted, line: &mut impl FnMut(&str)) {
 
 fn fine_tuned(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     let rows = (wanted.proposal.rows * 4).div_ceil(5);
-    let recipe = Recipe::new(rows, wanted.proposal.labels.len(), wanted.width);
+    let recipe = Recipe::new(rows, wanted.proposal.labels.len(), wanted.width).for_judging();
     line("  fold_tokenize:");
     line("    uses: tokenize");
     line("    foreach: \"${folds}\"");

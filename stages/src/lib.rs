@@ -7,6 +7,8 @@
 //! | stage | reads | writes |
 //! |---|---|---|
 //! | [`ingest`](builtin::ingest) | JSONL, JSON, CSV, TSV, Parquet or Arrow | checked examples as JSONL, and a report |
+//! | [`audit`](builtin::audit) | examples, predictions of them by models that have not seen them | suspicious labels and texts, tables |
+//! | [`clean`](builtin::clean) | examples, decisions about them | the examples without what was dropped, relabelled |
 //! | [`split`](builtin::split) | examples | training and validation examples |
 //! | [`tokenize`](builtin::tokenize) | examples, a model's tokenizer | token ids in safetensors |
 //! | [`train-tokenizer`](builtin::train_tokenizer) | texts | a byte-level BPE tokenizer |

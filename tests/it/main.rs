@@ -56,6 +56,7 @@ mod store;
 mod store_kills;
 mod sweep;
 mod tidy;
+mod tour;
 mod training;
 mod verify;
 mod versions;

@@ -3,7 +3,7 @@
 #![cfg(feature = "serve")]
 
 mod answers;
-mod client;
+pub mod client;
 mod ends;
 mod limits;
 mod page;
