@@ -76,7 +76,7 @@ class Bench:
         self.memory = []
 
     def times(self, full, quick=1):
-        return quick if self.quick else full
+        return self.options.rounds or (quick if self.quick else full)
 
     def peer(self, what, **values):
         script = ROOT / "benches/speed_peers.py"
@@ -383,6 +383,7 @@ def main():
     parser.add_argument("--model", default=str(Path.home() / ".cache/pipe-models/all-MiniLM-L6-v2"))
     parser.add_argument("--rows", default=",".join(ROWS), help="only these rows, separated by commas")
     parser.add_argument("--quick", action="store_true", help="less work: under five minutes in all")
+    parser.add_argument("--rounds", type=int, help="how often each side runs; default: 3 or so, once with `--quick`")
     parser.add_argument("--build-folder", help="where to build from scratch")
     parser.add_argument("--out", help="also write the tables to this file")
     options = parser.parse_args()
