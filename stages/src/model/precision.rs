@@ -4,7 +4,7 @@
 use burn::tensor::{DType, Device, Tensor};
 
 #[cfg(feature = "model")]
-use super::cpu::bfloat16;
+use super::cpu::{bfloat16, int8};
 use crate::stage::choice::choice;
 
 choice! {
@@ -37,6 +37,9 @@ impl Precision {
         let text = match self {
             Precision::Bf16 if on_cpu && !bfloat16::is_fast() => {
                 "this CPU multiplies bfloat16 no faster than f32: `precision: bf16` saves no time"
+            }
+            Precision::Int8 if on_cpu && !int8::is_fast() => {
+                "this CPU has no AVX-512 VNNI: `precision: int8` saves memory, but no time"
             }
             Precision::Tf32 if on_cpu => "a CPU has no tf32: `precision: tf32` is f32 here",
             _ => return None,

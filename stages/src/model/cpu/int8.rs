@@ -43,6 +43,17 @@ const MOST_INPUTS: usize = i32::MAX as usize / (127 * 127);
 /// Panels of rows per task, at most: their results fit the L2 cache together with a panel of channels.
 const TASK_PANELS: usize = 4;
 
+/// Whether this processor multiplies 8-bit integers faster than f32, which takes AVX-512 VNNI. With AVX2
+/// alone the two take about as long (`benches/RESULTS.md`).
+pub fn is_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        x86::has_vnni()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The weights of a linear layer, rounded and in the order in which they are multiplied.
 #[derive(Debug)]
 pub struct Int8Weight {
