@@ -117,12 +117,14 @@ impl Watched {
                 } else {
                     format!(", {}", figures(values, 3))
                 };
-                it.words = format!("{}{of} {unit}{values}", grouped(*done));
+                it.words = format!("{unit} {}{of}{values}", grouped(*done));
                 it.share =
                     total.filter(|total| *total > 0).map(|total| *done as f64 / total as f64);
             }),
             Event::Metrics { step: Some(step), values } => {
-                self.say(format!("{stage}  step {step}: {}", figures(values, 6)));
+                let mut shown = values.clone();
+                let name = if shown.remove("epoch").is_some() { "epoch" } else { "step" };
+                self.say(format!("{stage}  {name} {step}: {}", figures(&shown, 6)));
                 let row = MetricsRow { step: *step, values: values.clone() };
                 self.change(stage, |it| it.history.push(row));
             }
