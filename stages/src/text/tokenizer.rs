@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::ModelWrapper;
 
@@ -222,10 +223,25 @@ impl TextTokenizer {
 /// The parts of a model whose order or numbers decide how a word is cut: BPE's merges, and the
 /// scores of a Unigram vocabulary.
 fn ordered_parts(model: &ModelWrapper) -> Result<Vec<Value>, serde_json::Error> {
-    let mut parts = match serde_json::to_value(model)? {
-        Value::Object(parts) => parts,
-        _ => return Ok(Vec::new()),
-    };
-    let lists = ["merges", "vocab"].into_iter().filter_map(|name| parts.remove(name));
-    Ok(lists.filter(Value::is_array).collect())
+    /// The library shows these parts only as JSON. What is not named here is skipped, which takes much
+    /// less time than a value of the whole model.
+    #[derive(Deserialize)]
+    struct Merges {
+        merges: Value,
+    }
+    #[derive(Deserialize)]
+    struct Scores {
+        vocab: Value,
+    }
+    Ok(match model {
+        ModelWrapper::BPE(_) => {
+            let Merges { merges } = serde_json::from_slice(&serde_json::to_vec(model)?)?;
+            vec![merges]
+        }
+        ModelWrapper::Unigram(_) => {
+            let Scores { vocab } = serde_json::from_slice(&serde_json::to_vec(model)?)?;
+            vec![vocab]
+        }
+        ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => Vec::new(),
+    })
 }
