@@ -251,6 +251,14 @@ fn an_unknown_architecture_or_activation_is_named() {
 }
 
 #[test]
+fn a_convolution_needs_two_layers() {
+    let copy = copy_of("deberta-v2-conv");
+    edit_config(copy.path(), "num_hidden_layers", 1.into());
+    let words = ["`conv_kernel_size` needs two layers or more"];
+    assert_refused(copy.path(), HeadSource::Checkpoint, &words);
+}
+
+#[test]
 fn a_written_folder_loads_again_with_the_same_logits() {
     for family in FAMILIES {
         let expected = Expected::read(family);

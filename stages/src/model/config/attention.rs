@@ -74,7 +74,13 @@ impl AttentionConfig {
                 buckets: fields.count("relative_attention_num_buckets", 32)?,
             },
             Attention::Disentangled { .. } => {
-                AttentionConfig::Disentangled(disentangled(fields, positions)?)
+                let found = disentangled(fields, positions)?;
+                // It reads all tokens of the first layer, and the last layer computes few of them.
+                if found.convolution.is_some() && layers < 2 {
+                    let problem = "`conv_kernel_size` needs two layers or more".to_owned();
+                    return Err(fields.problem(problem));
+                }
+                AttentionConfig::Disentangled(found)
             }
             Attention::Rotary => AttentionConfig::Rotary(rotary(fields, layers)?),
         })

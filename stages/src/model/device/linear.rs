@@ -149,7 +149,7 @@ fn with_last(tensor: CubeTensor, shape: &[usize], last: usize) -> CubeTensor {
 /// The format in which a tensor is multiplied.
 pub(super) fn factor_type(precision: Precision) -> DType {
     match precision {
-        Precision::F32 | Precision::Tf32 => DType::F32,
+        Precision::F32 | Precision::Tf32 | Precision::Int8 => DType::F32,
         Precision::Bf16 => DType::BF16,
     }
 }
@@ -175,7 +175,8 @@ pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precisi
     let (rows, columns) = (left.meta.shape()[0], right.meta.shape()[1]);
     let output = empty(left, [rows, columns], DType::F32);
     let strategy = match precision {
-        Precision::F32 => {
+        // Int8 is refused on a device before a model is loaded.
+        Precision::F32 | Precision::Int8 => {
             Strategy::MultiLevel(multi_level::Strategy::SimpleUnit(Default::default()))
         }
         Precision::Tf32 | Precision::Bf16 => Strategy::Auto,
