@@ -161,6 +161,8 @@ impl CarryOutOptions {
             view.show(&event);
         };
         let summary = run(plan, config, &context, (sender, receiver), &mut report)?;
+        // It only saves reading YAML. A read-only project has none.
+        let _ = project.tree.save(&scratch);
         view.finish()?;
         Ok(summary)
     }

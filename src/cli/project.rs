@@ -8,6 +8,7 @@ use crate::cli::options::Globals;
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::place::resolved;
+use crate::pipeline::kept_tree::KeptTree;
 use crate::pipeline::{
     Input, Overrides, Pipeline, Stage, StageIndex, find_pipeline_file, input_and_entry,
 };
@@ -29,6 +30,8 @@ pub struct Project {
     pub pipeline: Pipeline,
     pub graph: Graph,
     pub store: Store,
+    /// For the next command that reads the pipeline; a run writes it.
+    pub tree: KeptTree,
 }
 
 /// The pipeline's folder and its store, found without reading the pipeline: for commands that only
@@ -110,14 +113,24 @@ fn check_apart(pipeline: &Pipeline, store: &Path) -> Result<(), Error> {
 impl Project {
     /// Reads and checks the pipeline. Nothing is written.
     pub fn load(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        Project::of(globals, Pipeline::load(&pipeline_file(globals)?, overrides)?)
+        Project::read(globals, overrides, true)
     }
 
     /// Like [`Project::load`], for commands that look at results: the sources that these were made
     /// from may be gone.
     pub fn load_for_results(globals: &Globals, overrides: &Overrides) -> Result<Project, Error> {
-        let file = pipeline_file(globals)?;
-        Project::of(globals, Pipeline::load_for_results(&file, overrides)?)
+        Project::read(globals, overrides, false)
+    }
+
+    fn read(
+        globals: &Globals,
+        overrides: &Overrides,
+        sources_needed: bool,
+    ) -> Result<Project, Error> {
+        let (file, (_, found)) = (pipeline_file(globals)?, locate(globals)?);
+        let mut tree = KeptTree::at(found.tree_file());
+        let pipeline = Pipeline::load_kept(&file, &mut tree, overrides, sources_needed)?;
+        Ok(Project { tree, ..Project::of(globals, pipeline)? })
     }
 
     /// Builds the project of a pipeline that is already loaded.
@@ -125,7 +138,8 @@ impl Project {
         let graph = Graph::new(&pipeline);
         let store = store(globals, &pipeline.root)?;
         check_apart(&pipeline, store.root())?;
-        Ok(Project { pipeline, graph, store })
+        let tree = KeptTree::at(store.tree_file());
+        Ok(Project { pipeline, graph, store, tree })
     }
 
     /// The pipeline's sources. Unless `trusted`, every file is read again, whatever its size and

@@ -31,6 +31,32 @@ impl Stamp {
         }
     }
 
+    /// The numbers in little-endian order.
+    pub fn to_bytes(self) -> [u8; 40] {
+        let Stamp { size, modified_ns, changed_ns, inode, device } = self;
+        let numbers = [size, modified_ns as u64, changed_ns as u64, inode, device];
+        let mut bytes = [0; 40];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8; 40]) -> Stamp {
+        let number = |at: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[8 * at..8 * at + 8]);
+            u64::from_le_bytes(number)
+        };
+        Stamp {
+            size: number(0),
+            modified_ns: number(1) as i64,
+            changed_ns: number(2) as i64,
+            inode: number(3),
+            device: number(4),
+        }
+    }
+
     /// Whether every later write to the file changes its stamp. A file that was last written in
     /// the tick of the clock in which it was hashed could be written again in that tick and keep
     /// its stamp; git's index has the same problem. `hashed_ns` is [`file_clock_ns`], read before

@@ -1,11 +1,15 @@
 //! The shape of the file: the keys of each level and the kind of value that each takes. A
 //! [`Document`] still holds variables, and knows where every value was written.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use super::kept_tree::KeptTree;
 use super::marks::Origin;
 use super::names::check_name;
 use super::positions;
@@ -109,7 +113,18 @@ pub(super) fn entry<'a>(entries: &'a [YamlEntry], key: &str) -> Option<&'a YamlE
 impl Document {
     /// Reads the text of a pipeline. Reports mistakes to `problems` and returns the rest, so that
     /// one pass reports as many mistakes as possible.
-    pub(super) fn read(text: &str, problems: &mut Problems) -> Document {
+    ///
+    /// The text is not read if `kept` has its tree. Otherwise `kept` learns it, unless there is a
+    /// mistake in the text itself.
+    pub(super) fn read(
+        text: &str,
+        kept: Option<&mut KeptTree>,
+        problems: &mut Problems,
+    ) -> Document {
+        if let Some(root) = kept.as_ref().and_then(|kept| kept.find(text)) {
+            return Document::from_root(root, problems);
+        }
+        let before = problems.len();
         let (duplicates, values) = values::read(text);
         for duplicate in &duplicates {
             problems
@@ -119,6 +134,9 @@ impl Document {
         match values {
             Ok(Values { yaml, mark }) => {
                 let root = positions::join(yaml, mark, problems);
+                if let Some(kept) = kept.filter(|_| problems.len() == before) {
+                    kept.learn(text, &root);
+                }
                 Document::from_root(root, problems)
             }
             // `serde_yaml` stops at a duplicate key, which has been reported with its line.
@@ -140,13 +158,14 @@ impl Document {
         }
         let mut document = Document::default();
         let mut has_stages = false;
-        for YamlEntry { key, key_origin, value } in map(root, "the pipeline", problems) {
+        for YamlEntry { key, key_origin, value } in map(root, &"the pipeline", problems) {
             match key.as_str() {
-                "vars" => document.vars = map(value, "`vars`", problems),
+                "vars" => document.vars = map(value, &"`vars`", problems),
                 "profiles" => {
-                    for YamlEntry { key, key_origin, value } in map(value, "`profiles`", problems) {
+                    for YamlEntry { key, key_origin, value } in map(value, &"`profiles`", problems)
+                    {
                         check_name("profile", &key, key_origin, problems);
-                        let overrides = map(value, &format!("profile `{key}`"), problems);
+                        let overrides = map(value, &format_args!("profile `{key}`"), problems);
                         document.profiles.push(Profile { name: key, overrides });
                     }
                 }
@@ -154,10 +173,10 @@ impl Document {
                 "remotes" => document.remotes = Some(value),
                 "executor" => document.executor = Some(value),
                 "slurm" => document.slurm = Some(value),
-                "sweeps" => document.sweeps = map(value, "`sweeps`", problems),
+                "sweeps" => document.sweeps = map(value, &"`sweeps`", problems),
                 "stages" => {
                     has_stages = true;
-                    for entry in map(value, "`stages`", problems) {
+                    for entry in map(value, &"`stages`", problems) {
                         document.stages.push(Document::draft(entry, problems));
                     }
                 }
@@ -206,16 +225,16 @@ impl Document {
             draft.run = Some(YamlNode::scalar(String::new().into(), value.origin));
         }
         for YamlEntry { key, key_origin, value } in
-            map(value, &format!("stage `{}`", draft.name), problems)
+            map(value, &format_args!("stage `{}`", draft.name), problems)
         {
-            let what = format!("`{key}` of stage `{}`", draft.name);
+            let what = &format_args!("`{key}` of stage `{}`", draft.name);
             match key.as_str() {
-                "uses" => draft.uses = text(value, &what, problems),
-                "run" => draft.run = text(value, &what, problems),
-                "inputs" => draft.inputs = map(value, &what, problems),
-                "params" => draft.params = map(value, &what, problems),
+                "uses" => draft.uses = text(value, what, problems),
+                "run" => draft.run = text(value, what, problems),
+                "inputs" => draft.inputs = map(value, what, problems),
+                "params" => draft.params = map(value, what, problems),
                 "outputs" => draft.outputs = Some(value),
-                "publish" => draft.publish = map(value, &what, problems),
+                "publish" => draft.publish = map(value, what, problems),
                 "env" => draft.env = Some(value),
                 "salt" => draft.salt = Some(value),
                 known if HANDLING_KEYS.contains(&known) => {
@@ -239,20 +258,18 @@ impl Document {
 }
 
 /// The entries of a map; null counts as an empty map.
-fn map(node: YamlNode, what: &str, problems: &mut Problems) -> Vec<YamlEntry> {
-    let message = format!("{what} must be a map, not {}", node.what());
-    let empty = node.is_null();
+fn map(node: YamlNode, what: &dyn Display, problems: &mut Problems) -> Vec<YamlEntry> {
     match node.content {
         YamlValue::Map(entries) => entries,
-        _ if empty => Vec::new(),
+        YamlValue::Scalar(Value::Null) => Vec::new(),
         _ => {
-            problems.at(node.origin, message);
+            problems.at(node.origin, format!("{what} must be a map, not {}", node.what()));
             Vec::new()
         }
     }
 }
 
-fn text(node: YamlNode, what: &str, problems: &mut Problems) -> Option<YamlNode> {
+fn text(node: YamlNode, what: &dyn Display, problems: &mut Problems) -> Option<YamlNode> {
     if node.as_text().is_none_or(|text| text.trim().is_empty()) {
         let found = if node.as_text().is_some() { "an empty one" } else { node.what() };
         problems.at(node.origin, format!("{what} must be a text, not {found}"));

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::document::{Document, FileText};
 use super::handling::{check_resource_names, read_counts};
 use super::inputs::read_inputs;
+use super::kept_tree::KeptTree;
 use super::links;
 use super::matrix;
 use super::model::{Overrides, Pipeline};
@@ -55,31 +56,44 @@ impl Pipeline {
         registry: &[&dyn stages::Stage],
     ) -> Result<Pipeline, PipelineError> {
         let source = FileText::read(file)?;
-        Pipeline::of_text(&source, overrides, registry, true)
+        Pipeline::of_text(&source, None, overrides, registry, true)
     }
 
     /// Like [`Pipeline::load`], for commands that look at results: the sources that these were made
     /// from may be gone.
     pub fn load_for_results(file: &Path, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
         let source = FileText::read(file)?;
-        Pipeline::of_text(&source, overrides, stages::all(), false)
+        Pipeline::of_text(&source, None, overrides, stages::all(), false)
+    }
+
+    /// Like [`Pipeline::load`], or [`Pipeline::load_for_results`] if no sources are needed, from the
+    /// tree in `kept` where it is that of the file.
+    pub fn load_kept(
+        file: &Path,
+        kept: &mut KeptTree,
+        overrides: &Overrides,
+        sources_needed: bool,
+    ) -> Result<Pipeline, PipelineError> {
+        let source = FileText::read(file)?;
+        Pipeline::of_text(&source, Some(kept), overrides, stages::all(), sources_needed)
     }
 
     /// A pipeline that stands in no file, for its parameters: its sources need not exist.
     pub fn without_file(text: &str, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
         let source = FileText::nowhere(text);
-        Pipeline::of_text(&source, overrides, stages::all(), false)
+        Pipeline::of_text(&source, None, overrides, stages::all(), false)
     }
 
     fn of_text(
         source: &FileText,
+        kept: Option<&mut KeptTree>,
         overrides: &Overrides,
         registry: &[&dyn stages::Stage],
         sources_needed: bool,
     ) -> Result<Pipeline, PipelineError> {
         let mut problems = Problems::new(&source.text, overrides, &[]);
         problems.sources_needed = sources_needed;
-        let document = Document::read(&source.text, &mut problems);
+        let document = Document::read(&source.text, kept, &mut problems);
         Ok(build_pipeline(document, &[], overrides, source, registry, problems)?.pipeline)
     }
 }
@@ -109,7 +123,7 @@ pub fn load_combinations(
     let source = FileText::read(file)?;
     let registry = stages::all();
     let mut problems = Problems::new(&source.text, overrides, arguments);
-    let document = Document::read(&source.text, &mut problems);
+    let document = Document::read(&source.text, None, &mut problems);
     if !problems.is_empty() {
         return Err(problems.into_error(file));
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use saphyr_parser::{Event, Parser, ScanError};
 
 /// How deeply a text may be nested, as for `serde_yaml`.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// That many open brackets cannot be due to texts in quotes.
 const FAR_TOO_DEEP: usize = 200;

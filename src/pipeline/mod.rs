@@ -15,6 +15,7 @@
 //! | `load` | calls the steps in order |
 //! | `model`, `request`, `remote_settings` | the data of a checked pipeline |
 //! | `yaml`, `marks`, `positions`, `scalars` | the YAML tree, and where each value was written |
+//! | `kept_tree` | the same tree in a form that is read faster |
 //! | `document` | sections and keys of the file |
 //! | `overrides`, `sweeps` | profiles, `--set`, and the combinations of a sweep |
 //! | `variables`, `matrix` | `${name}`, and the variants of `foreach` and `matrix` |
@@ -29,6 +30,7 @@ mod document;
 mod handling;
 mod hub_names;
 mod inputs;
+pub mod kept_tree;
 mod links;
 mod load;
 mod marks;

@@ -1,6 +1,7 @@
 //! The problems of a pipeline file, as messages for people and as data for programs: all at once,
 //! in the order of their lines, each with its location and what to do about it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -123,7 +124,8 @@ impl Problem {
 
 /// Collects problems, and turns the origin of a value into a location.
 pub(super) struct Problems<'a> {
-    lines: Vec<&'a str>,
+    text: &'a str,
+    lines: OnceCell<Vec<&'a str>>,
     overrides: &'a Overrides,
     /// The axes as typed after `pipe sweep`.
     axes: &'a [String],
@@ -136,10 +138,15 @@ pub(super) struct Problems<'a> {
 
 impl<'a> Problems<'a> {
     pub(super) fn new(text: &'a str, overrides: &'a Overrides, axes: &'a [String]) -> Problems<'a> {
+        let (lines, found, sources) = (OnceCell::new(), Vec::new(), BTreeSet::new());
+        Problems { text, lines, overrides, axes, sources_needed: true, found, sources }
+    }
+
+    /// A line of the file, from 1.
+    fn line(&self, number: usize) -> Option<&'a str> {
         // In YAML a `\r` alone ends a line as well.
-        let lines = text.lines().flat_map(|line| line.split('\r')).collect();
-        let (found, sources) = (Vec::new(), BTreeSet::new());
-        Problems { lines, overrides, axes, sources_needed: true, found, sources }
+        let split = || self.text.lines().flat_map(|line| line.split('\r')).collect();
+        self.lines.get_or_init(split).get(number.checked_sub(1)?).copied()
     }
 
     /// Adds a problem with the value or key at `origin`. The caller adds the stage, notes and help.
@@ -208,9 +215,8 @@ impl<'a> Problems<'a> {
     fn location(&self, origin: Origin) -> Location {
         match origin {
             Origin::File(Span { line, column, width }) => {
-                let text = line.checked_sub(1).and_then(|index| self.lines.get(index));
                 // A long line helps nobody, and every problem in it has a copy.
-                let text = text.filter(|text| text.len() <= LONGEST_LINE);
+                let text = self.line(line).filter(|text| text.len() <= LONGEST_LINE);
                 let text = text.map(|text| text.trim_end().to_owned()).unwrap_or_default();
                 Location::File { line, column, width, text }
             }

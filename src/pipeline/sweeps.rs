@@ -120,7 +120,7 @@ pub fn load_sweeps(file: &Path, overrides: &Overrides) -> Result<Vec<Sweep>, Pip
     let source = FileText::read(file)?;
     let registry = stages::all();
     let mut problems = Problems::new(&source.text, overrides, &[]);
-    let mut document = Document::read(&source.text, &mut problems);
+    let mut document = Document::read(&source.text, None, &mut problems);
     overrides::apply(&mut document, &[], overrides, registry, &mut problems);
     let variables = Variables::evaluate(document.vars.clone(), &mut problems);
     let sweeps = read_sweeps(&document, &variables, registry, &mut problems);

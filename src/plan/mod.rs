@@ -218,7 +218,7 @@ pub fn decide(
     if let Some(reason) = regardless(stage, forced) {
         return Decision::Run { key, reason };
     }
-    let Some(record) = store.record(key) else {
+    let Some(record) = store.record_of(key, &keyed.fields) else {
         let mut reason = Reason::of_new_key(stage, &keyed.fields, store);
         reason.name_files(&|folder| listing::read(folder, store, sources));
         return Decision::Run { key, reason };

@@ -69,7 +69,8 @@ pub fn run(
     });
     store.remove_finished_states();
     remove_free_locks(&store.locks_folder());
-    // The index only saves reading files. A read-only project has none.
+    // These only save reading files. A read-only project has none.
     let _ = context.sources.index.save(context.scratch);
+    let _ = store.save_bundle(context.scratch);
     Ok(summary)
 }

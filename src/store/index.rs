@@ -197,11 +197,7 @@ fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
     let mut bytes = HEADER.to_vec();
     for (path, (stamp, digest)) in entries {
         let path = path.as_os_str().as_encoded_bytes();
-        bytes.extend(stamp.size.to_le_bytes());
-        bytes.extend(stamp.modified_ns.to_le_bytes());
-        bytes.extend(stamp.changed_ns.to_le_bytes());
-        bytes.extend(stamp.inode.to_le_bytes());
-        bytes.extend(stamp.device.to_le_bytes());
+        bytes.extend(stamp.to_bytes());
         bytes.extend(digest.as_bytes());
         bytes.extend((path.len() as u32).to_le_bytes());
         bytes.extend(path);
@@ -218,24 +214,14 @@ fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Digest)>> {
     // An entry has about 150 bytes. This only sizes the table.
     let mut entries = HashMap::with_capacity(rest.len() / 128);
     while !rest.is_empty() {
-        let mut number = || {
-            let (head, tail) = rest.split_first_chunk::<8>()?;
-            rest = tail;
-            Some(*head)
-        };
-        let stamp = Stamp {
-            size: u64::from_le_bytes(number()?),
-            modified_ns: i64::from_le_bytes(number()?),
-            changed_ns: i64::from_le_bytes(number()?),
-            inode: u64::from_le_bytes(number()?),
-            device: u64::from_le_bytes(number()?),
-        };
-        let (digest, tail) = rest.split_first_chunk::<32>()?;
+        let (stamp, tail) = rest.split_first_chunk()?;
+        let (digest, tail) = tail.split_first_chunk::<32>()?;
         let (length, tail) = tail.split_first_chunk::<4>()?;
         let (path, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         rest = tail;
         let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
-        entries.insert(PathBuf::from(path), (stamp, Digest::from_bytes(*digest)));
+        entries
+            .insert(PathBuf::from(path), (Stamp::from_bytes(stamp), Digest::from_bytes(*digest)));
     }
     Some(entries)
 }

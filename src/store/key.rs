@@ -182,6 +182,14 @@ fn write_canonical(value: &Value, text: &mut String) {
 }
 
 impl Key {
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Key {
+        Key(Digest::from_bytes(bytes))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// The first ten hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.0.short()

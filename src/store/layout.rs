@@ -17,6 +17,8 @@
 //! cache/runs/<id>.json             what a run of the pipeline did
 //! cache/in-use                     the lock that runs share and `cache gc` takes alone
 //! cache/index                      digests of source files
+//! cache/bundle                     copies of small records, by the stamps of their files
+//! cache/parsed                     the tree of the pipeline file, by the digest of its text
 //! cache/partial/<digest>           the beginning of a large download from a remote
 //! cache/tmp/                       scratch folders, for what is not finished
 //! ```
@@ -52,6 +54,14 @@ impl Store {
 
     pub fn index_file(&self) -> PathBuf {
         self.root().join("index")
+    }
+
+    pub(super) fn bundle_file(&self) -> PathBuf {
+        self.root().join("bundle")
+    }
+
+    pub fn tree_file(&self) -> PathBuf {
+        self.root().join("parsed")
     }
 
     pub fn in_use_file(&self) -> PathBuf {

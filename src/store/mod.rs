@@ -2,6 +2,7 @@
 //! `layout.rs` lists them all. Reading creates no folder and takes no lock. Every write goes
 //! through a [`Scratch`] folder and ends in a rename.
 
+mod bundle;
 mod families;
 pub mod in_use;
 pub mod index;
@@ -27,6 +28,7 @@ use crate::files::lock::{Lock, is_open_for_writing};
 use crate::files::regular::{is_executable, not_a_file, read_text};
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
+use crate::store::bundle::Bundle;
 use crate::store::families::Families;
 use crate::store::key::Key;
 use crate::store::record::{Artifact, Record};
@@ -36,12 +38,13 @@ use crate::store::record::{Artifact, Record};
 pub struct Store {
     root: PathBuf,
     families: Arc<Families>,
+    bundle: Arc<Bundle>,
 }
 
 impl Store {
     /// Reads nothing and creates nothing.
     pub fn new(root: &Path) -> Store {
-        Store { root: root.to_owned(), families: Arc::default() }
+        Store { root: root.to_owned(), families: Arc::default(), bundle: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -79,12 +82,6 @@ impl Store {
                 let _ = disk::remove_folders(&entry.path());
             }
         }
-    }
-
-    /// The record of a key; `None` if it does not exist or is damaged.
-    pub fn record(&self, key: Key) -> Option<Record> {
-        let text = read_text(&self.record_file(key)).ok()?;
-        Record::parse(&text, key)
     }
 
     /// Writes a record. Everything that it names must be in the store already. `durable` is as

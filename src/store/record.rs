@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::files::digest::{Content, Digest};
 use crate::files::tree::TreeFile;
 use crate::store::key::{Key, KeyFields};
 
-/// The file `cache/records/ab/<key>.json`.
+/// The file `cache/records/ab/<key>.json`. `F` is [`IgnoredAny`] where the fields need not be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<F = KeyFields> {
     pub key: Key,
     /// The name of the first stage that ran with this key.
     pub stage: String,
-    pub fields: KeyFields,
+    pub fields: F,
     pub outputs: BTreeMap<String, Artifact>,
     /// The final metrics.
     #[serde(default)]
@@ -73,9 +74,37 @@ impl Record {
     /// Reads the text of [`Record::to_text`]; `None` if it is damaged or is the record of another
     /// key.
     pub fn parse(text: &str, key: Key) -> Option<Record> {
-        is_whole(text).then_some(())?;
-        let record: Record = serde_json::from_str(text).ok()?;
+        is_whole(text).then(|| Record::parse_whole(text, key))?
+    }
+}
+
+impl<F: DeserializeOwned> Record<F> {
+    /// As [`Record::parse`], for a text that is known to be undamaged.
+    pub(super) fn parse_whole(text: &str, key: Key) -> Option<Record<F>> {
+        let record: Record<F> = serde_json::from_str(text).ok()?;
         (record.key == key).then_some(record)
+    }
+}
+
+impl Record<IgnoredAny> {
+    /// This record with the fields that its key was made of.
+    pub(super) fn with_fields(self, fields: KeyFields) -> Record {
+        let Record { key, stage, outputs, metrics, history, .. } = self;
+        let Record { seconds, device, machine, threads, when, pipe, .. } = self;
+        Record {
+            key,
+            stage,
+            fields,
+            outputs,
+            metrics,
+            history,
+            seconds,
+            device,
+            machine,
+            threads,
+            when,
+            pipe,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod imports;
 mod init;
 mod init_tasks;
 mod job;
+mod kept;
 mod key;
 mod live;
 mod log;
