@@ -4,21 +4,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-
-use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::files::digest::Digest;
 use crate::files::file_error::FileError;
 use crate::files::regular;
 use crate::files::scratch::Scratch;
-use crate::files::stamp::{Stamp, file_clock_ns};
-use crate::store::Store;
-use crate::store::key::{Key, KeyFields};
-use crate::store::record::{Record, is_whole};
+use crate::files::stamp::Stamp;
+use crate::store::key::Key;
 
 /// Records with longer texts are not copied: their long part is the history of a training, and few
 /// have one. In bytes.
@@ -41,56 +36,48 @@ struct Copies {
     places: HashMap<Key, (Stamp, Range<usize>)>,
 }
 
-impl Store {
-    /// The record of a key; `None` if it does not exist or is damaged.
-    pub fn record(&self, key: Key) -> Option<Record> {
-        self.read_record(key)
+impl Bundle {
+    /// The text of the record of `key`, which lies in `record_file`, from the copies in `file`. These are
+    /// read when this is first called.
+    pub(super) fn find(&self, key: Key, record_file: &Path, file: &Path) -> Option<&str> {
+        let copies = || Copies::read(file).unwrap_or_default();
+        self.known.get_or_init(copies).find(key, record_file)
     }
 
-    /// As [`Store::record`], where the fields of the key are known: reading them again takes as long as
-    /// all the rest.
-    pub fn record_of(&self, key: Key, fields: &KeyFields) -> Option<Record> {
-        let record: Record<IgnoredAny> = self.read_record(key)?;
-        Some(record.with_fields(fields.clone()))
-    }
-
-    fn read_record<F: DeserializeOwned>(&self, key: Key) -> Option<Record<F>> {
-        let file = self.record_file(key);
-        let copies = || Copies::read(&self.bundle_file()).unwrap_or_default();
-        if let Some(text) = self.bundle.known.get_or_init(copies).find(key, &file) {
-            return Record::parse_whole(text, key);
-        }
-        let (began_ns, mut text) = (file_clock_ns(), String::new());
-        let mut file = regular::open(&file).ok()?;
-        file.read_to_string(&mut text).ok()?;
-        let record = is_whole(&text).then(|| Record::parse_whole(&text, key))??;
-        let stamp = Stamp::of(&file.metadata().ok()?);
+    /// Remembers the text of a record for [`Bundle::save`]. `began_ns` is [`file_clock_ns`], read before
+    /// the record's file was.
+    ///
+    /// [`file_clock_ns`]: crate::files::stamp::file_clock_ns
+    pub(super) fn learn(&self, key: Key, stamp: Stamp, text: String, began_ns: i64) {
         if text.len() <= LONGEST && stamp.is_settled(began_ns) {
-            self.bundle.learned().insert(key, (stamp, text));
+            self.learned().insert(key, (stamp, text));
         }
-        Some(record)
     }
 
-    /// Writes the bundle, if reading it will save much.
-    pub fn save_bundle(&self, scratch: &Scratch) -> Result<(), FileError> {
-        let learned = self.bundle.learned();
+    /// Writes the copies to `file`, if reading them will save much. `record_file` tells where the
+    /// record of a key lies.
+    pub(super) fn save(
+        &self,
+        file: &Path,
+        record_file: impl Fn(Key) -> PathBuf,
+        scratch: &Scratch,
+    ) -> Result<(), FileError> {
+        let learned = self.learned();
         if learned.len() < MANY {
             return Ok(());
         }
         let mut entries: Vec<_> =
             learned.iter().map(|(key, (stamp, text))| (key, stamp, text.as_str())).collect();
-        let known = self.bundle.known.get().into_iter();
+        let known = self.known.get().into_iter();
         entries.extend(known.flat_map(|known| {
             let old = known.places.iter().filter(|(key, _)| !learned.contains_key(key));
-            let there = old.filter(|(key, (stamp, _))| is_of(stamp, &self.record_file(**key)));
+            let there = old.filter(|(key, (stamp, _))| is_of(stamp, &record_file(**key)));
             there.filter_map(|(key, (stamp, at))| Some((key, stamp, known.text(at)?)))
         }));
         entries.sort_unstable_by_key(|(key, ..)| **key);
-        scratch.write(&self.bundle_file(), &encode(&entries), false)
+        scratch.write(file, &encode(&entries), false)
     }
-}
 
-impl Bundle {
     fn learned(&self) -> MutexGuard<'_, HashMap<Key, (Stamp, String)>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ pub mod key;
 mod layout;
 pub mod obstacles;
 pub mod record;
+mod records;
 
 use std::fs::{self, File, Permissions};
 use std::io;
