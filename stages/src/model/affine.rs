@@ -39,6 +39,14 @@ impl Weight {
         }
     }
 
+    /// `None` if it is not rounded.
+    pub fn rounded(&self) -> Option<&Int8Weight> {
+        match self {
+            Weight::Floats(_) => None,
+            Weight::Int8(weight) => Some(weight),
+        }
+    }
+
     /// `None` if it is rounded.
     #[cfg(feature = "device")]
     pub fn floats(&self) -> Option<&Tensor<2>> {

@@ -67,7 +67,10 @@ pub fn linear<const D: usize>(
     let Affine { weight, bias } = affine;
     let weight = match weight {
         Weight::Floats(weight) => weight,
-        Weight::Int8(weight) => return cpu::int8::linear(&input, weight, bias, None),
+        Weight::Int8(weight) => {
+            let [output] = cpu::int8::linear(&input, [(weight, bias)], None);
+            return output;
+        }
     };
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let mut shape = [1; D];
@@ -113,7 +116,8 @@ pub fn linear_activation<const D: usize>(
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
     if let Weight::Int8(weight) = &affine.weight {
-        return cpu::int8::linear(&input, weight, &affine.bias, Some(kind));
+        let [output] = cpu::int8::linear(&input, [(weight, &affine.bias)], Some(kind));
+        return output;
     }
     activated(linear(input, affine, precision), kind)
 }
@@ -239,8 +243,8 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 ///
 /// # Shapes
 ///
-/// `asking` is `[rows, queries, hidden]`, `states` is `[rows, keys, hidden]`. The result is
-/// `[rows, queries, hidden]`.
+/// `asking`, the first tokens of each row of `states` or all of them, is `[rows, queries, hidden]`,
+/// `states` is `[rows, keys, hidden]`. The result is `[rows, queries, hidden]`.
 #[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn self_attention(
     asking: Tensor<3>,
@@ -264,12 +268,33 @@ pub fn self_attention(
             return attended;
         }
     }
-    let [query, key, value] = projections;
-    let query = linear(asking, query, precision);
-    let key = linear(states.clone(), key, precision);
-    let value = linear(states, value, precision);
+    let [query, key, value] = projected(asking, states, projections, precision);
     let fused = cpu::attention::attention([&query, &key, &value], relative, options.clone());
     fused.unwrap_or_else(|| generic_attention([query, key, value], relative, options))
+}
+
+/// Query, key and value. In 8 bits the states are rounded once for all that read them.
+fn projected(
+    asking: Tensor<3>,
+    states: Tensor<3>,
+    projections: &[Affine; 3],
+    precision: Precision,
+) -> [Tensor<3>; 3] {
+    let [query, key, value] = projections;
+    let rounded = projections.each_ref().map(|it| Some((it.weight.rounded()?, &it.bias)));
+    let [Some(of_query), Some(of_key), Some(of_value)] = rounded else {
+        return [
+            linear(asking, query, precision),
+            linear(states.clone(), key, precision),
+            linear(states, value, precision),
+        ];
+    };
+    if asking.dims() == states.dims() {
+        return cpu::int8::linear(&states, [of_query, of_key, of_value], None);
+    }
+    let [query] = cpu::int8::linear(&asking, [of_query], None);
+    let [key, value] = cpu::int8::linear(&states, [of_key, of_value], None);
+    [query, key, value]
 }
 
 /// Multi-head attention of the first `queries` tokens to all, whose queries, keys and values are

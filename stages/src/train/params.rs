@@ -89,13 +89,25 @@ pub const fn seed(doc: &'static str) -> ParamSpec {
     ParamSpec::new("seed", ParamKind::int(0, i64::MAX), Default::Int(42), doc)
 }
 
-pub const PRECISION: ParamSpec = ParamSpec::new(
-    "precision",
-    ParamKind::Choice(Precision::OF_TRAINING),
-    Default::Text("f32"),
-    "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
-     shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16",
-);
+/// The parameter `precision` with these words. The last part of its description is about words that
+/// training does not have.
+macro_rules! precision {
+    ($words:expr, $more:literal) => {
+        ParamSpec::new(
+            "precision",
+            ParamKind::Choice($words),
+            Default::Text("f32"),
+            concat!(
+                "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
+                 shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16",
+                $more
+            ),
+        )
+    };
+}
+pub(crate) use precision;
+
+pub const PRECISION: ParamSpec = precision!(Precision::OF_TRAINING, "");
 
 choice! {
     /// The weights that a training starts from.

@@ -6,6 +6,7 @@ use crate::model::config::{ModelConfig, WindowPooling};
 use crate::model::precision::Precision;
 use crate::stage::choice::choice;
 use crate::stage::params::{Default, ParamKind, ParamSpec, Params};
+use crate::train::params::precision;
 
 pub const PARAMS: &[ParamSpec] = &[
     ParamSpec::new(
@@ -36,14 +37,10 @@ pub const PARAMS: &[ParamSpec] = &[
          their `mean`, or the largest of each class (`max`); `auto`: as `finetune` did, else the mean",
     )
     .late(),
-    ParamSpec::new(
-        "precision",
-        ParamKind::Choice(Precision::WORDS),
-        Default::Text("f32"),
-        "number format of the factors of matrix products; everything else is f32; tf32 is a GPU's \
-         shorter f32, and f32 on a CPU; few CPUs (AMD from Zen 4) compute faster with bf16; int8 \
-         rounds the factors of linear layers to 8-bit integers, which is faster on a CPU and may \
-         change a few answers",
+    precision!(
+        Precision::WORDS,
+        "; int8 rounds the factors of linear layers to 8-bit integers, which is faster on a CPU and may \
+         change a few answers"
     ),
 ];
 

@@ -90,14 +90,7 @@ unsafe fn rounded(of: Matrix, rows: usize, columns: usize) -> Vec<f32> {
 mod tests {
     use super::super::matrix::SharedPointer;
     use super::*;
-    use crate::data::random::Random;
-
-    fn numbers(name: &str, count: usize) -> Vec<f32> {
-        let mut values = vec![0.0; count];
-        Random::new(7, name, 0, 0).fill_uniform(&mut values);
-        values.iter_mut().for_each(|value| *value -= 0.5);
-        values
-    }
+    use crate::model::cpu::random::numbers;
 
     /// `m`, `k`, `n`: smaller than a tile, whole tiles, and partial tiles of several depths.
     const SIZES: [[usize; 3]; 7] = [

@@ -136,14 +136,7 @@ unsafe fn blocked(
 mod tests {
     use super::super::rows_apart;
     use super::*;
-    use crate::data::random::Random;
-
-    fn numbers(name: &str, count: usize) -> Vec<f32> {
-        let mut values = vec![0.0; count];
-        Random::new(7, name, 0, 0).fill_uniform(&mut values);
-        values.iter_mut().for_each(|value| *value -= 0.5);
-        values
-    }
+    use crate::model::cpu::random::numbers;
 
     fn product([m, k, n]: [usize; 3], left: &[f32], right: &[f32], bias: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; m * n];

@@ -1,21 +1,22 @@
 //! Linear layers in 8-bit integers: `y = x W + b`, where the weights of each channel (a column of `W`)
-//! and the values of each row of `x` are rounded to whole numbers from -127 to 127 with a scale of their
-//! own. Weights are rounded once, when the model is loaded; rows when they are multiplied ("dynamic
-//! quantization"). The sums are exact integers, so a result depends neither on the processor nor on
-//! the other rows.
+//! are rounded to whole numbers from -127 to 127 with a scale of their own, and the values of each row of
+//! `x` to whole numbers from 0 to 255 with a scale and a zero of their own. Weights are rounded once, when
+//! the model is loaded; rows when they are multiplied ("dynamic quantization"). The sums are exact
+//! integers, so a result depends neither on the processor nor on the other rows.
 //!
 //! ```text
 //! W      [out, in] → panels of 32 channels: [entries, 32, 4]
 //! x      [rows, in] → panels of 14 rows:    [entries, 14, 4]
 //! tile   14 rows of 32 channels             tile::Tile
-//! y      sum · scale of the row · scale of the channel + bias, then the activation
+//! y      (sum - zero of the row · total of the channel) · scale of the row · scale of the channel + bias,
+//!        then the activation
 //! ```
 //!
-//! An entry holds four neighbours along `in`. The instruction that multiplies them takes an unsigned
-//! and a signed factor, so 128 is added to the values of `x`, and each sum begins at -128 times the
-//! sum of the channel's weights.
+//! An entry holds four neighbours along `in`, which one instruction multiplies: unsigned factors by signed
+//! ones. The total of a channel is the sum of its rounded weights.
 
 mod panel;
+mod rounding;
 mod rows;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -24,21 +25,20 @@ mod x86;
 use std::mem::MaybeUninit;
 
 use burn::backend::Flex;
-use burn::backend::TensorMetadata;
-use burn::backend::flex::FlexTensor;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::activation::activate;
 use super::vector::vectorised;
-use super::{Backing, backing, contiguous, values};
+use super::{Backing, backing, contiguous, tensor, values};
 use crate::family::Activation;
-use panel::{COLUMNS, Channels, DEPTH, LeftEntry, OFFSET, ROWS, RightEntry, Sums};
-use rows::{Scale, round};
+use panel::{COLUMNS, Channels, DEPTH, LeftEntry, ROWS, RightEntry, Sums};
+use rounding::{Scale, round};
+use rows::Rows;
 use tile::{Tile, fastest};
 
-/// The most inputs whose sums fit into an i32.
-const MOST_INPUTS: usize = i32::MAX as usize / (127 * 127);
+/// The most inputs of which any sum of products of a u8 and an i8 fits into an i32.
+const MOST_INPUTS: usize = i32::MAX as usize / (255 * 128);
 
 /// Panels of rows per task, at most: their results fit the L2 cache together with a panel of channels.
 const TASK_PANELS: usize = 4;
@@ -61,8 +61,8 @@ pub struct Int8Weight {
     outputs: usize,
     /// `[panels, entries]`, padded with zeros.
     panels: Vec<RightEntry>,
-    /// Where the sums of each channel begin, for each panel.
-    starts: Vec<Channels>,
+    /// The sum of the rounded weights of each channel, for each panel.
+    totals: Vec<Channels>,
     /// The scale of each channel, padded to whole panels.
     scales: Vec<f32>,
 }
@@ -77,27 +77,26 @@ impl Int8Weight {
         let entries = inputs.div_ceil(DEPTH);
         let count = outputs.div_ceil(COLUMNS);
         let mut panels = vec![RightEntry([[0; DEPTH]; COLUMNS]); count * entries];
-        let mut starts = vec![Channels([0; COLUMNS]); count];
+        let mut totals = vec![Channels([0; COLUMNS]); count];
         let mut scales = vec![0.0; count * COLUMNS];
         panels
             .par_chunks_mut(entries.max(1))
-            .zip(&mut starts)
+            .zip(&mut totals)
             .zip(scales.par_chunks_mut(COLUMNS))
             .zip(stored.par_chunks((COLUMNS * inputs).max(1)))
-            .for_each(|(((panel, start), scales), stored)| {
+            .for_each(|(((panel, totals), scales), stored)| {
                 let mut rounded = vec![0; inputs];
                 for (column, weights) in stored.chunks_exact(inputs).enumerate() {
-                    let scale = Scale::of(weights);
+                    let scale = Scale::of_channel(weights);
                     scales[column] = scale.back;
-                    round(weights, scale, 0, &mut rounded);
-                    let signed = || rounded.iter().map(|byte| byte.cast_signed());
-                    start.0[column] = -OFFSET * signed().map(i32::from).sum::<i32>();
-                    for (at, weight) in signed().enumerate() {
+                    round(weights, scale, &mut rounded);
+                    for (at, weight) in rounded.iter().map(|byte| byte.cast_signed()).enumerate() {
                         panel[at / DEPTH].0[column][at % DEPTH] = weight;
+                        totals.0[column] += i32::from(weight);
                     }
                 }
             });
-        Some(Int8Weight { inputs, outputs, panels, starts, scales })
+        Some(Int8Weight { inputs, outputs, panels, totals, scales })
     }
 
     /// `[inputs, outputs]`
@@ -110,54 +109,60 @@ impl Int8Weight {
     }
 }
 
-/// Maps `[…, in]` to `[…, out]`, and applies the activation, if there is one.
+/// Maps `[…, in]` to `[…, out]` by each of several layers, and applies the activation, if there is one. The
+/// input is rounded once.
 ///
 /// # Panics
 ///
 /// The tensors are not on the CPU, or autodiff tracks them: models with such weights are for inference
 /// on the CPU.
-pub fn linear<const D: usize>(
+pub fn linear<const D: usize, const N: usize>(
     input: &Tensor<D>,
-    weight: &Int8Weight,
-    bias: &Tensor<1>,
+    layers: [(&Int8Weight, &Tensor<1>); N],
     activation: Option<Activation>,
-) -> Tensor<D> {
-    let (Backing::Plain(input), Backing::Plain(bias)) = (backing(input), backing(bias)) else {
-        unreachable!("weights in 8 bits are for inference on the CPU");
+) -> [Tensor<D>; N] {
+    let plain = |tensor| match tensor {
+        Backing::Plain(tensor) => contiguous(&tensor),
+        _ => unreachable!("weights in 8 bits are for inference on the CPU"),
     };
-    let input = contiguous(&input);
-    let mut shape = input.shape();
-    let output = product(values(&input), weight, values(&bias), activation, fastest());
-    let last = shape.num_dims() - 1;
-    shape[last] = weight.outputs;
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(output, shape)))
+    let mut shape = input.dims();
+    let rows = Rows::new(values(&plain(backing(input))), shape[D - 1]);
+    layers.map(|(weight, bias)| {
+        let bias = plain(backing(bias));
+        let output = product(&rows, weight, values(&bias), activation, fastest());
+        shape[D - 1] = weight.outputs;
+        Tensor::from_primitive::<Flex>(tensor(output, shape))
+    })
 }
 
-/// [`linear`] of row-major rows.
+/// [`linear`] by one layer: row-major outputs.
 fn product(
-    input: &[f32],
+    rows: &Rows,
     weight: &Int8Weight,
     bias: &[f32],
     activation: Option<Activation>,
     tile: Tile,
 ) -> Vec<f32> {
-    let [inputs, outputs] = weight.dims();
-    let rows = input.len() / inputs.max(1);
-    let panels = rows.div_ceil(ROWS).div_ceil(rayon::current_num_threads()).clamp(1, TASK_PANELS);
+    let (count, entries, outputs) = (rows.scales.len(), weight.entries(), weight.outputs);
+    let panels = count.div_ceil(ROWS).div_ceil(rayon::current_num_threads()).clamp(1, TASK_PANELS);
     let block = panels * ROWS;
-    let mut output = Vec::with_capacity(rows * outputs);
-    let blocks = output.spare_capacity_mut()[..rows * outputs]
+    let mut output = Vec::with_capacity(count * outputs);
+    let blocks = output.spare_capacity_mut()[..count * outputs]
         .par_chunks_mut((block * outputs).max(1))
-        .zip(input.par_chunks((block * inputs).max(1)));
-    blocks.for_each(|(out, input)| block_of_rows(input, weight, bias, activation, tile, out));
+        .zip(rows.panels.par_chunks((panels * entries).max(1)))
+        .zip(rows.scales.par_chunks(block));
+    blocks.for_each(|((out, left), scales)| {
+        block_of_rows(left, scales, weight, bias, activation, tile, out);
+    });
     // SAFETY: the blocks cover all rows, and each writes all outputs of its rows.
-    unsafe { output.set_len(rows * outputs) };
+    unsafe { output.set_len(count * outputs) };
     output
 }
 
 /// Writes every element of `out`.
 fn block_of_rows(
-    input: &[f32],
+    left: &[LeftEntry],
+    scales: &[Scale],
     weight: &Int8Weight,
     bias: &[f32],
     activation: Option<Activation>,
@@ -165,17 +170,16 @@ fn block_of_rows(
     out: &mut [MaybeUninit<f32>],
 ) {
     let (entries, outputs) = (weight.entries(), weight.outputs);
-    let (left, scales) = packed(input, weight.inputs);
     let mut sums: Sums = std::array::from_fn(|_| Channels([0; COLUMNS]));
-    let panels = weight.panels.chunks_exact(entries.max(1)).zip(&weight.starts);
-    for (panel, (right, start)) in panels.enumerate() {
+    let panels = weight.panels.chunks_exact(entries.max(1)).zip(&weight.totals);
+    for (panel, (right, totals)) in panels.enumerate() {
         let first = panel * COLUMNS;
         let columns = first..(first + COLUMNS).min(outputs);
         let (of_channels, bias) = (&weight.scales[columns.clone()], &bias[columns]);
         let each = left.chunks_exact(entries.max(1)).zip(scales.chunks(ROWS));
         for ((left, scales), out) in each.zip(out.chunks_mut(ROWS * outputs)) {
-            tile(left, right, start, &mut sums);
-            to_floats(&sums, scales, of_channels, bias, &mut out[first..], outputs);
+            tile(left, right, &mut sums);
+            to_floats(&sums, totals, scales, of_channels, bias, &mut out[first..], outputs);
         }
     }
     if let Some(kind) = activation {
@@ -185,31 +189,13 @@ fn block_of_rows(
     }
 }
 
-/// The rounded rows in panels, `[panels, entries]`, and the scale of each row.
-fn packed(input: &[f32], inputs: usize) -> (Vec<LeftEntry>, Vec<f32>) {
-    let entries = inputs.div_ceil(DEPTH);
-    let rows = input.len() / inputs.max(1);
-    let mut panels = vec![[[0; DEPTH]; ROWS]; rows.div_ceil(ROWS) * entries];
-    let mut rounded = vec![0; entries * DEPTH];
-    let scales = input.chunks_exact(inputs.max(1)).enumerate().map(|(row, values)| {
-        let scale = Scale::of(values);
-        round(values, scale, OFFSET, &mut rounded);
-        let panel = &mut panels[row / ROWS * entries..][..entries];
-        for (entry, bytes) in panel.iter_mut().zip(rounded.as_chunks().0) {
-            entry[row % ROWS] = *bytes;
-        }
-        scale.back
-    });
-    let scales = scales.collect();
-    (panels, scales)
-}
-
 vectorised! {
     /// Turns the sums of a tile into results, as many rows and channels as there are scales.
     /// Rows of `out` are `stride` apart.
     fn to_floats(
         sums: &Sums,
-        of_rows: &[f32],
+        totals: &Channels,
+        of_rows: &[Scale],
         of_channels: &[f32],
         bias: &[f32],
         out: &mut [MaybeUninit<f32>],
@@ -217,9 +203,10 @@ vectorised! {
     ) {
         for (row, (sums, of_row)) in sums.iter().zip(of_rows).enumerate() {
             let out = &mut out[row * stride..][..of_channels.len()];
-            let channels = sums.0.iter().zip(of_channels).zip(bias);
-            for (out, ((sum, of_channel), bias)) in out.iter_mut().zip(channels) {
-                out.write(*sum as f32 * (of_row * of_channel) + bias);
+            let channels = sums.0.iter().zip(&totals.0).zip(of_channels).zip(bias);
+            for (out, (((sum, total), of_channel), bias)) in out.iter_mut().zip(channels) {
+                let sum = sum - of_row.zero * total;
+                out.write(sum as f32 * (of_row.back * of_channel) + bias);
             }
         }
     }
@@ -228,15 +215,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::random::Random;
-
-    /// From -0.5 to 0.5.
-    fn numbers(name: &str, count: usize) -> Vec<f32> {
-        let mut values = vec![0.0; count];
-        Random::new(7, name, 0, 0).fill_uniform(&mut values);
-        values.iter_mut().for_each(|value| *value -= 0.5);
-        values
-    }
+    use crate::model::cpu::random::numbers;
 
     /// Rows, inputs and outputs: of one element, of whole tiles and entries, and of parts of them.
     const SIZES: [[usize; 3]; 8] = [
@@ -254,10 +233,33 @@ mod tests {
         Int8Weight::new(stored, [inputs, outputs]).unwrap()
     }
 
-    /// The rounded values of a row, and its scale.
-    fn rounded(row: &[f32]) -> (Vec<i64>, f32) {
-        let (scale, mut bytes) = (Scale::of(row), vec![0; row.len()]);
-        round(row, scale, 0, &mut bytes);
+    /// [`super::product`] of row-major rows.
+    fn product(
+        input: &[f32],
+        weight: &Int8Weight,
+        bias: &[f32],
+        activation: Option<Activation>,
+        tile: Tile,
+    ) -> Vec<f32> {
+        super::product(&Rows::new(input, weight.inputs), weight, bias, activation, tile)
+    }
+
+    fn rounded(values: &[f32], scale: Scale) -> Vec<u8> {
+        let mut bytes = vec![0; values.len()];
+        round(values, scale, &mut bytes);
+        bytes
+    }
+
+    /// The whole numbers of a row and of a channel, and what a step is worth.
+    fn of_row(values: &[f32]) -> (Vec<i64>, f32) {
+        let scale = Scale::of_row(values);
+        let of = |byte: u8| i64::from(byte) - i64::from(scale.zero);
+        (rounded(values, scale).into_iter().map(of).collect(), scale.back)
+    }
+
+    fn of_channel(weights: &[f32]) -> (Vec<i64>, f32) {
+        let scale = Scale::of_channel(weights);
+        let bytes = rounded(weights, scale);
         (bytes.into_iter().map(|byte| byte.cast_signed().into()).collect(), scale.back)
     }
 
@@ -265,17 +267,19 @@ mod tests {
     fn every_way_gives_the_bits_of_sums_in_64_bits() {
         for [rows, inputs, outputs] in SIZES {
             let mut input = numbers("input", rows * inputs);
-            // Rows and channels of ±1 become -127 and 127 only.
+            // A row of both ends, and one of positive values; a channel of ±1 becomes -127 and 127.
             input[..inputs].iter_mut().for_each(|value| *value = value.signum());
+            let positive = input.chunks_exact_mut(inputs).skip(1).take(1).flatten();
+            positive.for_each(|value| *value = value.abs());
             let mut stored = numbers("weight", inputs * outputs);
             stored[..inputs].iter_mut().for_each(|value| *value = value.signum());
             let (bias, packed) = (numbers("bias", outputs), weight(&stored, inputs, outputs));
             for (number, way) in tile::all().into_iter().enumerate() {
                 let found = product(&input, &packed, &bias, None, way);
                 for (row, found) in found.chunks(outputs).enumerate() {
-                    let (left, of_row) = rounded(&input[row * inputs..][..inputs]);
+                    let (left, of_row) = of_row(&input[row * inputs..][..inputs]);
                     for (column, found) in found.iter().enumerate() {
-                        let (right, of_channel) = rounded(&stored[column * inputs..][..inputs]);
+                        let (right, of_channel) = of_channel(&stored[column * inputs..][..inputs]);
                         let sum: i64 =
                             left.iter().zip(right).map(|(left, right)| left * right).sum();
                         let expected = sum as f32 * (of_row * of_channel) + bias[column];

@@ -19,6 +19,8 @@ pub mod norm;
 mod panels;
 pub mod pooling;
 mod product;
+#[cfg(test)]
+mod random;
 pub mod vector;
 pub mod vocabulary;
 

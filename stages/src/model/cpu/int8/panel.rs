@@ -7,10 +7,7 @@ pub(super) const COLUMNS: usize = 32;
 /// Neighbours along `k` that one instruction multiplies and adds up.
 pub(super) const DEPTH: usize = 4;
 
-/// What is added to each value of an input, so that it becomes unsigned.
-pub(super) const OFFSET: i32 = 128;
-
-/// Values of the same place along `k` of all rows of a tile, plus [`OFFSET`].
+/// Values of the same place along `k` of all rows of a tile.
 pub(super) type LeftEntry = [[u8; DEPTH]; ROWS];
 
 /// Weights of the same place along `k` of all channels of a tile.

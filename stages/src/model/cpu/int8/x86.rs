@@ -2,34 +2,34 @@
 
 use std::arch::x86_64::*;
 
-use super::panel::{COLUMNS, Channels, LeftEntry, ROWS, RightEntry, Sums};
+use super::panel::{COLUMNS, LeftEntry, ROWS, RightEntry, Sums};
 
 pub(super) fn has_vnni() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
 }
 
-pub(super) fn by_vnni(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &mut Sums) {
+pub(super) fn by_vnni(left: &[LeftEntry], right: &[RightEntry], sums: &mut Sums) {
     assert!(has_vnni());
     // SAFETY: the processor has these instructions.
-    unsafe { with_vnni(left, right, start, sums) }
+    unsafe { with_vnni(left, right, sums) }
 }
 
-pub(super) fn by_avx2(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &mut Sums) {
+pub(super) fn by_avx2(left: &[LeftEntry], right: &[RightEntry], sums: &mut Sums) {
     assert!(is_x86_feature_detected!("avx2"));
     // SAFETY: the processor has these instructions.
-    unsafe { with_avx2(left, right, start, sums) }
+    unsafe { with_avx2(left, right, sums) }
 }
 
 /// One instruction (`vpdpbusd`) adds four products of u8 and i8 to each of 16 sums, without
 /// saturation.
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn with_vnni(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &mut Sums) {
+fn with_vnni(left: &[LeftEntry], right: &[RightEntry], sums: &mut Sums) {
     const LANES: usize = 16;
-    // SAFETY: an entry and the starting sums have two registers of 16 lanes of 4 bytes.
+    // SAFETY: an entry has two registers of 16 lanes of 4 bytes.
     let pair = |from: *const i32| unsafe {
         [_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(from.wrapping_add(LANES).cast())]
     };
-    let mut all = [pair(start.0.as_ptr()); ROWS];
+    let mut all = [[_mm512_setzero_si512(); 2]; ROWS];
     for (left, right) in left.iter().zip(right) {
         let columns = pair(right.0.as_ptr().cast());
         for (left, sums) in left.iter().zip(&mut all) {
@@ -51,7 +51,7 @@ fn with_vnni(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &
 /// Widens both factors to i16, whose products and their sums in pairs are exact (`vpmaddwd`);
 /// `vpmaddubsw` would saturate.
 #[target_feature(enable = "avx2")]
-fn with_avx2(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &mut Sums) {
+fn with_avx2(left: &[LeftEntry], right: &[RightEntry], sums: &mut Sums) {
     /// Rows and registers of 4 channels that are computed at once.
     const FEW_ROWS: usize = 2;
     const REGISTERS: usize = 4;
@@ -77,14 +77,12 @@ fn with_avx2(left: &[LeftEntry], right: &[RightEntry], start: &Channels, sums: &
             }
             for (row, partial) in all.iter().enumerate() {
                 let sums = &mut sums[first_row + row].0[first..first + FEW_COLUMNS];
-                let start = &start.0[first..first + FEW_COLUMNS];
                 for (at, partial) in partial.iter().enumerate() {
                     let mut halves = [0i32; 8];
                     // SAFETY: the array has the size of the register.
                     unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), *partial) };
                     for column in 0..4 {
-                        let pair = halves[2 * column].wrapping_add(halves[2 * column + 1]);
-                        sums[4 * at + column] = start[4 * at + column].wrapping_add(pair);
+                        sums[4 * at + column] = halves[2 * column] + halves[2 * column + 1];
                     }
                 }
             }
