@@ -31,15 +31,15 @@ use crate::files::file_error::FileError;
 pub struct ClassifyOptions {
     /// The texts. Without any and without `--input`, standard input is read
     text: Vec<String>,
-    /// A file of texts; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "text")]
-    input: Option<PathBuf>,
-    /// The format of the file: `plain` is one text per line, `fields` is any format of `ingest`, with
+    /// Files of texts, or a pattern such as `'data/*.jsonl'`; `-` is standard input
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "text")]
+    input: Vec<PathBuf>,
+    /// The format of the files: `plain` is one text per line, `fields` is any format of `ingest`, with
     /// the fields that `ingest` reads (`--set ingest.text_field=NAME` names another one)
     #[arg(long, value_name = "FORMAT", default_value = "auto", conflicts_with = "text")]
     format: InputFormat,
-    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the model that
-    /// `predict` reads
+    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the only model of
+    /// the pipeline
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// An earlier turn of the conversation. Repeat it for more turns, oldest first. Without a
@@ -70,8 +70,7 @@ pub fn execute(
     let found = find_model(wanted, globals, &overrides, console)?;
     let found = found.with_precision(options.precision.as_deref());
     check_context(&options.context, &found.tokenize, console)?;
-    let source = Source::open(&options.text, options.input.as_ref(), options.format);
-    let source = source.map_err(failed)?;
+    let source = Source::open(&options.text, &options.input, options.format)?;
     let (classifier, ingest) = found.open(&options.device)?;
     if source.is_typed() {
         console.note(&format!("on {}; type one text per line, Ctrl-D ends", classifier.device));

@@ -8,6 +8,7 @@ use crate::cli::export::error::ExportError;
 use crate::cli::resources::ResourceError;
 use crate::executor::ExecutorError;
 use crate::files::file_error::FileError;
+use crate::files::pattern::PatternError;
 use crate::init::InitError;
 use crate::pipeline::PipelineError;
 use crate::plan::error::PlanError;
@@ -91,8 +92,10 @@ pub enum Error {
     Review(#[from] ReviewError),
     #[error("reading from standard input: {0}")]
     Input(io::Error),
-    #[error("there is no model to classify with")]
+    #[error("there is no model: no stage uses `predict` or `finetune`")]
     NoModel,
+    #[error("the pipeline has {} models: {}", models.len(), quoted(models))]
+    ManyModels { models: Vec<String> },
     /// A stage that `verify` reran. It is shown as a run shows it.
     #[error("stage `{}` failed: {}", _0.stage, _0.message.as_deref().unwrap_or_default())]
     StageFailed(Box<StageFinished>),
@@ -108,6 +111,8 @@ pub enum Error {
     Serve(#[from] crate::serve::ServeError),
     #[error(transparent)]
     Init(#[from] InitError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     #[error(transparent)]
     Download(#[from] DownloadError),
     #[error(transparent)]
@@ -138,6 +143,9 @@ impl Error {
             Error::NoSuchFile { known, .. }
             | Error::UnknownOutput { known, .. }
             | Error::ManyOutputs { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::ManyModels { models } => {
+                models.first().map(|first| format!("name one of them, such as `{first}`"))
+            }
             Error::NotMade { stage, .. } => Some(format!("run `pipe run {stage}`")),
             Error::Plan { error, .. } => error.hint(),
             Error::Select(error) => Some(error.hint()),
@@ -149,6 +157,7 @@ impl Error {
             Error::Remote(error) => error.hint(),
             Error::RunLog(error) => error.hint(),
             Error::Init(error) => error.hint(),
+            Error::Pattern(error) => Some(error.help()),
             Error::Download(error) => error.hint(&[]),
             Error::Classify(error) => error.hint(),
             #[cfg(feature = "model")]
@@ -194,10 +203,50 @@ impl Error {
                 "`pipe show ingest:train` and `ingest:test` list ids; stages that have not run have no rows",
             ),
             Error::NoAudit => Some("`pipe init --audit` writes a pipeline with one"),
-            Error::NoModel => Some("name one with `--model`: a folder, or `stage:output`"),
-            _ => None,
+            Error::NoModel => Some("name one: a folder, or `stage:output`"),
+            // Their hints depend on what they hold, or there is none.
+            Error::Pipeline(_)
+            | Error::UnknownStage { .. }
+            | Error::ManyVariants { .. }
+            | Error::ManyOutputs { .. }
+            | Error::UnknownOutput { .. }
+            | Error::UnknownBuiltin { .. }
+            | Error::NoSuchFile { .. }
+            | Error::NotMade { .. }
+            | Error::NotPublished { .. }
+            | Error::NoInputs { .. }
+            | Error::Remote(_)
+            | Error::RunLog(_)
+            | Error::Folder(_)
+            | Error::Plan { .. }
+            | Error::Select(_)
+            | Error::Resources(_)
+            | Error::Sweep(_)
+            | Error::Race(_)
+            | Error::Gate(_)
+            | Error::Review(_)
+            | Error::Input(_)
+            | Error::ManyModels { .. }
+            | Error::StageFailed(_)
+            | Error::Classify(_)
+            | Error::Init(_)
+            | Error::Pattern(_)
+            | Error::Download(_)
+            | Error::Executor(_)
+            | Error::File(_)
+            | Error::Show(_)
+            | Error::Output(_)
+            | Error::Signals(_) => None,
+            #[cfg(feature = "model")]
+            Error::Export(_) => None,
+            #[cfg(feature = "serve")]
+            Error::Serve(_) => None,
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a run published, in words.

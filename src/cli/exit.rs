@@ -63,7 +63,9 @@ impl Exit {
             | Error::Race(_)
             | Error::Live { .. }
             | Error::Init(_)
+            | Error::Pattern(_)
             | Error::NoModel
+            | Error::ManyModels { .. }
             | Error::NoAudit
             | Error::Gate(_)
             | Error::ContextUnused

@@ -13,6 +13,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::init_data::{files, found};
 use crate::cli::options::Globals;
+use crate::cli::project::store;
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::scratch;
@@ -28,13 +29,14 @@ use crate::pipeline::PIPELINE_FILE;
 #[derive(Debug, Args)]
 pub struct InitOptions {
     /// Labelled examples: JSONL, JSON, CSV, TSV, Parquet or Arrow, compressed or not, or a file of a data set of
-    /// the hub, `hub:datasets/owner/name@revision/path`. Default: the only
+    /// the hub, `hub:datasets/owner/name@revision/path`. Several files, or a pattern such as `'data/*.parquet'`,
+    /// are read in the order of their names. Default: the only
     /// such file here, or of two files the one named `train…` if the other is named `test…`
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// Examples to classify with the trained model. If they are labelled, the answers are scored
-    #[arg(long, value_name = "FILE")]
-    test: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    test: Vec<PathBuf>,
     /// The field that holds the text. Without a header, fields are numbered from 1
     #[arg(long, alias = "text-field", value_name = "FIELD")]
     text: Option<String>,
@@ -98,9 +100,11 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
         return Err(InitError::Exists { path: out }.into());
     }
     let folder = out.parent().unwrap_or(Path::new("/"));
-    let (data, test) = files(options.data.as_deref(), options.test.as_deref())?;
-    let find = |data: &Path| found(data, folder, console);
-    let (data, test) = (find(&data)?, test.as_deref().map(find).transpose()?);
+    let (data, test) = files(&options.data, &options.test)?;
+    let store = store(globals, folder)?;
+    let find = |data: &[PathBuf]| found(data, folder, &store, console);
+    let data = find(&data)?;
+    let test = if test.is_empty() { None } else { Some(find(&test)?) };
     let told = Told {
         text: options.text.clone(),
         label: options.label.clone(),
@@ -115,16 +119,18 @@ pub fn execute(options: &InitOptions, globals: &Globals, console: &Console) -> R
             .then_some(options.layout.header),
         skip: options.on_error == "skip",
     };
-    let proposal = propose(&data.path, test.as_ref().map(|test| test.path.as_path()), &told)?;
+    let proposal = propose(&data.files, test.as_ref().map(|test| &test.files), &told)?;
     let task = proposal.fields.task;
     if options.audit && task != Task::Single {
-        return Err(InitError::NotAudited { path: data.path, found: task.labels_in_words() }.into());
+        return Err(
+            InitError::NotAudited { path: data.files.name, found: task.labels_in_words() }.into()
+        );
     }
     let model = options.model.as_deref().map(|model| model_source(model, folder)).transpose()?;
     let wanted = Wanted {
         proposal: &proposal,
         data: &data.written,
-        test: test.as_ref().map(|test| test.written.as_str()),
+        test: test.as_ref().map(|test| &test.written[..]),
         model: model.as_deref(),
         width: options.model.as_deref().map_or(0, recipe::width),
         audit: options.audit,

@@ -53,9 +53,9 @@ pub fn pipeline_file(globals: &Globals) -> Result<PathBuf, Error> {
     })
 }
 
-/// A path that the user types starts in the current folder. A path from the environment starts in
+/// The store of a project in `root`. A path that the user types starts in the current folder. A path from the environment starts in
 /// the project, so that every command finds the same store, wherever it is called.
-fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
+pub fn store(globals: &Globals, root: &Path) -> Result<Store, Error> {
     let typed = globals.cache.as_ref();
     let typed = typed
         .map(|cache| std::path::absolute(cache).map_err(FileError::at("locating", cache)))

@@ -93,6 +93,9 @@ fn json(rows: &[ClassifiedRow]) -> String {
         if !given.id.is_empty() {
             object["id"] = given.id.as_str().into();
         }
+        if let Some(file) = &given.file {
+            object["file"] = file.as_str().into();
+        }
         object.to_string() + "\n"
     };
     rows.iter().map(object).collect()

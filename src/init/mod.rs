@@ -129,7 +129,9 @@ impl InitError {
                 "the text was taken from `{text}`; if another field is meant, name it with --text"
             )),
             InitError::NotUtf8 { .. } => Some("rename the file".to_owned()),
-            InitError::NoFile { .. } => Some("name one file with --data".to_owned()),
+            InitError::NoFile { .. } => {
+                Some("name files with --data, or a pattern: `--data 'data/*.jsonl'`".to_owned())
+            }
             InitError::Exists { .. } => {
                 Some("write to another file with --out, or remove this one".to_owned())
             }

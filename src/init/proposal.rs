@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use stages::builtin::ingest::layout::Layout;
+use stages::builtin::ingest::files::InputFiles;
+use stages::builtin::ingest::layout::{DataFormat, Layout};
 use stages::builtin::ingest::params::delimiter_text;
 use stages::data::label_names::too_many_labels;
 use stages::data::task::Task;
@@ -24,8 +25,12 @@ const FEWEST: u64 = 3;
 /// How the pipeline reads the files.
 #[derive(Debug)]
 pub struct Proposal {
-    /// The rows of the training file, its format, and its labels.
+    /// The layout of the first training file.
     pub layout: Layout,
+    /// How many training files there are, and their formats.
+    pub files: usize,
+    pub formats: Vec<DataFormat>,
+    /// Their rows.
     pub rows: u64,
     pub fields: Fields,
     /// Whether the rows of a conversation stay together when the rows are divided.
@@ -52,9 +57,13 @@ pub struct TestProposal {
 ///
 /// # Errors
 /// What cannot be guessed, or what `ingest` would refuse.
-pub fn propose(data: &Path, test: Option<&Path>, told: &Told) -> Result<Proposal, InitError> {
+pub fn propose(
+    data: &InputFiles,
+    test: Option<&InputFiles>,
+    told: &Told,
+) -> Result<Proposal, InitError> {
     let mut survey = Survey::of(data, told)?;
-    let mut fields = match (guess::fields(&survey, told, data), survey.first_problem.take()) {
+    let mut fields = match (guess::fields(&survey, told, &data.name), survey.first_problem.take()) {
         (Ok(fields), _) => fields,
         // A file that is not read as it is meant has malformed rows, and fields that look odd.
         (Err(_), Some(error)) if !told.skip => {
@@ -66,12 +75,12 @@ pub fn propose(data: &Path, test: Option<&Path>, told: &Told) -> Result<Proposal
     };
     let mut notes = Vec::new();
     let (given, found) = read(data, "train", &survey, &mut fields, told, &mut notes)?;
-    check(data, &fields, &found)?;
+    check(&data.name, &fields, &found)?;
     if !survey.layout.header && told.header.is_none() {
         notes.push(format!(
             "`{}` is read without a header, since its first row looks like data; --header says that \
              it has one",
-            data.display()
+            data.name.display()
         ));
     }
     if let (None, Task::Regression, Some(label)) = (told.task, fields.task, &fields.label) {
@@ -87,6 +96,8 @@ pub fn propose(data: &Path, test: Option<&Path>, told: &Told) -> Result<Proposal
     let mut proposal = Proposal {
         group_conversations,
         layout: survey.layout,
+        files: data.paths.len(),
+        formats: survey.formats(),
         rows: found.rows,
         fields,
         labels: found.labels.into_iter().collect(),
@@ -102,7 +113,7 @@ pub fn propose(data: &Path, test: Option<&Path>, told: &Told) -> Result<Proposal
 
 /// Reads a file with these fields. Ids that were guessed and are not unique are given up.
 fn read(
-    path: &Path,
+    files: &InputFiles,
     input: &str,
     survey: &Survey,
     fields: &mut Fields,
@@ -110,7 +121,7 @@ fn read(
     notes: &mut Vec<String>,
 ) -> Result<(Given, Trial), InitError> {
     let given = params(survey, fields, told);
-    let found = trial(path, input, &given);
+    let found = trial(files, input, &given);
     if found.as_ref().is_ok_and(|found| found.malformed == 0) {
         return Ok((given, found?));
     }
@@ -119,13 +130,13 @@ fn read(
         let mut numbered = params(survey, &without, told);
         numbered.insert("id_field", Value::Null);
         let before = found.as_ref().map_or(u64::MAX, |found| found.malformed);
-        if let Ok(better) = trial(path, input, &numbered)
+        if let Ok(better) = trial(files, input, &numbered)
             && better.malformed < before
         {
             notes.push(format!(
                 "the ids in `{}` of `{}` cannot be used, so rows are numbered",
                 printable(&id),
-                path.display()
+                files.name.display()
             ));
             *fields = without;
             return accepted(numbered, better, told);
@@ -180,7 +191,7 @@ fn check(path: &Path, fields: &Fields, found: &Trial) -> Result<(), InitError> {
 
 /// The parameters of `ingest` for a file, without `labels`.
 fn params(survey: &Survey, fields: &Fields, told: &Told) -> Given {
-    let mut given = layout_params(survey.layout);
+    let mut given = layout_params(survey);
     let Fields { text, task, label, flags, id, context } = fields;
     given.insert("text_field", json!(text));
     match flags.is_empty() {
@@ -210,42 +221,60 @@ fn params(survey: &Survey, fields: &Fields, told: &Told) -> Given {
     given
 }
 
-fn layout_params(layout: Layout) -> Given {
-    let mut given = Given::from([("format", json!(layout.format.name()))]);
-    if let Some(delimiter) = layout.unusual_delimiter() {
+/// What all files have in common; `ingest` sees the rest from the content of each.
+fn layout_params(survey: &Survey) -> Given {
+    let mut given = Given::new();
+    let Layout { format, header, .. } = survey.layout;
+    let is_of_all = |same: &dyn Fn(&Layout) -> bool| survey.others.iter().all(same);
+    if is_of_all(&|other| other.format == format) {
+        given.insert("format", json!(format.name()));
+    }
+    if let Some(delimiter) = survey.layout.unusual_delimiter()
+        && is_of_all(&|other| other.unusual_delimiter() == Some(delimiter))
+    {
         given.insert("delimiter", json!(delimiter_text(delimiter)));
     }
-    if !layout.header {
+    if !header {
         given.insert("header", json!(false));
     }
     given
 }
 
 impl Proposal {
-    fn add_test(&mut self, data: &Path, test: &Path, told: &Told) -> Result<(), InitError> {
+    fn add_test(
+        &mut self,
+        data: &InputFiles,
+        test: &InputFiles,
+        told: &Told,
+    ) -> Result<(), InitError> {
         if let Some((given, found)) = self.shared_given(data, test, told) {
             self.given = given;
-            return self.add_test_labels(test, None, &found);
+            return self.add_test_labels(&test.name, None, &found);
         }
         // What was said about the layout of the training file need not hold for this one.
         let of_any_layout = Told { format: None, delimiter: None, header: None, ..told.clone() };
         let survey = Survey::of(test, &of_any_layout).or_else(|_| Survey::of(test, told))?;
-        let mut fields = guess::test_fields(&survey, told, &self.fields, &self.labels, test)?;
+        let mut fields = guess::test_fields(&survey, told, &self.fields, &self.labels, &test.name)?;
         let id = told.id.clone().filter(|id| fields.id.as_ref() == Some(id));
         let told = Told { id, ..told.clone() };
         let (given, found) = read(test, "test", &survey, &mut fields, &told, &mut self.notes)?;
         self.notes.push(format!(
             "`{}` is not laid out as the training file, so a stage of its own reads it: the text is \
              in `{}`",
-            test.display(),
+            test.name.display(),
             printable(&fields.text)
         ));
-        self.add_test_labels(test, Some(given), &found)
+        self.add_test_labels(&test.name, Some(given), &found)
     }
 
     /// The parameters that read both files, if there are any: those of the training file, or the
     /// same without its layout.
-    fn shared_given(&self, data: &Path, test: &Path, told: &Told) -> Option<(Given, Trial)> {
+    fn shared_given(
+        &self,
+        data: &InputFiles,
+        test: &InputFiles,
+        told: &Told,
+    ) -> Option<(Given, Trial)> {
         let mut any_layout = self.given.clone();
         any_layout.remove("format");
         any_layout.remove("delimiter");

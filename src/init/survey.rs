@@ -1,10 +1,10 @@
-//! Surveys a file of examples: its layout, its fields, and statistics of their values. It reads all
+//! Surveys files of examples: their layout, its fields, and statistics of their values. It reads all
 //! rows, as `ingest` reads them, because a label may occur in the last one only.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use stages::StageError;
+use stages::builtin::ingest::files::InputFiles;
 use stages::builtin::ingest::jsonl::FieldValue;
 use stages::builtin::ingest::layout::looks_quoted;
 use stages::builtin::ingest::layout::{DataFormat, Division, Layout, delimiters};
@@ -27,10 +27,13 @@ const LONGEST_LABEL: usize = 200;
 /// The most fields that are looked at. Objects with more are no rows of a table.
 const MOST_FIELDS: usize = 4096;
 
-/// What a file of examples contains.
+/// What files of examples contain.
 #[derive(Debug)]
 pub struct Survey {
+    /// Of the first file.
     pub layout: Layout,
+    /// The layouts of the other files that have a different one.
+    pub others: Vec<Layout>,
     /// The rows that can be read, and those that cannot.
     pub rows: u64,
     pub malformed: u64,
@@ -101,51 +104,79 @@ impl Field {
 }
 
 impl Survey {
-    /// Reads a file.
+    /// Reads all files.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, has no rows, or its layout cannot be guessed.
-    pub fn of(path: &Path, told: &Told) -> Result<Survey, InitError> {
-        let metadata = std::fs::metadata(path).map_err(FileError::at("opening", path))?;
-        if !metadata.is_file() {
-            return Err(InitError::NoFile { path: path.to_owned() });
-        }
-        let mut file = DataFile::open(path)?;
-        file.decode_as(told.encoding.as_deref().and_then(encoding));
-        let layout = layout(&mut file, told)?;
-        let mut survey = Survey {
-            layout,
-            rows: 0,
-            malformed: 0,
-            first_problem: None,
-            fields: Vec::new(),
-            places: HashMap::new(),
-        };
-        let empty = || InitError::Empty { path: path.to_owned() };
-        if file.first_line()?.trim_ascii().is_empty() {
-            return Err(empty());
-        }
-        let mut records = RecordReader::open(file, layout, None)?;
-        if let RecordReader::Delimited(reader) = &records {
-            for name in reader.names() {
-                survey.place(name, false);
+    /// If a file cannot be read, there are no rows, or a layout cannot be guessed.
+    pub fn of(files: &InputFiles, told: &Told) -> Result<Survey, InitError> {
+        let mut survey: Option<Survey> = None;
+        for path in &files.paths {
+            let metadata = std::fs::metadata(path).map_err(FileError::at("opening", path))?;
+            if !metadata.is_file() {
+                return Err(InitError::NoFile { path: path.to_owned() });
             }
-        }
-        while let Some(advanced) = records.advance()? {
-            match advanced.and_then(|()| records.fields()) {
-                Ok(fields) => survey.add(fields),
-                Err(problem) => {
-                    survey.malformed += 1;
-                    survey.first_problem.get_or_insert_with(|| records.error(problem));
-                }
+            let mut file = DataFile::open(path)?;
+            file.decode_as(told.encoding.as_deref().and_then(encoding));
+            let layout = layout(&mut file, told)?;
+            if file.first_line()?.trim_ascii().is_empty() {
+                return Err(InitError::Empty { path: path.to_owned() });
             }
+            let survey = survey.get_or_insert_with(|| Survey::new(layout));
+            if survey.layout != layout && !survey.others.contains(&layout) {
+                survey.others.push(layout);
+            }
+            survey.read(file, layout)?;
         }
+        let empty = || InitError::Empty { path: files.name.clone() };
+        let mut survey = survey.ok_or_else(empty)?;
         match (survey.rows, survey.first_problem.take()) {
             (0, Some(problem)) => Err(problem.into()),
             (0, None) => Err(empty()),
             (_, first_problem) => Ok(Survey { first_problem, ..survey }),
         }
+    }
+
+    fn new(layout: Layout) -> Survey {
+        Survey {
+            layout,
+            others: Vec::new(),
+            rows: 0,
+            malformed: 0,
+            first_problem: None,
+            fields: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    fn read(&mut self, file: DataFile, layout: Layout) -> Result<(), InitError> {
+        let mut records = RecordReader::open(file, layout, None)?;
+        if let RecordReader::Delimited(reader) = &records {
+            for name in reader.names() {
+                self.place(name, false);
+            }
+        }
+        while let Some(advanced) = records.advance()? {
+            match advanced.and_then(|()| records.fields()) {
+                Ok(fields) => self.add(fields),
+                Err(problem) => {
+                    self.malformed += 1;
+                    self.first_problem.get_or_insert_with(|| records.error(problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The formats of all files, in the order in which they first occur.
+    pub fn formats(&self) -> Vec<DataFormat> {
+        let mut formats = vec![self.layout.format];
+        for other in &self.others {
+            if !formats.contains(&other.format) {
+                formats.push(other.format);
+            }
+        }
+        formats
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {

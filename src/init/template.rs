@@ -1,6 +1,6 @@
 //! The pipeline that `pipe init` writes, with comments.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use stages::data::task::Task;
@@ -12,6 +12,7 @@ use super::recipe::Recipe;
 use super::trial::Given;
 use super::wanted::{Wanted, test_reader, tested};
 use crate::files::file_error::FileError;
+use crate::files::pattern::{escaped, folder_and_rest};
 use crate::text::figures::count;
 use crate::text::terminal::wrapped;
 
@@ -27,9 +28,9 @@ pub fn pipeline(wanted: &Wanted) -> String {
     }
     line("");
     line("vars:");
-    line(&format!("  data: {}", quoted(wanted.data)));
+    line(&format!("  data: {}", listed(wanted.data)));
     if let Some(test) = wanted.test {
-        line(&format!("  test: {}", quoted(test)));
+        line(&format!("  test: {}", listed(test)));
     }
     if let Some(model) = wanted.model {
         line(&format!("  model: {}", quoted(model)));
@@ -151,6 +152,17 @@ fn fine_tuning(wanted: &Wanted, line: &mut impl FnMut(&str)) {
     }
 }
 
+/// A file or a pattern, or a list of several.
+fn listed(files: &[String]) -> String {
+    match files {
+        [file] => quoted(file),
+        files => {
+            let files: Vec<String> = files.iter().map(|file| quoted(file)).collect();
+            format!("[{}]", files.join(", "))
+        }
+    }
+}
+
 /// The labels: on one line if they are few.
 fn labels(labels: &[(String, u64)], line: &mut impl FnMut(&str)) {
     const ON_ONE_LINE: usize = 12;
@@ -194,7 +206,7 @@ fn ingest_params(given: &Given, line: &mut impl FnMut(&str)) {
 
 /// What was found in the file and guessed, in words.
 pub fn about(wanted: &Wanted) -> String {
-    let Proposal { layout, rows, fields, labels, .. } = wanted.proposal;
+    let Proposal { layout, files, formats, rows, fields, labels, .. } = wanted.proposal;
     const SHOWN: usize = 6;
     let label = |(label, rows): &(String, u64)| format!("{} ({rows})", printable(label));
     let mut shown: Vec<String> = labels.iter().take(SHOWN).map(label).collect();
@@ -226,10 +238,15 @@ pub fn about(wanted: &Wanted) -> String {
         None => String::new(),
     };
     let header = if layout.header { "" } else { " without a header" };
+    let files = match files {
+        1 => String::new(),
+        files => format!("{}, ", count(*files, "file")),
+    };
+    let formats: Vec<String> = formats.iter().map(|it| it.name().to_uppercase()).collect();
     let paragraph = format!(
-        "From {}: {}{separated}{header}, {}. The text is in `{}`{}{flags}; {values}.",
-        printable(wanted.data),
-        layout.format.name().to_uppercase(),
+        "From {}: {files}{}{separated}{header}, {}. The text is in `{}`{}{flags}; {values}.",
+        printable(&wanted.data.join(", ")),
+        formats.join(" and "),
         count(*rows as usize, "row"),
         printable(&fields.text),
         others.collect::<String>(),
@@ -264,7 +281,6 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// The path is not UTF-8, or a folder cannot be found.
 pub fn source(file: &Path, folder: &Path) -> Result<String, InitError> {
-    let real = |path: &Path| path.canonicalize().map_err(FileError::at("locating", path));
     let absolute = std::path::absolute(file).map_err(FileError::at("locating", file))?;
     // The last part may be a link that is meant to be followed anew in each run.
     let found = match (absolute.parent(), absolute.file_name()) {
@@ -276,7 +292,33 @@ pub fn source(file: &Path, folder: &Path) -> Result<String, InitError> {
     let Some(text) = path.to_str() else {
         return Err(InitError::NotUtf8 { path: file.to_owned() });
     };
-    // A text with a colon could be an address, or the output of a stage.
-    let is_plain = path.is_absolute() || !text.contains(':');
-    Ok(if is_plain { text.to_owned() } else { format!("./{text}") })
+    Ok(written(text))
+}
+
+/// The same for a pattern: the folder in which it begins is found, and the rest stays as it is.
+///
+/// # Errors
+/// As for [`source`].
+pub fn source_of_pattern(pattern: &str, folder: &Path) -> Result<String, InitError> {
+    let (begins, rest) = folder_and_rest(pattern);
+    let begins = Path::new(if begins.is_empty() { "." } else { begins });
+    let (begins, folder) = (real(begins)?, real(folder)?);
+    let path = begins.strip_prefix(&folder).unwrap_or(&begins);
+    let Some(text) = path.to_str() else {
+        return Err(InitError::NotUtf8 { path: begins });
+    };
+    Ok(match text {
+        "" => written(rest),
+        text => written(&format!("{}/{rest}", escaped(text.trim_end_matches('/')))),
+    })
+}
+
+fn real(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize().map_err(FileError::at("locating", path))
+}
+
+/// A text with a colon could be an address, or the output of a stage.
+fn written(path: &str) -> String {
+    let is_plain = Path::new(path).is_absolute() || !path.contains(':');
+    if is_plain { path.to_owned() } else { format!("./{path}") }
 }

@@ -2,9 +2,9 @@
 //! `init` writes is what `run` takes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde_json::Value;
+use stages::builtin::ingest::files::InputFiles;
 use stages::builtin::ingest::layout::Layout;
 use stages::builtin::ingest::params::IngestParams;
 use stages::builtin::ingest::rows::CheckedRows;
@@ -15,9 +15,10 @@ use stages::{Params, StageError};
 /// Parameters of `ingest`, as the YAML gives them.
 pub type Given = BTreeMap<&'static str, Value>;
 
-/// What `ingest` makes of a file.
+/// What `ingest` makes of an input.
 #[derive(Debug)]
 pub struct Trial {
+    /// Of the first file.
     pub layout: Layout,
     /// The rows that it takes, and those that it refuses.
     pub rows: u64,
@@ -62,19 +63,20 @@ fn note_opening(openings: &mut BTreeMap<String, BTreeSet<u128>>, example: &Examp
     }
 }
 
-/// Reads a file as the input `train` or `test`.
+/// Reads files as the input `train` or `test`.
 ///
 /// # Errors
-/// The file cannot be read, lacks a required field, or has no rows.
-pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageError> {
+/// A file cannot be read or lacks a required field, or there are no rows.
+pub fn trial(files: &InputFiles, input: &str, given: &Given) -> Result<Trial, StageError> {
     let specs = stages::find("ingest").map_or(&[][..], |stage| stage.params());
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let params = Params::resolve(specs, &given).map_err(|errors| StageError::File {
-        path: path.to_owned(),
+        path: files.name.clone(),
         problem: errors.first().map(ToString::to_string).unwrap_or_default(),
     })?;
     let params = IngestParams::of(&params);
-    let mut rows = CheckedRows::open(path, &params, input)?;
+    let mut rows = CheckedRows::open(files, &params, input)?;
+    let layout = rows.layout();
     let (mut malformed, mut first_problem, mut openings) = (0, None, BTreeMap::new());
     let (mut taken, mut labelled, mut labels) = (0, 0, BTreeMap::<String, u64>::new());
     while let Some(row) = rows.next_row()? {
@@ -93,7 +95,6 @@ pub fn trial(path: &Path, input: &str, given: &Given) -> Result<Trial, StageErro
             }
         }
     }
-    let layout = rows.layout();
     let texts = match rows.finish() {
         Ok((report, _)) => taken - report.duplicate_texts.rows + report.duplicate_texts.groups,
         Err(error) if taken + malformed == 0 => return Err(error),

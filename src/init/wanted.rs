@@ -5,9 +5,9 @@ use super::proposal::Proposal;
 /// What to write into the pipeline.
 pub struct Wanted<'a> {
     pub proposal: &'a Proposal,
-    /// The data file as written in the YAML.
-    pub data: &'a str,
-    pub test: Option<&'a str>,
+    /// The files of data and patterns as written in the YAML.
+    pub data: &'a [String],
+    pub test: Option<&'a [String]>,
     /// The pretrained model to fine-tune. Without one, the pipeline trains the baseline only.
     pub model: Option<&'a str>,
     /// The hidden units of that model.

@@ -12,6 +12,7 @@ use super::outputs::Outputs;
 use super::problem::Problems;
 use super::remote_settings::RemotePlace;
 use super::yaml::{YamlNode, YamlValue};
+use crate::files::pattern::{PatternError, is_pattern, matching};
 use crate::text::variants::{MARK, family, matches};
 
 /// Reads one input of a stage, which may refer to `outputs` and to paths below `root`.
@@ -167,55 +168,30 @@ impl InputReader<'_> {
         let Some(text) = node.as_text() else { return false };
         let is_reference = text.starts_with("hub:")
             || text.split_once(':').is_some_and(|(stage, _)| names::is_name(family(stage)));
-        text.contains(['*', '?', '[']) && !is_reference && !self.root.join(text).exists()
+        !is_reference && is_pattern(text, self.root)
     }
 
     /// The files that a pattern matches, in the order of their paths. Reports a mistake and returns
     /// `None`.
     pub(super) fn files(&self, node: &YamlNode, problems: &mut Problems) -> Option<Vec<Input>> {
         let text = node.as_text()?;
-        let refuse = |problems: &mut Problems, message: String, help: &str| {
-            problems.with(node, message).stage(self.stage).help(help.to_owned());
+        let refuse = |problems: &mut Problems, message: String, help: String| {
+            problems.with(node, message).stage(self.stage).help(help);
             None
         };
         if Path::new(text).is_relative() && !node.is_from_set() && leaves(Path::new(text)) {
             let message = format!("{} leaves the project: `{text}`", self.what());
             let help = "use an absolute path, or give it with `--set` on this machine";
-            return refuse(problems, message, help);
+            return refuse(problems, message, help.to_owned());
         }
-        let root = glob::Pattern::escape(&self.root.to_string_lossy());
-        let pattern = Path::new(&root).join(text);
-        let options = glob::MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-        };
-        let found = match glob::glob_with(&pattern.to_string_lossy(), options) {
-            Ok(found) => found,
-            Err(error) => {
-                let message = format!("{}: `{text}` is no pattern: {}", self.what(), error.msg);
-                let help = "`*` is any part of a name, `?` a character, `[ab]` one of some, `**` any folders";
-                return refuse(problems, message, help);
-            }
-        };
-        let paths: Result<Vec<PathBuf>, glob::GlobError> = found.collect();
-        match paths {
-            Ok(paths) if paths.is_empty() && problems.sources_needed => {
-                let message = format!("{}: no file matches `{text}`", self.what());
-                let help = format!("relative patterns start at `{}`", self.root.display());
-                refuse(problems, message, &help)
-            }
+        match matching(text, self.root) {
             Ok(paths) => {
-                let each = paths.iter().map(|path| normal(path));
-                let each: Vec<PathBuf> = each.collect();
+                let each: Vec<PathBuf> = paths.iter().map(|path| normal(path)).collect();
                 each.iter().for_each(|path| problems.note_source(path));
                 Some(each.into_iter().map(Input::Path).collect())
             }
-            Err(error) => {
-                let (path, error) = (error.path().display().to_string(), error.error());
-                let message = format!("{}: `{path}` cannot be read: {error}", self.what());
-                refuse(problems, message, "make the folder readable, or narrow the pattern")
-            }
+            Err(PatternError::NoMatch { .. }) if !problems.sources_needed => Some(Vec::new()),
+            Err(error) => refuse(problems, format!("{}: {error}", self.what()), error.help()),
         }
     }
 

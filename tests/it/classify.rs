@@ -80,6 +80,43 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
 }
 
 #[test]
+fn several_files_are_read_one_after_the_other_each_in_its_own_format() {
+    let project = trained();
+    project.write("data/b.jsonl", "{\"id\": \"1\", \"response\": \"second\"}\n");
+    project.write("data/c.csv", "id,response\n1,third\n2,fourth\n");
+    project.write("a.txt", "first\n");
+    let all = |inputs: &[&str]| {
+        let asked = [&["classify", "--json", "--input"], inputs].concat();
+        let found = lines(&project.pipe(&asked).expect_code(0).stdout);
+        let row = |row: &Value| format!("{} {}", row["file"].as_str().unwrap_or("-"), row["text"]);
+        found.iter().map(row).collect::<Vec<String>>()
+    };
+    let expected = [
+        "a.txt \"first\"",
+        "data/b.jsonl \"second\"",
+        "data/c.csv \"third\"",
+        "data/c.csv \"fourth\"",
+    ];
+    assert_eq!(all(&["a.txt", "data/b.jsonl", "data/c.csv"]), expected);
+    assert_eq!(all(&["a.txt", "data/*"]), expected);
+    assert_eq!(all(&["data/c.csv", "a.txt"])[2], expected[0]);
+    // One file is as it was.
+    assert_eq!(all(&["data/b*"]), ["- \"second\""]);
+    let told = |inputs: &[&str], code: i32| {
+        let ended = project.pipe(&[&["classify", "--json", "--input"], inputs].concat());
+        let ended = ended.expect_code(code);
+        (lines(&ended.stdout).len(), ended.stderr)
+    };
+    let (_, none) = told(&["data/*.tsv"], 2);
+    assert!(none.contains("no file matches `data/*.tsv`"), "{none}");
+    assert_eq!(told(&["a.txt", "none.txt"], 1).0, 0);
+    project.write("data/c.csv", "id,response\n1,third\n2\n");
+    let (answered, short) = told(&["data/*"], 1);
+    assert!(short.contains("c.csv, line 3"), "{short}");
+    assert_eq!(answered, 2);
+}
+
+#[test]
 fn the_model_may_be_an_artifact_or_a_folder_without_any_pipeline() {
     let project = trained();
     let all = |arguments: &[&str]| project.pipe(&[&["classify", "--json"], arguments].concat());

@@ -22,6 +22,7 @@ mod harness;
 mod hostile_text;
 mod imports;
 mod init;
+mod init_files;
 mod init_tasks;
 mod job;
 mod kept;

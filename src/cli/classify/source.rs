@@ -1,4 +1,4 @@
-//! Where the texts come from: arguments, a file or standard input. All of them go through the same
+//! Where the texts come from: arguments, files or standard input. All of them go through the same
 //! reader.
 
 use std::io::IsTerminal;
@@ -13,7 +13,9 @@ use stages::data::data_file::DataFile;
 use stages::data::example::Example;
 
 use crate::cli::classify::queue::{Line, Queue};
+use crate::cli::error::Error;
 use crate::console::Console;
+use crate::files::pattern::{is_pattern, matching};
 
 /// What the lines of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,45 +31,64 @@ pub enum InputFormat {
 /// The texts to classify.
 pub enum Source {
     Arguments(Vec<String>),
-    File { file: DataFile, format: InputFormat, whole: bool, typed: bool },
+    /// A file that is open.
+    File(OpenFile),
+    /// Several files, which are opened and read one after the other.
+    Files {
+        paths: Vec<PathBuf>,
+        format: InputFormat,
+    },
+}
+
+pub struct OpenFile {
+    file: DataFile,
+    format: InputFormat,
+    /// Whether no text is waited for.
+    whole: bool,
+    /// Whether a person types the texts.
+    typed: bool,
 }
 
 impl Source {
-    /// Opens the file; `-` and no file at all are standard input.
+    /// Opens the files; `-` and no file at all are standard input.
     pub fn open(
         texts: &[String],
-        file: Option<&PathBuf>,
+        inputs: &[PathBuf],
         format: InputFormat,
-    ) -> Result<Source, StageError> {
+    ) -> Result<Source, Error> {
         if !texts.is_empty() {
             return Ok(Source::Arguments(texts.to_vec()));
         }
-        let Some(path) = file.filter(|path| path.as_path() != Path::new("-")) else {
-            let (file, stdin) = (DataFile::standard_input(), std::io::stdin());
-            let (whole, typed) = (is_regular(&stdin), stdin.is_terminal());
-            return Ok(Source::File { file, format, whole, typed });
+        let failed = |error| Error::Classify(Box::new(error));
+        let mut paths = Vec::new();
+        for input in inputs {
+            match input.to_str().filter(|text| is_pattern(text, Path::new("."))) {
+                Some(pattern) => paths.extend(matching(pattern, Path::new("."))?),
+                None => paths.push(input.clone()),
+            }
+        }
+        let opened = match &paths[..] {
+            [] => return Ok(Source::File(OpenFile::standard_input(format))),
+            [path] => return Ok(Source::File(OpenFile::at(path, format).map_err(failed)?)),
+            paths => paths.iter().filter(|path| path.is_file()).map(|path| DataFile::open(path)),
         };
-        let file = DataFile::open(path)?;
-        let whole = path.is_file();
-        let ending = path.extension().filter(|_| whole);
-        let format = match (format, ending) {
-            (InputFormat::Auto, Some(it)) if !it.eq_ignore_ascii_case("txt") => InputFormat::Fields,
-            (format, _) => format,
-        };
-        Ok(Source::File { file, format, whole, typed: false })
+        // A name that is wrong is reported before a model is loaded.
+        opened.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        Ok(Source::Files { paths, format })
     }
 
     /// Whether no text is waited for, so that whole batches can be.
     pub fn gives_whole_batches(&self) -> bool {
         match self {
             Source::Arguments(_) => true,
-            Source::File { whole, .. } => *whole,
+            Source::File(file) => file.whole,
+            Source::Files { paths, .. } => paths.iter().all(|path| path.is_file()),
         }
     }
 
     /// Whether a person types the texts.
     pub fn is_typed(&self) -> bool {
-        matches!(self, Source::File { typed: true, .. })
+        matches!(self, Source::File(file) if file.typed)
     }
 
     /// Reads all texts into the queue, and ends it.
@@ -82,31 +103,66 @@ impl Source {
         ingest: &IngestParams,
         console: &Console,
     ) -> Result<(), StageError> {
-        let is_typed = self.is_typed();
-        let (mut file, format) = match self {
+        match self {
             Source::Arguments(texts) => {
                 texts.iter().for_each(|text| queue.push(line(Example::of_text(text), true)));
-                return Ok(());
+                Ok(())
             }
-            Source::File { file, format, .. } => (file, format),
-        };
-        if !is_typed {
-            file.decode_as(ingest.layout.encoding);
+            Source::File(file) => file.read(None, queue, ingest, console),
+            Source::Files { paths, format } => paths.iter().try_for_each(|path| {
+                let name = path.display().to_string();
+                OpenFile::at(path, format)?.read(Some(name), queue, ingest, console)
+            }),
         }
-        let plain = match format {
+    }
+}
+
+impl OpenFile {
+    fn standard_input(format: InputFormat) -> OpenFile {
+        let (file, stdin) = (DataFile::standard_input(), std::io::stdin());
+        OpenFile { file, format, whole: is_regular(&stdin), typed: stdin.is_terminal() }
+    }
+
+    /// Opens the file; `-` is standard input.
+    fn at(path: &Path, format: InputFormat) -> Result<OpenFile, StageError> {
+        if path == Path::new("-") {
+            return Ok(OpenFile::standard_input(format));
+        }
+        let file = DataFile::open(path)?;
+        let whole = path.is_file();
+        let ending = path.extension().filter(|_| whole);
+        let format = match (format, ending) {
+            (InputFormat::Auto, Some(it)) if !it.eq_ignore_ascii_case("txt") => InputFormat::Fields,
+            (format, _) => format,
+        };
+        Ok(OpenFile { file, format, whole, typed: false })
+    }
+
+    /// Reads all texts into the queue. `name` says which file they are from, if there are several.
+    fn read(
+        mut self,
+        name: Option<String>,
+        queue: &Queue,
+        ingest: &IngestParams,
+        console: &Console,
+    ) -> Result<(), StageError> {
+        if !self.typed {
+            self.file.decode_as(ingest.layout.encoding);
+        }
+        let plain = match self.format {
             InputFormat::Plain => true,
             InputFormat::Fields => false,
             InputFormat::Auto => {
-                let is_text = file.binary_kind()?.is_none();
-                is_text && !holds_fields(file.first_line()?, ingest, console)
+                let is_text = self.file.binary_kind()?.is_none();
+                is_text && !holds_fields(self.file.first_line()?, ingest, console)
             }
         };
         let texts = match plain {
-            true => Texts::plain(file)?,
-            false => Texts::fields(file, ingest)?,
+            true => Texts::plain(self.file)?,
+            false => Texts::fields(self.file, ingest)?,
         };
         for text in texts {
-            queue.push(line(text?, plain));
+            queue.push(line(Example { file: name.clone(), ..text? }, plain));
         }
         Ok(())
     }

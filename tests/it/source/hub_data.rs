@@ -93,13 +93,18 @@ fn a_pipeline_is_written_for_a_file_of_the_hub_and_runs() {
     let server = hub();
     let project = Project::new("");
     std::fs::remove_file(project.path("pipeline.yaml")).unwrap();
-    let cache = project.path("hub").display().to_string();
-    let environment = [("HF_ENDPOINT", &*server.url("")), ("HF_HUB_CACHE", &cache)];
+    // Without a home the files of the hub lie in the store.
+    let nothing = ["HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "HOME"].map(|name| (name, ""));
+    let url = server.url("");
+    let environment = [&[("HF_ENDPOINT", &*url), ("PIPE_CACHE", "store")], &nothing[..]].concat();
     let name = "hub:datasets/o/n@main/data/train-00.csv";
     let told = project.pipe_with(&["init", "--data", name], &environment).expect_code(0).stderr;
+    assert!(project.path("store/downloads/hub").exists() && !project.path("cache").exists());
+    let asked = server.asked().len();
     assert!(told.contains("CSV, 20 rows"), "{told}");
     assert!(project.read("pipeline.yaml").contains(name));
     project.pipe_with(&["run"], &environment).expect_code(0);
+    assert_eq!(server.asked().len(), asked, "the run has downloaded it again");
     for (wrong, part) in [
         ("hub:datasets/o/n@main", "o/n@main"),
         ("hub:datasets/o/n@main/../x", "../x"),

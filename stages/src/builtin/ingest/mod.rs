@@ -9,6 +9,7 @@ mod checks;
 mod columnar;
 mod delimited;
 mod duplicates;
+pub mod files;
 mod findings;
 pub mod jsonl;
 pub mod layout;
@@ -23,6 +24,7 @@ pub mod texts;
 use serde::Serialize;
 
 use self::duplicates::count_shared;
+use self::files::InputFiles;
 use self::findings::emit_findings;
 use self::params::{FormatChoice, IngestParams, OnError, PARAMS, delimiter};
 use self::report::{IngestReport, InputReport};
@@ -185,7 +187,7 @@ fn read_input(
     let Some(path) = context.optional_input(input) else { return Ok(None) };
     // The engine passes a link; error messages name the file that it points to.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut rows = CheckedRows::open(path, params, input)?;
+    let mut rows = CheckedRows::open(&InputFiles::at(path)?, params, input)?;
     let mut output = OutputFile::create(context.output(input)?)?;
     let mut progress = Progress::new(context, "bytes");
     while let Some(row) = rows.next_row()? {

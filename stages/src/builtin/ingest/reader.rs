@@ -1,9 +1,7 @@
 //! Reads the examples of files of any format, row by row.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-
 use super::delimited::DelimitedReader;
+use super::files::{InputFiles, OpenFiles};
 use super::jsonl;
 use super::layout::Layout;
 use super::params::IngestParams;
@@ -34,55 +32,7 @@ pub struct InputReader {
     columns: Columns,
     pub layout: Layout,
     label_required: bool,
-    files: Files,
-}
-
-/// The files of an input, in the order of their names.
-#[derive(Default)]
-struct Files {
-    /// The name of the current one, if there are several.
-    name: Option<String>,
-    following: VecDeque<PathBuf>,
-    /// The number of the last row of the earlier ones, added up.
-    rows_before: u64,
-    /// The number of the current row in its file.
-    row: u64,
-    /// The bytes of the earlier ones and of the following ones.
-    bytes_around: [u64; 2],
-}
-
-impl Files {
-    /// The files of `path`, which is one or a folder of several.
-    fn of(path: &Path) -> Result<Files, StageError> {
-        let mut following = VecDeque::new();
-        let is_folder = path.is_dir();
-        if is_folder {
-            let entries = std::fs::read_dir(path).map_err(StageError::io("reading", path))?;
-            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-            let mut paths: Vec<PathBuf> =
-                paths.collect::<Result<_, _>>().map_err(StageError::io("reading", path))?;
-            paths.sort();
-            following.extend(paths);
-        } else {
-            following.push_back(path.to_owned());
-        }
-        let sizes = following.iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len()));
-        let bytes = sizes.sum();
-        let name = is_folder.then(String::new);
-        Ok(Files { name, following, bytes_around: [0, bytes], ..Files::default() })
-    }
-
-    /// Opens the next one.
-    fn open_next(&mut self) -> Result<Option<DataFile>, StageError> {
-        let Some(path) = self.following.pop_front() else { return Ok(None) };
-        if let Some(name) = &mut self.name {
-            *name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        }
-        let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
-        self.bytes_around[1] = self.bytes_around[1].saturating_sub(bytes);
-        // The engine passes links; error messages name the files that they point to.
-        DataFile::open(&std::fs::canonicalize(&path).unwrap_or(path)).map(Some)
-    }
+    files: OpenFiles,
 }
 
 /// Which columns of cells hold the fields, counted from 0. Other formats name the fields in each row.
@@ -97,19 +47,19 @@ struct Columns {
 }
 
 impl InputReader {
-    /// Opens a file, or a folder of files.
+    /// Opens the files of an input.
     ///
     /// # Errors
     /// A file is no text; the header of a CSV or TSV file lacks a required field.
     pub fn open(
-        path: &Path,
+        input: &InputFiles,
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {
-        let mut files = Files::of(path)?;
+        let mut files = OpenFiles::new(input);
         let Some(first) = files.open_next()? else {
             let problem = "there is no file in it".to_owned();
-            return Err(StageError::File { path: path.to_owned(), problem });
+            return Err(StageError::File { path: input.name.clone(), problem });
         };
         InputReader::of_files(first, files, params, label_required)
     }
@@ -120,12 +70,12 @@ impl InputReader {
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {
-        InputReader::of_files(file, Files::default(), params, label_required)
+        InputReader::of_files(file, OpenFiles::default(), params, label_required)
     }
 
     fn of_files(
         mut file: DataFile,
-        files: Files,
+        files: OpenFiles,
         params: &IngestParams,
         label_required: bool,
     ) -> Result<InputReader, StageError> {

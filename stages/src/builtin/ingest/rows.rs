@@ -1,10 +1,11 @@
 //! The rows of an input as the stage takes them: checked, cleaned, counted, with unique ids. `pipe
 //! init` reads them too, so that it knows what the stage will say.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::checks::{checked, mapped};
 use super::duplicates::Ids;
+use super::files::InputFiles;
 use super::layout::Layout;
 use super::params::IngestParams;
 use super::reader::{InputReader, InputRow};
@@ -30,16 +31,16 @@ impl CheckedRows<'_> {
     /// Opens the input `train` or `test`.
     ///
     /// # Errors
-    /// The file cannot be opened, or lacks a required field.
+    /// A file cannot be opened, or lacks a required field.
     pub fn open<'a>(
-        path: &Path,
+        files: &InputFiles,
         params: &'a IngestParams,
         input: &str,
     ) -> Result<CheckedRows<'a>, StageError> {
         let label_required = input == "train" && params.require_labels;
-        let reader = InputReader::open(path, params, label_required)?;
+        let reader = InputReader::open(files, params, label_required)?;
         Ok(CheckedRows {
-            path: path.to_owned(),
+            path: files.name.clone(),
             reader,
             params,
             is_train: input == "train",
