@@ -3,12 +3,13 @@
 pub mod error;
 mod hub;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use stages::StageError;
 use stages::builtin::export::{OnnxFile, companions, onnx_file};
+use stages::model::config::ModelConfig;
 use stages::onnx::{OPSET, Storage, is_ours};
 
 use self::error::ExportError;
@@ -16,13 +17,10 @@ use crate::cli::classify::found_model::{FoundModel, find_model};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
-use crate::cli::project::Project;
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::scratch::write_beside;
 use crate::files::{disk, regular};
-use crate::pipeline::{Input, Pipeline, Stage};
-use crate::plan::reason::origin;
 use crate::text::figures::bytes;
 
 #[derive(Debug, Args)]
@@ -55,24 +53,31 @@ pub fn execute(
     console: &Console,
 ) -> Result<Exit, Error> {
     let overrides = options.overrides.overrides();
-    let wanted = match &options.model {
-        Some(named) => Some(named.clone()),
-        None => only_model(&Project::load_for_results(globals, &overrides)?.pipeline)?,
-    };
-    let found = find_model(wanted.as_deref(), globals, &overrides, console)?;
+    let found = find_model(options.model.as_deref(), globals, &overrides, console)?;
+    let config = ModelConfig::read(&found.folder.path()).map_err(failed)?;
     // First, so that a graph can go into the same folder.
-    if let Some(folder) = &options.hub {
-        hub::export(&found, folder, (globals, &overrides), console)?;
-    }
+    let upload = match &options.hub {
+        Some(folder) => Some(hub::export(&found, &config, folder, console)?),
+        None => None,
+    };
     if let Some(file) = &options.onnx {
-        export_graph(&found, file, options, console)?;
+        export_graph(&found, &config, file, options, console)?;
+    }
+    if let Some(command) = upload {
+        console.note("this uploads it:");
+        console.data(&command)?;
     }
     Ok(Exit::Done)
+}
+
+fn failed(error: StageError) -> ExportError {
+    ExportError::Model(Box::new(error))
 }
 
 /// Writes the graph, with the files that go with it.
 fn export_graph(
     found: &FoundModel,
+    config: &ModelConfig,
     file: &Path,
     options: &ExportOptions,
     console: &Console,
@@ -81,8 +86,8 @@ fn export_graph(
     let beside = new_companions(&folder, file, options.force)?;
     check_target(file, options.force)?;
     let storage = if options.int8 { Storage::Int8 } else { Storage::F32 };
-    let OnnxFile { bytes: graph, notes } = onnx_file(&folder, &found.predict, storage)
-        .map_err(|error| ExportError::Model(Box::new(error)))?;
+    let OnnxFile { bytes: graph, notes } =
+        onnx_file(&folder, config, &found.predict, storage).map_err(failed)?;
     for (path, content) in &beside {
         write(path, content)?;
     }
@@ -96,29 +101,6 @@ fn export_graph(
     }
     notes.iter().for_each(|note| console.warning(note));
     Ok(())
-}
-
-/// The only model of a pipeline: the one that all `predict` read, or that the only `finetune` makes.
-/// `None` if it is a folder that `predict` names.
-fn only_model(pipeline: &Pipeline) -> Result<Option<String>, ExportError> {
-    let stages = |builtin: &'static str| {
-        pipeline.stages.iter().filter(move |stage| stage.action.builtin() == Some(builtin))
-    };
-    let read = |stage: &Stage| {
-        let input = stage.inputs.get("model")?;
-        let is_artifact = matches!(input, Input::Artifact { .. });
-        Some((origin(input), is_artifact.then(|| input.to_string())))
-    };
-    let mut models: BTreeMap<String, Option<String>> = stages("predict").filter_map(read).collect();
-    if models.is_empty() {
-        let made = stages("finetune").map(|stage| format!("{}:model", stage.name));
-        models = made.map(|name| (name.clone(), Some(name))).collect();
-    }
-    match models.len() {
-        0 => Err(ExportError::NoModel),
-        1 => Ok(models.into_values().next().flatten()),
-        _ => Err(ExportError::ManyModels { models: models.into_keys().collect() }),
-    }
 }
 
 /// The folder of the files that go with a graph, as `optimum` and transformers.js lay them out.

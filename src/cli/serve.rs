@@ -23,8 +23,8 @@ use crate::serve::{Listening, ServeError, Server};
 
 #[derive(Debug, Args)]
 pub struct ServeOptions {
-    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the model that
-    /// `predict` reads
+    /// The model: `stage:output` or a folder, which needs no pipeline. Default: the only model of
+    /// the pipeline
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     #[command(flatten)]

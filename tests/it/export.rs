@@ -114,6 +114,11 @@ fn a_model_that_cannot_be_found_or_chosen_is_an_error_that_says_what_to_name() {
     project.write("pipeline.yaml", &two);
     let many = told(&[], 2);
     assert!(many.contains("has 2 models: `finetune:model`, `models/small-roberta`"), "{many}");
+    let classify = project.pipe(&["classify", "a"]).expect_code(2).stderr;
+    assert!(
+        classify.contains("has 2 models") && classify.contains("`finetune:model`"),
+        "{classify}"
+    );
 }
 
 #[test]

@@ -127,6 +127,10 @@ fn a_folder_with_something_in_it_is_left_alone_and_a_folder_as_model_has_no_figu
     assert!(card.contains("No figures are on record."), "{card}");
     let left: Vec<_> = fs::read_dir(project.path("out")).unwrap().collect();
     assert_eq!(left.len(), 3, "{left:?}");
+    // The folder is complete when the command to upload it is printed.
+    project.write("graph.onnx", "mine");
+    let both = ["export", "--hub", "out/both", "--onnx", "graph.onnx"];
+    assert_eq!(project.pipe(&both).expect_code(2).stdout, "");
     let missing =
         project.pipe(&["export", "finetun:model", "--hub", "out/x"]).expect_code(2).stderr;
     assert!(missing.contains("did you mean `finetune`?"), "{missing}");
@@ -136,11 +140,14 @@ fn a_folder_with_something_in_it_is_left_alone_and_a_folder_as_model_has_no_figu
 fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
     let hub =
         |repository: &str| Input::Hub { repository: repository.into(), revision: "main".into() };
-    let data = Input::HubData {
-        repository: "owner/tweets".into(),
+    let file = |repository: &str, name: &str| Input::HubData {
+        repository: repository.into(),
         revision: "main".into(),
-        path: "data/train.parquet".into(),
+        path: format!("data/{name}.parquet"),
     };
+    // Two files of one data set, with another one between them.
+    let data =
+        [file("owner/tweets", "train"), file("owner/more", "train"), file("owner/tweets", "valid")];
     let source = |origin| Source { origin: Some(origin), digest: "blake3:00".into() };
     let setting = Setting {
         key: "ingest.remove".into(),
@@ -164,7 +171,7 @@ fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
             seconds: 1.0,
             device: None,
             base: Some(source(hub("owner/base"))),
-            data: vec![source(data)],
+            data: data.map(source).to_vec(),
             settings: vec![setting],
         }),
         scored: Vec::new(),
@@ -172,7 +179,7 @@ fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
     let card = card.markdown();
     let (metadata, text) = parts(&card);
     assert_eq!(metadata["base_model"], "owner/base");
-    assert_eq!(metadata["datasets"], json!(["owner/tweets"]));
+    assert_eq!(metadata["datasets"], json!(["owner/tweets", "owner/more"]));
     assert!(!text.contains("\n---\n"), "{text}");
     assert!(text.contains(r"`no | 'x'\n---\n<b>`, `yes`"), "{text}");
     assert!(text.contains(r#"| `ingest.remove` | `["it's \| <b>"]` |"#), "{text}");

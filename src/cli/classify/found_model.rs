@@ -1,6 +1,7 @@
 //! Finds the model and the parameters of the stages that made it and use it, so that a text is
 //! treated exactly as in the pipeline.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stages::Params;
@@ -16,6 +17,7 @@ use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::pipeline::{Input, Overrides, Pipeline, Stage};
 use crate::plan::error::PlanError;
+use crate::plan::reason::origin;
 use crate::store::record::Record;
 
 /// The stages that prepare texts where no pipeline says how: the defaults of the built-ins, but with
@@ -30,6 +32,8 @@ stages:
 /// A model, and the parameters that its texts are prepared and classified with.
 pub struct FoundModel {
     pub folder: ModelFolder,
+    /// The project that it was found in, or whose parameters it uses.
+    pub project: Option<Project>,
     /// The parameters of the pipeline's stages, or defaults.
     pub ingest: Params,
     pub tokenize: Params,
@@ -77,7 +81,7 @@ impl ModelFolder {
     }
 }
 
-/// Finds the model that `wanted` names, or the one that `predict` reads. A model folder needs no
+/// Finds the model that `wanted` names, or the only one of the pipeline. A model folder needs no
 /// pipeline; what a pipeline was made from may be gone.
 pub fn find_model(
     wanted: Option<&str>,
@@ -101,11 +105,16 @@ pub fn find_model(
     let of_defaults = if project.is_some() { &none } else { overrides };
     let defaults = Pipeline::without_file(DEFAULTS, of_defaults)?;
     let pipeline = project.as_ref().map_or(&defaults, |project| &project.pipeline);
-    let predict = reader_of(wanted, pipeline);
-    let folder = match (given, &project) {
-        (Some(folder), _) => ModelFolder::Given(folder.into()),
-        (None, None) => return Err(Error::NoModel),
-        (None, Some(project)) => model_of(wanted, predict, project, console)?,
+    let (predict, folder) = match (given, wanted, &project) {
+        (Some(folder), ..) => (reader_of(None, pipeline), ModelFolder::Given(folder.into())),
+        (None, Some(artifact), Some(project)) => {
+            (reader_of(Some(artifact), pipeline), linked(artifact, project, console)?)
+        }
+        (None, None, Some(project)) => {
+            let (name, model) = only_model(pipeline)?;
+            (reader_of(Some(&name), pipeline), folder_of(&model, &name, project, console)?)
+        }
+        (None, _, None) => return Err(Error::NoModel),
     };
     let tokenize = predict.and_then(|stage| {
         let inputs = ["test", "valid"].into_iter().filter_map(|name| stage.inputs.get(name));
@@ -127,12 +136,8 @@ pub fn find_model(
         Some(_) => tokenize,
         None => with_windows(tokenize, &folder.path()),
     };
-    Ok(FoundModel {
-        folder,
-        ingest: params("ingest", ingest),
-        tokenize,
-        predict: params("predict", predict),
-    })
+    let (ingest, predict) = (params("ingest", ingest), params("predict", predict));
+    Ok(FoundModel { folder, project, ingest, tokenize, predict })
 }
 
 /// The parameters of `tokenize`, with the windows of a model that was trained on those of long texts.
@@ -172,28 +177,42 @@ fn project_around(
     }
 }
 
-/// The artifact that is wanted, or the model that `predict` reads.
-fn model_of(
-    wanted: Option<&str>,
-    predict: Option<&Stage>,
+/// The only model of a pipeline, with its name: the one that all `predict` read, or that the only
+/// `finetune` makes.
+fn only_model(pipeline: &Pipeline) -> Result<(String, Input), Error> {
+    let of = |builtin: &'static str| {
+        pipeline.stages.iter().filter(move |stage| runs_builtin(stage, builtin))
+    };
+    let read = of("predict").filter_map(|stage| stage.inputs.get("model").cloned());
+    let mut models: BTreeMap<String, Input> = read.map(|input| (origin(&input), input)).collect();
+    if models.is_empty() {
+        let made = of("finetune")
+            .map(|stage| Input::Artifact { stage: stage.name.clone(), output: "model".to_owned() });
+        models = made.map(|input| (origin(&input), input)).collect();
+    }
+    match models.len() {
+        1 => models.pop_first().ok_or(Error::NoModel),
+        0 => Err(Error::NoModel),
+        _ => Err(Error::ManyModels { models: models.into_keys().collect() }),
+    }
+}
+
+/// The folder of a model that a pipeline names.
+fn folder_of(
+    model: &Input,
+    name: &str,
     project: &Project,
     console: &Console,
 ) -> Result<ModelFolder, Error> {
-    if let Some(artifact) = wanted {
-        return linked(artifact, project, console);
+    if let Input::Artifact { .. } = model {
+        return linked(name, project, console);
     }
-    let stage = predict.ok_or(Error::NoModel)?;
-    match stage.inputs.get("model").ok_or(Error::NoModel)? {
-        Input::Artifact { stage, output } => linked(&format!("{stage}:{output}"), project, console),
-        source => {
-            let found = project.sources(true, true).find(source).map_err(|source| {
-                let (stage, line) = (stage.name.clone(), stage.line);
-                let input = "model".to_owned();
-                project.plan_error(PlanError::Input { stage, line, input, source })
-            })?;
-            Ok(ModelFolder::Given(found.ok_or(Error::NoModel)?.path))
-        }
-    }
+    let found = project.sources(true, true).find(model).map_err(|source| {
+        let reader = reader_of(Some(name), &project.pipeline);
+        let (stage, line) = reader.map(|it| (it.name.clone(), it.line)).unwrap_or_default();
+        project.plan_error(PlanError::Input { stage, line, input: "model".to_owned(), source })
+    })?;
+    Ok(ModelFolder::Given(found.ok_or(Error::NoModel)?.path))
 }
 
 /// The `ingest` whose examples `tokenize` reads, directly or through a `split`.
@@ -208,20 +227,11 @@ fn ingest_before<'a>(tokenize: &Stage, pipeline: &'a Pipeline) -> Option<&'a Sta
     ingest(made_from).or_else(|| ingest(makers(split?)))
 }
 
-/// The `predict` stage that reads this model, or else the first one.
-fn reader_of<'a>(wanted: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Stage> {
+/// The `predict` stage that reads the model of this name, or else the first one.
+fn reader_of<'a>(name: Option<&str>, pipeline: &'a Pipeline) -> Option<&'a Stage> {
     let mut readers = pipeline.stages.iter().filter(|stage| runs_builtin(stage, "predict"));
-    match wanted {
-        None => readers.next(),
-        Some(artifact) => {
-            let reads = |stage: &&Stage| match stage.inputs.get("model") {
-                Some(Input::Artifact { stage, output }) => format!("{stage}:{output}") == artifact,
-                _ => false,
-            };
-            let exact = readers.clone().find(reads);
-            exact.or_else(|| readers.next())
-        }
-    }
+    let reads = |stage: &&Stage| stage.inputs.get("model").map(origin).as_deref() == name;
+    readers.clone().find(reads).or_else(|| readers.next())
 }
 
 fn runs_builtin(stage: &Stage, builtin: &str) -> bool {

@@ -7,10 +7,6 @@ use stages::StageError;
 /// Why `pipe export` wrote nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("there is no model to export: no stage uses `predict` or `finetune`")]
-    NoModel,
-    #[error("the pipeline has {} models: {}", models.len(), quoted(models))]
-    ManyModels { models: Vec<String> },
     #[error("exporting the model: {0}")]
     Model(Box<StageError>),
     #[error("cannot write `{}`: something other than a file is there", path.display())]
@@ -33,11 +29,6 @@ impl ExportError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             ExportError::Model(error) => return error.hint(),
-            ExportError::NoModel => "name one: a folder, or `stage:output`".to_owned(),
-            ExportError::ManyModels { models } => {
-                let first = models.first().map(String::as_str).unwrap_or_default();
-                format!("name one, as in `pipe export {first}`")
-            }
             ExportError::NotAFile { .. } => {
                 "name a file, such as `exported/onnx/model.onnx`".to_owned()
             }

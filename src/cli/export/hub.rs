@@ -3,20 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use stages::StageError;
 use stages::model::config::ModelConfig;
 use stages::model::head::CheckpointHead;
 
 use crate::cli::classify::found_model::{FoundModel, ModelFolder};
 use crate::cli::error::Error;
 use crate::cli::export::error::ExportError;
-use crate::cli::options::Globals;
-use crate::cli::project::Project;
 use crate::console::Console;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::regular;
 use crate::files::scratch::{remove_left_beside, temporary_beside};
-use crate::pipeline::Overrides;
 use crate::report::artifacts::Artifacts;
 use crate::report::card::facts::{CardModel, ModelCard};
 use crate::report::card::{made, scored};
@@ -26,15 +24,15 @@ use crate::text::shell::word;
 /// The name of the card, which is not taken from the model's folder.
 const CARD: &str = "README.md";
 
-/// Writes the model with its card into a new folder, and prints the command that uploads it.
+/// Writes the model with its card into a new folder. Returns the command that uploads it.
 pub fn export(
     found: &FoundModel,
+    config: &ModelConfig,
     target: &Path,
-    (globals, overrides): (&Globals, &Overrides),
     console: &Console,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     check_free(target)?;
-    let card = card(found, target, (globals, overrides))?;
+    let card = card(found, config, target)?;
     let files = files(&found.folder.path())?;
     remove_left_beside(target);
     let temporary = temporary_beside(target);
@@ -52,14 +50,8 @@ pub fn export(
     if card.made.is_none() {
         console.note(&format!("{CARD} has no figures: there is no record of this model"));
     }
-    let upload = format!(
-        "hf upload {} {}\n",
-        word(&format!("OWNER/{}", card.name)),
-        word(&path.to_string())
-    );
-    console.note("this uploads it:");
-    console.data(&upload)?;
-    Ok(())
+    let repository = word(&format!("OWNER/{}", card.name));
+    Ok(format!("hf upload {repository} {}\n", word(&path.to_string())))
 }
 
 /// Refuses a folder that has anything in it: it may be a repository with a history of its own.
@@ -71,19 +63,14 @@ fn check_free(target: &Path) -> Result<(), Error> {
     if is_taken { Err(ExportError::FolderTaken { path: target.to_owned() }.into()) } else { Ok(()) }
 }
 
-fn card(
-    found: &FoundModel,
-    target: &Path,
-    (globals, overrides): (&Globals, &Overrides),
-) -> Result<ModelCard, Error> {
-    let folder = found.folder.path();
-    let model = described(&folder).map_err(|error| ExportError::Model(Box::new(error)))?;
+fn card(found: &FoundModel, config: &ModelConfig, target: &Path) -> Result<ModelCard, Error> {
+    let model = described(&found.folder.path(), config)
+        .map_err(|error| ExportError::Model(Box::new(error)))?;
     let target = std::path::absolute(target).map_err(FileError::at("locating", target))?;
     let name = repository_name(&target.file_name().unwrap_or_default().to_string_lossy());
-    let ModelFolder::Linked(stored) = &found.folder else {
+    let (ModelFolder::Linked(stored), Some(project)) = (&found.folder, &found.project) else {
         return Ok(ModelCard { name, model, made: None, scored: Vec::new() });
     };
-    let project = Project::load_for_results(globals, overrides)?;
     let mut standing = project.standing();
     // Where the stage is not up to date, this is the record that the model is from.
     let stage = &stored.record.stage;
@@ -106,11 +93,11 @@ fn repository_name(folder: &str) -> String {
     folder.chars().map(allowed).collect()
 }
 
-fn described(folder: &Path) -> Result<CardModel, stages::StageError> {
-    let config = ModelConfig::read(folder)?;
-    let CheckpointHead { labels, task, .. } = CheckpointHead::required(folder, &config)?;
-    let head = config.head;
-    let (threshold, thresholds, windows) = (head.threshold, head.thresholds, head.windows);
+fn described(folder: &Path, config: &ModelConfig) -> Result<CardModel, StageError> {
+    let CheckpointHead { labels, task, .. } = CheckpointHead::required(folder, config)?;
+    let head = &config.head;
+    let (threshold, windows) = (head.threshold, head.windows);
+    let thresholds = head.thresholds.clone();
     Ok(CardModel { task, labels, threshold, thresholds, windows })
 }
 

@@ -71,8 +71,12 @@ pub fn yaml(card: &ModelCard) -> String {
         Task::Multi => tags.push("multi-label"),
         Task::Regression => tags.push("regression"),
     }
-    let mut datasets: Vec<String> = data.iter().filter_map(repository).collect();
-    datasets.dedup();
+    let mut datasets: Vec<String> = Vec::new();
+    for name in data.iter().filter_map(repository) {
+        if !datasets.contains(&name) {
+            datasets.push(name);
+        }
+    }
     let metadata = Metadata {
         base_model: base,
         datasets,

@@ -19,20 +19,20 @@ pub struct OnnxFile {
     pub notes: Vec<String>,
 }
 
-/// The graph of the classifier in `folder`. `predict` are the parameters of the stage with this name.
+/// The graph of the classifier in `folder`, whose `config.json` is `config`. `predict` are the parameters of the stage with this name.
 pub fn onnx_file(
     folder: &Path,
+    config: &ModelConfig,
     predict: &Params,
     storage: Storage,
 ) -> Result<OnnxFile, StageError> {
-    let config = ModelConfig::read(folder)?;
     let predict = PredictParams::of(predict);
-    let deciding = Deciding::new(folder, &config, &predict)?;
-    let own = CheckpointHead::required(folder, &config)?.labels;
-    let bytes = onnx::file(folder, &config, own.len(), storage)?;
+    let deciding = Deciding::new(folder, config, &predict)?;
+    let own = CheckpointHead::required(folder, config)?.labels;
+    let bytes = onnx::file(folder, config, own.len(), storage)?;
     let notes = [
         decision(&deciding),
-        windows(config.head.windows, predict.window_pooling.pooling(&config)),
+        windows(config.head.windows, predict.window_pooling.pooling(config)),
         (deciding.labels != own).then(|| {
             "`label_map` of `predict` gives the labels other names; `config.json` has the model's \
              own"
