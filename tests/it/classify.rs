@@ -82,8 +82,8 @@ fn texts_come_as_arguments_from_a_text_file_or_from_standard_input() {
 #[test]
 fn several_files_are_read_one_after_the_other_each_in_its_own_format() {
     let project = trained();
-    project.write("data/b.jsonl", "{\"id\": \"1\", \"response\": \"second\"}\n");
-    project.write("data/c.csv", "id,response\n1,third\n2,fourth\n");
+    project.write("texts/b.jsonl", "{\"id\": \"1\", \"response\": \"second\"}\n");
+    project.write("texts/c.csv", "id,response\n1,third\n2,fourth\n");
     project.write("a.txt", "first\n");
     let all = |inputs: &[&str]| {
         let asked = [&["classify", "--json", "--input"], inputs].concat();
@@ -93,27 +93,31 @@ fn several_files_are_read_one_after_the_other_each_in_its_own_format() {
     };
     let expected = [
         "a.txt \"first\"",
-        "data/b.jsonl \"second\"",
-        "data/c.csv \"third\"",
-        "data/c.csv \"fourth\"",
+        "texts/b.jsonl \"second\"",
+        "texts/c.csv \"third\"",
+        "texts/c.csv \"fourth\"",
     ];
-    assert_eq!(all(&["a.txt", "data/b.jsonl", "data/c.csv"]), expected);
-    assert_eq!(all(&["a.txt", "data/*"]), expected);
-    assert_eq!(all(&["data/c.csv", "a.txt"])[2], expected[0]);
+    assert_eq!(all(&["a.txt", "texts/b.jsonl", "texts/c.csv"]), expected);
+    assert_eq!(all(&["a.txt", "texts/*"]), expected);
+    assert_eq!(all(&["texts/c.csv", "a.txt"])[2], expected[0]);
     // One file is as it was.
-    assert_eq!(all(&["data/b*"]), ["- \"second\""]);
+    assert_eq!(all(&["texts/b*"]), ["- \"second\""]);
     let told = |inputs: &[&str], code: i32| {
         let ended = project.pipe(&[&["classify", "--json", "--input"], inputs].concat());
         let ended = ended.expect_code(code);
         (lines(&ended.stdout).len(), ended.stderr)
     };
-    let (_, none) = told(&["data/*.tsv"], 2);
-    assert!(none.contains("no file matches `data/*.tsv`"), "{none}");
-    assert_eq!(told(&["a.txt", "none.txt"], 1).0, 0);
-    project.write("data/c.csv", "id,response\n1,third\n2\n");
-    let (answered, short) = told(&["data/*"], 1);
+    let (_, none) = told(&["texts/*.tsv"], 2);
+    assert!(none.contains("no file matches `texts/*.tsv`"), "{none}");
+    for wrong in ["none.txt", "texts"] {
+        let (answered, told) = told(&["a.txt", wrong], 1);
+        assert_eq!(answered, 1, "only the error: {told}");
+        assert!(told.contains(wrong), "{told}");
+    }
+    project.write("texts/c.csv", "id,response\n1,third\n2\n");
+    let (answered, short) = told(&["texts/*"], 1);
     assert!(short.contains("c.csv, line 3"), "{short}");
-    assert_eq!(answered, 2);
+    assert_eq!(answered, 3, "the two before it, and the error");
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
             seconds: 1.0,
             device: None,
             base: Some(source(hub("owner/base"))),
-            data: data.map(source).to_vec(),
+            data: data.map(source).into(),
             settings: vec![setting],
         }),
         scored: Vec::new(),

@@ -67,14 +67,14 @@ impl Source {
                 None => paths.push(input.clone()),
             }
         }
-        let opened = match &paths[..] {
-            [] => return Ok(Source::File(OpenFile::standard_input(format))),
-            [path] => return Ok(Source::File(OpenFile::at(path, format).map_err(failed)?)),
-            paths => paths.iter().filter(|path| path.is_file()).map(|path| DataFile::open(path)),
-        };
-        // A name that is wrong is reported before a model is loaded.
-        opened.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        Ok(Source::Files { paths, format })
+        match &paths[..] {
+            [] => Ok(Source::File(OpenFile::standard_input(format))),
+            [path] => Ok(Source::File(OpenFile::at(path, format).map_err(failed)?)),
+            several => {
+                several.iter().try_for_each(|path| check(path)).map_err(failed)?;
+                Ok(Source::Files { paths, format })
+            }
+        }
     }
 
     /// Whether no text is waited for, so that whole batches can be.
@@ -115,6 +115,17 @@ impl Source {
             }),
         }
     }
+}
+
+/// Refuses a file that cannot be opened, before a model is loaded and other files are answered. A pipe
+/// can be opened only once, so it is not tried.
+fn check(path: &Path) -> Result<(), StageError> {
+    if path.is_dir() {
+        let problem = "it is a folder; a pattern such as `DIR/*` names its files".to_owned();
+        return Err(StageError::File { path: path.to_owned(), problem });
+    }
+    let is_pipe = path == Path::new("-") || (path.exists() && !path.is_file());
+    if is_pipe { Ok(()) } else { DataFile::open(path).map(|_| ()) }
 }
 
 impl OpenFile {
