@@ -6,15 +6,21 @@ use std::path::{Path, PathBuf};
 
 use ahash::AHashMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer, decoders};
+use tokenizers::{
+    AddedToken, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Tokenizer, TokenizerImpl, decoders,
+};
 
 use super::bertweet::Bertweet;
 use super::charsmap;
@@ -131,12 +137,19 @@ fn nothing_found(folder: &Path) -> Result<String, StageError> {
 /// `tokenizer.json`. Truncation, padding and dropout, which some files contain, are removed.
 fn whole(path: &Path) -> Result<Backend, StageError> {
     let bytes = fs::read(path).map_err(StageError::io("reading", path))?;
-    if let Ok(Rules { normalizer }) = serde_json::from_slice(&bytes) {
-        charsmap::check_all_in(&normalizer).map_err(|error| {
-            problem(path, format!("is damaged: the character map of its normalizer {error}"))
-        })?;
-    }
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| problem(path, error))?;
+    let Parts { normalizer, model } = serde_json::from_slice(&bytes).unwrap_or_default();
+    let typed = model.and_then(|model| serde_json::from_str(model.get()).ok());
+    charsmap::check_all_in(&normalizer).map_err(|error| {
+        problem(path, format!("is damaged: the character map of its normalizer {error}"))
+    })?;
+    let tokenizer = match typed.map(|Typed { kind }| kind) {
+        Some(ModelKind::Bpe) => with_model::<BPE>(&bytes),
+        Some(ModelKind::Unigram) => with_model::<Unigram>(&bytes),
+        Some(ModelKind::WordPiece) => with_model::<WordPiece>(&bytes),
+        None => None,
+    };
+    let tokenizer = tokenizer.map_or_else(|| Tokenizer::from_bytes(bytes), Ok);
+    let mut tokenizer = tokenizer.map_err(|error| problem(path, error))?;
     tokenizer.with_truncation(None).map_err(|error| problem(path, error))?;
     tokenizer.with_padding(None);
     if let ModelWrapper::BPE(model) = tokenizer.get_model()
@@ -149,10 +162,44 @@ fn whole(path: &Path) -> Result<Backend, StageError> {
     Ok(Backend::Tokenizers(Box::new(tokenizer)))
 }
 
-/// The part of a `tokenizer.json` that is checked before the library reads the file.
-#[derive(Deserialize)]
-struct Rules {
+/// The parts of a `tokenizer.json` that are looked at before the library reads the file.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parts<'a> {
     normalizer: Value,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    kind: ModelKind,
+}
+
+#[derive(Deserialize)]
+enum ModelKind {
+    #[serde(rename = "BPE")]
+    Bpe,
+    Unigram,
+    WordPiece,
+}
+
+/// Reads a `tokenizer.json` whose model is of a known kind. Otherwise the library reads the vocabulary
+/// into two general trees before it makes the model, which takes most of the time. `None` where this
+/// fails; the general way may still succeed.
+fn with_model<M>(bytes: &[u8]) -> Option<Tokenizer>
+where
+    M: DeserializeOwned + Model + Into<ModelWrapper>,
+{
+    type Typed<M> = TokenizerImpl<
+        M,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    >;
+    serde_json::from_slice::<Typed<M>>(bytes).ok().map(Tokenizer::from)
 }
 
 /// RoBERTa's byte-level BPE: `vocab.json` and `merges.txt`.

@@ -192,6 +192,32 @@ fn dropout_baked_into_tokenizer_json_is_ignored() {
 }
 
 #[test]
+fn a_tokenizer_json_is_read_whatever_else_its_model_says_and_without_the_type_of_it() {
+    for family in ["bpe", "wordpiece", "camembert"] {
+        let bench = Bench::new(family, &["tokenizer.json"]);
+        let config = ModelConfig::read(bench.model()).unwrap();
+        let digest = || TextTokenizer::open(bench.model(), config.family)?.digest();
+        let path = bench.model().join("tokenizer.json");
+        let as_saved: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let expected = digest().unwrap();
+        for change in [json!({"new": [1]}), json!({"type": null}), json!({"type": "unknown"})] {
+            let mut changed = as_saved.clone();
+            for (name, value) in change.as_object().unwrap() {
+                match value {
+                    Value::Null => drop(changed["model"].as_object_mut().unwrap().remove(name)),
+                    value => changed["model"][name] = value.clone(),
+                }
+            }
+            fs::write(&path, changed.to_string()).unwrap();
+            match change["type"] == "unknown" {
+                true => assert!(digest().is_err(), "{family}"),
+                false => assert_eq!(digest().unwrap(), expected, "{family} {change}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn damaged_tokenizer_files_are_named() {
     let with = |family: &str, files: &[&str], damaged: &str, contents: &[u8]| {
         let bench = Bench::new(family, files).rows("test", &[row("the train")]);
