@@ -11,6 +11,8 @@ use crate::cli::select::{SelectOptions, Selection, check_only};
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::plan_view::PlanView;
+use crate::files::threads;
+use crate::pipeline::MANY_STAGES;
 use crate::plan::Plan;
 use crate::report::live::{Live, LivePort};
 use crate::results::run_log::RunLog;
@@ -107,6 +109,9 @@ fn execute_live(
     };
     let summary =
         options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
+    if project.pipeline.stages.len() >= MANY_STAGES {
+        threads::free(project);
+    }
     Ok(Exit::of_run(&summary))
 }
 

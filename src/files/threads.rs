@@ -26,6 +26,11 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     Builder::new().spawn_scoped(scope, work).map_err(FileError::at(STARTING, purpose))
 }
 
+/// Frees a value of many parts on another thread. Nobody waits for it, not even the process when it ends.
+pub fn free(value: impl Send + 'static) {
+    spawn_or_do(move || drop(value));
+}
+
 /// Does work on another thread, without waiting for it; on this thread if no other can be started.
 pub fn spawn_or_do(work: impl FnOnce() + Send + 'static) {
     let work = Arc::new(Mutex::new(Some(work)));

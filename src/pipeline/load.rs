@@ -25,7 +25,11 @@ use super::stage::{build_stage, fill_variables};
 use super::sweeps::{Combination, read_sweeps};
 use super::variables::{Dollar, Variables};
 use super::yaml::YamlNode;
+use crate::files::threads;
 use crate::text::variants::matches;
+
+/// From this many stages on, freeing their parts takes longer than starting a thread for it.
+pub const MANY_STAGES: usize = 500;
 
 /// The default name of the pipeline file.
 pub const PIPELINE_FILE: &str = "pipeline.yaml";
@@ -208,6 +212,9 @@ fn build_pipeline(
     links::check(&drafts, &pipeline, &mut problems);
     if !problems.is_empty() {
         return Err(problems.into_error(file));
+    }
+    if drafts.len() >= MANY_STAGES {
+        threads::free(drafts);
     }
     Ok(Built { pipeline, variables })
 }

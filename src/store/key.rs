@@ -123,7 +123,11 @@ const NOT_UTF8: char = '\0';
 
 /// A JSON string.
 fn write_text(value: &str, text: &mut String) {
-    text.push_str(&Value::from(value).to_string());
+    // Most texts need no escapes, and every stage has a dozen of them.
+    match value.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        true => text.push_str(&Value::from(value).to_string()),
+        false => text.extend(["\"", value, "\""]),
+    }
 }
 
 fn write_optional(value: &Option<String>, text: &mut String) {

@@ -10,9 +10,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn_store::pytorch_reader::{self, PytorchReader};
 use half::{bf16, f16};
 use memmap2::Mmap;
+use pytorch_reader::PytorchReader;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
