@@ -3,13 +3,15 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData, assert_shape};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::config::{ModelConfig, Pooling};
+#[cfg(feature = "device")]
+use super::device::inputs::{Inputs, Numbers};
 use super::encoder::norm::{LayerNorm, NormShape};
-use super::encoder::{DropoutRates, Encoder};
-use super::noise::{Noise, Site};
+use super::encoder::{DropoutRates, Encoder, Pass};
+use super::noise::{Mask, Noise, Site};
 use super::ops;
 use super::parameters::{Linear, Network, Parameter, ParameterSource};
 use super::precision::Precision;
@@ -74,7 +76,8 @@ impl Classifier {
     ///
     /// Result: `[rows, hidden]`.
     pub fn pooled(&self, batch: &Batch) -> Tensor<2> {
-        self.encoder.pooled(batch, self.pooling, &self.encoder.pass(batch, None))
+        let batch = &self.encoder.widened(batch);
+        self.encoder.pooled(batch, self.pooling, &self.encoder.sending_pass(batch, None))
     }
 
     /// Unnormalised scores. Dropout is active if `noise` is given.
@@ -83,25 +86,76 @@ impl Classifier {
     ///
     /// Result: `[rows, classes]`.
     pub fn logits(&self, batch: &Batch, noise: Option<&Noise>) -> Tensor<2> {
-        let (head, precision) = (&self.head, self.precision);
-        let (state, pass) = match &batch.pooled {
-            Some(known) => {
-                let features = head.dense.weight.dims()[0];
-                let known = TensorData::new(known.clone(), [batch.rows, features]);
-                (Tensor::from_data(known, &head.dense.weight.device()), None)
-            }
-            None => {
-                let pass = self.encoder.pass(batch, noise);
-                (self.encoder.pooled(batch, self.pooling, &pass), Some(pass))
-            }
+        let Some(known) = &batch.pooled else {
+            let batch = &self.encoder.widened(batch);
+            return self.logits_of_pass(batch, &self.encoder.sending_pass(batch, noise));
         };
-        assert_shape!(state, [batch.rows, _]);
+        let features = self.head.dense.weight.dims()[0];
+        let known = TensorData::new(known.clone(), [batch.rows, features]);
+        let state = Tensor::from_data(known, &self.head.dense.weight.device());
+        let mask = |site, rate| noise.and_then(|noise| noise.mask(site, batch.rows, rate));
+        self.logits_of_state(state, mask)
+    }
+
+    /// The number of outputs.
+    #[cfg(feature = "device")]
+    pub fn classes(&self) -> usize {
+        self.head.output.weight.dims()[1]
+    }
+
+    /// What the device needs for a pass over `batch`, with the targets of its loss, if all of it can be
+    /// sent before: the pass can then be recorded.
+    #[cfg(feature = "device")]
+    pub fn numbers(
+        &self,
+        batch: &Batch,
+        noise: Option<&Noise>,
+        targets: &[f32],
+    ) -> Option<Numbers> {
+        if batch.pooled.is_some() || self.pooling != Pooling::First {
+            return None;
+        }
+        let batch = &self.encoder.widened(batch);
+        let numbers = self.encoder.is_recordable(batch).then(|| {
+            let numbers = self.encoder.numbers(batch, noise, targets)?;
+            numbers.layout().has_spans().then_some(numbers)
+        });
+        numbers.flatten()
+    }
+
+    /// Sends them to the device.
+    #[cfg(feature = "device")]
+    pub fn inputs(&self, numbers: &Numbers) -> Option<Inputs> {
+        self.encoder.inputs(numbers)
+    }
+
+    /// [`logits`](Self::logits), with what has been sent to the device.
+    #[cfg(feature = "device")]
+    pub fn logits_of_inputs(
+        &self,
+        batch: &Batch,
+        noise: Option<&Noise>,
+        inputs: &Inputs,
+    ) -> Tensor<2> {
+        let batch = &self.encoder.widened(batch);
+        self.logits_of_pass(batch, &self.encoder.sent_pass(batch, noise, Some(inputs.clone())))
+    }
+
+    fn logits_of_pass(&self, batch: &Batch, pass: &Pass) -> Tensor<2> {
+        let state = self.encoder.pooled(batch, self.pooling, pass);
+        self.logits_of_state(state, |site, rate| pass.mask(site, batch.rows, rate))
+    }
+
+    /// `state` is what the encoder gives, `[rows, hidden]`; `mask` returns the dropout mask of a site
+    /// with a rate.
+    fn logits_of_state(
+        &self,
+        state: Tensor<2>,
+        mask: impl Fn(Site, f64) -> Option<Mask>,
+    ) -> Tensor<2> {
+        let (head, precision) = (&self.head, self.precision);
         let dropped = |states: Tensor<2>, site: Site, rate: f64| {
-            let mask = match &pass {
-                Some(pass) => pass.mask(site, batch.rows, rate),
-                None => noise.and_then(|noise| noise.mask(site, batch.rows, rate)),
-            };
-            let Some(mask) = mask else { return states };
+            let Some(mask) = mask(site, rate) else { return states };
             let [rows, features] = states.dims();
             let states = states.reshape([rows, 1, features]);
             ops::dropout(states, Some(&mask)).reshape([rows, features])

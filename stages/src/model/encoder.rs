@@ -51,6 +51,7 @@ mod post_norm;
 mod pre_norm;
 mod tokens;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
@@ -59,7 +60,10 @@ use super::batch::Batch;
 use super::config::{AttentionConfig, ModelConfig, Pooling};
 use super::cpu::attention::Rotation;
 #[cfg(feature = "device")]
-use super::device;
+use super::device::{
+    self,
+    inputs::{Inputs, Numbers},
+};
 use super::noise::Noise;
 use super::ops;
 use super::parameters::{Parameter, ParameterSource, table};
@@ -256,13 +260,71 @@ impl Encoder {
             precision: self.precision,
             noise,
             #[cfg(feature = "device")]
-            inputs: self.embeddings.inputs(batch, noise, self.layers.len()),
+            inputs: None,
             #[cfg(feature = "device")]
             factors: {
                 let weights: Option<Vec<_>> = self.layers.iter().map(Layer::weights).collect();
                 weights.and_then(|weights| device::weights::factors(&weights, self.precision))
             },
         }
+    }
+
+    /// [`pass`](Self::pass), and on a GPU what it needs is sent there.
+    pub(super) fn sending_pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
+        #[cfg(feature = "device")]
+        if let Some(numbers) = self.numbers(batch, noise, &[]) {
+            return self.sent_pass(batch, noise, self.embeddings.inputs(&numbers));
+        }
+        self.pass(batch, noise)
+    }
+
+    /// [`pass`](Self::pass), with what has been sent to a GPU.
+    #[cfg(feature = "device")]
+    pub(super) fn sent_pass<'a>(
+        &self,
+        batch: &Batch,
+        noise: Option<&'a Noise>,
+        inputs: Option<Inputs>,
+    ) -> Pass<'a> {
+        Pass { inputs, ..self.pass(batch, noise) }
+    }
+
+    /// What a pass over `batch` sends to the device besides `targets`, if that is a GPU.
+    #[cfg(feature = "device")]
+    pub(super) fn numbers(
+        &self,
+        batch: &Batch,
+        noise: Option<&Noise>,
+        targets: &[f32],
+    ) -> Option<Numbers> {
+        self.embeddings.numbers(batch, noise, self.layers.len(), targets)
+    }
+
+    /// Sends them.
+    #[cfg(feature = "device")]
+    pub(super) fn inputs(&self, numbers: &Numbers) -> Option<Inputs> {
+        self.embeddings.inputs(numbers)
+    }
+
+    /// Whether these numbers are all that the host sends for a pass over `batch`, which then can be
+    /// recorded.
+    #[cfg(feature = "device")]
+    pub(super) fn is_recordable(&self, batch: &Batch) -> bool {
+        let size = self.layers.first().and_then(Layer::weights).map(|(it, _)| it[0].dims()[1]);
+        matches!(self.positions, EncoderPositions::Absent)
+            && self.convolution.is_none()
+            && self.embeddings.is_recordable()
+            && size
+                .is_some_and(|size| device::attention::has_kernels(batch.width, size / self.heads))
+    }
+
+    /// The batch as this device computes it: on a GPU its width is one of a few.
+    pub(super) fn widened<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
+        #[cfg(feature = "device")]
+        if device::Value::of(&self.embeddings.words).is_some() {
+            return Cow::Owned(self.embeddings.widened(batch));
+        }
+        Cow::Borrowed(batch)
     }
 
     /// Every parameter with its checkpoint name.

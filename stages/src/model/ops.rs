@@ -18,6 +18,17 @@ pub fn is_on_host<const D: usize>(tensor: &Tensor<D>) -> bool {
     !matches!(cpu::backing(tensor), cpu::Backing::Elsewhere)
 }
 
+/// A tensor of its own with the same values, if it is on a GPU.
+#[cfg(feature = "device")]
+pub fn copied_on_device<const D: usize>(tensor: &Tensor<D>) -> Option<Tensor<D>> {
+    device::graph::copied(tensor)
+}
+
+#[cfg(not(feature = "device"))]
+pub fn copied_on_device<const D: usize>(_: &Tensor<D>) -> Option<Tensor<D>> {
+    None
+}
+
 /// `left + right` of equal shapes, without autodiff. On the CPU it reuses the memory of `left` if
 /// nothing else shares it.
 pub fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {

@@ -70,6 +70,14 @@ pub trait Network: Clone {
         copy
     }
 
+    /// The same network without autodiff, to be kept while training goes on. On a GPU it has tensors of
+    /// its own, since a recorded step reads those of the training where they are.
+    fn kept(&self) -> Self {
+        let mut copy = self.frozen();
+        copy.parameters().into_iter().for_each(|(_, parameter)| parameter.leave_shared());
+        copy
+    }
+
     /// The same network with separate autodiff nodes and shared values, so that two threads can use
     /// both without contention.
     fn apart(&self) -> Self {
@@ -154,6 +162,12 @@ impl Parameter<'_> {
 
     fn leave_autodiff(self) {
         of_tensor!(self, tensor => *tensor = tensor.clone().inner())
+    }
+
+    fn leave_shared(self) {
+        of_tensor!(self, tensor => if let Some(own) = ops::copied_on_device(tensor) {
+            *tensor = own;
+        })
     }
 
     /// Gives a trained parameter an autodiff node of its own.

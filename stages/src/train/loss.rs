@@ -5,8 +5,12 @@ use burn::tensor::{Tensor, TensorData, activation};
 
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
+#[cfg(feature = "device")]
+use crate::model::device::inputs::{Inputs, Numbers};
 use crate::model::noise::Noise;
 use crate::model::ops;
+#[cfg(feature = "device")]
+use crate::train::objective::Halves;
 use crate::train::objective::{Objective, Part};
 
 /// The terms of the loss. The default is plain cross-entropy.
@@ -45,7 +49,7 @@ impl Loss {
     }
 
     /// The factor of each log-probability, `[rows, classes]`.
-    fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> TensorData {
+    fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> Vec<f32> {
         let mut values = Vec::with_capacity(micro.classes.len() * classes);
         for (row, gold) in micro.classes.iter().enumerate() {
             let row_weight = row_weight(&micro.weights, row);
@@ -56,7 +60,7 @@ impl Loss {
                 values.push(((own + spread) * weight / total_weight) as f32);
             }
         }
-        TensorData::new(values, [micro.classes.len(), classes])
+        values
     }
 }
 
@@ -113,6 +117,7 @@ impl Objective for Loss {
         let logits = |number| model.logits(&micro.batch, noise(number).as_ref());
         let first = logits(0); // [rows, classes]
         let targets = self.targets(micro, first.dims()[1], total_weight);
+        let targets = TensorData::new(targets, first.dims());
         let targets = Tensor::<2>::from_data(targets, &first.device());
         if self.passes() == 1 {
             return ops::cross_entropy(first, &targets);
@@ -125,6 +130,40 @@ impl Objective for Loss {
         let divergence = weighted(divergence, &micro.weights).sum();
         let agreement = divergence * (self.r_drop / (2.0 * batch_examples.max(1.0)));
         (cross_entropy(first) + cross_entropy(second)) / 2.0 + agreement
+    }
+
+    #[cfg(feature = "device")]
+    fn halves(&self) -> Option<&dyn Halves<Classifier, MicroBatch>> {
+        (self.passes() == 1).then_some(self)
+    }
+}
+
+#[cfg(feature = "device")]
+impl Halves<Classifier, MicroBatch> for Loss {
+    fn numbers(
+        &self,
+        model: &Classifier,
+        micro: &MicroBatch,
+        total_weight: f64,
+        noise: Option<&Noise>,
+    ) -> Option<Numbers> {
+        let targets = self.targets(micro, model.classes(), total_weight);
+        model.numbers(&micro.batch, noise, &targets)
+    }
+
+    fn send(&self, model: &Classifier, numbers: &Numbers) -> Option<Inputs> {
+        model.inputs(numbers)
+    }
+
+    fn of_inputs(
+        &self,
+        model: &Classifier,
+        micro: &MicroBatch,
+        inputs: &Inputs,
+        noise: Option<&Noise>,
+    ) -> Tensor<1> {
+        let logits = model.logits_of_inputs(&micro.batch, noise, inputs);
+        ops::cross_entropy(logits, &inputs.targets())
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use burn::tensor::Tensor;
+
 use super::checkpoint::Position;
+use super::gradient::Gradient;
+#[cfg(feature = "device")]
+use super::graphs::{Computed, Graphs, Kind};
 use super::memory::{ActivationBudget, free_bytes};
 use super::objective::Objective;
 use super::order::{ModelShape, activation_bytes, automatic_micro_batch};
@@ -36,6 +41,9 @@ pub struct MicroBatches {
     pub lanes: usize,
     /// The losses that are still on the device.
     pub unread: Unread,
+    /// The steps that a GPU has recorded.
+    #[cfg(feature = "device")]
+    pub graphs: Graphs,
     /// The largest [`Cut::bytes`] that have fitted in memory, by [`Cut::kind`].
     fitted: [u64; 2],
 }
@@ -66,7 +74,17 @@ impl MicroBatches {
         is_on_host: bool,
     ) -> MicroBatches {
         let (lanes, unread) = (if is_on_host { 2 } else { 1 }, Unread::new(is_on_host));
-        MicroBatches { size, shape, passes, budget, lanes, unread, fitted: [0; 2] }
+        MicroBatches {
+            size,
+            shape,
+            passes,
+            budget,
+            lanes,
+            unread,
+            #[cfg(feature = "device")]
+            graphs: Graphs::default(),
+            fitted: [0; 2],
+        }
     }
 
     /// Takes the size from the pipeline (`fixed` rows), else from the checkpoint at `at`, else from
@@ -152,11 +170,11 @@ impl MicroBatches {
         loop {
             let cut = self.cut(groups, examples);
             let number = trainer.moments.steps + 1;
-            let waits = self.unread.reads_at_once() || !self.has_fitted(&cut);
             // Nothing changes until the gradients are applied, so the step can be repeated. A step
             // that fitted before is not waited for.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
-                let (loss, gradients) = trainer.gradients(&cut.parts, cut.lanes);
+                let (loss, gradients, fits) = self.gradients(trainer, &cut);
+                let waits = self.unread.reads_at_once() || !fits;
                 let known = waits.then(|| loss.clone().try_into_scalar::<f32>()).transpose();
                 (known, loss, gradients)
             }));
@@ -189,6 +207,10 @@ impl MicroBatches {
             }
             // Only this step can be repeated, so all earlier ones must have succeeded.
             losses.extend(self.unread.read()?);
+            #[cfg(feature = "device")]
+            if self.graphs.give_up() {
+                continue;
+            }
             let rows: usize = groups.iter().map(Vec::len).sum();
             let divisible = cut.parts.len() < rows && self.size.is_none();
             if !divisible || !self.budget.halve() {
@@ -201,6 +223,28 @@ impl MicroBatches {
                 trainer.moments.steps
             ));
         }
+    }
+
+    /// The loss of a batch, its gradients, and whether they are known to fit in memory.
+    fn gradients<O: Objective>(
+        &mut self,
+        trainer: &mut Trainer<O>,
+        cut: &Cut<O::Part>,
+    ) -> (Tensor<1>, Vec<Option<Gradient>>, bool) {
+        let fits = self.has_fitted(cut);
+        #[cfg(feature = "device")]
+        if let Some(Computed { loss, gradients, kind }) =
+            self.graphs.gradients(trainer, &cut.parts, fits)
+        {
+            if kind == Kind::Recorded {
+                // There is less memory for other shapes than when they fitted.
+                self.fitted = [0; 2];
+            }
+            let fits = kind == Kind::Repeated || (kind == Kind::Launched && fits);
+            return (loss, gradients, fits);
+        }
+        let (loss, gradients) = trainer.gradients(&cut.parts, cut.lanes);
+        (loss, gradients, fits)
     }
 
     /// Whether a step has succeeded that needed as much memory.

@@ -17,6 +17,8 @@ pub mod depth;
 pub mod evaluation;
 #[cfg(feature = "model")]
 pub mod gradient;
+#[cfg(feature = "device")]
+pub mod graphs;
 #[cfg(feature = "model")]
 pub mod loss;
 #[cfg(feature = "model")]

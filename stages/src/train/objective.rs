@@ -3,6 +3,8 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(feature = "device")]
+use crate::model::device::inputs::{Inputs, Numbers};
 use crate::model::noise::Noise;
 use crate::model::parameters::Network;
 
@@ -35,6 +37,33 @@ pub trait Objective: Sync {
         batch_examples: f64,
         noise: &dyn Fn(u64) -> Option<Noise>,
     ) -> Tensor<1>;
+
+    /// The same loss in two halves, if it can be computed so.
+    #[cfg(feature = "device")]
+    fn halves(&self) -> Option<&dyn Halves<Self::Model, Self::Part>> {
+        None
+    }
+}
+
+/// A loss of one pass, of which all that the host sends goes to a GPU before the GPU begins: then the
+/// GPU's half can be recorded.
+#[cfg(feature = "device")]
+pub trait Halves<M, P> {
+    /// What the host sends. `None` if this model on its device needs more.
+    fn numbers(
+        &self,
+        model: &M,
+        part: &P,
+        total_weight: f64,
+        noise: Option<&Noise>,
+    ) -> Option<Numbers>;
+
+    /// Sends it.
+    fn send(&self, model: &M, numbers: &Numbers) -> Option<Inputs>;
+
+    /// [`Objective::of`] with what has been sent. Everything else that it takes from `part` and
+    /// `noise` depends on the layout of the numbers alone.
+    fn of_inputs(&self, model: &M, part: &P, inputs: &Inputs, noise: Option<&Noise>) -> Tensor<1>;
 }
 
 /// A part of a batch.

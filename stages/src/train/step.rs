@@ -59,7 +59,7 @@ pub fn gradients<O: Objective>(
 
 /// Takes the gradients of the parameters out of a backward pass. `words` are the rows of the word
 /// embeddings whose gradient is not 0.
-fn taken(
+pub(super) fn taken(
     model: &mut impl Network,
     tape: &mut Gradients,
     mut words: Option<Vec<usize>>,
@@ -126,6 +126,12 @@ impl<O: Objective> Trainer<O> {
         let (seed, step, dropout) = (self.seed, self.moments.steps, self.dropout);
         let noise = |first_row, pass| dropout.then(|| Noise::new(seed, step, first_row, pass));
         gradients(&mut self.model, parts, lanes, &self.loss, noise)
+    }
+
+    /// The randomness of a pass of the next step over the examples from `first_row` on.
+    #[cfg(feature = "device")]
+    pub(super) fn noise(&self, first_row: usize, pass: u64) -> Option<Noise> {
+        self.dropout.then(|| Noise::new(self.seed, self.moments.steps, first_row, pass))
     }
 
     /// Updates the parameters. After an error they must not be used. Returns what [`AdamW::step`]

@@ -4,9 +4,13 @@ use burn::tensor::Tensor;
 
 use super::binary_loss::BinaryLoss;
 use super::loss::{Loss, MicroBatch};
+#[cfg(feature = "device")]
+use super::objective::Halves;
 use super::objective::{Objective, Part};
 use super::squared_loss::squared_loss;
 use crate::model::classifier::Classifier;
+#[cfg(feature = "device")]
+use crate::model::device::inputs::{Inputs, Numbers};
 use crate::model::noise::Noise;
 
 /// The loss that the labels of the data ask for.
@@ -84,5 +88,40 @@ impl Objective for TaskLoss {
                 squared_loss(outputs(), &part.targets, &part.micro.weights, total_weight)
             }
         }
+    }
+
+    #[cfg(feature = "device")]
+    fn halves(&self) -> Option<&dyn Halves<Classifier, TaskBatch>> {
+        match self {
+            TaskLoss::Single(loss) if loss.passes() == 1 => Some(loss),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "device")]
+impl Halves<Classifier, TaskBatch> for Loss {
+    fn numbers(
+        &self,
+        model: &Classifier,
+        part: &TaskBatch,
+        total_weight: f64,
+        noise: Option<&Noise>,
+    ) -> Option<Numbers> {
+        self.numbers(model, &part.micro, total_weight, noise)
+    }
+
+    fn send(&self, model: &Classifier, numbers: &Numbers) -> Option<Inputs> {
+        model.inputs(numbers)
+    }
+
+    fn of_inputs(
+        &self,
+        model: &Classifier,
+        part: &TaskBatch,
+        inputs: &Inputs,
+        noise: Option<&Noise>,
+    ) -> Tensor<1> {
+        self.of_inputs(model, &part.micro, inputs, noise)
     }
 }

@@ -9,6 +9,7 @@ mod device;
 mod ensemble;
 mod finetune;
 mod finetune_recipe;
+mod graphs;
 mod harness;
 mod heads;
 mod ingest;

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Layout};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::norm::normalise;
 use super::operation::{Operation, run};
@@ -62,13 +62,14 @@ impl Operation<5> for Embeddings {
 
     fn forward(&self, inputs: [CubeTensor; 5]) -> (CubeTensor, Saved) {
         let [words, positions, types, weight, bias] = inputs.map(contiguous);
-        let Inputs { rows, width, .. } = self.inputs;
+        let Layout { rows, width, .. } = self.inputs.layout;
         let hidden = words.meta.shape()[1];
         let sizes = [&words, &positions, &types].map(|table| table.meta.shape()[0]);
         let output = empty(&words, [rows, width, hidden], DType::F32);
         let normalised = empty(&words, [rows, width, hidden], DType::F32);
         let scales = empty(&words, [rows * width], DType::F32);
         let mask = DeviceMask::new(self.mask.as_ref(), &weight);
+        let entries = self.inputs.entries();
         // SAFETY: cubes beyond the lines do nothing, and units beyond `hidden` neither; the ids
         // were checked against the tables when the tokens were read.
         unsafe {
@@ -81,14 +82,14 @@ impl Operation<5> for Embeddings {
                 types.into_buffer_arg(),
                 weight.clone().into_buffer_arg(),
                 bias.into_buffer_arg(),
-                self.inputs.entries.buffer(),
+                entries.buffer(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
                 normalised.clone().into_buffer_arg(),
                 scales.clone().into_buffer_arg(),
                 mask.args(),
                 self.eps,
-                self.inputs.entries.start,
+                entries.start,
                 (rows * width) as u32,
                 width as u32,
                 hidden,
@@ -105,7 +106,7 @@ impl Operation<5> for Embeddings {
         wanted: [bool; 5],
     ) -> [Option<CubeTensor>; 5] {
         let gradient = contiguous(gradient);
-        let Inputs { rows, width, .. } = self.inputs;
+        let Layout { rows, width, .. } = self.inputs.layout;
         let (count, hidden) = (rows * width, saved.weight.meta.shape()[0]);
         let of_sum = empty(&gradient, [count, hidden], DType::F32);
         let blocks = count.div_ceil(LINES);
@@ -133,8 +134,8 @@ impl Operation<5> for Embeddings {
         }
         let sums = over_blocks(&partial, blocks, 2 * hidden);
         let of = |nth: usize| {
-            let (plan, section) = &self.inputs.plans[nth];
-            wanted[nth].then(|| plan.table(section, &of_sum, saved.sizes[nth], hidden))
+            let (room, plan) = self.inputs.plan(nth);
+            wanted[nth].then(|| room.table(&plan, &of_sum, saved.sizes[nth], hidden))
         };
         let norm = |nth| Some(slice(&sums, nth, hidden));
         [of(0), of(1), of(2), norm(0), norm(1)]

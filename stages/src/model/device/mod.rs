@@ -12,6 +12,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod embeddings;
 pub mod gelu;
+pub mod graph;
 pub mod inputs;
 pub mod linear;
 mod noise;

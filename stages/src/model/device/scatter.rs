@@ -24,6 +24,15 @@ pub(super) struct Plan {
     entries: Vec<u32>,
 }
 
+/// The most numbers that the plans for batches of one shape have, so that those of one take the
+/// place of those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Room {
+    lines: usize,
+    pieces: usize,
+    entries: usize,
+}
+
 impl Plan {
     /// The plan for lines that were read from `entries`, in the order of the lines.
     pub(super) fn new(entries: &[i32]) -> Plan {
@@ -49,15 +58,42 @@ impl Plan {
         plan
     }
 
-    /// The plan as the kernels read it.
-    pub(super) fn numbers(&self) -> Vec<u32> {
-        [&self.lines, &self.pieces, &self.firsts, &self.entries].map(|part| &part[..]).concat()
+    /// The plan as the kernels read it: the numbers of pieces and of entries, then the four lists,
+    /// each padded to its room.
+    pub(super) fn numbers(&self, room: Room) -> Vec<u32> {
+        let mut numbers = Vec::with_capacity(room.numbers());
+        numbers.extend([self.pieces.len() as u32 - 1, self.entries.len() as u32]);
+        let lists = [
+            (&self.lines, room.lines),
+            (&self.pieces, room.pieces + 1),
+            (&self.firsts, room.entries + 1),
+            (&self.entries, room.entries),
+        ];
+        for (list, room) in lists {
+            assert!(list.len() <= room, "a plan of {} numbers in {room}", list.len());
+            numbers.extend_from_slice(list);
+            numbers.resize(numbers.len() + room - list.len(), 0);
+        }
+        numbers
+    }
+}
+
+impl Room {
+    /// For `lines` lines from at most `entries` entries.
+    pub(super) fn new(lines: usize, entries: usize) -> Room {
+        let entries = entries.min(lines);
+        // Each entry has at most one piece that is not full.
+        Room { lines, pieces: (entries + lines / LINES).min(lines), entries }
+    }
+
+    pub(super) fn numbers(self) -> usize {
+        2 + self.lines + (self.pieces + 1) + (self.entries + 1) + self.entries
     }
 
     /// The gradient of a table of `entries` entries, `[entries, width]`, from that of the lines,
-    /// `[lines, width]`. `plan` holds the [`numbers`](Self::numbers).
+    /// `[lines, width]`. `plan` holds the [`numbers`](Plan::numbers) of a plan with this room.
     pub(super) fn table(
-        &self,
+        self,
         plan: &Section,
         gradient: &CubeTensor,
         entries: usize,
@@ -66,40 +102,36 @@ impl Plan {
         let shape = [entries, width].into();
         let device = gradient.device.clone();
         let table = burn_cubecl::ops::numeric::zeros(device, shape, DType::F32);
-        let (pieces, present) = (self.pieces.len() - 1, self.entries.len());
-        if present == 0 {
-            return table;
-        }
-        let partial = empty(gradient, [pieces, width], DType::F32);
-        let first_line = plan.start as usize;
-        let first_piece = first_line + self.lines.len();
-        let first_of = first_piece + self.pieces.len();
-        let first_entry = first_of + self.firsts.len();
-        // SAFETY: the plan holds lines of the gradient and entries of the table; cubes beyond it
-        // and units beyond `width` do nothing.
+        let partial = empty(gradient, [self.pieces, width], DType::F32);
+        let first_line = plan.start + 2;
+        let first_piece = first_line + self.lines as u32;
+        let first_of = first_piece + self.pieces as u32 + 1;
+        let first_entry = first_of + self.entries as u32 + 1;
+        // SAFETY: the plan holds lines of the gradient and entries of the table, and says how many;
+        // cubes beyond it and units beyond `width` do nothing.
         unsafe {
             pieces_kernel::launch_unchecked(
                 &gradient.client,
-                grid(pieces),
+                grid(self.pieces),
                 CubeDim::new_1d(UNITS),
                 gradient.clone().into_buffer_arg(),
                 plan.buffer(),
                 partial.clone().into_buffer_arg(),
-                first_line as u32,
-                first_piece as u32,
-                pieces as u32,
+                plan.start,
+                first_line,
+                first_piece,
                 width,
             );
             entries_kernel::launch_unchecked(
                 &gradient.client,
-                grid(present),
+                grid(self.entries),
                 CubeDim::new_1d(UNITS),
                 partial.into_buffer_arg(),
                 plan.buffer(),
                 table.clone().into_buffer_arg(),
-                first_of as u32,
-                first_entry as u32,
-                present as u32,
+                plan.start + 1,
+                first_of,
+                first_entry,
                 width,
             );
         }
@@ -112,13 +144,13 @@ fn pieces_kernel(
     gradient: &[f32],
     plan: &[u32],
     partial: &mut [f32],
+    pieces: u32,
     first_line: u32,
     first_piece: u32,
-    pieces: u32,
     #[comptime] width: usize,
 ) {
     let piece = CUBE_POS as usize;
-    if piece < pieces as usize {
+    if piece < plan[pieces as usize] as usize {
         let start = plan[first_piece as usize + piece] as usize;
         let end = plan[first_piece as usize + piece + 1] as usize;
         #[unroll]
@@ -140,13 +172,13 @@ fn entries_kernel(
     partial: &[f32],
     plan: &[u32],
     table: &mut [f32],
+    entries: u32,
     first_of: u32,
     first_entry: u32,
-    entries: u32,
     #[comptime] width: usize,
 ) {
     let nth = CUBE_POS as usize;
-    if nth < entries as usize {
+    if nth < plan[entries as usize] as usize {
         let start = plan[first_of as usize + nth] as usize;
         let end = plan[first_of as usize + nth + 1] as usize;
         let entry = plan[first_entry as usize + nth] as usize;
@@ -177,5 +209,19 @@ mod tests {
         assert_eq!(plan.lines[..4], [1, 3, 0, 2]);
         assert_eq!(plan.pieces, [0, 1, 2, 4, 36, 44]);
         assert_eq!(plan.firsts, [0, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn every_plan_has_room_for_its_numbers() {
+        // As many pieces as possible: entries of one line more than full pieces have.
+        for (entries, lines_of_each) in [(3, 1), (3, 32), (3, 33), (40, 65), (1, 200), (200, 1)] {
+            let read_from: Vec<i32> =
+                (0..entries).flat_map(|entry| vec![entry; lines_of_each]).collect();
+            let room = Room::new(read_from.len(), entries as usize);
+            let numbers = Plan::new(&read_from).numbers(room);
+            assert_eq!(numbers.len(), room.numbers());
+            let pieces = entries as usize * lines_of_each.div_ceil(LINES);
+            assert_eq!(numbers[..2], [pieces as u32, entries as u32]);
+        }
     }
 }

@@ -15,11 +15,14 @@ impl Encoder {
     ///
     /// Result: `[positions, hidden]`.
     pub fn chosen(&self, batch: &Batch, positions: &[usize], noise: Option<&Noise>) -> Tensor<2> {
-        let pass = self.pass(batch, noise);
+        let (narrow, batch) = (batch.width, &self.widened(batch));
+        let wide = |position: &usize| position / narrow * batch.width + position % narrow;
+        let positions: Vec<usize> = positions.iter().map(wide).collect();
+        let pass = self.sending_pass(batch, noise);
         let states = self.below_last(batch, &pass);
         let states = match self.layers.last() {
-            Some(last) => last.forward_chosen(states, positions, &pass),
-            None => chosen(states, positions),
+            Some(last) => last.forward_chosen(states, &positions, &pass),
+            None => chosen(states, &positions),
         };
         self.finished(states)
     }

@@ -8,7 +8,9 @@ use crate::family::{EmbeddingNames, Positions, Projection};
 use crate::model::batch::Batch;
 use crate::model::config::ModelConfig;
 #[cfg(feature = "device")]
-use crate::model::device::{self, inputs::Inputs};
+use crate::model::device::inputs::{Inputs, Numbers};
+#[cfg(feature = "device")]
+use crate::model::device::{self, Value};
 use crate::model::noise::Site;
 #[cfg(feature = "device")]
 use crate::model::noise::{Mask, Noise};
@@ -136,14 +138,16 @@ impl Embeddings {
         }
     }
 
-    /// What a pass over `batch` sends to the device, if that is a GPU.
+    /// What a pass over `batch` sends to the device besides `targets`, if that is a GPU.
     #[cfg(feature = "device")]
-    pub(super) fn inputs(
+    pub(super) fn numbers(
         &self,
         batch: &Batch,
         noise: Option<&Noise>,
         layers: usize,
-    ) -> Option<Inputs> {
+        targets: &[f32],
+    ) -> Option<Numbers> {
+        Value::of(&self.words)?;
         let positions = match &self.positions {
             Some(table) if table.after_pad => positions_after_pad(batch, self.pad),
             Some(_) => (0..batch.rows).flat_map(|_| 0..batch.width as i32).collect(),
@@ -151,7 +155,30 @@ impl Embeddings {
         };
         let types = batch.types.clone().filter(|_| self.types.is_some());
         let types = types.unwrap_or_else(|| vec![0; batch.ids.len()]);
-        Inputs::new(&self.words, batch, [positions, types], noise, layers)
+        let kinds = self.types.as_ref().map_or(1, |types| types.dims()[0]);
+        // One more position for padding.
+        let most = [self.words.dims()[0], batch.width + 1, kinds];
+        Some(Numbers::new(batch, [positions, types], most, noise, layers, targets))
+    }
+
+    /// Sends them.
+    #[cfg(feature = "device")]
+    pub(super) fn inputs(&self, numbers: &Numbers) -> Option<Inputs> {
+        Inputs::new(&self.words, numbers)
+    }
+
+    /// Whether the numbers of a pass are all that the host sends for this part of the network.
+    #[cfg(feature = "device")]
+    pub(super) fn is_recordable(&self) -> bool {
+        !self.is_projected(Place::BeforeNorm)
+    }
+
+    /// A batch as a device computes it: its width is one of a few, so that few shapes occur, each of
+    /// which costs memory and time. More padding changes no result.
+    #[cfg(feature = "device")]
+    pub(super) fn widened(&self, batch: &Batch) -> Batch {
+        let most = self.positions.as_ref().map_or(usize::MAX, |it| it.table.dims()[0]);
+        batch.widened(most, self.pad as i32)
     }
 
     #[cfg(feature = "device")]

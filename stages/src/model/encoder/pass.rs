@@ -88,7 +88,7 @@ impl Pass<'_> {
             mask: self.mask(site, rows, self.rates.attention),
             precision: self.precision,
             #[cfg(feature = "device")]
-            spans: self.inputs.as_ref().and_then(|inputs| inputs.spans.clone()),
+            spans: self.inputs.as_ref().and_then(Inputs::spans),
         }
     }
 

@@ -1,0 +1,87 @@
+//! Launches that are recorded once and then repeated as one (CUDA graphs; on Vulkan cubecl's own).
+//!
+//! A repetition reads and writes the addresses of the recording, so:
+//!
+//! - What the recorded launches read must stay where it is: the caller owns it, and changes its values
+//!   in place.
+//! - The memory that they take from the pool and give back stays theirs. cubecl keeps every page that a
+//!   recording touches from all others for as long as the graph lives.
+//! - Nothing is allocated, sent or read while recording. So the same launches run before, which leaves
+//!   the pool with enough room, and everything that the host sends is in [`super::inputs`].
+
+use burn::tensor::Tensor;
+use cubecl::MemoryScope;
+use cubecl::client::{Client, Graph};
+
+use super::Value;
+
+/// Recorded launches.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    graph: Graph,
+}
+
+/// Where the values of a tensor are. A tensor that another owner shares gets another place when it is
+/// updated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(usize, u64, u64);
+
+impl Place {
+    /// `None` if the tensor is not on a GPU.
+    pub fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
+        let (id, start, end) = Value::of(tensor)?.into_plain().handle.binding().claim_key();
+        Some(Place(id.value, start, end))
+    }
+}
+
+/// Runs `compute` twice, which changes nothing but what it returns, and then records it. Returns the
+/// recording and what `compute` returned, whose values each [`repeat`](Recording::repeat) overwrites.
+///
+/// # Errors
+/// The device of `client` cannot record, or refused to: why.
+pub fn record<T>(
+    client: &Client,
+    mut compute: impl FnMut() -> T,
+) -> Result<(Recording, T), String> {
+    client.graph_prepare().map_err(|error| error.to_string())?;
+    // What the first run returns lives while the second one runs, so the pool has more room afterwards
+    // than the recording needs: when a thread of cubecl gives memory back is not in our hands.
+    let first = compute();
+    drop(compute());
+    drop(first);
+    if let Err(error) = client.start_capture() {
+        // Ends what has been prepared.
+        let _ = client.stop_capture();
+        return Err(error.to_string());
+    }
+    let found = compute();
+    // After an error nothing has been computed, and `found` must not be read.
+    let graph = client.stop_capture().map_err(|error| error.to_string())?;
+    Ok((Recording { graph }, found))
+}
+
+impl Recording {
+    /// Repeats the launches, without waiting for them.
+    ///
+    /// # Safety
+    /// Every tensor that the launches read or write and that was not made by them still has its place.
+    pub unsafe fn repeat(&self) {
+        // SAFETY: the caller's promise; everything runs on the stream of this thread, in order.
+        let enqueued = unsafe { self.graph.replay() };
+        // Panics like the launches themselves, for whoever catches what a device refuses.
+        enqueued.unwrap_or_else(|error| panic!("repeating a recorded step on the device: {error}"));
+    }
+}
+
+/// A tensor of its own with the same values.
+pub fn copied<const D: usize>(tensor: &Tensor<D>) -> Option<Tensor<D>> {
+    // It is shared with `tensor`, and therefore copied.
+    Some(Value::Plain(super::adamw::owned(Value::of(tensor)?.into_plain())).tensor())
+}
+
+/// Whether the pools of the device hold more than `share` of its memory.
+pub fn holds_more_than(client: &Client, share: f64) -> bool {
+    let held = || client.memory_report(MemoryScope::Device).usage().bytes_reserved;
+    let most = client.properties().memory.max_memory();
+    most.is_some_and(|most| held() as f64 > most as f64 * share)
+}

@@ -1,0 +1,157 @@
+//! Training steps that a GPU has recorded: the loss and the gradients of a batch, by the shape of the
+//! batch. Hundreds of launches then become one. AdamW is launched as always, by a few kernels, with the
+//! numbers of its step.
+
+use burn::tensor::Tensor;
+
+use super::gradient::Gradient;
+use super::objective::{Objective, Part};
+use super::step::{Trainer, taken};
+use crate::model::device::graph::{self, Place, Recording};
+use crate::model::device::inputs::{Inputs, Layout};
+use crate::model::parameters::{Network, Parameter};
+
+/// A recording keeps its memory for itself, and steps of other shapes need some as well.
+const SHARE: f64 = 0.5;
+
+/// What is known of the shapes so far.
+#[derive(Clone, Debug, Default)]
+pub struct Graphs {
+    shapes: Vec<(Layout, Shape)>,
+    is_off: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// Computed once. The first step of a shape may run out of memory, and many shapes occur once.
+    Seen,
+    Recorded(Box<Step>),
+    /// Why the device does not record it.
+    Refused(String),
+}
+
+/// A recorded step.
+#[derive(Clone, Debug)]
+struct Step {
+    recording: Recording,
+    inputs: Inputs,
+    loss: Tensor<1>,
+    gradients: Vec<Option<Gradient>>,
+    /// Of the parameters that it reads.
+    places: Vec<Place>,
+}
+
+/// What [`Graphs::gradients`] found.
+pub struct Computed {
+    pub loss: Tensor<1>,
+    pub gradients: Vec<Option<Gradient>>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Launched,
+    /// Recorded just now, which takes more memory than before.
+    Recorded,
+    Repeated,
+}
+
+impl Graphs {
+    /// The loss of a batch and its gradients, as [`Trainer::gradients`] has them, sent in one copy.
+    /// `None` if the batch is in several parts, or the host sends more for this model, or it is not on
+    /// a GPU. Records only if `may_record`.
+    pub fn gradients<O: Objective>(
+        &mut self,
+        trainer: &mut Trainer<O>,
+        parts: &[O::Part],
+        may_record: bool,
+    ) -> Option<Computed> {
+        let [part] = parts else { return None };
+        let noise = trainer.noise(part.first_row(), 0);
+        let Trainer { model, loss, .. } = trainer;
+        let halves = loss.halves()?;
+        let total_weight = loss.total_weight(parts);
+        let numbers = halves.numbers(model, part, total_weight, noise.as_ref())?;
+        let layout = numbers.layout();
+        let nth = self.shapes.iter().position(|(of, _)| *of == layout);
+        if let Some((_, Shape::Recorded(step))) = nth.map(|nth| &self.shapes[nth])
+            && step.places == places(model)
+        {
+            step.inputs.renew(&numbers);
+            // SAFETY: `step` owns what is not a parameter, and those have their places.
+            unsafe { step.recording.repeat() };
+            return Some(step.computed(Kind::Repeated));
+        }
+        let inputs = halves.send(model, &numbers)?;
+        let mut compute = || {
+            let loss = halves.of_inputs(model, part, &inputs, noise.as_ref());
+            let gradients = taken(model, &mut loss.backward(), None);
+            (loss.inner(), gradients)
+        };
+        let is_refused = nth.is_some_and(|nth| matches!(self.shapes[nth].1, Shape::Refused(_)));
+        let records = may_record && nth.is_some() && !self.is_off && !is_refused;
+        if !records || graph::holds_more_than(inputs.client(), SHARE) {
+            if nth.is_none() {
+                self.shapes.push((layout, Shape::Seen));
+            }
+            let (loss, gradients) = compute();
+            return Some(Computed { loss, gradients, kind: Kind::Launched });
+        }
+        // One that is outdated gives its memory back first.
+        self.shapes.retain(|(of, _)| *of != layout);
+        let (recording, (loss, gradients)) = match graph::record(inputs.client(), &mut compute) {
+            Ok(found) => found,
+            Err(why) => {
+                self.shapes.push((layout, Shape::Refused(why)));
+                let (loss, gradients) = compute();
+                return Some(Computed { loss, gradients, kind: Kind::Launched });
+            }
+        };
+        // SAFETY: as above.
+        unsafe { recording.repeat() };
+        let step = Step { recording, places: places(model), inputs, loss, gradients };
+        let computed = step.computed(Kind::Recorded);
+        self.shapes.push((layout, Shape::Recorded(Box::new(step))));
+        Some(computed)
+    }
+
+    /// Gives the memory of all recordings back, and records no more. Returns whether there were any.
+    pub fn give_up(&mut self) -> bool {
+        let had = self.recorded() > 0;
+        *self = Graphs { shapes: Vec::new(), is_off: true };
+        had
+    }
+
+    /// Why shapes were not recorded.
+    pub fn refusals(&self) -> Vec<&str> {
+        let refused = self.shapes.iter().filter_map(|(_, shape)| match shape {
+            Shape::Refused(why) => Some(why.as_str()),
+            _ => None,
+        });
+        refused.collect()
+    }
+
+    /// The number of recorded steps.
+    pub fn recorded(&self) -> usize {
+        self.shapes.iter().filter(|(_, shape)| matches!(shape, Shape::Recorded(_))).count()
+    }
+}
+
+impl Step {
+    fn computed(&self, kind: Kind) -> Computed {
+        // The next repetition overwrites the loss, which is read later.
+        let loss = graph::copied(&self.loss).unwrap_or_else(|| self.loss.clone());
+        Computed { loss, gradients: self.gradients.clone(), kind }
+    }
+}
+
+/// Where the parameters are.
+fn places(model: &mut impl Network) -> Vec<Place> {
+    let of = |(_, parameter): (String, Parameter)| match parameter {
+        Parameter::Vector(tensor) => Place::of(tensor),
+        Parameter::Weight(tensor)
+        | Parameter::Table(tensor)
+        | Parameter::Kernel { weight: tensor, .. } => Place::of(tensor),
+    };
+    model.parameters().into_iter().filter_map(of).collect()
+}
