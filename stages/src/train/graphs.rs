@@ -51,8 +51,8 @@ pub struct Computed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Launched,
-    /// Recorded just now, which takes more memory than before.
-    Recorded,
+    /// A recording was tried just now, which takes more memory than before.
+    Tried,
     Repeated,
 }
 
@@ -104,13 +104,13 @@ impl Graphs {
             Err(why) => {
                 self.shapes.push((layout, Shape::Refused(why)));
                 let (loss, gradients) = compute();
-                return Some(Computed { loss, gradients, kind: Kind::Launched });
+                return Some(Computed { loss, gradients, kind: Kind::Tried });
             }
         };
         // SAFETY: as above.
         unsafe { recording.repeat() };
         let step = Step { recording, places: places(model), inputs, loss, gradients };
-        let computed = step.computed(Kind::Recorded);
+        let computed = step.computed(Kind::Tried);
         self.shapes.push((layout, Shape::Recorded(Box::new(step))));
         Some(computed)
     }

@@ -236,7 +236,7 @@ impl MicroBatches {
         if let Some(Computed { loss, gradients, kind }) =
             self.graphs.gradients(trainer, &cut.parts, fits)
         {
-            if kind == Kind::Recorded {
+            if kind == Kind::Tried {
                 // There is less memory for other shapes than when they fitted.
                 self.fitted = [0; 2];
             }
