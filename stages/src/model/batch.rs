@@ -106,7 +106,7 @@ mod tests {
     fn widths_are_rounded_up_to_few() {
         let rounded: Vec<usize> = (1..=512).map(rounded_up).collect();
         for (width, rounded) in (1..).zip(&rounded) {
-            assert!(*rounded >= width && (rounded - width) * 4 < rounded.max(&32));
+            assert!(*rounded >= width && (rounded - width) * 4 < *rounded.max(&32));
         }
         let mut widths = rounded;
         widths.dedup();

@@ -99,6 +99,8 @@ fn training(family: &str, records: bool) -> Training {
     if !records {
         micro.graphs.give_up();
     }
+    #[cfg(not(feature = "device"))]
+    let _ = records;
     // Widths of 8 and 16, and batches with fewer rows.
     let examples = Examples((0..24).map(|row| 2 + row * 14 / 24).collect());
     let (mut losses, mut kept) = (Vec::new(), None);
