@@ -142,7 +142,7 @@ if [ $# -gt 0 ]; then
 else
     step "tests on lavapipe"
     # bfloat16 is not supported there.
-    run_tests accelerator:: device:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
+    run_tests accelerator:: device:: graphs:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
     compare_pipeline
     step "done"
 fi
