@@ -54,7 +54,10 @@ impl Layout {
     /// of the last ones.
     fn starts(&self) -> [usize; 8] {
         let tokens = self.rows * self.width;
-        let sites = self.layers.map_or(0, |layers| Site::all(layers).len());
+        let sites = match self.layers {
+            Some(layers) => Site::all(layers).len(),
+            None => 0,
+        };
         let [words, positions, types] = self.rooms.map(Room::numbers);
         let spans = if self.has_spans { 2 * self.rows } else { 0 };
         let counts = [
