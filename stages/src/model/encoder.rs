@@ -322,7 +322,14 @@ impl Encoder {
     pub(super) fn widened<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
         #[cfg(feature = "device")]
         if device::Value::of(&self.embeddings.words).is_some() {
-            return Cow::Owned(self.embeddings.widened(batch));
+            // A rotation is known for as many positions as the model has.
+            let most = match &self.positions {
+                EncoderPositions::Rotations { rotations: [first, _], .. } => {
+                    first.cosines.len() / first.half.max(1)
+                }
+                _ => usize::MAX,
+            };
+            return Cow::Owned(self.embeddings.widened(batch, most));
         }
         Cow::Borrowed(batch)
     }

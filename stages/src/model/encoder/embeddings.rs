@@ -174,11 +174,11 @@ impl Embeddings {
     }
 
     /// A batch as a device computes it: its width is one of a few, so that few shapes occur, each of
-    /// which costs memory and time. More padding changes no result.
+    /// which costs memory and time, and at most `most`. More padding changes no result.
     #[cfg(feature = "device")]
-    pub(super) fn widened(&self, batch: &Batch) -> Batch {
-        let most = self.positions.as_ref().map_or(usize::MAX, |it| it.table.dims()[0]);
-        batch.widened(most, self.pad as i32)
+    pub(super) fn widened(&self, batch: &Batch, most: usize) -> Batch {
+        let table = self.positions.as_ref().map_or(usize::MAX, |it| it.table.dims()[0]);
+        batch.widened(most.min(table), self.pad as i32)
     }
 
     #[cfg(feature = "device")]
