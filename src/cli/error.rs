@@ -21,6 +21,7 @@ use crate::results::show::ShowError;
 use crate::results::sweep::SweepError;
 use crate::run::event::StageFinished;
 use crate::sources::download_error::DownloadError;
+use crate::text::suggest::quoted;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -140,9 +141,10 @@ impl Error {
             Error::NoSuchFile { known, .. } if known.is_empty() => {
                 Some("it is a single file, not a folder".to_owned())
             }
-            Error::NoSuchFile { known, .. }
-            | Error::UnknownOutput { known, .. }
-            | Error::ManyOutputs { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::NoSuchFile { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Error::UnknownOutput { known, .. } | Error::ManyOutputs { known, .. } => {
+                Some(format!("it has {}", quoted(known)))
+            }
             Error::ManyModels { models } => {
                 models.first().map(|first| format!("name one of them, such as `{first}`"))
             }
@@ -243,10 +245,6 @@ impl Error {
             Error::Serve(_) => None,
         }
     }
-}
-
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a run published, in words.

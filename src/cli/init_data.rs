@@ -13,6 +13,7 @@ use crate::init::{InitError, template};
 use crate::pipeline::hub_data;
 use crate::sources::downloads::Downloads;
 use crate::store::Store;
+use crate::text::suggest::quoted;
 
 /// Data on this disk, and how the pipeline names it.
 pub struct FoundData {
@@ -113,10 +114,9 @@ pub fn files(data: &[PathBuf], test: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Pa
         }
         _ => {}
     }
-    let names: Vec<String> = found.iter().map(|path| format!("`{}`", path.display())).collect();
-    let found = match names.is_empty() {
+    let found = match found.is_empty() {
         true => "there is no file of data here, such as .jsonl, .csv or .json".to_owned(),
-        false => format!("there are {}", names.join(", ")),
+        false => format!("there are {}", quoted(found.iter().map(|path| path.display()))),
     };
     Err(InitError::NoData { found }.into())
 }

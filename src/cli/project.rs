@@ -37,11 +37,15 @@ pub struct Project {
 /// The pipeline's folder and its store, found without reading the pipeline: for commands that only
 /// look into the store.
 pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
-    let file = pipeline_file(globals)?;
-    let file = std::path::absolute(&file).map_err(FileError::at("locating", &file))?;
-    let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let root = root_of(&pipeline_file(globals)?)?;
     let store = store(globals, &root)?;
     Ok((root, store))
+}
+
+/// The folder of a pipeline's file.
+fn root_of(file: &Path) -> Result<PathBuf, Error> {
+    let file = std::path::absolute(file).map_err(FileError::at("locating", file))?;
+    Ok(file.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// The pipeline's file: the one that `--file` names, or the nearest one.
@@ -127,18 +131,17 @@ impl Project {
         overrides: &Overrides,
         sources_needed: bool,
     ) -> Result<Project, Error> {
-        let (file, (_, found)) = (pipeline_file(globals)?, locate(globals)?);
-        let mut tree = KeptTree::at(found.tree_file());
+        let file = pipeline_file(globals)?;
+        let store = store(globals, &root_of(&file)?)?;
+        let mut tree = KeptTree::at(store.tree_file());
         let pipeline = Pipeline::load_kept(&file, &mut tree, overrides, sources_needed)?;
-        Ok(Project { tree, ..Project::of(globals, pipeline)? })
+        Project::of(pipeline, store, tree)
     }
 
     /// Builds the project of a pipeline that is already loaded.
-    pub fn of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
+    pub fn of(pipeline: Pipeline, store: Store, tree: KeptTree) -> Result<Project, Error> {
         let graph = Graph::new(&pipeline);
-        let store = store(globals, &pipeline.root)?;
         check_apart(&pipeline, store.root())?;
-        let tree = KeptTree::at(store.tree_file());
         Ok(Project { pipeline, graph, store, tree })
     }
 
@@ -232,7 +235,7 @@ impl Project {
     ) -> Result<(Record, Option<String>), Error> {
         let Stage { name, outputs, .. } = &self.pipeline[stage];
         let [only] = &outputs[..] else {
-            let known = outputs.iter().map(|output| format!("`{name}:{}`", output.name)).collect();
+            let known = outputs.iter().map(|output| format!("{name}:{}", output.name)).collect();
             return Err(Error::ManyOutputs { stage: name.clone(), known });
         };
         let record = self.record_of(name, &only.name, console)?;
@@ -247,7 +250,7 @@ impl Project {
         let declared = &self.pipeline[index];
         let stage = declared.name.as_str();
         if declared.output(output).is_none() {
-            let known = declared.outputs.iter().map(|output| format!("`{}`", output.name));
+            let known = declared.outputs.iter().map(|output| output.name.clone());
             return Err(Error::UnknownOutput {
                 stage: stage.to_owned(),
                 output: output.to_owned(),

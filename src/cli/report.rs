@@ -13,7 +13,7 @@ use clap::Args;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
-use crate::cli::project::{locate, pipeline_file};
+use crate::cli::project::{Project, locate};
 use crate::console::Console;
 use crate::console::view::json_line;
 use crate::files::file_error::FileError;
@@ -61,10 +61,9 @@ pub fn execute(
     let (root, store) = locate(globals)?;
     let runs = runs(options, &store, console)?;
     // The log does not tell where inputs come from; the current pipeline does, if it is valid.
-    let file = pipeline_file(globals)?;
     let load = |run: &LoggedRun| {
         let overrides = Overrides { set: run.set.clone(), profile: run.profile.clone() };
-        Pipeline::load_for_results(&file, &overrides).ok()
+        Project::load_for_results(globals, &overrides).ok().map(|project| project.pipeline)
     };
     let pipelines: Vec<Option<Pipeline>> = runs.iter().map(load).collect();
     let subjects: Vec<Subject> = runs

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pipeline::{GPU, Pipeline, StageIndex};
 use crate::run::units::VISIBLE_DEVICES;
-use crate::text::suggest::nearest;
+use crate::text::suggest::{nearest, quoted};
 
 /// Why the stages cannot get the resources that they request.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ impl ResourceError {
             ResourceError::Unknown { known, .. } if known.is_empty() => {
                 "a stage requests a resource with `resources: {gpu: 1}`".to_owned()
             }
-            ResourceError::Unknown { known, .. } => format!("stages request {}", known.join(", ")),
+            ResourceError::Unknown { known, .. } => format!("stages request {}", quoted(known)),
             ResourceError::TooFew { name, wanted, .. } => format!(
                 "if there are more, declare them: `resources: {{{name}: {wanted}}}` at the top of the \
                  pipeline, or `--resource {name}={wanted}`"
@@ -57,7 +57,7 @@ pub fn totals(
                 name: name.clone(),
                 count: *count,
                 nearest: nearest(name, known.iter().copied()).map(str::to_owned),
-                known: known.iter().map(|name| format!("`{name}`")).collect(),
+                known: known.iter().map(|name| (*name).to_owned()).collect(),
             });
         }
         totals.insert(name.clone(), *count);

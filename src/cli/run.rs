@@ -12,7 +12,6 @@ use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::plan_view::PlanView;
 use crate::files::threads;
-use crate::pipeline::MANY_STAGES;
 use crate::plan::Plan;
 use crate::report::live::{Live, LivePort};
 use crate::results::run_log::RunLog;
@@ -109,9 +108,7 @@ fn execute_live(
     };
     let summary =
         options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
-    if project.pipeline.stages.len() >= MANY_STAGES {
-        threads::free(project);
-    }
+    threads::free(project.pipeline.stages.len(), project);
     Ok(Exit::of_run(&summary))
 }
 

@@ -10,6 +10,7 @@ use crate::pipeline::{Pipeline, StageIndex};
 use crate::plan::graph::Graph;
 use crate::plan::sentence::stage_sentence;
 use crate::plan::{Decision, Plan};
+use crate::text::suggest::quoted;
 
 /// The options that select stages.
 #[derive(Debug, Args)]
@@ -71,10 +72,9 @@ impl SelectOptions {
                 (_, false, false) => &graph.downstream(&starts) & &graph.upstream(&ends),
             };
         if targets.is_empty() {
-            let to = self.stages.iter().chain(&self.until).map(|name| format!("`{name}`"));
-            let to: Vec<String> = to.collect();
+            let to = quoted(self.stages.iter().chain(&self.until));
             let from = self.downstream.join(" ");
-            return Err(SelectError::NothingBetween { from, to: to.join(", ") }.into());
+            return Err(SelectError::NothingBetween { from, to }.into());
         }
         let selected = with_needs(pipeline, graph, &targets);
         let named: BTreeSet<StageIndex> =

@@ -9,12 +9,13 @@ use crate::cli::carry_out::{CarryOutOptions, run_log};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions, key_and_value};
-use crate::cli::project::{Project, pipeline_file, use_store};
+use crate::cli::project::{Project, pipeline_file, store, use_store};
 use crate::cli::race::{Output, RaceOptions, RaceRun};
 use crate::cli::select::check_only;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::sweep_view::{SweepPlanView, SweepTableView, SweepsView};
+use crate::pipeline::kept_tree::KeptTree;
 use crate::pipeline::sweeps::{Sweep, load_sweeps, typed_axis};
 use crate::pipeline::{Overrides, Pipeline, load_combinations};
 use crate::results::run_log::RunLog;
@@ -92,7 +93,7 @@ pub fn execute(
     let (combinations, keys) = (&asked.combinations, &asked.keys);
     let loaded = load_combinations(&file, &overrides, combinations, keys, what)?;
     let (pipeline, rows) = combine(loaded, keys);
-    let mut project = Project::of(globals, pipeline)?;
+    let mut project = project_of(globals, pipeline)?;
     options.submit.choose_executors(&mut project.pipeline);
     options.carry_out.choose_executors(&mut project.pipeline);
     check_metric(&asked, &rows, &project)?;
@@ -147,6 +148,12 @@ pub fn execute(
         false => console.print(&SweepTableView { table: &table }, options.carry_out.json)?,
     }
     Ok(Exit::of_run(&summary))
+}
+
+fn project_of(globals: &Globals, pipeline: Pipeline) -> Result<Project, Error> {
+    let store = store(globals, &pipeline.root)?;
+    let tree = KeptTree::at(store.tree_file());
+    Project::of(pipeline, store, tree)
 }
 
 /// The arguments with `curve` replaced by the axes that it stands for; `None` if it is not among them, or

@@ -96,6 +96,24 @@ impl Serialize for Digest {
     }
 }
 
+/// The bytes of a file that is read as a whole, followed by their hash.
+pub fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let check = Digest::of_bytes(&bytes);
+    bytes.extend(check.as_bytes());
+    bytes
+}
+
+/// What follows `header` in the bytes of [`sealed`]; `None` if they are damaged or begin otherwise.
+pub fn opened<'b>(bytes: &'b [u8], header: &[u8]) -> Option<&'b [u8]> {
+    let (body, check) = bytes.split_last_chunk::<32>()?;
+    (Digest::of_bytes(body).as_bytes() == check).then(|| body.strip_prefix(header))?
+}
+
+/// Whether the text is hexadecimal digits, this many.
+pub fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Hashes what follows the first [`SMALL`] bytes.
 fn hash_rest(file: &File, hasher: &mut blake3::Hasher) -> io::Result<()> {
     let length = file.metadata()?.len();

@@ -26,9 +26,14 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     Builder::new().spawn_scoped(scope, work).map_err(FileError::at(STARTING, purpose))
 }
 
-/// Frees a value of many parts on another thread. Nobody waits for it, not even the process when it ends.
-pub fn free(value: impl Send + 'static) {
-    spawn_or_do(move || drop(value));
+/// Frees a value of this many parts. If they are many, another thread does it, and nobody waits for
+/// it, not even the process when it ends.
+pub fn free(parts: usize, value: impl Send + 'static) {
+    /// Freeing fewer parts takes less time than starting a thread.
+    const MANY: usize = 500;
+    if parts >= MANY {
+        spawn_or_do(move || drop(value));
+    }
 }
 
 /// Does work on another thread, without waiting for it; on this thread if no other can be started.

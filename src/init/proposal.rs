@@ -16,6 +16,7 @@ use super::told::Told;
 use super::trial::{Given, Trial, trial};
 use super::{InitError, Malformed};
 use crate::text::figures::count;
+use crate::text::suggest::quoted;
 use crate::text::terminal::printable;
 
 /// The fewest rows, and different texts, that leave something to train with and something to validate
@@ -302,10 +303,8 @@ impl Proposal {
         let is_known = |label: &String| self.labels.iter().any(|(known, _)| known == label);
         let unknown: Vec<&String> = found.labels.keys().filter(|label| !is_known(label)).collect();
         let mut is_labelled = found.labelled > 0;
-        let names = |labels: &[&String]| {
-            let labels = labels.iter().take(5).map(|label| format!("`{}`", printable(label)));
-            labels.collect::<Vec<_>>().join(", ")
-        };
+        let names =
+            |labels: &[&String]| quoted(labels.iter().take(5).map(|label| printable(label)));
         if is_labelled && unknown.len() == found.labels.len() && !unknown.is_empty() {
             is_labelled = false;
             self.notes.push(format!(

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::marks::{MAX_DEPTH, Origin, Span};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
-use crate::files::digest::Digest;
+use crate::files::digest::{Digest, opened, sealed};
 use crate::files::file_error::FileError;
 use crate::files::regular;
 use crate::files::scratch::Scratch;
@@ -16,8 +16,8 @@ use crate::files::scratch::Scratch;
 /// A shorter text is read sooner than a second file is opened. In bytes.
 const LONG: usize = 16 * 1024;
 
-/// The file: this header, the version of `pipe`, the digest of the text, the nodes, then the BLAKE3
-/// hash of everything before it. To be changed whenever the same text would give another tree.
+/// The file, which is [`sealed`]: this header, the version of `pipe`, the digest of the text, the
+/// nodes. To be changed whenever the same text would give another tree.
 const HEADER: &str = concat!("pipetree1 ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The place of a kept tree, and the tree of a text that was read because it did not lie there.
@@ -55,15 +55,11 @@ fn encode(tree: &YamlNode, text: &str) -> Option<Vec<u8>> {
     bytes.extend(HEADER.as_bytes());
     bytes.extend(Digest::of_bytes(text.as_bytes()).as_bytes());
     write_node(tree, &mut bytes)?;
-    let check = Digest::of_bytes(&bytes);
-    bytes.extend(check.as_bytes());
-    Some(bytes)
+    Some(sealed(bytes))
 }
 
 fn decode(bytes: &[u8], text: &str) -> Option<YamlNode> {
-    let (body, check) = bytes.split_last_chunk::<32>()?;
-    (Digest::of_bytes(body).as_bytes() == check).then_some(())?;
-    let (of_text, nodes) = body.strip_prefix(HEADER.as_bytes())?.split_first_chunk::<32>()?;
+    let (of_text, nodes) = opened(bytes, HEADER.as_bytes())?.split_first_chunk::<32>()?;
     (Digest::of_bytes(text.as_bytes()).as_bytes() == of_text).then_some(())?;
     let mut nodes = Nodes(nodes);
     let tree = nodes.node(MAX_DEPTH + 1)?;

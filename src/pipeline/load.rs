@@ -28,9 +28,6 @@ use super::yaml::YamlNode;
 use crate::files::threads;
 use crate::text::variants::matches;
 
-/// From this many stages on, freeing their parts takes longer than starting a thread for it.
-pub const MANY_STAGES: usize = 500;
-
 /// The default name of the pipeline file.
 pub const PIPELINE_FILE: &str = "pipeline.yaml";
 
@@ -63,15 +60,8 @@ impl Pipeline {
         Pipeline::of_text(&source, None, overrides, registry, true)
     }
 
-    /// Like [`Pipeline::load`], for commands that look at results: the sources that these were made
-    /// from may be gone.
-    pub fn load_for_results(file: &Path, overrides: &Overrides) -> Result<Pipeline, PipelineError> {
-        let source = FileText::read(file)?;
-        Pipeline::of_text(&source, None, overrides, stages::all(), false)
-    }
-
-    /// Like [`Pipeline::load`], or [`Pipeline::load_for_results`] if no sources are needed, from the
-    /// tree in `kept` where it is that of the file.
+    /// Like [`Pipeline::load`], from the tree in `kept` where it is that of the file. Unless
+    /// `sources_needed`, it is no problem if the sources are gone.
     pub fn load_kept(
         file: &Path,
         kept: &mut KeptTree,
@@ -213,9 +203,7 @@ fn build_pipeline(
     if !problems.is_empty() {
         return Err(problems.into_error(file));
     }
-    if drafts.len() >= MANY_STAGES {
-        threads::free(drafts);
-    }
+    threads::free(drafts.len(), drafts);
     Ok(Built { pipeline, variables })
 }
 

@@ -58,9 +58,7 @@ mod yaml;
 
 pub use document::{STAGE_KEYS, TOP_KEYS};
 pub use hub_names::hub_data;
-pub use load::{
-    LoadedCombination, MANY_STAGES, PIPELINE_FILE, find_pipeline_file, load_combinations,
-};
+pub use load::{LoadedCombination, PIPELINE_FILE, find_pipeline_file, load_combinations};
 pub use model::{
     Action, GPU, Handling, Input, Output, Overrides, Pipeline, SET_MARK, Stage, StageIndex,
     input_and_entry,

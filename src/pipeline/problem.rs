@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::marks::{Origin, Span};
 use super::model::Overrides;
 use super::yaml::YamlNode;
+use crate::text::suggest::{self, quoted};
 use crate::text::terminal::{columns, fit, printable};
 use crate::text::variants::family;
 
@@ -105,7 +106,7 @@ impl Problem {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> &mut Problem {
-        if let Some(near) = crate::text::suggest::nearest(name, known) {
+        if let Some(near) = suggest::nearest(name, known) {
             self.help = Some(format!("did you mean `{near}`?"));
         }
         self
@@ -115,8 +116,7 @@ impl Problem {
     pub(super) fn nearest_or_all(&mut self, name: &str, known: &[&str]) -> &mut Problem {
         self.nearest(name, known.iter().copied());
         if self.help.is_none() && !known.is_empty() && known.len() <= 20 {
-            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-            self.help = Some(format!("known: {}", names.join(", ")));
+            self.help = Some(format!("known: {}", quoted(known)));
         }
         self
     }

@@ -12,6 +12,7 @@ use super::outputs::Outputs;
 use super::problem::Problems;
 use super::remote_settings::RemotePlace;
 use super::yaml::{YamlNode, YamlValue};
+use crate::files::digest::is_hex;
 use crate::files::pattern::{PatternError, is_pattern, matching};
 use crate::text::variants::{MARK, family, matches};
 
@@ -249,7 +250,7 @@ impl InputReader<'_> {
             problems.with(url_node, message).stage(self.stage).help(help.to_owned());
             complete = false;
         }
-        if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_hex(digest, 64) {
             let message = format!("`blake3` of {} is not 64 hexadecimal digits", self.what());
             let problem = problems.with(digest_node, message).stage(self.stage);
             problem.help(format!("it has {} characters; `b3sum FILE` prints it", digest.len()));
@@ -298,8 +299,7 @@ impl InputReader<'_> {
 /// `https://raw.githubusercontent.com/OWNER/NAME/COMMIT/FILE`.
 fn names_commit(url: &str) -> bool {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.split('/')
-        .any(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    path.split('/').any(|part| is_hex(part, 40))
 }
 
 /// Whether a relative path leads out of the folder that it starts in.

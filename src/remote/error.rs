@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::files::file_error::FileError;
 use crate::files::pace::TooSlow;
+use crate::text::suggest::quoted;
 
 /// Why one request failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +88,6 @@ fn none_or_several(known: &[String]) -> &'static str {
 impl RemoteError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
-        let list = |known: &[String]| {
-            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-            known.join(", ")
-        };
         match self {
             RemoteError::Unknown { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `{nearest}`?"))
@@ -100,7 +97,7 @@ impl RemoteError {
                     true => "declare one under `remotes:` in `pipeline.yaml`, such as \
                              `remotes: {lab: /mnt/lab/results}`"
                         .to_owned(),
-                    false => format!("name one with `--remote NAME`: {}", list(known)),
+                    false => format!("name one with `--remote NAME`: {}", quoted(known)),
                 })
             }
             RemoteError::NoUrl { .. } => {

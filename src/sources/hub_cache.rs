@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::digest::is_hex;
 use crate::files::disk;
 use crate::files::file_error::FileError;
 use crate::files::scratch::{temporary_beside, write_beside};
@@ -121,8 +122,4 @@ pub fn is_commit(text: &str) -> bool {
 /// Whether this is the name of a large file on the hub.
 pub fn is_sha256(text: &str) -> bool {
     is_hex(text, 64)
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

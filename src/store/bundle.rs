@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::files::digest::Digest;
+use crate::files::digest::{opened, sealed};
 use crate::files::file_error::FileError;
 use crate::files::regular;
 use crate::files::scratch::Scratch;
@@ -105,8 +105,7 @@ fn is_of(stamp: &Stamp, file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
 }
 
-/// The file: this header, then entries (key, stamp, length of the text, text), then the BLAKE3 hash
-/// of everything before it.
+/// The file, which is [`sealed`]: this header, then entries (key, stamp, length of the text, text).
 const HEADER: &[u8; 8] = b"pipebnd1";
 
 fn encode(entries: &[(&Key, &Stamp, &str)]) -> Vec<u8> {
@@ -117,22 +116,19 @@ fn encode(entries: &[(&Key, &Stamp, &str)]) -> Vec<u8> {
         bytes.extend((text.len() as u32).to_le_bytes());
         bytes.extend(text.as_bytes());
     }
-    let check = Digest::of_bytes(&bytes);
-    bytes.extend(check.as_bytes());
-    bytes
+    sealed(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Option<HashMap<Key, (Stamp, Range<usize>)>> {
-    let (body, check) = bytes.split_last_chunk::<32>()?;
-    (Digest::of_bytes(body).as_bytes() == check).then_some(())?;
-    let mut rest = body.strip_prefix(HEADER)?;
+    let mut rest = opened(bytes, HEADER)?;
+    let end = HEADER.len() + rest.len();
     // An entry has about 700 bytes. This only sizes the table.
     let mut places = HashMap::with_capacity(rest.len() / 512);
     while !rest.is_empty() {
         let (key, tail) = rest.split_first_chunk::<32>()?;
         let (stamp, tail) = tail.split_first_chunk()?;
         let (length, tail) = tail.split_first_chunk::<4>()?;
-        let start = body.len() - tail.len();
+        let start = end - tail.len();
         let (text, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         rest = tail;
         let place = start..start + text.len();

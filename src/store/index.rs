@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use stages::Kind;
 
-use crate::files::digest::{CHANGED, Content, Digest};
+use crate::files::digest::{CHANGED, Content, Digest, opened, sealed};
 use crate::files::file_error::FileError;
 use crate::files::regular::read;
 use crate::files::regular::{self, is_executable, not_a_file};
@@ -189,8 +189,7 @@ pub fn exists(path: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// The file: this header, then entries (stamp, digest, length of the path, path), then the BLAKE3
-/// hash of everything before it.
+/// The file, which is [`sealed`]: this header, then entries (stamp, digest, length of the path, path).
 const HEADER: &[u8; 8] = b"pipeidx1";
 
 fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
@@ -202,15 +201,11 @@ fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
         bytes.extend((path.len() as u32).to_le_bytes());
         bytes.extend(path);
     }
-    let check = Digest::of_bytes(&bytes);
-    bytes.extend(check.as_bytes());
-    bytes
+    sealed(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Digest)>> {
-    let (body, check) = bytes.split_last_chunk::<32>()?;
-    (Digest::of_bytes(body).as_bytes() == check).then_some(())?;
-    let mut rest = body.strip_prefix(HEADER)?;
+    let mut rest = opened(bytes, HEADER)?;
     // An entry has about 150 bytes. This only sizes the table.
     let mut entries = HashMap::with_capacity(rest.len() / 128);
     while !rest.is_empty() {

@@ -1,4 +1,5 @@
-//! The nearest name to one that was not found, for "did you mean" in messages. The built-in stages
-//! use the same function.
+//! Names in messages: the nearest one to a typo, for "did you mean", and lists. The built-in stages
+//! use the same functions.
 
 pub use stages::data::nearest::nearest;
+pub use stages::stage::error::quoted;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use stages::StageError;
 
+use crate::text::suggest::quoted;
+
 /// Why `pipe export` wrote nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -15,7 +17,7 @@ pub enum ExportError {
     Taken { path: PathBuf },
     #[error("`{}` is not an empty folder", path.display())]
     FolderTaken { path: PathBuf },
-    #[error("{} there already, and would be overwritten: {}", are(paths), shown(paths))]
+    #[error("{} there already, and would be overwritten: {}", are(paths), quoted(paths.iter().map(|path| path.display())))]
     Foreign { paths: Vec<PathBuf> },
 }
 
@@ -40,14 +42,6 @@ impl ExportError {
         };
         Some(hint)
     }
-}
-
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn shown(paths: &[PathBuf]) -> String {
-    quoted(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
 }
 
 fn are(paths: &[PathBuf]) -> &'static str {

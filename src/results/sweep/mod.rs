@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::pipeline::Overrides;
 use crate::pipeline::sweeps::{Axis, Combination, MAX_COMBINATIONS, Sweep, keys_of, product};
-use crate::text::suggest::nearest;
+use crate::text::suggest::{nearest, quoted};
 
 /// The sweep that the user asked for: one of the file, axes from the command line, or both.
 #[derive(Clone, Debug)]
@@ -58,10 +58,8 @@ pub enum SweepError {
 impl SweepError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        let listed = |names: &[String]| {
-            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            (!names.is_empty()).then(|| format!("known: {}", names.join(", ")))
-        };
+        let listed =
+            |names: &[String]| (!names.is_empty()).then(|| format!("known: {}", quoted(names)));
         match self {
             SweepError::Unknown { nearest: Some(near), .. } => {
                 Some(format!("did you mean `{near}`?"))

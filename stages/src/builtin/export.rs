@@ -19,7 +19,8 @@ pub struct OnnxFile {
     pub notes: Vec<String>,
 }
 
-/// The graph of the classifier in `folder`, whose `config.json` is `config`. `predict` are the parameters of the stage with this name.
+/// The graph of the classifier in `folder`, whose `config.json` is `config`. `predict` are the
+/// parameters of the stage with this name.
 pub fn onnx_file(
     folder: &Path,
     config: &ModelConfig,
@@ -47,14 +48,15 @@ pub fn onnx_file(
     Ok(OnnxFile { bytes, notes: notes.into_iter().flatten().collect() })
 }
 
-/// The files of a model folder that go with a graph: what a tokenizer is made from, and the names of the
-/// labels.
+/// The files of a model folder that go with a graph: what a tokenizer is made from, and the names of
+/// the labels.
 pub fn companions(folder: &Path) -> Vec<PathBuf> {
     let config = [folder.join("config.json")];
     config.into_iter().filter(|file| file.is_file()).chain(tokenizer_files(folder)).collect()
 }
 
-/// How labels are decided, if it is not by the largest logit, or by the signs of those of several labels.
+/// How labels are decided, if it is not by the largest logit, or by the signs of those of several
+/// labels.
 fn decision(deciding: &Deciding) -> Option<String> {
     const FOLD: &str = "the graph gives logits, so whoever reads them has to know; `fold: true` of \
                         `finetune` moves thresholds into the head, and then nobody has to";

@@ -1,6 +1,8 @@
 //! The nearest name to one that was not found, for "did you mean" in messages that refuse a name:
 //! labels, fields, stages, outputs, parameters.
 
+use crate::stage::error::quoted;
+
 /// The candidate that a person most likely meant, if one is near enough to suggest.
 ///
 /// Distance is Damerau-Levenshtein without regard to case, in which a swap of two neighbours
@@ -30,8 +32,7 @@ pub fn list_names<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) ->
         names.sort_by_key(|name| *name != found);
     }
     let more = names.len().saturating_sub(10);
-    let mut list =
-        names.iter().take(10).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut list = quoted(names.iter().take(10));
     if more > 0 {
         list += &format!(" and {more} more");
     }
