@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -72,6 +73,11 @@ impl Digest {
         &self.0
     }
 
+    /// The hexadecimal digits.
+    pub fn hex(&self) -> impl Deref<Target = str> {
+        blake3::Hash::from_bytes(self.0).to_hex()
+    }
+
     /// The first ten hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.to_string()[..10].to_owned()
@@ -80,7 +86,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+        f.write_str(&self.hex())
     }
 }
 

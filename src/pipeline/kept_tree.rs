@@ -148,22 +148,26 @@ impl Nodes<'_> {
             UNSIGNED => number(self)?.into(),
             FLOAT => serde_json::Number::from_f64(f64::from_bits(number(self)?))?.into(),
             TEXT => self.text()?.into(),
-            LIST => {
-                let items = (0..self.size()?).map(|_| self.node(depth)).collect::<Option<_>>()?;
-                return Some(YamlNode { content: YamlValue::List(items), origin, via: Vec::new() });
-            }
-            MAP => {
-                let entries =
-                    (0..self.size()?).map(|_| self.entry(depth)).collect::<Option<_>>()?;
-                return Some(YamlNode {
-                    content: YamlValue::Map(entries),
-                    origin,
-                    via: Vec::new(),
-                });
+            LIST | MAP => {
+                let content = match kind {
+                    LIST => YamlValue::List(self.each(|nodes| nodes.node(depth))?),
+                    _ => YamlValue::Map(self.each(|nodes| nodes.entry(depth))?),
+                };
+                return Some(YamlNode { content, origin, via: Vec::new() });
             }
             _ => return None,
         };
         Some(YamlNode::scalar(scalar, origin))
+    }
+
+    /// Reads a number, and as many of what `read` reads.
+    fn each<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let size = self.size()?;
+        let mut found = Vec::with_capacity(size.min(self.0.len()));
+        for _ in 0..size {
+            found.push(read(self)?);
+        }
+        Some(found)
     }
 
     fn entry(&mut self, depth: usize) -> Option<YamlEntry> {

@@ -1,7 +1,7 @@
 //! Checks across all stages: cycles, paths that two outputs are published to, and files that one
 //! stage publishes and another reads as a plain path, without an edge in the graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use petgraph::algo::kosaraju_scc;
@@ -21,7 +21,7 @@ pub(super) fn check(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Proble
 }
 
 fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems) {
-    let by_name: BTreeMap<&str, StageIndex> =
+    let by_name: HashMap<&str, StageIndex> =
         pipeline.indices().map(|index| (pipeline[index].name.as_str(), index)).collect();
     let stages = pipeline.stages.len();
     let mut graph = DiGraph::<(), ()>::with_capacity(stages, stages);
@@ -67,7 +67,7 @@ fn report_cycles(drafts: &[Draft], pipeline: &Pipeline, problems: &mut Problems)
 /// The stages whose outputs `stage` reads.
 fn makers<'a>(
     stage: &'a Stage,
-    by_name: &'a BTreeMap<&str, StageIndex>,
+    by_name: &'a HashMap<&str, StageIndex>,
 ) -> impl Iterator<Item = StageIndex> + 'a {
     stage.inputs.values().filter_map(|input| match input {
         Input::Artifact { stage, .. } => by_name.get(stage.as_str()).copied(),

@@ -100,8 +100,12 @@ fn command(draft: &Draft, run: &YamlNode, problems: &mut Problems) -> Action {
         [("input", INPUT_PREFIX, &draft.inputs), ("parameter", PARAM_PREFIX, &draft.params)];
     for (what, prefix, entries) in groups {
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        let may_be_equal = entries.iter().any(|entry| entry.key.contains('-'));
         for entry in entries {
             check_name(what, &entry.key, entry.key_origin, problems);
+            if !may_be_equal {
+                continue;
+            }
             let variable = environment_variable(prefix, &entry.key);
             if let Some(other) = taken.insert(variable.clone(), &entry.key) {
                 let message = format!(
@@ -125,7 +129,8 @@ fn report_equal_output_variables(stage: &str, node: &YamlNode, problems: &mut Pr
         YamlValue::Scalar(_) => return,
     };
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
-    for name in names {
+    let may_be_equal = names.iter().any(|name| name.contains('-'));
+    for name in names.into_iter().filter(|_| may_be_equal) {
         let variable = environment_variable(OUTPUT_PREFIX, name);
         if let Some(other) = taken.insert(variable.clone(), name).filter(|other| *other != name) {
             let message = format!(

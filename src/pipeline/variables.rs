@@ -144,7 +144,7 @@ impl Variables {
                     self.fill_within(&mut entry.value, dollar, room, problems);
                 }
             }
-            YamlValue::Scalar(Value::String(text)) if text.contains('$') => {
+            YamlValue::Scalar(Value::String(text)) if text.contains("${") => {
                 let text = text.clone();
                 if let Some((content, via)) = self.filled(node, &text, dollar, room, problems) {
                     node.content = content;

@@ -2,7 +2,7 @@
 //! only; no edge is inferred from paths.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -24,7 +24,7 @@ impl Graph {
     /// stages on a cycle would be missing from [`Graph::order`].
     pub fn new(pipeline: &Pipeline) -> Graph {
         let stages = &pipeline.stages;
-        let index: BTreeMap<&str, usize> =
+        let index: HashMap<&str, usize> =
             stages.iter().enumerate().map(|(index, stage)| (stage.name.as_str(), index)).collect();
         let mut edges = Vec::new();
         for (reader, stage) in stages.iter().enumerate() {
@@ -91,8 +91,9 @@ impl Graph {
 
     fn neighbours(&self, stage: StageIndex, direction: Direction) -> Vec<StageIndex> {
         let neighbours = self.graph.neighbors_directed(NodeIndex::new(stage.0), direction);
-        let found: BTreeSet<StageIndex> = neighbours.map(|node| StageIndex(node.index())).collect();
-        found.into_iter().collect()
+        let mut found: Vec<StageIndex> = neighbours.map(|node| StageIndex(node.index())).collect();
+        found.sort_unstable();
+        found
     }
 }
 
@@ -102,7 +103,7 @@ pub fn levels(nodes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     sort(&of_edges(nodes, edges)).1
 }
 
-/// The graph of `nodes` nodes with the edges `(maker, reader)`, which may repeat.
+/// The graph of `nodes` nodes with the edges `(maker, reader)`. One that repeats is one edge.
 fn of_edges(nodes: usize, edges: &[(usize, usize)]) -> DiGraph<(), ()> {
     let mut graph = DiGraph::with_capacity(nodes, edges.len());
     for _ in 0..nodes {

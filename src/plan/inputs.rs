@@ -2,6 +2,7 @@
 //! them are known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::files::digest::Content;
 use crate::pipeline::{Input, Stage};
@@ -31,7 +32,7 @@ impl InputLocation {
 /// A stage whose inputs are all known, and so is its key.
 #[derive(Debug)]
 pub struct KeyedStage {
-    pub fields: KeyFields,
+    pub fields: Arc<KeyFields>,
     pub key: Key,
     /// By the input's name.
     pub inputs: BTreeMap<String, InputLocation>,
@@ -91,7 +92,7 @@ pub fn find_inputs(
     if !stages.is_empty() || !downloads.is_empty() {
         return Ok(FoundInputs::Incomplete { known, stages, downloads });
     }
-    let fields = KeyFields::of(stage, known);
+    let fields = Arc::new(KeyFields::of(stage, known));
     let key = fields.key();
     Ok(FoundInputs::All(Box::new(KeyedStage { fields, key, inputs })))
 }

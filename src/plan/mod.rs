@@ -13,7 +13,8 @@ pub mod listing;
 pub mod reason;
 pub mod sentence;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -93,10 +94,15 @@ pub fn plan(
     for index in order() {
         levels.entry(graph.level(index)).or_default().push(index);
     }
-    let mut outputs: BTreeMap<&str, BTreeMap<String, Artifact>> = BTreeMap::new();
-    let mut planned: BTreeMap<StageIndex, PlannedStage> = BTreeMap::new();
+    let by_name: HashMap<&str, StageIndex> =
+        selected.iter().map(|index| (pipeline[*index].name.as_str(), *index)).collect();
+    let mut planned: HashMap<StageIndex, PlannedStage> = HashMap::with_capacity(selected.len());
     for level in levels.into_values() {
-        let artifact = |stage: &str, output: &str| outputs.get(stage)?.get(output).copied();
+        let artifact = |stage: &str, output: &str| match &planned.get(by_name.get(stage)?)?.decision
+        {
+            Decision::Hit(record) => record.outputs.get(output).copied(),
+            _ => None,
+        };
         let plan_one = |index: StageIndex| {
             let stage = &pipeline[index];
             let is_forced = forced.contains(&stage.name);
@@ -118,13 +124,7 @@ pub fn plan(
             0..WORTH_THREADS => level.into_iter().map(plan_one).collect(),
             _ => level.into_par_iter().map(plan_one).collect(),
         };
-        for stage in level? {
-            if let Decision::Hit(record) = &stage.decision {
-                let name = pipeline[stage.stage].name.as_str();
-                outputs.insert(name, record.outputs.clone());
-            }
-            planned.insert(stage.stage, stage);
-        }
+        planned.extend(level?.into_iter().map(|stage| (stage.stage, stage)));
     }
     let stages = order().filter_map(|index| planned.remove(&index)).collect();
     Ok(Plan { stages })
@@ -183,7 +183,7 @@ fn plan_frozen(
             }
             (keyed.fields, true)
         }
-        FoundInputs::Incomplete { known, .. } => (KeyFields::of(stage, known), false),
+        FoundInputs::Incomplete { known, .. } => (Arc::new(KeyFields::of(stage, known)), false),
     };
     // Variants share a history, but the result of one is not the result of another.
     let is_own = |record: &Record| stage.family() == stage.name || record.stage == stage.name;

@@ -13,6 +13,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stages::{Continuation, Params};
 
@@ -135,7 +136,7 @@ pub fn outlook(stage: &Stage, reason: &Reason, store: &Store) -> Option<String> 
         return None;
     };
     let (from, to) = (from.as_i64()?, to.as_i64()?);
-    let mut fields = store.record(*key)?.fields;
+    let mut fields = Arc::unwrap_or_clone(store.record(*key)?.fields);
     fields.params = params_of_key(stage);
     match continuation(&fields) {
         Continuation::None => None,
@@ -183,7 +184,7 @@ mod tests {
         let record = Record {
             key,
             stage: "finetune".to_owned(),
-            fields,
+            fields: fields.into(),
             outputs: BTreeMap::new(),
             metrics: BTreeMap::new(),
             history: Vec::new(),

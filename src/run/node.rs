@@ -1,6 +1,6 @@
 //! The selected stages as the scheduler sees them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Index, IndexMut};
 
 use crate::executor::Stopper;
@@ -92,13 +92,13 @@ impl NodeState {
 /// All nodes of a run, in topological order: the order in which stages that are ready start.
 pub struct Nodes<'a> {
     list: Vec<Node<'a>>,
-    by_name: BTreeMap<&'a str, NodeIndex>,
+    by_name: HashMap<&'a str, NodeIndex>,
 }
 
 impl<'a> Nodes<'a> {
     pub fn new(plan: &Plan, config: &RunConfig, context: &'a RunContext<'a>) -> Nodes<'a> {
         let (pipeline, graph) = (context.pipeline, context.graph);
-        let positions: BTreeMap<StageIndex, NodeIndex> = plan
+        let positions: HashMap<StageIndex, NodeIndex> = plan
             .stages
             .iter()
             .enumerate()

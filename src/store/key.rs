@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write};
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,10 @@ impl KeyFields {
             write_map(files.iter(), &mut text, |file, text| write_text(file, text));
         }
         text.push_str(",\"inputs\":");
-        write_map(inputs.iter(), &mut text, |content, text| write_text(&content.to_string(), text));
+        write_map(inputs.iter(), &mut text, |content, text| {
+            // It needs no escapes.
+            let _ = write!(text, "\"{content}\"");
+        });
         text.push_str(",\"outputs\":[");
         for (index, output) in outputs.iter().enumerate() {
             if index > 0 {
@@ -181,6 +185,7 @@ fn write_canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
+        Value::String(value) => write_text(value, text),
         scalar => text.push_str(&scalar.to_string()),
     }
 }
@@ -192,6 +197,11 @@ impl Key {
 
     pub(super) fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
+    }
+
+    /// The hexadecimal digits.
+    pub(super) fn hex(&self) -> impl Deref<Target = str> {
+        self.0.hex()
     }
 
     /// The first ten hexadecimal digits, for people.

@@ -73,8 +73,18 @@ impl Store {
     }
 
     pub fn record_file(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.records_folder().join(&name[..2]).join(format!("{name}.json"))
+        self.spread("records", &key.hex(), ".json")
+    }
+
+    /// A file whose name begins with many digits, in the folder that its first two name. Thousands of
+    /// these paths are made in a run, so each is one allocation.
+    fn spread(&self, folder: &str, digits: &str, suffix: &str) -> PathBuf {
+        let root = self.root();
+        let rest = folder.len() + digits.len() + suffix.len() + "//ab/".len();
+        let mut path = PathBuf::with_capacity(root.as_os_str().len() + rest);
+        path.extend([root, Path::new(folder), Path::new(&digits[..2]), Path::new(digits)]);
+        path.as_mut_os_string().push(suffix);
+        path
     }
 
     pub fn objects_folder(&self) -> PathBuf {
@@ -82,9 +92,7 @@ impl Store {
     }
 
     pub fn object(&self, content: Content) -> PathBuf {
-        let name = content.digest.to_string();
-        let folder = self.objects_folder().join(&name[..2]);
-        folder.join(name + suffix(content))
+        self.spread("objects", &content.digest.hex(), suffix(content))
     }
 
     /// The content whose object has this file name.

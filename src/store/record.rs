@@ -2,6 +2,7 @@
 //! an object that does not exist. It carries a checksum, and a damaged record counts as absent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -13,7 +14,7 @@ use crate::store::key::{Key, KeyFields};
 
 /// The file `cache/records/ab/<key>.json`. `F` is [`IgnoredAny`] where the fields need not be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record<F = KeyFields> {
+pub struct Record<F = Arc<KeyFields>> {
     pub key: Key,
     /// The name of the first stage that ran with this key.
     pub stage: String,
@@ -88,7 +89,7 @@ impl<F: DeserializeOwned> Record<F> {
 
 impl Record<IgnoredAny> {
     /// This record with the fields that its key was made of.
-    pub(super) fn with_fields(self, fields: KeyFields) -> Record {
+    pub(super) fn with_fields(self, fields: Arc<KeyFields>) -> Record {
         let Record { key, stage, outputs, metrics, history, .. } = self;
         let Record { seconds, device, machine, threads, when, pipe, .. } = self;
         Record {

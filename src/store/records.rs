@@ -1,6 +1,7 @@
 //! Reading records: from their own files, or from the copies that a run with many of them keeps.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -20,9 +21,9 @@ impl Store {
 
     /// As [`Store::record`], where the fields of the key are known: reading them again takes as long as
     /// all the rest.
-    pub fn record_of(&self, key: Key, fields: &KeyFields) -> Option<Record> {
+    pub fn record_of(&self, key: Key, fields: &Arc<KeyFields>) -> Option<Record> {
         let record: Record<IgnoredAny> = self.read_record(key)?;
-        Some(record.with_fields(fields.clone()))
+        Some(record.with_fields(Arc::clone(fields)))
     }
 
     fn read_record<F: DeserializeOwned>(&self, key: Key) -> Option<Record<F>> {

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::executor::ExecutorError;
 use crate::executor::slurm::error::SlurmError;
@@ -66,7 +67,7 @@ pub fn definitions(
         let stage = &pipeline[index];
         let known = match find_inputs(stage, &|_, _| None, sources)? {
             FoundInputs::All(resolved) => resolved.fields,
-            FoundInputs::Incomplete { known, .. } => KeyFields::of(stage, known),
+            FoundInputs::Incomplete { known, .. } => Arc::new(KeyFields::of(stage, known)),
         };
         let mut text = known.canonical();
         for (input, source) in &stage.inputs {
