@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::document::{Document, FileText};
+use super::document::{Document, Draft, FileText};
 use super::handling::{check_resource_names, read_counts};
 use super::inputs::read_inputs;
 use super::kept_tree::KeptTree;
 use super::links;
 use super::matrix;
-use super::model::{Overrides, Pipeline};
-use super::outputs::declared_outputs;
+use super::model::{Overrides, Pipeline, Stage};
+use super::outputs::{Outputs, declared_outputs};
 use super::overrides::{self, Assignment};
 use super::problem::{PipelineError, Problems};
 use super::publications::read_publications;
@@ -187,13 +187,9 @@ fn build_pipeline(
         fill_variables(draft, &variables, &mut problems);
     }
     let outputs = declared_outputs(&drafts, registry, &mut problems);
-    let mut stages = Vec::with_capacity(drafts.len());
-    for draft in &drafts {
-        let inputs = read_inputs(draft, &outputs, root, registry, &mut problems);
-        let publish = read_publications(draft, &outputs, root, absolute, &mut problems);
-        let mut stage = build_stage(draft, inputs, publish, &outputs, registry, &mut problems);
+    let mut stages = build_stages(&drafts, &outputs, source, registry, &mut problems);
+    for stage in &mut stages {
         stage.handling.request = std::mem::take(&mut stage.handling.request).or(&slurm_defaults);
-        stages.push(stage);
     }
     check_resource_names(&drafts, &resources, &mut problems);
     let (absolute, root) = (absolute.clone(), root.clone());
@@ -205,6 +201,37 @@ fn build_pipeline(
     }
     threads::free(drafts.len(), drafts);
     Ok(Built { pipeline, variables })
+}
+
+/// Builds the stages, many of them on several threads.
+fn build_stages(
+    drafts: &[Draft],
+    outputs: &Outputs,
+    source: &FileText,
+    registry: &[&dyn stages::Stage],
+    problems: &mut Problems,
+) -> Vec<Stage> {
+    /// How many stages take longer to build than it takes to start a thread.
+    const WORTH_A_THREAD: usize = 100;
+    let FileText { absolute, root, .. } = source;
+    let fresh = problems.fresh();
+    let build = |drafts: &[Draft]| {
+        let mut problems = fresh();
+        let each = drafts.iter().map(|draft| {
+            let inputs = read_inputs(draft, outputs, root, registry, &mut problems);
+            let publish = read_publications(draft, outputs, root, absolute, &mut problems);
+            build_stage(draft, inputs, publish, outputs, registry, &mut problems)
+        });
+        let stages: Vec<Stage> = each.collect();
+        (stages, problems)
+    };
+    let built: Vec<_> = drafts.par_chunks(WORTH_A_THREAD).map(build).collect();
+    let mut stages = Vec::with_capacity(drafts.len());
+    for (part, found) in built {
+        stages.extend(part);
+        problems.extend(found);
+    }
+    stages
 }
 
 /// The value of an override key in a pipeline, wherever it was set.

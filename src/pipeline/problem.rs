@@ -142,6 +142,18 @@ impl<'a> Problems<'a> {
         Problems { text, lines, overrides, axes, sources_needed: true, found, sources }
     }
 
+    /// Makes empty collections of problems with the same text, for other threads.
+    pub(super) fn fresh(&self) -> impl Fn() -> Problems<'a> + Sync + use<'a> {
+        let Problems { text, overrides, axes, sources_needed, .. } = *self;
+        move || Problems { sources_needed, ..Problems::new(text, overrides, axes) }
+    }
+
+    /// Adds the problems and sources that another thread has found.
+    pub(super) fn extend(&mut self, other: Problems) {
+        self.found.extend(other.found);
+        self.sources.extend(other.sources);
+    }
+
     /// A line of the file, from 1.
     fn line(&self, number: usize) -> Option<&'a str> {
         // In YAML a `\r` alone ends a line as well.

@@ -131,3 +131,24 @@ fn random_damage_to_a_pipeline_never_panics() {
         }
     }
 }
+
+/// From a few hundred stages on, several threads build them.
+#[test]
+fn the_stages_of_a_long_pipeline_keep_their_order_and_so_do_its_mistakes() {
+    let text = |wrong: &[usize]| {
+        let mut text = "stages:\n".to_owned();
+        for index in 0..450 {
+            let input = if wrong.contains(&index) { "gone.txt" } else { "data.txt" };
+            text.push_str(&format!(
+                "  s{index}: {{run: x, inputs: {{a: {input}}}, outputs: [y]}}\n"
+            ));
+        }
+        text
+    };
+    let names: Vec<String> = load(&text(&[])).stages.into_iter().map(|stage| stage.name).collect();
+    assert_eq!(names, (0..450).map(|index| format!("s{index}")).collect::<Vec<_>>());
+    let wrong = [7, 140, 141, 449];
+    let problems = problems(&text(&wrong));
+    let stages: Vec<&str> = problems.iter().filter_map(|it| it.stage.as_deref()).collect();
+    assert_eq!(stages, wrong.map(|index| format!("s{index}")));
+}
