@@ -4,13 +4,15 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 use stages::Kind;
 
 use crate::files::file_error::FileError;
@@ -195,8 +197,8 @@ impl FromStr for Digest {
 /// The content of an artifact or a source: a digest, and whether it is the digest of a file, of a
 /// file that may be executed, or of a folder's listing, so that none of these can pass for another.
 /// Written `file:…`, `executable:…` or `folder:…`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(into = "String")]
 pub struct Content {
     pub kind: Kind,
     /// For a file: whether it has the execute bit. A folder's listing says it for each file.
@@ -257,10 +259,27 @@ impl From<Content> for String {
     }
 }
 
-impl TryFrom<String> for Content {
-    type Error = NotADigest;
-
-    fn try_from(text: String) -> Result<Content, NotADigest> {
-        text.parse()
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Content, D::Error> {
+        parsed(deserializer)
     }
+}
+
+/// Reads a value from a text, without a copy of the text: a run reads thousands of them.
+pub fn parsed<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct Text<T>(PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(PhantomData))
 }

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod file_error;
 pub mod lock;
 pub mod pace;
+pub mod packed;
 pub mod pattern;
 pub mod place;
 pub mod regular;

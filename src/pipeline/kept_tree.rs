@@ -10,6 +10,7 @@ use super::marks::{MAX_DEPTH, Origin, Span};
 use super::yaml::{YamlEntry, YamlNode, YamlValue};
 use crate::files::digest::{Digest, opened, sealed};
 use crate::files::file_error::FileError;
+use crate::files::packed::{Packed, put_size, put_text};
 use crate::files::regular;
 use crate::files::scratch::Scratch;
 
@@ -61,9 +62,9 @@ fn encode(tree: &YamlNode, text: &str) -> Option<Vec<u8>> {
 fn decode(bytes: &[u8], text: &str) -> Option<YamlNode> {
     let (of_text, nodes) = opened(bytes, HEADER.as_bytes())?.split_first_chunk::<32>()?;
     (Digest::of_bytes(text.as_bytes()).as_bytes() == of_text).then_some(())?;
-    let mut nodes = Nodes(nodes);
-    let tree = nodes.node(MAX_DEPTH + 1)?;
-    nodes.0.is_empty().then_some(tree)
+    let mut nodes = Packed(nodes);
+    let tree = node(&mut nodes, MAX_DEPTH + 1)?;
+    nodes.is_empty().then_some(tree)
 }
 
 const NULL: u8 = 0;
@@ -98,16 +99,16 @@ fn write_node(node: &YamlNode, bytes: &mut Vec<u8>) -> Option<()> {
     write_origin(node.origin, bytes)?;
     bytes.extend(number.map(u64::to_le_bytes).into_iter().flatten());
     match &node.content {
-        YamlValue::Scalar(Value::String(text)) => write_text(text, bytes),
+        YamlValue::Scalar(Value::String(text)) => put_text(text, bytes),
         YamlValue::Scalar(_) => Some(()),
         YamlValue::List(items) => {
-            write_size(items.len(), bytes)?;
+            put_size(items.len(), bytes)?;
             items.iter().try_for_each(|item| write_node(item, bytes))
         }
         YamlValue::Map(entries) => {
-            write_size(entries.len(), bytes)?;
+            put_size(entries.len(), bytes)?;
             entries.iter().try_for_each(|entry| {
-                write_text(&entry.key, bytes)?;
+                put_text(&entry.key, bytes)?;
                 write_origin(entry.key_origin, bytes)?;
                 write_node(&entry.value, bytes)
             })
@@ -115,87 +116,43 @@ fn write_node(node: &YamlNode, bytes: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-fn write_size(size: usize, bytes: &mut Vec<u8>) -> Option<()> {
-    bytes.extend(u32::try_from(size).ok()?.to_le_bytes());
-    Some(())
-}
-
-fn write_text(text: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    write_size(text.len(), bytes)?;
-    bytes.extend(text.as_bytes());
-    Some(())
-}
-
 fn write_origin(origin: Origin, bytes: &mut Vec<u8>) -> Option<()> {
     let Origin::File(Span { line, column, width }) = origin else { return None };
-    [line, column, width].into_iter().try_for_each(|number| write_size(number, bytes))
+    [line, column, width].into_iter().try_for_each(|number| put_size(number, bytes))
 }
 
-/// The bytes of nodes that have not been read yet.
-struct Nodes<'b>(&'b [u8]);
-
-impl Nodes<'_> {
-    /// A node of at most this depth.
-    fn node(&mut self, depth: usize) -> Option<YamlNode> {
-        let depth = depth.checked_sub(1)?;
-        let [kind] = *self.take::<1>()?;
-        let origin = self.origin()?;
-        let number = |nodes: &mut Self| nodes.take().map(|bytes| u64::from_le_bytes(*bytes));
-        let scalar = match kind {
-            NULL => Value::Null,
-            FALSE | TRUE => (kind == TRUE).into(),
-            SIGNED => (number(self)? as i64).into(),
-            UNSIGNED => number(self)?.into(),
-            FLOAT => serde_json::Number::from_f64(f64::from_bits(number(self)?))?.into(),
-            TEXT => self.text()?.into(),
-            LIST | MAP => {
-                let content = match kind {
-                    LIST => YamlValue::List(self.each(|nodes| nodes.node(depth))?),
-                    _ => YamlValue::Map(self.each(|nodes| nodes.entry(depth))?),
-                };
-                return Some(YamlNode { content, origin, via: Vec::new() });
-            }
-            _ => return None,
-        };
-        Some(YamlNode::scalar(scalar, origin))
-    }
-
-    /// Reads a number, and as many of what `read` reads.
-    fn each<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let size = self.size()?;
-        let mut found = Vec::with_capacity(size.min(self.0.len()));
-        for _ in 0..size {
-            found.push(read(self)?);
+/// Reads a node of at most this depth.
+fn node(packed: &mut Packed, depth: usize) -> Option<YamlNode> {
+    let depth = depth.checked_sub(1)?;
+    let [kind] = *packed.take::<1>()?;
+    let origin = origin(packed)?;
+    let scalar = match kind {
+        NULL => Value::Null,
+        FALSE | TRUE => (kind == TRUE).into(),
+        SIGNED => (packed.number()? as i64).into(),
+        UNSIGNED => packed.number()?.into(),
+        FLOAT => serde_json::Number::from_f64(f64::from_bits(packed.number()?))?.into(),
+        TEXT => packed.text()?.into(),
+        LIST | MAP => {
+            let content = match kind {
+                LIST => YamlValue::List(packed.list(|packed| node(packed, depth))?),
+                _ => YamlValue::Map(packed.list(|packed| entry(packed, depth))?),
+            };
+            return Some(YamlNode { content, origin, via: Vec::new() });
         }
-        Some(found)
-    }
+        _ => return None,
+    };
+    Some(YamlNode::scalar(scalar, origin))
+}
 
-    fn entry(&mut self, depth: usize) -> Option<YamlEntry> {
-        let (key, key_origin) = (self.text()?, self.origin()?);
-        Some(YamlEntry { key, key_origin, value: self.node(depth)? })
-    }
+fn entry(packed: &mut Packed, depth: usize) -> Option<YamlEntry> {
+    let (key, key_origin) = (packed.text()?.to_owned(), origin(packed)?);
+    Some(YamlEntry { key, key_origin, value: node(packed, depth)? })
+}
 
-    fn origin(&mut self) -> Option<Origin> {
-        let (line, column, width) = (self.size()?, self.size()?, self.size()?);
-        Some(Origin::File(Span { line, column, width }))
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let size = self.size()?;
-        let (text, rest) = self.0.split_at_checked(size)?;
-        self.0 = rest;
-        Some(str::from_utf8(text).ok()?.to_owned())
-    }
-
-    fn size(&mut self) -> Option<usize> {
-        Some(u32::from_le_bytes(*self.take()?) as usize)
-    }
-
-    fn take<const N: usize>(&mut self) -> Option<&[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(head)
-    }
+fn origin(packed: &mut Packed) -> Option<Origin> {
+    let (line, column, width) = (packed.size()?, packed.size()?, packed.size()?);
+    Some(Origin::File(Span { line, column, width }))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use stages::Kind;
 
 use crate::files::digest::{CHANGED, Content, Digest, opened, sealed};
 use crate::files::file_error::FileError;
+use crate::files::packed::{Packed, put_bytes};
 use crate::files::regular::read;
 use crate::files::regular::{self, is_executable, not_a_file};
 use crate::files::scratch::Scratch;
@@ -195,28 +196,22 @@ const HEADER: &[u8; 8] = b"pipeidx1";
 fn encode(entries: &[(&PathBuf, &(Stamp, Digest))]) -> Vec<u8> {
     let mut bytes = HEADER.to_vec();
     for (path, (stamp, digest)) in entries {
-        let path = path.as_os_str().as_encoded_bytes();
         bytes.extend(stamp.to_bytes());
         bytes.extend(digest.as_bytes());
-        bytes.extend((path.len() as u32).to_le_bytes());
-        bytes.extend(path);
+        // No path is too long.
+        let _ = put_bytes(path.as_os_str().as_encoded_bytes(), &mut bytes);
     }
     sealed(bytes)
 }
 
 fn decode(bytes: &[u8]) -> Option<HashMap<PathBuf, (Stamp, Digest)>> {
-    let mut rest = opened(bytes, HEADER)?;
+    let mut rest = Packed(opened(bytes, HEADER)?);
     // An entry has about 150 bytes. This only sizes the table.
-    let mut entries = HashMap::with_capacity(rest.len() / 128);
+    let mut entries = HashMap::with_capacity(rest.0.len() / 128);
     while !rest.is_empty() {
-        let (stamp, tail) = rest.split_first_chunk()?;
-        let (digest, tail) = tail.split_first_chunk::<32>()?;
-        let (length, tail) = tail.split_first_chunk::<4>()?;
-        let (path, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        rest = tail;
-        let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
-        entries
-            .insert(PathBuf::from(path), (Stamp::from_bytes(stamp), Digest::from_bytes(*digest)));
+        let stamped = (Stamp::from_bytes(rest.take()?), Digest::from_bytes(*rest.take()?));
+        let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(rest.bytes()?);
+        entries.insert(PathBuf::from(path), stamped);
     }
     Some(entries)
 }

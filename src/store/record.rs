@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::files::digest::{Content, Digest};
 use crate::files::tree::TreeFile;
 use crate::store::key::{Key, KeyFields};
 
-/// The file `cache/records/ab/<key>.json`. `F` is [`IgnoredAny`] where the fields need not be read.
+/// The file `cache/records/ab/<key>.json`. `F` is another type where the fields are not read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record<F = Arc<KeyFields>> {
     pub key: Key,
@@ -87,9 +87,9 @@ impl<F: DeserializeOwned> Record<F> {
     }
 }
 
-impl Record<IgnoredAny> {
-    /// This record with the fields that its key was made of.
-    pub(super) fn with_fields(self, fields: Arc<KeyFields>) -> Record {
+impl<F> Record<F> {
+    /// This record with other fields.
+    pub(super) fn with_fields<G>(self, fields: G) -> Record<G> {
         let Record { key, stage, outputs, metrics, history, .. } = self;
         let Record { seconds, device, machine, threads, when, pipe, .. } = self;
         Record {
