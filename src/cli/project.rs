@@ -133,6 +133,9 @@ impl Project {
     ) -> Result<Project, Error> {
         let file = pipeline_file(globals)?;
         let store = store(globals, &root_of(&file)?)?;
+        if sources_needed {
+            store.read_ahead();
+        }
         let mut tree = KeptTree::at(store.tree_file());
         let pipeline = Pipeline::load_kept(&file, &mut tree, overrides, sources_needed)?;
         Project::of(pipeline, store, tree)

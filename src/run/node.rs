@@ -147,6 +147,12 @@ impl<'a> Nodes<'a> {
         self.list.iter()
     }
 
+    /// Takes the results at the end of a run. No node is left.
+    pub fn take_results(&mut self) -> Vec<NodeState> {
+        let states = std::mem::take(&mut self.list).into_iter().map(|node| node.state);
+        states.filter(|state| matches!(state, NodeState::Done(_))).collect()
+    }
+
     /// The node of a stage, if it is selected.
     pub fn find(&self, stage: &str) -> Option<NodeIndex> {
         self.by_name.get(stage).copied()

@@ -6,6 +6,7 @@ use std::thread::Scope;
 use std::time::Instant;
 
 use crate::executor::status::Stop;
+use crate::files::threads;
 use crate::pipeline::Stage;
 use crate::plan::{Decision, Plan};
 use crate::run::config::RunConfig;
@@ -103,6 +104,8 @@ impl<'run, 'scope> Schedule<'run, 'scope> {
         self.summary.seconds = self.began.elapsed().as_secs_f64();
         self.summary.files_read = self.context.sources.index.files_read();
         (self.report)(RunEvent::RunFinished(self.summary.clone()));
+        let results = self.nodes.take_results();
+        threads::free(results.len(), results);
         self.summary.clone()
     }
 
