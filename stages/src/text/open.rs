@@ -138,11 +138,11 @@ fn nothing_found(folder: &Path) -> Result<String, StageError> {
 fn whole(path: &Path) -> Result<Backend, StageError> {
     let bytes = fs::read(path).map_err(StageError::io("reading", path))?;
     let Parts { normalizer, model } = serde_json::from_slice(&bytes).unwrap_or_default();
-    let typed = model.and_then(|model| serde_json::from_str(model.get()).ok());
+    let kind = model.and_then(|model| first_type(model.get()).or_else(|| any_type(model.get())));
     charsmap::check_all_in(&normalizer).map_err(|error| {
         problem(path, format!("is damaged: the character map of its normalizer {error}"))
     })?;
-    let tokenizer = match typed.map(|Typed { kind }| kind) {
+    let tokenizer = match kind {
         Some(ModelKind::Bpe) => with_model::<BPE>(&bytes),
         Some(ModelKind::Unigram) => with_model::<Unigram>(&bytes),
         Some(ModelKind::WordPiece) => with_model::<WordPiece>(&bytes),
@@ -172,17 +172,29 @@ struct Parts<'a> {
 }
 
 #[derive(Deserialize)]
-struct Typed {
-    #[serde(rename = "type")]
-    kind: ModelKind,
-}
-
-#[derive(Deserialize)]
 enum ModelKind {
     #[serde(rename = "BPE")]
     Bpe,
     Unigram,
     WordPiece,
+}
+
+/// The type of a model that begins with it, as the library writes them. The vocabulary, most of the
+/// file, is then not read once more.
+fn first_type(model: &str) -> Option<ModelKind> {
+    let mut tokens = ["{", "\"type\"", ":"].into_iter();
+    let rest = tokens.try_fold(model, |rest, token| rest.trim_start().strip_prefix(token))?;
+    serde_json::Deserializer::from_str(rest).into_iter().next()?.ok()
+}
+
+/// The type of a model, wherever it is.
+fn any_type(model: &str) -> Option<ModelKind> {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        kind: ModelKind,
+    }
+    serde_json::from_str(model).ok().map(|Typed { kind }| kind)
 }
 
 /// Reads a `tokenizer.json` whose model is of a known kind. Otherwise the library reads the vocabulary

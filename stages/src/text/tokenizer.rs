@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
-use tokenizers::ModelWrapper;
+use serde_json::value::RawValue;
+use tokenizers::{Model, ModelWrapper, Tokenizer};
 
 use super::layout::SpecialTokenLayout;
 use super::open::{Backend, open};
@@ -117,16 +117,13 @@ impl TextTokenizer {
     /// Token files hold this digest. If it changes for a tokenizer that did not, every token file
     /// in a cache is refused, so `tokenize` then needs a new version.
     pub fn digest(&self) -> Result<String, StageError> {
-        let mut tokens: Vec<(u32, String)> = match &self.backend {
-            Backend::Tokenizers(tokenizer) => {
-                tokenizer.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect()
-            }
+        let tokens: Vec<(u32, String)> = match &self.backend {
+            Backend::Tokenizers(tokenizer) => all_tokens(tokenizer),
             Backend::Bertweet(tokenizer) => {
                 let token = |id| Some((id, tokenizer.token(id)?.to_owned()));
                 (0..=tokenizer.vocab_size() as u32).filter_map(token).collect()
             }
         };
-        tokens.sort_unstable();
         let merges = match &self.backend {
             Backend::Tokenizers(tokenizer) => ordered_parts(tokenizer.get_model())
                 .map_err(|source| StageError::Json { path: self.folder.clone(), source })?,
@@ -195,7 +192,7 @@ impl TextTokenizer {
     /// The number of tokens, added tokens included.
     pub fn vocab_size(&self) -> usize {
         match &self.backend {
-            Backend::Tokenizers(tokenizer) => tokenizer.get_vocab_size(true),
+            Backend::Tokenizers(tokenizer) => vocab_size(tokenizer),
             Backend::Bertweet(tokenizer) => tokenizer.vocab_size(),
         }
     }
@@ -220,18 +217,46 @@ impl TextTokenizer {
     }
 }
 
-/// The parts of a model whose order or numbers decide how a word is cut: BPE's merges, and the
-/// scores of a Unigram vocabulary.
-fn ordered_parts(model: &ModelWrapper) -> Result<Vec<Value>, serde_json::Error> {
-    /// The library shows these parts only as JSON. What is not named here is skipped, which takes much
-    /// less time than a value of the whole model.
+/// The number of tokens. The library's own count, which this equals, copies the vocabulary.
+fn vocab_size(tokenizer: &Tokenizer) -> usize {
+    let model = tokenizer.get_model();
+    if matches!(model, ModelWrapper::Unigram(_)) {
+        // Its size counts a piece twice that is listed twice.
+        return tokenizer.get_vocab_size(true);
+    }
+    let added = tokenizer.get_added_vocabulary().get_vocab().keys();
+    model.get_vocab_size() + added.filter(|token| model.token_to_id(token).is_none()).count()
+}
+
+/// Every token and its id, in the order of ids.
+fn all_tokens(tokenizer: &Tokenizer) -> Vec<(u32, String)> {
+    let count = vocab_size(tokenizer);
+    let token = |id| {
+        let token = tokenizer.id_to_token(id)?;
+        (tokenizer.token_to_id(&token) == Some(id)).then_some((id, token))
+    };
+    let tokens: Vec<(u32, String)> = (0..count as u32).filter_map(token).collect();
+    if tokens.len() == count {
+        return tokens;
+    }
+    // Ids have gaps, or two tokens have one.
+    let all = tokenizer.get_vocab(true).into_iter();
+    let mut tokens: Vec<(u32, String)> = all.map(|(token, id)| (id, token)).collect();
+    tokens.sort_unstable();
+    tokens
+}
+
+/// The parts of a model whose order or numbers decide how a word is cut, as JSON: BPE's merges, and
+/// the scores of a Unigram vocabulary.
+fn ordered_parts(model: &ModelWrapper) -> Result<Vec<Box<RawValue>>, serde_json::Error> {
+    /// The library shows these parts only as JSON. What is not named here is skipped.
     #[derive(Deserialize)]
     struct Merges {
-        merges: Value,
+        merges: Box<RawValue>,
     }
     #[derive(Deserialize)]
     struct Scores {
-        vocab: Value,
+        vocab: Box<RawValue>,
     }
     Ok(match model {
         ModelWrapper::BPE(_) => {

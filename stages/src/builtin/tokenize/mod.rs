@@ -165,7 +165,10 @@ impl Stage for Tokenize {
             vocab_size: tokenizer.vocab_size(),
             inputs: counts,
         };
-        write_json(context.output("report")?, &report)
+        let written = write_json(context.output("report")?, &report);
+        // The process ends soon, and to free a vocabulary takes longer than to tokenize a few rows.
+        std::mem::forget(tokenizer);
+        written
     }
 }
 
