@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::batch::Batch;
 use super::config::{ModelConfig, Pooling};
 #[cfg(feature = "device")]
-use super::device::inputs::{Inputs, Numbers};
+use super::device::inputs::{Extras, Inputs, Numbers};
 use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder, Pass};
 use super::noise::{Mask, Noise, Site};
@@ -103,24 +103,17 @@ impl Classifier {
         self.head.output.weight.dims()[1]
     }
 
-    /// What the device needs for a pass over `batch`, with the targets of its loss, if all of it can be
-    /// sent before: the pass can then be recorded.
+    /// What the device needs for passes over `batch` with these dropouts, with the numbers of their
+    /// loss, if all of it can be sent before: the passes can then be recorded.
     #[cfg(feature = "device")]
-    pub fn numbers(
-        &self,
-        batch: &Batch,
-        noise: Option<&Noise>,
-        targets: &[f32],
-    ) -> Option<Numbers> {
-        if batch.pooled.is_some() || self.pooling != Pooling::First {
+    pub fn numbers(&self, batch: &Batch, noises: &[Noise], targets: &[f32]) -> Option<Numbers> {
+        let batch = &self.encoder.widened(batch);
+        if batch.pooled.is_some() || !self.encoder.is_recordable(batch) {
             return None;
         }
-        let batch = &self.encoder.widened(batch);
-        let numbers = self.encoder.is_recordable(batch).then(|| {
-            let numbers = self.encoder.numbers(batch, noise, targets)?;
-            numbers.layout().has_spans().then_some(numbers)
-        });
-        numbers.flatten()
+        let is_mean = self.pooling == Pooling::Mean;
+        let numbers = self.encoder.numbers(batch, Extras { noises, targets, is_mean })?;
+        numbers.layout().has_spans().then_some(numbers)
     }
 
     /// Sends them to the device.
@@ -135,10 +128,10 @@ impl Classifier {
         &self,
         batch: &Batch,
         noise: Option<&Noise>,
-        inputs: &Inputs,
+        inputs: Inputs,
     ) -> Tensor<2> {
         let batch = &self.encoder.widened(batch);
-        self.logits_of_pass(batch, &self.encoder.sent_pass(batch, noise, Some(inputs.clone())))
+        self.logits_of_pass(batch, &self.encoder.sent_pass(batch, noise, inputs))
     }
 
     fn logits_of_pass(&self, batch: &Batch, pass: &Pass) -> Tensor<2> {

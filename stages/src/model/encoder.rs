@@ -62,7 +62,7 @@ use super::cpu::attention::Rotation;
 #[cfg(feature = "device")]
 use super::device::{
     self,
-    inputs::{Inputs, Numbers},
+    inputs::{Extras, Inputs, Numbers, Tokens},
 };
 use super::noise::Noise;
 use super::ops;
@@ -140,8 +140,16 @@ impl EncoderPositions {
         }
     }
 
-    /// For a batch of this width.
-    fn of_width(&self, width: usize) -> PassPositions {
+    /// The bucket of each pair of tokens, `[width, width]`.
+    fn buckets(&self, width: usize) -> Option<Vec<i32>> {
+        match self {
+            EncoderPositions::Buckets(bias) => Some(relative_buckets(width, bias.dims()[0])),
+            _ => None,
+        }
+    }
+
+    /// For a batch of this width, whose buckets may be on the device already.
+    fn of_width(&self, width: usize, buckets: Option<Tensor<1, Int>>) -> PassPositions {
         match self {
             EncoderPositions::Absent => PassPositions::Absent,
             EncoderPositions::Distances(table) => PassPositions::Table(table.rows(width)),
@@ -149,9 +157,11 @@ impl EncoderPositions {
                 PassPositions::Rotations { rotations: rotations.clone(), window: *window }
             }
             EncoderPositions::Buckets(bias) => {
-                let [buckets, heads] = bias.dims();
-                let indices = TensorData::new(relative_buckets(width, buckets), [width * width]);
-                let indices = Tensor::<1, Int>::from_data(indices, &bias.device());
+                let heads = bias.dims()[1];
+                let indices = buckets.unwrap_or_else(|| {
+                    let buckets = self.buckets(width).unwrap_or_default();
+                    Tensor::from_data(TensorData::new(buckets, [width * width]), &bias.device())
+                });
                 let bias = Tensor::clone(bias).select(0, indices).reshape([1, width, width, heads]);
                 PassPositions::Bias(bias.permute([0, 3, 1, 2])) // [1, heads, width, width]
             }
@@ -241,19 +251,34 @@ impl Encoder {
         assert_shape!(states, [rows, _, hidden]);
         match pooling {
             Pooling::First => states.slice([0..rows, 0..1]).reshape([rows, hidden]),
-            Pooling::Mean => ops::mean(states, batch.shares()),
+            Pooling::Mean => {
+                #[cfg(feature = "device")]
+                if let Some(shares) = pass.inputs.as_ref().and_then(Inputs::shares) {
+                    return ops::mean_by(states, shares);
+                }
+                ops::mean(states, batch.shares())
+            }
         }
     }
 
     /// What all layers share in a pass over `batch`. Dropout is active if `noise` is given.
     pub(super) fn pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
+        self.pass_at(batch, noise, self.positions.of_width(batch.width, None))
+    }
+
+    fn pass_at<'a>(
+        &self,
+        batch: &Batch,
+        noise: Option<&'a Noise>,
+        positions: PassPositions,
+    ) -> Pass<'a> {
         let padding = batch.has_padding().then(|| {
             // Not minus infinity, which would turn a row of padding into NaN.
             batch.mask.iter().map(|real| if *real { 0.0 } else { -1e30 }).collect()
         });
         Pass {
             padding,
-            positions: self.positions.of_width(batch.width),
+            positions,
             heads: self.heads,
             scale: self.scale,
             rates: self.rates,
@@ -272,8 +297,12 @@ impl Encoder {
     /// [`pass`](Self::pass), and on a GPU what it needs is sent there.
     pub(super) fn sending_pass<'a>(&self, batch: &Batch, noise: Option<&'a Noise>) -> Pass<'a> {
         #[cfg(feature = "device")]
-        if let Some(numbers) = self.numbers(batch, noise, &[]) {
-            return self.sent_pass(batch, noise, self.embeddings.inputs(&numbers));
+        {
+            let noises = noise.map(std::slice::from_ref).unwrap_or_default();
+            let numbers = self.numbers(batch, Extras { noises, ..Extras::default() });
+            if let Some(inputs) = numbers.and_then(|numbers| self.inputs(&numbers)) {
+                return self.sent_pass(batch, noise, inputs);
+            }
         }
         self.pass(batch, noise)
     }
@@ -284,20 +313,19 @@ impl Encoder {
         &self,
         batch: &Batch,
         noise: Option<&'a Noise>,
-        inputs: Option<Inputs>,
+        inputs: Inputs,
     ) -> Pass<'a> {
-        Pass { inputs, ..self.pass(batch, noise) }
+        let positions = self.positions.of_width(batch.width, inputs.buckets());
+        Pass { inputs: Some(inputs), ..self.pass_at(batch, noise, positions) }
     }
 
-    /// What a pass over `batch` sends to the device besides `targets`, if that is a GPU.
+    /// What passes over `batch` send to the device, if that is a GPU.
     #[cfg(feature = "device")]
-    pub(super) fn numbers(
-        &self,
-        batch: &Batch,
-        noise: Option<&Noise>,
-        targets: &[f32],
-    ) -> Option<Numbers> {
-        self.embeddings.numbers(batch, noise, self.layers.len(), targets)
+    pub(super) fn numbers(&self, batch: &Batch, extras: Extras) -> Option<Numbers> {
+        let (entries, most) = self.embeddings.entries(batch)?;
+        let buckets = self.positions.buckets(batch.width);
+        let tokens = Tokens { entries, most, layers: self.layers.len(), buckets };
+        Some(Numbers::new(batch, &tokens, extras))
     }
 
     /// Sends them.
@@ -311,7 +339,7 @@ impl Encoder {
     #[cfg(feature = "device")]
     pub(super) fn is_recordable(&self, batch: &Batch) -> bool {
         let size = self.layers.first().and_then(Layer::weights).map(|(it, _)| it[0].dims()[1]);
-        matches!(self.positions, EncoderPositions::Absent)
+        matches!(self.positions, EncoderPositions::Absent | EncoderPositions::Buckets(_))
             && self.convolution.is_none()
             && self.embeddings.is_recordable()
             && size

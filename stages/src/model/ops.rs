@@ -215,11 +215,16 @@ pub fn linear_add_norm(
 /// `[rows, tokens, hidden]` to `[rows, hidden]`.
 pub fn mean(states: Tensor<3>, shares: Vec<f32>) -> Tensor<2> {
     cpu::pooling::mean(&states, &shares).unwrap_or_else(|| {
-        let [rows, tokens, hidden] = states.dims();
+        let [rows, tokens, _] = states.dims();
         let shares = TensorData::new(shares, [rows, 1, tokens]);
-        let mean = Tensor::<3>::from_data(shares, &states.device()).matmul(states);
-        mean.reshape([rows, hidden]) // from [rows, 1, hidden]
+        mean_by(states.clone(), Tensor::from_data(shares, &states.device()))
     })
+}
+
+/// [`mean`] with the shares on the device, `[rows, 1, tokens]`.
+pub fn mean_by(states: Tensor<3>, shares: Tensor<3>) -> Tensor<2> {
+    let [rows, _, hidden] = states.dims();
+    shares.matmul(states).reshape([rows, hidden]) // from [rows, 1, hidden]
 }
 
 /// `-Σ targets · ln softmax(logits)`.

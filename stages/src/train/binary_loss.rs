@@ -27,7 +27,20 @@ impl BinaryLoss {
     ///
     /// `logits` and `targets` are `[rows, labels]`, the result is `[1]`.
     pub fn of(&self, logits: Tensor<2>, targets: &[f32], weights: &[f64], total: f64) -> Tensor<1> {
-        let [rows, labels] = logits.dims();
+        let (dims, device) = (logits.dims(), logits.device());
+        let factors = self.factors(targets, dims[1], weights, total);
+        let factors = factors.map(|values| TensorData::new(values, dims));
+        BinaryLoss::summed(logits, factors.map(|data| Tensor::from_data(data, &device)))
+    }
+
+    /// The factors of the logits and of the logarithms of the loss, each `[rows, labels]`.
+    pub(super) fn factors(
+        &self,
+        targets: &[f32],
+        labels: usize,
+        weights: &[f64],
+        total: f64,
+    ) -> [Vec<f32>; 2] {
         let mut of_logit = Vec::with_capacity(targets.len());
         let mut of_logarithm = Vec::with_capacity(targets.len());
         for (row, targets) in targets.chunks(labels.max(1)).enumerate() {
@@ -39,11 +52,14 @@ impl BinaryLoss {
                 of_logarithm.push(((lacks + self.positive_weight(label) * has) / total) as f32);
             }
         }
-        let device = logits.device();
-        let tensor =
-            |values| Tensor::<2>::from_data(TensorData::new(values, [rows, labels]), &device);
+        [of_logit, of_logarithm]
+    }
+
+    /// The loss, given its [`factors`](Self::factors).
+    pub(super) fn summed(logits: Tensor<2>, factors: [Tensor<2>; 2]) -> Tensor<1> {
+        let [of_logit, of_logarithm] = factors;
         let logarithms = activation::log_sigmoid(logits.clone());
-        (logits * tensor(of_logit) - logarithms * tensor(of_logarithm)).sum()
+        (logits * of_logit - logarithms * of_logarithm).sum()
     }
 }
 

@@ -67,11 +67,11 @@ impl Graphs {
         may_record: bool,
     ) -> Option<Computed> {
         let [part] = parts else { return None };
-        let noise = trainer.noise(part.first_row(), 0);
+        let noises = trainer.noises(part.first_row());
         let Trainer { model, loss, .. } = trainer;
         let halves = loss.halves()?;
-        let total_weight = loss.total_weight(parts);
-        let numbers = halves.numbers(model, part, total_weight, noise.as_ref())?;
+        let (weight, examples) = (loss.total_weight(parts), part.examples());
+        let numbers = halves.numbers(model, part, weight, examples, &noises)?;
         let layout = numbers.layout();
         let nth = self.shapes.iter().position(|(of, _)| *of == layout);
         if let Some((_, Shape::Recorded(step))) = nth.map(|nth| &self.shapes[nth])
@@ -84,7 +84,7 @@ impl Graphs {
         }
         let inputs = halves.send(model, &numbers)?;
         let mut compute = || {
-            let loss = halves.of_inputs(model, part, &inputs, noise.as_ref());
+            let loss = halves.of_inputs(model, part, &inputs, &noises);
             let gradients = taken(model, &mut loss.backward(), None);
             (loss.inner(), gradients)
         };

@@ -48,6 +48,11 @@ impl Loss {
         rows.map(|(row, class)| self.weight(*class) * row_weight(&micro.weights, row))
     }
 
+    /// The factor of R-Drop's divergences.
+    fn agreement_share(&self, batch_examples: f64) -> f64 {
+        self.r_drop / (2.0 * batch_examples.max(1.0))
+    }
+
     /// The factor of each log-probability, `[rows, classes]`.
     fn targets(&self, micro: &MicroBatch, classes: usize, total_weight: f64) -> Vec<f32> {
         let mut values = Vec::with_capacity(micro.classes.len() * classes);
@@ -122,22 +127,34 @@ impl Objective for Loss {
         if self.passes() == 1 {
             return ops::cross_entropy(first, &targets);
         }
-        let cross_entropy = |logarithms: Tensor<2>| (logarithms * targets.clone()).sum().neg();
-        let [first, second] = [first, logits(1)].map(|logits| activation::log_softmax(logits, 1));
-        // KL(p‖q) + KL(q‖p) = Σ (p - q)(ln p - ln q)
-        let difference = first.clone() - second.clone();
-        let divergence = (first.clone().exp() - second.clone().exp()) * difference;
-        let divergence = weighted(divergence, &micro.weights).sum();
-        let agreement = divergence * (self.r_drop / (2.0 * batch_examples.max(1.0)));
-        (cross_entropy(first) + cross_entropy(second)) / 2.0 + agreement
+        let share = self.agreement_share(batch_examples);
+        let agreement = |divergence| weighted(divergence, &micro.weights).sum() * share;
+        r_drop([first, logits(1)], targets, agreement)
     }
 
     #[cfg(feature = "device")]
     fn halves(&self) -> Option<&dyn Halves<Classifier, MicroBatch>> {
-        (self.passes() == 1).then_some(self)
+        Some(self)
     }
 }
 
+/// The loss of two passes, given their logits and what their divergences, `[rows, classes]`, add.
+fn r_drop(
+    logits: [Tensor<2>; 2],
+    targets: Tensor<2>,
+    agreement: impl Fn(Tensor<2>) -> Tensor<1>,
+) -> Tensor<1> {
+    let cross_entropy = |logarithms: Tensor<2>| (logarithms * targets.clone()).sum().neg();
+    let [first, second] = logits.map(|logits| activation::log_softmax(logits, 1));
+    // KL(p‖q) + KL(q‖p) = Σ (p - q)(ln p - ln q)
+    let difference = first.clone() - second.clone();
+    let divergence = (first.clone().exp() - second.clone().exp()) * difference;
+    let agreement = agreement(divergence);
+    (cross_entropy(first) + cross_entropy(second)) / 2.0 + agreement
+}
+
+/// The numbers of a row: the factors of its log-probabilities and, for R-Drop, the factor of its
+/// divergences.
 #[cfg(feature = "device")]
 impl Halves<Classifier, MicroBatch> for Loss {
     fn numbers(
@@ -145,10 +162,20 @@ impl Halves<Classifier, MicroBatch> for Loss {
         model: &Classifier,
         micro: &MicroBatch,
         total_weight: f64,
-        noise: Option<&Noise>,
+        batch_examples: f64,
+        noises: &[Noise],
     ) -> Option<Numbers> {
         let targets = self.targets(micro, model.classes(), total_weight);
-        model.numbers(&micro.batch, noise, &targets)
+        if self.passes() == 1 {
+            return model.numbers(&micro.batch, noises, &targets);
+        }
+        let share = self.agreement_share(batch_examples);
+        let rows = targets.chunks(model.classes()).enumerate();
+        let of_row = |(row, targets): (usize, &[f32])| {
+            let factor = row_weight(&micro.weights, row) * share;
+            [targets, &[factor as f32]].concat()
+        };
+        model.numbers(&micro.batch, noises, &rows.flat_map(of_row).collect::<Vec<f32>>())
     }
 
     fn send(&self, model: &Classifier, numbers: &Numbers) -> Option<Inputs> {
@@ -160,10 +187,19 @@ impl Halves<Classifier, MicroBatch> for Loss {
         model: &Classifier,
         micro: &MicroBatch,
         inputs: &Inputs,
-        noise: Option<&Noise>,
+        noises: &[Noise],
     ) -> Tensor<1> {
-        let logits = model.logits_of_inputs(&micro.batch, noise, inputs);
-        ops::cross_entropy(logits, &inputs.targets())
+        let logits = |pass: usize| {
+            model.logits_of_inputs(&micro.batch, noises.get(pass), inputs.of_pass(pass))
+        };
+        let targets = inputs.targets();
+        if self.passes() == 1 {
+            return ops::cross_entropy(logits(0), &targets);
+        }
+        let classes = model.classes();
+        let factors = targets.clone().narrow(1, classes, 1);
+        let agreement = |divergence: Tensor<2>| (divergence * factors.clone()).sum();
+        r_drop([logits(0), logits(1)], targets.narrow(1, 0, classes), agreement)
     }
 }
 

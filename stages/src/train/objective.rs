@@ -45,25 +45,27 @@ pub trait Objective: Sync {
     }
 }
 
-/// A loss of one pass, of which all that the host sends goes to a GPU before the GPU begins: then the
-/// GPU's half can be recorded.
+/// A loss of which all that the host sends goes to a GPU before the GPU begins: then the GPU's half
+/// can be recorded.
 #[cfg(feature = "device")]
 pub trait Halves<M, P> {
-    /// What the host sends. `None` if this model on its device needs more.
+    /// What the host sends, for passes with these dropouts. `None` if this model on its device needs
+    /// more.
     fn numbers(
         &self,
         model: &M,
         part: &P,
         total_weight: f64,
-        noise: Option<&Noise>,
+        batch_examples: f64,
+        noises: &[Noise],
     ) -> Option<Numbers>;
 
     /// Sends it.
     fn send(&self, model: &M, numbers: &Numbers) -> Option<Inputs>;
 
     /// [`Objective::of`] with what has been sent. Everything else that it takes from `part` and
-    /// `noise` depends on the layout of the numbers alone.
-    fn of_inputs(&self, model: &M, part: &P, inputs: &Inputs, noise: Option<&Noise>) -> Tensor<1>;
+    /// `noises` depends on the layout of the numbers alone.
+    fn of_inputs(&self, model: &M, part: &P, inputs: &Inputs, noises: &[Noise]) -> Tensor<1>;
 }
 
 /// A part of a batch.

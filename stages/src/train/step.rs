@@ -128,10 +128,13 @@ impl<O: Objective> Trainer<O> {
         gradients(&mut self.model, parts, lanes, &self.loss, noise)
     }
 
-    /// The randomness of a pass of the next step over the examples from `first_row` on.
+    /// The randomness of each pass of the next step over the examples from `first_row` on; empty
+    /// without dropout.
     #[cfg(feature = "device")]
-    pub(super) fn noise(&self, first_row: usize, pass: u64) -> Option<Noise> {
-        self.dropout.then(|| Noise::new(self.seed, self.moments.steps, first_row, pass))
+    pub(super) fn noises(&self, first_row: usize) -> Vec<Noise> {
+        let passes = if self.dropout { self.loss.passes() as u64 } else { 0 };
+        let of_pass = |pass| Noise::new(self.seed, self.moments.steps, first_row, pass);
+        (0..passes).map(of_pass).collect()
     }
 
     /// Updates the parameters. After an error they must not be used. Returns what [`AdamW::step`]

@@ -3,6 +3,8 @@
 use burn::tensor::Tensor;
 
 use super::binary_loss::BinaryLoss;
+#[cfg(feature = "device")]
+use super::loss::row_weight;
 use super::loss::{Loss, MicroBatch};
 #[cfg(feature = "device")]
 use super::objective::Halves;
@@ -92,23 +94,41 @@ impl Objective for TaskLoss {
 
     #[cfg(feature = "device")]
     fn halves(&self) -> Option<&dyn Halves<Classifier, TaskBatch>> {
-        match self {
-            TaskLoss::Single(loss) if loss.passes() == 1 => Some(loss),
-            _ => None,
-        }
+        Some(self)
     }
 }
 
+/// The numbers of a row: those of [`Loss`], the two factors of each label of [`BinaryLoss`], or the
+/// target, the weight and the divisor of the squared error.
 #[cfg(feature = "device")]
-impl Halves<Classifier, TaskBatch> for Loss {
+impl Halves<Classifier, TaskBatch> for TaskLoss {
     fn numbers(
         &self,
         model: &Classifier,
         part: &TaskBatch,
         total_weight: f64,
-        noise: Option<&Noise>,
+        batch_examples: f64,
+        noises: &[Noise],
     ) -> Option<Numbers> {
-        self.numbers(model, &part.micro, total_weight, noise)
+        let TaskBatch { micro, targets } = part;
+        let numbers: Vec<f32> = match self {
+            TaskLoss::Single(loss) => {
+                return loss.numbers(model, micro, total_weight, batch_examples, noises);
+            }
+            TaskLoss::Multi(loss) => {
+                let labels = model.classes();
+                let factors = loss.factors(targets, labels, &micro.weights, total_weight);
+                let [of_logit, of_logarithm] = &factors;
+                let rows = of_logit.chunks(labels).zip(of_logarithm.chunks(labels));
+                rows.flat_map(|(one, two)| [one, two].concat()).collect()
+            }
+            TaskLoss::Regression => {
+                let weight = |row| row_weight(&micro.weights, row) as f32;
+                let rows = targets.iter().enumerate();
+                rows.flat_map(|(row, target)| [*target, weight(row), total_weight as f32]).collect()
+            }
+        };
+        model.numbers(&micro.batch, noises, &numbers)
     }
 
     fn send(&self, model: &Classifier, numbers: &Numbers) -> Option<Inputs> {
@@ -120,8 +140,23 @@ impl Halves<Classifier, TaskBatch> for Loss {
         model: &Classifier,
         part: &TaskBatch,
         inputs: &Inputs,
-        noise: Option<&Noise>,
+        noises: &[Noise],
     ) -> Tensor<1> {
-        self.of_inputs(model, &part.micro, inputs, noise)
+        let batch = &part.micro.batch;
+        let outputs = || model.logits_of_inputs(batch, noises.first(), inputs.clone());
+        let numbers = |first: usize, count: usize| inputs.targets().narrow(1, first, count);
+        match self {
+            TaskLoss::Single(loss) => loss.of_inputs(model, &part.micro, inputs, noises),
+            TaskLoss::Multi(_) => {
+                let labels = model.classes();
+                BinaryLoss::summed(outputs(), [0, labels].map(|first| numbers(first, labels)))
+            }
+            TaskLoss::Regression => {
+                let difference = outputs() - numbers(0, 1);
+                let squares = difference.clone() * difference * numbers(1, 1);
+                let divisor = numbers(2, 1).narrow(0, 0, 1).reshape([1]);
+                squares.sum() / divisor
+            }
+        }
     }
 }

@@ -8,16 +8,19 @@ use std::path::Path;
 use burn::tensor::Device;
 use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
-use stages::model::config::ModelConfig;
+use stages::model::config::{ModelConfig, Pooling};
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, load};
 use stages::model::noise::Noise;
 use stages::model::parameters::Network;
-use stages::train::loss::MicroBatch;
+use stages::train::binary_loss::BinaryLoss;
+use stages::train::loss::{Loss, MicroBatch};
 use stages::train::memory::ActivationBudget;
 use stages::train::micro::{MicroBatches, Rows};
+use stages::train::objective::Objective;
 use stages::train::order::ModelShape;
 use stages::train::step::Trainer;
+use stages::train::task_loss::{TaskBatch, TaskLoss};
 
 use crate::reference::{
     Expected, FAMILIES, assert_close, device, device_name, fixture, options, trainer,
@@ -25,10 +28,22 @@ use crate::reference::{
 
 /// A model whose dropout drops.
 fn with_dropout(family: &str, device: &Device) -> Classifier {
+    model(family, HeadSource::Checkpoint, 2, None, device)
+}
+
+/// The same with this head.
+fn model(
+    family: &str,
+    head: HeadSource,
+    classes: usize,
+    pooling: Option<Pooling>,
+    device: &Device,
+) -> Classifier {
     let folder = fixture(family);
-    let config = ModelConfig::read(&folder).unwrap();
+    let mut config = ModelConfig::read(&folder).unwrap();
+    config.head.pooling = pooling.unwrap_or(config.head.pooling);
     let rates = DropoutRates { embeddings: 0.1, hidden: 0.1, attention: 0.2 };
-    let options = LoadOptions { rates, head_rate: 0.1, ..options(HeadSource::Checkpoint) };
+    let options = LoadOptions { rates, head_rate: 0.1, classes, ..options(head) };
     load(&folder, &config, &options, device).unwrap().model
 }
 
@@ -50,8 +65,8 @@ fn more_padding_changes_neither_logits_nor_masks() {
     }
 }
 
-/// Rows of these lengths.
-struct Examples(Vec<usize>);
+/// Rows of these lengths, and the number of targets of each.
+struct Examples(Vec<usize>, usize);
 
 impl Rows<MicroBatch> for Examples {
     fn length(&self, row: usize) -> usize {
@@ -72,6 +87,20 @@ impl Rows<MicroBatch> for Examples {
     }
 }
 
+/// Rows with an odd label and a weight of their own.
+impl Rows<TaskBatch> for Examples {
+    fn length(&self, row: usize) -> usize {
+        self.0[row]
+    }
+
+    fn part(&self, rows: &[usize], first_row: usize) -> TaskBatch {
+        let mut micro: MicroBatch = self.part(rows, first_row);
+        micro.weights = rows.iter().map(|row| 1.0 / (1 + row % 3) as f64).collect();
+        let targets = rows.iter().flat_map(|row| (0..self.1).map(move |nth| (row + nth) % 2));
+        TaskBatch { micro, targets: targets.map(|target| target as f32).collect() }
+    }
+}
+
 /// What a training of thirty steps computes: all losses, then the parameters, and the best model so far
 /// that was kept on the way.
 struct Training {
@@ -86,14 +115,22 @@ fn values(model: &mut Classifier) -> Vec<f32> {
     parameters.flat_map(|(_, it)| it.values(Path::new("")).unwrap()).collect()
 }
 
-fn training(family: &str, records: bool) -> Training {
-    let mut trainer: Trainer = trainer(family);
-    trainer.model = with_dropout(family, &device().autodiff());
-    trainer.dropout = true;
-    trainer.schedule.total_steps = 30;
+/// A trainer of this model for this loss, whose dropout drops.
+fn trainer_for<O: Objective<Model = Classifier>>(model: Classifier, loss: O) -> Trainer<O> {
+    let Trainer { moments, optimizer, mut schedule, seed, frozen, .. } = trainer("roberta");
+    schedule.total_steps = 30;
+    Trainer { model, moments, loss, optimizer, schedule, seed, dropout: true, frozen }
+}
+
+fn training<O>(mut trainer: Trainer<O>, outputs: usize, records: bool) -> Training
+where
+    O: Objective<Model = Classifier>,
+    Examples: Rows<O::Part>,
+{
     let shape = ModelShape { layers: 2, hidden: 16, intermediate: 32, heads: 2, head_floats: 0 };
     let budget = ActivationBudget { bytes: 1 << 30 };
-    let mut micro = MicroBatches::new(None, shape, 1, budget, device_name() == "cpu");
+    let passes = trainer.loss.passes();
+    let mut micro = MicroBatches::new(None, shape, passes, budget, device_name() == "cpu");
     micro.lanes = 1;
     #[cfg(feature = "device")]
     if !records {
@@ -102,7 +139,7 @@ fn training(family: &str, records: bool) -> Training {
     #[cfg(not(feature = "device"))]
     let _ = records;
     // Widths of 8 and 16, and batches with fewer rows.
-    let examples = Examples((0..24).map(|row| 2 + row * 14 / 24).collect());
+    let examples = Examples((0..24).map(|row| 2 + row * 14 / 24).collect(), outputs);
     let (mut losses, mut kept) = (Vec::new(), None);
     for step in 0..30_usize {
         let first = step * 5 % 18;
@@ -128,18 +165,72 @@ fn training(family: &str, records: bool) -> Training {
     Training { losses, values: values(&mut trainer.model), kept: values(&mut kept), recorded }
 }
 
+/// Trains with launched and with recorded steps.
+#[track_caller]
+fn expect_the_same(what: &str, train: impl Fn(bool) -> Training) {
+    let [launched, recorded] = [false, true].map(train);
+    assert_eq!(launched.recorded, 0);
+    let shapes = if device_name() == "cpu" { 0 } else { 2 };
+    assert!(recorded.recorded >= shapes, "{what}: {} shapes", recorded.recorded);
+    let bits = |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+    assert_eq!(recorded.losses, launched.losses, "{what}");
+    assert!(bits(&recorded.values) == bits(&launched.values), "{what}");
+    assert!(bits(&recorded.kept) == bits(&launched.kept), "{what}: the model that was kept");
+    assert!(recorded.kept != recorded.values);
+}
+
 #[test]
 fn recorded_steps_compute_the_same_bits_as_launched_ones() {
-    for family in ["roberta", "bert", "distilbert"] {
-        let [launched, recorded] = [false, true].map(|records| training(family, records));
-        assert_eq!(launched.recorded, 0);
-        let shapes = if device_name() == "cpu" { 0 } else { 2 };
-        assert!(recorded.recorded >= shapes, "{family}: {} shapes", recorded.recorded);
-        let bits = |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
-        assert_eq!(recorded.losses, launched.losses, "{family}");
-        assert!(bits(&recorded.values) == bits(&launched.values), "{family}");
-        assert!(bits(&recorded.kept) == bits(&launched.kept), "{family}: the model that was kept");
-        assert!(recorded.kept != recorded.values);
+    for family in ["roberta", "bert", "distilbert", "mpnet"] {
+        expect_the_same(family, |records| {
+            let model = with_dropout(family, &device().autodiff());
+            training(trainer_for(model, Loss::default()), 0, records)
+        });
+    }
+}
+
+#[test]
+fn recorded_steps_of_every_loss_and_pooling_compute_the_same_bits_as_launched_ones() {
+    let r_drop = Loss { r_drop: 1.5, ..Loss::default() };
+    let several = BinaryLoss { positive_weights: vec![1.0, 2.0, 0.5] };
+    let cases = [
+        ("R-Drop", TaskLoss::Single(r_drop), 2, Pooling::First),
+        ("the mean of the tokens", TaskLoss::Single(Loss::default()), 2, Pooling::Mean),
+        ("several labels", TaskLoss::Multi(several), 3, Pooling::First),
+        ("numbers", TaskLoss::Regression, 1, Pooling::Mean),
+    ];
+    for (what, loss, outputs, pooling) in cases {
+        expect_the_same(what, |records| {
+            let device = device().autodiff();
+            let model = model("roberta", HeadSource::New, outputs, Some(pooling), &device);
+            training(trainer_for(model, loss.clone()), outputs, records)
+        });
+    }
+}
+
+/// What the host computes for a loss at once and what it sends to a GPU before must be the same loss.
+#[test]
+fn a_loss_in_halves_is_the_loss() {
+    let losses = [
+        (TaskLoss::Single(Loss { r_drop: 1.5, label_smoothing: 0.1, ..Loss::default() }), 2),
+        (TaskLoss::Multi(BinaryLoss::default()), 3),
+        (TaskLoss::Regression, 1),
+    ];
+    for (loss, outputs) in losses {
+        let on = |device: &Device| {
+            let model = model(
+                "roberta",
+                HeadSource::New,
+                outputs,
+                Some(Pooling::Mean),
+                &device.clone().autodiff(),
+            );
+            training(trainer_for(model, loss.clone()), outputs, true)
+        };
+        let (here, there) = (on(&Device::flex()), on(&device()));
+        for (one, two) in here.losses.iter().zip(&there.losses) {
+            assert!((one - two).abs() < 1e-4 * one.abs().max(1.0), "{loss:?}: {one} and {two}");
+        }
     }
 }
 
@@ -155,7 +246,7 @@ fn steps_are_recorded_anew_when_the_parameters_have_moved() {
         let budget = ActivationBudget { bytes: 1 << 30 };
         let mut micro = MicroBatches::new(None, shape, 1, budget, device_name() == "cpu");
         micro.lanes = 1;
-        let examples = Examples(vec![5; 6]);
+        let examples = Examples(vec![5; 6], 0);
         let (mut losses, mut shared) = (Vec::new(), Vec::new());
         for step in 0..10 {
             if step == 5 && shares {

@@ -134,8 +134,9 @@ impl Operation<5> for Embeddings {
         }
         let sums = over_blocks(&partial, blocks, 2 * hidden);
         let of = |nth: usize| {
-            let (room, plan) = self.inputs.plan(nth);
-            wanted[nth].then(|| room.table(&plan, &of_sum, saved.sizes[nth], hidden))
+            let (room, plan, entry_of) = self.inputs.plan(nth);
+            let dims = [saved.sizes[nth], hidden];
+            wanted[nth].then(|| room.table(&plan, entry_of, &of_sum, dims))
         };
         let norm = |nth| Some(slice(&sums, nth, hidden));
         [of(0), of(1), of(2), norm(0), norm(1)]

@@ -1,18 +1,19 @@
-//! The numbers that a forward pass and its backward pass need besides tensors, in one copy to the
-//! device: the targets of the loss, the entries of the embeddings, the extent of each row, the keys
-//! of the dropout masks.
+//! The numbers that the passes over a batch need besides tensors, in one copy to the device: the
+//! targets of the loss, the entries of the embeddings, the extent of each row, the buckets of
+//! relative positions, the keys of the dropout masks.
 //!
 //! Their places depend on the shape of the batch alone, so the numbers of another batch of that shape
 //! can take their place on the device.
 
-use burn::tensor::{DType, Shape, Tensor};
+use burn::backend::Cube;
+use burn::tensor::{DType, Int, Shape, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::bytes::Bytes;
 use cubecl::client::Client;
 
 use super::scatter::{Plan, Room};
 use super::section::Section;
-use super::{Value, upload};
+use super::{Value, reshaped, upload};
 use crate::model::batch::Batch;
 use crate::model::noise::{Noise, Site};
 
@@ -26,11 +27,41 @@ pub struct Layout {
     rooms: [Room; 3],
     /// Whether there is no padding between tokens.
     has_spans: bool,
-    /// The number of layers that drop out; `None` if nothing does.
-    layers: Option<usize>,
+    /// Whether each token has a share of the mean over its row.
+    has_shares: bool,
+    /// Whether each pair of tokens has a bucket of relative positions.
+    has_buckets: bool,
+    /// The number of layers that drop out; 0 if nothing does.
+    layers: usize,
+    /// The number of passes that drop out.
+    passes: usize,
 }
 
-/// What one pass over a batch sends, on the host.
+/// What depends on the model, of the numbers for a batch.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// The entries of the embeddings of positions and of token types.
+    pub entries: [Vec<i32>; 2],
+    /// How many different entries the tables of words, positions and types can have in a batch.
+    pub most: [usize; 3],
+    /// The number of layers.
+    pub layers: usize,
+    /// The bucket of each pair of tokens, `[width, width]`.
+    pub buckets: Option<Vec<i32>>,
+}
+
+/// What depends on the purpose of the passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras<'a> {
+    /// The dropout of each pass; empty without.
+    pub noises: &'a [Noise],
+    /// The numbers of the loss, the same count for each row.
+    pub targets: &'a [f32],
+    /// Whether the head reads the mean over the tokens.
+    pub is_mean: bool,
+}
+
+/// What the passes over a batch send, on the host.
 #[derive(Clone, Debug)]
 pub struct Numbers {
     layout: Layout,
@@ -42,6 +73,8 @@ pub struct Numbers {
 pub struct Inputs {
     pub(super) layout: Layout,
     buffer: CubeTensor,
+    /// The pass whose keys it has.
+    pass: usize,
 }
 
 impl Layout {
@@ -50,47 +83,49 @@ impl Layout {
         self.has_spans
     }
 
-    /// The first number of the targets, the entries, the plans, the spans and the keys, and the end
-    /// of the last ones.
-    fn starts(&self) -> [usize; 8] {
+    /// The first number of each kind, and the end of the last one.
+    fn starts(&self) -> [usize; KINDS + 1] {
         let tokens = self.rows * self.width;
-        let sites = match self.layers {
-            Some(layers) => Site::all(layers).len(),
-            None => 0,
-        };
         let [words, positions, types] = self.rooms.map(Room::numbers);
-        let spans = if self.has_spans { 2 * self.rows } else { 0 };
         let counts = [
             self.rows * self.targets,
             3 * tokens,
             words,
             positions,
             types,
-            spans,
-            2 * self.rows * sites,
+            if self.has_spans { 2 * self.rows } else { 0 },
+            if self.has_shares { tokens } else { 0 },
+            if self.has_buckets { self.width * self.width } else { 0 },
+            self.passes * self.keys(),
         ];
-        let mut starts = [0; 8];
+        let mut starts = [0; KINDS + 1];
         for (nth, count) in counts.into_iter().enumerate() {
             starts[nth + 1] = starts[nth] + count;
         }
         starts
     }
+
+    /// The number of keys of a pass.
+    fn keys(&self) -> usize {
+        2 * self.rows * Site::all(self.layers).len()
+    }
 }
 
+/// The kinds of numbers, in their order.
+const KINDS: usize = 9;
+const ENTRIES: usize = 1;
+/// Of words, positions and types.
+const PLANS: usize = 2;
+const SPANS: usize = 5;
+const SHARES: usize = 6;
+const BUCKETS: usize = 7;
+const KEYS: usize = 8;
+
 impl Numbers {
-    /// What a pass over `batch` needs. `positions` and `types` are the entries of the embeddings, and
-    /// `most` how many different ones all three tables can have in a batch. `layers` is the number of
-    /// layers that drop out, if `noise` is given. `targets`, `[rows, …]`, are those of the loss.
-    pub fn new(
-        batch: &Batch,
-        [positions, types]: [Vec<i32>; 2],
-        most: [usize; 3],
-        noise: Option<&Noise>,
-        layers: usize,
-        targets: &[f32],
-    ) -> Numbers {
+    pub fn new(batch: &Batch, tokens: &Tokens, extras: Extras) -> Numbers {
         let (rows, width) = (batch.rows, batch.width);
-        let rooms = most.map(|most| Room::new(rows * width, most));
+        let Extras { noises, targets, is_mean } = extras;
+        let rooms = tokens.most.map(|most| Room::new(rows * width, most));
         let spans = spans(batch);
         let layout = Layout {
             rows,
@@ -98,18 +133,27 @@ impl Numbers {
             targets: targets.len() / rows.max(1),
             rooms,
             has_spans: spans.is_some(),
-            layers: noise.map(|_| layers),
+            has_shares: is_mean,
+            has_buckets: tokens.buckets.is_some(),
+            layers: if noises.is_empty() { 0 } else { tokens.layers },
+            passes: noises.len(),
         };
-        let mut numbers: Vec<u32> = Vec::with_capacity(layout.starts()[7]);
+        let mut numbers: Vec<u32> = Vec::with_capacity(layout.starts()[KINDS]);
         numbers.extend_from_slice(bytemuck::cast_slice(targets));
-        let entries = [&batch.ids[..], &positions, &types];
+        let [positions, types] = &tokens.entries;
+        let entries = [&batch.ids, positions, types];
         entries.iter().for_each(|entries| numbers.extend_from_slice(bytemuck::cast_slice(entries)));
         for (entries, room) in entries.into_iter().zip(rooms) {
             numbers.extend(Plan::new(entries).numbers(room));
         }
         numbers.extend(spans.unwrap_or_default());
-        if let Some(noise) = noise {
-            Site::all(layers).into_iter().for_each(|site| numbers.extend(noise.keys(site, rows)));
+        if is_mean {
+            numbers.extend_from_slice(bytemuck::cast_slice(&batch.shares()));
+        }
+        numbers.extend_from_slice(bytemuck::cast_slice(tokens.buckets.as_deref().unwrap_or(&[])));
+        for noise in noises {
+            let sites = Site::all(tokens.layers);
+            sites.into_iter().for_each(|site| numbers.extend(noise.keys(site, rows)));
         }
         Numbers { layout, numbers }
     }
@@ -123,7 +167,8 @@ impl Inputs {
     /// Sends the numbers to the device of `beside`; `None` if that is not a GPU.
     pub fn new(beside: &Tensor<2>, numbers: &Numbers) -> Option<Inputs> {
         let beside = Value::of(beside)?.into_plain();
-        Some(Inputs { layout: numbers.layout, buffer: upload(&beside, &numbers.numbers) })
+        let buffer = upload(&beside, &numbers.numbers);
+        Some(Inputs { layout: numbers.layout, buffer, pass: 0 })
     }
 
     /// Sends the numbers of another pass of the same layout into the place of those before.
@@ -138,41 +183,75 @@ impl Inputs {
         &self.buffer.client
     }
 
-    /// The targets of the loss, `[rows, targets]`.
-    pub fn targets(&self) -> Tensor<2> {
-        // They are the first numbers.
-        let CubeTensor { client, device, handle, .. } = self.buffer.clone();
-        let shape = Shape::from([self.layout.rows, self.layout.targets]);
-        let targets = CubeTensor::new_contiguous(client, device, shape, handle, DType::F32);
-        Value::Plain(targets).tensor()
+    /// The same with the keys of another pass.
+    pub fn of_pass(&self, pass: usize) -> Inputs {
+        Inputs { pass, ..self.clone() }
     }
 
-    fn section(&self, nth: usize) -> Section {
-        Section::new(self.buffer.clone(), self.layout.starts()[nth] as u32)
+    /// The numbers of the loss, `[rows, targets]`.
+    pub fn targets(&self) -> Tensor<2> {
+        let shape = [self.layout.rows, self.layout.targets];
+        // They are the first numbers.
+        Value::Plain(self.typed(shape, DType::F32)).tensor()
+    }
+
+    /// The share of each token in the mean over its row, `[rows, 1, width]`, if they were sent.
+    pub fn shares(&self) -> Option<Tensor<3>> {
+        let Layout { rows, width, has_shares, .. } = self.layout;
+        let shares = has_shares.then(|| self.vector(SHARES, DType::F32))?;
+        Some(Value::Plain(reshaped(shares, [rows, 1, width])).tensor())
+    }
+
+    /// The bucket of each pair of tokens, `[width · width]`, if they were sent.
+    pub fn buckets(&self) -> Option<Tensor<1, Int>> {
+        let buckets = self.layout.has_buckets.then(|| self.vector(BUCKETS, DType::I32))?;
+        Some(Tensor::from_primitive::<Cube>(buckets))
+    }
+
+    /// The numbers from the first one on.
+    fn typed<const D: usize>(&self, shape: [usize; D], dtype: DType) -> CubeTensor {
+        let CubeTensor { client, device, handle, .. } = self.buffer.clone();
+        CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
+    }
+
+    /// The numbers of a kind, in a buffer of their own.
+    fn vector(&self, kind: usize, dtype: DType) -> CubeTensor {
+        let starts = self.layout.starts();
+        let all = self.typed([starts[KINDS]], dtype);
+        burn_cubecl::kernel::slice(all, &[starts[kind]..starts[kind + 1]])
+    }
+
+    fn section(&self, kind: usize) -> Section {
+        Section::new(self.buffer.clone(), self.layout.starts()[kind] as u32)
     }
 
     /// The words, then the positions, then the types of all tokens.
     pub(super) fn entries(&self) -> Section {
-        self.section(1)
+        self.section(ENTRIES)
     }
 
-    /// How the gradient of one of the three tables is summed.
-    pub(super) fn plan(&self, table: usize) -> (Room, Section) {
-        (self.layout.rooms[table], self.section(2 + table))
+    /// How the gradient of one of the three tables is summed, and where in the same buffer the entry of
+    /// each token is.
+    pub(super) fn plan(&self, table: usize) -> (Room, Section, u32) {
+        let tokens = self.layout.rows * self.layout.width;
+        let entry_of = self.entries().start + (table * tokens) as u32;
+        (self.layout.rooms[table], self.section(PLANS + table), entry_of)
     }
 
     /// The first token of each row, and the end of its tokens; `None` if there is padding between
     /// tokens.
     pub fn spans(&self) -> Option<Section> {
-        self.layout.has_spans.then(|| self.section(5))
+        self.layout.has_spans.then(|| self.section(SPANS))
     }
 
     /// The keys of a site's mask.
     pub fn keys(&self, site: Site) -> Option<Section> {
-        let nth = Site::all(self.layout.layers?).iter().position(|other| *other == site)?;
-        let keys = self.section(6);
-        let start = keys.start + (nth * self.layout.rows * 2) as u32;
-        Some(keys.at(start))
+        let Layout { rows, layers, passes, .. } = self.layout;
+        let sites = (self.pass < passes).then(|| Site::all(layers))?;
+        let nth = sites.iter().position(|other| *other == site)?;
+        let keys = self.section(KEYS);
+        let before = self.pass * self.layout.keys() + nth * rows * 2;
+        Some(keys.at(keys.start + before as u32))
     }
 }
 
@@ -219,15 +298,23 @@ mod tests {
     #[test]
     fn numbers_of_every_kind_are_where_the_layout_says() {
         let batch = batch(&[[true; 4], [true, true, true, false]].concat());
-        let noise = Noise::new(1, 2, 0, 0);
+        let noises = [0, 1].map(|pass| Noise::new(1, 2, 0, pass));
         let entries = [(0..8).collect(), vec![0; 8]];
-        let of = Numbers::new(&batch, entries, [8, 8, 1], Some(&noise), 2, &[0.5, 0.25]);
+        let buckets = Some((20..36).collect());
+        let tokens = Tokens { entries, most: [8, 8, 1], layers: 2, buckets };
+        let extras = Extras { noises: &noises, targets: &[0.5, 0.25], is_mean: true };
+        let of = Numbers::new(&batch, &tokens, extras);
         let starts = of.layout.starts();
-        assert_eq!(starts[7], of.numbers.len());
-        assert_eq!(of.numbers[..2], [0.5_f32, 0.25].map(f32::to_bits));
-        assert_eq!(of.numbers[starts[1]..][..8], [7; 8]);
-        assert_eq!(of.numbers[starts[5]..][..4], [0, 4, 0, 3]);
-        let last = noise.keys(Site::FeedForward { layer: 1 }, 2);
-        assert_eq!(of.numbers[starts[7] - 4..], last[..]);
+        assert_eq!(starts[KINDS], of.numbers.len());
+        let numbers = |kind: usize| &of.numbers[starts[kind]..starts[kind + 1]];
+        assert_eq!(numbers(0), [0.5_f32, 0.25].map(f32::to_bits));
+        assert_eq!(numbers(ENTRIES)[..8], [7; 8]);
+        assert_eq!(numbers(SPANS), [0, 4, 0, 3]);
+        assert_eq!(numbers(SHARES)[..5], [0.25, 0.25, 0.25, 0.25, 1.0 / 3.0].map(f32::to_bits));
+        assert_eq!(numbers(BUCKETS), (20..36).collect::<Vec<u32>>());
+        let last = noises.map(|noise| noise.keys(Site::FeedForward { layer: 1 }, 2));
+        let keys = numbers(KEYS);
+        assert_eq!(keys[..keys.len() / 2][keys.len() / 2 - 4..], last[0][..]);
+        assert_eq!(keys[keys.len() - 4..], last[1][..]);
     }
 }

@@ -18,10 +18,8 @@ pub(super) struct Plan {
     lines: Vec<u32>,
     /// The start of each piece of at most [`LINES`] in `lines`, and the end of the last one.
     pieces: Vec<u32>,
-    /// The first piece of each entry, and the end of the last one.
+    /// The first piece of each entry that has lines, ascending, and the end of the last one.
     firsts: Vec<u32>,
-    /// The entries that have lines, ascending.
-    entries: Vec<u32>,
 }
 
 /// The most numbers that the plans for batches of one shape have, so that those of one take the
@@ -31,6 +29,8 @@ pub(super) struct Room {
     lines: usize,
     pieces: usize,
     entries: usize,
+    /// Whether the table has a single entry. Then no line needs to be listed.
+    is_single: bool,
 }
 
 impl Plan {
@@ -39,14 +39,15 @@ impl Plan {
         let mut lines: Vec<u32> = (0..entries.len() as u32).collect();
         lines.sort_by_key(|line| entries[*line as usize]);
         let mut plan = Plan::default();
+        let mut last = None;
         for (at, line) in lines.iter().enumerate() {
-            let entry = entries[*line as usize] as u32;
-            let is_new = plan.entries.last() != Some(&entry);
+            let entry = Some(entries[*line as usize]);
+            let is_new = last != entry;
+            last = entry;
             let is_full = || at as u32 - plan.pieces[plan.pieces.len() - 1] == LINES as u32;
             let starts_piece = is_new || is_full();
             if is_new {
                 plan.firsts.push(plan.pieces.len() as u32);
-                plan.entries.push(entry);
             }
             if starts_piece {
                 plan.pieces.push(at as u32);
@@ -58,16 +59,16 @@ impl Plan {
         plan
     }
 
-    /// The plan as the kernels read it: the numbers of pieces and of entries, then the four lists,
-    /// each padded to its room.
+    /// The plan as the kernels read it: the numbers of pieces and of entries, then the lists, each
+    /// padded to its room.
     pub(super) fn numbers(&self, room: Room) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(room.numbers());
-        numbers.extend([self.pieces.len() as u32 - 1, self.entries.len() as u32]);
+        numbers.extend([&self.pieces, &self.firsts].map(|list| list.len() as u32 - 1));
+        let lines: &[u32] = if room.is_single { &[] } else { &self.lines };
         let lists = [
-            (&self.lines, room.lines),
+            (lines, room.listed()),
             (&self.pieces, room.pieces + 1),
             (&self.firsts, room.entries + 1),
-            (&self.entries, room.entries),
         ];
         for (list, room) in lists {
             assert!(list.len() <= room, "a plan of {} numbers in {room}", list.len());
@@ -81,32 +82,37 @@ impl Plan {
 impl Room {
     /// For `lines` lines from at most `entries` entries.
     pub(super) fn new(lines: usize, entries: usize) -> Room {
+        let is_single = entries == 1;
         let entries = entries.min(lines);
         // Each entry has at most one piece that is not full.
-        Room { lines, pieces: (entries + lines / LINES).min(lines), entries }
+        Room { lines, pieces: (entries + lines / LINES).min(lines), entries, is_single }
     }
 
     pub(super) fn numbers(self) -> usize {
-        2 + self.lines + (self.pieces + 1) + (self.entries + 1) + self.entries
+        2 + self.listed() + (self.pieces + 1) + (self.entries + 1)
+    }
+
+    fn listed(self) -> usize {
+        if self.is_single { 0 } else { self.lines }
     }
 
     /// The gradient of a table of `entries` entries, `[entries, width]`, from that of the lines,
-    /// `[lines, width]`. `plan` holds the [`numbers`](Plan::numbers) of a plan with this room.
+    /// `[lines, width]`. `plan` holds the [`numbers`](Plan::numbers) of a plan with this room, and the
+    /// same buffer the entry of each line, from `entry_of` on.
     pub(super) fn table(
         self,
         plan: &Section,
+        entry_of: u32,
         gradient: &CubeTensor,
-        entries: usize,
-        width: usize,
+        [entries, width]: [usize; 2],
     ) -> CubeTensor {
         let shape = [entries, width].into();
         let device = gradient.device.clone();
         let table = burn_cubecl::ops::numeric::zeros(device, shape, DType::F32);
         let partial = empty(gradient, [self.pieces, width], DType::F32);
         let first_line = plan.start + 2;
-        let first_piece = first_line + self.lines as u32;
+        let first_piece = first_line + self.listed() as u32;
         let first_of = first_piece + self.pieces as u32 + 1;
-        let first_entry = first_of + self.entries as u32 + 1;
         // SAFETY: the plan holds lines of the gradient and entries of the table, and says how many;
         // cubes beyond it and units beyond `width` do nothing.
         unsafe {
@@ -121,6 +127,7 @@ impl Room {
                 first_line,
                 first_piece,
                 width,
+                self.is_single,
             );
             entries_kernel::launch_unchecked(
                 &gradient.client,
@@ -131,8 +138,11 @@ impl Room {
                 table.clone().into_buffer_arg(),
                 plan.start + 1,
                 first_of,
-                first_entry,
+                first_piece,
+                first_line,
+                entry_of,
                 width,
+                self.is_single,
             );
         }
         table
@@ -148,6 +158,7 @@ fn pieces_kernel(
     first_line: u32,
     first_piece: u32,
     #[comptime] width: usize,
+    #[comptime] is_single: bool,
 ) {
     let piece = CUBE_POS as usize;
     if piece < plan[pieces as usize] as usize {
@@ -159,7 +170,11 @@ fn pieces_kernel(
             if feature < width {
                 let mut sum = 0.0f32;
                 for nth in start..end {
-                    sum += gradient[plan[first_line as usize + nth] as usize * width + feature];
+                    let mut line = nth;
+                    if comptime!(!is_single) {
+                        line = plan[first_line as usize + nth] as usize;
+                    }
+                    sum += gradient[line * width + feature];
                 }
                 partial[piece * width + feature] = sum;
             }
@@ -174,14 +189,22 @@ fn entries_kernel(
     table: &mut [f32],
     entries: u32,
     first_of: u32,
-    first_entry: u32,
+    first_piece: u32,
+    first_line: u32,
+    entry_of: u32,
     #[comptime] width: usize,
+    #[comptime] is_single: bool,
 ) {
     let nth = CUBE_POS as usize;
     if nth < plan[entries as usize] as usize {
         let start = plan[first_of as usize + nth] as usize;
         let end = plan[first_of as usize + nth + 1] as usize;
-        let entry = plan[first_entry as usize + nth] as usize;
+        let mut entry = 0usize;
+        if comptime!(!is_single) {
+            // That of the first line.
+            let line = plan[first_line as usize + plan[first_piece as usize + start] as usize];
+            entry = plan[entry_of as usize + line as usize] as usize;
+        }
         #[unroll]
         for at in 0..comptime!(per_unit(width)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
@@ -205,7 +228,6 @@ mod tests {
         let mut entries = vec![7, 2, 7, 5];
         entries.extend([9; 40]);
         let plan = Plan::new(&entries);
-        assert_eq!(plan.entries, [2, 5, 7, 9]);
         assert_eq!(plan.lines[..4], [1, 3, 0, 2]);
         assert_eq!(plan.pieces, [0, 1, 2, 4, 36, 44]);
         assert_eq!(plan.firsts, [0, 1, 2, 3, 5]);
@@ -223,5 +245,11 @@ mod tests {
             let pieces = entries as usize * lines_of_each.div_ceil(LINES);
             assert_eq!(numbers[..2], [pieces as u32, entries as u32]);
         }
+    }
+
+    #[test]
+    fn a_table_of_one_entry_needs_no_list_but_one_line_of_many_entries_does() {
+        let listed = |lines, entries| Room::new(lines, entries).listed();
+        assert_eq!([listed(200, 1), listed(1, 30_000), listed(200, 2)], [0, 1, 200]);
     }
 }

@@ -11,9 +11,9 @@ use crate::model::config::ModelConfig;
 use crate::model::device::inputs::{Inputs, Numbers};
 #[cfg(feature = "device")]
 use crate::model::device::{self, Value};
-use crate::model::noise::Site;
 #[cfg(feature = "device")]
-use crate::model::noise::{Mask, Noise};
+use crate::model::noise::Mask;
+use crate::model::noise::Site;
 use crate::model::ops;
 use crate::model::parameters::{Linear, Parameter, ParameterSource, table};
 
@@ -138,15 +138,10 @@ impl Embeddings {
         }
     }
 
-    /// What a pass over `batch` sends to the device besides `targets`, if that is a GPU.
+    /// What a pass over `batch` sends for this part of the network, if it is on a GPU: the entries of
+    /// positions and types, and how many different ones the three tables can have in a batch.
     #[cfg(feature = "device")]
-    pub(super) fn numbers(
-        &self,
-        batch: &Batch,
-        noise: Option<&Noise>,
-        layers: usize,
-        targets: &[f32],
-    ) -> Option<Numbers> {
+    pub(super) fn entries(&self, batch: &Batch) -> Option<([Vec<i32>; 2], [usize; 3])> {
         Value::of(&self.words)?;
         let positions = match &self.positions {
             Some(table) if table.after_pad => positions_after_pad(batch, self.pad),
@@ -158,7 +153,7 @@ impl Embeddings {
         let kinds = self.types.as_ref().map_or(1, |types| types.dims()[0]);
         // One more position for padding.
         let most = [self.words.dims()[0], batch.width + 1, kinds];
-        Some(Numbers::new(batch, [positions, types], most, noise, layers, targets))
+        Some(([positions, types], most))
     }
 
     /// Sends them.
