@@ -99,9 +99,9 @@ def main():
             command += ["--", "--set", f"model={model}", "--set", "finetune.precision=bf16", "--offline"]
             command += ["--set", f"finetune.batch_size={batch}", "--until", "finetune"]
             subprocess.run(command, cwd=work, env=dict(os.environ, CUDA_COUNTER_TOOLS=str(work / "tools")), check=True)
-            # The bundled tweets have 29 tokens on average, and are padded to about 34.
-            parts = floor(batch * 34, batch, options.bandwidth, options.flops)
-            print(f"on paper, {batch * 34} tokens:")
+            # The bundled tweets have 29 tokens on average, and are padded to about 40.
+            parts = floor(batch * 40, batch, options.bandwidth, options.flops)
+            print(f"on paper, {batch * 40} tokens:")
             total = 0
             for part, moved, computed in parts:
                 seconds = max(moved / options.bandwidth, computed / options.flops)

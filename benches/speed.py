@@ -16,7 +16,6 @@ row checks that both sides did the same work, and says what it compared. The row
     tokenize   many tweets against the batch call of `tokenizers`, including reading the file
     growth     increasing numbers of rows through ingest, split, tokenize and predict
     start      size of the binary, time of the smallest stage; without `--quick` also a build from scratch
-    cuda       fine-tuning in bf16 on a GPU, with the peer with and without `torch.compile`
 
 Needs `--model` (MiniLM), `--data`, `--tweets` and `--peer`; see `--help`.
 """
@@ -45,7 +44,7 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def measured(command, environment=None, may_fail=False):
+def measured(command, environment=None):
     """The seconds, the peak memory in bytes of the process or any of its children, and the output."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()
@@ -56,11 +55,7 @@ def measured(command, environment=None, may_fail=False):
         out.seek(0), errors.seek(0)
         text = out.read()
         if process.returncode != 0:
-            problem = f"{' '.join(map(str, command))}: {text[-1500:]}{errors.read()[-1500:]}"
-            if may_fail:
-                say(problem)
-                return None
-            sys.exit(problem)
+            sys.exit(f"{' '.join(map(str, command))}: {text[-1500:]}{errors.read()[-1500:]}")
     return seconds, usage.ru_maxrss * 1024, text
 
 
@@ -116,14 +111,11 @@ class Bench:
         said = [event["said"] | {"stage": event["stage"]} for event in events if "said" in event]
         return {"wall": seconds, "memory": memory, "finished": finished, "said": said}
 
-    def hf(self, *arguments, may_fail=False):
+    def hf(self, *arguments):
         """Runs the peer script; returns its first epoch (or the median of the later ones) and its summary."""
         command = [self.options.python, self.options.peer, *arguments]
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="true")
-        found = measured(command, environment, may_fail)
-        if found is None:
-            return None
-        seconds, memory, text = found
+        seconds, memory, text = measured(command, environment)
         epochs = [row for row in objects(text) if "epoch" in row]
         return {"wall": seconds, "memory": memory, "epochs": epochs, "rows": objects(text)}
 
@@ -138,12 +130,10 @@ def tokenized(train, test, model):
     }
 
 
-def finetune(bench, precision="f32", device="cpu", epochs=1, shapes=("mini", "base"), compile=False):
+def finetune(bench, precision="f32", shapes=("mini", "base")):
     """Returns rows of (what, ours, theirs, ratio, proof of the same work)."""
     counts = {"mini": 640, "base": 96} if bench.quick else {"mini": 5_000, "base": 480}
     counts |= {family: 96 if bench.quick else 500 for family in FAMILIES}
-    if device != "cpu":
-        counts = {"base": 1_920}
     # The base shape has random weights: with a higher rate the first losses depend on the order of rows.
     rates = {"mini": "5e-5", "base": "2e-6"} | {family: "2e-6" for family in FAMILIES}
     for shape in shapes:
@@ -151,25 +141,20 @@ def finetune(bench, precision="f32", device="cpu", epochs=1, shapes=("mini", "ba
         file = bench.examples(count)
         train, valid = bench.scratch / f"train-{count}.jsonl", bench.scratch / f"valid-{count}.jsonl"
         work = bench.peer("split", model=model, file=file, train=train, valid=valid, seed=42)
-        params = {"epochs": epochs, "batch_size": 32, "learning_rate": float(rates[shape]), "precision": precision}
+        params = {"epochs": 1, "batch_size": 32, "learning_rate": float(rates[shape]), "precision": precision}
         stages = tokenized(train, valid, model)
         inputs = {"train": "tokenize:train", "valid": "tokenize:valid", "model": str(model)}
         stages["finetune"] = {"inputs": inputs, "params": params}
-        folder = bench.project(f"finetune-{shape}-{precision}-{device}", stages)
+        folder = bench.project(f"finetune-{shape}-{precision}", stages)
         bench.pipe(folder, "--until", "tokenize")
-        flags = ["--pad", "grouped", "--epochs", epochs, "--lr", rates[shape], "--seed", 42, "--device", device.split(":")[0]]
+        flags = ["--pad", "grouped", "--epochs", 1, "--lr", rates[shape], "--seed", 42]
         flags += ["--bf16"] if precision == "bf16" else []
-        flags += ["--compile"] if compile else []
         ours, theirs = [], []
         for _ in range(bench.times(3)):
-            run = bench.pipe(folder, "--only", "finetune", "--force", "--device", device)
+            run = bench.pipe(folder, "--only", "finetune", "--force", "--device", "cpu")
             rows = [said["values"] for said in run["said"] if said["event"] == "metrics" and "step" in said]
             ours.append(run | {"row": rows[-1]})
-            peer = bench.hf("--model", model, "--train", file, *flags, may_fail=device != "cpu")
-            if peer is None:
-                yield f"fine-tuning {shape}, {precision}, {device}", "-", "the peer failed, see above", "-", "-"
-                return
-            theirs.append(peer)
+            theirs.append(bench.hf("--model", model, "--train", file, *flags))
         speed = statistics.median(run["row"]["tokens_per_second"] for run in ours)
         peers = statistics.median(run["epochs"][-1]["tokens_per_second"] for run in theirs)
         row, last = ours[0]["row"], theirs[0]["epochs"][-1]
@@ -177,11 +162,10 @@ def finetune(bench, precision="f32", device="cpu", epochs=1, shapes=("mini", "ba
         steps = -(-work["rows"] // 32)
         same = [
             ("tokens", abs(tokens - work["tokens"]) < 0.5, f"{work['tokens']:,}"),
-            ("steps", row["steps"] == steps * epochs, f"{steps}"),
+            ("steps", row["steps"] == steps, f"{steps}"),
             ("loss", abs(row["train_loss"] - last["train_loss"]) < 0.05, f"{row['train_loss']:.3f} and {last['train_loss']:.3f}"),
         ]
-        name = f"fine-tuning {shape}, {precision}" + (f", {device}" if device != "cpu" else "")
-        name += ", peer compiled" if compile else ""
+        name = f"fine-tuning {shape}, {precision}"
         yield name, f"{speed:,.0f} tokens/s", f"{peers:,.0f} tokens/s", f"{speed / peers:.2f}", told(same)
         memory = [statistics.median(run["memory"] for run in side) for side in (ours, theirs)]
         yield f"its peak memory", mega(memory[0]), mega(memory[1]), f"{memory[1] / memory[0]:.2f}", "the same runs"
@@ -353,24 +337,7 @@ def start(bench):
         yield "build from nothing", f"{seconds:.0f} s", "-", "-", f"downloads not counted; binary {mega(built)}"
 
 
-def cuda(bench):
-    missing = []
-    if shutil.which("nvidia-smi") is None:
-        missing.append("no NVIDIA driver (nvidia-smi)")
-    if not bench.versions.get("cuda"):
-        missing.append("the peer's PyTorch sees no CUDA device")
-    found = subprocess.run([bench.options.pipe, "doctor"], capture_output=True, text=True, check=False)
-    if "without the feature `cuda`" in found.stdout + found.stderr:
-        missing.append("this pipe was built without the feature `cuda` (cargo build --release --features cuda)")
-    if missing:
-        yield "fine-tuning base, bf16, cuda", "-", "-", "-", "not measured: " + "; ".join(missing)
-        return
-    # The first epoch warms the caches of both sides, so the last one counts.
-    for compile in (False, True):
-        yield from finetune(bench, "bf16", "cuda", 3, ("base",), compile)
-
-
-ROWS = {"finetune": finetune, "reduced": reduced, "families": families, "whole": whole, "predict": predict, "tokenize": tokenize, "growth": growth, "start": start, "cuda": cuda}
+ROWS = {"finetune": finetune, "reduced": reduced, "families": families, "whole": whole, "predict": predict, "tokenize": tokenize, "growth": growth, "start": start}
 
 
 def main():

@@ -189,8 +189,6 @@ def versions():
             found[name] = __import__(name).__version__
         except ImportError:
             found[name] = None
-    if found["torch"]:
-        found["cuda"] = __import__("torch").cuda.is_available()
     return found
 
 

@@ -6,11 +6,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::linear::{is_turned, transposed};
-use super::sums::cube_sum;
+use super::sums::{cube_sum, strided_sum};
 use super::{UNITS, contiguous, empty, grid, reshaped};
 
 /// Elements per cube.
-const CHUNK: usize = 16 * UNITS as usize;
+const CHUNK: usize = 64 * UNITS as usize;
 /// The most parameters of one launch.
 const PARAMETERS: usize = 32;
 /// Units of the cube that adds up the partial sums, as many as every GPU has.
@@ -227,12 +227,7 @@ fn squares_kernel(
 #[cube(launch_unchecked)]
 fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refused: f32) {
     let mut shared = Shared::<[f32]>::new_slice(ADDERS as usize);
-    let mut sum = 0.0f32;
-    let mut at = UNIT_POS as usize;
-    while at < count as usize {
-        sum += partial[at];
-        at += ADDERS as usize;
-    }
+    let sum = strided_sum(partial, UNIT_POS as usize, ADDERS as usize, count as usize);
     let total = cube_sum(sum, &mut shared, ADDERS).sqrt();
     if UNIT_POS == 0 {
         let mut clip = 1.0f32;

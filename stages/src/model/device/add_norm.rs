@@ -16,7 +16,7 @@ use crate::model::noise::Mask;
 use crate::model::precision::Precision;
 
 /// Lines per cube of the backward pass, and per partial sum of the gradients of the parameters.
-const LINES: usize = 8;
+const LINES: usize = 4;
 
 /// `norm((branch + branch_bias) · mask + residual) · weight + bias`; `None` if the tensors are not
 /// on a GPU.

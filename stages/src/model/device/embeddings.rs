@@ -13,7 +13,7 @@ use super::{UNITS, contiguous, empty, grid, per_unit, slice, values};
 use crate::model::noise::Mask;
 
 /// Lines per cube of the backward pass, and per partial sum of the gradients of the norm.
-const LINES: usize = 8;
+const LINES: usize = 4;
 
 /// `dropout(norm(words[…] + positions[…] + types[…]) · weight + bias)`; `None` if the tensors are
 /// not on a GPU.

@@ -164,21 +164,16 @@ fn pieces_kernel(
     if piece < plan[pieces as usize] as usize {
         let start = plan[first_piece as usize + piece] as usize;
         let end = plan[first_piece as usize + piece + 1] as usize;
-        #[unroll]
-        for at in 0..comptime!(per_unit(width)) {
-            let feature = at * UNITS as usize + UNIT_POS as usize;
-            if feature < width {
-                let mut sum = 0.0f32;
-                for nth in start..end {
-                    let mut line = nth;
-                    if comptime!(!is_single) {
-                        line = plan[first_line as usize + nth] as usize;
-                    }
-                    sum += gradient[line * width + feature];
-                }
-                partial[piece * width + feature] = sum;
-            }
-        }
+        let sums = sum_of_lines(
+            gradient,
+            plan,
+            first_line as usize,
+            start,
+            end,
+            width,
+            comptime!(!is_single),
+        );
+        write(&sums, partial, piece * width, width);
     }
 }
 
@@ -205,16 +200,75 @@ fn entries_kernel(
             let line = plan[first_line as usize + plan[first_piece as usize + start] as usize];
             entry = plan[entry_of as usize + line as usize] as usize;
         }
+        let sums = sum_of_lines(partial, plan, 0usize, start, end, width, false);
+        write(&sums, table, entry * width, width);
+    }
+}
+
+/// The sum of the lines `start..end`, or of those that the plan lists there, for the features of this
+/// unit. Four are read at a time, so that a unit does not wait for each.
+#[cube]
+fn sum_of_lines(
+    from: &[f32],
+    plan: &[u32],
+    listed_from: usize,
+    start: usize,
+    end: usize,
+    #[comptime] width: usize,
+    #[comptime] is_listed: bool,
+) -> Array<f32> {
+    let mut sums = Array::<f32>::new(comptime!(per_unit(width)));
+    #[unroll]
+    for at in 0..comptime!(per_unit(width)) {
+        sums[at] = 0.0f32;
+    }
+    let mut nth = start;
+    while nth + 3 < end {
+        let one = line_at(plan, listed_from, nth, is_listed) * width;
+        let two = line_at(plan, listed_from, nth + 1, is_listed) * width;
+        let three = line_at(plan, listed_from, nth + 2, is_listed) * width;
+        let four = line_at(plan, listed_from, nth + 3, is_listed) * width;
         #[unroll]
         for at in 0..comptime!(per_unit(width)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
             if feature < width {
-                let mut sum = 0.0f32;
-                for piece in start..end {
-                    sum += partial[piece * width + feature];
-                }
-                table[entry * width + feature] = sum;
+                let first_two = from[one + feature] + from[two + feature];
+                sums[at] += first_two + (from[three + feature] + from[four + feature]);
             }
+        }
+        nth += 4;
+    }
+    while nth < end {
+        let line = line_at(plan, listed_from, nth, is_listed) * width;
+        #[unroll]
+        for at in 0..comptime!(per_unit(width)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < width {
+                sums[at] += from[line + feature];
+            }
+        }
+        nth += 1;
+    }
+    sums
+}
+
+#[cube]
+fn line_at(plan: &[u32], listed_from: usize, nth: usize, #[comptime] is_listed: bool) -> usize {
+    let mut line = nth;
+    if comptime!(is_listed) {
+        line = plan[listed_from + nth] as usize;
+    }
+    line
+}
+
+/// Writes the features of this unit from `start` on.
+#[cube]
+fn write(sums: &Array<f32>, to: &mut [f32], start: usize, #[comptime] width: usize) {
+    #[unroll]
+    for at in 0..comptime!(per_unit(width)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < width {
+            to[start + feature] = sums[at];
         }
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::{UNITS, empty, grid};
+use super::{empty, grid};
 
 /// The sum of `value` over the units of a cube, as a tree. `shared` has an element per unit.
 #[cube]
@@ -25,15 +25,40 @@ pub(super) fn cube_sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] units
     total
 }
 
-/// The sums of the columns of `[blocks, width]`, in the order of the blocks.
+/// The sum of the elements `first`, `first + step` and so on before `end`. Four are read at a time,
+/// so that a unit does not wait for each.
+#[cube]
+pub(super) fn strided_sum(from: &[f32], first: usize, step: usize, end: usize) -> f32 {
+    let mut sum = 0.0f32;
+    let mut at = first;
+    while at + 3 * step < end {
+        let one = from[at];
+        let two = from[at + step];
+        let three = from[at + 2 * step];
+        let four = from[at + 3 * step];
+        sum += (one + two) + (three + four);
+        at += 4 * step;
+    }
+    while at < end {
+        sum += from[at];
+        at += step;
+    }
+    sum
+}
+
+/// Columns per cube, and units for each.
+const COLUMNS: usize = 16;
+const BESIDE: usize = 16;
+
+/// The sums of the columns of `[blocks, width]`.
 pub(super) fn over_blocks(partial: &CubeTensor, blocks: usize, width: usize) -> CubeTensor {
     let sums = empty(partial, [width], DType::F32);
     // SAFETY: units beyond `width` do nothing, and `partial` has `blocks * width` elements.
     unsafe {
         over_blocks_kernel::launch_unchecked(
             &partial.client,
-            grid(width.div_ceil(UNITS as usize)),
-            CubeDim::new_1d(UNITS),
+            grid(width.div_ceil(COLUMNS)),
+            CubeDim::new_1d((COLUMNS * BESIDE) as u32),
             partial.clone().into_buffer_arg(),
             sums.clone().into_buffer_arg(),
             blocks as u32,
@@ -45,12 +70,22 @@ pub(super) fn over_blocks(partial: &CubeTensor, blocks: usize, width: usize) -> 
 
 #[cube(launch_unchecked)]
 fn over_blocks_kernel(partial: &[f32], sums: &mut [f32], blocks: u32, width: u32) {
-    let column = ABSOLUTE_POS as usize;
-    if column < width as usize {
-        let mut sum = 0.0f32;
-        for block in 0..blocks as usize {
-            sum += partial[block * width as usize + column];
+    let mut shared = Shared::<[f32]>::new_slice(COLUMNS * BESIDE);
+    let (unit, width) = (UNIT_POS as usize, width as usize);
+    let first_block = unit / COLUMNS;
+    let column = CUBE_POS as usize * COLUMNS + unit % COLUMNS;
+    let mut sum = 0.0f32;
+    if column < width {
+        let first = first_block * width + column;
+        sum = strided_sum(partial, first, BESIDE * width, blocks as usize * width);
+    }
+    shared[unit] = sum;
+    sync_cube();
+    if first_block == 0 && column < width {
+        let mut total = 0.0f32;
+        for nth in 0..BESIDE {
+            total += shared[nth * COLUMNS + unit];
         }
-        sums[column] = sum;
+        sums[column] = total;
     }
 }

@@ -2,8 +2,8 @@
 
 use cubecl::ir::ElemType;
 
-use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
-use super::tile::{Layout, Source, TileShape, add_products, dot, own, place};
+use super::sizes::{BESIDE, Kind, Sizes, UNITS};
+use super::tile::*;
 use super::*;
 use crate::model::device::linear::element;
 
@@ -49,13 +49,14 @@ fn forward_kernel<F: Float>(
     let (line, unit) = own();
     let asking = at.start + line;
     let is_real = asking < from.sizes.queries as usize;
-    let mut queries = Shared::<[f32]>::new_slice(comptime!(tile.count()));
-    let mut keys = Shared::<[f32]>::new_slice(comptime!(others.count()));
-    let mut values = Shared::<[f32]>::new_slice(comptime!(others.count()));
-    let mut scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
-    let mut sums = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut queries = Tile::new_slice(comptime!(tile.count()));
+    let mut keys = Tile::new_slice(comptime!(others.count()));
+    let mut values = Tile::new_slice(comptime!(others.count()));
+    let mut shares = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
+    let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
     from.load_query(&at, at.start, &mut queries, tile);
-    let mut attended = Array::<f32>::new(comptime!(kind.size.div_ceil(BESIDE)));
+    let mut scores = Array::<f32>::new(comptime!(step / BESIDE));
+    let mut attended = zeros(tile);
     let mut highest = (-1e30f32).runtime();
     let mut sum = 0.0f32;
     let (mut first, end) = from.span(at.row);
@@ -64,75 +65,42 @@ fn forward_kernel<F: Float>(
         from.load_key(&at, first, &mut keys, others);
         from.load_value(&at, first, &mut values, others);
         sync_cube();
+        dots(&mut scores, &queries, &keys, end - first, others);
+        let mut own_highest = (-1e30f32).runtime();
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
-            let within = nth * BESIDE + unit;
-            let position = first + within;
+            let position = first + nth * BESIDE + unit;
             let mut score = (-1e30f32).runtime();
             if is_real && position < end {
-                let product = dot(&queries, line, tile, &keys, within, others);
-                score = from.score(product, &at, asking, position, kind);
+                score = from.score(scores[nth], &at, asking, position, kind);
             }
-            scores[line * step + within] = score;
+            scores[nth] = score;
+            own_highest = max(own_highest, score);
         }
-        sync_cube();
         let before = highest;
-        highest = max(highest, highest_of(&scores, step));
+        highest = max(highest, highest_beside(own_highest, &mut beside));
         let shrink = (before - highest).exp();
         sum *= shrink;
-        sync_cube();
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
             let position = first + within;
             let mut share = 0.0f32;
             if position < end {
-                share = (scores[line * step + within] - highest).exp();
+                share = (scores[nth] - highest).exp();
             }
             sum += share;
-            scores[line * step + within] = share * from.dropout(&at, asking, position, kind);
+            shares[number_at(line, within, step)] =
+                share * from.dropout(&at, asking, position, kind);
         }
         sync_cube();
-        add_products(&mut attended, shrink, &scores, &values, others);
+        add_products(&mut attended, shrink, &shares, &values, end - first, others);
         first += step;
     }
-    let total = sum_beside(sum, &mut sums);
-    if is_real {
-        let layout = Layout::of_output(&from.sizes, kind.size);
-        let start = layout.at(at.row, asking, at.head, kind.size);
-        #[unroll]
-        for nth in 0..comptime!(kind.size.div_ceil(BESIDE)) {
-            let feature = nth * BESIDE + unit;
-            if feature < kind.size {
-                output[start + feature] = F::cast_from(attended[nth] / total);
-            }
-        }
-        if unit == 0 {
-            logarithms[from.cell(&at, asking)] = highest + total.ln();
-        }
+    let total = sum_beside(sum, &mut beside);
+    if is_real && unit == 0 {
+        logarithms[from.cell(&at, asking)] = highest + total.ln();
     }
-}
-
-/// The highest of a query's scores.
-#[cube]
-fn highest_of(scores: &Shared<[f32]>, #[comptime] step: usize) -> f32 {
-    let (line, _) = own();
-    let mut highest = (-1e30f32).runtime();
-    for within in 0..step {
-        highest = max(highest, scores[line * step + within]);
-    }
-    highest
-}
-
-/// The sum over the units of a query.
-#[cube]
-fn sum_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
-    let (line, _) = own();
-    shared[UNIT_POS as usize] = number;
-    sync_cube();
-    let mut total = 0.0f32;
-    for nth in 0..BESIDE {
-        total += shared[line * BESIDE + nth];
-    }
-    total
+    let layout = Layout::of_output(&from.sizes, kind.size);
+    write(&attended, 1.0f32 / total, &at, &layout, output, &mut queries, tile);
 }

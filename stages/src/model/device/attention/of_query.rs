@@ -2,9 +2,8 @@
 
 use cubecl::ir::ElemType;
 
-use super::sizes::{BESIDE, BLOCK, Kind};
-use super::tile::{Layout, Place, Source, TileShape, add_products, dot, load_head, own};
-use super::tile::{place, sum_of_lines};
+use super::sizes::{BESIDE, Kind, UNITS};
+use super::tile::*;
 use super::*;
 
 #[cube(launch_unchecked)]
@@ -30,84 +29,85 @@ pub(super) fn of_query_kernel<F: Float>(
     let asking = at.start + line;
     let is_real = asking < from.sizes.queries as usize;
     let resulting = Layout::of_output(&from.sizes, kind.size);
-    let mut queries = Shared::<[f32]>::new_slice(comptime!(tile.count()));
-    let mut gradients = Shared::<[f32]>::new_slice(comptime!(tile.count()));
-    let mut keys = Shared::<[f32]>::new_slice(comptime!(others.count()));
-    let mut values = Shared::<[f32]>::new_slice(comptime!(others.count()));
-    let mut of_scores = Shared::<[f32]>::new_slice(comptime!(BLOCK * step));
+    let mut queries = Tile::new_slice(comptime!(tile.count()));
+    let mut gradients = Tile::new_slice(comptime!(tile.count()));
+    let mut keys = Tile::new_slice(comptime!(others.count()));
+    let mut values = Tile::new_slice(comptime!(others.count()));
+    let mut of_scores = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
+    let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
     from.load_query(&at, at.start, &mut queries, tile);
     load_head(gradient, &resulting, &at, at.start, &mut gradients, tile);
     sync_cube();
-    // Every unit of a query sums in the same order.
-    let mut own_along = 0.0f32;
+    let mut part = 0.0f32;
     let mut logarithm = 0.0f32;
     if is_real {
         let start = resulting.at(at.row, asking, at.head, kind.size);
-        for feature in 0..kind.size {
-            let result = f32::cast_from(output[start + feature]);
-            own_along += gradients[line * kind.size + feature] * result;
-        }
+        part = along_output(output, start, &gradients, tile);
         logarithm = logarithms[from.cell(&at, asking)];
-        if unit == 0 {
-            along[from.cell(&at, asking)] = own_along;
-        }
     }
-    let mut of_own = Array::<f32>::new(comptime!(kind.size.div_ceil(BESIDE)));
+    // Every unit of a query sums in the same order.
+    let own_along = sum_beside(part, &mut beside);
+    if is_real && unit == 0 {
+        along[from.cell(&at, asking)] = own_along;
+    }
+    let mut products = Array::<f32>::new(comptime!(step / BESIDE));
+    let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
+    let mut of_own = zeros(tile);
     let (mut first, end) = from.span(at.row);
     while first < end {
         sync_cube();
         from.load_key(&at, first, &mut keys, others);
         from.load_value(&at, first, &mut values, others);
         sync_cube();
+        dots(&mut products, &queries, &keys, end - first, others);
+        dots(&mut of_shares, &gradients, &values, end - first, others);
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
             let position = first + within;
             let mut of_score = 0.0f32;
             if is_real && position < end {
-                let product = dot(&queries, line, tile, &keys, within, others);
-                let score = from.score(product, &at, asking, position, kind);
-                let of_share = dot(&gradients, line, tile, &values, within, others)
-                    * from.dropout(&at, asking, position, kind);
+                let score = from.score(products[nth], &at, asking, position, kind);
+                let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
                 of_score = (score - logarithm).exp() * (of_share - own_along);
             }
-            of_scores[line * step + within] = of_score;
+            of_scores[number_at(line, within, step)] = of_score;
         }
         sync_cube();
-        add_products(&mut of_own, 1.0f32, &of_scores, &keys, others);
+        add_products(&mut of_own, 1.0f32, &of_scores, &keys, end - first, others);
         first += step;
     }
     sync_cube();
-    write(&from, &at, &of_own, &mut queries, of_query, kind);
+    let layout = Layout::of_query(&from.sizes);
+    write(&of_own, from.sizes.scale, &at, &layout, of_query, &mut queries, tile);
     sync_cube();
     let line = from.sizes.query_stride as usize * at.block(from.sizes.queries);
-    let start = line + at.head * kind.size;
-    sum_of_lines(&queries, of_bias, start, kind.size);
+    sum_of_lines(&queries, of_bias, line + at.head * kind.size, tile);
 }
 
-/// Writes the gradient of this unit's features, and puts it into `tile`.
+/// The part of this unit's features in the sum of a query's gradient times its result.
 #[cube]
-fn write<F: Float>(
-    from: &Source,
-    at: &Place,
-    of_own: &Array<f32>,
-    tile: &mut Shared<[f32]>,
-    of_query: &mut [F],
-    #[comptime] kind: Kind,
-) {
+fn along_output<F: Float>(
+    output: &[F],
+    start: usize,
+    gradients: &Tile,
+    #[comptime] shape: TileShape,
+) -> f32 {
     let (line, unit) = own();
-    let asking = at.start + line;
-    let layout = Layout::of_query(&from.sizes);
+    let mut sum = 0.0f32;
     #[unroll]
-    for nth in 0..comptime!(kind.size.div_ceil(BESIDE)) {
-        let feature = nth * BESIDE + unit;
-        if feature < kind.size {
-            let gradient = of_own[nth] * from.sizes.scale;
-            tile[line * kind.size + feature] = gradient;
-            if asking < from.sizes.queries as usize {
-                let start = layout.at(at.row, asking, at.head, kind.size);
-                of_query[start + feature] = F::cast_from(gradient);
+    for nth in 0..comptime!(shape.of_unit()) {
+        let four = nth * BESIDE + unit;
+        if four < comptime!(shape.fours()) {
+            let gradient = gradients[line * comptime!(shape.stride()) + four];
+            #[unroll]
+            for within in 0..TOGETHER {
+                let feature = four * TOGETHER + within;
+                if feature < shape.size {
+                    sum += gradient.extract(within) * f32::cast_from(output[start + feature]);
+                }
             }
         }
     }
+    sum
 }

@@ -2,7 +2,7 @@
 //! the rows in their order.
 
 use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
-use super::tile::{Layout, Place, Source, TileShape, dot, load_head, own};
+use super::tile::*;
 use super::*;
 
 impl Attention {
@@ -62,10 +62,12 @@ fn of_relative_kernel(
     let asking = start + line;
     let is_real = asking < from.sizes.queries as usize;
     let resulting = Layout::of_output(&from.sizes, kind.size);
-    let mut queries = Shared::<[f32]>::new_slice(comptime!(tile.count()));
-    let mut gradients = Shared::<[f32]>::new_slice(comptime!(tile.count()));
-    let mut keys = Shared::<[f32]>::new_slice(comptime!(others.count()));
-    let mut values = Shared::<[f32]>::new_slice(comptime!(others.count()));
+    let mut queries = Tile::new_slice(comptime!(tile.count()));
+    let mut gradients = Tile::new_slice(comptime!(tile.count()));
+    let mut keys = Tile::new_slice(comptime!(others.count()));
+    let mut values = Tile::new_slice(comptime!(others.count()));
+    let mut products = Array::<f32>::new(comptime!(step / BESIDE));
+    let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut totals = Array::<f32>::new(comptime!(step / BESIDE));
     for row in 0..from.sizes.rows as usize {
         let at = Place { row, head, start };
@@ -75,16 +77,16 @@ fn of_relative_kernel(
         from.load_key(&at, first, &mut keys, others);
         from.load_value(&at, first, &mut values, others);
         sync_cube();
+        dots(&mut products, &queries, &keys, step, others);
+        dots(&mut of_shares, &gradients, &values, step, others);
         let (begin, end) = from.span(row);
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
             let position = first + within;
             if is_real && position >= begin && position < end {
-                let product = dot(&queries, line, tile, &keys, within, others);
-                let score = from.score(product, &at, asking, position, kind);
-                let of_share = dot(&gradients, line, tile, &values, within, others)
-                    * from.dropout(&at, asking, position, kind);
+                let score = from.score(products[nth], &at, asking, position, kind);
+                let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
                 let cell = from.cell(&at, asking);
                 totals[nth] += (score - logarithms[cell]).exp() * (of_share - along[cell]);
             }

@@ -5,6 +5,13 @@ use cubecl::prelude::*;
 use super::sizes::{BESIDE, BLOCK, Kind, SizesArgs, UNITS};
 use crate::model::device::noise::{MaskArgs, mask_element};
 
+/// Features that a unit reads from shared memory at once, as many as one access has.
+pub(super) type Four = Vector<f32, Const<4>>;
+pub(super) const TOGETHER: usize = 4;
+
+/// Lines of features, in shared memory.
+pub(super) type Tile = Shared<[Four]>;
+
 /// What every kernel reads.
 #[derive(CubeLaunch, CubeType)]
 pub(super) struct Source {
@@ -28,7 +35,7 @@ impl Source {
         &self,
         at: &Place,
         start: usize,
-        tile: &mut Shared<[f32]>,
+        tile: &mut Tile,
         #[comptime] shape: TileShape,
     ) {
         let layout = Layout::of_query(&self.sizes);
@@ -41,7 +48,7 @@ impl Source {
         &self,
         at: &Place,
         start: usize,
-        tile: &mut Shared<[f32]>,
+        tile: &mut Tile,
         #[comptime] shape: TileShape,
     ) {
         load_head(&self.key, &Layout::of_key(&self.sizes), at, start, tile, shape);
@@ -53,7 +60,7 @@ impl Source {
         &self,
         at: &Place,
         start: usize,
-        tile: &mut Shared<[f32]>,
+        tile: &mut Tile,
         #[comptime] shape: TileShape,
     ) {
         load_head(&self.value, &Layout::of_value(&self.sizes), at, start, tile, shape);
@@ -106,27 +113,42 @@ impl Source {
     }
 }
 
-/// The lines of a tile, the features of each, and how far apart they are stored.
+/// The lines of a tile and the features of each. A feature beyond them is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TileShape {
     pub(super) lines: usize,
     pub(super) size: usize,
-    pub(super) stride: usize,
 }
 
 impl TileShape {
     /// Of the tokens that belong to the cube.
     pub(super) fn own(kind: Kind) -> TileShape {
-        TileShape { lines: BLOCK, size: kind.size, stride: kind.size }
+        TileShape { lines: BLOCK, size: kind.size }
     }
 
-    /// Of the tokens that it loops over, padded so that units read different banks of the memory.
+    /// Of the tokens that it loops over.
     pub(super) fn other(kind: Kind) -> TileShape {
-        TileShape { lines: kind.step, size: kind.size, stride: kind.size + 1 }
+        TileShape { lines: kind.step, size: kind.size }
+    }
+
+    /// The [`Four`]s of a line.
+    pub(super) fn fours(self) -> usize {
+        self.size.div_ceil(TOGETHER)
+    }
+
+    /// From one line to the next: an odd number, so that units that read neighbouring lines use
+    /// different banks of the memory.
+    pub(super) fn stride(self) -> usize {
+        self.fours() | 1
     }
 
     pub(super) fn count(self) -> usize {
-        self.lines * self.stride
+        self.lines * self.stride()
+    }
+
+    /// The [`Four`]s of a line that belong to a unit.
+    pub(super) fn of_unit(self) -> usize {
+        self.fours().div_ceil(BESIDE)
     }
 }
 
@@ -220,57 +242,178 @@ pub(super) fn load_head(
     layout: &Layout,
     at: &Place,
     start: usize,
-    tile: &mut Shared<[f32]>,
+    tile: &mut Tile,
     #[comptime] shape: TileShape,
 ) {
     let mut cell = UNIT_POS as usize;
-    while cell < comptime!(shape.lines * shape.size) {
-        let line = cell / shape.size;
-        let feature = cell % shape.size;
+    while cell < comptime!(shape.lines * shape.fours()) {
+        let line = cell / comptime!(shape.fours());
+        let four = cell % comptime!(shape.fours());
         let token = start + line;
-        let mut value = 0.0f32;
+        let mut values = Four::new(0.0f32);
         if token < layout.tokens {
-            value = from[layout.at(at.row, token, at.head, shape.size) + feature];
+            let first = layout.at(at.row, token, at.head, shape.size) + four * TOGETHER;
+            values = four_of(from, first, four, shape);
         }
-        tile[line * shape.stride + feature] = value;
+        tile[line * comptime!(shape.stride()) + four] = values;
         cell += UNITS as usize;
     }
 }
 
 /// Adds a bias to the lines of a tile, each unit to the elements that it has loaded.
 #[cube]
-fn add_bias(bias: &[f32], at: &Place, tile: &mut Shared<[f32]>, #[comptime] shape: TileShape) {
+fn add_bias(bias: &[f32], at: &Place, tile: &mut Tile, #[comptime] shape: TileShape) {
     let mut cell = UNIT_POS as usize;
-    while cell < comptime!(shape.lines * shape.size) {
-        let line = cell / shape.size;
-        let feature = cell % shape.size;
-        tile[line * shape.stride + feature] =
-            tile[line * shape.stride + feature] + bias[at.head * shape.size + feature];
+    while cell < comptime!(shape.lines * shape.fours()) {
+        let line = cell / comptime!(shape.fours());
+        let four = cell % comptime!(shape.fours());
+        let place = line * comptime!(shape.stride()) + four;
+        let first = at.head * shape.size + four * TOGETHER;
+        tile[place] = tile[place] + four_of(bias, first, four, shape);
         cell += UNITS as usize;
     }
 }
 
-/// Multiplies the sums of this unit's features by `factor` and adds the lines of `others`, each
-/// times the unit's number of it in `numbers`, `[BLOCK, step]`.
+/// The elements from `first` on, as the `four`th of a line.
+#[cube]
+fn four_of(from: &[f32], first: usize, four: usize, #[comptime] shape: TileShape) -> Four {
+    let mut values = Four::new(0.0f32);
+    #[unroll]
+    for nth in 0..TOGETHER {
+        if four * TOGETHER + nth < shape.size {
+            values.insert(nth, from[first + nth]);
+        }
+    }
+    values
+}
+
+/// The products of a line of a tile and lines of another: `unit`, `unit + BESIDE` and so on, of
+/// which only those before `end` are wanted.
+#[cube]
+pub(super) fn dots(
+    products: &mut Array<f32>,
+    left: &Tile,
+    right: &Tile,
+    end: usize,
+    #[comptime] shape: TileShape,
+) {
+    let (line, unit) = own();
+    let stride = comptime!(shape.stride());
+    let mut sums = Array::<Four>::new(comptime!(shape.lines / BESIDE));
+    #[unroll]
+    for nth in 0..comptime!(shape.lines / BESIDE) {
+        sums[nth] = Four::new(0.0f32);
+    }
+    for four in 0..comptime!(shape.fours()) {
+        let one = left[line * stride + four];
+        #[unroll]
+        for nth in 0..comptime!(shape.lines / BESIDE) {
+            // The same for all units.
+            if nth * BESIDE < end {
+                sums[nth] += one * right[(nth * BESIDE + unit) * stride + four];
+            }
+        }
+    }
+    #[unroll]
+    for nth in 0..comptime!(shape.lines / BESIDE) {
+        let sum = sums[nth];
+        products[nth] = (sum.extract(0usize) + sum.extract(1usize))
+            + (sum.extract(2usize) + sum.extract(3usize));
+    }
+}
+
+/// Multiplies the sums of this unit's features by `factor` and adds the lines of `others` before
+/// `end`, each times the unit's number of it in `numbers`.
 #[cube]
 pub(super) fn add_products(
-    sums: &mut Array<f32>,
+    sums: &mut Array<Four>,
     factor: f32,
     numbers: &Shared<[f32]>,
-    others: &Shared<[f32]>,
+    others: &Tile,
+    end: usize,
     #[comptime] shape: TileShape,
 ) {
     let (line, unit) = own();
     #[unroll]
-    for nth in 0..comptime!(shape.size.div_ceil(BESIDE)) {
-        let feature = nth * BESIDE + unit;
-        if feature < shape.size {
-            let mut sum = sums[nth] * factor;
-            for within in 0..shape.lines {
-                sum +=
-                    numbers[line * shape.lines + within] * others[within * shape.stride + feature];
+    for nth in 0..comptime!(shape.of_unit()) {
+        sums[nth] *= Four::new(factor);
+    }
+    for within in 0..min(end, comptime!(shape.lines).runtime()) {
+        let number = Four::new(numbers[number_at(line, within, shape.lines)]);
+        #[unroll]
+        for nth in 0..comptime!(shape.of_unit()) {
+            let four = nth * BESIDE + unit;
+            if four < comptime!(shape.fours()) {
+                sums[nth] += number * others[within * comptime!(shape.stride()) + four];
             }
-            sums[nth] = sum;
+        }
+    }
+}
+
+/// The elements of a tile of numbers for each pair of lines.
+pub(super) fn numbers(step: usize) -> usize {
+    BLOCK * (step + 1)
+}
+
+/// The index in it. An odd stride, as in [`TileShape::stride`].
+#[cube]
+pub(super) fn number_at(line: usize, within: usize, #[comptime] step: usize) -> usize {
+    line * comptime!(step + 1) + within
+}
+
+/// Zeros for the features of a unit.
+#[cube]
+pub(super) fn zeros(#[comptime] shape: TileShape) -> Array<Four> {
+    let mut sums = Array::<Four>::new(comptime!(shape.of_unit()));
+    #[unroll]
+    for nth in 0..comptime!(shape.of_unit()) {
+        sums[nth] = Four::new(0.0f32);
+    }
+    sums
+}
+
+/// Writes the features of this unit, times `scale`, to the token `at.start + line` of a tensor, if it has
+/// that many, and into a tile.
+#[cube]
+#[expect(clippy::too_many_arguments, reason = "a line, where it comes from and where it goes")]
+pub(super) fn write<F: Float>(
+    sums: &Array<Four>,
+    scale: f32,
+    at: &Place,
+    layout: &Layout,
+    tensor: &mut [F],
+    tile: &mut Tile,
+    #[comptime] shape: TileShape,
+) {
+    let (line, unit) = own();
+    let token = at.start + line;
+    let start = layout.at(at.row, token, at.head, shape.size);
+    #[unroll]
+    for nth in 0..comptime!(shape.of_unit()) {
+        let four = nth * BESIDE + unit;
+        if four < comptime!(shape.fours()) {
+            let values = sums[nth] * Four::new(scale);
+            tile[line * comptime!(shape.stride()) + four] = values;
+            if token < layout.tokens {
+                store(values, tensor, start + four * TOGETHER, four, shape);
+            }
+        }
+    }
+}
+
+/// Writes the `four`th of a line to `to` from `first` on.
+#[cube]
+fn store<F: Float>(
+    values: Four,
+    to: &mut [F],
+    first: usize,
+    four: usize,
+    #[comptime] shape: TileShape,
+) {
+    #[unroll]
+    for nth in 0..TOGETHER {
+        if four * TOGETHER + nth < shape.size {
+            to[first + nth] = F::cast_from(values.extract(nth));
         }
     }
 }
@@ -278,37 +421,45 @@ pub(super) fn add_products(
 /// Writes the sum of the [`BLOCK`] lines of a tile to `sums` from `start` on.
 #[cube]
 pub(super) fn sum_of_lines(
-    tile: &Shared<[f32]>,
+    tile: &Tile,
     sums: &mut [f32],
     start: usize,
-    #[comptime] size: usize,
+    #[comptime] shape: TileShape,
 ) {
-    let feature = UNIT_POS as usize;
-    if feature < size {
-        let mut sum = 0.0f32;
+    let four = UNIT_POS as usize;
+    if four < comptime!(shape.fours()) {
+        let mut sum = Four::new(0.0f32);
         for line in 0..BLOCK {
-            sum += tile[line * size + feature];
+            sum += tile[line * comptime!(shape.stride()) + four];
         }
-        sums[start + feature] = sum;
+        store(sum, sums, start + four * TOGETHER, four, shape);
     }
 }
 
-/// The product of a line of a tile and one of another.
+/// The sum over the units of a query. `shared` has an element per unit, which no unit reads any more.
 #[cube]
-pub(super) fn dot(
-    left: &Shared<[f32]>,
-    left_line: usize,
-    #[comptime] left_shape: TileShape,
-    right: &Shared<[f32]>,
-    right_line: usize,
-    #[comptime] right_shape: TileShape,
-) -> f32 {
-    let mut sum = 0.0f32;
-    for feature in 0..left_shape.size {
-        sum += left[left_line * left_shape.stride + feature]
-            * right[right_line * right_shape.stride + feature];
+pub(super) fn sum_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
+    let (line, _) = own();
+    shared[UNIT_POS as usize] = number;
+    sync_cube();
+    let mut total = 0.0f32;
+    for nth in 0..BESIDE {
+        total += shared[line * BESIDE + nth];
     }
-    sum
+    total
+}
+
+/// The highest number of the units of a query, likewise.
+#[cube]
+pub(super) fn highest_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
+    let (line, _) = own();
+    shared[UNIT_POS as usize] = number;
+    sync_cube();
+    let mut highest = number;
+    for nth in 0..BESIDE {
+        highest = max(highest, shared[line * BESIDE + nth]);
+    }
+    highest
 }
 
 /// The query (or key) of this unit within its block, and its number among the units of it.
