@@ -3,6 +3,7 @@
 use cubecl::ir::ElemType;
 
 use super::sizes::{BESIDE, Kind, Sizes, UNITS};
+use super::source::{Layout, Source, place};
 use super::tile::*;
 use super::*;
 use crate::model::device::linear::element;

@@ -2,7 +2,9 @@
 //! are never written to memory: forward keeps a running maximum and sum, backward computes them
 //! again from the sum's logarithm (Dao et al. 2022).
 //!
-//! A cube computes [`BLOCK`] queries (or keys) of one head of one example, eight units each.
+//! A cube computes [`BLOCK`] queries (or keys) of one head of one example, eight units each. A unit
+//! reads four features from shared memory at once, and uses each line of its own for several of the
+//! others: the accesses to that memory, not the arithmetic, bound these kernels.
 
 mod backward;
 mod forward;
@@ -10,6 +12,7 @@ mod of_key;
 mod of_query;
 mod of_relative;
 mod sizes;
+mod source;
 mod tile;
 
 use burn::tensor::{DType, Tensor};
@@ -25,7 +28,7 @@ use super::{Value, contiguous, empty, grid, like, values};
 use crate::model::affine::Affine;
 use crate::model::cpu::attention::AttentionOptions;
 use sizes::{Kind, Sizes};
-use tile::SourceLaunch;
+use source::SourceLaunch;
 
 /// Longer sequences and wider heads are left to matrix products.
 const MOST_KEYS: usize = 512;

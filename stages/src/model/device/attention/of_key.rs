@@ -3,6 +3,7 @@
 use cubecl::ir::ElemType;
 
 use super::sizes::{BESIDE, Kind};
+use super::source::{Layout, Source, place};
 use super::tile::*;
 use super::*;
 

@@ -2,6 +2,7 @@
 //! the rows in their order.
 
 use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
+use super::source::{Layout, Place, Source};
 use super::tile::*;
 use super::*;
 
