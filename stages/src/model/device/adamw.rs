@@ -198,7 +198,7 @@ fn squares_kernel(
     first: u32,
     #[comptime] count: usize,
 ) {
-    let cube = CUBE_POS as usize;
+    let cube = CUBE_POS;
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
     let mut first_cube = 0usize.runtime();
     let mut sum = 0.0f32;
@@ -273,7 +273,7 @@ fn update_kernel(
         terminate!();
     }
     let clip = norm[1];
-    let cube = CUBE_POS as usize;
+    let cube = CUBE_POS;
     let mut first_cube = 0usize.runtime();
     #[unroll]
     for nth in 0..count {

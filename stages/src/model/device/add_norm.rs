@@ -160,7 +160,7 @@ fn forward_kernel(
     #[comptime] hidden: usize,
     #[comptime] drops: bool,
 ) {
-    let line = CUBE_POS as usize;
+    let line = CUBE_POS;
     if line >= lines as usize {
         terminate!();
     }
@@ -213,7 +213,7 @@ fn backward_kernel<F: Float>(
     #[comptime] drops: bool,
     #[define(F)] _factor: ElemType,
 ) {
-    let block = CUBE_POS as usize;
+    let block = CUBE_POS;
     if block * LINES >= lines as usize {
         terminate!();
     }

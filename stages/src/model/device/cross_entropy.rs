@@ -120,7 +120,7 @@ fn forward_kernel(
 
 #[cube(launch_unchecked)]
 fn backward_kernel(of_logits: &[f32], gradient: &[f32], scaled: &mut [f32], count: u32) {
-    let at = CUBE_POS as usize * UNITS as usize + UNIT_POS as usize;
+    let at = CUBE_POS * UNITS as usize + UNIT_POS as usize;
     if at < count as usize {
         scaled[at] = of_logits[at] * gradient[0];
     }

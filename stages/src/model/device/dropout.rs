@@ -79,7 +79,7 @@ fn dropout_kernel(
     count: u32,
     of_row: u32,
 ) {
-    let at = CUBE_POS as usize * UNITS as usize + UNIT_POS as usize;
+    let at = CUBE_POS * UNITS as usize + UNIT_POS as usize;
     if at < count as usize {
         let (row, index) = (at / of_row as usize, at % of_row as usize);
         output[at] = states[at] * mask_element(keys, &mask, row, index);

@@ -164,7 +164,7 @@ fn forward_kernel(
     #[comptime] hidden: usize,
     #[comptime] drops: bool,
 ) {
-    let (line, count) = (CUBE_POS as usize, lines as usize);
+    let (line, count) = (CUBE_POS, lines as usize);
     if line >= count {
         terminate!();
     }
@@ -220,7 +220,7 @@ fn backward_kernel(
     #[comptime] hidden: usize,
     #[comptime] drops: bool,
 ) {
-    let block = CUBE_POS as usize;
+    let block = CUBE_POS;
     if block * LINES >= lines as usize {
         terminate!();
     }

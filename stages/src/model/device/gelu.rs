@@ -104,8 +104,8 @@ fn forward_kernel<F: Float>(
 ) {
     let (width, lines) = (width as usize, lines as usize);
     let across = width.div_ceil(UNITS as usize);
-    let block = CUBE_POS as usize / across;
-    let column = CUBE_POS as usize % across * UNITS as usize + UNIT_POS as usize;
+    let block = CUBE_POS / across;
+    let column = CUBE_POS % across * UNITS as usize + UNIT_POS as usize;
     if column < width {
         let bias = bias[column];
         for line in block * LINES..min((block + 1) * LINES, lines) {
@@ -129,15 +129,15 @@ fn backward_kernel<F: Float>(
 ) {
     let (width, lines) = (width as usize, lines as usize);
     let across = width.div_ceil(UNITS as usize);
-    let block = CUBE_POS as usize / across;
-    let column = CUBE_POS as usize % across * UNITS as usize + UNIT_POS as usize;
+    let block = CUBE_POS / across;
+    let column = CUBE_POS % across * UNITS as usize + UNIT_POS as usize;
     if block * LINES < lines && column < width {
         let bias = bias[column];
         let mut sum = 0.0f32;
         for line in block * LINES..min((block + 1) * LINES, lines) {
             let value = input[line * width + column] + bias;
             // The density of the normal distribution at `value`.
-            let density = (value * value * -0.5f32).exp() * 0.398_942_28f32;
+            let density = (value * value * -0.5f32).exp() * 0.398_942_3f32;
             let slope = below(value) + value * density;
             let of_value = gradient[line * width + column] * slope;
             of_input[line * width + column] = F::cast_from(of_value);

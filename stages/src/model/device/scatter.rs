@@ -160,7 +160,7 @@ fn pieces_kernel(
     #[comptime] width: usize,
     #[comptime] is_single: bool,
 ) {
-    let piece = CUBE_POS as usize;
+    let piece = CUBE_POS;
     if piece < plan[pieces as usize] as usize {
         let start = plan[first_piece as usize + piece] as usize;
         let end = plan[first_piece as usize + piece + 1] as usize;
@@ -190,7 +190,7 @@ fn entries_kernel(
     #[comptime] width: usize,
     #[comptime] is_single: bool,
 ) {
-    let nth = CUBE_POS as usize;
+    let nth = CUBE_POS;
     if nth < plan[entries as usize] as usize {
         let start = plan[first_of as usize + nth] as usize;
         let end = plan[first_of as usize + nth + 1] as usize;

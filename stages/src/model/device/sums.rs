@@ -73,7 +73,7 @@ fn over_blocks_kernel(partial: &[f32], sums: &mut [f32], blocks: u32, width: u32
     let mut shared = Shared::<[f32]>::new_slice(COLUMNS * BESIDE);
     let (unit, width) = (UNIT_POS as usize, width as usize);
     let first_block = unit / COLUMNS;
-    let column = CUBE_POS as usize * COLUMNS + unit % COLUMNS;
+    let column = CUBE_POS * COLUMNS + unit % COLUMNS;
     let mut sum = 0.0f32;
     if column < width {
         let first = first_block * width + column;

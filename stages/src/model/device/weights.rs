@@ -128,7 +128,7 @@ fn pack_kernel<F: Float>(
     #[comptime] count: usize,
     #[define(F)] _factor: ElemType,
 ) {
-    let cube = CUBE_POS as usize;
+    let cube = CUBE_POS;
     let mut first_cube = 0usize.runtime();
     #[unroll]
     for nth in 0..count {

@@ -52,10 +52,10 @@ fn of_relative_kernel(
     let (tile, others) = comptime!((TileShape::own(kind), TileShape::other(kind)));
     let tokens = from.sizes.keys as usize;
     let across = tokens.div_ceil(step);
-    let first = CUBE_POS as usize % across * step;
+    let first = CUBE_POS % across * step;
     let blocks = tokens.div_ceil(BLOCK);
-    let start = CUBE_POS as usize / across % blocks * BLOCK;
-    let head = CUBE_POS as usize / across / blocks;
+    let start = CUBE_POS / across % blocks * BLOCK;
+    let head = CUBE_POS / across / blocks;
     if head >= from.sizes.heads as usize {
         terminate!();
     }

@@ -191,7 +191,6 @@ pub(super) fn zeros(#[comptime] shape: TileShape) -> Array<Four> {
 /// Writes the features of this unit, times `scale`, to the token `at.start + line` of a tensor, if it has
 /// that many, and into a tile.
 #[cube]
-#[expect(clippy::too_many_arguments, reason = "a line, where it comes from and where it goes")]
 pub(super) fn write<F: Float>(
     sums: &Array<Four>,
     scale: f32,
