@@ -102,8 +102,10 @@ fn timed(
     let compiled = began.elapsed().as_secs_f64();
     let found = Tensor::<2>::from_primitive::<Cube>(output.clone()).into_data();
     let found = found.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
-    let apart = |one: &Vec<f32>| found.iter().zip(one).map(|(a, b)| (a - b).abs());
-    let error = first.as_ref().map_or(0.0, |first| apart(first).fold(0.0, f32::max));
+    let apart = |one: &Vec<f32>| -> f32 {
+        found.iter().zip(one).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    let error = first.as_ref().map_or(0.0, apart);
     first.get_or_insert(found);
     client.graph_prepare().map_err(|error| format!("{error:?}"))?;
     client.start_capture().map_err(|error| format!("{error:?}"))?;
@@ -143,7 +145,7 @@ fn multiply(
 
 fn random(shape: [usize; 2], dtype: DType, device: &Device) -> CubeTensor {
     let tensor = Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), device);
-    let tensor = tensor.try_into_primitive::<Cube>().ok().expect("a tensor on a GPU");
+    let tensor = tensor.try_into_primitive::<Cube>().expect("a tensor on a GPU");
     if dtype == DType::F32 { tensor } else { burn_cubecl::kernel::cast(tensor, dtype) }
 }
 
