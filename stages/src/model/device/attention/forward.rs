@@ -2,8 +2,9 @@
 
 use cubecl::ir::ElemType;
 
+use super::place::{Layout, place};
 use super::sizes::{BESIDE, Kind, Sizes, UNITS};
-use super::source::{Layout, Source, place};
+use super::source::Source;
 use super::tile::*;
 use super::*;
 use crate::model::device::linear::element;

@@ -11,6 +11,7 @@ mod forward;
 mod of_key;
 mod of_query;
 mod of_relative;
+mod place;
 mod sizes;
 mod source;
 mod tile;

@@ -1,8 +1,9 @@
 //! The gradient of the relative attention bias (Song et al. 2020): that of the scores, summed over
 //! the rows in their order.
 
+use super::place::{Layout, Place};
 use super::sizes::{BESIDE, BLOCK, Kind, Sizes, UNITS};
-use super::source::{Layout, Place, Source};
+use super::source::Source;
 use super::tile::*;
 use super::*;
 

@@ -1,8 +1,9 @@
-//! What the kernels of attention read, and where.
+//! What the kernels of attention read.
 
 use cubecl::prelude::*;
 
-use super::sizes::{BLOCK, Kind, SizesArgs};
+use super::place::{Layout, Place};
+use super::sizes::{Kind, SizesArgs};
 use super::tile::{Tile, TileShape, add_bias, load_head};
 use crate::model::device::noise::{MaskArgs, mask_element};
 
@@ -104,88 +105,5 @@ impl Source {
     /// The index of a query in `[rows, heads, queries]`.
     pub(super) fn cell(&self, at: &Place, query: usize) -> usize {
         (at.row * self.sizes.heads as usize + at.head) * self.sizes.queries as usize + query
-    }
-}
-
-/// The block of queries (or keys) that a cube computes.
-#[derive(CubeType)]
-pub(super) struct Place {
-    pub(super) row: usize,
-    pub(super) head: usize,
-    /// The first query (or key) of the block.
-    pub(super) start: usize,
-}
-
-#[cube]
-impl Place {
-    /// The number of the block among those of all rows, if there are `tokens` in a row.
-    pub(super) fn block(&self, tokens: u32) -> usize {
-        self.row * tokens.div_ceil(BLOCK as u32) as usize + self.start / BLOCK
-    }
-}
-
-/// The place of this cube, if there are `tokens` in a row.
-#[cube]
-pub(super) fn place(tokens: u32, heads: u32) -> Place {
-    let blocks = tokens.div_ceil(BLOCK as u32);
-    let cube = CUBE_POS as u32;
-    let start = cube % blocks * BLOCK as u32;
-    let head = cube / blocks % heads;
-    let row = cube / blocks / heads;
-    Place { row: row as usize, head: head as usize, start: start as usize }
-}
-
-/// Where the tokens of a tensor are: features from one to the next, and to the first head.
-#[derive(CubeType)]
-pub(super) struct Layout {
-    pub(super) tokens: usize,
-    pub(super) stride: usize,
-    pub(super) start: usize,
-}
-
-#[cube]
-impl Layout {
-    pub(super) fn of_query(sizes: &SizesArgs) -> Layout {
-        Layout {
-            tokens: sizes.queries as usize,
-            stride: sizes.query_stride as usize,
-            start: 0usize.runtime(),
-        }
-    }
-
-    pub(super) fn of_key(sizes: &SizesArgs) -> Layout {
-        Layout {
-            tokens: sizes.keys as usize,
-            stride: sizes.key_stride as usize,
-            start: sizes.key_start as usize,
-        }
-    }
-
-    pub(super) fn of_value(sizes: &SizesArgs) -> Layout {
-        Layout {
-            tokens: sizes.keys as usize,
-            stride: sizes.key_stride as usize,
-            start: sizes.value_start as usize,
-        }
-    }
-
-    /// Of the result and its gradient.
-    pub(super) fn of_output(sizes: &SizesArgs, #[comptime] size: usize) -> Layout {
-        Layout {
-            tokens: sizes.queries as usize,
-            stride: sizes.heads as usize * size,
-            start: 0usize.runtime(),
-        }
-    }
-
-    /// The index of the first feature of a head of a token.
-    pub(super) fn at(
-        &self,
-        row: usize,
-        token: usize,
-        head: usize,
-        #[comptime] size: usize,
-    ) -> usize {
-        (row * self.tokens + token) * self.stride + self.start + head * size
     }
 }

@@ -2,8 +2,8 @@
 
 use cubecl::prelude::*;
 
+use super::place::{Layout, Place};
 use super::sizes::{BESIDE, BLOCK, Kind, UNITS};
-use super::source::{Layout, Place};
 
 /// Features that a unit reads from shared memory at once, as many as one access has.
 pub(super) type Four = Vector<f32, Const<4>>;
