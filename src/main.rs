@@ -12,5 +12,6 @@ fn main() -> ExitCode {
         error.print(&console, wants_json);
         Exit::of_error(&error)
     });
+    stages::model::accelerator::keep_kernels();
     exit.into()
 }

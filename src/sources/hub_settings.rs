@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use stages::stage::user_cache;
+
 /// The address of the hub, the cache for its files, and the user's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubSettings {
@@ -28,12 +30,8 @@ impl HubSettings {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
         let path = |name: &str| variable(name).map(|path| root.join(path));
-        let home = path("HF_HOME").or_else(|| {
-            let absolute = |name| variable(name).map(PathBuf::from).filter(|it| it.is_absolute());
-            let caches =
-                absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-            caches.map(|caches| caches.join("huggingface"))
-        });
+        let home =
+            path("HF_HOME").or_else(|| Some(user_cache::folder(variable)?.join("huggingface")));
         let cache = path("HF_HUB_CACHE")
             .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(home.as_ref()?.join("hub")));

@@ -8,7 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::batch::Batch;
 use super::config::{ModelConfig, Pooling};
 #[cfg(feature = "device")]
-use super::device::inputs::{Extras, Inputs, Numbers};
+use super::device::{
+    inputs::{Extras, Inputs, Numbers},
+    weights::Copies,
+};
 use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder, Pass};
 use super::noise::{Mask, Noise, Site};
@@ -199,5 +202,10 @@ impl Network for Classifier {
         }
         self.head.output.collect(names.output, &mut all);
         all
+    }
+
+    #[cfg(feature = "device")]
+    fn copies(&self) -> Option<Copies> {
+        self.encoder.copies()
     }
 }

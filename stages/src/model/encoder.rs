@@ -63,6 +63,7 @@ use super::cpu::attention::Rotation;
 use super::device::{
     self,
     inputs::{Extras, Inputs, Numbers, Tokens},
+    weights::{Copies, KeptFactors},
 };
 use super::noise::Noise;
 use super::ops;
@@ -94,6 +95,9 @@ pub struct Encoder {
     scale: f32,
     rates: DropoutRates,
     precision: Precision,
+    /// The weights as a GPU multiplies them.
+    #[cfg(feature = "device")]
+    factors: KeptFactors,
 }
 
 /// What all layers know of positions, besides the embeddings.
@@ -204,7 +208,15 @@ impl Encoder {
             scale: 1.0 / ((factor * size) as f32).sqrt(),
             rates,
             precision,
+            #[cfg(feature = "device")]
+            factors: KeptFactors::default(),
         }
+    }
+
+    /// Where the copies of weights are that the passes so far have made on a GPU.
+    #[cfg(feature = "device")]
+    pub fn copies(&self) -> Option<Copies> {
+        self.factors.copies()
     }
 
     /// The states before the last layer.
@@ -287,9 +299,11 @@ impl Encoder {
             #[cfg(feature = "device")]
             inputs: None,
             #[cfg(feature = "device")]
+            twins: Default::default(),
+            #[cfg(feature = "device")]
             factors: {
                 let weights: Option<Vec<_>> = self.layers.iter().map(Layer::weights).collect();
-                weights.and_then(|weights| device::weights::factors(&weights, self.precision))
+                weights.and_then(|weights| self.factors.of(&weights, self.precision))
             },
         }
     }

@@ -8,6 +8,8 @@ use super::affine::{Affine, Weight};
 use super::batch::Batch;
 use super::config::ModelConfig;
 use super::cpu;
+#[cfg(feature = "device")]
+use super::device::weights::Copies;
 use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::Noise;
@@ -115,5 +117,10 @@ impl Network for MaskedLm {
             pooler.collect(&format!("{}{name}", self.family.prefix), &mut all);
         }
         all
+    }
+
+    #[cfg(feature = "device")]
+    fn copies(&self) -> Option<Copies> {
+        self.encoder.copies()
     }
 }

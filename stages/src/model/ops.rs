@@ -47,23 +47,14 @@ pub fn sum_of_rows(left: Tensor<2>, right: &Tensor<2>, rows: &[usize]) -> Tensor
     }
 }
 
-/// A weight as a GPU multiplies it, if it has been made.
-#[derive(Clone, Debug, Default)]
-pub struct Factor {
-    #[cfg(feature = "device")]
-    weight: Option<burn_cubecl::tensor::CubeTensor>,
-}
-
+/// What a product on a GPU reads instead of f32, as far as it has been made.
 #[cfg(feature = "device")]
-impl Factor {
-    pub fn new(weight: Option<&burn_cubecl::tensor::CubeTensor>) -> Factor {
-        Factor { weight: weight.cloned() }
-    }
+pub use super::device::linear::Factor;
 
-    fn of_gpu(&self) -> Option<&burn_cubecl::tensor::CubeTensor> {
-        self.weight.as_ref()
-    }
-}
+/// A GPU has more than this.
+#[cfg(not(feature = "device"))]
+#[derive(Clone, Debug)]
+pub struct Factor;
 
 /// `y = x W + b`.
 ///
@@ -97,7 +88,7 @@ fn product<const D: usize>(
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
-    if let Some(product) = device::linear::product(&input, weight, None, precision) {
+    if let Some(product) = device::linear::product(&input, weight, &Factor::default(), precision) {
         return product;
     }
     let weight = precision.factor(weight.clone());
@@ -121,7 +112,7 @@ pub fn linear_activation<const D: usize>(
     #[cfg(feature = "device")]
     if kind == Activation::Gelu
         && let Some(weight) = affine.weight.floats()
-        && let Some(product) = device::linear::product(&input, weight, factor.of_gpu(), precision)
+        && let Some(product) = device::linear::product(&input, weight, factor, precision)
     {
         let fused = device::gelu::bias_gelu(&product, &affine.bias, precision);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
@@ -192,12 +183,13 @@ pub fn linear_add_norm(
 ) -> Tensor<3> {
     #[cfg(feature = "device")]
     if let Some(factors) = affine.weight.floats()
-        && let Some(branch) = device::linear::product(&input, factors, factor.of_gpu(), precision)
+        && let Some(branch) = device::linear::product(&input, factors, factor, precision)
     {
         let parameters = [&affine.bias, weight, bias];
         let mask = mask.as_ref();
+        let (eps, twins) = (eps, &factor.twins);
         let fused =
-            device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision);
+            device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision, twins);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
     let branch = linear(input, affine, precision);
@@ -271,7 +263,7 @@ pub fn self_attention(
 ) -> Tensor<3> {
     let precision = options.precision;
     #[cfg(feature = "device")]
-    if let Some(factor) = factor.of_gpu() {
+    {
         let fused = match relative {
             Relative::Absent => Some(None),
             Relative::Bias(bias) => Some(Some(&**bias)),

@@ -8,6 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
 use super::affine::{Affine, Weight};
 use super::cpu::int8::Int8Weight;
+#[cfg(feature = "device")]
+use super::device::weights::Copies;
 use super::ops;
 use super::precision::Precision;
 use crate::stage::error::StageError;
@@ -52,6 +54,12 @@ pub trait Network: Clone {
     /// Every parameter under its checkpoint name (`roberta.embeddings…`, `classifier…`), in the
     /// same order every time.
     fn parameters(&mut self) -> Vec<(String, Parameter<'_>)>;
+
+    /// Where a GPU holds copies of weights. Who changes weights in place changes these as well.
+    #[cfg(feature = "device")]
+    fn copies(&self) -> Option<Copies> {
+        None
+    }
 
     /// The number of elements of all parameters.
     fn parameter_count(&mut self) -> usize {

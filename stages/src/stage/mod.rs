@@ -9,6 +9,7 @@ pub mod metric_lines;
 pub mod output;
 pub mod params;
 pub mod progress;
+pub mod user_cache;
 
 use std::path::{Path, PathBuf};
 

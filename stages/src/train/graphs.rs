@@ -37,7 +37,7 @@ struct Step {
     inputs: Inputs,
     loss: Tensor<1>,
     gradients: Vec<Option<Gradient>>,
-    /// Of the parameters that it reads.
+    /// Of the parameters, and copies of them, that it reads.
     places: Vec<Place>,
 }
 
@@ -145,7 +145,7 @@ impl Step {
     }
 }
 
-/// Where the parameters are.
+/// Where the parameters and the copies of them are.
 fn places(model: &mut impl Network) -> Vec<Place> {
     let of = |(_, parameter): (String, Parameter)| match parameter {
         Parameter::Vector(tensor) => Place::of(tensor),
@@ -153,5 +153,6 @@ fn places(model: &mut impl Network) -> Vec<Place> {
         | Parameter::Table(tensor)
         | Parameter::Kernel { weight: tensor, .. } => Place::of(tensor),
     };
-    model.parameters().into_iter().filter_map(of).collect()
+    let copies = model.copies().map(|copies| Place::of_plain(&copies.packed));
+    copies.into_iter().chain(model.parameters().into_iter().filter_map(of)).collect()
 }

@@ -6,9 +6,13 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+#[cfg(feature = "device")]
+use burn::tensor::Tensor;
 use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
 use stages::model::config::{ModelConfig, Pooling};
+#[cfg(feature = "device")]
+use stages::model::device::inputs::{Inputs, Numbers};
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, load};
 use stages::model::noise::Noise;
@@ -17,6 +21,8 @@ use stages::train::binary_loss::BinaryLoss;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::memory::ActivationBudget;
 use stages::train::micro::{MicroBatches, Rows};
+#[cfg(feature = "device")]
+use stages::train::objective::Halves;
 use stages::train::objective::Objective;
 use stages::train::order::ModelShape;
 use stages::train::step::Trainer;
@@ -259,4 +265,85 @@ fn steps_are_recorded_anew_when_the_parameters_have_moved() {
         losses
     };
     assert_eq!(run(true), run(false));
+}
+
+/// A loss that runs out of memory once, when it is asked for its numbers for the `at`th time.
+#[cfg(feature = "device")]
+struct Short {
+    loss: Loss,
+    asked: std::sync::atomic::AtomicUsize,
+    at: usize,
+}
+
+#[cfg(feature = "device")]
+impl Objective for Short {
+    type Model = Classifier;
+    type Part = MicroBatch;
+
+    fn total_weight(&self, parts: &[MicroBatch]) -> f64 {
+        self.loss.total_weight(parts)
+    }
+
+    fn of(
+        &self,
+        model: &Classifier,
+        part: &MicroBatch,
+        total_weight: f64,
+        batch_examples: f64,
+        noise: &dyn Fn(u64) -> Option<Noise>,
+    ) -> Tensor<1> {
+        self.loss.of(model, part, total_weight, batch_examples, noise)
+    }
+
+    fn halves(&self) -> Option<&dyn Halves<Classifier, MicroBatch>> {
+        Some(self)
+    }
+}
+
+#[cfg(feature = "device")]
+impl Halves<Classifier, MicroBatch> for Short {
+    fn numbers(
+        &self,
+        model: &Classifier,
+        part: &MicroBatch,
+        total_weight: f64,
+        batch_examples: f64,
+        noises: &[Noise],
+    ) -> Option<Numbers> {
+        let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(asked != self.at, "CUDA_ERROR_OUT_OF_MEMORY");
+        self.loss.numbers(model, part, total_weight, batch_examples, noises)
+    }
+
+    fn send(&self, model: &Classifier, numbers: &Numbers) -> Option<Inputs> {
+        self.loss.send(model, numbers)
+    }
+
+    fn of_inputs(
+        &self,
+        model: &Classifier,
+        part: &MicroBatch,
+        inputs: &Inputs,
+        noises: &[Noise],
+    ) -> Tensor<1> {
+        self.loss.of_inputs(model, part, inputs, noises)
+    }
+}
+
+#[cfg(feature = "device")]
+#[test]
+fn a_step_that_runs_out_of_memory_is_repeated_without_recordings_and_with_the_same_result() {
+    if device_name() == "cpu" {
+        return;
+    }
+    let train = |at| {
+        let model = with_dropout("roberta", &device().autodiff());
+        let loss = Short { loss: Loss::default(), asked: 0.into(), at };
+        training(trainer_for(model, loss), 0, true)
+    };
+    let (short, enough) = (train(20), train(usize::MAX));
+    assert!(enough.recorded > 0);
+    assert_eq!(short.recorded, 0);
+    assert_eq!(short.losses, enough.losses);
+    assert!(short.values == enough.values);
 }

@@ -5,6 +5,8 @@ use burn::tensor::Device;
 use super::chosen::ChosenDevice;
 #[cfg(not(all(feature = "cuda", feature = "vulkan")))]
 use super::chosen::unavailable;
+#[cfg(feature = "device")]
+use super::kernels;
 use super::libdevice;
 use super::name::DeviceName;
 use super::need::{Abilities, Work};
@@ -21,6 +23,8 @@ pub fn open(wanted: &str, work: &Work) -> Result<ChosenDevice, StageError> {
         libdevice::find()?;
     }
     work.check(&chosen.name, &chosen.abilities)?;
+    #[cfg(feature = "device")]
+    kernels::load(&chosen);
     Ok(chosen)
 }
 
@@ -35,22 +39,13 @@ pub fn choose(wanted: &str) -> Result<ChosenDevice, StageError> {
         problem: expected.to_owned(),
     })?;
     #[cfg(feature = "device")]
-    set_up_cubecl();
+    kernels::prepare();
     match name {
         DeviceName::Cpu => Ok(cpu()),
         DeviceName::Auto => Ok(cuda(0).or_else(|_| vulkan_hardware()).unwrap_or_else(|_| cpu())),
         DeviceName::Cuda(index) => cuda(index.unwrap_or(0).into()),
         DeviceName::Vulkan(index) => vulkan(index.unwrap_or(0).into()),
     }
-}
-
-/// Gives cubecl its own defaults and what the environment says. By itself it would look for a
-/// `cubecl.toml` or `burn.toml` beside the pipeline, which would change what a stage computes
-/// without being one of its inputs. Only the first call has an effect.
-#[cfg(feature = "device")]
-fn set_up_cubecl() {
-    use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
-    CubeClRuntimeConfig::try_set(CubeClRuntimeConfig::default().override_from_env());
 }
 
 fn cpu() -> ChosenDevice {

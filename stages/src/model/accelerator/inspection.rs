@@ -7,6 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::choice::choose;
 use super::chosen::ChosenDevice;
+#[cfg(feature = "device")]
+use super::kernels;
 use super::libdevice;
 use crate::stage::error::StageError;
 
@@ -52,6 +54,8 @@ fn of_kind((kind, count): (&str, Count)) -> Vec<Result<Inspected, StageError>> {
 }
 
 fn inspected(chosen: ChosenDevice) -> Inspected {
+    #[cfg(feature = "device")]
+    let kept = kernels::are_kept_for(&chosen);
     let mut details = chosen.details;
     let mut problems = Vec::new();
     details.extend(chosen.abilities.memory.map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9)));
@@ -62,6 +66,8 @@ fn inspected(chosen: ChosenDevice) -> Inspected {
             Err(error) => problems.push(error.to_string()),
         }
     }
+    #[cfg(feature = "device")]
+    details.push(if kept { "kernels are kept" } else { "no kernels kept yet" }.to_owned());
     match product_on(&chosen.device) {
         Ok(error) => details.push(format!("a product is off by {error:.0e} from the CPU's")),
         Err(problem) => problems.push(problem),

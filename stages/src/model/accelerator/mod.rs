@@ -14,6 +14,8 @@ mod chosen;
 mod cuda;
 #[cfg(feature = "model")]
 pub mod inspection;
+#[cfg(feature = "device")]
+mod kernels;
 pub mod libdevice;
 pub mod name;
 pub mod need;
@@ -24,3 +26,10 @@ mod vulkan;
 pub use choice::{choose, open};
 #[cfg(feature = "model")]
 pub use chosen::ChosenDevice;
+
+/// Keeps the kernels that this process has compiled for a GPU, for later processes. To be called at
+/// the end of a process.
+pub fn keep_kernels() {
+    #[cfg(feature = "device")]
+    kernels::keep();
+}

@@ -3,9 +3,10 @@
 
 use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::linear::{is_turned, transposed};
+use super::linear::{element, is_turned, transposed};
 use super::sums::{cube_sum, strided_sum};
 use super::{UNITS, contiguous, empty, grid, reshaped};
 
@@ -16,13 +17,15 @@ const PARAMETERS: usize = 32;
 /// Units of the cube that adds up the partial sums, as many as every GPU has.
 const ADDERS: u32 = 256;
 
-/// A parameter with its gradient and moments. All have the same order of storage.
+/// A parameter with its gradient and moments. All have the same order of storage, and so has its copy.
 #[derive(Clone, Debug)]
 pub struct Updated {
     pub value: CubeTensor,
     pub gradient: CubeTensor,
     pub first: CubeTensor,
     pub second: CubeTensor,
+    /// The element of [`Copies::packed`](super::weights::Copies) at which the parameter's copy starts, if it has one.
+    pub copy: Option<usize>,
     /// `1 - lr · weight_decay`
     pub keep: f32,
     /// `lr / (1 - beta1^t)`
@@ -84,17 +87,21 @@ pub fn as_matrix(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
-/// One step of AdamW on all parameters, in place. Returns `[norm, clip factor, whether the step is
+/// One step of AdamW on all parameters, in place, and on their copies in `packed`. Returns `[norm, clip factor, whether the step is
 /// refused, updated value]`. If the norm is not finite, or too large, it is, and nothing has
 /// changed; the last is an updated value that is not finite, or 0 if there is none.
 ///
-/// Reads every gradient twice, and parameters and moments once, and writes the latter.
-pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
+/// Reads every gradient twice, and parameters and moments once, and writes the latter and the copies.
+pub fn step(
+    all: &[Updated],
+    packed: Option<&CubeTensor>,
+    constants: Constants,
+) -> Option<CubeTensor> {
     let client = &all.first()?.value.client;
     let bindings = client.properties().hardware.max_bindings as usize;
-    // Besides the tensors, a launch binds one more and the scalars.
+    // Besides the tensors, a launch binds two more and the scalars.
     let most =
-        |of_parameter: usize| (bindings.saturating_sub(2) / of_parameter).clamp(1, PARAMETERS);
+        |of_parameter: usize| (bindings.saturating_sub(3) / of_parameter).clamp(1, PARAMETERS);
     let cubes = |updated: &Updated| count(&updated.value).div_ceil(CHUNK);
     let partial = empty(&all[0].value, [all.iter().map(cubes).sum()], DType::F32);
     let mut first_cube = 0;
@@ -130,18 +137,36 @@ pub fn step(all: &[Updated], constants: Constants) -> Option<CubeTensor> {
             constants.refused,
         );
     }
-    for group in all.chunks(most(4)) {
-        update(group, &norm, constants);
+    let (copied, others): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.copy.is_some());
+    for group in others.chunks(most(4)) {
+        update(group, None, &norm, constants);
+    }
+    for group in copied.chunks(most(4)) {
+        update(group, packed, &norm, constants);
     }
     Some(norm)
 }
 
-fn update(group: &[Updated], norm: &CubeTensor, constants: Constants) {
+/// Updates parameters that all have a copy in `packed`, if it is given.
+fn update(
+    group: &[&Updated],
+    packed: Option<&CubeTensor>,
+    norm: &CubeTensor,
+    constants: Constants,
+) {
     let (mut keeps, mut rates) = (SequenceArg::new(), SequenceArg::new());
+    let (mut copies, mut starts) = (SequenceArg::new(), SequenceArg::new());
     for updated in group {
         keeps.push(updated.keep);
         rates.push(updated.rate);
+        if packed.is_some() {
+            starts.push(updated.copy.unwrap_or_default() as u32);
+        }
     }
+    if let Some(packed) = packed {
+        copies.push(packed.clone().into_buffer_arg());
+    }
+    let factor = packed.map_or(DType::F32, |packed| packed.dtype);
     let args = ConstantArgsLaunch::new(
         constants.beta1,
         constants.beta2,
@@ -149,23 +174,27 @@ fn update(group: &[Updated], norm: &CubeTensor, constants: Constants) {
         constants.second_scale,
     );
     let cubes = group.iter().map(|updated| count(&updated.value).div_ceil(CHUNK)).sum();
-    // SAFETY: units beyond a tensor do nothing, and the four tensors of a parameter are of one
-    // size.
+    // SAFETY: units beyond a tensor do nothing, the four tensors of a parameter are of one size, and
+    // `packed` has room for as many elements from the parameter's start on.
     unsafe {
         update_kernel::launch_unchecked(
             &norm.client,
             grid(cubes),
             CubeDim::new_1d(UNITS),
-            buffers(group, |it| &it.value),
-            buffers(group, |it| &it.gradient),
-            buffers(group, |it| &it.first),
-            buffers(group, |it| &it.second),
-            sizes(group),
+            buffers(group.iter().copied(), |it| &it.value),
+            buffers(group.iter().copied(), |it| &it.gradient),
+            buffers(group.iter().copied(), |it| &it.first),
+            buffers(group.iter().copied(), |it| &it.second),
+            sizes(group.iter().copied()),
             keeps,
             rates,
+            copies,
+            starts,
             norm.clone().into_buffer_arg(),
             args,
             group.len(),
+            packed.is_some(),
+            element(factor),
         );
     }
 }
@@ -174,7 +203,10 @@ fn count(tensor: &CubeTensor) -> usize {
     tensor.meta.num_elements()
 }
 
-fn buffers(group: &[Updated], of: impl Fn(&Updated) -> &CubeTensor) -> SequenceArg<Box<[f32]>> {
+fn buffers<'a>(
+    group: impl IntoIterator<Item = &'a Updated>,
+    of: impl Fn(&Updated) -> &CubeTensor,
+) -> SequenceArg<Box<[f32]>> {
     let mut all = SequenceArg::new();
     for updated in group {
         all.push(of(updated).clone().into_buffer_arg());
@@ -182,7 +214,7 @@ fn buffers(group: &[Updated], of: impl Fn(&Updated) -> &CubeTensor) -> SequenceA
     all
 }
 
-fn sizes(group: &[Updated]) -> SequenceArg<u32> {
+fn sizes<'a>(group: impl IntoIterator<Item = &'a Updated>) -> SequenceArg<u32> {
     let mut all = SequenceArg::new();
     for updated in group {
         all.push(count(&updated.value) as u32);
@@ -257,7 +289,7 @@ struct ConstantArgs {
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-fn update_kernel(
+fn update_kernel<F: Float>(
     values: &mut Sequence<Box<[f32]>>,
     gradients: &Sequence<Box<[f32]>>,
     firsts: &mut Sequence<Box<[f32]>>,
@@ -265,9 +297,13 @@ fn update_kernel(
     sizes: &Sequence<u32>,
     keeps: &Sequence<f32>,
     rates: &Sequence<f32>,
+    copies: &mut Sequence<Box<[F]>>,
+    starts: &Sequence<u32>,
     norm: &mut [f32],
     constants: ConstantArgs,
     #[comptime] count: usize,
+    #[comptime] copied: bool,
+    #[define(F)] _factor: ElemType,
 ) {
     if norm[2] != 0.0 {
         terminate!();
@@ -298,6 +334,10 @@ fn update_kernel(
                     seconds[at] = second;
                     let value = values[at] * keep - rate * first / denominator;
                     values[at] = value;
+                    if comptime!(copied) {
+                        let copy = copies.index_mut(0);
+                        copy[starts[nth] as usize + at] = F::cast_from(value);
+                    }
                     let mut is_finite = false;
                     // False for what is not a number.
                     if value.abs() <= f32::MAX {

@@ -11,6 +11,7 @@ use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::norm::normalise;
 use super::operation::{Operation, run};
 use super::sums::{cube_sum, over_blocks};
+use super::twins::{self, Twins, write_twin};
 use super::{UNITS, contiguous, empty, grid, lines, per_unit, slice, values};
 use crate::model::noise::Mask;
 use crate::model::precision::Precision;
@@ -21,7 +22,7 @@ const LINES: usize = 4;
 /// `norm((branch + branch_bias) · mask + residual) · weight + bias`; `None` if the tensors are not
 /// on a GPU.
 ///
-/// Forward reads `branch` and `residual` once and writes the result and the normalised lines;
+/// Forward reads `branch` and `residual` once and writes the result, its twin and the normalised lines;
 /// backward reads the gradient and the normalised lines once and writes the gradients of
 /// `branch` and `residual`.
 ///
@@ -35,10 +36,12 @@ pub fn add_norm(
     [branch_bias, weight, bias]: [&Tensor<1>; 3],
     eps: f64,
     precision: Precision,
+    twins: &Twins,
 ) -> Option<Tensor<3>> {
     let inputs = values!(branch, branch_bias, residual, weight, bias)?;
     let tokens = branch.dims()[1];
-    let operation = AddNorm { mask: mask.cloned(), tokens, eps: eps as f32, precision };
+    let (mask, twins) = (mask.cloned(), twins.clone());
+    let operation = AddNorm { mask, tokens, eps: eps as f32, precision, twins };
     Some(run(operation, inputs).tensor())
 }
 
@@ -49,6 +52,7 @@ struct AddNorm {
     tokens: usize,
     eps: f32,
     precision: Precision,
+    twins: Twins,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ impl Operation<5> for AddNorm {
         let [count, hidden] = lines(&branch);
         let shape = [count / self.tokens.max(1), self.tokens, hidden];
         let output = empty(&branch, shape, DType::F32);
+        let twin = Twins::room_for(&output, self.precision);
         let normalised = empty(&branch, shape, DType::F32);
         let scales = empty(&branch, [count], DType::F32);
         let mask = DeviceMask::new(self.mask.as_ref(), &weight);
@@ -86,6 +91,7 @@ impl Operation<5> for AddNorm {
                 bias.into_buffer_arg(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
+                twins::argument(twin.as_ref()),
                 normalised.clone().into_buffer_arg(),
                 scales.clone().into_buffer_arg(),
                 mask.args(),
@@ -94,8 +100,11 @@ impl Operation<5> for AddNorm {
                 self.tokens as u32,
                 hidden,
                 mask.drops(),
+                twin.is_some(),
+                element(factor_type(self.precision)),
             );
         }
+        self.twins.keep(&output, twin);
         (output, Saved { normalised, scales, weight, mask })
     }
 
@@ -143,7 +152,7 @@ impl Operation<5> for AddNorm {
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-fn forward_kernel(
+fn forward_kernel<F: Float>(
     branch: &[f32],
     branch_bias: &[f32],
     residual: &[f32],
@@ -151,6 +160,7 @@ fn forward_kernel(
     bias: &[f32],
     keys: &[u32],
     output: &mut [f32],
+    twins: &mut Sequence<Box<[F]>>,
     normalised: &mut [f32],
     scales: &mut [f32],
     mask: MaskArgs,
@@ -159,6 +169,8 @@ fn forward_kernel(
     tokens: u32,
     #[comptime] hidden: usize,
     #[comptime] drops: bool,
+    #[comptime] has_twin: bool,
+    #[define(F)] _factor: ElemType,
 ) {
     let line = CUBE_POS;
     if line >= lines as usize {
@@ -187,7 +199,9 @@ fn forward_kernel(
         if feature < hidden {
             let value = values[at];
             normalised[line * hidden + feature] = value;
-            output[line * hidden + feature] = value * weight[feature] + bias[feature];
+            let result = value * weight[feature] + bias[feature];
+            output[line * hidden + feature] = result;
+            write_twin::<F>(twins, line * hidden + feature, result, has_twin);
         }
     }
     if UNIT_POS == 0 {

@@ -2,15 +2,19 @@
 
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::inputs::{Inputs, Layout};
+use super::linear::{element, factor_type};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::norm::normalise;
 use super::operation::{Operation, run};
 use super::sums::{cube_sum, over_blocks};
+use super::twins::{self, Twins, write_twin};
 use super::{UNITS, contiguous, empty, grid, per_unit, slice, values};
 use crate::model::noise::Mask;
+use crate::model::precision::Precision;
 
 /// Lines per cube of the backward pass, and per partial sum of the gradients of the norm.
 const LINES: usize = 4;
@@ -18,8 +22,8 @@ const LINES: usize = 4;
 /// `dropout(norm(words[…] + positions[…] + types[…]) · weight + bias)`; `None` if the tensors are
 /// not on a GPU.
 ///
-/// Forward reads three entries per token and writes the result and the normalised lines; backward
-/// reads the gradient and the normalised lines once, and sums the result by entry.
+/// Forward reads three entries per token and writes the result, its twin and the normalised lines;
+/// backward reads the gradient and the normalised lines once, and sums the result by entry.
 ///
 /// # Shapes
 ///
@@ -31,10 +35,12 @@ pub fn embeddings(
     eps: f64,
     inputs: &Inputs,
     mask: Option<Mask>,
+    (precision, twins): (Precision, &Twins),
 ) -> Option<Tensor<3>> {
     let [words, positions, types] = values!(words, positions, types)?;
     let [weight, bias] = values!(weight, bias)?;
-    let operation = Embeddings { eps: eps as f32, inputs: inputs.clone(), mask };
+    let (inputs, twins) = (inputs.clone(), twins.clone());
+    let operation = Embeddings { eps: eps as f32, inputs, mask, precision, twins };
     Some(run(operation, [words, positions, types, weight, bias]).tensor())
 }
 
@@ -43,6 +49,8 @@ struct Embeddings {
     eps: f32,
     inputs: Inputs,
     mask: Option<Mask>,
+    precision: Precision,
+    twins: Twins,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +74,7 @@ impl Operation<5> for Embeddings {
         let hidden = words.meta.shape()[1];
         let sizes = [&words, &positions, &types].map(|table| table.meta.shape()[0]);
         let output = empty(&words, [rows, width, hidden], DType::F32);
+        let twin = Twins::room_for(&output, self.precision);
         let normalised = empty(&words, [rows, width, hidden], DType::F32);
         let scales = empty(&words, [rows * width], DType::F32);
         let mask = DeviceMask::new(self.mask.as_ref(), &weight);
@@ -85,6 +94,7 @@ impl Operation<5> for Embeddings {
                 entries.buffer(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
+                twins::argument(twin.as_ref()),
                 normalised.clone().into_buffer_arg(),
                 scales.clone().into_buffer_arg(),
                 mask.args(),
@@ -94,8 +104,11 @@ impl Operation<5> for Embeddings {
                 width as u32,
                 hidden,
                 mask.drops(),
+                twin.is_some(),
+                element(factor_type(self.precision)),
             );
         }
+        self.twins.keep(&output, twin);
         (output, Saved { normalised, scales, weight, mask, sizes })
     }
 
@@ -145,7 +158,7 @@ impl Operation<5> for Embeddings {
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-fn forward_kernel(
+fn forward_kernel<F: Float>(
     words: &[f32],
     positions: &[f32],
     types: &[f32],
@@ -154,6 +167,7 @@ fn forward_kernel(
     entries: &[u32],
     keys: &[u32],
     output: &mut [f32],
+    twins: &mut Sequence<Box<[F]>>,
     normalised: &mut [f32],
     scales: &mut [f32],
     mask: MaskArgs,
@@ -163,6 +177,8 @@ fn forward_kernel(
     tokens: u32,
     #[comptime] hidden: usize,
     #[comptime] drops: bool,
+    #[comptime] has_twin: bool,
+    #[define(F)] _factor: ElemType,
 ) {
     let (line, count) = (CUBE_POS, lines as usize);
     if line >= count {
@@ -197,6 +213,7 @@ fn forward_kernel(
                 result *= mask_element(keys, &mask, row, first + feature);
             }
             output[line * hidden + feature] = result;
+            write_twin::<F>(twins, line * hidden + feature, result, has_twin);
         }
     }
     if UNIT_POS == 0 {

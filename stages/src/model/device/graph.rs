@@ -10,6 +10,7 @@
 //!   the pool with enough room, and everything that the host sends is in [`super::inputs`].
 
 use burn::tensor::Tensor;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 use cubecl::client::{Client, Graph};
 
@@ -23,14 +24,20 @@ pub struct Recording {
 
 /// Where the values of a tensor are. A tensor that another owner shares gets another place when it is
 /// updated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place(usize, u64, u64);
 
 impl Place {
     /// `None` if the tensor is not on a GPU.
     pub fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
-        let (id, start, end) = Value::of(tensor)?.into_plain().handle.binding().claim_key();
-        Some(Place(id.value, start, end))
+        Some(Place::of_plain(&Value::of(tensor)?.into_plain()))
+    }
+
+    /// The same for a tensor without autodiff. Its number is never used again, also not by a tensor
+    /// that gets the memory later.
+    pub fn of_plain(tensor: &CubeTensor) -> Place {
+        let (id, start, end) = tensor.handle.clone().binding().claim_key();
+        Place(id.value, start, end)
     }
 }
 

@@ -11,11 +11,20 @@ use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
 use super::operation::{Operation, run};
+use super::twins::Twins;
 use super::{Value, contiguous, empty, lines, reshaped, values};
 use crate::model::precision::Precision;
 
-/// `x W`. `None` if the tensors are not on a GPU. `factor` is the weight as it is multiplied,
-/// `[out, in]`, if it has been made.
+/// What a product reads in the format of factors, as far as it has been made.
+#[derive(Clone, Debug, Default)]
+pub struct Factor {
+    /// The weight, or several side by side, `[out, in]`.
+    pub weight: Option<CubeTensor>,
+    /// Where the twin of the input may be.
+    pub twins: Twins,
+}
+
+/// `x W`. `None` if the tensors are not on a GPU.
 ///
 /// # Shapes
 ///
@@ -23,10 +32,10 @@ use crate::model::precision::Precision;
 pub fn product<const D: usize>(
     input: &Tensor<D>,
     weight: &Tensor<2>,
-    factor: Option<&CubeTensor>,
+    factor: &Factor,
     precision: Precision,
 ) -> Option<Tensor<D>> {
-    let operation = Product { factor: factor.cloned(), precision };
+    let operation = Product { factor: factor.clone(), precision };
     Some(run(operation, values!(input, weight)?).tensor())
 }
 
@@ -34,15 +43,15 @@ pub fn product<const D: usize>(
 ///
 /// # Shapes
 ///
-/// `input` is `[…, in]`, the weights are `[in, out]`, `factor` is `[weights · out, in]`. The
+/// `input` is `[…, in]`, the weights are `[in, out]`, that of `factor` is `[weights · out, in]`. The
 /// result is `[…, weights · out]`, in f32.
 pub fn products<const D: usize, const N: usize>(
     input: &Tensor<D>,
     weights: [&Tensor<2>; N],
-    factor: &CubeTensor,
+    factor: &Factor,
     precision: Precision,
 ) -> Option<Tensor<D>> {
-    let operation = Product { factor: Some(factor.clone()), precision };
+    let operation = Product { factor: factor.clone(), precision };
     let input = Value::of(input)?;
     let mut all = vec![input];
     for weight in weights {
@@ -57,7 +66,7 @@ pub fn products<const D: usize, const N: usize>(
 /// The product of an input and the weights that follow it.
 #[derive(Clone, Debug)]
 struct Product {
-    factor: Option<CubeTensor>,
+    factor: Factor,
     precision: Precision,
 }
 
@@ -82,10 +91,12 @@ impl<const N: usize> Operation<N> for Product {
         };
         let shape = input.shape().to_vec();
         let [rows, width] = lines(&input);
-        let input = reshaped(factor(contiguous(input), self.precision), [rows, width]);
+        let twin = self.factor.twins.of(&input);
+        let input = twin.unwrap_or_else(|| factor(contiguous(input), self.precision));
+        let input = reshaped(input, [rows, width]);
         let turned = is_turned(&weight);
-        let weight = match &self.factor {
-            Some(factor) => transposed(factor),
+        let weight = match &self.factor.weight {
+            Some(weight) => transposed(weight),
             // The cast keeps the storage of what it is given.
             None if turned => transposed(&factor(transposed(&weight), self.precision)),
             None => factor(weight, self.precision),

@@ -21,6 +21,7 @@ mod operation;
 mod scatter;
 pub mod section;
 mod sums;
+pub mod twins;
 pub mod weights;
 
 use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};

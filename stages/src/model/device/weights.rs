@@ -1,12 +1,18 @@
-//! The weights of all layers in the format in which they are multiplied, made in a few launches.
-//! Those of query, key and value lie side by side, so that one product computes all three.
+//! The weights of all layers in the format in which they are multiplied. Those of query, key and
+//! value lie side by side, so that one product computes all three.
+//!
+//! They are made in a few launches when they are first used. From then on AdamW, which changes
+//! weights in place, writes these copies as well.
 
-use burn::tensor::Tensor;
+use std::sync::{Mutex, PoisonError};
+
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::kernel::slice;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+use super::graph::Place;
 use super::linear::{element, factor_type, is_turned, transposed};
 use super::{UNITS, Value, empty, grid, reshaped};
 use crate::model::precision::Precision;
@@ -24,37 +30,93 @@ pub struct LayerFactors {
     pub others: Vec<CubeTensor>,
 }
 
-/// The factors of every layer, given its weights of query, key and value and the others. `None` if
-/// they are not on a GPU.
-pub fn factors(
-    layers: &[([&Tensor<2>; 3], Vec<&Tensor<2>>)],
-    precision: Precision,
-) -> Option<Vec<LayerFactors>> {
-    let plain = |weight: &Tensor<2>| {
-        let weight = Value::of(weight)?.into_plain();
-        is_turned(&weight).then(|| transposed(&weight))
-    };
-    let copies_others = precision == Precision::Bf16;
-    let mut sources = Vec::new();
-    for (projections, others) in layers {
-        for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
-            sources.push(plain(weight)?);
-        }
+/// The copies of a model's weights. A clone has none, since the weights of the two may go apart.
+#[derive(Debug, Default)]
+pub struct KeptFactors(Mutex<Option<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    copies: Copies,
+    layers: Vec<LayerFactors>,
+}
+
+/// Where the copies are, for who changes the weights.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    pub packed: CubeTensor,
+    /// Where each weight is, and the element of `packed` at which its copy starts.
+    pub starts: Vec<(Place, usize)>,
+}
+
+impl Clone for KeptFactors {
+    fn clone(&self) -> KeptFactors {
+        KeptFactors::default()
     }
+}
+
+impl KeptFactors {
+    /// The factors of every layer, given its weights of query, key and value and the others. `None`
+    /// if they are not on a GPU. Makes them unless there are copies of these very weights.
+    pub fn of(&self, layers: &[LayerWeights], precision: Precision) -> Option<Vec<LayerFactors>> {
+        let copies_others = factor_type(precision) != DType::F32;
+        let mut sources = Vec::new();
+        for (projections, others) in layers {
+            for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
+                let weight = Value::of(weight)?.into_plain();
+                sources.push(is_turned(&weight).then(|| transposed(&weight))?);
+            }
+        }
+        let places: Vec<Place> = sources.iter().map(Place::of_plain).collect();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_of = |kept: &&Kept| {
+            let starts = &kept.copies.starts;
+            kept.copies.packed.dtype == factor_type(precision)
+                && starts.iter().map(|(place, _)| place).eq(&places)
+        };
+        if let Some(kept) = kept.as_ref().filter(are_of) {
+            return Some(kept.layers.clone());
+        }
+        // Gives the memory of those that are outdated back first.
+        *kept = None;
+        let others = |(_, others): &LayerWeights| if copies_others { others.len() } else { 0 };
+        let others: Vec<usize> = layers.iter().map(others).collect();
+        let (packed, starts) = packed(&sources, &others, precision)?;
+        let layers = views(&sources, &others, &packed, &starts)?;
+        let copies = Copies { packed, starts: places.into_iter().zip(starts).collect() };
+        *kept = Some(Kept { copies, layers: layers.clone() });
+        Some(layers)
+    }
+
+    /// What has been made, if anything has.
+    pub fn copies(&self) -> Option<Copies> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(|kept| kept.copies.clone())
+    }
+}
+
+/// The weights of query, key and value of one layer, and of its other linear layers in order.
+pub type LayerWeights<'a> = ([&'a Tensor<2>; 3], Vec<&'a Tensor<2>>);
+
+/// The sources in one buffer, and the element at which each starts: three of every layer, then as
+/// many as `others` says.
+fn packed(
+    sources: &[CubeTensor],
+    others: &[usize],
+    precision: Precision,
+) -> Option<(CubeTensor, Vec<usize>)> {
     let first = sources.first()?;
     // Views of the buffer begin where the device allows it.
     let unit = first.client.properties().memory.alignment as usize;
-    let aligned = |count: usize| count.next_multiple_of(unit);
     let mut starts = Vec::with_capacity(sources.len());
     let mut length = 0;
     let mut at = sources.iter();
-    for (_, others) in layers {
-        for nth in 0..3 + if copies_others { others.len() } else { 0 } {
+    for others in others {
+        for (nth, source) in at.by_ref().take(3 + others).enumerate() {
             starts.push(length);
-            length += at.next().map_or(0, count);
+            length += count(source);
             // The first three stay together.
             if nth >= 2 {
-                length = aligned(length);
+                length = length.next_multiple_of(unit);
             }
         }
     }
@@ -65,18 +127,27 @@ pub fn factors(
     for (sources, starts) in sources.chunks(group).zip(starts.chunks(group)) {
         pack(sources, starts, &packed);
     }
+    Some((packed, starts))
+}
+
+/// The factors of every layer, as views of `packed`.
+fn views(
+    sources: &[CubeTensor],
+    others: &[usize],
+    packed: &CubeTensor,
+    starts: &[usize],
+) -> Option<Vec<LayerFactors>> {
     let view = |start: usize, shape: [usize; 2]| {
         let range = start..start + shape[0] * shape[1];
         reshaped(slice(packed.clone(), &[range]), shape)
     };
     let mut at = sources.iter().zip(starts);
-    let found = layers.iter().map(|(_, others)| {
+    let found = others.iter().map(|others| {
         let (query, start) = at.next()?;
         let [hidden, inputs] = shape(query);
         at.nth(1)?;
-        let projections = view(start, [3 * hidden, inputs]);
-        let others = if copies_others { others.len() } else { 0 };
-        let others = at.by_ref().take(others).map(|(other, start)| view(start, shape(other)));
+        let projections = view(*start, [3 * hidden, inputs]);
+        let others = at.by_ref().take(*others).map(|(other, start)| view(*start, shape(other)));
         Some(LayerFactors { projections, others: others.collect() })
     });
     found.collect()

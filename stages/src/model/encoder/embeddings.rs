@@ -89,7 +89,7 @@ impl Embeddings {
         if let Some(inputs) = &pass.inputs
             && !self.is_projected(Place::BeforeNorm)
         {
-            return self.projected(self.forward_on_gpu(inputs, mask), Place::AfterNorm, pass);
+            return self.projected(self.forward_on_gpu(inputs, mask, pass), Place::AfterNorm, pass);
         }
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
@@ -177,13 +177,14 @@ impl Embeddings {
     }
 
     #[cfg(feature = "device")]
-    fn forward_on_gpu(&self, inputs: &Inputs, mask: Option<Mask>) -> Tensor<3> {
+    fn forward_on_gpu(&self, inputs: &Inputs, mask: Option<Mask>, pass: &Pass) -> Tensor<3> {
         let zeros = || Tensor::zeros([1, self.words.dims()[1]], &self.words.device());
         let types = self.types.clone().unwrap_or_else(zeros);
         let positions = self.positions.as_ref().map(|positions| positions.table.clone());
         let ((weight, eps), bias) = (self.norm.parameters(), self.norm.bias());
         let tables = [&self.words, &positions.unwrap_or_else(zeros), &types];
-        let states = device::embeddings::embeddings(tables, [weight, &bias], eps, inputs, mask);
+        let (norm, factors) = ([weight, &bias], (pass.precision, &pass.twins));
+        let states = device::embeddings::embeddings(tables, norm, eps, inputs, mask, factors);
         states.unwrap_or_else(|| unreachable!("the inputs are on a GPU"))
     }
 

@@ -8,7 +8,7 @@ use super::dropout::DropoutRates;
 use crate::family::OutputDropout;
 use crate::model::cpu::attention::{AttentionOptions, Rotation};
 #[cfg(feature = "device")]
-use crate::model::device::{inputs::Inputs, weights::LayerFactors};
+use crate::model::device::{inputs::Inputs, twins::Twins, weights::LayerFactors};
 use crate::model::noise::{Mask, Noise, Site};
 use crate::model::ops::Factor;
 use crate::model::precision::Precision;
@@ -30,6 +30,9 @@ pub(in crate::model) struct Pass<'a> {
     /// On a GPU, the weights of each layer as they are multiplied.
     #[cfg(feature = "device")]
     pub(super) factors: Option<Vec<LayerFactors>>,
+    /// On a GPU, the latest result of a norm as a factor.
+    #[cfg(feature = "device")]
+    pub(super) twins: Twins,
 }
 
 /// What scores know of the positions in a batch.
@@ -95,22 +98,25 @@ impl Pass<'_> {
     /// The weights of a layer's query, key and value side by side.
     #[cfg(feature = "device")]
     pub(super) fn projections(&self, layer: usize) -> Factor {
-        Factor::new(self.factors.as_ref().map(|layers| &layers[layer].projections))
+        let weight = self.factors.as_ref().map(|layers| layers[layer].projections.clone());
+        Factor { weight, twins: self.twins.clone() }
     }
 
     /// The weight of the `nth` other linear layer.
     #[cfg(feature = "device")]
     pub(super) fn factor(&self, layer: usize, nth: usize) -> Factor {
-        Factor::new(self.factors.as_ref().and_then(|layers| layers[layer].others.get(nth)))
+        let layer = self.factors.as_ref().map(|layers| &layers[layer]);
+        let weight = layer.and_then(|layer| layer.others.get(nth).cloned());
+        Factor { weight, twins: self.twins.clone() }
     }
 
     #[cfg(not(feature = "device"))]
     pub(super) fn projections(&self, _: usize) -> Factor {
-        Factor::default()
+        Factor
     }
 
     #[cfg(not(feature = "device"))]
     pub(super) fn factor(&self, _: usize, _: usize) -> Factor {
-        Factor::default()
+        Factor
     }
 }

@@ -1,5 +1,7 @@
 //! AdamW on a GPU: all parameters in a few launches, in place.
 
+use std::collections::HashMap;
+
 use burn::backend::Cube;
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
@@ -8,6 +10,7 @@ use super::moments::{Moment, Moments};
 use super::scalars::Scalars;
 use crate::model::device::Value;
 use crate::model::device::adamw::{self, Constants, Updated};
+use crate::model::device::graph::Place;
 use crate::model::parameters::{Network, Parameter, leaf};
 
 /// One step. `scalars_of` returns the scalars of the parameter with a name; gradients whose norm
@@ -24,24 +27,27 @@ pub(super) fn step(
     Value::of(any)?;
     let spares =
         (Tensor::<1>::empty([1], &any.device()), Tensor::<2>::empty([1, 1], &any.device()));
+    let copies = model.copies();
+    let starts: HashMap<Place, usize> =
+        copies.iter().flat_map(|copies| copies.starts.iter().cloned()).collect();
     let parameters = model.parameters().into_iter().zip(gradients).enumerate();
     let mut all = Vec::with_capacity(gradients.len());
-    let mut places = Vec::with_capacity(gradients.len());
+    let mut targets = Vec::with_capacity(gradients.len());
     let mut common = None;
     for (index, ((name, parameter), gradient)) in parameters {
         let Some(gradient) = gradient else { continue };
         let scalars = scalars_of(&name);
         common = Some(scalars);
-        let (place, value) = match parameter {
+        let (target, value) = match parameter {
             Parameter::Vector(tensor) => {
                 let taken = std::mem::replace(tensor, spares.0.clone());
-                (Place::Vector(tensor), plain(taken)?)
+                (Target::Vector(tensor), plain(taken)?)
             }
             Parameter::Weight(tensor)
             | Parameter::Table(tensor)
             | Parameter::Kernel { weight: tensor, .. } => {
                 let taken = std::mem::replace(tensor, spares.1.clone());
-                (Place::Matrix(tensor), plain(taken)?)
+                (Target::Matrix(tensor), plain(taken)?)
             }
         };
         let gradient = adamw::in_order_of(&value, plain(gradient.clone())?);
@@ -50,18 +56,20 @@ pub(super) fn step(
             _ => (adamw::zeros_like(&value), adamw::zeros_like(&value)),
         };
         let [value, first, second] = [value, first, second].map(adamw::owned);
+        // A copy that something else changes as well is made anew by the next pass.
+        let copy = starts.get(&Place::of_plain(&value)).copied();
         let (keep, rate) = (scalars.keep, scalars.rate);
-        all.push(Updated { value, gradient, first, second, keep, rate });
-        places.push((index, place));
+        all.push(Updated { value, gradient, first, second, copy, keep, rate });
+        targets.push((index, target));
     }
     let Scalars { beta1, beta2, epsilon, second_scale, .. } = common?;
     let (largest, refused) = (largest as f32, refused as f32);
     let constants = Constants { beta1, beta2, epsilon, second_scale, largest, refused };
-    let norm = adamw::step(&all, constants)?;
-    for ((index, place), updated) in places.into_iter().zip(all) {
-        match place {
-            Place::Vector(tensor) => *tensor = trained(updated.value),
-            Place::Matrix(tensor) => *tensor = trained(updated.value),
+    let norm = adamw::step(&all, copies.as_ref().map(|copies| &copies.packed), constants)?;
+    for ((index, target), updated) in targets.into_iter().zip(all) {
+        match target {
+            Target::Vector(tensor) => *tensor = trained(updated.value),
+            Target::Matrix(tensor) => *tensor = trained(updated.value),
         }
         let moment = |tensor| Tensor::from_primitive::<Cube>(adamw::as_matrix(tensor));
         let both = (moment(updated.first), moment(updated.second));
@@ -71,7 +79,7 @@ pub(super) fn step(
 }
 
 /// Where an updated parameter goes.
-enum Place<'a> {
+enum Target<'a> {
     Vector(&'a mut Tensor<1>),
     Matrix(&'a mut Tensor<2>),
 }

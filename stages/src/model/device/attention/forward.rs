@@ -104,5 +104,5 @@ fn forward_kernel<F: Float>(
         logarithms[from.cell(&at, asking)] = highest + total.ln();
     }
     let layout = Layout::of_output(&from.sizes, kind.size);
-    write(&attended, 1.0f32 / total, &at, &layout, output, &mut queries, tile);
+    write(&attended, 1.0f32 / total, &at, &layout, output, tile);
 }

@@ -20,7 +20,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::linear::{factor_type, product, products};
+use super::linear::{Factor, factor_type, product, products};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::section::Section;
@@ -107,7 +107,7 @@ pub fn attention(
 }
 
 /// [`attention`] with its projections, whose weights `factor` holds side by side,
-/// `[3 · hidden, hidden]`.
+/// `[3 · hidden, hidden]`. `None` also if it does not.
 ///
 /// # Shapes
 ///
@@ -117,7 +117,7 @@ pub fn layer(
     asking: &Tensor<3>,
     states: &Tensor<3>,
     [query, key, value]: &[Affine; 3],
-    factor: &CubeTensor,
+    factor: &Factor,
     relative: Option<&Tensor<4>>,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
@@ -125,14 +125,18 @@ pub fn layer(
     let biases = [&query.bias, &key.bias, &value.bias];
     let [of_query, of_key, of_value] = [query, key, value].map(|it| it.weight.floats());
     let weights = [of_query?, of_key?, of_value?];
+    let whole = factor.weight.as_ref()?;
     if asking.dims() == states.dims() {
         let all = products(states, weights, factor, precision)?;
         return attention(Projections::Joint(&all), biases, relative, options);
     }
-    let [outputs, inputs] = [factor.meta.shape()[0], factor.meta.shape()[1]];
-    let part = |range| burn_cubecl::kernel::slice(factor.clone(), &[range, 0..inputs]);
+    let [outputs, inputs] = [whole.meta.shape()[0], whole.meta.shape()[1]];
+    let part = |range| {
+        let weight = Some(burn_cubecl::kernel::slice(whole.clone(), &[range, 0..inputs]));
+        Factor { weight, ..factor.clone() }
+    };
     let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
-    let asked = product(asking, weights[0], Some(&of_query), precision)?;
+    let asked = product(asking, weights[0], &of_query, precision)?;
     let others = products(states, [weights[1], weights[2]], &of_others, precision)?;
     attention(Projections::Apart(&asked, &others), biases, relative, options)
 }

@@ -76,11 +76,13 @@ pub(super) fn of_key_kernel<F: Float>(
     }
     sync_cube();
     let layout = Layout::of_key(&from.sizes);
-    write(&of_key, from.sizes.scale, &at, &layout, of_both, &mut keys, tile);
+    write(&of_key, from.sizes.scale, &at, &layout, of_both, tile);
+    keep(&of_key, from.sizes.scale, &mut keys, tile);
     let layout = Layout::of_value(&from.sizes);
-    write(&of_value, 1.0f32, &at, &layout, of_both, &mut values, tile);
+    write(&of_value, 1.0f32, &at, &layout, of_both, tile);
+    keep(&of_value, 1.0f32, &mut values, tile);
     sync_cube();
     let line = from.sizes.key_stride as usize * at.block(from.sizes.keys) + at.head * kind.size;
-    sum_of_lines(&keys, of_biases, line + from.sizes.key_start as usize, tile);
-    sum_of_lines(&values, of_biases, line + from.sizes.value_start as usize, tile);
+    sum_of_tile(&keys, of_biases, line + from.sizes.key_start as usize, tile);
+    sum_of_tile(&values, of_biases, line + from.sizes.value_start as usize, tile);
 }

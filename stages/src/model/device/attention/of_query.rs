@@ -81,10 +81,11 @@ pub(super) fn of_query_kernel<F: Float>(
     }
     sync_cube();
     let layout = Layout::of_query(&from.sizes);
-    write(&of_own, from.sizes.scale, &at, &layout, of_query, &mut queries, tile);
+    write(&of_own, from.sizes.scale, &at, &layout, of_query, tile);
+    keep(&of_own, from.sizes.scale, &mut queries, tile);
     sync_cube();
     let line = from.sizes.query_stride as usize * at.block(from.sizes.queries);
-    sum_of_lines(&queries, of_bias, line + at.head * kind.size, tile);
+    sum_of_tile(&queries, of_bias, line + at.head * kind.size, tile);
 }
 
 /// The part of this unit's features in the sum of a query's gradient times its result.

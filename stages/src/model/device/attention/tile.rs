@@ -189,7 +189,7 @@ pub(super) fn zeros(#[comptime] shape: TileShape) -> Array<Four> {
 }
 
 /// Writes the features of this unit, times `scale`, to the token `at.start + line` of a tensor, if it has
-/// that many, and into a tile.
+/// that many.
 #[cube]
 pub(super) fn write<F: Float>(
     sums: &Array<Four>,
@@ -197,7 +197,6 @@ pub(super) fn write<F: Float>(
     at: &Place,
     layout: &Layout,
     tensor: &mut [F],
-    tile: &mut Tile,
     #[comptime] shape: TileShape,
 ) {
     let (line, unit) = own();
@@ -206,12 +205,22 @@ pub(super) fn write<F: Float>(
     #[unroll]
     for nth in 0..comptime!(shape.of_unit()) {
         let four = nth * BESIDE + unit;
-        if four < comptime!(shape.fours()) {
+        if four < comptime!(shape.fours()) && token < layout.tokens {
             let values = sums[nth] * Four::new(scale);
-            tile[line * comptime!(shape.stride()) + four] = values;
-            if token < layout.tokens {
-                store(values, tensor, start + four * TOGETHER, four, shape);
-            }
+            store(values, tensor, start + four * TOGETHER, four, shape);
+        }
+    }
+}
+
+/// Puts the features of this unit, times `scale`, into a tile.
+#[cube]
+pub(super) fn keep(sums: &Array<Four>, scale: f32, tile: &mut Tile, #[comptime] shape: TileShape) {
+    let (line, unit) = own();
+    #[unroll]
+    for nth in 0..comptime!(shape.of_unit()) {
+        let four = nth * BESIDE + unit;
+        if four < comptime!(shape.fours()) {
+            tile[line * comptime!(shape.stride()) + four] = sums[nth] * Four::new(scale);
         }
     }
 }
@@ -235,7 +244,7 @@ fn store<F: Float>(
 
 /// Writes the sum of the [`BLOCK`] lines of a tile to `sums` from `start` on.
 #[cube]
-pub(super) fn sum_of_lines(
+pub(super) fn sum_of_tile(
     tile: &Tile,
     sums: &mut [f32],
     start: usize,

@@ -1,0 +1,161 @@
+//! Compiled kernels, kept between processes, so that a kernel is compiled once for a device.
+//!
+//! cubecl puts them into a database. Nothing checks what such a file holds, and a kernel with a
+//! changed bit may compute something wrong without a word. So the database of a process is its
+//! own, in a temporary folder. It is filled from a file of the user's cache that ends with the
+//! BLAKE3 of what is before it, and one that holds more kernels replaces this file at the end. Of
+//! two processes that end at the same time, the second one's file stays.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cubecl::bundle::{BundleFormat, EmbeddedBundle, ExportOptions, export, import};
+use cubecl::bytes::Bytes;
+use cubecl::config::cache::CacheConfig;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use cubecl::environment;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::chosen::ChosenDevice;
+use super::libdevice;
+use crate::stage::user_cache;
+
+/// How long a file stays that no process has used, such as one for an earlier driver.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const DIGEST: usize = blake3::OUT_LEN;
+
+/// What this process has of kernels.
+struct Kernels {
+    /// Holds the database.
+    own: TempDir,
+    /// The file that it was filled from, and the number of its entries then.
+    file: Option<(PathBuf, u64)>,
+}
+
+static KERNELS: Mutex<Option<Kernels>> = Mutex::new(None);
+
+/// Makes cubecl keep kernels. To be called before it opens a device; a second call does nothing.
+///
+/// What cubecl would read from a `cubecl.toml` or `burn.toml` beside the pipeline is set here, so
+/// that no such file changes what a stage computes.
+pub fn prepare() {
+    let mut kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner);
+    if kernels.is_some() {
+        return;
+    }
+    let mut config = CubeClRuntimeConfig::default().override_from_env();
+    config.environment.records.level = cubecl::records::RecordLevel::Off;
+    let own = folder().and_then(|folder| {
+        std::fs::create_dir_all(&folder).ok()?;
+        tempfile::Builder::new().prefix("process-").tempdir_in(folder).ok()
+    });
+    if let Some(own) = own {
+        config.compilation.cache = true;
+        config.environment.path = CacheConfig::Directory(own.path().to_owned());
+        *kernels = Some(Kernels { own, file: None });
+    }
+    CubeClRuntimeConfig::try_set(config);
+}
+
+/// Takes over what earlier processes have compiled for this device.
+pub fn load(device: &ChosenDevice) {
+    let mut kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(kernels) = kernels.as_mut().filter(|it| it.file.is_none()) else { return };
+    let Some(file) = file_for(device) else { return };
+    let bundle =
+        read(&file).and_then(|bytes| EmbeddedBundle::open(Bytes::from_bytes_vec(bytes)).ok());
+    let count = bundle.map_or(0, |bundle| import(&bundle).imported as u64);
+    kernels.file = Some((file, count));
+}
+
+/// Keeps what this process has compiled, for later ones. To be called at the end of a process; a
+/// failure only means that kernels are compiled again.
+pub fn keep() {
+    let kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(Kernels { own, file: Some((file, before)) }) = kernels else { return };
+    let entries: u64 = environment::namespaces().iter().map(|it| it.entries).sum();
+    if entries > before && write(own.path(), &file).is_some() {
+        sweep(&file);
+    }
+}
+
+/// Whether kernels for this device are kept.
+pub fn are_kept_for(device: &ChosenDevice) -> bool {
+    file_for(device).and_then(|file| read(&file)).is_some()
+}
+
+fn folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name);
+    user_cache::folder(variable).map(|caches| caches.join("pipe").join("kernels"))
+}
+
+/// The file for this device and all that decides what a kernel is compiled to: this binary, the
+/// device, its driver, and the library that kernels are linked with.
+fn file_for(device: &ChosenDevice) -> Option<PathBuf> {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update(text.as_bytes()).update(&[0]);
+    };
+    add(env!("CARGO_PKG_VERSION"));
+    add(&stamp(&std::env::current_exe().ok()?)?);
+    add(&device.name);
+    device.details.iter().for_each(|detail| add(detail));
+    if device.is_cuda {
+        add(&stamp(&libdevice::find().ok()?)?);
+    }
+    let name = hasher.finalize().to_hex();
+    Some(folder()?.join(&name[..32]))
+}
+
+/// What changes when somebody replaces a file.
+fn stamp(path: &Path) -> Option<String> {
+    let metadata = path.metadata().ok()?;
+    let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{} {} {}", path.display(), metadata.len(), modified.as_nanos()))
+}
+
+/// What is before the digest at the end of a file; `None` if there is no such file or it is damaged.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let mut bytes = std::fs::read(file).ok()?;
+    let body = bytes.len().checked_sub(DIGEST)?;
+    if *blake3::hash(&bytes[..body]).as_bytes() != bytes[body..] {
+        return None;
+    }
+    bytes.truncate(body);
+    // So that `sweep` sees that it is used.
+    let _ =
+        File::options().append(true).open(file).and_then(|it| it.set_modified(SystemTime::now()));
+    Some(bytes)
+}
+
+/// Writes the kernels of the database in `own` into `file`, whole or not at all.
+fn write(own: &Path, file: &Path) -> Option<()> {
+    let exported = own.join("exported");
+    let options = ExportOptions { format: BundleFormat::Flat, ..ExportOptions::default() };
+    export(&[own], &exported, &options).ok()?;
+    let body = std::fs::read(exported).ok()?;
+    let mut whole = NamedTempFile::new_in(file.parent()?).ok()?;
+    whole.write_all(&body).ok()?;
+    whole.write_all(blake3::hash(&body).as_bytes()).ok()?;
+    whole.persist(file).ok()?;
+    Some(())
+}
+
+/// Removes what was not used for long beside `file`: kernels for other binaries and drivers, and
+/// the databases of processes that were killed.
+fn sweep(file: &Path) {
+    let old = |path: &Path| -> Option<bool> {
+        let modified = path.metadata().ok()?.modified().ok()?;
+        Some(SystemTime::now().duration_since(modified).ok()? > KEPT_FOR)
+    };
+    let entries = file.parent().and_then(|folder| folder.read_dir().ok());
+    for path in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if old(&path) == Some(true) {
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        }
+    }
+}
