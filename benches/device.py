@@ -9,18 +9,20 @@ layers of 768 and a vocabulary of 12,000 with random weights, in bf16, on the bu
 What the driver returns to the host is overwritten with zeros, since what no kernel has computed would end
 the training as diverged.
 
-For each batch size it prints launches, copies, waits and host time of a step, and then the least time that a GPU
-needs for the same step by its memory and its arithmetic: `--bandwidth` and `--flops`, by default what was measured on
-an H200.
+It prints how long a first run and a later one, which finds the kernels of the first, take to the end of the first
+step. Then, for each batch size, launches, copies, waits and host time of a step, and the least time that a GPU needs for the same step by its
+memory and its arithmetic: `--bandwidth` and `--flops`, by default what was measured on an H200.
 """
 
 import argparse
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -57,6 +59,62 @@ def project(folder):
     return model
 
 
+def weights(model, folder):
+    """The model with weights of zeros, which take no time to make. Returns its folder."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    embeddings = "roberta.embeddings"
+    shapes = {
+        f"{embeddings}.word_embeddings.weight": [config["vocab_size"], HIDDEN],
+        f"{embeddings}.position_embeddings.weight": [config["max_position_embeddings"], HIDDEN],
+        f"{embeddings}.token_type_embeddings.weight": [config["type_vocab_size"], HIDDEN],
+    }
+    vectors = {f"{embeddings}.LayerNorm": HIDDEN}
+    for layer in (f"roberta.encoder.layer.{nth}" for nth in range(LAYERS)):
+        square = [f"{layer}.attention.self.{name}" for name in ("query", "key", "value")] + [f"{layer}.attention.output.dense"]
+        matrices = {name: [HIDDEN, HIDDEN] for name in square}
+        matrices |= {f"{layer}.intermediate.dense": [WIDE, HIDDEN], f"{layer}.output.dense": [HIDDEN, WIDE]}
+        for name, shape in matrices.items():
+            shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+        vectors |= {f"{layer}.attention.output.LayerNorm": HIDDEN, f"{layer}.output.LayerNorm": HIDDEN}
+    for name, size in vectors.items():
+        shapes |= {f"{name}.weight": [size], f"{name}.bias": [size]}
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+    return folder
+
+
+def until_first_step(pipe, tools, work, model):
+    """The seconds from the start of `finetune` to the end of its first step."""
+    environment = dict(os.environ, LD_LIBRARY_PATH=str(tools), CUDA_PATH=str(tools / "nvcc" / "nvidia" / "cuda_nvcc"))
+    environment |= {"XDG_CACHE_HOME": str(work / "user"), "CUDA_COUNTER_LOG": str(work / "log")}
+    command = [pipe, "run", "--json", "--device", "cuda", "--offline", "--until", "finetune", "--cache", work / "first"]
+    command += ["--set", f"model={model}", "--set", "finetune.init=pretrained", "--set", "finetune.precision=bf16"]
+    shutil.rmtree(work / "first", ignore_errors=True)
+    started = seconds = None
+    with subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            event = json.loads(line)
+            if event.get("stage") != "finetune":
+                continue
+            if event["event"] == "stage_started":
+                started = time.monotonic()
+            if seconds is None and event["event"] == "stage_says" and event["said"]["event"] == "progress":
+                seconds = time.monotonic() - started
+    if seconds is None:
+        sys.exit("the training took no step")
+    return seconds
+
+
 def floor(tokens, rows, bandwidth, flops):
     """What each part of a step must move and compute, in bf16 with f32 parameters: (part, bytes, operations)."""
     weights = LAYERS * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * WIDE)
@@ -68,12 +126,13 @@ def floor(tokens, rows, bandwidth, flops):
         # Factors in bf16 once, results in f32 once; three products for each weight.
         ("products", LAYERS * (3 * 2 * weights / LAYERS + 22 * states + 3 * 6 * wide + 4 * weights / LAYERS), 6 * tokens * weights),
         ("attention", LAYERS * (3 * 4 + 2 + 3 * 4 + 3 * 4 + 4 + 2 + 3 * 2) * states, 14 * scores),
-        ("add and norm", LAYERS * 2 * (4 + 4 + 4 + 4 + 4 + 4 + 2 + 4) * states, LAYERS * 2 * 30 * states),
+        # With the twin of the result in bf16.
+        ("add and norm", LAYERS * 2 * (4 + 4 + 4 + 2 + 4 + 4 + 4 + 2 + 4) * states, LAYERS * 2 * 30 * states),
         ("bias and GELU", LAYERS * (4 + 2 + 4 + 4 + 2) * wide, LAYERS * 40 * wide),
-        ("casts of weights and states", LAYERS * (6 * weights / LAYERS + 2 * 6 * states), 0),
         ("sums of two gradients", LAYERS * 2 * 12 * states, LAYERS * 2 * states),
-        ("embeddings", (3 * 4 + 3 * 4 + 4 * 4) * states + 4 * VOCABULARY * HIDDEN, 40 * states),
-        ("norm of the gradients and AdamW", (4 + 7 * 4) * parameters, 15 * parameters),
+        ("embeddings", (3 * 4 + 2 * 4 + 2 + 4 + 4 * 4) * states + 4 * VOCABULARY * HIDDEN, 40 * states),
+        # With the weights in bf16.
+        ("norm of the gradients and AdamW", (4 + 7 * 4) * parameters + 2 * weights, 15 * parameters),
     ]
 
 
@@ -92,6 +151,10 @@ def main():
         (work / "tools").mkdir()
         driver(options.counter, work / "tools")
         model = project(work)
+        whole = weights(model, work / "weights")
+        for run in ("first", "later", "later"):
+            seconds = until_first_step(options.pipe.resolve(), work / "tools", work, whole)
+            print(f"the first step of a {run} run is done {seconds:.1f} s after `finetune` starts", flush=True)
         for batch in (32, 64):
             print(f"== batches of {batch}", flush=True)
             command = [sys.executable, options.counter / "count.py", "--pipe", options.pipe.resolve(), "--epochs", "2,8"]

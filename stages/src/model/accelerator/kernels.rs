@@ -159,3 +159,43 @@ fn sweep(file: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_only_while_its_digest_is_that_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("kernels");
+        assert_eq!(read(&file), None);
+        let body = b"compiled".to_vec();
+        let whole = [&body[..], blake3::hash(&body).as_bytes()].concat();
+        std::fs::write(&file, &whole).unwrap();
+        assert_eq!(read(&file), Some(body));
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&file, damaged).unwrap();
+            assert_eq!(read(&file), None, "byte {at}");
+            std::fs::write(&file, &whole[..at]).unwrap();
+            assert_eq!(read(&file), None, "the first {at} bytes");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_used_for_long_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            let then = SystemTime::now() - age;
+            File::options().append(true).open(&path).unwrap().set_modified(then).unwrap();
+            path
+        };
+        let [own, old] = [make("own", Duration::ZERO), make("old", 2 * KEPT_FOR)];
+        let used = make("used", KEPT_FOR / 2);
+        sweep(&own);
+        assert_eq!([&own, &old, &used].map(|path| path.exists()), [true, false, true]);
+    }
+}
