@@ -65,6 +65,11 @@ pub struct CarryOutOptions {
 }
 
 impl CarryOutOptions {
+    /// Whether a run prints text, and believes the times of files.
+    pub fn is_plain(&self) -> bool {
+        !self.json && !self.no_index
+    }
+
     pub fn sources(&self, project: &Project) -> Sources {
         project.sources(!self.no_index, self.offline)
     }

@@ -34,6 +34,7 @@ mod run;
 pub mod select;
 #[cfg(feature = "serve")]
 mod serve;
+mod settled;
 mod shell;
 mod show;
 mod stage;

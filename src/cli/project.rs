@@ -43,7 +43,7 @@ pub fn locate(globals: &Globals) -> Result<(PathBuf, Store), Error> {
 }
 
 /// The folder of a pipeline's file.
-fn root_of(file: &Path) -> Result<PathBuf, Error> {
+pub(super) fn root_of(file: &Path) -> Result<PathBuf, Error> {
     let file = std::path::absolute(file).map_err(FileError::at("locating", file))?;
     Ok(file.parent().unwrap_or(Path::new("/")).to_owned())
 }

@@ -8,6 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::cli::project::{Project, use_store};
 use crate::cli::select::{SelectOptions, Selection, check_only};
+use crate::cli::settled::Question;
 use crate::cli::submit::{self, SubmitOptions};
 use crate::console::Console;
 use crate::console::plan_view::PlanView;
@@ -17,6 +18,7 @@ use crate::report::live::{Live, LivePort};
 use crate::results::run_log::RunLog;
 use crate::run::config::RunConfig;
 use crate::run::event::RunEvent;
+use crate::store::settled::Settled;
 
 #[derive(Debug, Args)]
 pub struct RunCommand {
@@ -72,6 +74,16 @@ fn execute_live(
     globals: &Globals,
     console: &Console,
 ) -> Result<Exit, Error> {
+    // What else a run may show than a summary, a kept answer does not have.
+    let is_plain = !(options.dry_run || options.submit.submit || globals.verbose)
+        && port.is_none()
+        && options.carry_out.is_plain();
+    let question = is_plain.then(|| Question::of_process(globals)).flatten();
+    if let Some(question) = &question
+        && question.answer(console)?
+    {
+        return Ok(Exit::Done);
+    }
     let overrides = options.overrides.overrides();
     let mut project = Project::load(globals, &overrides)?;
     options.submit.choose_executors(&mut project.pipeline);
@@ -98,16 +110,29 @@ fn execute_live(
         console.print(&view, options.carry_out.json)?;
         return Ok(Exit::Done);
     }
+    let settled = question.as_ref().and_then(|_| Settled::of(&plan, &project, &sources.index));
     let keep_going = options.keep_going;
     let config = options.carry_out.config(resources);
     let config = RunConfig { keep_going, forced, overwrite_published, only, ..config };
     let on_screen = (console, run_log(&project, &overrides, None));
     let live = port.map(|port| serve(port, &plan, &project, console)).transpose()?;
+    let mut is_quiet = true;
     let mut report = |event: &RunEvent, log: &RunLog| {
+        is_quiet &= matches!(
+            event,
+            RunEvent::RunStarted { .. } | RunEvent::StageFinished(_) | RunEvent::RunFinished(_)
+        );
         live.iter().for_each(|live| live.take(event, || log.so_far()));
     };
     let summary =
         options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
+    if let (Some(question), Some(settled)) = (question, settled)
+        && is_quiet
+        && summary.remote.is_none()
+        && (summary.hits, Exit::of_run(&summary)) == (settled.records.len(), Exit::Done)
+    {
+        question.keep(&settled);
+    }
     threads::free(project.pipeline.stages.len(), project);
     Ok(Exit::of_run(&summary))
 }

@@ -15,7 +15,7 @@ use crate::files::regular;
 use crate::files::scratch::Scratch;
 
 /// A shorter text is read sooner than a second file is opened. In bytes.
-const LONG: usize = 16 * 1024;
+pub const LONG: usize = 16 * 1024;
 
 /// The file, which is [`sealed`]: this header, the version of `pipe`, the digest of the text, the
 /// nodes. To be changed whenever the same text would give another tree.

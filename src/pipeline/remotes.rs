@@ -47,6 +47,11 @@ pub fn load_config() -> Result<Config, PipelineError> {
     }
 }
 
+/// The user's file of remotes as it is, if there is one that can be read.
+pub fn config_text() -> Option<String> {
+    text_of(&config_file(|name| std::env::var_os(name))?).ok()
+}
+
 fn read_config(file: &Path) -> Result<Config, PipelineError> {
     let unreadable = |source| PipelineError::Read { file: file.to_owned(), source };
     let text = text_of(file).map_err(unreadable)?;

@@ -29,6 +29,8 @@ const MANY: usize = 64;
 pub(super) struct Bundle {
     known: OnceLock<Copies>,
     learned: Mutex<HashMap<Key, (Stamp, Vec<u8>)>>,
+    /// The stamps of the records that this process read and that are too long for a copy.
+    long: Mutex<HashMap<Key, Stamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,15 +52,24 @@ impl Bundle {
         self.known.get_or_init(|| Copies::read(file).unwrap_or_default())
     }
 
+    /// The stamp that the file of a record had when the record was read, or copied and then not read.
+    pub(super) fn stamp(&self, key: Key) -> Option<Stamp> {
+        let learned = || self.learned().get(&key).map(|(stamp, _)| *stamp);
+        let long = self.long().get(&key).copied();
+        long.or_else(learned).or_else(|| Some(self.known.get()?.places.get(&key)?.0))
+    }
+
     /// Remembers a record for [`Bundle::save`]. `began_ns` is [`file_clock_ns`], read before
     /// the record's file was.
     ///
     /// [`file_clock_ns`]: crate::files::stamp::file_clock_ns
     pub(super) fn learn(&self, record: &Record<()>, stamp: Stamp, began_ns: i64) {
-        if stamp.is_settled(began_ns)
-            && let Some(copy) = copy(record).filter(|copy| copy.len() <= LONGEST)
-        {
-            self.learned().insert(record.key, (stamp, copy));
+        if !stamp.is_settled(began_ns) {
+            return;
+        }
+        match copy(record).filter(|copy| copy.len() <= LONGEST) {
+            Some(copy) => drop(self.learned().insert(record.key, (stamp, copy))),
+            None => drop(self.long().insert(record.key, stamp)),
         }
     }
 
@@ -89,6 +100,10 @@ impl Bundle {
     fn learned(&self) -> MutexGuard<'_, HashMap<Key, (Stamp, Vec<u8>)>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn long(&self) -> MutexGuard<'_, HashMap<Key, Stamp>> {
+        self.long.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Copies {
@@ -105,7 +120,8 @@ impl Copies {
     }
 }
 
-fn is_of(stamp: &Stamp, file: &Path) -> bool {
+/// Whether a file has this stamp.
+pub(super) fn is_of(stamp: &Stamp, file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| Stamp::of(&metadata) == *stamp)
 }
 
@@ -165,9 +181,7 @@ fn copy(record: &Record<()>) -> Option<Vec<u8>> {
     put_size(outputs.len(), &mut bytes)?;
     for (name, Artifact { content, bytes: size }) in outputs {
         put_text(name, &mut bytes)?;
-        let maker = MAKERS.iter().position(|make| make(content.digest) == *content)?;
-        bytes.push(maker as u8);
-        bytes.extend(content.digest.as_bytes());
+        put_content(*content, &mut bytes)?;
         bytes.extend(size.to_le_bytes());
     }
     put_metrics(metrics, &mut bytes)?;
@@ -188,6 +202,19 @@ fn put_metrics(metrics: &BTreeMap<String, f64>, bytes: &mut Vec<u8>) -> Option<(
     })
 }
 
+/// Writes a content: the index of its kind in [`MAKERS`], and its digest.
+pub(super) fn put_content(content: Content, bytes: &mut Vec<u8>) -> Option<()> {
+    let maker = MAKERS.iter().position(|make| make(content.digest) == content)?;
+    bytes.push(maker as u8);
+    bytes.extend(content.digest.as_bytes());
+    Some(())
+}
+
+pub(super) fn take_content(rest: &mut Packed) -> Option<Content> {
+    let [maker] = *rest.take()?;
+    Some(MAKERS.get(usize::from(maker))?(Digest::from_bytes(*rest.take()?)))
+}
+
 const MAKERS: [fn(Digest) -> Content; 3] = [Content::file, Content::executable, Content::folder];
 
 /// The record of a [`copy`].
@@ -202,8 +229,7 @@ fn record(copy: &[u8], key: Key) -> Option<Record<()>> {
     let (seconds, threads) = (f64::from_bits(rest.number()?), rest.number()? as usize);
     let mut outputs = BTreeMap::new();
     for _ in 0..rest.size()? {
-        let (name, [maker]) = (text(&mut rest)?, *rest.take()?);
-        let content = MAKERS.get(usize::from(maker))?(Digest::from_bytes(*rest.take()?));
+        let (name, content) = (text(&mut rest)?, take_content(&mut rest)?);
         outputs.insert(name, Artifact { content, bytes: rest.number()? });
     }
     let metrics = metrics_of(&mut rest)?;

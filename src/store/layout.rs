@@ -19,6 +19,7 @@
 //! cache/index                      digests of source files
 //! cache/bundle                     copies of small records, by the stamps of their files
 //! cache/parsed                     the tree of the pipeline file, by the digest of its text
+//! cache/settled                    what the last run stood on, if it had nothing to do
 //! cache/partial/<digest>           the beginning of a large download from a remote
 //! cache/tmp/                       scratch folders, for what is not finished
 //! ```
@@ -62,6 +63,10 @@ impl Store {
 
     pub fn tree_file(&self) -> PathBuf {
         self.root().join("parsed")
+    }
+
+    pub(super) fn settled_file(&self) -> PathBuf {
+        self.root().join("settled")
     }
 
     pub fn in_use_file(&self) -> PathBuf {

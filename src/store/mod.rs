@@ -12,6 +12,7 @@ mod layout;
 pub mod obstacles;
 pub mod record;
 mod records;
+pub mod settled;
 
 use std::fs::{self, File, Permissions};
 use std::io;

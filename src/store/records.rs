@@ -36,6 +36,11 @@ impl Store {
         Some(record?.with_fields(Arc::clone(fields)))
     }
 
+    /// The stamp of the file of a record that [`Store::record_of`] has found.
+    pub(super) fn stamp_of(&self, key: Key) -> Option<Stamp> {
+        self.bundle.stamp(key)
+    }
+
     /// Begins to read the copies, for a command that will need them.
     pub fn read_ahead(&self) {
         let store = self.clone();

@@ -49,6 +49,7 @@ mod screen;
 mod select;
 mod serve;
 mod server;
+mod settled;
 mod several_files;
 mod show;
 mod slurm;
