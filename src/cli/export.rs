@@ -37,6 +37,9 @@ pub struct ExportOptions {
     /// the model
     #[arg(long, value_name = "DIR")]
     hub: Option<PathBuf>,
+    /// Store weights in half precision, and compute in f32
+    #[arg(long, requires = "onnx", conflicts_with = "int8")]
+    f16: bool,
     /// Store weights in 8 bits, and compute with integers
     #[arg(long, requires = "onnx")]
     int8: bool,
@@ -85,7 +88,11 @@ fn export_graph(
     let folder = found.folder.path();
     let beside = new_companions(&folder, file, options.force)?;
     check_target(file, options.force)?;
-    let storage = if options.int8 { Storage::Int8 } else { Storage::F32 };
+    let (storage, kind) = match (options.f16, options.int8) {
+        (true, _) => (Storage::F16, "f16"),
+        (_, true) => (Storage::Int8, "int8"),
+        _ => (Storage::F32, "f32"),
+    };
     let OnnxFile { bytes: graph, notes } =
         onnx_file(&folder, config, &found.predict, storage).map_err(failed)?;
     for (path, content) in &beside {
@@ -93,7 +100,6 @@ fn export_graph(
     }
     // At the end: a folder with a graph has all of its files.
     write(file, &graph)?;
-    let kind = if options.int8 { "int8" } else { "f32" };
     let size = bytes(graph.len() as u64);
     console.note(&format!("wrote `{}`: {size}, {kind}, opset {OPSET}", file.display()));
     for (path, _) in &beside {

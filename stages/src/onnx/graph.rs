@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use half::f16;
+
 use super::proto::{
     AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -16,6 +18,8 @@ pub struct Value(pub String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     F32,
+    /// Parameters in half precision, which the graph widens to f32 when it is loaded.
+    F16,
     /// Linear layers and the table of words in 8 bits, and products of 8-bit integers.
     Int8,
 }
@@ -176,16 +180,48 @@ impl Builder {
     pub fn parameter(&mut self, name: &str) -> Value {
         if !self.known.contains(name) {
             let Weight { shape, values } = self.take(name);
-            return self.floats(name, &shape, &values);
+            return self.stored(name, &shape, &values);
         }
         Value(name.to_owned())
     }
 
+    /// The values of a parameter under its name, in f32.
+    fn stored(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Value {
+        if self.storage != Storage::F16 {
+            return self.floats(name, shape, values);
+        }
+        let halves = self.halves(name, shape, values);
+        self.known.insert(name.to_owned());
+        self.op_named(name, "Cast", &[&halves], &[int("to", DataType::Float as i64)]);
+        Value(name.to_owned())
+    }
+
+    /// The values of a parameter in half precision.
+    fn halves(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Value {
+        if let Some(value) = values.iter().find(|value| f16::from_f32(**value).is_infinite()) {
+            self.problems.push(format!("`f16` cannot hold {value}, a value of `{name}`"));
+        }
+        self.constant(format!("{name}/f16"), DataType::Float16, shape, || of_halves(values))
+    }
+
     /// Rows of a table, `[…]` to `[…, features]`.
     pub fn rows_of_table(&mut self, name: &str, indices: &Value) -> Value {
-        if self.storage == Storage::F32 {
-            let table = self.parameter(name);
-            return self.op("Gather", &[&table, indices], &[]);
+        match self.storage {
+            Storage::F32 => {
+                let table = self.parameter(name);
+                return self.op("Gather", &[&table, indices], &[]);
+            }
+            Storage::F16 => {
+                let table = Value(format!("{name}/f16"));
+                if !self.known.contains(&table.0) {
+                    let Weight { shape, values } = self.take(name);
+                    self.halves(name, &shape, &values);
+                }
+                // Only the rows are widened.
+                let rows = self.op("Gather", &[&table, indices], &[]);
+                return self.op("Cast", &[&rows], &[int("to", DataType::Float as i64)]);
+            }
+            Storage::Int8 => {}
         }
         let [values, scales] = [format!("{name}/int8"), format!("{name}/scales")];
         if !self.known.contains(&values) {
@@ -205,7 +241,7 @@ impl Builder {
     pub fn linear(&mut self, input: &Value, name: &str, has_bias: bool) -> Value {
         let weight = format!("{name}.weight");
         let product = match self.storage {
-            Storage::F32 => {
+            Storage::F32 | Storage::F16 => {
                 let weight = self.transposed_weight(&weight);
                 self.op("MatMul", &[input, &weight], &[])
             }
@@ -223,7 +259,7 @@ impl Builder {
         if !self.known.contains(name) {
             let Weight { shape, values } = self.take(name);
             let [outputs, inputs] = matrix(&shape);
-            return self.floats(name, &[inputs, outputs], &transposed(&values, outputs, inputs));
+            return self.stored(name, &[inputs, outputs], &transposed(&values, outputs, inputs));
         }
         Value(name.to_owned())
     }
@@ -297,6 +333,10 @@ fn matrix(shape: &[usize]) -> [usize; 2] {
 
 fn of_floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn of_halves(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
 }
 
 fn of_ints(values: &[i64]) -> Vec<u8> {

@@ -101,6 +101,7 @@ pub enum DataType {
     Float = 1,
     Int8 = 3,
     Int64 = 7,
+    Float16 = 10,
 }
 
 /// The name and type of an input or output.

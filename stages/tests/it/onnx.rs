@@ -8,13 +8,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use half::f16;
 use prost::Message;
 use serde_json::{Value, json};
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
+use stages::model::folder;
 use stages::model::loading::HeadSource;
+use stages::model::parameters::Network;
 use stages::onnx::proto::{DataType, Dimension, GraphProto, ModelProto, ValueInfoProto};
 use stages::onnx::{OPSET, Storage, file};
+use stages::stage::error::StageError;
 
 use crate::reference::{
     Expected, FAMILIES, assert_close, copy_of, device, fixture, loaded, logits, try_load,
@@ -97,6 +101,7 @@ fn parameters_keep_their_names_and_values_and_have_elements_for_their_shapes() {
                 DataType::Float => 4,
                 DataType::Int64 => 8,
                 DataType::Int8 => 1,
+                DataType::Float16 => 2,
                 DataType::Undefined => panic!("{name}: {}", tensor.name),
             };
             assert_eq!(tensor.raw_data.len() as i64, count * size, "{name}: {}", tensor.name);
@@ -133,6 +138,50 @@ fn in_8_bits_the_weights_of_layers_and_words_are_integers_and_the_head_is_not() 
     assert_eq!(of_kind("DynamicQuantizeLinear"), 4 * config.num_hidden_layers);
 }
 
+/// A copy of a fixture whose parameters all are numbers of half precision.
+fn in_half_precision(name: &str) -> tempfile::TempDir {
+    let folder = copy_of(name);
+    let mut model = loaded(name, &device());
+    for (_, parameter) in model.parameters() {
+        let values = parameter.values(folder.path()).unwrap();
+        let rounded = values.iter().map(|value| f16::from_f32(*value).to_f32());
+        parameter.replace(&rounded.collect::<Vec<_>>());
+    }
+    let config = ModelConfig::read(folder.path()).unwrap();
+    folder::write(folder.path(), &model, &config, &["0".to_owned(), "1".to_owned()]).unwrap();
+    folder
+}
+
+fn bytes_of(folder: &Path, storage: Storage) -> Result<Vec<u8>, StageError> {
+    file(folder, &ModelConfig::read(folder)?, 2, storage)
+}
+
+#[test]
+fn in_half_precision_every_parameter_has_two_bytes_a_value() {
+    for name in FAMILIES {
+        let graph = graph(name, Storage::F16);
+        let floats = graph.initializer.iter().filter(|it| it.data_type() == DataType::Float);
+        // Numbers of the operators, no parameters.
+        let largest = floats.map(|it| it.raw_data.len()).max().unwrap_or_default();
+        assert!(largest <= 64, "{name}: {largest} bytes");
+    }
+}
+
+#[test]
+fn a_parameter_that_half_precision_cannot_hold_is_an_error_which_names_it() {
+    let folder = copy_of("bert");
+    let mut model = loaded("bert", &device());
+    let (name, parameter) = model.parameters().remove(0);
+    let mut values = parameter.values(folder.path()).unwrap();
+    values[3] = 70_000.0;
+    parameter.replace(&values);
+    let config = ModelConfig::read(folder.path()).unwrap();
+    folder::write(folder.path(), &model, &config, &["0".to_owned(), "1".to_owned()]).unwrap();
+    let told = bytes_of(folder.path(), Storage::F16).unwrap_err().to_string();
+    assert!(told.contains("`f16` cannot hold 70000") && told.contains(&name), "{told}");
+    assert!(bytes_of(folder.path(), Storage::F32).is_ok());
+}
+
 #[test]
 fn a_model_that_is_broken_is_an_error_which_names_the_tensor() {
     let copy = copy_of("bert");
@@ -145,7 +194,8 @@ fn a_model_that_is_broken_is_an_error_which_names_the_tensor() {
 }
 
 fn all() -> impl Iterator<Item = (&'static str, Storage)> {
-    FAMILIES.into_iter().flat_map(|name| [(name, Storage::F32), (name, Storage::Int8)])
+    let storages = [Storage::F32, Storage::F16, Storage::Int8];
+    FAMILIES.into_iter().flat_map(move |name| storages.map(|storage| (name, storage)))
 }
 
 /// A Python that has onnxruntime, if there is one.
@@ -271,6 +321,24 @@ fn activations_poolings_and_kinds_of_attention_are_those_of_this_program() {
         let model = try_load(folders[at].path(), HeadSource::Checkpoint, &device()).unwrap();
         let expected = logits(&model, &Expected::read(name).batch("right"));
         assert_close(&format!("{name}, {key}: {value}"), &floats(&found[at][0]), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn in_half_precision_the_logits_are_those_of_the_rounded_parameters() {
+    let Some(python) = python() else { return };
+    let folders = FAMILIES.map(in_half_precision);
+    let cases = FAMILIES.iter().zip(&folders).map(|(name, folder)| {
+        let graph = folder.path().join("model.onnx");
+        std::fs::write(&graph, bytes_of(folder.path(), Storage::F16).unwrap()).unwrap();
+        let whole = Expected::read(name).batch("right");
+        json!({"graph": graph, "batches": [inputs(&whole)]})
+    });
+    let found = run(&python, &json!(cases.collect::<Vec<_>>()));
+    for (at, name) in FAMILIES.iter().enumerate() {
+        let model = try_load(folders[at].path(), HeadSource::Checkpoint, &device()).unwrap();
+        let expected = logits(&model, &Expected::read(name).batch("right"));
+        assert_close(name, &floats(&found[at][0]), &expected, 1e-4);
     }
 }
 
