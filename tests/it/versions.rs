@@ -260,7 +260,7 @@ const SOURCES: [(&str, &[&str]); 12] = [
 
 /// Modules that affect messages, checks or wiring, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 12] = [
+const NEUTRAL: [&str; 13] = [
     "builtin",
     "data/finite",
     "data/label_names",
@@ -272,6 +272,7 @@ const NEUTRAL: [&str; 12] = [
     "stage/manifest",
     "stage/params",
     "stage/progress",
+    "stage/user_cache",
     "train/params",
 ];
 

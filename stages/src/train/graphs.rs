@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use super::gradient::Gradient;
 use super::objective::{Objective, Part};
 use super::step::{Trainer, taken};
-use crate::model::device::graph::{self, Place, Recording};
+use crate::model::device::graph::{self, Recording};
 use crate::model::device::inputs::{Inputs, Layout};
+use crate::model::device::place::Place;
 use crate::model::parameters::{Network, Parameter};
 
 /// A recording keeps its memory for itself, and steps of other shapes need some as well.

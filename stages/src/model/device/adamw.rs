@@ -6,7 +6,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::linear::{element, is_turned, transposed};
+use super::format::element;
+use super::linear::{is_turned, transposed};
 use super::sums::{cube_sum, strided_sum};
 use super::{UNITS, contiguous, empty, grid, reshaped};
 

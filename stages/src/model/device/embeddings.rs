@@ -5,8 +5,8 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+use super::format::{element, factor_type};
 use super::inputs::{Inputs, Layout};
-use super::linear::{element, factor_type};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::norm::normalise;
 use super::operation::{Operation, run};

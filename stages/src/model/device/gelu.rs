@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::linear::{element, factor_type};
+use super::format::{element, factor_type};
 use super::operation::{Operation, run};
 use super::sums::over_blocks;
 use super::{UNITS, contiguous, empty, grid, like, lines, values};

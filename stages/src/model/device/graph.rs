@@ -10,7 +10,6 @@
 //!   the pool with enough room, and everything that the host sends is in [`super::inputs`].
 
 use burn::tensor::Tensor;
-use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
 use cubecl::client::{Client, Graph};
 
@@ -20,25 +19,6 @@ use super::Value;
 #[derive(Clone, Debug)]
 pub struct Recording {
     graph: Graph,
-}
-
-/// Where the values of a tensor are. A tensor that another owner shares gets another place when it is
-/// updated.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place(usize, u64, u64);
-
-impl Place {
-    /// `None` if the tensor is not on a GPU.
-    pub fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
-        Some(Place::of_plain(&Value::of(tensor)?.into_plain()))
-    }
-
-    /// The same for a tensor without autodiff. Its number is never used again, also not by a tensor
-    /// that gets the memory later.
-    pub fn of_plain(tensor: &CubeTensor) -> Place {
-        let (id, start, end) = tensor.handle.clone().binding().claim_key();
-        Place(id.value, start, end)
-    }
 }
 
 /// Runs `compute` twice, which changes nothing but what it returns, and then records it. Returns the

@@ -3,13 +3,13 @@
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::ir::{ElemType, FloatKind};
 use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
 use cubek::matmul::launch::launch_ref;
 use cubek::matmul::multi_level;
 use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 
+use super::format::{element, factor};
 use super::operation::{Operation, run};
 use super::twins::Twins;
 use super::{Value, contiguous, empty, lines, reshaped, values};
@@ -157,20 +157,6 @@ fn with_last(tensor: CubeTensor, shape: &[usize], last: usize) -> CubeTensor {
     CubeTensor::new_contiguous(client, device, shape.into(), handle, dtype)
 }
 
-/// The format in which a tensor is multiplied.
-pub(super) fn factor_type(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 | Precision::Tf32 | Precision::Int8 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-    }
-}
-
-/// The tensor in the format in which it is multiplied.
-pub(super) fn factor(tensor: CubeTensor, precision: Precision) -> CubeTensor {
-    let wanted = factor_type(precision);
-    if tensor.dtype == wanted { tensor } else { burn_cubecl::kernel::cast(tensor, wanted) }
-}
-
 /// A view of `[rows, columns]` as `[columns, rows]`.
 pub(super) fn transposed(matrix: &CubeTensor) -> CubeTensor {
     let mut view = matrix.clone();
@@ -205,10 +191,4 @@ pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precisi
     // Panics like burn's own products, for whoever catches what a device refuses.
     launched.unwrap_or_else(|error| panic!("a matrix product on the device: {error:?}"));
     output
-}
-
-/// The element type of a tensor in the kernels.
-pub(super) fn element(dtype: DType) -> ElemType {
-    let kind = if dtype == DType::BF16 { FloatKind::BF16 } else { FloatKind::F32 };
-    ElemType::Float(kind)
 }

@@ -7,9 +7,9 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::graph::Place;
+use super::format::factor_type;
 use super::like;
-use super::linear::factor_type;
+use super::place::Place;
 use crate::model::precision::Precision;
 
 /// The twin of the latest result of a norm in a pass.

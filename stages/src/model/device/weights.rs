@@ -12,8 +12,9 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::graph::Place;
-use super::linear::{element, factor_type, is_turned, transposed};
+use super::format::{element, factor_type};
+use super::linear::{is_turned, transposed};
+use super::place::Place;
 use super::{UNITS, Value, empty, grid, reshaped};
 use crate::model::precision::Precision;
 

@@ -10,7 +10,7 @@ use super::moments::{Moment, Moments};
 use super::scalars::Scalars;
 use crate::model::device::Value;
 use crate::model::device::adamw::{self, Constants, Updated};
-use crate::model::device::graph::Place;
+use crate::model::device::place::Place;
 use crate::model::parameters::{Network, Parameter, leaf};
 
 /// One step. `scalars_of` returns the scalars of the parameter with a name; gradients whose norm

@@ -5,7 +5,7 @@ use super::of_key::of_key_kernel;
 use super::of_query::of_query_kernel;
 use super::sizes::{BLOCK, Sizes, UNITS};
 use super::*;
-use crate::model::device::linear::element;
+use crate::model::device::format::element;
 use crate::model::device::slice;
 
 impl Attention {

@@ -7,7 +7,7 @@ use super::sizes::{BESIDE, Kind, Sizes, UNITS};
 use super::source::Source;
 use super::tile::*;
 use super::*;
-use crate::model::device::linear::element;
+use crate::model::device::format::element;
 
 impl Attention {
     pub(super) fn attend(&self, inputs: Inputs) -> (CubeTensor, Saved) {

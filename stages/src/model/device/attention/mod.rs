@@ -20,7 +20,8 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::linear::{Factor, factor_type, product, products};
+use super::format::factor_type;
+use super::linear::{Factor, product, products};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::section::Section;
