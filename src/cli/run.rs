@@ -131,7 +131,7 @@ fn execute_live(
         && summary.remote.is_none()
         && (summary.hits, Exit::of_run(&summary)) == (settled.records.len(), Exit::Done)
     {
-        question.keep(&settled);
+        question.keep(&settled, globals);
     }
     threads::free(project.pipeline.stages.len(), project);
     Ok(Exit::of_run(&summary))

@@ -83,7 +83,11 @@ impl Question {
     }
 
     /// Keeps what a run stood on, which was asked this and had nothing to do.
-    pub fn keep(&self, settled: &Settled) {
+    pub fn keep(&self, settled: &Settled, globals: &Globals) {
+        // Somebody may have changed the pipeline before the run read it.
+        if Question::of_process(globals).is_none_or(|now| now.digest != self.digest) {
+            return;
+        }
         // It only saves time. A read-only project has none.
         if let Ok(scratch) = Scratch::new(&self.store.scratch_folder()) {
             let _ = settled.write(&self.store, self.digest, &scratch);
