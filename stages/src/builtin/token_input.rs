@@ -25,7 +25,7 @@ impl<'a> ModelTokens<'a> {
         let has_own = has_tokenizer(folder);
         let tokenizer = match has_own {
             true => {
-                let digest = TextTokenizer::open(folder, config.family)?.digest()?;
+                let digest = TextTokenizer::open_to_digest(folder, config.family)?.digest()?;
                 Some((digest, folder.to_owned()))
             }
             false => None,

@@ -9,6 +9,7 @@ mod bertweet;
 mod charsmap;
 mod entities;
 mod layout;
+mod listed;
 mod open;
 mod sentencepiece;
 mod special;

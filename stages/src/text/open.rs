@@ -24,6 +24,7 @@ use tokenizers::{
 
 use super::bertweet::Bertweet;
 use super::charsmap;
+use super::listed::Listed;
 use super::special::{SpecialTokens, read_map};
 use super::unigram::Conversion;
 use crate::family::{Family, PairForm};
@@ -73,19 +74,32 @@ pub(super) enum Backend {
     Bertweet(Box<Bertweet>),
 }
 
+/// A tokenizer, and what its file lists if that was asked for and can be told.
+pub(super) struct Opened {
+    pub(super) backend: Backend,
+    pub(super) special: SpecialTokens,
+    pub(super) listed: Option<Listed>,
+}
+
 /// Builds the tokenizer of a folder from the first of these that it holds: `tokenizer.json`, the
 /// SentencePiece model of its kind of tokenizer, one of the three older sets of files.
-pub(super) fn open(folder: &Path, family: &Family) -> Result<(Backend, SpecialTokens), StageError> {
+pub(super) fn open(folder: &Path, family: &Family, lists: bool) -> Result<Opened, StageError> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     if file("tokenizer.json").is_none()
         && let Some((conversion, path)) = sentence_piece_model(folder)?
     {
         let special = conversion.special_tokens(folder)?;
-        return Ok((sentence_pieces(&path, conversion, &special)?, special));
+        let backend = sentence_pieces(&path, conversion, &special)?;
+        return Ok(Opened { backend, special, listed: None });
     }
     let special = SpecialTokens::read(folder, family)?;
+    let mut listed = None;
     let backend = if let Some(path) = file("tokenizer.json") {
-        whole(&path)?
+        let bytes = fs::read(&path).map_err(StageError::io("reading", &path))?;
+        let list = || lists.then(|| Listed::of(&bytes)).flatten();
+        let (backend, found) = rayon::join(|| whole(&path, &bytes), list);
+        listed = found;
+        backend?
     } else if let (Some(vocab), Some(merges)) = (file("vocab.json"), file("merges.txt")) {
         byte_level(&vocab, &merges, &special)?
     } else if let (Some(vocab), Some(codes)) = (file("vocab.txt"), file("bpe.codes")) {
@@ -95,7 +109,7 @@ pub(super) fn open(folder: &Path, family: &Family) -> Result<(Backend, SpecialTo
     } else {
         return Err(StageError::File { path: folder.to_owned(), problem: nothing_found(folder)? });
     };
-    Ok((backend, special))
+    Ok(Opened { backend, special, listed })
 }
 
 /// How the folder's SentencePiece model is read. As in `transformers`, `tokenizer_class` decides
@@ -134,18 +148,18 @@ fn nothing_found(folder: &Path) -> Result<String, StageError> {
     ))
 }
 
-/// `tokenizer.json`. Truncation, padding and dropout, which some files contain, are removed.
-fn whole(path: &Path) -> Result<Backend, StageError> {
-    let bytes = fs::read(path).map_err(StageError::io("reading", path))?;
-    let Parts { normalizer, model } = serde_json::from_slice(&bytes).unwrap_or_default();
+/// `tokenizer.json`, with these bytes. Truncation, padding and dropout, which some files contain, are
+/// removed.
+fn whole(path: &Path, bytes: &[u8]) -> Result<Backend, StageError> {
+    let Parts { normalizer, model } = serde_json::from_slice(bytes).unwrap_or_default();
     let kind = model.and_then(|model| first_type(model.get()).or_else(|| any_type(model.get())));
     charsmap::check_all_in(&normalizer).map_err(|error| {
         problem(path, format!("is damaged: the character map of its normalizer {error}"))
     })?;
     let tokenizer = match kind {
-        Some(ModelKind::Bpe) => with_model::<BPE>(&bytes),
-        Some(ModelKind::Unigram) => with_model::<Unigram>(&bytes),
-        Some(ModelKind::WordPiece) => with_model::<WordPiece>(&bytes),
+        Some(ModelKind::Bpe) => with_model::<BPE>(bytes),
+        Some(ModelKind::Unigram) => with_model::<Unigram>(bytes),
+        Some(ModelKind::WordPiece) => with_model::<WordPiece>(bytes),
         None => None,
     };
     let tokenizer = tokenizer.map_or_else(|| Tokenizer::from_bytes(bytes), Ok);

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokenizers::{Model, ModelWrapper, Tokenizer};
 
 use super::layout::SpecialTokenLayout;
-use super::open::{Backend, open};
+use super::listed::Listed;
+use super::open::{Backend, Opened, open};
 use crate::family::Family;
 use crate::stage::error::StageError;
 
@@ -36,6 +37,8 @@ pub struct TextTokenizer {
     special: SpecialIds,
     special_texts: Vec<String>,
     asks_for_normalization: bool,
+    /// What the file lists, if it was asked for.
+    listed: Option<Listed>,
 }
 
 /// The ids of the special tokens; `None` for those that the vocabulary lacks.
@@ -55,7 +58,20 @@ impl TextTokenizer {
     /// # Errors
     /// None of them exists, or a file cannot be read or is malformed.
     pub fn open(folder: &Path, family: &Family) -> Result<TextTokenizer, StageError> {
-        let (backend, tokens) = open(folder, family)?;
+        TextTokenizer::of(folder, open(folder, family, false)?)
+    }
+
+    /// Like [`TextTokenizer::open`], for one whose [`digest`](TextTokenizer::digest) is wanted: with several
+    /// threads, what that needs is read at the same time.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::open`].
+    pub fn open_to_digest(folder: &Path, family: &Family) -> Result<TextTokenizer, StageError> {
+        TextTokenizer::of(folder, open(folder, family, true)?)
+    }
+
+    fn of(folder: &Path, opened: Opened) -> Result<TextTokenizer, StageError> {
+        let Opened { backend, special: tokens, listed } = opened;
         let id = |role: &'static str| match &backend {
             Backend::Tokenizers(tokenizer) => tokenizer.token_to_id(tokens.content(role)),
             Backend::Bertweet(tokenizer) => tokenizer.id(tokens.content(role)),
@@ -93,6 +109,7 @@ impl TextTokenizer {
             special,
             special_texts,
             asks_for_normalization,
+            listed,
         })
     }
 
@@ -117,26 +134,34 @@ impl TextTokenizer {
     /// Token files hold this digest. If it changes for a tokenizer that did not, every token file
     /// in a cache is refused, so `tokenize` then needs a new version.
     pub fn digest(&self) -> Result<String, StageError> {
-        let tokens: Vec<(u32, String)> = match &self.backend {
-            Backend::Tokenizers(tokenizer) => all_tokens(tokenizer),
-            Backend::Bertweet(tokenizer) => {
-                let token = |id| Some((id, tokenizer.token(id)?.to_owned()));
-                (0..=tokenizer.vocab_size() as u32).filter_map(token).collect()
-            }
-        };
-        let merges = match &self.backend {
-            Backend::Tokenizers(tokenizer) => ordered_parts(tokenizer.get_model())
-                .map_err(|source| StageError::Json { path: self.folder.clone(), source })?,
-            Backend::Bertweet(_) => Vec::new(),
-        };
+        let json = |source| StageError::Json { path: self.folder.clone(), source };
+        let (tokens, merges) = self.lists().map_err(json)?;
         let SpecialIds { cls, sep, pad, unk, mask } = self.special;
         let special = [cls, sep, pad, unk, mask];
         let probes = PROBES.iter().map(|text| self.ids(text));
         let probes: Vec<Vec<u32>> = probes.collect::<Result<_, _>>()?;
         let facts = (tokens, merges, special, self.layout.numbers(), probes);
-        let facts = serde_json::to_vec(&facts)
-            .map_err(|source| StageError::Json { path: self.folder.clone(), source })?;
+        let facts = serde_json::to_vec(&facts).map_err(json)?;
         Ok(blake3::hash(&facts).to_hex().to_string())
+    }
+
+    /// Every token with its id, and [`ordered_parts`], as JSON.
+    fn lists(&self) -> Result<(Box<RawValue>, Vec<Box<RawValue>>), serde_json::Error> {
+        let tokenizer = match &self.backend {
+            Backend::Tokenizers(tokenizer) => tokenizer,
+            Backend::Bertweet(tokenizer) => {
+                let token = |id| Some((id, tokenizer.token(id)?));
+                let tokens: Vec<(u32, &str)> =
+                    (0..=tokenizer.vocab_size() as u32).filter_map(token).collect();
+                return Ok((to_raw_value(&tokens)?, Vec::new()));
+            }
+        };
+        if let Some(listed) = &self.listed
+            && listed.is_of(tokenizer, vocab_size(tokenizer))
+        {
+            return Ok((listed.tokens.clone(), listed.merges.iter().cloned().collect()));
+        }
+        Ok((to_raw_value(&all_tokens(tokenizer))?, ordered_parts(tokenizer.get_model())?))
     }
 
     /// The ids of texts, without special tokens around them. Runs on all threads of the current

@@ -109,7 +109,7 @@ impl Stage for Tokenize {
         let params = TokenizeParams::of(context.params());
         let folder = context.input("model")?;
         let config = ModelConfig::read(folder)?;
-        let tokenizer = TextTokenizer::open(folder, config.family)?;
+        let tokenizer = TextTokenizer::open_to_digest(folder, config.family)?;
         let mut files = Vec::new();
         for name in EXAMPLES {
             if let Some(input) = context.optional_input(name) {
