@@ -130,6 +130,9 @@ pub fn serve(socket: OwnedFd) {
     if let Ok(null) = File::open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(null);
     }
+    // Slurm and systemd send SIGTERM to every process of a job or service. It is for the engine and
+    // the stages: the guard and its copies see to it that they end, and end after them.
+    let _ = supervisor::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     // The processes of a supervisor that was killed become children of the guard.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let mut supervisors = HashSet::new();

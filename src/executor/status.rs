@@ -73,6 +73,10 @@ pub enum JobEnd {
     Dependency,
     /// It was told to end, and the scheduler no longer knows why.
     Told,
+    /// `pipe` could not run the stage there.
+    NodeCannot {
+        said: String,
+    },
     /// It ended without a result, and nobody knows why.
     Lost {
         said: String,
@@ -83,8 +87,8 @@ impl JobEnd {
     /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
-            JobEnd::NodeFailed { .. } | JobEnd::Preempted | JobEnd::Lost { .. } => true,
-            JobEnd::TimeLimit | JobEnd::OutOfMemory | JobEnd::Told => true,
+            JobEnd::NodeFailed { .. } | JobEnd::NodeCannot { .. } | JobEnd::Lost { .. } => true,
+            JobEnd::Preempted | JobEnd::TimeLimit | JobEnd::OutOfMemory | JobEnd::Told => true,
             JobEnd::Cancelled | JobEnd::Dependency => false,
         }
     }
@@ -103,6 +107,7 @@ impl JobEnd {
             JobEnd::Cancelled => "run again if this was not intended",
             JobEnd::Dependency => "fix what failed before it, and submit again",
             JobEnd::Told => "the cause may be a time limit, preemption or `scancel`; run again",
+            JobEnd::NodeCannot { .. } => "run again, or look at the node",
             JobEnd::Lost { .. } => {
                 "`scontrol show job`, or the node's log, may explain it; run again"
             }
@@ -121,6 +126,7 @@ impl fmt::Display for JobEnd {
             JobEnd::Cancelled => out.write_str("its Slurm job was cancelled by hand"),
             JobEnd::Dependency => out.write_str("a job that its Slurm job depends on failed"),
             JobEnd::Told => out.write_str("Slurm told it to end and no longer knows why"),
+            JobEnd::NodeCannot { said } => write!(out, "its node could not run it: {said}"),
             JobEnd::Lost { said } => write!(out, "its Slurm job left no result ({said})"),
         }
     }
@@ -131,13 +137,14 @@ impl ExitStatus {
         *self == ExitStatus::Code(0)
     }
 
-    /// Whether it ended by a signal that schedulers send. A shell reports such a signal as its exit
-    /// code.
+    /// Whether a scheduler may have ended it: by a signal, which a shell reports as its exit code,
+    /// or by killing what watched over it.
     pub fn is_kill(&self) -> bool {
         const KILLS: [i32; 2] = [libc::SIGTERM, libc::SIGKILL];
         match self {
             ExitStatus::Signal(signal) => KILLS.contains(signal),
             ExitStatus::Code(code) => KILLS.contains(&(code - 128)),
+            ExitStatus::Scheduler(end) => matches!(end, JobEnd::NodeCannot { .. }),
             _ => false,
         }
     }

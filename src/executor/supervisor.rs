@@ -125,6 +125,7 @@ fn start(launch: &Launch, streams: [OwnedFd; 3]) -> io::Result<Pid> {
     // SAFETY: these are plain system calls, allowed between fork and exec.
     unsafe {
         command.pre_exec(move || {
+            unblock_all()?;
             set_parent_process_death_signal(Some(death))?;
             // If the supervisor died before that, no signal would come.
             match getppid() == Some(supervisor) {
@@ -231,15 +232,42 @@ fn parent_in(stat: &[u8]) -> Option<Pid> {
 
 /// A descriptor that becomes readable when a child ends.
 fn child_signals() -> io::Result<OwnedFd> {
-    // SAFETY: plain system calls on a set that lives here. The descriptor is new, and ours alone.
+    let set = block(&[libc::SIGCHLD])?;
+    // SAFETY: a plain system call on a set that lives here. The descriptor is new, and ours alone.
     unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
         match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             -1 => Err(io::Error::last_os_error()),
             descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
+        }
+    }
+}
+
+/// Blocks these signals in this process, its copies, and the programs that it starts. Returns them
+/// as a set.
+pub fn block(signals: &[i32]) -> io::Result<libc::sigset_t> {
+    // SAFETY: plain system calls on a set that lives here.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        match libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) {
+            0 => Ok(set),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Lets this process receive every signal again.
+fn unblock_all() -> io::Result<()> {
+    // SAFETY: plain system calls on a set that lives here.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        match libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 }

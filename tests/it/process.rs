@@ -2,6 +2,7 @@
 //! stage reports through one named pipe where it is, and waits at another until it may continue.
 
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -103,6 +104,37 @@ fn ctrl_c_ends_the_stages_and_exits_with_130() {
         assert_eq!(project.entries("tmp").len(), 0);
         assert_eq!(project.stored("records").len(), 0);
     }
+}
+
+#[test]
+fn a_signal_to_every_process_lets_the_stage_end_in_its_own_way() {
+    let project = Project::new(
+        r#"
+stages:
+  saving:
+    run: |
+      trap 'echo saved > state; exit 1' TERM
+      cat never &
+      echo $PPID $(sed -n 's/^PPid:.//p' /proc/$PPID/status) > pids
+      wait
+    outputs: [x]
+"#,
+    );
+    for name in ["never", "pids"] {
+        project.fifo(name);
+    }
+    let running = project.start(&[]);
+    let pids = read_fifo(&project.path("pids"));
+    let [supervisor, guard] = pids.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{pids}")
+    };
+    // Slurm and systemd send it to all processes of a job or service, in any order.
+    let killed = Command::new("kill").args(["-TERM", supervisor, guard]).status().unwrap();
+    assert!(killed.success());
+    running.signal(Signal::TERM);
+    let ended = running.end().expect_code(130);
+    assert_eq!(ended.about("stage_finished", "saving")["message"], "interrupted");
+    assert_eq!(project.read("state"), "saved\n");
 }
 
 #[test]
@@ -238,6 +270,15 @@ fn eight_engines_at_once_run_each_stage_once() {
         assert_eq!(project.entries("locks").len(), 0, "round {round}");
     }
     println!("{rounds} rounds of eight engines");
+}
+
+#[test]
+fn no_signal_is_blocked_in_a_stage() {
+    let project = Project::new(
+        "stages:\n  a: {run: 'grep SigBlk /proc/self/status > $OUT_o', outputs: [o], publish: {o: o}}\n",
+    );
+    project.run(&[]).expect_code(0);
+    assert_eq!(project.read("o"), "SigBlk:\t0000000000000000\n");
 }
 
 #[test]

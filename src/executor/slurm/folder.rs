@@ -135,6 +135,14 @@ impl JobFolder {
         write(&self.result_file(), result)
     }
 
+    /// Writes the result of this start, unless another one has taken the folder over.
+    pub fn write_result_of(&self, start: &Started, result: &JobResult) -> Result<(), FileError> {
+        match self.started().as_ref() == Some(start) {
+            true => self.write_result(result),
+            false => Ok(()),
+        }
+    }
+
     pub fn job(&self) -> io::Result<Option<JobFile>> {
         read(&self.job_file())
     }

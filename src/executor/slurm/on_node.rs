@@ -81,9 +81,17 @@ pub(super) fn execute_with(
     }
     let started = Started { token: unique::random(), host: node_name(), job: job_id() };
     folder.write_started(&started)?;
-    folder.clear()?;
     let setting = (what.to_stdout, binary, before_requeue);
-    run(&folder, &job, &started, setting, reasons)
+    let ran = folder.clear().map_err(ExecutorError::from);
+    let ran = ran.and_then(|()| run(&folder, &job, &started, setting, reasons));
+    ran.or_else(|error| {
+        // Nobody reads what this program prints.
+        let status = ExitStatus::Scheduler(JobEnd::NodeCannot { said: error.to_string() });
+        let elsewhere = Elsewhere { seconds: 0.0, machine: machine() };
+        let result = JobResult { status, elsewhere, told: false };
+        folder.write_result_of(&started, &result).map_err(|_| error)?;
+        Ok(false)
+    })
 }
 
 /// Why the process is to end.
@@ -179,9 +187,7 @@ fn run(
     let status = if time_is_up { ExitStatus::Scheduler(JobEnd::TimeLimit) } else { status };
     let told = reasons_seen.told.load(Ordering::Relaxed) && !went_well && !time_is_up;
     let elsewhere = Elsewhere { seconds, machine: machine() };
-    if folder.started().as_ref() == Some(started) {
-        folder.write_result(&JobResult { status, elsewhere, told })?;
-    }
+    folder.write_result_of(started, &JobResult { status, elsewhere, told })?;
     Ok(went_well)
 }
 

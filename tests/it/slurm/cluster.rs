@@ -110,12 +110,13 @@ impl Cluster {
         assert!(found.is_some(), "{program} {arguments:?} still says {said}");
     }
 
-    /// Waits until a job has been put back into the queue, and lets it start at once: Slurm would
-    /// wait two minutes more.
+    /// Waits until a job has been put back into the queue, and lets it start soon: Slurm would wait
+    /// two minutes more. Not in the second in which it was ended, up to which its node has revoked
+    /// its credential: "Job credential revoked".
     #[track_caller]
     pub fn start_requeued(&self, job: &str) {
         self.wait_for("squeue", &["-h", "-o", "%T", "-j", job], |said| said.trim() == "PENDING");
-        self.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
+        self.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now+2seconds"]);
     }
 
     #[track_caller]

@@ -81,6 +81,21 @@ fn a_failing_command_reports_its_exit_code_and_its_last_lines_both_ways() {
 }
 
 #[test]
+fn a_node_on_which_pipe_itself_fails_says_why_both_ways() {
+    let Some((cluster, _turn)) = Cluster::shared() else { return };
+    // The parent of a stage's process is its supervisor.
+    let project =
+        Project::new("stages: {bad: {run: 'kill -9 $PPID; read never < gate', outputs: [y]}}");
+    project.fifo("gate");
+    for ended in [cluster.run(&project, &[]), cluster.run_inside(&project, &[])] {
+        let said = message(&ended.expect_code(1), "bad");
+        let why = "something has killed the process of `pipe` that supervised it";
+        assert!(said.starts_with("its node could not run it: "), "{said}");
+        assert!(said.ends_with(why), "{said}");
+    }
+}
+
+#[test]
 fn a_job_cancelled_by_hand_is_reported_as_cancelled_and_not_retried() {
     let Some((cluster, _turn)) = Cluster::shared() else { return };
     let Waiting { project, running, job, .. } = waiting(cluster, "retries: 3");
