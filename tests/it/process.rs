@@ -275,7 +275,7 @@ fn eight_engines_at_once_run_each_stage_once() {
 #[test]
 fn no_signal_is_blocked_in_a_stage() {
     let project = Project::new(
-        "stages:\n  a: {run: 'grep SigBlk /proc/self/status > $OUT_o', outputs: [o], publish: {o: o}}\n",
+        "stages:\n  a: {run: 'exec grep SigBlk /proc/self/status > $OUT_o', outputs: [o], publish: {o: o}}\n",
     );
     project.run(&[]).expect_code(0);
     assert_eq!(project.read("o"), "SigBlk:\t0000000000000000\n");
