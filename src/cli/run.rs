@@ -118,20 +118,15 @@ fn execute_live(
     let live = port.map(|port| serve(port, &plan, &project, console)).transpose()?;
     let mut is_quiet = true;
     let mut report = |event: &RunEvent, log: &RunLog| {
-        is_quiet &= matches!(
-            event,
-            RunEvent::RunStarted { .. } | RunEvent::StageFinished(_) | RunEvent::RunFinished(_)
-        );
+        is_quiet &= Question::may_hear(event);
         live.iter().for_each(|live| live.take(event, || log.so_far()));
     };
     let summary =
         options.carry_out.carry_out(plan, &config, &project, &sources, on_screen, &mut report)?;
     if let (Some(question), Some(settled)) = (question, settled)
         && is_quiet
-        && summary.remote.is_none()
-        && (summary.hits, Exit::of_run(&summary)) == (settled.records.len(), Exit::Done)
     {
-        question.keep(&settled, globals);
+        question.keep(&settled, &summary, globals);
     }
     threads::free(project.pipeline.stages.len(), project);
     Ok(Exit::of_run(&summary))

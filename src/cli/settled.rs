@@ -4,18 +4,18 @@
 //! that it answers.
 
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::options::Globals;
 use crate::cli::project::{Project, pipeline_file, root_of, store, use_store};
 use crate::console::Console;
 use crate::files::digest::Digest;
-use crate::files::lock::remove_free_locks;
 use crate::files::regular::read_text;
 use crate::files::scratch::Scratch;
+use crate::files::stamp::Stamp;
 use crate::pipeline::kept_tree::LONG;
-use crate::pipeline::remotes::config_text;
+use crate::pipeline::remotes::config_bytes;
 use crate::pipeline::{Input, Stage};
 use crate::plan::{Decision, Plan};
 use crate::run::event::{RunEvent, Summary};
@@ -45,12 +45,13 @@ impl Question {
             asked.update(&(part.len() as u64).to_le_bytes()).update(part);
         };
         add(env!("CARGO_PKG_VERSION").as_bytes());
-        add(&stamp_of_binary()?);
+        // Another binary may answer in another way.
+        add(&Stamp::of(&std::env::current_exe().ok()?.metadata().ok()?).to_bytes());
         for path in [&file, store.root(), &std::env::current_dir().ok()?] {
             add(path.as_os_str().as_encoded_bytes());
         }
         add(text.as_bytes());
-        add(config_text().unwrap_or_default().as_bytes());
+        add(&config_bytes().ok()?);
         std::env::args_os().for_each(|argument| add(argument.as_encoded_bytes()));
         let mut variables: Vec<_> = std::env::vars_os().collect();
         variables.retain(|(name, _)| {
@@ -73,8 +74,7 @@ impl Question {
         if !settled.is_standing(&self.store, &index) {
             return Ok(false);
         }
-        self.store.remove_finished_states();
-        remove_free_locks(&self.store.locks_folder());
+        self.store.remove_leftovers();
         let (hits, saved_seconds) = (settled.records.len(), settled.saved_seconds);
         let mut view = console.run_view(false);
         view.show(&RunEvent::RunFinished(Summary { hits, saved_seconds, ..Summary::default() }));
@@ -82,8 +82,20 @@ impl Question {
         Ok(true)
     }
 
-    /// Keeps what a run stood on, which was asked this and had nothing to do.
-    pub fn keep(&self, settled: &Settled, globals: &Globals) {
+    /// Whether a run with nothing to do may report this: a kept answer prints the summary alone.
+    pub fn may_hear(event: &RunEvent) -> bool {
+        matches!(
+            event,
+            RunEvent::RunStarted { .. } | RunEvent::StageFinished(_) | RunEvent::RunFinished(_)
+        )
+    }
+
+    /// Keeps what a run stood on, which was asked this and ended so, if it had nothing to do.
+    pub fn keep(&self, settled: &Settled, summary: &Summary, globals: &Globals) {
+        let all_were_hits = summary.hits == settled.records.len();
+        if !all_were_hits || summary.remote.is_some() || Exit::of_run(summary) != Exit::Done {
+            return;
+        }
         // Somebody may have changed the pipeline before the run read it.
         if Question::of_process(globals).is_none_or(|now| now.digest != self.digest) {
             return;
@@ -131,13 +143,4 @@ fn sources(stage: &Stage) -> Option<Vec<(&str, &Path)>> {
         _ => Some(None),
     });
     found.collect()
-}
-
-/// What changes when this binary is replaced.
-fn stamp_of_binary() -> Option<Vec<u8>> {
-    let binary = std::env::current_exe().ok()?;
-    let metadata = binary.metadata().ok()?;
-    let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let text = format!("{} {} {}", binary.display(), metadata.len(), modified.as_nanos());
-    Some(text.into_bytes())
 }

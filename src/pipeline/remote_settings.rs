@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stages::stage::user_folders;
+
 /// The environment variable with the secret that signs records, if no file has it.
 pub const SECRET_VARIABLE: &str = "PIPE_REMOTE_SECRET";
 
@@ -162,12 +164,9 @@ impl Trust {
     }
 }
 
-/// The user's configuration file, below `XDG_CONFIG_HOME` or `~/.config`. `None` if neither that
-/// variable nor `HOME` is an absolute path: a relative one is ignored, as XDG's specification says.
+/// The user's configuration file. `None` if there is no folder for it.
 pub(super) fn config_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let variable = |name: &str| variable(name).map(PathBuf::from).filter(|it| it.is_absolute());
-    let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
-    Some(folder.join("pipe").join("config.yaml"))
+    Some(user_folders::configuration(variable)?.join("pipe").join("config.yaml"))
 }
 
 impl Config {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use serde_json::Value;
 
@@ -47,9 +48,12 @@ pub fn load_config() -> Result<Config, PipelineError> {
     }
 }
 
-/// The user's file of remotes as it is, if there is one that can be read.
-pub fn config_text() -> Option<String> {
-    text_of(&config_file(|name| std::env::var_os(name))?).ok()
+/// The bytes of the user's file of remotes; none if there is no file.
+pub fn config_bytes() -> io::Result<Vec<u8>> {
+    match config_file(|name| std::env::var_os(name)) {
+        Some(file) if file.is_file() => fs::read(file),
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn read_config(file: &Path) -> Result<Config, PipelineError> {

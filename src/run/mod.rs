@@ -39,7 +39,6 @@ mod waits;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::files::file_error::FileError;
-use crate::files::lock::remove_free_locks;
 use crate::plan::Plan;
 use crate::run::config::RunConfig;
 use crate::run::context::RunContext;
@@ -67,8 +66,7 @@ pub fn run(
     let summary = std::thread::scope(|scope| {
         Schedule::new(&plan, config, context, channel, remote, scope, report).run(plan)
     });
-    store.remove_finished_states();
-    remove_free_locks(&store.locks_folder());
+    store.remove_leftovers();
     // These only save reading files. A read-only project has none.
     let _ = context.sources.index.save(context.scratch);
     let _ = store.save_bundle(context.scratch);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use stages::stage::user_cache;
+use stages::stage::user_folders;
 
 /// The address of the hub, the cache for its files, and the user's token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl HubSettings {
         let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
         let path = |name: &str| variable(name).map(|path| root.join(path));
         let home =
-            path("HF_HOME").or_else(|| Some(user_cache::folder(variable)?.join("huggingface")));
+            path("HF_HOME").or_else(|| Some(user_folders::caches(variable)?.join("huggingface")));
         let cache = path("HF_HUB_CACHE")
             .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(home.as_ref()?.join("hub")));

@@ -26,7 +26,7 @@ use stages::Kind;
 use crate::files::digest::{Content, Digest};
 use crate::files::disk;
 use crate::files::file_error::FileError;
-use crate::files::lock::{Lock, is_open_for_writing};
+use crate::files::lock::{Lock, is_open_for_writing, remove_free_locks};
 use crate::files::regular::{is_executable, not_a_file, read_text};
 use crate::files::scratch::{Scratch, rename_into, rename_to_new, sync_folder};
 use crate::files::tree::{Tree, TreeFile, files_below};
@@ -71,9 +71,10 @@ impl Store {
         }
     }
 
-    /// Removes the checkpoints of stages whose record has been written. A run does this itself
-    /// after it writes the record, unless it is killed in between.
-    pub fn remove_finished_states(&self) {
+    /// Removes locks that nobody holds, and the checkpoints of stages whose record has been
+    /// written. A run does the latter itself after it writes the record, unless it is killed in
+    /// between.
+    pub fn remove_leftovers(&self) {
         for entry in fs::read_dir(self.states_folder()).into_iter().flatten().flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse().ok());
             // A forced run of the key may be using its checkpoints.
@@ -84,6 +85,7 @@ impl Store {
                 let _ = disk::remove_folders(&entry.path());
             }
         }
+        remove_free_locks(&self.locks_folder());
     }
 
     /// Writes a record. Everything that it names must be in the store already. `durable` is as

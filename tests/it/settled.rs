@@ -168,4 +168,9 @@ fn what_is_asked_counts_too() {
     settle(&project);
     project.write("config/pipe/config.yaml", "remote: [\n");
     assert_eq!(run(&project).code, Some(2));
+    // Not UTF-8: something is there that cannot be read.
+    fs::write(project.path("config/pipe/config.yaml"), [0xff]).unwrap();
+    let ended = run(&project);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("config.yaml"), "{}", ended.stderr);
 }

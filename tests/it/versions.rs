@@ -272,7 +272,7 @@ const NEUTRAL: [&str; 13] = [
     "stage/manifest",
     "stage/params",
     "stage/progress",
-    "stage/user_cache",
+    "stage/user_folders",
     "train/params",
 ];
 

@@ -9,7 +9,7 @@ pub mod metric_lines;
 pub mod output;
 pub mod params;
 pub mod progress;
-pub mod user_cache;
+pub mod user_folders;
 
 use std::path::{Path, PathBuf};
 

@@ -103,10 +103,12 @@ struct Lists<'f> {
     merges: Option<Merges<'f>>,
 }
 
+/// The kinds of models that have a reader of their own.
 #[derive(Clone, Copy, Deserialize)]
-enum ModelKind {
+pub(super) enum ModelKind {
     #[serde(rename = "BPE")]
     Bpe,
+    Unigram,
     WordPiece,
 }
 

@@ -24,7 +24,7 @@ use tokenizers::{
 
 use super::bertweet::Bertweet;
 use super::charsmap;
-use super::listed::Listed;
+use super::listed::{Listed, ModelKind};
 use super::special::{SpecialTokens, read_map};
 use super::unigram::Conversion;
 use crate::family::{Family, PairForm};
@@ -183,14 +183,6 @@ struct Parts<'a> {
     normalizer: Value,
     #[serde(borrow)]
     model: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-enum ModelKind {
-    #[serde(rename = "BPE")]
-    Bpe,
-    Unigram,
-    WordPiece,
 }
 
 /// The type of a model that begins with it, as the library writes them. The vocabulary, most of the

@@ -21,7 +21,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::chosen::ChosenDevice;
 use super::libdevice;
-use crate::stage::user_cache;
+use crate::stage::user_folders;
 
 /// How long a file stays that no process has used, such as one for an earlier driver.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -90,7 +90,7 @@ pub fn are_kept_for(device: &ChosenDevice) -> bool {
 
 fn folder() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name);
-    user_cache::folder(variable).map(|caches| caches.join("pipe").join("kernels"))
+    user_folders::caches(variable).map(|caches| caches.join("pipe").join("kernels"))
 }
 
 /// The file for this device and all that decides what a kernel is compiled to: this binary, the
