@@ -20,6 +20,7 @@ mod init_data;
 mod job;
 mod linked;
 mod log;
+mod mistyped;
 pub mod options;
 pub mod project;
 mod pull;
@@ -163,7 +164,10 @@ impl Cli {
             let cli = Cli::from_arg_matches(&matches)?;
             Ok(Cli { json: wants_json(&matches), ..cli })
         });
-        parsed.unwrap_or_else(|error| {
+        parsed.unwrap_or_else(|mut error| {
+            let arguments = std::env::args_os().skip(1);
+            let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+            mistyped::suggest(&mut error, &Cli::command(), arguments);
             let console = Console::new(When::Never, false, false);
             if !error.use_stderr() {
                 if let Err(problem) = console.help(&error) {

@@ -33,6 +33,26 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn a_mistyped_command_or_option_is_told_the_nearest_name() {
+    let project = Project::new(ONE);
+    for (arguments, name) in [
+        (&["rnu"][..], "'run'"),
+        (&["stauts"], "'status'"),
+        (&["cache", "cg"], "'gc'"),
+        (&["run", "--quite"], "'--quiet'"),
+        (&["run", "--josb", "2"], "'--jobs'"),
+    ] {
+        let ended = project.pipe(arguments).expect_code(2);
+        assert!(ended.stderr.contains(name), "{arguments:?}: {}", ended.stderr);
+    }
+    let ended = project.pipe(&["frobnicate"]).expect_code(2);
+    assert!(!ended.stderr.contains("similar"), "{}", ended.stderr);
+    // Commands for the program itself are suggested to nobody.
+    let ended = project.pipe(&["gaurd"]).expect_code(2);
+    assert!(!ended.stderr.contains("'guard'"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_device_of_an_unknown_kind_is_refused_with_the_kinds_that_there_are() {
     let project = Project::new(ONE);
     for device in ["gpu", "cuda:", "vulkan:first"] {
