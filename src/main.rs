@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use pipe::cli::Cli;
 use pipe::cli::exit::Exit;
+use pipe::executor::signals;
 
 fn main() -> ExitCode {
+    signals::reset();
     let cli = Cli::from_arguments();
     let (console, wants_json) = (cli.console(), cli.wants_json());
     let exit = cli.execute(&console).unwrap_or_else(|error| {

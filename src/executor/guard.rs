@@ -32,6 +32,7 @@ use rustix::net::{
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, setsid, wait, waitid};
 
 use super::launch::{Launch, Streams};
+use super::signals;
 use super::supervisor::{self, end_children};
 use crate::files::file_error::FileError;
 
@@ -132,7 +133,7 @@ pub fn serve(socket: OwnedFd) {
     }
     // Slurm and systemd send SIGTERM to every process of a job or service. It is for the engine and
     // the stages: the guard and its copies see to it that they end, and end after them.
-    let _ = supervisor::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+    let _ = signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     // The processes of a supervisor that was killed become children of the guard.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let mut supervisors = HashSet::new();

@@ -47,6 +47,7 @@ pub mod guard;
 mod launch;
 pub mod local;
 mod memory;
+pub mod signals;
 pub mod slurm;
 pub mod status;
 mod supervisor;

@@ -31,6 +31,7 @@ use rustix::process::{
 };
 
 use super::launch::Launch;
+use super::signals::{block, unblock_all};
 use crate::executor::status::Stop;
 
 /// How long to try to end what a stage has left running. Only processes of another user, or ones
@@ -238,36 +239,6 @@ fn child_signals() -> io::Result<OwnedFd> {
         match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
             -1 => Err(io::Error::last_os_error()),
             descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
-        }
-    }
-}
-
-/// Blocks these signals in this process, its copies, and the programs that it starts. Returns them
-/// as a set.
-pub fn block(signals: &[i32]) -> io::Result<libc::sigset_t> {
-    // SAFETY: plain system calls on a set that lives here.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in signals {
-            libc::sigaddset(&mut set, *signal);
-        }
-        match libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) {
-            0 => Ok(set),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-}
-
-/// Lets this process receive every signal again.
-fn unblock_all() -> io::Result<()> {
-    // SAFETY: plain system calls on a set that lives here.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        match libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
         }
     }
 }

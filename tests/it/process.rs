@@ -2,9 +2,9 @@
 //! stage reports through one named pipe where it is, and waits at another until it may continue.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faults::number_from;
 use crate::harness::{Ended, Project, Running, Watch, open_gate, read_fifo};
@@ -279,6 +279,26 @@ fn no_signal_is_blocked_in_a_stage() {
     );
     project.run(&[]).expect_code(0);
     assert_eq!(project.read("o"), "SigBlk:\t0000000000000000\n");
+}
+
+#[test]
+fn what_started_the_engine_may_block_and_ignore_signals() {
+    let project = slow();
+    let alive = Watch::new(&project.path("alive"));
+    let mut command = Command::new("python3");
+    let text = "import os, signal, sys\n\
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])\n\
+                os.execv(sys.argv[1], sys.argv[1:])\n";
+    command.args(["-c", text, env!("CARGO_BIN_EXE_pipe"), "run", "--json"]);
+    command.current_dir(project.path("")).env_remove("PIPE_CACHE").stdout(Stdio::piped());
+    let engine = command.spawn().unwrap();
+    read_fifo(&project.path("ready"));
+    let pid = Pid::from_child(&engine);
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = Ended::of(engine.wait_with_output().unwrap()).expect_code(130);
+    assert_eq!(ended.about("stage_finished", "slow")["message"], "interrupted");
+    alive.wait();
 }
 
 #[test]
