@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -110,13 +110,16 @@ impl Cluster {
         assert!(found.is_some(), "{program} {arguments:?} still says {said}");
     }
 
-    /// Waits until a job has been put back into the queue, and lets it start soon: Slurm would wait
-    /// two minutes more. Not in the second in which it was ended, up to which its node has revoked
-    /// its credential: "Job credential revoked".
+    /// Waits until a job has been put back into the queue, and lets it start: Slurm would wait two
+    /// minutes more. Not in the second in which it was ended, up to which its node has revoked its
+    /// credential: "Job credential revoked".
     #[track_caller]
     pub fn start_requeued(&self, job: &str) {
         self.wait_for("squeue", &["-h", "-o", "%T", "-j", job], |said| said.trim() == "PENDING");
-        self.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now+2seconds"]);
+        let second = || UNIX_EPOCH.elapsed().unwrap().as_secs();
+        let ended = second();
+        poll(10, || (second() > ended).then_some(()));
+        self.ask("scontrol", &["update", &format!("JobId={job}"), "StartTime=now"]);
     }
 
     #[track_caller]
