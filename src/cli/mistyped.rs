@@ -1,8 +1,8 @@
 //! The nearest name of a command or an option to one that does not exist, where the command-line
 //! parser finds none: it does not see that `rnu` is `run` with two letters swapped.
 
-use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error};
+use clap::{Arg, Command};
 
 use crate::text::suggest::nearest;
 
@@ -30,7 +30,7 @@ pub fn suggest(error: &mut Error, program: &Command, arguments: impl Iterator<It
     } else if let Some(wrong) = wrong(ContextKind::InvalidArg) {
         let options = command.get_arguments().chain(program.get_arguments());
         let options = options.filter(|it| !it.is_hide_set());
-        let options = options.filter_map(clap::Arg::get_long);
+        let options = options.filter_map(Arg::get_long);
         if error.get(ContextKind::SuggestedArg).is_none()
             && let Some(typed) = wrong.strip_prefix("--")
             && let Some(name) = nearest(typed, options)
@@ -42,9 +42,21 @@ pub fn suggest(error: &mut Error, program: &Command, arguments: impl Iterator<It
 
 /// The command that the arguments name, as far as they name one.
 fn command_of(program: &Command, arguments: impl Iterator<Item = String>) -> &Command {
-    let mut found = program;
+    let (mut found, mut is_value) = (program, false);
     for argument in arguments {
-        found = found.find_subcommand(&argument).unwrap_or(found);
+        if !is_value {
+            found = found.find_subcommand(&argument).unwrap_or(found);
+        }
+        let mut options = found.get_arguments().chain(program.get_arguments());
+        is_value = options.any(|it| it.get_action().takes_values() && is_named(it, &argument));
     }
     found
+}
+
+/// Whether an argument is the name of this option, without a value.
+fn is_named(option: &Arg, argument: &str) -> bool {
+    let short = option
+        .get_short()
+        .is_some_and(|it| argument.strip_prefix('-') == Some(it.encode_utf8(&mut [0; 4])));
+    short || option.get_long().is_some_and(|it| argument.strip_prefix("--") == Some(it))
 }

@@ -165,9 +165,6 @@ impl Cli {
             Ok(Cli { json: wants_json(&matches), ..cli })
         });
         parsed.unwrap_or_else(|mut error| {
-            let arguments = std::env::args_os().skip(1);
-            let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
-            mistyped::suggest(&mut error, &Cli::command(), arguments);
             let console = Console::new(When::Never, false, false);
             if !error.use_stderr() {
                 if let Err(problem) = console.help(&error) {
@@ -176,6 +173,9 @@ impl Cli {
                 }
                 std::process::exit(error.exit_code());
             }
+            let arguments = std::env::args_os().skip(1);
+            let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+            mistyped::suggest(&mut error, &Cli::command(), arguments);
             let mut options = std::env::args_os().take_while(|argument| argument != "--");
             if options.any(|argument| argument == "--json") {
                 // If standard output is closed, standard error still has the message.

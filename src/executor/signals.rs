@@ -17,6 +17,16 @@ pub fn reset() {
 /// Blocks these signals in this process, its copies, and the programs that it starts. Returns them
 /// as a set.
 pub(super) fn block(signals: &[i32]) -> io::Result<libc::sigset_t> {
+    mask(libc::SIG_BLOCK, signals)
+}
+
+/// Lets this process receive every signal again.
+pub(super) fn unblock_all() -> io::Result<()> {
+    mask(libc::SIG_SETMASK, &[]).map(drop)
+}
+
+/// Changes in this way, of `sigprocmask(2)`, which signals are blocked. Returns these as a set.
+fn mask(how: i32, signals: &[i32]) -> io::Result<libc::sigset_t> {
     // SAFETY: plain system calls on a set that lives here.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -24,21 +34,8 @@ pub(super) fn block(signals: &[i32]) -> io::Result<libc::sigset_t> {
         for signal in signals {
             libc::sigaddset(&mut set, *signal);
         }
-        match libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) {
+        match libc::sigprocmask(how, &set, std::ptr::null_mut()) {
             0 => Ok(set),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-}
-
-/// Lets this process receive every signal again.
-pub(super) fn unblock_all() -> io::Result<()> {
-    // SAFETY: plain system calls on a set that lives here.
-    unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        match libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
-            0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }

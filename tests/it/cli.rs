@@ -39,6 +39,8 @@ fn a_mistyped_command_or_option_is_told_the_nearest_name() {
         (&["rnu"][..], "'run'"),
         (&["stauts"], "'status'"),
         (&["cache", "cg"], "'gc'"),
+        // A value is no command.
+        (&["-C", "cache", "statsu"], "'status'"),
         (&["run", "--quite"], "'--quiet'"),
         (&["run", "--josb", "2"], "'--jobs'"),
     ] {

@@ -77,7 +77,12 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
+        self.command_of(env!("CARGO_BIN_EXE_pipe"), arguments)
+    }
+
+    /// Any program in the project's folder.
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path());
         command.env_remove("PIPE_CACHE").stdin(Stdio::null());
         // Keeps out the settings of the user who runs the tests.

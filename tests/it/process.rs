@@ -285,14 +285,13 @@ fn no_signal_is_blocked_in_a_stage() {
 fn what_started_the_engine_may_block_and_ignore_signals() {
     let project = slow();
     let alive = Watch::new(&project.path("alive"));
-    let mut command = Command::new("python3");
     let text = "import os, signal, sys\n\
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])\n\
                 os.execv(sys.argv[1], sys.argv[1:])\n";
-    command.args(["-c", text, env!("CARGO_BIN_EXE_pipe"), "run", "--json"]);
-    command.current_dir(project.path("")).env_remove("PIPE_CACHE").stdout(Stdio::piped());
-    let engine = command.spawn().unwrap();
+    let arguments = ["-c", text, env!("CARGO_BIN_EXE_pipe"), "run", "--json"];
+    let mut command = project.command_of("python3", &arguments);
+    let engine = command.stdout(Stdio::piped()).spawn().unwrap();
     read_fifo(&project.path("ready"));
     let pid = Pid::from_child(&engine);
     kill_process(pid, Signal::TERM).unwrap();
