@@ -10,6 +10,7 @@ use crate::stage::choice::choice;
 choice! {
     /// The number format of the factors of matrix products. Parameters, sums, norms, softmax and
     /// the optimiser always use f32.
+    #[cfg_attr(feature = "device", derive(Hash, serde::Serialize, serde::Deserialize))]
     pub enum Precision {
         F32 = "f32",
         /// On a GPU with tensor cores factors are rounded to TF32, with 10 bits of precision, before

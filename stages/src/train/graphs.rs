@@ -10,6 +10,7 @@ use super::step::{Trainer, taken};
 use crate::model::device::graph::{self, Recording};
 use crate::model::device::inputs::{Inputs, Layout};
 use crate::model::device::place::Place;
+use crate::model::device::products::{self, Sizes};
 use crate::model::parameters::{Network, Parameter};
 
 /// A recording keeps its memory for itself, and steps of other shapes need some as well.
@@ -36,6 +37,7 @@ enum Shape {
 struct Step {
     recording: Recording,
     inputs: Inputs,
+    products: Vec<Sizes>,
     loss: Tensor<1>,
     gradients: Vec<Option<Gradient>>,
     /// Of the parameters, and copies of them, that it reads.
@@ -77,6 +79,8 @@ impl Graphs {
         let nth = self.shapes.iter().position(|(of, _)| *of == layout);
         if let Some((_, Shape::Recorded(step))) = nth.map(|nth| &self.shapes[nth])
             && step.places == places(model)
+            // Otherwise recorded anew.
+            && !products::choose(&step.inputs, &step.products)
         {
             step.inputs.renew(&numbers);
             // SAFETY: `step` owns what is not a parameter, and those have their places.
@@ -100,9 +104,10 @@ impl Graphs {
         }
         // One that is outdated gives its memory back first.
         self.shapes.retain(|(of, _)| *of != layout);
-        let (recording, (loss, gradients)) = match graph::record(inputs.client(), &mut compute) {
-            Ok(found) => found,
-            Err(why) => {
+        let recorded = products::noting(|| graph::record(inputs.client(), &mut compute));
+        let (recording, (loss, gradients), products) = match recorded {
+            (Ok((recording, found)), products) => (recording, found, products),
+            (Err(why), _) => {
                 self.shapes.push((layout, Shape::Refused(why)));
                 let (loss, gradients) = compute();
                 return Some(Computed { loss, gradients, kind: Kind::Tried });
@@ -110,7 +115,8 @@ impl Graphs {
         };
         // SAFETY: as above.
         unsafe { recording.repeat() };
-        let step = Step { recording, places: places(model), inputs, loss, gradients };
+        let places = places(model);
+        let step = Step { recording, inputs, products, loss, gradients, places };
         let computed = step.computed(Kind::Tried);
         self.shapes.push((layout, Shape::Recorded(Box::new(step))));
         Some(computed)

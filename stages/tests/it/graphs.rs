@@ -13,6 +13,8 @@ use stages::model::classifier::Classifier;
 use stages::model::config::{ModelConfig, Pooling};
 #[cfg(feature = "device")]
 use stages::model::device::inputs::{Inputs, Numbers};
+#[cfg(feature = "device")]
+use stages::model::device::products;
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, load};
 use stages::model::noise::Noise;
@@ -193,6 +195,34 @@ fn recorded_steps_compute_the_same_bits_as_launched_ones() {
             training(trainer_for(model, Loss::default()), 0, records)
         });
     }
+}
+
+#[cfg(feature = "device")]
+#[test]
+fn steps_recorded_with_the_fastest_products_compute_the_same_bits_as_launched_ones() {
+    if device_name() == "cpu" {
+        return;
+    }
+    products::begin(&[], f64::INFINITY);
+    expect_the_same("roberta", |records| {
+        let model = with_dropout("roberta", &device().autodiff());
+        training(trainer_for(model, Loss::default()), 0, records)
+    });
+    let kept = products::kept().expect("choices");
+    let read = |bytes: &[u8]| {
+        let mut all: Vec<serde_json::Value> = serde_json::from_slice(bytes).unwrap();
+        all.sort_by_key(ToString::to_string);
+        all
+    };
+    let choices = read(&kept);
+    // Two shapes of batches, and at least four weights, forward and backward.
+    assert!(choices.len() >= 2 * 4 * 3, "{choices:?}");
+    assert!(choices.iter().any(|it| it[1].is_string()), "only usual kernels: {choices:?}");
+    // A later process has the same choices, but not from a damaged file.
+    products::begin(&kept, 0.0);
+    assert_eq!(products::kept().map(|it| read(&it)), Some(choices));
+    products::begin(&kept[1..], 0.0);
+    assert_eq!(products::kept(), None);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn cpu() -> ChosenDevice {
         abilities: Abilities { memory: None, bf16: true, int8: true },
         details: Vec::new(),
         is_cuda: false,
+        is_software: false,
     }
 }
 

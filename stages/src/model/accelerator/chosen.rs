@@ -14,6 +14,8 @@ pub struct ChosenDevice {
     pub(super) details: Vec<String>,
     /// Whether kernels are compiled for CUDA.
     pub(super) is_cuda: bool,
+    /// Whether it is a program on the host and no GPU.
+    pub(super) is_software: bool,
 }
 
 /// The error of a device that cannot be used.

@@ -49,6 +49,7 @@ pub fn open(index: usize) -> Result<ChosenDevice, StageError> {
         },
         details,
         is_cuda: true,
+        is_software: false,
     })
 }
 

@@ -21,6 +21,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::chosen::ChosenDevice;
 use super::libdevice;
+use crate::model::device::products;
 use crate::stage::user_folders;
 
 /// How long a file stays that no process has used, such as one for an earlier driver.
@@ -69,6 +70,8 @@ pub fn load(device: &ChosenDevice) {
     let bundle =
         read(&file).and_then(|bytes| EmbeddedBundle::open(Bytes::from_bytes_vec(bytes)).ok());
     let count = bundle.map_or(0, |bundle| import(&bundle).imported as u64);
+    let choices = read(&choices_beside(&file)).unwrap_or_default();
+    products::begin(&choices, if device.is_software { 0.0 } else { products::SHARE });
     kernels.file = Some((file, count));
 }
 
@@ -77,8 +80,15 @@ pub fn load(device: &ChosenDevice) {
 pub fn keep() {
     let kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(Kernels { own, file: Some((file, before)) }) = kernels else { return };
+    if let Some(choices) = products::kept() {
+        let beside = choices_beside(&file);
+        // Another process may have kept more in the meantime.
+        if read(&beside).is_none_or(|there| there.len() < choices.len()) {
+            write(&choices, &beside);
+        }
+    }
     let entries: u64 = environment::namespaces().iter().map(|it| it.entries).sum();
-    if entries > before && write(own.path(), &file).is_some() {
+    if entries > before && exported(own.path()).and_then(|it| write(&it, &file)).is_some() {
         sweep(&file);
     }
 }
@@ -111,6 +121,11 @@ fn file_for(device: &ChosenDevice) -> Option<PathBuf> {
     Some(folder()?.join(&name[..32]))
 }
 
+/// The file of what [`products`] has chosen, beside that of the kernels.
+fn choices_beside(file: &Path) -> PathBuf {
+    file.with_extension("products")
+}
+
 /// What changes when somebody replaces a file.
 fn stamp(path: &Path) -> Option<String> {
     let metadata = path.metadata().ok()?;
@@ -132,15 +147,19 @@ fn read(file: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Writes the kernels of the database in `own` into `file`, whole or not at all.
-fn write(own: &Path, file: &Path) -> Option<()> {
+/// The kernels of the database in `own`.
+fn exported(own: &Path) -> Option<Vec<u8>> {
     let exported = own.join("exported");
     let options = ExportOptions { format: BundleFormat::Flat, ..ExportOptions::default() };
     export(&[own], &exported, &options).ok()?;
-    let body = std::fs::read(exported).ok()?;
+    std::fs::read(exported).ok()
+}
+
+/// Writes `body` and its digest into `file`, whole or not at all.
+fn write(body: &[u8], file: &Path) -> Option<()> {
     let mut whole = NamedTempFile::new_in(file.parent()?).ok()?;
-    whole.write_all(&body).ok()?;
-    whole.write_all(blake3::hash(&body).as_bytes()).ok()?;
+    whole.write_all(body).ok()?;
+    whole.write_all(blake3::hash(body).as_bytes()).ok()?;
     whole.persist(file).ok()?;
     Some(())
 }

@@ -108,6 +108,7 @@ fn start(index: usize, wgpu: WgpuDevice) -> Result<ChosenDevice, StageError> {
         abilities: Abilities { memory: properties.memory.max_memory(), bf16, int8: false },
         details,
         is_cuda: false,
+        is_software,
     })
 }
 

@@ -72,7 +72,7 @@ pub struct Numbers {
 #[derive(Clone, Debug)]
 pub struct Inputs {
     pub(super) layout: Layout,
-    buffer: CubeTensor,
+    pub(super) buffer: CubeTensor,
     /// The pass whose keys it has.
     pass: usize,
 }

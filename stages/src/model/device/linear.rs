@@ -1,18 +1,14 @@
 //! Matrix products, `y = x W`. The bias is added by the operation that follows.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
-use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
-use cubek::matmul::launch::launch_ref;
-use cubek::matmul::multi_level;
-use cubek::matmul::strategy::Strategy;
-use cubek::std::InputBinding;
 
-use super::format::{element, factor};
+use super::format::factor;
 use super::operation::{Operation, run};
+use super::products::multiply;
 use super::twins::Twins;
-use super::{Value, contiguous, empty, lines, reshaped, values};
+use super::{Value, contiguous, lines, reshaped, values};
 use crate::model::precision::Precision;
 
 /// What a product reads in the format of factors, as far as it has been made.
@@ -162,33 +158,4 @@ pub(super) fn transposed(matrix: &CubeTensor) -> CubeTensor {
     let mut view = matrix.clone();
     view.meta.swap(0, 1);
     view
-}
-
-/// The product of `[m, k]` and `[k, n]`, which may be [`transposed`], in f32.
-///
-/// Which kernel computes it depends on the precision alone, never on measured times, so a result
-/// can be repeated. Products of f32 avoid the tensor cores, which would round factors to TF32.
-pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precision) -> CubeTensor {
-    let (rows, columns) = (left.meta.shape()[0], right.meta.shape()[1]);
-    let output = empty(left, [rows, columns], DType::F32);
-    let strategy = match precision {
-        // Int8 is refused on a device before a model is loaded.
-        Precision::F32 | Precision::Int8 => {
-            Strategy::MultiLevel(multi_level::Strategy::SimpleUnit(Default::default()))
-        }
-        Precision::Tf32 | Precision::Bf16 => Strategy::Auto,
-    };
-    let factors = element(left.dtype);
-    let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
-        lhs: factors,
-        rhs: factors,
-        out: element(DType::F32),
-    });
-    let left = InputBinding::new(left.clone().binding(), factors);
-    let right = InputBinding::new(right.clone().binding(), factors);
-    let launched =
-        launch_ref(&strategy, &output.client, left, right, output.clone().binding(), &mut types);
-    // Panics like burn's own products, for whoever catches what a device refuses.
-    launched.unwrap_or_else(|error| panic!("a matrix product on the device: {error:?}"));
-    output
 }

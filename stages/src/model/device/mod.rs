@@ -20,6 +20,7 @@ mod noise;
 mod norm;
 mod operation;
 pub mod place;
+pub mod products;
 mod scatter;
 pub mod section;
 mod sums;

@@ -1,0 +1,334 @@
+//! Which of cubek's kernels computes a matrix product.
+//!
+//! Every precision has a usual kernel. How fast the others are depends on the sizes and on the GPU,
+//! so they are timed on the device while a model trains, for a share of the time. Only those are
+//! admitted that compute the usual kernel's bits, which is checked on random factors of the same
+//! sizes: the choice decides how long a product takes and never what it is. Choices are kept with the
+//! compiled kernels.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::ops::numeric::full_device_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::bytes::Bytes;
+use cubecl::future::block_on;
+use cubecl::prelude::InputScalar;
+use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
+use cubek::matmul::launch::launch_ref;
+use cubek::matmul::multi_level::Strategy as Level;
+use cubek::matmul::multi_level::components::tile::TileMatmulKind;
+use cubek::matmul::multi_level::routines::TileSizeSelection;
+use cubek::matmul::multi_level::routines::batch::double_buffering::DoubleBufferingArgs;
+use cubek::matmul::multi_level::routines::batch::double_unit::DoubleUnitSelectionArgs;
+use cubek::matmul::multi_level::routines::batch::ordered_double_buffering::OrderedSelectionArgs;
+use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
+use cubek::matmul::multi_level::routines::batch::simple_unit::SimpleUnitSelectionArgs;
+use cubek::matmul::routine::BlueprintStrategy::Inferred;
+use cubek::matmul::strategy::Strategy;
+use cubek::std::InputBinding;
+use serde::{Deserialize, Serialize};
+
+use super::empty;
+use super::format::element;
+use super::graph::record;
+use super::inputs::Inputs;
+use super::linear::{is_turned, transposed};
+use crate::model::precision::Precision;
+
+/// How many launches of a kernel are timed together.
+const LAUNCHES: usize = 10;
+
+/// How often they are timed. The shortest time counts.
+const TIMINGS: usize = 3;
+
+/// Another kernel than the usual one must take less than this share of its time.
+const GAIN: f64 = 0.97;
+
+/// The share of a process's time that measuring takes. Most of it is compiling.
+pub const SHARE: f64 = 0.1;
+
+/// What decides how fast the kernels of a product are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sizes {
+    rows: usize,
+    inner: usize,
+    columns: usize,
+    /// Whether the storage of the left and of the right factor is that of its transpose.
+    turned: [bool; 2],
+    precision: Precision,
+}
+
+#[derive(Default)]
+struct Choices {
+    /// The kernel for these sizes; `None` if it is the usual one.
+    chosen: HashMap<Sizes, Option<Strategy>>,
+    /// The sizes that were launched, while somebody wants to know.
+    noted: Option<Vec<Sizes>>,
+    budget: Option<Budget>,
+}
+
+/// For measuring.
+struct Budget {
+    began: Instant,
+    share: f64,
+    spent: Duration,
+}
+
+static CHOICES: Mutex<Option<Choices>> = Mutex::new(None);
+
+fn with_choices<T>(work: impl FnOnce(&mut Choices) -> T) -> T {
+    let mut choices: MutexGuard<_> = CHOICES.lock().unwrap_or_else(PoisonError::into_inner);
+    work(choices.get_or_insert_default())
+}
+
+/// The product of `[m, k]` and `[k, n]`, which may be [`transposed`], in f32.
+///
+/// Products of f32 avoid the tensor cores, which would round factors to TF32.
+pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precision) -> CubeTensor {
+    let sizes = Sizes::of(left, right, precision);
+    let output = empty(left, [sizes.rows, sizes.columns], DType::F32);
+    let chosen = with_choices(|choices| {
+        if let Some(noted) = &mut choices.noted
+            && !noted.contains(&sizes)
+        {
+            noted.push(sizes);
+        }
+        choices.chosen.get(&sizes).cloned().flatten()
+    });
+    let launched = launch(&chosen.unwrap_or_else(|| usual(precision)), left, right, &output);
+    // Panics like burn's own products, for whoever catches what a device refuses.
+    launched.unwrap_or_else(|error| panic!("a matrix product on the device: {error}"));
+    output
+}
+
+/// What `compute` returns, and the sizes of the products that it launches.
+pub fn noting<T>(compute: impl FnOnce() -> T) -> (T, Vec<Sizes>) {
+    with_choices(|choices| choices.noted = Some(Vec::new()));
+    let found = compute();
+    (found, with_choices(|choices| choices.noted.take()).unwrap_or_default())
+}
+
+/// Begins with the choices of an earlier process, as [`kept`] wrote them, and measures for this share
+/// of the time from now on.
+pub fn begin(earlier: &[u8], share: f64) {
+    let earlier: Vec<(Sizes, Option<String>)> = serde_json::from_slice(earlier).unwrap_or_default();
+    let mut chosen = HashMap::new();
+    for (sizes, name) in earlier {
+        let mut others = others(sizes.precision).into_iter();
+        let named = others.find(|it| Some(it.to_string()) == name);
+        if name.is_none() || named.is_some() {
+            chosen.insert(sizes, named);
+        }
+    }
+    let budget = Some(Budget { began: Instant::now(), share, spent: Duration::ZERO });
+    with_choices(|choices| *choices = Choices { chosen, budget, noted: None });
+}
+
+/// All choices, for [`begin`] of a later process with the same device and binary; `None` without any.
+pub fn kept() -> Option<Vec<u8>> {
+    let all: Vec<(Sizes, Option<String>)> = with_choices(|choices| {
+        let chosen = choices.chosen.iter();
+        chosen.map(|(sizes, way)| (*sizes, way.as_ref().map(Strategy::to_string))).collect()
+    });
+    if all.is_empty() { None } else { serde_json::to_vec(&all).ok() }
+}
+
+/// Chooses for those of `all` that have no choice yet, as far as the time suffices. Returns whether
+/// one has another kernel than before. Nothing that fails here is an error: the product then keeps
+/// its usual kernel.
+pub fn choose(beside: &Inputs, all: &[Sizes]) -> bool {
+    let mut has_changed = false;
+    for sizes in all {
+        if !with_choices(|choices| choices.may_measure(sizes)) {
+            continue;
+        }
+        let began = Instant::now();
+        let found = guarded(|| fastest(&beside.buffer, *sizes)).ok().flatten();
+        has_changed |= found.is_some();
+        with_choices(|choices| {
+            choices.chosen.insert(*sizes, found);
+            if let Some(budget) = &mut choices.budget {
+                budget.spent += began.elapsed();
+            }
+        });
+    }
+    has_changed
+}
+
+impl Choices {
+    fn may_measure(&self, sizes: &Sizes) -> bool {
+        let has_time = |budget: &Budget| {
+            budget.spent.as_secs_f64() < budget.share * budget.began.elapsed().as_secs_f64()
+        };
+        !self.chosen.contains_key(sizes) && self.budget.as_ref().is_some_and(has_time)
+    }
+}
+
+/// The fastest kernel that computes the same bits as the usual one; `None` if that is no slower.
+fn fastest(beside: &CubeTensor, sizes: Sizes) -> Result<Option<Strategy>, String> {
+    let Sizes { rows, inner, columns, turned, precision } = sizes;
+    let factor = |seed, shape, is_turned| random(beside, precision, seed, shape, is_turned);
+    let left = factor(1, [rows, inner], turned[0]);
+    let right = factor(2, [inner, columns], turned[1]);
+    let output = empty(&left, [rows, columns], DType::F32);
+    let usual = usual(precision);
+    let expected = computed(&usual, &left, &right, &output)?;
+    let mut least = GAIN * seconds(&usual, &left, &right, &output)?;
+    let mut found = None;
+    for other in others(precision) {
+        let taken = guarded(|| {
+            let is_same = *computed(&other, &left, &right, &output)? == *expected;
+            if is_same { seconds(&other, &left, &right, &output) } else { Ok(f64::INFINITY) }
+        });
+        if let Ok(taken) = taken
+            && taken < least
+        {
+            (least, found) = (taken, Some(other));
+        }
+    }
+    Ok(found)
+}
+
+/// What a kernel computes.
+fn computed(
+    way: &Strategy,
+    left: &CubeTensor,
+    right: &CubeTensor,
+    output: &CubeTensor,
+) -> Result<Bytes, String> {
+    // What a kernel leaves out is then no product.
+    let (client, device) = (left.client.clone(), left.device.clone());
+    let nothing = InputScalar::new(f32::NAN, element(DType::F32));
+    let output = full_device_dtype(client, output.shape(), device, nothing, DType::F32);
+    launch(way, left, right, &output)?;
+    output.client.read_one(output.handle.clone()).map_err(|error| error.to_string())
+}
+
+/// The time of [`LAUNCHES`] launches.
+fn seconds(
+    way: &Strategy,
+    left: &CubeTensor,
+    right: &CubeTensor,
+    output: &CubeTensor,
+) -> Result<f64, String> {
+    let client = &output.client;
+    let wait = || block_on(client.sync()).map_err(|error| error.to_string());
+    let launches = || (0..LAUNCHES).try_for_each(|_| launch(way, left, right, output));
+    let (recording, launched) = record(client, launches)?;
+    launched?;
+    wait()?;
+    let mut least = f64::INFINITY;
+    for _ in 0..TIMINGS {
+        let began = Instant::now();
+        // SAFETY: the tensors that it reads and writes live and stay where they are.
+        unsafe { recording.repeat() };
+        wait()?;
+        least = least.min(began.elapsed().as_secs_f64());
+    }
+    Ok(least)
+}
+
+fn launch(
+    way: &Strategy,
+    left: &CubeTensor,
+    right: &CubeTensor,
+    output: &CubeTensor,
+) -> Result<(), String> {
+    let factors = element(left.dtype);
+    let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
+        lhs: factors,
+        rhs: factors,
+        out: element(DType::F32),
+    });
+    let [left, right] = [left, right].map(|it| InputBinding::new(it.clone().binding(), factors));
+    let launched =
+        launch_ref(way, &output.client, left, right, output.clone().binding(), &mut types);
+    launched.map_err(|error| format!("{error:?}"))
+}
+
+/// What cubek panics about, as an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("a panic".to_owned()))
+}
+
+/// A factor of numbers between 1/2 and 2 in size, whose sums depend on the order of the summands.
+fn random(
+    beside: &CubeTensor,
+    precision: Precision,
+    mut state: u64,
+    shape: [usize; 2],
+    is_turned: bool,
+) -> CubeTensor {
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        0x3f00_0000 | (state >> 32) as u32 & 0x80ff_ffff
+    };
+    let count = shape[0] * shape[1];
+    let (dtype, bytes): (_, Vec<u8>) = match precision {
+        // The upper half of an f32.
+        Precision::Bf16 => {
+            let values = (0..count).flat_map(|_| ((next() >> 16) as u16).to_ne_bytes());
+            (DType::BF16, values.collect())
+        }
+        _ => (DType::F32, (0..count).flat_map(|_| next().to_ne_bytes()).collect()),
+    };
+    let (client, device) = (beside.client.clone(), beside.device.clone());
+    let handle = client.create_from_slice(&bytes);
+    let stored = if is_turned { [shape[1], shape[0]] } else { shape };
+    let stored = CubeTensor::new_contiguous(client, device, Shape::from(stored), handle, dtype);
+    if is_turned { transposed(&stored) } else { stored }
+}
+
+fn usual(precision: Precision) -> Strategy {
+    match precision {
+        // Int8 is refused on a device before a model is loaded.
+        Precision::F32 | Precision::Int8 => {
+            Strategy::MultiLevel(Level::SimpleUnit(Default::default()))
+        }
+        Precision::Tf32 | Precision::Bf16 => Strategy::Auto,
+    }
+}
+
+/// The kernels that may be faster, some of those among which burn's autotune chooses.
+fn others(precision: Precision) -> Vec<Strategy> {
+    let all = if matches!(precision, Precision::F32 | Precision::Int8) {
+        let of_size = |tile_size| {
+            let simple = Inferred(SimpleUnitSelectionArgs { tile_size });
+            let double = Inferred(DoubleUnitSelectionArgs { tile_size });
+            [Level::SimpleUnit(simple), Level::DoubleUnit(double)]
+        };
+        [TileSizeSelection::MaxTileSize, TileSizeSelection::MinTileSize].map(of_size).concat()
+    } else {
+        let [cmma, tile_matmul] = [TileMatmulKind::Cmma, TileMatmulKind::Mma];
+        let simple = |tile_matmul, multi_rows| Inferred(SimpleArgs { tile_matmul, multi_rows });
+        let ordered = |rows| {
+            let [partition_k, row_count, rows_per_plane] = [2, rows, 2].map(Some);
+            let sizes =
+                OrderedSelectionArgs { tile_matmul, partition_k, row_count, rows_per_plane };
+            Level::OrderedDoubleMma(Inferred(sizes))
+        };
+        let double = Inferred(DoubleBufferingArgs { tile_matmul, specialized: false });
+        vec![
+            Level::SimpleCyclicCmma(simple(cmma, true)),
+            Level::SimpleCyclicMma(simple(tile_matmul, false)),
+            Level::SimpleCyclicMma(simple(tile_matmul, true)),
+            ordered(4),
+            ordered(8),
+            Level::DoubleCyclicMma(double),
+        ]
+    };
+    all.into_iter().map(Strategy::MultiLevel).collect()
+}
+
+impl Sizes {
+    fn of(left: &CubeTensor, right: &CubeTensor, precision: Precision) -> Sizes {
+        let (rows, inner) = (left.meta.shape()[0], left.meta.shape()[1]);
+        let columns = right.meta.shape()[1];
+        Sizes { rows, inner, columns, turned: [left, right].map(is_turned), precision }
+    }
+}
