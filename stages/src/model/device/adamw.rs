@@ -7,9 +7,8 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::format::element;
-use super::linear::{is_turned, transposed};
 use super::sums::{cube_sum, strided_sum};
-use super::{UNITS, contiguous, empty, grid, reshaped};
+use super::{UNITS, contiguous, empty, grid, is_turned, reshaped, transposed};
 
 /// Elements per cube.
 const CHUNK: usize = 64 * UNITS as usize;

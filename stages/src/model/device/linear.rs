@@ -8,7 +8,7 @@ use super::format::factor;
 use super::operation::{Operation, run};
 use super::products::multiply;
 use super::twins::Twins;
-use super::{Value, contiguous, lines, reshaped, values};
+use super::{Value, contiguous, is_turned, lines, reshaped, transposed, values};
 use crate::model::precision::Precision;
 
 /// What a product reads in the format of factors, as far as it has been made.
@@ -137,12 +137,6 @@ impl<const N: usize> Operation<N> for Product {
     }
 }
 
-/// Whether the storage of a `[in, out]` matrix is `[out, in]`.
-pub(super) fn is_turned(matrix: &CubeTensor) -> bool {
-    let (shape, strides) = (matrix.meta.shape(), matrix.meta.strides());
-    strides[0] == 1 && strides[1] == shape[0]
-}
-
 /// The same elements as `shape` with another last axis.
 fn with_last(tensor: CubeTensor, shape: &[usize], last: usize) -> CubeTensor {
     let mut shape = shape.to_vec();
@@ -151,11 +145,4 @@ fn with_last(tensor: CubeTensor, shape: &[usize], last: usize) -> CubeTensor {
     }
     let CubeTensor { client, device, handle, dtype, .. } = tensor;
     CubeTensor::new_contiguous(client, device, shape.into(), handle, dtype)
-}
-
-/// A view of `[rows, columns]` as `[columns, rows]`.
-pub(super) fn transposed(matrix: &CubeTensor) -> CubeTensor {
-    let mut view = matrix.clone();
-    view.meta.swap(0, 1);
-    view
 }

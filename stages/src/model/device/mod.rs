@@ -117,6 +117,19 @@ fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor
     CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
 }
 
+/// Whether the storage of a `[in, out]` matrix is `[out, in]`.
+fn is_turned(matrix: &CubeTensor) -> bool {
+    let (shape, strides) = (matrix.meta.shape(), matrix.meta.strides());
+    strides[0] == 1 && strides[1] == shape[0]
+}
+
+/// A view of `[rows, columns]` as `[columns, rows]`.
+fn transposed(matrix: &CubeTensor) -> CubeTensor {
+    let mut view = matrix.clone();
+    view.meta.swap(0, 1);
+    view
+}
+
 /// The `index`th piece of `length` elements of a vector, in the same storage.
 fn slice(vector: &CubeTensor, index: usize, length: usize) -> CubeTensor {
     burn_cubecl::kernel::slice(vector.clone(), &[index * length..(index + 1) * length])

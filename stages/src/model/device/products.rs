@@ -33,11 +33,10 @@ use cubek::matmul::strategy::Strategy;
 use cubek::std::InputBinding;
 use serde::{Deserialize, Serialize};
 
-use super::empty;
 use super::format::element;
 use super::graph::record;
 use super::inputs::Inputs;
-use super::linear::{is_turned, transposed};
+use super::{empty, is_turned, transposed};
 use crate::model::precision::Precision;
 
 /// How many launches of a kernel are timed together.
