@@ -13,9 +13,8 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
-use super::linear::{is_turned, transposed};
 use super::place::Place;
-use super::{UNITS, Value, empty, grid, reshaped};
+use super::{UNITS, Value, empty, grid, is_turned, reshaped, transposed};
 use crate::model::precision::Precision;
 
 /// The most weights of one launch, and elements per cube.
