@@ -10,7 +10,7 @@ use super::step::{Trainer, taken};
 use crate::model::device::graph::{self, Recording};
 use crate::model::device::inputs::{Inputs, Layout};
 use crate::model::device::place::Place;
-use crate::model::device::products::{self, Sizes};
+use crate::model::device::products::{self, Launched};
 use crate::model::parameters::{Network, Parameter};
 
 /// A recording keeps its memory for itself, and steps of other shapes need some as well.
@@ -37,7 +37,7 @@ enum Shape {
 struct Step {
     recording: Recording,
     inputs: Inputs,
-    products: Vec<Sizes>,
+    products: Vec<Launched>,
     loss: Tensor<1>,
     gradients: Vec<Option<Gradient>>,
     /// Of the parameters, and copies of them, that it reads.
@@ -79,8 +79,7 @@ impl Graphs {
         let nth = self.shapes.iter().position(|(of, _)| *of == layout);
         if let Some((_, Shape::Recorded(step))) = nth.map(|nth| &self.shapes[nth])
             && step.places == places(model)
-            // Otherwise recorded anew.
-            && !products::choose(&step.inputs, &step.products)
+            && !(may_record && step.is_outdated())
         {
             step.inputs.renew(&numbers);
             // SAFETY: `step` owns what is not a parameter, and those have their places.
@@ -145,6 +144,12 @@ impl Graphs {
 }
 
 impl Step {
+    /// Whether there are faster kernels for its products now, and memory to record it anew.
+    fn is_outdated(&self) -> bool {
+        let has_room = || !graph::holds_more_than(self.inputs.client(), SHARE);
+        products::choose(&self.inputs, &self.products) && has_room()
+    }
+
     fn computed(&self, kind: Kind) -> Computed {
         // The next repetition overwrites the loss, which is read later.
         let loss = graph::copied(&self.loss).unwrap_or_else(|| self.loss.clone());

@@ -15,6 +15,7 @@ pub struct ChosenDevice {
     /// Whether kernels are compiled for CUDA.
     pub(super) is_cuda: bool,
     /// Whether it is a program on the host and no GPU.
+    #[cfg_attr(not(feature = "device"), expect(dead_code))]
     pub(super) is_software: bool,
 }
 

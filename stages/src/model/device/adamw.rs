@@ -54,21 +54,26 @@ pub fn in_order_of(parameter: &CubeTensor, gradient: CubeTensor) -> CubeTensor {
     contiguous(gradient)
 }
 
-/// The tensor, or a copy in the same order of storage if something else owns it as well, such as
-/// the best model so far: the update must not change it there.
+/// The tensor, or a copy in the same order of storage if that has gaps, or if something else owns it as
+/// well, such as the best model so far: the update must not change it there.
 pub fn owned(tensor: CubeTensor) -> CubeTensor {
-    if tensor.can_mut() {
-        return tensor;
-    }
     if tensor.meta.shape().num_dims() == 2 && is_turned(&tensor) {
-        return transposed(&transposed(&tensor).copy());
+        let stored = transposed(&tensor);
+        // Otherwise the view would own it as well.
+        drop(tensor);
+        return transposed(&owned(stored));
     }
-    tensor.copy()
+    match tensor.is_contiguous() {
+        true if tensor.can_mut() => tensor,
+        true => contiguous(tensor.copy()),
+        false => contiguous(tensor),
+    }
 }
 
 /// Zeros in the same order of storage.
 pub fn zeros_like(tensor: &CubeTensor) -> CubeTensor {
-    let zeros = |shape| burn_cubecl::ops::numeric::zeros(tensor.device.clone(), shape, DType::F32);
+    let device = || tensor.device.clone();
+    let zeros = |shape| contiguous(burn_cubecl::ops::numeric::zeros(device(), shape, DType::F32));
     let shape = tensor.meta.shape();
     if shape.num_dims() == 2 && is_turned(tensor) {
         return transposed(&zeros([shape[1], shape[0]].into()));

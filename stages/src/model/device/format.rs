@@ -4,6 +4,7 @@ use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::{ElemType, FloatKind};
 
+use super::contiguous;
 use crate::model::precision::Precision;
 
 /// The format in which a tensor is multiplied.
@@ -14,10 +15,13 @@ pub(super) fn factor_type(precision: Precision) -> DType {
     }
 }
 
-/// The tensor in the format in which it is multiplied.
+/// The tensor in the format in which it is multiplied. Without gaps if it has none.
 pub(super) fn factor(tensor: CubeTensor, precision: Precision) -> CubeTensor {
     let wanted = factor_type(precision);
-    if tensor.dtype == wanted { tensor } else { burn_cubecl::kernel::cast(tensor, wanted) }
+    if tensor.dtype == wanted {
+        return tensor;
+    }
+    contiguous(burn_cubecl::kernel::cast(tensor, wanted))
 }
 
 /// The element type of a tensor in the kernels.

@@ -29,6 +29,7 @@ pub mod weights;
 
 use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -80,21 +81,22 @@ macro_rules! values {
 }
 pub(crate) use values;
 
-/// The tensor in row-major order, copied only if it has another order.
+/// The tensor in row-major order without gaps, copied only if it has another order.
 fn contiguous(tensor: CubeTensor) -> CubeTensor {
     burn_cubecl::kernel::into_contiguous(tensor)
 }
 
-/// A tensor of this shape beside `like`, whose elements must all be written.
+/// A tensor of this shape beside `like`, whose elements must all be written. The kernels write rows one
+/// after the other; what burn makes on CUDA may have gaps between them.
 fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
-    burn_cubecl::ops::numeric::empty_device_dtype(client, device, Shape::from(shape), dtype)
+    empty_device_contiguous_dtype(client, device, Shape::from(shape), dtype)
 }
 
 /// A tensor of the shape of `other`, whose elements must all be written.
 fn like(other: &CubeTensor, dtype: DType) -> CubeTensor {
     let (client, device) = (other.client.clone(), other.device.clone());
-    burn_cubecl::ops::numeric::empty_device_dtype(client, device, other.shape(), dtype)
+    empty_device_contiguous_dtype(client, device, other.shape(), dtype)
 }
 
 /// A vector of `values` beside `like`.
@@ -117,10 +119,10 @@ fn reshaped<const D: usize>(tensor: CubeTensor, shape: [usize; D]) -> CubeTensor
     CubeTensor::new_contiguous(client, device, Shape::from(shape), handle, dtype)
 }
 
-/// Whether the storage of a `[in, out]` matrix is `[out, in]`.
+/// Whether the storage of a `[in, out]` matrix is `[out, in]`, perhaps with gaps between its rows.
 fn is_turned(matrix: &CubeTensor) -> bool {
-    let (shape, strides) = (matrix.meta.shape(), matrix.meta.strides());
-    strides[0] == 1 && strides[1] == shape[0]
+    let strides = matrix.meta.strides();
+    strides[0] < strides[1]
 }
 
 /// A view of `[rows, columns]` as `[columns, rows]`.

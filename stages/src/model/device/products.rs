@@ -6,7 +6,8 @@
 //! sizes: the choice decides how long a product takes and never what it is. Choices are kept with the
 //! compiled kernels.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use super::format::element;
 use super::graph::record;
 use super::inputs::Inputs;
-use super::{empty, is_turned, transposed};
+use super::{contiguous, empty, is_turned, transposed};
 use crate::model::precision::Precision;
 
 /// How many launches of a kernel are timed together.
@@ -48,7 +49,7 @@ const TIMINGS: usize = 3;
 /// Another kernel than the usual one must take less than this share of its time.
 const GAIN: f64 = 0.97;
 
-/// The share of a process's time that measuring takes. Most of it is compiling.
+/// About the share of a process's time that measuring takes. Most of it is compiling.
 pub const SHARE: f64 = 0.1;
 
 /// What decides how fast the kernels of a product are.
@@ -66,8 +67,8 @@ pub struct Sizes {
 struct Choices {
     /// The kernel for these sizes; `None` if it is the usual one.
     chosen: HashMap<Sizes, Option<Strategy>>,
-    /// The sizes that were launched, while somebody wants to know.
-    noted: Option<Vec<Sizes>>,
+    /// What could not be measured in this process.
+    failed: HashSet<Sizes>,
     budget: Option<Budget>,
 }
 
@@ -76,6 +77,20 @@ struct Budget {
     began: Instant,
     share: f64,
     spent: Duration,
+    /// The longest time for the kernels of one product.
+    longest: Duration,
+}
+
+/// A product that was launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launched {
+    sizes: Sizes,
+    is_usual: bool,
+}
+
+thread_local! {
+    /// What this thread launches, while it wants to know.
+    static NOTED: RefCell<Option<Vec<Launched>>> = const { RefCell::new(None) };
 }
 
 static CHOICES: Mutex<Option<Choices>> = Mutex::new(None);
@@ -91,13 +106,14 @@ fn with_choices<T>(work: impl FnOnce(&mut Choices) -> T) -> T {
 pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precision) -> CubeTensor {
     let sizes = Sizes::of(left, right, precision);
     let output = empty(left, [sizes.rows, sizes.columns], DType::F32);
-    let chosen = with_choices(|choices| {
-        if let Some(noted) = &mut choices.noted
-            && !noted.contains(&sizes)
+    let chosen = with_choices(|choices| choices.chosen.get(&sizes).cloned().flatten());
+    NOTED.with_borrow_mut(|noted| {
+        let launched = Launched { sizes, is_usual: chosen.is_none() };
+        if let Some(noted) = noted
+            && !noted.contains(&launched)
         {
-            noted.push(sizes);
+            noted.push(launched);
         }
-        choices.chosen.get(&sizes).cloned().flatten()
     });
     let launched = launch(&chosen.unwrap_or_else(|| usual(precision)), left, right, &output);
     // Panics like burn's own products, for whoever catches what a device refuses.
@@ -105,11 +121,19 @@ pub(super) fn multiply(left: &CubeTensor, right: &CubeTensor, precision: Precisi
     output
 }
 
-/// What `compute` returns, and the sizes of the products that it launches.
-pub fn noting<T>(compute: impl FnOnce() -> T) -> (T, Vec<Sizes>) {
-    with_choices(|choices| choices.noted = Some(Vec::new()));
+/// What `compute` returns, and the products that it launches.
+pub fn noting<T>(compute: impl FnOnce() -> T) -> (T, Vec<Launched>) {
+    /// Ends it after a panic too.
+    struct Noting;
+    impl Drop for Noting {
+        fn drop(&mut self) {
+            NOTED.take();
+        }
+    }
+    NOTED.set(Some(Vec::new()));
+    let _noting = Noting;
     let found = compute();
-    (found, with_choices(|choices| choices.noted.take()).unwrap_or_default())
+    (found, NOTED.take().unwrap_or_default())
 }
 
 /// Begins with the choices of an earlier process, as [`kept`] wrote them, and measures for this share
@@ -124,8 +148,9 @@ pub fn begin(earlier: &[u8], share: f64) {
             chosen.insert(sizes, named);
         }
     }
-    let budget = Some(Budget { began: Instant::now(), share, spent: Duration::ZERO });
-    with_choices(|choices| *choices = Choices { chosen, budget, noted: None });
+    let [spent, longest] = [Duration::ZERO; 2];
+    let budget = Some(Budget { began: Instant::now(), share, spent, longest });
+    with_choices(|choices| *choices = Choices { chosen, failed: HashSet::new(), budget });
 }
 
 /// All choices, for [`begin`] of a later process with the same device and binary; `None` without any.
@@ -138,33 +163,41 @@ pub fn kept() -> Option<Vec<u8>> {
 }
 
 /// Chooses for those of `all` that have no choice yet, as far as the time suffices. Returns whether
-/// one has another kernel than before. Nothing that fails here is an error: the product then keeps
-/// its usual kernel.
-pub fn choose(beside: &Inputs, all: &[Sizes]) -> bool {
-    let mut has_changed = false;
-    for sizes in all {
+/// one that was launched with its usual kernel has another one now. Nothing that fails here is an
+/// error: the product then keeps its usual kernel.
+pub fn choose(beside: &Inputs, all: &[Launched]) -> bool {
+    for Launched { sizes, .. } in all {
         if !with_choices(|choices| choices.may_measure(sizes)) {
             continue;
         }
         let began = Instant::now();
-        let found = guarded(|| fastest(&beside.buffer, *sizes)).ok().flatten();
-        has_changed |= found.is_some();
+        let found = guarded(|| fastest(&beside.buffer, *sizes));
         with_choices(|choices| {
-            choices.chosen.insert(*sizes, found);
+            match found {
+                Ok(found) => drop(choices.chosen.insert(*sizes, found)),
+                Err(_) => drop(choices.failed.insert(*sizes)),
+            }
             if let Some(budget) = &mut choices.budget {
-                budget.spent += began.elapsed();
+                let taken = began.elapsed();
+                budget.spent += taken;
+                budget.longest = budget.longest.max(taken);
             }
         });
     }
-    has_changed
+    with_choices(|choices| {
+        let has_other = |sizes| choices.chosen.get(sizes).is_some_and(Option::is_some);
+        all.iter().any(|it| it.is_usual && has_other(&it.sizes))
+    })
 }
 
 impl Choices {
     fn may_measure(&self, sizes: &Sizes) -> bool {
-        let has_time = |budget: &Budget| {
-            budget.spent.as_secs_f64() < budget.share * budget.began.elapsed().as_secs_f64()
+        let has_time = |Budget { began, share, spent, longest }: &Budget| {
+            (*spent + *longest).as_secs_f64() < share * began.elapsed().as_secs_f64()
         };
-        !self.chosen.contains_key(sizes) && self.budget.as_ref().is_some_and(has_time)
+        !self.chosen.contains_key(sizes)
+            && !self.failed.contains(sizes)
+            && self.budget.as_ref().is_some_and(has_time)
     }
 }
 
@@ -204,6 +237,7 @@ fn computed(
     let (client, device) = (left.client.clone(), left.device.clone());
     let nothing = InputScalar::new(f32::NAN, element(DType::F32));
     let output = full_device_dtype(client, output.shape(), device, nothing, DType::F32);
+    let output = contiguous(output);
     launch(way, left, right, &output)?;
     output.client.read_one(output.handle.clone()).map_err(|error| error.to_string())
 }
@@ -255,7 +289,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("a panic".to_owned()))
 }
 
-/// A factor of numbers between 1/2 and 2 in size, whose sums depend on the order of the summands.
+/// A factor of numbers between 1/128 and 2 in size: their products have so many sizes that sums of them
+/// depend on the order of the summands, in bf16 as well.
 fn random(
     beside: &CubeTensor,
     precision: Precision,
@@ -265,7 +300,7 @@ fn random(
 ) -> CubeTensor {
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        0x3f00_0000 | (state >> 32) as u32 & 0x80ff_ffff
+        0x3c00_0000 | (state >> 32) as u32 & 0x83ff_ffff
     };
     let count = shape[0] * shape[1];
     let (dtype, bytes): (_, Vec<u8>) = match precision {

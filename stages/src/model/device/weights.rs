@@ -63,7 +63,8 @@ impl KeptFactors {
         for (projections, others) in layers {
             for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
                 let weight = Value::of(weight)?.into_plain();
-                sources.push(is_turned(&weight).then(|| transposed(&weight))?);
+                let stored = transposed(&weight);
+                sources.push((is_turned(&weight) && stored.is_contiguous()).then_some(stored)?);
             }
         }
         let places: Vec<Place> = sources.iter().map(Place::of_plain).collect();
