@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 
 use super::format::element;
 use super::sums::{cube_sum, strided_sum};
-use super::{UNITS, contiguous, empty, grid, is_turned, reshaped, transposed};
+use super::{UNITS, contiguous, empty, grid, is_turned, reshaped, transposed, zeros};
 
 /// Elements per cube.
 const CHUNK: usize = 64 * UNITS as usize;
@@ -72,13 +72,11 @@ pub fn owned(tensor: CubeTensor) -> CubeTensor {
 
 /// Zeros in the same order of storage.
 pub fn zeros_like(tensor: &CubeTensor) -> CubeTensor {
-    let device = || tensor.device.clone();
-    let zeros = |shape| contiguous(burn_cubecl::ops::numeric::zeros(device(), shape, DType::F32));
     let shape = tensor.meta.shape();
     if shape.num_dims() == 2 && is_turned(tensor) {
-        return transposed(&zeros([shape[1], shape[0]].into()));
+        return transposed(&zeros(tensor, [shape[1], shape[0]].into()));
     }
-    zeros(shape.clone())
+    zeros(tensor, shape.clone())
 }
 
 /// A vector as `[1, count]`; a matrix as it is.

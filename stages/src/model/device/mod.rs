@@ -99,6 +99,11 @@ fn like(other: &CubeTensor, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(client, device, other.shape(), dtype)
 }
 
+/// Zeros beside `like`.
+fn zeros(like: &CubeTensor, shape: Shape) -> CubeTensor {
+    contiguous(burn_cubecl::ops::numeric::zeros(like.device.clone(), shape, DType::F32))
+}
+
 /// A vector of `values` beside `like`.
 fn upload(like: &CubeTensor, values: &[u32]) -> CubeTensor {
     let handle = like.client.create_from_slice(bytemuck::cast_slice(values));

@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::section::Section;
-use super::{UNITS, empty, grid, per_unit};
+use super::{UNITS, empty, grid, per_unit, zeros};
 
 /// Lines per partial sum: an entry may have all lines, and a cube adds its lines one by one.
 const LINES: usize = 32;
@@ -106,9 +106,7 @@ impl Room {
         gradient: &CubeTensor,
         [entries, width]: [usize; 2],
     ) -> CubeTensor {
-        let shape = [entries, width].into();
-        let device = gradient.device.clone();
-        let table = burn_cubecl::ops::numeric::zeros(device, shape, DType::F32);
+        let table = zeros(gradient, [entries, width].into());
         let partial = empty(gradient, [self.pieces, width], DType::F32);
         let first_line = plan.start + 2;
         let first_piece = first_line + self.listed() as u32;
