@@ -7,6 +7,7 @@ pub mod event;
 pub mod manifest;
 pub mod metric_lines;
 pub mod output;
+pub mod panics;
 pub mod params;
 pub mod progress;
 pub mod user_folders;

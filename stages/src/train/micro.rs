@@ -12,11 +12,12 @@ use super::memory::{ActivationBudget, free_bytes};
 use super::objective::Objective;
 use super::order::{ModelShape, activation_bytes, automatic_micro_batch};
 use super::step::Trainer;
-use super::unread::{Unread, failure, is_out_of_memory, message_of};
+use super::unread::{Unread, failure, is_out_of_memory};
 use crate::model::parameters::Network;
 use crate::stage::Context;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
+use crate::stage::panics::message_of;
 
 /// Examples by row number, as parts of a batch.
 pub trait Rows<Part> {
@@ -175,7 +176,12 @@ impl MicroBatches {
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (loss, gradients, fits) = self.gradients(trainer, &cut);
                 let waits = self.unread.reads_at_once() || !fits;
-                let known = waits.then(|| loss.clone().try_into_scalar::<f32>()).transpose();
+                let room = match fits || self.unread.reads_at_once() {
+                    true => Ok(()),
+                    false => trainer.make_room(&gradients),
+                };
+                let read = || waits.then(|| loss.clone().try_into_scalar::<f32>()).transpose();
+                let known = room.and_then(|()| read().map_err(|error| error.to_string()));
                 (known, loss, gradients)
             }));
             let panic = match attempt {
@@ -196,10 +202,8 @@ impl MicroBatches {
                     });
                     return Ok(losses);
                 }
-                Ok((Err(error), ..)) if !is_out_of_memory(&error.to_string()) => {
-                    return Err(failure(error.to_string()));
-                }
-                Ok((Err(error), ..)) => Box::new(error.to_string()),
+                Ok((Err(error), ..)) if !is_out_of_memory(&error) => return Err(failure(error)),
+                Ok((Err(error), ..)) => Box::new(error),
                 Err(panic) => panic,
             };
             if !is_out_of_memory(message_of(&*panic)) {
@@ -237,14 +241,18 @@ impl MicroBatches {
             self.graphs.gradients(trainer, &cut.parts, fits)
         {
             if kind == Kind::Tried {
-                // There is less memory for other shapes than when they fitted.
-                self.fitted = [0; 2];
+                self.forget_fitting();
             }
             let fits = kind == Kind::Repeated || (kind == Kind::Launched && fits);
             return (loss, gradients, fits);
         }
         let (loss, gradients) = trainer.gradients(&cut.parts, cut.lanes);
         (loss, gradients, fits)
+    }
+
+    /// To be called when there is less memory for steps than before.
+    pub fn forget_fitting(&mut self) {
+        self.fitted = [0; 2];
     }
 
     /// Whether a step has succeeded that needed as much memory.

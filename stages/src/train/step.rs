@@ -7,6 +7,8 @@ use super::depth::Depth;
 use super::gradient::Gradient;
 use super::loss::Loss;
 use super::objective::{Objective, Part};
+#[cfg(feature = "device")]
+use super::optimizer;
 use super::optimizer::{AdamW, Moments};
 use super::schedule::Schedule;
 use crate::family::Family;
@@ -135,6 +137,20 @@ impl<O: Objective> Trainer<O> {
         let passes = if self.dropout { self.loss.passes() as u64 } else { 0 };
         let of_pass = |pass| Noise::new(self.seed, self.moments.steps, first_row, pass);
         (0..passes).map(of_pass).collect()
+    }
+
+    /// Asks whether a GPU has had memory for these gradients, and for the moments that it now makes.
+    ///
+    /// # Errors
+    /// It had not: why. Nothing has changed.
+    #[cfg(feature = "device")]
+    pub(super) fn make_room(&mut self, gradients: &[Option<Gradient>]) -> Result<(), String> {
+        optimizer::make_room(&mut self.model, gradients, &mut self.moments)
+    }
+
+    #[cfg(not(feature = "device"))]
+    pub(super) fn make_room(&mut self, _: &[Option<Gradient>]) -> Result<(), String> {
+        Ok(())
     }
 
     /// Updates the parameters. After an error they must not be used. Returns what [`AdamW::step`]

@@ -2,12 +2,12 @@
 //! device still has to do, and then it idles until the next step arrives, so those of several steps
 //! are read in one copy.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::tensor::Tensor;
 
 use crate::stage::error::StageError;
+use crate::stage::panics::message_of;
 
 /// Steps between two reads on a GPU.
 const EVERY: usize = 16;
@@ -136,15 +136,25 @@ pub(super) fn failure(problem: String) -> StageError {
     StageError::Unavailable { what: what.to_owned(), problem }
 }
 
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
-}
+/// How CUDA, Vulkan and cubecl 0.11.3 (`IoError` and `LaunchError` in `src/server/base.rs`) say that there
+/// is not enough memory.
+const OUT_OF_MEMORY: [&str; 9] = [
+    "out of memory",
+    "out_of_memory",
+    "outofmemory",
+    "out-of-memory",
+    "out of device memory",
+    "out_of_device_memory",
+    "can't allocate ",
+    // Of what was to be computed in memory that was not there.
+    "was never initialized",
+    "was never allocated",
+];
 
-/// Whether the message is that of CUDA or cubecl running out of memory.
+/// Whether the message is that of a device without enough memory.
 pub(super) fn is_out_of_memory(message: &str) -> bool {
     let message = message.to_lowercase();
-    ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| message.contains(words))
+    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
@@ -168,6 +178,24 @@ mod tests {
     }
 
     const FINE: [f32; 4] = [2.0, 0.5, 0.0, 0.0];
+
+    #[test]
+    fn every_way_to_say_that_there_is_not_enough_memory_is_understood() {
+        for message in [
+            "An IO error happened\nCaused by:\n  out of device memory allocating 1024 bytes\n",
+            "can't allocate buffer of size: 1024\n",
+            "Can't allocate 1024 bytes: every page size the memory tracks still holds live allocations",
+            "An out-of-memory error happened during launch\nCaused by:\n  too many\nBacktrace\n",
+            "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+            "ERROR_OUT_OF_DEVICE_MEMORY",
+            "OutOfMemory",
+            "couldn't find resource for that handle: Memory location was never initialized",
+            "the buffer was never allocated: the reservation behind it failed",
+        ] {
+            assert!(is_out_of_memory(message), "{message}");
+        }
+        assert!(!is_out_of_memory("A compilation error happened during launch"));
+    }
 
     #[test]
     fn losses_are_read_in_order_and_times_their_weights() {

@@ -44,6 +44,38 @@ fn labels(done: &Done, input: &str) -> Vec<Value> {
     done.rows(input).iter().map(|row| row["label"].clone()).collect()
 }
 
+/// An Arrow file of these columns.
+#[cfg(feature = "columns")]
+fn arrow(columns: Vec<(&str, arrow_array::ArrayRef)>) -> Vec<u8> {
+    let batch = arrow_array::RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        arrow_ipc::writer::FileWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[cfg(feature = "columns")]
+#[test]
+fn a_file_of_columns_has_a_column_for_each_label_too() {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x", "y", "z"]));
+    let a: ArrayRef = Arc::new(Int64Array::from(vec![1, 0, 0]));
+    let b: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, false]));
+    let c: ArrayRef = Arc::new(Float64Array::from(vec![0.0, 0.0, 1.0]));
+    let names = json!(["a", "b", "c"]);
+    let run = |columns: Vec<(&str, ArrayRef)>| {
+        let run = Run::new("ingest").input("train", arrow(columns)).param("text_field", "text");
+        run.param("task", "multi").param("label_fields", names.clone()).run()
+    };
+    let all = vec![("text", texts.clone()), ("a", a.clone()), ("b", b), ("c", c)];
+    let wanted = [json!(["a", "b"]), json!([]), json!(["c"])];
+    assert_eq!(labels(&run(all), "train"), wanted);
+    let told = run(vec![("text", texts), ("a", a)]).error();
+    assert!(told.contains("there is no column `b`"), "{told}");
+}
+
 #[test]
 fn lists_a_separator_and_a_column_for_each_label_give_the_same_rows() {
     let wanted = [json!(["a", "b"]), json!([]), json!(["c"])];

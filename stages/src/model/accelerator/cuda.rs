@@ -1,7 +1,6 @@
 //! Devices with CUDA, numbered as the driver numbers them, which obeys `CUDA_VISIBLE_DEVICES`.
 
 use std::ffi::c_int;
-use std::panic::catch_unwind;
 
 use burn::tensor::{DType, Device, DeviceType};
 use burn_cubecl::CubeDevice;
@@ -11,6 +10,7 @@ use libloading::Library;
 use super::chosen::{ChosenDevice, unavailable};
 use super::need::Abilities;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// The first compute capability with instructions for bfloat16 (Ampere). cubecl registers the type
 /// for every device, and LLVM emulates it on older ones.
@@ -26,15 +26,15 @@ pub fn open(index: usize) -> Result<ChosenDevice, StageError> {
     if index >= found {
         return Err(unavailable(&name, &format!("the driver lists {found} devices")));
     }
-    let opened = catch_unwind(|| {
+    let opened = guarded(|| {
         let cube = CubeDevice::Cuda(CudaDevice::new(index));
         let properties = cube.client().properties().clone();
         let device = Device::new(cube);
         let supports_bf16 = device.supports_dtype(DType::BF16);
         (device, properties, supports_bf16)
     });
-    let (device, properties, supports_bf16) =
-        opened.map_err(|_| unavailable(&name, "the CUDA driver did not open it"))?;
+    let (device, properties, supports_bf16) = opened
+        .map_err(|why| unavailable(&name, &format!("the CUDA driver did not open it: {why}")))?;
     let capability = capability(&properties.identity.fingerprint);
     let has_bf16 = capability.is_none_or(|capability| capability >= BF16_CAPABILITY);
     let mut details: Vec<String> = capability.map(|it| format!("sm_{it}")).into_iter().collect();
@@ -57,8 +57,8 @@ pub fn open(index: usize) -> Result<ChosenDevice, StageError> {
 pub fn count() -> Result<usize, String> {
     // cubecl finds no devices if there is no driver. That there is none is a better message.
     driver().ok_or("the NVIDIA driver's libcuda.so.1 was not found")?;
-    let found = catch_unwind(|| Device::enumerate(DeviceType::Cuda).into_vec().len());
-    found.map_err(|_| "the CUDA driver did not start".to_owned())
+    let found = guarded(|| Device::enumerate(DeviceType::Cuda).into_vec().len());
+    found.map_err(|why| format!("the CUDA driver did not start: {why}"))
 }
 
 fn driver() -> Option<Library> {

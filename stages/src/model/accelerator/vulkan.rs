@@ -2,8 +2,6 @@
 //! that the first one is the best: discrete GPUs, integrated ones, virtual ones, devices that the
 //! driver does not classify, and last a driver that computes in software, such as lavapipe.
 
-use std::panic::catch_unwind;
-
 use burn::tensor::{DType, Device};
 use burn_cubecl::CubeDevice;
 use cubecl::device::{WgpuBackend, WgpuDevice, WgpuDeviceKind};
@@ -13,6 +11,7 @@ use libloading::Library;
 use super::chosen::{ChosenDevice, unavailable};
 use super::need::Abilities;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// The kinds that `auto` takes. A virtual GPU may be software on the host.
 const HARDWARE: [WgpuDeviceKind; 2] =
@@ -90,7 +89,7 @@ fn start(index: usize, wgpu: WgpuDevice) -> Result<ChosenDevice, StageError> {
         Err(WgpuInitError::Registration { .. }) => {}
         Err(error) => return Err(unavailable(&name, &error.to_string())),
     }
-    let opened = catch_unwind(|| {
+    let opened = guarded(|| {
         let cube = CubeDevice::Wgpu(wgpu);
         let properties = cube.client().properties().clone();
         let device = Device::new(cube);
@@ -100,7 +99,7 @@ fn start(index: usize, wgpu: WgpuDevice) -> Result<ChosenDevice, StageError> {
         (device, properties, bf16)
     });
     let (device, properties, bf16) =
-        opened.map_err(|_| unavailable(&name, "its driver did not open it"))?;
+        opened.map_err(|why| unavailable(&name, &format!("its driver did not open it: {why}")))?;
     let software = if is_software { ", software" } else { "" };
     Ok(ChosenDevice {
         device,

@@ -10,11 +10,11 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::errors::ParquetError;
 
 use super::super::layout::DataFormat;
-use super::guarded::guarded;
 use super::messages::Messages;
 use crate::data::data_file::DataFile;
 use crate::data::data_file::kind::BinaryKind;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// How many rows of Parquet are decoded at once.
 const ROWS: usize = 1024;

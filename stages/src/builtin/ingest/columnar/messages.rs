@@ -8,16 +8,16 @@ use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::{Schema, SchemaRef};
 
-use super::guarded::guarded;
 use crate::data::data_file::DataFile;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// What comes before the length of a message. Files of before 2019 lack it.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The most bytes that a description of a message has, and that a compressed buffer holds.
+/// The most bytes that a description of a message has, and that a message has when it is decompressed.
 const MOST_DESCRIBED: usize = 64 << 20;
-const MOST_COMPRESSED: i64 = i32::MAX as i64;
+const MOST_BYTES: i64 = i32::MAX as i64;
 
 /// A file of messages.
 pub struct Messages {
@@ -102,14 +102,16 @@ impl Messages {
         bytes.extend(read(&mut self.file, length)?);
         let message = root_as_message(&bytes[start..]);
         let message = message.map_err(|error| self.damaged(&error.to_string()))?;
-        let body_length = usize::try_from(message.bodyLength());
-        let body_length =
-            body_length.map_err(|_| self.damaged("the length of a message is wrong"))?;
+        let body_length = match message.bodyLength() {
+            length @ 0..=MOST_BYTES => length as usize,
+            length if length < 0 => return Err(self.damaged("the length of a message is wrong")),
+            length => return Err(self.damaged(&too_large(length))),
+        };
         let body = read(&mut self.file, body_length)?;
         if body.len() < body_length {
             return Err(self.damaged("it is cut off"));
         }
-        check(&message, &body).map_err(|problem| self.damaged(problem))?;
+        check(&message, &body).map_err(|problem| self.damaged(&problem))?;
         if let Some(schema) = message.header_as_schema() {
             let schema = guarded(|| try_fb_to_schema(schema));
             let schema = schema.and_then(|it| it.map_err(|error| error.to_string()));
@@ -161,7 +163,7 @@ fn read(file: &mut DataFile, length: usize) -> Result<Vec<u8>, StageError> {
 }
 
 /// Checks the lengths that buffers say they have when they are decompressed.
-fn check(message: &Message, body: &[u8]) -> Result<(), &'static str> {
+fn check(message: &Message, body: &[u8]) -> Result<(), String> {
     let batch = match message.header_type() {
         MessageHeader::RecordBatch => message.header_as_record_batch(),
         MessageHeader::DictionaryBatch => {
@@ -170,13 +172,24 @@ fn check(message: &Message, body: &[u8]) -> Result<(), &'static str> {
         _ => None,
     };
     let Some(batch) = batch.filter(|batch| batch.compression().is_some()) else { return Ok(()) };
+    let mut sum = 0;
     for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
         let start = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
         let length = body.get(start..).and_then(|rest| rest.first_chunk::<8>());
-        let length = length.map(|bytes| i64::from_le_bytes(*bytes));
-        if !length.is_some_and(|length| (-1..=MOST_COMPRESSED).contains(&length)) {
-            return Err("the length of a compressed column is wrong");
+        // -1: it is not compressed.
+        match length.map(|bytes| i64::from_le_bytes(*bytes)) {
+            Some(length @ -1..=MOST_BYTES) => sum += length.max(0),
+            _ => return Err("the length of a compressed column is wrong".to_owned()),
+        }
+        if sum > MOST_BYTES {
+            return Err(too_large(sum));
         }
     }
     Ok(())
+}
+
+fn too_large(bytes: i64) -> String {
+    format!(
+        "a batch of rows has {bytes} bytes, and at most {MOST_BYTES} are read: write smaller ones"
+    )
 }

@@ -3,7 +3,6 @@
 
 mod batches;
 mod cells;
-mod guarded;
 mod messages;
 
 use std::ops::Range;
@@ -14,13 +13,13 @@ use arrow_schema::{DataType, Field, Fields};
 
 use self::batches::Batches;
 use self::cells::{is_readable, write_cell};
-use self::guarded::guarded;
 use super::layout::DataFormat;
 use super::params::IngestParams;
 use crate::data::data_file::DataFile;
 use crate::data::lines::{BEGINNING, LINE_LIMIT, too_long_problem};
 use crate::data::nearest::list_names;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// How many rows are made JSON at once.
 const PART: usize = 1024;
@@ -179,7 +178,12 @@ fn columns(
 ) -> Result<Vec<usize>, String> {
     let IngestParams { text_field, label_field, id_field, context_field, .. } = params;
     let [label, id, context] = [label_field, id_field, context_field].map(Option::as_deref);
-    let required = std::iter::once(text_field.as_str()).chain(label.filter(|_| label_required));
+    let flags = || params.form.fields.iter().map(String::as_str);
+    // Either all of the flags or none.
+    let needs_flags = label_required || flags().any(|name| find(fields, name).is_some());
+    let required = std::iter::once(text_field.as_str())
+        .chain(label.filter(|_| label_required))
+        .chain(flags().filter(|_| needs_flags));
     for name in required {
         if find(fields, name).is_none() {
             let mut known = Vec::new();
@@ -192,7 +196,8 @@ fn columns(
         }
     }
     let mut columns = Vec::new();
-    for name in [Some(text_field.as_str()), label, id, context].into_iter().flatten() {
+    let named = [Some(text_field.as_str()), label, id, context].into_iter().flatten();
+    for name in named.chain(flags()) {
         let called = fields.iter().filter(|field| field.name() == name).count();
         if called > 1 {
             return Err(format!("the column `{name}` occurs twice"));
