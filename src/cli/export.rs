@@ -3,6 +3,7 @@
 pub mod error;
 mod hub;
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use clap::Args;
 use stages::StageError;
 use stages::builtin::export::{OnnxFile, companions, onnx_file};
 use stages::model::config::ModelConfig;
+use stages::onnx::file::is_our_data;
 use stages::onnx::{OPSET, Storage, is_ours};
 
 use self::error::ExportError;
@@ -19,7 +21,7 @@ use crate::cli::exit::Exit;
 use crate::cli::options::{Globals, OverrideOptions};
 use crate::console::Console;
 use crate::files::file_error::FileError;
-use crate::files::scratch::write_beside;
+use crate::files::scratch::{place_beside, remove_left_beside, write_beside};
 use crate::files::{disk, regular};
 use crate::text::figures::bytes;
 
@@ -87,21 +89,47 @@ fn export_graph(
 ) -> Result<(), Error> {
     let folder = found.folder.path();
     let beside = new_companions(&folder, file, options.force)?;
-    check_target(file, options.force)?;
+    check_target(file, options.force, is_ours)?;
+    let data_path = data_of(file)?;
     let (storage, kind) = match (options.f16, options.int8) {
         (true, _) => (Storage::F16, "f16"),
         (_, true) => (Storage::Int8, "int8"),
         _ => (Storage::F32, "f32"),
     };
-    let OnnxFile { bytes: graph, notes } =
-        onnx_file(&folder, config, &found.predict, storage).map_err(failed)?;
+    let name = data_path.file_name().and_then(OsStr::to_str);
+    let OnnxFile { files, notes } =
+        onnx_file(&folder, config, &found.predict, storage, name.unwrap_or_default())
+            .map_err(failed)?;
+    if files.data.is_some() {
+        check_target(&data_path, options.force, is_our_data)?;
+        if name.is_none() {
+            return Err(ExportError::NotUtf8 { path: file.to_owned() }.into());
+        }
+    }
+    let graph = target(file)?;
+    remove_left_beside(&graph);
     for (path, content) in &beside {
         write(path, content)?;
     }
+    if let Some(bytes) = &files.data {
+        replace_data(&data_path, bytes, &graph)?;
+    }
     // At the end: a folder with a graph has all of its files.
-    write(file, &graph)?;
-    let size = bytes(graph.len() as u64);
+    write_beside(&graph, &files.graph)?;
+    let size = bytes(files.graph.len() as u64);
     console.note(&format!("wrote `{}`: {size}, {kind}, opset {OPSET}", file.display()));
+    let data = data_path.display();
+    match &files.data {
+        Some(content) => {
+            let size = bytes(content.len() as u64);
+            console.note(&format!("wrote `{data}`, its parameters: {size}"));
+        }
+        None if data_path.is_file() && begins(&data_path, is_our_data)? => {
+            disk::remove_file(&data_path).map_err(FileError::at("removing", &data_path))?;
+            console.note(&format!("removed `{data}`, the parameters of the graph before"));
+        }
+        None => {}
+    }
     for (path, _) in &beside {
         console.note(&format!("wrote `{}`", path.display()));
     }
@@ -151,40 +179,87 @@ fn new_companions(
     }
 }
 
+/// The file for what a graph has no room for, by the name that `optimum` and transformers.js expect.
+fn data_of(file: &Path) -> Result<PathBuf, Error> {
+    let Some(name) = file.file_name() else {
+        return Err(ExportError::NotAFile { path: file.to_owned() }.into());
+    };
+    let mut name = name.to_owned();
+    name.push("_data");
+    Ok(file.with_file_name(name))
+}
+
 /// Refuses to replace what `pipe export` did not write.
-fn check_target(file: &Path, overwrite: bool) -> Result<(), Error> {
+fn check_target(
+    file: &Path,
+    overwrite: bool,
+    is_ours: impl Fn(&[u8]) -> bool,
+) -> Result<(), Error> {
     let path = file.to_owned();
-    if file.file_name().is_none() {
-        return Err(ExportError::NotAFile { path }.into());
-    }
     if file.symlink_metadata().is_err() {
         return Ok(());
     }
     if !file.is_file() {
         return Err(ExportError::NotAFile { path }.into());
     }
-    let mut start = Vec::new();
-    let read = regular::open(file).and_then(|it| it.take(64).read_to_end(&mut start));
-    read.map_err(FileError::at("reading", file))?;
-    match overwrite || is_ours(&start) {
+    match overwrite || begins(file, is_ours)? {
         true => Ok(()),
         false => Err(ExportError::Foreign { paths: vec![path] }.into()),
     }
 }
 
-/// Writes a file in full or not at all, in a folder that may have to be made. A symbolic link stays; its
-/// target is replaced.
+/// Whether the file begins like one that `pipe export` has written.
+fn begins(file: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<bool, Error> {
+    let mut start = Vec::new();
+    let read = regular::open(file).and_then(|it| it.take(64).read_to_end(&mut start));
+    read.map_err(FileError::at("reading", file))?;
+    Ok(is_ours(&start))
+}
+
+/// Writes the parameters of `graph`, whose file is written next. An earlier graph is removed first: it would
+/// read these as its own.
+fn replace_data(path: &Path, content: &[u8], graph: &Path) -> Result<(), Error> {
+    let target = target(path)?;
+    remove_left_beside(&target);
+    let placed = place_beside(&target, content, |from| {
+        if graph.is_file() {
+            disk::remove_file(graph)?;
+        }
+        disk::rename(from, &target)
+    });
+    Ok(placed?)
+}
+
+/// Writes a file in full or not at all.
 fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    Ok(write_beside(&target(path)?, content)?)
+}
+
+/// The file to replace, in a folder that may have to be made. A symbolic link stays; its target is replaced.
+fn target(path: &Path) -> Result<PathBuf, Error> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         disk::create_folders(folder).map_err(FileError::at("making the folder", folder))?;
     }
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    Ok(write_beside(&target, content)?)
+    Ok(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_graph_lies_beside_the_parameters_of_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = folder.path().join("onnx/model.onnx");
+        let data = data_of(&graph).unwrap();
+        assert_eq!(data, folder.path().join("onnx/model.onnx_data"));
+        replace_data(&data, b"first", &graph).unwrap();
+        write(&graph, b"graph").unwrap();
+        replace_data(&data, b"second", &graph).unwrap();
+        assert_eq!(std::fs::read(&data).unwrap(), b"second");
+        assert!(!graph.exists());
+        assert_eq!(std::fs::read_dir(data.parent().unwrap()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_graph_in_a_folder_called_onnx_has_its_tokenizer_in_the_folder_above() {

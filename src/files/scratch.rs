@@ -205,7 +205,8 @@ pub fn write_new_beside(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     place_beside(target, bytes, |from| disk::rename_to_new(from, target))
 }
 
-fn place_beside(
+/// Writes a file in full, and then has `place` move it to `target` from where it was written.
+pub fn place_beside(
     target: &Path,
     bytes: &[u8],
     place: impl Fn(&Path) -> io::Result<()>,

@@ -77,6 +77,14 @@ fn only_what_it_wrote_itself_is_replaced_without_force() {
     assert_eq!(fs::read_to_string(project.path("out/model.onnx")).unwrap(), "mine");
     export(&["out/model.onnx", "--force"]).expect_code(0);
     assert_eq!(fs::read(project.path("out/model.onnx")).unwrap(), before);
+    // The parameters of a larger graph that was there before go with it, and nothing else does.
+    project.write("out/model.onnx_data", "elements of tensors, written by pipe\n\0\0");
+    project.write("out/other.onnx_data", "mine");
+    for name in ["model", "other"] {
+        export(&[&format!("out/{name}.onnx")]).expect_code(0);
+    }
+    assert!(!project.path("out/model.onnx_data").exists());
+    assert_eq!(fs::read_to_string(project.path("out/other.onnx_data")).unwrap(), "mine");
     // A link stays, and what it names is replaced.
     symlink("out/model.onnx", project.path("link.onnx")).unwrap();
     let told = export(&["link.onnx"]).expect_code(0).stderr;

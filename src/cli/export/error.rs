@@ -15,6 +15,8 @@ pub enum ExportError {
     NotAFile { path: PathBuf },
     #[error("cannot write `{}`: the model has a file with this name, which goes there too", path.display())]
     Taken { path: PathBuf },
+    #[error("cannot write `{}`: the graph names the file of its parameters, so its name must be UTF-8", path.display())]
+    NotUtf8 { path: PathBuf },
     #[error("`{}` is not an empty folder", path.display())]
     FolderTaken { path: PathBuf },
     #[error("{} there already, and would be overwritten: {}", are(paths), quoted(paths.iter().map(|path| path.display())))]
@@ -34,7 +36,9 @@ impl ExportError {
             ExportError::NotAFile { .. } => {
                 "name a file, such as `exported/onnx/model.onnx`".to_owned()
             }
-            ExportError::Taken { .. } => "name it `model.onnx`".to_owned(),
+            ExportError::Taken { .. } | ExportError::NotUtf8 { .. } => {
+                "name it `model.onnx`".to_owned()
+            }
             ExportError::FolderTaken { .. } => "name a new one, or remove it first".to_owned(),
             ExportError::Foreign { .. } => {
                 "write to another folder; `--force` overwrites them".to_owned()

@@ -7,6 +7,7 @@ use crate::builtin::predict::params::PredictParams;
 use crate::data::task::Task;
 use crate::model::config::{DecisionThreshold, ModelConfig, TextWindows, WindowPooling};
 use crate::model::head::CheckpointHead;
+use crate::onnx::file::{Files, LARGEST, files};
 use crate::onnx::{self, Storage};
 use crate::stage::error::StageError;
 use crate::stage::params::Params;
@@ -14,23 +15,25 @@ use crate::text::tokenizer_files;
 
 /// The graph of a classifier.
 pub struct OnnxFile {
-    pub bytes: Vec<u8>,
+    pub files: Files,
     /// What the graph does not do, but `predict` does.
     pub notes: Vec<String>,
 }
 
 /// The graph of the classifier in `folder`, whose `config.json` is `config`. `predict` are the
-/// parameters of the stage with this name.
+/// parameters of the stage with this name, and `data` is the name of the file for what the graph has no
+/// room for.
 pub fn onnx_file(
     folder: &Path,
     config: &ModelConfig,
     predict: &Params,
     storage: Storage,
+    data: &str,
 ) -> Result<OnnxFile, StageError> {
     let predict = PredictParams::of(predict);
     let deciding = Deciding::new(folder, config, &predict)?;
     let own = CheckpointHead::required(folder, config)?.labels;
-    let bytes = onnx::file(folder, config, own.len(), storage)?;
+    let graph = onnx::model(folder, config, own.len(), storage)?;
     let notes = [
         decision(&deciding),
         windows(config.head.windows, predict.window_pooling.pooling(config)),
@@ -45,7 +48,8 @@ pub fn onnx_file(
                 .to_owned()
         }),
     ];
-    Ok(OnnxFile { bytes, notes: notes.into_iter().flatten().collect() })
+    let files = files(graph, LARGEST, data);
+    Ok(OnnxFile { files, notes: notes.into_iter().flatten().collect() })
 }
 
 /// The files of a model folder that go with a graph: what a tokenizer is made from, and the names of

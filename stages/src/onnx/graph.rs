@@ -137,6 +137,7 @@ impl Builder {
                 data_type: data_type.into(),
                 name: name.clone(),
                 raw_data: bytes(),
+                ..TensorProto::default()
             });
         }
         Value(name)

@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod convolution;
 mod embeddings;
+pub mod file;
 mod graph;
 mod head;
 mod inputs;
@@ -38,39 +39,29 @@ pub const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 /// The program that has written a file.
 const PRODUCER: &str = "pipe";
-/// The most bytes of a protobuf message.
-const LARGEST_BYTES: usize = i32::MAX as usize;
 
-/// The bytes of an ONNX file that computes the logits of the classifier in `folder`, which has `classes`.
-pub fn file(
+/// The graph that computes the logits of the classifier in `folder`, which has `classes`.
+pub fn model(
     folder: &Path,
     config: &ModelConfig,
     classes: usize,
     storage: Storage,
-) -> Result<Vec<u8>, StageError> {
+) -> Result<ModelProto, StageError> {
     let problem = |problem: String| StageError::File { path: folder.to_owned(), problem };
     let mut graph = Builder::new(Weights::read(folder, config, classes)?, storage);
     network(&mut graph, config);
     let (input, output) =
         (inputs::declared(&inputs::names(config)), inputs::declared_output(classes));
-    let model = ModelProto {
+    Ok(ModelProto {
         ir_version: IR_VERSION,
         producer_name: PRODUCER.to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         graph: Some(graph.finish(config.family.name, input, output).map_err(problem)?),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: Some(OPSET) }],
-    };
-    let size = model.encoded_len();
-    if size > LARGEST_BYTES {
-        return Err(problem(format!(
-            "as ONNX the model has {size} bytes, and a file holds at most {LARGEST_BYTES}; with \
-             `--f16` it has half of an f32 one, and with `--int8` about a quarter"
-        )));
-    }
-    Ok(model.encode_to_vec())
+    })
 }
 
-/// Whether a file that begins with these bytes was written here.
+/// Whether the file of a graph that begins with these bytes was written here.
 pub fn is_ours(start: &[u8]) -> bool {
     let known = ModelProto {
         ir_version: IR_VERSION,

@@ -16,17 +16,23 @@ use stages::model::config::ModelConfig;
 use stages::model::folder;
 use stages::model::loading::HeadSource;
 use stages::model::parameters::Network;
+use stages::onnx::file::files;
 use stages::onnx::proto::{DataType, Dimension, GraphProto, ModelProto, ValueInfoProto};
-use stages::onnx::{OPSET, Storage, file};
+use stages::onnx::{OPSET, Storage, model};
 use stages::stage::error::StageError;
 
 use crate::reference::{
     Expected, FAMILIES, assert_close, copy_of, device, fixture, loaded, logits, try_load,
 };
 
+const LABELS: [&str; 2] = ["0", "1"];
+
 fn bytes(name: &str, storage: Storage) -> Vec<u8> {
-    let config = ModelConfig::read(&fixture(name)).unwrap();
-    file(&fixture(name), &config, 2, storage).unwrap()
+    bytes_of(&fixture(name), storage).unwrap()
+}
+
+fn bytes_of(folder: &Path, storage: Storage) -> Result<Vec<u8>, StageError> {
+    Ok(model(folder, &ModelConfig::read(folder)?, 2, storage)?.encode_to_vec())
 }
 
 fn graph(name: &str, storage: Storage) -> GraphProto {
@@ -148,12 +154,8 @@ fn in_half_precision(name: &str) -> tempfile::TempDir {
         parameter.replace(&rounded.collect::<Vec<_>>());
     }
     let config = ModelConfig::read(folder.path()).unwrap();
-    folder::write(folder.path(), &model, &config, &["0".to_owned(), "1".to_owned()]).unwrap();
+    folder::write(folder.path(), &model, &config, &LABELS.map(str::to_owned)).unwrap();
     folder
-}
-
-fn bytes_of(folder: &Path, storage: Storage) -> Result<Vec<u8>, StageError> {
-    file(folder, &ModelConfig::read(folder)?, 2, storage)
 }
 
 #[test]
@@ -176,7 +178,7 @@ fn a_parameter_that_half_precision_cannot_hold_is_an_error_which_names_it() {
     values[3] = 70_000.0;
     parameter.replace(&values);
     let config = ModelConfig::read(folder.path()).unwrap();
-    folder::write(folder.path(), &model, &config, &["0".to_owned(), "1".to_owned()]).unwrap();
+    folder::write(folder.path(), &model, &config, &LABELS.map(str::to_owned)).unwrap();
     let told = bytes_of(folder.path(), Storage::F16).unwrap_err().to_string();
     assert!(told.contains("`f16` cannot hold 70000") && told.contains(&name), "{told}");
     assert!(bytes_of(folder.path(), Storage::F32).is_ok());
@@ -188,8 +190,7 @@ fn a_model_that_is_broken_is_an_error_which_names_the_tensor() {
     let path = copy.path().join("config.json");
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, config.replace("\"vocab_size\": 60", "\"vocab_size\": 61")).unwrap();
-    let config = ModelConfig::read(copy.path()).unwrap();
-    let told = file(copy.path(), &config, 2, Storage::F32).unwrap_err().to_string();
+    let told = bytes_of(copy.path(), Storage::F32).unwrap_err().to_string();
     assert!(told.contains("bert.embeddings.word_embeddings.weight"), "{told}");
 }
 
@@ -284,6 +285,44 @@ fn onnxruntime_gives_the_logits_of_transformers_and_of_this_program() {
     }
 }
 
+#[test]
+fn the_elements_of_a_graph_too_large_for_one_file_are_in_a_second_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = FAMILIES.map(|name| {
+        let config = ModelConfig::read(&fixture(name)).unwrap();
+        let whole = model(&fixture(name), &config, 2, Storage::F32).unwrap();
+        let size = whole.encoded_len();
+        let one = files(whole.clone(), size, "unused");
+        assert!(one.data.is_none() && one.graph == whole.encode_to_vec());
+        let two = files(whole.clone(), size - 1, &format!("{name}.onnx_data"));
+        let data = two.data.expect("a second file");
+        let moved = ModelProto::decode(&*two.graph).unwrap().graph.unwrap().initializer;
+        assert!(moved.iter().all(|tensor| tensor.raw_data.len() < 1024), "{name}");
+        let tensors = moved.iter().zip(whole.graph.unwrap().initializer);
+        for (tensor, expected) in tensors.filter(|(tensor, _)| tensor.raw_data.is_empty()) {
+            let entry = |key: &str| {
+                let entry = tensor.external_data.iter().find(|entry| entry.key == key).unwrap();
+                entry.value.as_str()
+            };
+            assert_eq!(entry("location"), format!("{name}.onnx_data"));
+            let [start, length] =
+                ["offset", "length"].map(|key| entry(key).parse::<usize>().unwrap());
+            assert_eq!(start % 4096, 0, "{name}");
+            assert!(data[start..][..length] == expected.raw_data, "{name}: {}", tensor.name);
+        }
+        let graph = folder.path().join(format!("{name}.onnx"));
+        std::fs::write(&graph, two.graph).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.onnx_data")), data).unwrap();
+        json!({"graph": graph, "batches": [inputs(&Expected::read(name).batch("right"))]})
+    });
+    let Some(python) = python() else { return };
+    let found = run(&python, &json!(cases));
+    for (at, name) in FAMILIES.iter().enumerate() {
+        let expected = Expected::read(name);
+        assert_close(name, &floats(&found[at][0]), expected.floats("logits_right"), 1e-4);
+    }
+}
+
 /// Fixtures with other entries in their `config.json`.
 const VARIATIONS: [(&str, &str, &str); 12] = [
     ("bert", "pooling", "\"mean\""),
@@ -310,9 +349,8 @@ fn activations_poolings_and_kinds_of_attention_are_those_of_this_program() {
         let mut raw: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         raw[*key] = serde_json::from_str(value).unwrap();
         std::fs::write(&path, raw.to_string()).unwrap();
-        let config = ModelConfig::read(folder.path()).unwrap();
         let graph = folder.path().join("model.onnx");
-        std::fs::write(&graph, file(folder.path(), &config, 2, Storage::F32).unwrap()).unwrap();
+        std::fs::write(&graph, bytes_of(folder.path(), Storage::F32).unwrap()).unwrap();
         let batch = Expected::read(name).batch("right");
         cases.push(json!({"graph": graph, "batches": [inputs(&batch)]}));
     }
