@@ -80,12 +80,10 @@ pub fn load(device: &ChosenDevice) {
 pub fn keep() {
     let kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(Kernels { own, file: Some((file, before)) }) = kernels else { return };
-    if let Some(choices) = products::kept() {
-        let beside = choices_beside(&file);
-        // Another process may have kept more in the meantime.
-        if read(&beside).is_none_or(|there| there.len() < choices.len()) {
-            write(&choices, &beside);
-        }
+    let beside = choices_beside(&file);
+    // Another process may have kept some in the meantime.
+    if let Some(choices) = products::kept(&read(&beside).unwrap_or_default()) {
+        write(&choices, &beside);
     }
     let entries: u64 = environment::namespaces().iter().map(|it| it.entries).sum();
     if entries > before && exported(own.path()).and_then(|it| write(&it, &file)).is_some() {

@@ -8,19 +8,11 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn::backend::TensorMetadata;
-use burn::tensor::{DType, Shape};
-use burn_cubecl::ops::numeric::full_device_dtype;
+use burn::tensor::DType;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::bytes::Bytes;
-use cubecl::future::block_on;
-use cubecl::prelude::InputScalar;
-use cubek::matmul::definition::{MatmulElems, MatmulGlobalElems};
-use cubek::matmul::launch::launch_ref;
 use cubek::matmul::multi_level::Strategy as Level;
 use cubek::matmul::multi_level::components::tile::TileMatmulKind;
 use cubek::matmul::multi_level::routines::TileSizeSelection;
@@ -31,37 +23,18 @@ use cubek::matmul::multi_level::routines::batch::simple::SimpleArgs;
 use cubek::matmul::multi_level::routines::batch::simple_unit::SimpleUnitSelectionArgs;
 use cubek::matmul::routine::BlueprintStrategy::Inferred;
 use cubek::matmul::strategy::Strategy;
-use cubek::std::InputBinding;
-use serde::{Deserialize, Serialize};
 
-use super::format::element;
-use super::graph::record;
+use super::empty;
 use super::inputs::Inputs;
-use super::{contiguous, empty, is_turned, transposed};
+use super::trial::{Sizes, Trial, launch};
 use crate::model::precision::Precision;
-
-/// How many launches of a kernel are timed together.
-const LAUNCHES: usize = 10;
-
-/// How often they are timed. The shortest time counts.
-const TIMINGS: usize = 3;
+use crate::stage::panics::guarded;
 
 /// Another kernel than the usual one must take less than this share of its time.
 const GAIN: f64 = 0.97;
 
 /// About the share of a process's time that measuring takes. Most of it is compiling.
 pub const SHARE: f64 = 0.1;
-
-/// What decides how fast the kernels of a product are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Sizes {
-    rows: usize,
-    inner: usize,
-    columns: usize,
-    /// Whether the storage of the left and of the right factor is that of its transpose.
-    turned: [bool; 2],
-    precision: Precision,
-}
 
 #[derive(Default)]
 struct Choices {
@@ -153,29 +126,36 @@ pub fn begin(earlier: &[u8], share: f64) {
     with_choices(|choices| *choices = Choices { chosen, failed: HashSet::new(), budget });
 }
 
-/// All choices, for [`begin`] of a later process with the same device and binary; `None` without any.
-pub fn kept() -> Option<Vec<u8>> {
-    let all: Vec<(Sizes, Option<String>)> = with_choices(|choices| {
-        let chosen = choices.chosen.iter();
-        chosen.map(|(sizes, way)| (*sizes, way.as_ref().map(Strategy::to_string))).collect()
+/// All choices and those in `earlier` for other products, as [`begin`] of a later process with the same
+/// device and binary reads them; `None` if `earlier` has them all.
+pub fn kept(earlier: &[u8]) -> Option<Vec<u8>> {
+    let mut all: Vec<(Sizes, Option<String>)> = serde_json::from_slice(earlier).unwrap_or_default();
+    let before = all.len();
+    with_choices(|choices| {
+        let is_new = |sizes: &Sizes| all.iter().all(|(of, _)| of != sizes);
+        let chosen: Vec<_> = choices.chosen.iter().filter(|(sizes, _)| is_new(sizes)).collect();
+        all.extend(
+            chosen.into_iter().map(|(sizes, way)| (*sizes, way.as_ref().map(Strategy::to_string))),
+        );
     });
-    if all.is_empty() { None } else { serde_json::to_vec(&all).ok() }
+    if all.len() == before { None } else { serde_json::to_vec(&all).ok() }
 }
 
 /// Chooses for those of `all` that have no choice yet, as far as the time suffices. Returns whether
 /// one that was launched with its usual kernel has another one now. Nothing that fails here is an
 /// error: the product then keeps its usual kernel.
 pub fn choose(beside: &Inputs, all: &[Launched]) -> bool {
-    for Launched { sizes, .. } in all {
-        if !with_choices(|choices| choices.may_measure(sizes)) {
-            continue;
-        }
+    let next = || {
+        let mut sizes = all.iter().map(|launched| launched.sizes);
+        with_choices(|choices| sizes.find(|it| choices.may_measure(it)))
+    };
+    while let Some(sizes) = next() {
         let began = Instant::now();
-        let found = guarded(|| fastest(&beside.buffer, *sizes));
+        let found = guarded(|| fastest(&beside.buffer, sizes)).flatten();
         with_choices(|choices| {
             match found {
-                Ok(found) => drop(choices.chosen.insert(*sizes, found)),
-                Err(_) => drop(choices.failed.insert(*sizes)),
+                Ok(found) => drop(choices.chosen.insert(sizes, found)),
+                Err(_) => drop(choices.failed.insert(sizes)),
             }
             if let Some(budget) = &mut choices.budget {
                 let taken = began.elapsed();
@@ -203,21 +183,17 @@ impl Choices {
 
 /// The fastest kernel that computes the same bits as the usual one; `None` if that is no slower.
 fn fastest(beside: &CubeTensor, sizes: Sizes) -> Result<Option<Strategy>, String> {
-    let Sizes { rows, inner, columns, turned, precision } = sizes;
-    let factor = |seed, shape, is_turned| random(beside, precision, seed, shape, is_turned);
-    let left = factor(1, [rows, inner], turned[0]);
-    let right = factor(2, [inner, columns], turned[1]);
-    let output = empty(&left, [rows, columns], DType::F32);
-    let usual = usual(precision);
-    let expected = computed(&usual, &left, &right, &output)?;
-    let mut least = GAIN * seconds(&usual, &left, &right, &output)?;
+    let trial = Trial::new(beside, sizes);
+    let usual = usual(sizes.precision);
+    let expected = trial.computed(&usual)?;
+    let mut least = GAIN * trial.seconds(&usual)?;
     let mut found = None;
-    for other in others(precision) {
+    for other in others(sizes.precision) {
         let taken = guarded(|| {
-            let is_same = *computed(&other, &left, &right, &output)? == *expected;
-            if is_same { seconds(&other, &left, &right, &output) } else { Ok(f64::INFINITY) }
+            let is_same = *trial.computed(&other)? == *expected;
+            if is_same { trial.seconds(&other) } else { Ok(f64::INFINITY) }
         });
-        if let Ok(taken) = taken
+        if let Ok(Ok(taken)) = taken
             && taken < least
         {
             (least, found) = (taken, Some(other));
@@ -226,99 +202,8 @@ fn fastest(beside: &CubeTensor, sizes: Sizes) -> Result<Option<Strategy>, String
     Ok(found)
 }
 
-/// What a kernel computes.
-fn computed(
-    way: &Strategy,
-    left: &CubeTensor,
-    right: &CubeTensor,
-    output: &CubeTensor,
-) -> Result<Bytes, String> {
-    // What a kernel leaves out is then no product.
-    let (client, device) = (left.client.clone(), left.device.clone());
-    let nothing = InputScalar::new(f32::NAN, element(DType::F32));
-    let output = full_device_dtype(client, output.shape(), device, nothing, DType::F32);
-    let output = contiguous(output);
-    launch(way, left, right, &output)?;
-    output.client.read_one(output.handle.clone()).map_err(|error| error.to_string())
-}
-
-/// The time of [`LAUNCHES`] launches.
-fn seconds(
-    way: &Strategy,
-    left: &CubeTensor,
-    right: &CubeTensor,
-    output: &CubeTensor,
-) -> Result<f64, String> {
-    let client = &output.client;
-    let wait = || block_on(client.sync()).map_err(|error| error.to_string());
-    let launches = || (0..LAUNCHES).try_for_each(|_| launch(way, left, right, output));
-    let (recording, launched) = record(client, launches)?;
-    launched?;
-    wait()?;
-    let mut least = f64::INFINITY;
-    for _ in 0..TIMINGS {
-        let began = Instant::now();
-        // SAFETY: the tensors that it reads and writes live and stay where they are.
-        unsafe { recording.repeat() };
-        wait()?;
-        least = least.min(began.elapsed().as_secs_f64());
-    }
-    Ok(least)
-}
-
-fn launch(
-    way: &Strategy,
-    left: &CubeTensor,
-    right: &CubeTensor,
-    output: &CubeTensor,
-) -> Result<(), String> {
-    let factors = element(left.dtype);
-    let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
-        lhs: factors,
-        rhs: factors,
-        out: element(DType::F32),
-    });
-    let [left, right] = [left, right].map(|it| InputBinding::new(it.clone().binding(), factors));
-    let launched =
-        launch_ref(way, &output.client, left, right, output.clone().binding(), &mut types);
-    launched.map_err(|error| format!("{error:?}"))
-}
-
-/// What cubek panics about, as an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("a panic".to_owned()))
-}
-
-/// A factor of numbers between 1/128 and 2 in size: their products have so many sizes that sums of them
-/// depend on the order of the summands, in bf16 as well.
-fn random(
-    beside: &CubeTensor,
-    precision: Precision,
-    mut state: u64,
-    shape: [usize; 2],
-    is_turned: bool,
-) -> CubeTensor {
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        0x3c00_0000 | (state >> 32) as u32 & 0x83ff_ffff
-    };
-    let count = shape[0] * shape[1];
-    let (dtype, bytes): (_, Vec<u8>) = match precision {
-        // The upper half of an f32.
-        Precision::Bf16 => {
-            let values = (0..count).flat_map(|_| ((next() >> 16) as u16).to_ne_bytes());
-            (DType::BF16, values.collect())
-        }
-        _ => (DType::F32, (0..count).flat_map(|_| next().to_ne_bytes()).collect()),
-    };
-    let (client, device) = (beside.client.clone(), beside.device.clone());
-    let handle = client.create_from_slice(&bytes);
-    let stored = if is_turned { [shape[1], shape[0]] } else { shape };
-    let stored = CubeTensor::new_contiguous(client, device, Shape::from(stored), handle, dtype);
-    if is_turned { transposed(&stored) } else { stored }
-}
-
-fn usual(precision: Precision) -> Strategy {
+/// The kernel of a product for which none has been chosen.
+pub(super) fn usual(precision: Precision) -> Strategy {
     match precision {
         // Int8 is refused on a device before a model is loaded.
         Precision::F32 | Precision::Int8 => {
@@ -357,12 +242,4 @@ fn others(precision: Precision) -> Vec<Strategy> {
         ]
     };
     all.into_iter().map(Strategy::MultiLevel).collect()
-}
-
-impl Sizes {
-    fn of(left: &CubeTensor, right: &CubeTensor, precision: Precision) -> Sizes {
-        let (rows, inner) = (left.meta.shape()[0], left.meta.shape()[1]);
-        let columns = right.meta.shape()[1];
-        Sizes { rows, inner, columns, turned: [left, right].map(is_turned), precision }
-    }
 }
