@@ -47,36 +47,35 @@ mod layer;
 pub mod layer_name;
 pub(super) mod norm;
 mod pass;
+mod positions;
 mod post_norm;
 mod pre_norm;
 mod tokens;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use burn::tensor::{Device, Int, Tensor, TensorData, assert_shape};
+use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 
 use super::batch::Batch;
 use super::config::{AttentionConfig, ModelConfig, Pooling};
-use super::cpu::attention::Rotation;
 #[cfg(feature = "device")]
 use super::device::{
     self,
     inputs::{Extras, Inputs, Numbers, Tokens},
-    weights::{Copies, KeptFactors},
+    weights::{Copies, KeptFactors, LayerFactors},
 };
 use super::noise::Noise;
 use super::ops;
-use super::parameters::{Parameter, ParameterSource, table};
+use super::parameters::{Parameter, ParameterSource};
 use super::precision::Precision;
-use super::relative::relative_buckets;
 use crate::family::{Attention, Family, LayerForm};
-use distances::{DistanceTable, TokenConvolution};
+use distances::TokenConvolution;
 use embeddings::Embeddings;
 use layer::Layer;
 use layer_name::LayerName;
 use norm::{LayerNorm, NormShape};
 use pass::PassPositions;
+use positions::EncoderPositions;
 
 pub use dropout::DropoutRates;
 pub(super) use pass::Pass;
@@ -98,79 +97,6 @@ pub struct Encoder {
     /// The weights as a GPU multiplies them.
     #[cfg(feature = "device")]
     factors: KeptFactors,
-}
-
-/// What all layers know of positions, besides the embeddings.
-#[derive(Clone, Debug)]
-enum EncoderPositions {
-    Absent,
-    /// MPNet's, `[buckets, heads]`.
-    Buckets(Box<Tensor<2>>),
-    Distances(Box<DistanceTable>),
-    /// The rotations of global and of local layers.
-    Rotations {
-        rotations: [Arc<Rotation>; 2],
-        window: usize,
-    },
-}
-
-impl EncoderPositions {
-    fn new(
-        config: &ModelConfig,
-        source: &mut dyn ParameterSource,
-        device: &Device,
-    ) -> EncoderPositions {
-        match (&config.attention, config.family.attention) {
-            (AttentionConfig::BucketBias { buckets }, Attention::BucketBias { table: name }) => {
-                let shape = [*buckets, config.num_attention_heads];
-                EncoderPositions::Buckets(Box::new(table(
-                    source,
-                    &format!("{name}.weight"),
-                    shape,
-                    device,
-                )))
-            }
-            (AttentionConfig::Rotary(rotary), _) => {
-                let size = config.hidden_size / config.num_attention_heads;
-                let tokens = config.max_position_embeddings;
-                let rotations =
-                    rotary.bases.map(|base| Arc::new(Rotation::new(tokens, size, base)));
-                EncoderPositions::Rotations { rotations, window: rotary.window }
-            }
-            _ => match DistanceTable::new(config, source, device) {
-                Some(table) => EncoderPositions::Distances(Box::new(table)),
-                None => EncoderPositions::Absent,
-            },
-        }
-    }
-
-    /// The bucket of each pair of tokens, `[width, width]`.
-    fn buckets(&self, width: usize) -> Option<Vec<i32>> {
-        match self {
-            EncoderPositions::Buckets(bias) => Some(relative_buckets(width, bias.dims()[0])),
-            _ => None,
-        }
-    }
-
-    /// For a batch of this width, whose buckets may be on the device already.
-    fn of_width(&self, width: usize, buckets: Option<Tensor<1, Int>>) -> PassPositions {
-        match self {
-            EncoderPositions::Absent => PassPositions::Absent,
-            EncoderPositions::Distances(table) => PassPositions::Table(table.rows(width)),
-            EncoderPositions::Rotations { rotations, window } => {
-                PassPositions::Rotations { rotations: rotations.clone(), window: *window }
-            }
-            EncoderPositions::Buckets(bias) => {
-                let heads = bias.dims()[1];
-                let indices = buckets.unwrap_or_else(|| {
-                    let buckets = self.buckets(width).unwrap_or_default();
-                    Tensor::from_data(TensorData::new(buckets, [width * width]), &bias.device())
-                });
-                let bias = Tensor::clone(bias).select(0, indices).reshape([1, width, width, heads]);
-                PassPositions::Bias(bias.permute([0, 3, 1, 2])) // [1, heads, width, width]
-            }
-        }
-    }
 }
 
 impl Encoder {
@@ -217,6 +143,13 @@ impl Encoder {
     #[cfg(feature = "device")]
     pub fn copies(&self) -> Option<Copies> {
         self.factors.copies()
+    }
+
+    /// On a GPU, the weights of each layer as they are multiplied.
+    #[cfg(feature = "device")]
+    fn layer_factors(&self) -> Option<Vec<LayerFactors>> {
+        let weights: Option<Vec<_>> = self.layers.iter().map(Layer::weights).collect();
+        self.factors.of(&weights?, self.precision)
     }
 
     /// The states before the last layer.
@@ -301,10 +234,7 @@ impl Encoder {
             #[cfg(feature = "device")]
             twins: Default::default(),
             #[cfg(feature = "device")]
-            factors: {
-                let weights: Option<Vec<_>> = self.layers.iter().map(Layer::weights).collect();
-                weights.and_then(|weights| self.factors.of(&weights, self.precision))
-            },
+            factors: self.layer_factors(),
         }
     }
 
@@ -358,6 +288,7 @@ impl Encoder {
             && self.embeddings.is_recordable()
             && size
                 .is_some_and(|size| device::attention::has_kernels(batch.width, size / self.heads))
+            && self.layer_factors().is_some()
     }
 
     /// The batch as this device computes it: on a GPU its width is one of a few.

@@ -3,6 +3,9 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::cpu::attention::{AttentionOptions, Relative, Rotation};
+#[cfg(feature = "device")]
+use super::device;
+use super::precision::Precision;
 
 /// Attention over projections.
 ///
@@ -30,7 +33,9 @@ pub fn generic_attention(
     };
     let (query, key) = (precision.factor(turn(split(query))), precision.factor(turn(split(key))));
     let scale = f64::from(options.scale);
-    let mut scores = precision.product(query.clone().matmul(key.clone().transpose())) * scale;
+    #[cfg(feature = "device")]
+    device::sent::note();
+    let mut scores = product(query.clone(), key.clone().transpose(), precision) * scale;
     match relative {
         Relative::Absent => {}
         Relative::Bias(bias) => {
@@ -43,8 +48,8 @@ pub fn generic_attention(
                 let apart = positions.clone().reshape([1, count, heads, hidden / heads]);
                 precision.factor(apart.swap_dims(1, 2))
             };
-            let by_query = query.matmul(apart(as_keys).transpose());
-            let by_key = key.matmul(apart(as_queries).transpose());
+            let by_query = product(query, apart(as_keys).transpose(), precision);
+            let by_key = product(key, apart(as_queries).transpose(), precision);
             let distances = |from: usize, to: usize, turned: bool| {
                 let distance = |from: usize, to: usize| match turned {
                     false => (to + keys - 1 - from) as i32,
@@ -54,8 +59,8 @@ pub fn generic_attention(
                 let all = TensorData::new(all.collect::<Vec<i32>>(), [1, 1, from, to]);
                 Tensor::<4, Int>::from_data(all, &device).expand([rows, heads, from, to])
             };
-            let along = precision.product(by_query).gather(3, distances(queries, keys, false));
-            let across = precision.product(by_key).gather(3, distances(keys, queries, true));
+            let along = by_query.gather(3, distances(queries, keys, false));
+            let across = by_key.gather(3, distances(keys, queries, true));
             scores = scores + (along + across.swap_dims(2, 3)) * scale;
         }
     }
@@ -77,9 +82,26 @@ pub fn generic_attention(
         probabilities = probabilities * mask;
     }
     let value = precision.factor(split(value));
-    let attended = precision.factor(probabilities).matmul(value).swap_dims(1, 2);
-    // From [rows, queries, heads, size].
-    precision.product(attended.reshape([rows, queries, hidden]))
+    let attended = product(precision.factor(probabilities), value, precision);
+    attended.swap_dims(1, 2).reshape([rows, queries, hidden]) // from [rows, queries, heads, size]
+}
+
+/// `left right` with factors that [`Precision::factor`] has converted.
+///
+/// # Shapes
+///
+/// `left` is `[rows, heads, m, k]`. `right` is `[rows, heads, k, n]`, or `[1, heads, k, n]` for all
+/// rows. The result is `[rows, heads, m, n]`.
+fn product(left: Tensor<4>, right: Tensor<4>, precision: Precision) -> Tensor<4> {
+    #[cfg(feature = "device")]
+    if precision == Precision::F32 && device::Value::of(&left).is_some() {
+        let ([rows, heads, _, _], [_, _, inner, columns]) = (left.dims(), right.dims());
+        let right = right.clone().expand([rows, heads, inner, columns]);
+        if let Some(product) = device::batched::products(&left, &right) {
+            return product;
+        }
+    }
+    precision.product(left.matmul(right))
 }
 
 /// Queries or keys `[rows, heads, tokens, size]`, turned by their positions.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::cpu::vector::vectorised;
 #[cfg(feature = "device")]
-use super::device::section::Section;
+use super::device::{section::Section, sent};
 
 /// Where in the network a mask is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,8 @@ impl Mask {
     ///
     /// Result: `[rows, tokens, features]`.
     pub fn states(&self, [rows, tokens, features]: [usize; 3], device: &Device) -> Tensor<3> {
+        #[cfg(feature = "device")]
+        sent::note();
         let mut values = vec![1.0; rows * tokens * features];
         let row_size = (tokens * features).max(1);
         values
@@ -176,6 +178,8 @@ impl Mask {
         [rows, heads, queries, keys]: [usize; 4],
         device: &Device,
     ) -> Tensor<4> {
+        #[cfg(feature = "device")]
+        sent::note();
         let mut values = vec![1.0; rows * heads * queries * keys];
         let head_size = (queries * keys).max(1);
         values.par_chunks_mut(head_size).enumerate().for_each(|(index, values)| {

@@ -208,15 +208,18 @@ pub fn linear_add_norm(
 pub fn mean(states: Tensor<3>, shares: Vec<f32>) -> Tensor<2> {
     cpu::pooling::mean(&states, &shares).unwrap_or_else(|| {
         let [rows, tokens, _] = states.dims();
-        let shares = TensorData::new(shares, [rows, 1, tokens]);
+        #[cfg(feature = "device")]
+        device::sent::note();
+        let shares = TensorData::new(shares, [rows, tokens, 1]);
         mean_by(states.clone(), Tensor::from_data(shares, &states.device()))
     })
 }
 
-/// [`mean`] with the shares on the device, `[rows, 1, tokens]`.
+/// [`mean`] with the shares on the device, `[rows, tokens, 1]`.
 pub fn mean_by(states: Tensor<3>, shares: Tensor<3>) -> Tensor<2> {
     let [rows, _, hidden] = states.dims();
-    shares.matmul(states).reshape([rows, hidden]) // from [rows, 1, hidden]
+    // Not a product of matrices, whose factors a GPU might round.
+    (states * shares).sum_dim(1).reshape([rows, hidden]) // from [rows, 1, hidden]
 }
 
 /// `-Σ targets · ln softmax(logits)`.

@@ -129,21 +129,24 @@ impl Parameter<'_> {
 
     /// Replaces the values. There must be as many as before.
     pub fn replace(self, values: &[f32]) {
-        let this = match self {
+        match self {
             Parameter::Weight(tensor) | Parameter::Kernel { weight: tensor, .. }
                 if !ops::is_on_host(tensor) =>
             {
                 let [inputs, outputs] = tensor.dims();
                 let stored = transposed(values, inputs, outputs);
                 *tensor = weight(&stored, [inputs, outputs], &tensor.device());
-                return;
             }
-            this => this,
-        };
-        of_tensor!(this, tensor => {
-            let data = TensorData::new(values.to_vec(), tensor.dims());
-            *tensor = leaf(Tensor::from_data(data, &tensor.device()));
-        })
+            Parameter::Weight(tensor)
+            | Parameter::Table(tensor)
+            | Parameter::Kernel { weight: tensor, .. } => {
+                *tensor = leaf(matrix(values.to_vec(), tensor.dims(), &tensor.device()));
+            }
+            Parameter::Vector(tensor) => {
+                let data = TensorData::new(values.to_vec(), tensor.dims());
+                *tensor = leaf(Tensor::from_data(data, &tensor.device()));
+            }
+        }
     }
 
     /// Makes a matrix of values in the layout of the parameter, stored like it and without
@@ -159,7 +162,7 @@ impl Parameter<'_> {
         };
         move |values| match is_weight {
             true => weight(&transposed(values, shape[0], shape[1]), shape, &device),
-            false => Tensor::from_data(TensorData::new(values.to_vec(), shape), &device),
+            false => matrix(values.to_vec(), shape, &device),
         }
     }
 
@@ -274,12 +277,23 @@ impl Linear {
 /// they come, so that those of several layers can be multiplied as one.
 pub fn weight(stored: &[f32], [inputs, outputs]: [usize; 2], device: &Device) -> Tensor<2> {
     if device.clone().inner() == Device::flex() {
-        let weight = TensorData::new(transposed(stored, outputs, inputs), [inputs, outputs]);
-        return leaf(Tensor::from_data(weight, device));
+        return leaf(matrix(transposed(stored, outputs, inputs), [inputs, outputs], device));
     }
-    let stored = TensorData::new(stored.to_vec(), [outputs, inputs]);
-    let weight = Tensor::<2>::from_data(stored, &device.clone().inner()).transpose();
-    if device.is_autodiff() { leaf(Tensor::from_inner(weight)) } else { weight }
+    let plain = matrix(stored.to_vec(), [outputs, inputs], &device.clone().inner()).transpose();
+    if device.is_autodiff() { leaf(Tensor::from_inner(plain)) } else { plain }
+}
+
+/// A matrix from its values in row-major order. On some GPUs burn leaves gaps between the rows of what it
+/// is given as a matrix, and each kernel that reads them would copy it first.
+fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    let plain = device.clone().inner();
+    if plain == Device::flex() {
+        return Tensor::from_data(TensorData::new(values, shape), device);
+    }
+    let count = values.len();
+    let vector = Tensor::<1>::from_data(TensorData::new(values, [count]), &plain);
+    let matrix = vector.reshape(shape);
+    if device.is_autodiff() { Tensor::from_inner(matrix) } else { matrix }
 }
 
 /// A vector parameter.
@@ -302,7 +316,7 @@ pub fn table(
     device: &Device,
 ) -> Tensor<2> {
     let values = source.values(name, &shape, Start::Normal);
-    leaf(Tensor::from_data(TensorData::new(values, shape), device))
+    leaf(matrix(values, shape, device))
 }
 
 /// Requires a gradient if autodiff is active.

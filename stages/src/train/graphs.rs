@@ -16,6 +16,9 @@ use crate::model::parameters::{Network, Parameter};
 /// A recording keeps its memory for itself, and steps of other shapes need some as well.
 const SHARE: f64 = 0.5;
 
+/// How often the recording of a shape is tried.
+const TRIES: usize = 3;
+
 /// What is known of the shapes so far.
 #[derive(Clone, Debug, Default)]
 pub struct Graphs {
@@ -28,8 +31,8 @@ enum Shape {
     /// Computed once. The first step of a shape may run out of memory, and many shapes occur once.
     Seen,
     Recorded(Box<Step>),
-    /// Why the device does not record it.
-    Refused(String),
+    /// Why the device did not record it, and how often. It may have had too little memory at the time.
+    Refused(String, usize),
 }
 
 /// A recorded step.
@@ -79,7 +82,7 @@ impl Graphs {
         let nth = self.shapes.iter().position(|(of, _)| *of == layout);
         if let Some((_, Shape::Recorded(step))) = nth.map(|nth| &self.shapes[nth])
             && step.places == places(model)
-            && !(may_record && step.is_outdated())
+            && !(may_record && step.finds_faster_products())
         {
             step.inputs.renew(&numbers);
             // SAFETY: `step` owns what is not a parameter, and those have their places.
@@ -92,8 +95,11 @@ impl Graphs {
             let gradients = taken(model, &mut loss.backward(), None);
             (loss.inner(), gradients)
         };
-        let is_refused = nth.is_some_and(|nth| matches!(self.shapes[nth].1, Shape::Refused(_)));
-        let records = may_record && nth.is_some() && !self.is_off && !is_refused;
+        let tried = match nth.map(|nth| &self.shapes[nth].1) {
+            Some(Shape::Refused(_, times)) => *times,
+            _ => 0,
+        };
+        let records = may_record && nth.is_some() && !self.is_off && tried < TRIES;
         if !records || graph::holds_more_than(inputs.client(), SHARE) {
             if nth.is_none() {
                 self.shapes.push((layout, Shape::Seen));
@@ -107,7 +113,7 @@ impl Graphs {
         let (recording, (loss, gradients), products) = match recorded {
             (Ok((recording, found)), products) => (recording, found, products),
             (Err(why), _) => {
-                self.shapes.push((layout, Shape::Refused(why)));
+                self.shapes.push((layout, Shape::Refused(why, tried + 1)));
                 let (loss, gradients) = compute();
                 return Some(Computed { loss, gradients, kind: Kind::Tried });
             }
@@ -131,7 +137,7 @@ impl Graphs {
     /// Why shapes were not recorded.
     pub fn refusals(&self) -> Vec<&str> {
         let refused = self.shapes.iter().filter_map(|(_, shape)| match shape {
-            Shape::Refused(why) => Some(why.as_str()),
+            Shape::Refused(why, _) => Some(why.as_str()),
             _ => None,
         });
         refused.collect()
@@ -144,8 +150,9 @@ impl Graphs {
 }
 
 impl Step {
-    /// Whether there are faster kernels for its products now, and memory to record it anew.
-    fn is_outdated(&self) -> bool {
+    /// Times other kernels for its products, as far as there is time for it. Whether it knows faster ones
+    /// now and there is memory to record it anew.
+    fn finds_faster_products(&self) -> bool {
         let has_room = || !graph::holds_more_than(self.inputs.client(), SHARE);
         products::choose(&self.inputs, &self.products) && has_room()
     }

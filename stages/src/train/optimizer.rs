@@ -21,6 +21,8 @@ use crate::model::parameters::{Network, Parameter, leaf};
 use crate::stage::error::StageError;
 use scalars::Scalars;
 
+#[cfg(feature = "device")]
+pub use device::make_room;
 pub use moments::{Moment, Moments};
 
 /// The squares of larger gradients overflow in the second moments, and then a parameter would never

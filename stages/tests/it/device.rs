@@ -5,9 +5,11 @@
 
 use std::path::Path;
 
+use burn::backend::Cube;
 use burn::tensor::{Device, Tensor};
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
+use stages::model::device::check;
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::noise::{Noise, Site};
@@ -17,7 +19,7 @@ use stages::train::loss::{Loss, MicroBatch};
 use stages::train::step::gradients;
 
 use crate::reference::{
-    Expected, FAMILIES, assert_close, device, fixture, options, ten_losses, trainer,
+    Expected, FAMILIES, assert_close, device, device_name, fixture, options, ten_losses, trainer,
 };
 
 #[test]
@@ -54,6 +56,19 @@ fn a_training_with_dropout_repeats_to_the_bit() {
         };
         assert!(run() == run(), "{family}");
     }
+}
+
+#[test]
+fn memory_that_a_device_has_not_got_is_told_before_anything_is_read() {
+    if device_name() == "cpu" {
+        return;
+    }
+    let of = |tensor: &Tensor<1>| tensor.clone().try_into_primitive::<Cube>().unwrap();
+    let there = Tensor::<1>::ones([8], &device());
+    assert_eq!(check([&of(&there), &of(&(there.clone() + 1.0))]), Ok(()));
+    let missing = Tensor::<1>::empty([1_usize << 40], &device());
+    let told = check([&of(&there), &of(&missing)]).unwrap_err();
+    assert!(told.to_lowercase().contains("can't allocate"), "{told}");
 }
 
 /// The loss and the gradient of every parameter of a network with random weights, two heads of

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+#[cfg(feature = "device")]
+use burn::backend::Cube;
 use burn::tensor::Device;
 #[cfg(feature = "device")]
 use burn::tensor::Tensor;
@@ -12,14 +14,19 @@ use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
 use stages::model::config::{ModelConfig, Pooling};
 #[cfg(feature = "device")]
+use stages::model::device::graph::record;
+#[cfg(feature = "device")]
 use stages::model::device::inputs::{Inputs, Numbers};
 #[cfg(feature = "device")]
 use stages::model::device::products;
 use stages::model::encoder::DropoutRates;
-use stages::model::loading::{HeadSource, LoadOptions, load};
+use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::noise::Noise;
 use stages::model::parameters::Network;
+#[cfg(feature = "device")]
+use stages::stage::panics::guarded;
 use stages::train::binary_loss::BinaryLoss;
+use stages::train::depth::Depth;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::memory::ActivationBudget;
 use stages::train::micro::{MicroBatches, Rows};
@@ -208,7 +215,7 @@ fn steps_recorded_with_the_fastest_products_compute_the_same_bits_as_launched_on
         let model = with_dropout("roberta", &device().autodiff());
         training(trainer_for(model, Loss::default()), 0, records)
     });
-    let kept = products::kept().expect("choices");
+    let kept = products::kept(&[]).expect("choices");
     let read = |bytes: &[u8]| {
         let mut all: Vec<serde_json::Value> = serde_json::from_slice(bytes).unwrap();
         all.sort_by_key(ToString::to_string);
@@ -220,8 +227,39 @@ fn steps_recorded_with_the_fastest_products_compute_the_same_bits_as_launched_on
     assert!(choices.iter().any(|it| it[1].is_string()), "only usual kernels: {choices:?}");
     // A later process has them too.
     products::begin(&kept, 0.0);
-    let later = read(&products::kept().expect("choices"));
+    let later = read(&products::kept(&[]).expect("choices"));
     assert!(choices.iter().all(|it| later.contains(it)), "{choices:?}, {later:?}");
+    assert_eq!(products::kept(&kept), None, "nothing new to keep");
+    // What another process has kept in the meantime stays.
+    let mut other = choices[0][0].clone();
+    other["rows"] = 1.into();
+    let other = serde_json::json!([[other, null]]).to_string();
+    let both = read(&products::kept(other.as_bytes()).expect("choices"));
+    assert_eq!(both.len(), later.len() + 1);
+    assert!(read(other.as_bytes()).iter().chain(&later).all(|it| both.contains(it)), "{both:?}");
+}
+
+#[cfg(feature = "device")]
+#[test]
+fn after_a_panic_in_a_recording_the_device_records_another() {
+    if device_name() == "cpu" {
+        return;
+    }
+    let numbers = Tensor::<1>::from_data([1.0, 2.0, 3.0], &device());
+    let client = numbers.clone().try_into_primitive::<Cube>().unwrap().client;
+    let mut computed = 0;
+    let interrupted = guarded(|| {
+        record(&client, || {
+            computed += 1;
+            assert!(computed < 3, "the recording is interrupted");
+            numbers.clone() * 2.0
+        })
+    });
+    assert_eq!(interrupted.map(drop), Err("the recording is interrupted".to_owned()));
+    let (recording, doubled) = record(&client, || numbers.clone() * 2.0).unwrap();
+    // SAFETY: `numbers` lives and stays where it is.
+    unsafe { recording.repeat() };
+    assert_eq!(doubled.into_data().try_to_vec::<f32>().unwrap(), [2.0, 4.0, 6.0]);
 }
 
 #[test]
@@ -265,6 +303,42 @@ fn a_loss_in_halves_is_the_loss() {
         let (here, there) = (on(&Device::flex()), on(&device()));
         for (one, two) in here.losses.iter().zip(&there.losses) {
             assert!((one - two).abs() < 1e-4 * one.abs().max(1.0), "{loss:?}: {one} and {two}");
+        }
+    }
+}
+
+/// A network with random weights of sizes to which no GPU aligns rows or weights.
+fn of_odd_sizes(family: &str, device: &Device) -> Classifier {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixture(family).join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (name, size) in [("hidden_size", 15), ("num_attention_heads", 3), ("intermediate_size", 21)]
+    {
+        config[name] = size.into();
+    }
+    config["initializer_range"] = 0.2.into();
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let config = ModelConfig::read(folder.path()).unwrap();
+    let options = LoadOptions { weights: Weights::Random, ..options(HeadSource::New) };
+    load(folder.path(), &config, &options, &device.clone().autodiff()).unwrap().model
+}
+
+#[test]
+fn a_training_of_a_network_of_odd_sizes_goes_as_on_the_cpu_with_frozen_layers_too() {
+    for (family, frozen) in
+        [("roberta", None), ("roberta", Some(Depth::Layer(0))), ("mpnet", None), ("bert", None)]
+    {
+        let on = |device: &Device| {
+            let mut trainer = trainer_for(of_odd_sizes(family, device), Loss::default());
+            trainer.frozen = frozen;
+            trainer.freeze();
+            training(trainer, 0, true)
+        };
+        let (here, there) = (on(&Device::flex()), on(&device()));
+        assert!(device_name() == "cpu" || there.recorded >= 2, "{family}: {}", there.recorded);
+        for (step, (one, two)) in here.losses.iter().zip(&there.losses).enumerate() {
+            let what = format!("{family}, {frozen:?}, step {step}: {one} and {two}");
+            assert!((one - two).abs() < 1e-4 * one.abs().max(1.0), "{what}");
         }
     }
 }

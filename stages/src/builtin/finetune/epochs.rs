@@ -75,7 +75,10 @@ pub fn train(
             at.epochs_since_best += 1;
             if at.best_bits.is_none_or(|so_far| rank > f64::from_bits(so_far)) {
                 (at.best_bits, at.epochs_since_best) = (Some(rank.to_bits()), 0);
+                // The earlier one gives its memory back first.
+                *best = None;
                 *best = keeps_best.then(|| trainer.model.kept());
+                micro.forget_fitting();
             }
         }
         (at.epoch, at.batch, at.loss_sum_bits) = (at.epoch + 1, 0, 0f64.to_bits());

@@ -9,11 +9,15 @@
 //! - Nothing is allocated, sent or read while recording. So the same launches run before, which leaves
 //!   the pool with enough room, and everything that the host sends is in [`super::inputs`].
 
+use std::mem::ManuallyDrop;
+
 use burn::tensor::Tensor;
 use cubecl::MemoryScope;
 use cubecl::client::{Client, Graph};
+use cubecl::server::ServerError;
 
-use super::Value;
+use super::{Value, sent};
+use crate::stage::panics::guarded;
 
 /// Recorded launches.
 #[derive(Clone, Debug)]
@@ -25,26 +29,44 @@ pub struct Recording {
 /// recording and what `compute` returned, whose values each [`repeat`](Recording::repeat) overwrites.
 ///
 /// # Errors
-/// The device of `client` cannot record, or refused to: why.
+/// The device of `client` cannot record, or refused to, or `compute` sends something: why.
 pub fn record<T>(
     client: &Client,
     mut compute: impl FnMut() -> T,
 ) -> Result<(Recording, T), String> {
     client.graph_prepare().map_err(|error| error.to_string())?;
+    let begun = Begun(client);
     // What the first run returns lives while the second one runs, so the pool has more room afterwards
     // than the recording needs: when a thread of cubecl gives memory back is not in our hands.
     let first = compute();
     drop(compute());
     drop(first);
-    if let Err(error) = client.start_capture() {
-        // Ends what has been prepared.
-        let _ = client.stop_capture();
-        return Err(error.to_string());
-    }
+    client.start_capture().map_err(|error| error.to_string())?;
+    sent::take();
     let found = compute();
+    if sent::take() {
+        return Err("the host sends numbers while it is recorded".to_owned());
+    }
     // After an error nothing has been computed, and `found` must not be read.
-    let graph = client.stop_capture().map_err(|error| error.to_string())?;
+    let graph = begun.end().map_err(|error| error.to_string())?;
     Ok((Recording { graph }, found))
+}
+
+/// A recording that is prepared or under way. It ends in any case, so that the device can go on after
+/// an error or a panic.
+struct Begun<'a>(&'a Client);
+
+impl Begun<'_> {
+    fn end(self) -> Result<Graph, ServerError> {
+        ManuallyDrop::new(self).0.stop_capture()
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        // A panic here as well would end the process.
+        let _ = guarded(|| self.0.stop_capture());
+    }
 }
 
 impl Recording {

@@ -13,7 +13,7 @@ use cubecl::client::Client;
 
 use super::scatter::{Plan, Room};
 use super::section::Section;
-use super::{Value, reshaped, upload};
+use super::{Value, part, reshaped, upload};
 use crate::model::batch::Batch;
 use crate::model::noise::{Noise, Site};
 
@@ -195,11 +195,11 @@ impl Inputs {
         Value::Plain(self.typed(shape, DType::F32)).tensor()
     }
 
-    /// The share of each token in the mean over its row, `[rows, 1, width]`, if they were sent.
+    /// The share of each token in the mean over its row, `[rows, width, 1]`, if they were sent.
     pub fn shares(&self) -> Option<Tensor<3>> {
         let Layout { rows, width, has_shares, .. } = self.layout;
         let shares = has_shares.then(|| self.vector(SHARES, DType::F32))?;
-        Some(Value::Plain(reshaped(shares, [rows, 1, width])).tensor())
+        Some(Value::Plain(reshaped(shares, [rows, width, 1])).tensor())
     }
 
     /// The bucket of each pair of tokens, `[width · width]`, if they were sent.
@@ -218,7 +218,7 @@ impl Inputs {
     fn vector(&self, kind: usize, dtype: DType) -> CubeTensor {
         let starts = self.layout.starts();
         let all = self.typed([starts[KINDS]], dtype);
-        burn_cubecl::kernel::slice(all, &[starts[kind]..starts[kind + 1]])
+        part(&all, starts[kind]..starts[kind + 1])
     }
 
     fn section(&self, kind: usize) -> Section {

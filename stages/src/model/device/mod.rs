@@ -8,6 +8,7 @@
 pub mod adamw;
 pub mod add_norm;
 pub mod attention;
+pub mod batched;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embeddings;
@@ -21,11 +22,16 @@ mod norm;
 mod operation;
 pub mod place;
 pub mod products;
+pub mod relative_bias;
 mod scatter;
 pub mod section;
+pub mod sent;
 mod sums;
+pub mod trial;
 pub mod twins;
 pub mod weights;
+
+use std::ops::Range;
 
 use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
@@ -86,6 +92,17 @@ fn contiguous(tensor: CubeTensor) -> CubeTensor {
     burn_cubecl::kernel::into_contiguous(tensor)
 }
 
+/// Whether the device has had memory for these tensors, and for all that they were computed from. It
+/// does not wait for their values.
+///
+/// # Errors
+/// It has not, or refused to compute one of them: why.
+pub fn check<'a>(tensors: impl IntoIterator<Item = &'a CubeTensor>) -> Result<(), String> {
+    let mut tensors = tensors.into_iter().peekable();
+    let Some(client) = tensors.peek().map(|tensor| tensor.client.clone()) else { return Ok(()) };
+    client.check(tensors.map(|tensor| &tensor.handle)).map_err(|error| error.to_string())
+}
+
 /// A tensor of this shape beside `like`, whose elements must all be written. The kernels write rows one
 /// after the other; what burn makes on CUDA may have gaps between them.
 fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
@@ -106,6 +123,7 @@ fn zeros(like: &CubeTensor, shape: Shape) -> CubeTensor {
 
 /// A vector of `values` beside `like`.
 fn upload(like: &CubeTensor, values: &[u32]) -> CubeTensor {
+    sent::note();
     let handle = like.client.create_from_slice(bytemuck::cast_slice(values));
     let (client, device) = (like.client.clone(), like.device.clone());
     CubeTensor::new_contiguous(client, device, Shape::from([values.len()]), handle, DType::U32)
@@ -137,9 +155,15 @@ fn transposed(matrix: &CubeTensor) -> CubeTensor {
     view
 }
 
-/// The `index`th piece of `length` elements of a vector, in the same storage.
+/// The elements of a vector in `range`: a view if it begins and ends where the device allows it, or else a
+/// copy.
+fn part(vector: &CubeTensor, range: Range<usize>) -> CubeTensor {
+    burn_cubecl::kernel::slice(vector.clone(), std::slice::from_ref(&range))
+}
+
+/// The `index`th [`part`] of `length` elements.
 fn slice(vector: &CubeTensor, index: usize, length: usize) -> CubeTensor {
-    burn_cubecl::kernel::slice(vector.clone(), &[index * length..(index + 1) * length])
+    part(vector, index * length..(index + 1) * length)
 }
 
 /// Units per cube of the kernels that work on lines.

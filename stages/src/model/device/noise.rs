@@ -80,8 +80,8 @@ pub(super) fn mask_element(keys: &[u32], mask: &MaskArgs, row: usize, index: usi
 #[cube]
 fn mix(bits: u32) -> u32 {
     let mut mixed = bits ^ (bits >> 16);
-    mixed = mixed * 0x7feb_352du32;
-    mixed = mixed ^ (mixed >> 15);
-    mixed = mixed * 0x846c_a68bu32;
+    mixed *= 0x7feb_352du32;
+    mixed ^= mixed >> 15;
+    mixed *= 0x846c_a68bu32;
     mixed ^ (mixed >> 16)
 }

@@ -22,4 +22,9 @@ impl Place {
         let (id, start, end) = tensor.handle.clone().binding().claim_key();
         Place(id.value, start, end)
     }
+
+    /// The number of the memory that a tensor is in, perhaps with others.
+    pub(super) fn memory(tensor: &CubeTensor) -> usize {
+        Place::of_plain(tensor).0
+    }
 }

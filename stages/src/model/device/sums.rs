@@ -15,7 +15,7 @@ pub(super) fn cube_sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] units
     let mut half = comptime!(units as usize / 2).runtime();
     while half > 0 {
         if unit < half {
-            shared[unit] = shared[unit] + shared[unit + half];
+            shared[unit] += shared[unit + half];
         }
         sync_cube();
         half /= 2;

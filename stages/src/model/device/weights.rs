@@ -7,14 +7,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{DType, Tensor};
-use burn_cubecl::kernel::slice;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
 use super::place::Place;
-use super::{UNITS, Value, empty, grid, is_turned, reshaped, transposed};
+use super::{UNITS, Value, check, contiguous, empty, grid, is_turned, part, reshaped, transposed};
 use crate::model::precision::Precision;
 
 /// The most weights of one launch, and elements per cube.
@@ -56,18 +55,18 @@ impl Clone for KeptFactors {
 
 impl KeptFactors {
     /// The factors of every layer, given its weights of query, key and value and the others. `None`
-    /// if they are not on a GPU. Makes them unless there are copies of these very weights.
+    /// if they are not on a GPU, or not stored as [`weight`](crate::model::parameters::weight) does.
+    /// Makes them unless there are copies of these very weights.
     pub fn of(&self, layers: &[LayerWeights], precision: Precision) -> Option<Vec<LayerFactors>> {
         let copies_others = factor_type(precision) != DType::F32;
-        let mut sources = Vec::new();
+        let (mut places, mut sources) = (Vec::new(), Vec::new());
         for (projections, others) in layers {
             for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
                 let weight = Value::of(weight)?.into_plain();
-                let stored = transposed(&weight);
-                sources.push((is_turned(&weight) && stored.is_contiguous()).then_some(stored)?);
+                places.push(Place::of_plain(&weight));
+                sources.push(is_turned(&weight).then(|| contiguous(transposed(&weight)))?);
             }
         }
-        let places: Vec<Place> = sources.iter().map(Place::of_plain).collect();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let are_of = |kept: &&Kept| {
             let starts = &kept.copies.starts;
@@ -83,6 +82,10 @@ impl KeptFactors {
         let others: Vec<usize> = layers.iter().map(others).collect();
         let (packed, starts) = packed(&sources, &others, precision)?;
         let layers = views(&sources, &others, &packed, &starts)?;
+        if check([&packed]).is_err() {
+            // Whoever reads them meets the error, and there may be memory for the next ones.
+            return Some(layers);
+        }
         let copies = Copies { packed, starts: places.into_iter().zip(starts).collect() };
         *kept = Some(Kept { copies, layers: layers.clone() });
         Some(layers)
@@ -106,8 +109,7 @@ fn packed(
     precision: Precision,
 ) -> Option<(CubeTensor, Vec<usize>)> {
     let first = sources.first()?;
-    // Views of the buffer begin where the device allows it.
-    let unit = first.client.properties().memory.alignment as usize;
+    let unit = alignment(first);
     let mut starts = Vec::with_capacity(sources.len());
     let mut length = 0;
     let mut at = sources.iter();
@@ -138,20 +140,28 @@ fn views(
     packed: &CubeTensor,
     starts: &[usize],
 ) -> Option<Vec<LayerFactors>> {
+    let unit = alignment(packed);
     let view = |start: usize, shape: [usize; 2]| {
-        let range = start..start + shape[0] * shape[1];
-        reshaped(slice(packed.clone(), &[range]), shape)
+        // What ends elsewhere would be a copy, which keeps its values when the weights change.
+        let end = (start + shape[0] * shape[1]).next_multiple_of(unit);
+        let view = part(packed, start..end);
+        (Place::memory(&view) == Place::memory(packed)).then(|| reshaped(view, shape))
     };
     let mut at = sources.iter().zip(starts);
     let found = others.iter().map(|others| {
         let (query, start) = at.next()?;
         let [hidden, inputs] = shape(query);
         at.nth(1)?;
-        let projections = view(*start, [3 * hidden, inputs]);
+        let projections = view(*start, [3 * hidden, inputs])?;
         let others = at.by_ref().take(*others).map(|(other, start)| view(*start, shape(other)));
-        Some(LayerFactors { projections, others: others.collect() })
+        Some(LayerFactors { projections, others: others.collect::<Option<_>>()? })
     });
     found.collect()
+}
+
+/// Views of a buffer begin and end at multiples of so many elements.
+fn alignment(tensor: &CubeTensor) -> usize {
+    tensor.client.properties().memory.alignment as usize
 }
 
 fn shape(matrix: &CubeTensor) -> [usize; 2] {

@@ -8,10 +8,11 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::moments::{Moment, Moments};
 use super::scalars::Scalars;
-use crate::model::device::Value;
 use crate::model::device::adamw::{self, Constants, Updated};
 use crate::model::device::place::Place;
+use crate::model::device::{self, Value};
 use crate::model::parameters::{Network, Parameter, leaf};
+use crate::train::gradient::Gradient;
 
 /// One step. `scalars_of` returns the scalars of the parameter with a name; gradients whose norm
 /// after clipping to `largest` exceeds `refused` change nothing. Returns what [`adamw::step`]
@@ -71,11 +72,62 @@ pub(super) fn step(
             Target::Vector(tensor) => *tensor = trained(updated.value),
             Target::Matrix(tensor) => *tensor = trained(updated.value),
         }
-        let moment = |tensor| Tensor::from_primitive::<Cube>(adamw::as_matrix(tensor));
         let both = (moment(updated.first), moment(updated.second));
         moments.of[index] = Moment::Device(Box::new(both));
     }
     Some(Tensor::from_primitive::<Cube>(norm))
+}
+
+/// Makes the moments of the parameters with gradients that have none yet, and asks whether the device had
+/// memory for them and for the gradients.
+///
+/// # Errors
+/// It had not: why. The moments are as before.
+pub fn make_room(
+    model: &mut impl Network,
+    gradients: &[Option<Gradient>],
+    moments: &mut Moments,
+) -> Result<(), String> {
+    let mut made = Vec::new();
+    let mut tensors = Vec::new();
+    moments.of.resize(gradients.len(), Moment::None);
+    for (index, ((_, parameter), gradient)) in
+        model.parameters().into_iter().zip(gradients).enumerate()
+    {
+        let Some(gradient) = gradient else { continue };
+        let value = match (&parameter, gradient) {
+            (Parameter::Vector(tensor), Gradient::Vector(gradient)) => {
+                tensors.extend(plain(gradient.clone()));
+                plain((**tensor).clone())
+            }
+            (Parameter::Vector(_), _) | (_, Gradient::Vector(_)) => None,
+            (
+                Parameter::Weight(tensor)
+                | Parameter::Table(tensor)
+                | Parameter::Kernel { weight: tensor, .. },
+                Gradient::Matrix(gradient) | Gradient::Table { whole: gradient, .. },
+            ) => {
+                tensors.extend(plain(gradient.clone()));
+                plain((**tensor).clone())
+            }
+        };
+        if let (Some(value), Moment::None) = (value, &moments.of[index]) {
+            let both = [adamw::zeros_like(&value), adamw::zeros_like(&value)];
+            tensors.extend(both.iter().cloned());
+            let [first, second] = both.map(moment);
+            moments.of[index] = Moment::Device(Box::new((first, second)));
+            made.push(index);
+        }
+    }
+    let checked = device::check(&tensors);
+    if checked.is_err() {
+        made.into_iter().for_each(|index| moments.of[index] = Moment::None);
+    }
+    checked
+}
+
+fn moment(tensor: CubeTensor) -> Tensor<2> {
+    Tensor::from_primitive::<Cube>(adamw::as_matrix(tensor))
 }
 
 /// Where an updated parameter goes.

@@ -85,7 +85,7 @@ pub(super) fn add_bias(bias: &[f32], at: &Place, tile: &mut Tile, #[comptime] sh
         let four = cell % comptime!(shape.fours());
         let place = line * comptime!(shape.stride()) + four;
         let first = at.head * shape.size + four * TOGETHER;
-        tile[place] = tile[place] + four_of(bias, first, four, shape);
+        tile[place] += four_of(bias, first, four, shape);
         cell += UNITS as usize;
     }
 }
