@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of the model and the default pipeline on Vulkan without a GPU: on lavapipe, the driver of Mesa that
-# computes on the CPU.
+# computes on the CPU. Two crates are patched for it: see the beginnings of `lavapipe/*.patch`.
 #
 #   scripts/lavapipe.sh            the tests of the model, of its training and of masked language modelling, then the
 #                                  default pipeline, whose losses must be within 1e-5 of the CPU's in every epoch
@@ -12,53 +12,39 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 work="${CARGO_TARGET_DIR:-$HOME/.cache/pipe-lavapipe}"
 source="$work/source"
-spirv="$work/cubecl-spirv"
 export CARGO_TARGET_DIR="$work/target"
 step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 
 install_mesa() {
-    if ! compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || ! ldconfig -p | grep -q libvulkan.so.1; then
+    if ! compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || ! ldconfig -p | grep -q libvulkan.so.1 ||
+        ! command -v patch >/dev/null; then
         local root=()
         [ "$(id -u)" = 0 ] || root=(sudo)
         "${root[@]}" apt-get update -qq
-        "${root[@]}" apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers libvulkan1
+        "${root[@]}" apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers libvulkan1 patch
     fi
     # Never a GPU that is there as well. Older loaders read the second name.
     VK_DRIVER_FILES="$(compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' | head -1)"
     export VK_DRIVER_FILES VK_ICD_FILENAMES="$VK_DRIVER_FILES"
 }
 
-# `lower_shared_implicit` in cubecl-spirv 0.11.3 takes the type of an element of shared memory and the type of a pointer
-# to it for one another. The SPIR-V is then invalid where a device lacks VK_KHR_workgroup_memory_explicit_layout, and
-# Mesa crashes on it. The copy has the two exchanged.
-patch_spirv() {
-    cargo fetch --locked --quiet
-    local crate
-    crate="$(compgen -G "${CARGO_HOME:-$HOME/.cargo}/registry/src/*/cubecl-spirv-0.11.3" | head -1)" || {
-        echo "cubecl-spirv is no longer at 0.11.3: look whether it still needs this patch" >&2
+# Copies a crate and applies `lavapipe/CRATE.patch`, which says what for.
+patched() {
+    local crate="$1" version=0.11.3 original
+    original="$(compgen -G "${CARGO_HOME:-$HOME/.cargo}/registry/src/*/$crate-$version" | head -1)" || {
+        echo "$crate is no longer at $version: look whether it still needs its patch" >&2
         exit 1
     }
-    rm -rf "$spirv.new"
-    cp -r "$crate" "$spirv.new"
-    python3 - "$spirv.new/src/ops/memory.rs" <<'PYTHON'
-import sys
-path = sys.argv[1]
-text = open(path).read()
-wrong = """\
-        let ty = ty_to_spirv_dialect(ctx, slice.value_ty(ctx).get_type(ctx));
-        let value_ty = ty_to_spirv_dialect(ctx, slice.result_type(ctx));
-"""
-right = """\
-        let ty = ty_to_spirv_dialect(ctx, slice.result_type(ctx));
-        let value_ty = ty_to_spirv_dialect(ctx, slice.value_ty(ctx).get_type(ctx));
-"""
-start = text.find("fn lower_shared_implicit")
-if start < 0 or text.count(wrong) != 1 or text.find(wrong) < start:
-    sys.exit(f"{path}: `lower_shared_implicit` is not as expected, so it was not patched")
-open(path, "w").write(text.replace(wrong, right))
-PYTHON
+    rm -rf "$work/$crate.new"
+    cp -r "$original" "$work/$crate.new"
+    patch -p1 --quiet -d "$work/$crate.new" <"scripts/lavapipe/$crate.patch"
     # The old copy stays if it is the same, so that nothing is compiled again.
-    if diff -rq "$spirv.new" "$spirv" >/dev/null 2>&1; then rm -rf "$spirv.new"; else rm -rf "$spirv"; mv "$spirv.new" "$spirv"; fi
+    if diff -rq "$work/$crate.new" "$work/$crate" >/dev/null 2>&1; then
+        rm -rf "$work/$crate.new"
+    else
+        rm -rf "${work:?}/$crate"
+        mv "$work/$crate.new" "$work/$crate"
+    fi
 }
 
 # Copies the files of the clone that changed, and removes those that it no longer has: with the patch, cargo writes
@@ -79,7 +65,8 @@ mirror() {
 export RUST_MIN_STACK=67108864
 with_vulkan() {
     (cd "$source" && cargo "$1" --features vulkan \
-        --config "patch.crates-io.cubecl-spirv.path='$spirv'" \
+        --config "patch.crates-io.cubecl-spirv.path='$work/cubecl-spirv'" \
+        --config "patch.crates-io.cubecl-wgpu.path='$work/cubecl-wgpu'" \
         --config 'profile.dev.opt-level=1' \
         --config 'profile.dev.package."*".opt-level=2' \
         --config 'profile.dev.debug=0' "${@:2}")
@@ -135,7 +122,9 @@ PYTHON
 
 mkdir -p "$work"
 install_mesa
-patch_spirv
+cargo fetch --locked --quiet
+patched cubecl-spirv
+patched cubecl-wgpu
 mirror
 if [ $# -gt 0 ]; then
     run_tests "$@"
