@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::sources::download_error::{ByHand, DownloadError};
 use crate::sources::downloads::{DownloadProgress, Downloads};
 use crate::sources::hub_cache::{HubCache, RepositoryKind};
-use crate::sources::hub_repository::Repository;
+use crate::sources::hub_repository::{Listing, Repository};
 
 /// A file of a data set.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,13 @@ impl DataFile<'_> {
             return Err(DownloadError::Offline { what, by_hand });
         }
         let requests = repository.requests(by_hand);
-        let listing = repository.listing(&requests)?;
+        let has_file = |listing: &Listing| listing.file(self.path).is_some();
+        let listing = match repository.listing(&requests) {
+            Ok(listing) if has_file(&listing) => listing,
+            // The branch may have moved to a commit with the file, or the hub may have lost the old one.
+            _ if known.is_some() => repository.listing_of(&requests, self.revision)?,
+            found => found?,
+        };
         let commit = &listing.sha;
         repository.download(&requests, &listing, self.path, progress)?;
         // Written last, so that the branch never names a commit that is not in the cache.

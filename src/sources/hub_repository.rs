@@ -110,7 +110,16 @@ impl Repository<'_> {
 
     /// Asks the hub for the commit of the revision, and for its files with their sizes.
     pub fn listing(&self, requests: &Requests) -> Result<Listing, DownloadError> {
-        let mut url = self.address(&["api", self.kind.api()], &["revision", self.revision])?;
+        self.listing_of(requests, self.revision)
+    }
+
+    /// The same for another revision.
+    pub fn listing_of(
+        &self,
+        requests: &Requests,
+        revision: &str,
+    ) -> Result<Listing, DownloadError> {
+        let mut url = self.address(&["api", self.kind.api()], &["revision", revision])?;
         url.set_query(Some("blobs=true"));
         let listing: Listing = serde_json::from_str(&requests.text(url.as_str())?)
             .map_err(|error| self.damaged(format!("the hub's answer cannot be read: {error}")))?;

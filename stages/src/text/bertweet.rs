@@ -14,6 +14,8 @@ const UNKNOWN: u32 = 3;
 const WORD_END: &str = "</w>";
 /// How many words are cached with their ids: enough for the frequent words of a natural text.
 const CACHED_WORDS: usize = 50_000;
+/// The longest word that is kept, so that what is kept has a bound.
+const CACHED_BYTES: usize = 256;
 /// A symbol that occurs in no merge.
 const NO_SYMBOL: u32 = u32::MAX;
 
@@ -136,7 +138,8 @@ impl Bertweet {
             };
             ids.push(id.copied().unwrap_or(UNKNOWN));
         }
-        if let Ok(mut cache) = self.cache.try_write()
+        if word.len() <= CACHED_BYTES
+            && let Ok(mut cache) = self.cache.try_write()
             && cache.len() < CACHED_WORDS
         {
             cache.insert(word.to_owned(), ids[start..].into());

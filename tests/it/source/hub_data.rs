@@ -11,6 +11,8 @@ use crate::server::{Answer, Server};
 const COMMITS: [&str; 2] =
     ["0123456789abcdef0123456789abcdef01234567", "1123456789abcdef0123456789abcdef01234567"];
 const FILES: [&str; 2] = ["data/train-00.csv", "data/train-01.csv"];
+/// Only in the second commit.
+const LATER: &str = "data/later.csv";
 
 fn content(name: &str, commit: &str) -> String {
     let row = |row| format!("text {row} of {name} in {},{}\n", &commit[..1], row % 2);
@@ -22,7 +24,9 @@ fn hub() -> Server {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     Server::start(move |request| {
         let listing = |commit: &str| {
-            let siblings: Vec<_> = FILES.iter().map(|name| sibling(name, commit)).collect();
+            let later = (commit == COMMITS[1]).then_some(&LATER);
+            let siblings = FILES.iter().chain(later).map(|name| sibling(name, commit));
+            let siblings: Vec<_> = siblings.collect();
             let listing = serde_json::json!({"sha": commit, "siblings": siblings});
             Answer::new(200, listing.to_string().as_bytes())
         };
@@ -35,7 +39,7 @@ fn hub() -> Server {
                 return listing(commit);
             }
             let name = request.path.strip_prefix(&format!("/datasets/o/n/resolve/{commit}/"));
-            if let Some(name) = name.filter(|name| FILES.contains(name)) {
+            if let Some(name) = name.filter(|name| FILES.contains(name) || *name == LATER) {
                 return Answer::ranged(request, content(name, commit).as_bytes());
             }
         }
@@ -72,6 +76,19 @@ fn a_file_of_a_data_set_lies_where_hugging_face_tools_look_for_it() {
     assert_eq!(second, snapshot.join(FILES[1]));
     assert_eq!(std::fs::read_to_string(second).unwrap(), content(FILES[1], COMMITS[0]));
     assert_eq!(names(&snapshot.join("data")), ["train-00.csv", "train-01.csv"]);
+}
+
+#[test]
+fn a_file_that_a_branch_has_got_since_is_fetched_from_where_the_branch_is() {
+    let server = hub();
+    let place = place(&server.url(""));
+    place.fetch(&file(FILES[0])).unwrap();
+    let later = place.fetch(&file(LATER)).unwrap();
+    let snapshots = place.folder.path().join("hub/datasets--o--n/snapshots");
+    assert_eq!(later, snapshots.join(COMMITS[1]).join(LATER));
+    assert_eq!(std::fs::read_to_string(later).unwrap(), content(LATER, COMMITS[1]));
+    let error = place.fetch(&file("data/none.csv")).unwrap_err().to_string();
+    assert!(error.contains("there is no file `data/none.csv`"), "{error}");
 }
 
 #[test]

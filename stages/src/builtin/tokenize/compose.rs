@@ -188,13 +188,14 @@ impl Composer {
             return Ok(self.single(tokenizer, whole));
         }
         let mut kept = (Vec::new(), 0);
-        for count in 1..turns.len() {
+        grow(turns.len() - 1, |count| {
             let ids = ids_with(&turns[turns.len() - count..])?;
-            if ids.len() > limit {
-                break;
+            let fits = ids.len() <= limit;
+            if fits {
+                kept = (ids, count);
             }
-            kept = (ids, count);
-        }
+            Ok(fits)
+        })?;
         if kept.1 == 0 || self.partial_turn {
             // Encode the two apart, so that only the context is truncated. The separator belongs
             // to the response.
@@ -246,19 +247,23 @@ impl Composer {
         turns: &[Cow<str>],
         room: usize,
     ) -> Result<(Vec<u32>, usize), StageError> {
-        let mut fitting = (Vec::new(), 0);
-        for count in 1..=turns.len() {
+        let (mut fitting, mut too_long) = ((Vec::new(), 0), None);
+        grow(turns.len(), |count| {
             let newest = &turns[turns.len() - count..];
             let ids = tokenizer.ids(&newest.join(&self.separator))?;
-            if ids.len() > room {
-                if self.partial_turn && room > fitting.0.len() {
-                    fitting = (ids[ids.len() - room..].to_vec(), count);
-                } else if count == 1 {
-                    fitting = (self.cut(&ids, room).to_vec(), 1);
-                }
-                break;
+            let fits = ids.len() <= room;
+            match fits {
+                true => fitting = (ids, count),
+                false => too_long = Some((ids, count)),
             }
-            fitting = (ids, count);
+            Ok(fits)
+        })?;
+        if let Some((ids, count)) = too_long {
+            if self.partial_turn && room > fitting.0.len() {
+                fitting = (ids[ids.len() - room..].to_vec(), count);
+            } else if count == 1 {
+                fitting = (self.cut(&ids, room).to_vec(), 1);
+            }
         }
         Ok(fitting)
     }
@@ -270,6 +275,38 @@ impl Composer {
             TruncatedSide::Right => &ids[..ids.len() - excess],
         }
     }
+}
+
+/// Only turns without tokens reach beyond so many that fit.
+const ONE_BY_ONE: usize = 1024;
+
+/// Asks for growing numbers of turns, up to `most`, whether they fit, until some do not. The last calls that
+/// are answered with yes and with no are for neighbouring numbers. Beyond [`ONE_BY_ONE`] the steps double and
+/// are then halved, since the time of a call grows with its number.
+fn grow(
+    most: usize,
+    mut fits: impl FnMut(usize) -> Result<bool, StageError>,
+) -> Result<(), StageError> {
+    let (mut fitting, mut step) = (0, 1);
+    while fitting < most {
+        let next = most.min(fitting + step);
+        if !fits(next)? {
+            let mut too_many = next;
+            while too_many - fitting > 1 {
+                let middle = fitting.midpoint(too_many);
+                match fits(middle)? {
+                    true => fitting = middle,
+                    false => too_many = middle,
+                }
+            }
+            return Ok(());
+        }
+        fitting = next;
+        if fitting >= ONE_BY_ONE {
+            step *= 2;
+        }
+    }
+    Ok(())
 }
 
 /// The windows of at most `room` tokens of a text with this many, as those of `transformers` with
@@ -294,4 +331,38 @@ fn separator(given: &str, tokenizer: &TextTokenizer) -> Result<String, StageErro
         name: "turn_separator",
         problem: "is `sep`, but the tokenizer has no separator token".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest number that was answered with yes, the smallest with no, and the number of calls.
+    fn grown(most: usize, limit: usize) -> (usize, Option<usize>, usize) {
+        let (mut fitting, mut too_many, mut calls) = (0, None, 0);
+        grow(most, |count| {
+            calls += 1;
+            let fits = count <= limit;
+            match fits {
+                true => fitting = count,
+                false => too_many = Some(count),
+            }
+            Ok(fits)
+        })
+        .unwrap();
+        (fitting, too_many, calls)
+    }
+
+    #[test]
+    fn turns_are_added_until_one_does_not_fit_in_few_steps_however_many_there_are() {
+        for limit in [0, 1, 5, ONE_BY_ONE - 1, ONE_BY_ONE, ONE_BY_ONE + 1, 5000, 100_000] {
+            let (fitting, too_many, calls) = grown(1_000_000, limit);
+            assert_eq!((fitting, too_many), (limit, Some(limit + 1)));
+            assert!(calls <= ONE_BY_ONE + 40, "{calls}");
+        }
+        assert_eq!(grown(3, 7), (3, None, 3));
+        assert_eq!(grown(0, 7), (0, None, 0));
+        let (fitting, too_many, calls) = grown(340_000, usize::MAX);
+        assert!(fitting == 340_000 && too_many.is_none() && calls < ONE_BY_ONE + 40, "{calls}");
+    }
 }
