@@ -32,7 +32,7 @@ pub async fn serve(
     builder.timer(TokioTimer::new()).header_read_timeout(service.settings.client_timeout);
     let mut end = std::pin::pin!(end);
     loop {
-        let next = next(&listener, &places);
+        let next = next(&listener, &places, service.settings.client_timeout);
         let (stream, place) = tokio::select! {
             next = next => next,
             () = &mut end => break,
@@ -53,10 +53,22 @@ pub async fn serve(
     let _ = tokio::time::timeout(service.settings.answer_timeout, graceful.shutdown()).await;
 }
 
+/// Closes a connection whose client does not read what it was sent for this long.
+fn limit_unread(stream: &TcpStream, patience: Duration) {
+    #[cfg(target_os = "linux")]
+    {
+        let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, patience);
+}
+
 /// The next connection, as soon as there is a place for it.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    patience: Duration,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     // It fails only if the semaphore is closed, which nobody does.
     let place = Arc::clone(places).acquire_owned().await.ok();
@@ -65,6 +77,7 @@ async fn next(
             Ok((stream, _)) => {
                 // Answers are small, and must not wait for more.
                 let _ = stream.set_nodelay(true);
+                limit_unread(&stream, patience);
                 return (stream, place);
             }
             Err(_) => tokio::time::sleep(PAUSE).await,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
+use stages::stage::panics::guarded;
 
 use super::model_source::ModelSource;
 use crate::cli::error::Error;
@@ -72,9 +73,10 @@ impl Reloader {
         let is_same = |digest: &String| *digest == service.models.get().digest;
         let loaded = match digest {
             Ok((digest, _)) if !is_asked && is_same(&digest) => return,
-            Ok((_, found)) => self.source.load(&found),
-            Err(error) => Err(error),
+            Ok((_, found)) => guarded(|| self.source.load(&found)),
+            Err(error) => Ok(Err(error)),
         };
+        let loaded = loaded.and_then(|it| it.map_err(|error| error.to_string()));
         match loaded {
             Ok(model) => {
                 self.console.note(&format!("loaded {} again", model.name));

@@ -294,8 +294,11 @@ impl TextClassifier {
         let result = WindowOutputs::new(texts.len(), self.deciding.labels.len(), self.pooling);
         // The texts of a moment differ in length, so on the CPU small batches save more padding than
         // they cost. Two of them share the cores, also if all windows would fit into one.
-        let most = if self.model.clone().is_on_host() { HOST_BATCH } else { self.batch_size };
-        let batch_size = self.batch_size.min(most).min(windows.len().div_ceil(2)).max(1);
+        let most = match self.model.clone().is_on_host() {
+            true => HOST_BATCH.min(windows.len().div_ceil(2)),
+            false => self.batch_size,
+        };
+        let batch_size = self.batch_size.min(most).max(1);
         let batches = evaluation_batches(windows.len(), |at| ids[at].len(), batch_size);
         outputs_of_batches(&self.model, result, batches, |at| text_of[at], of, |_| ())
     }

@@ -152,6 +152,10 @@ fn predict_answers_as_text_embeddings_inference_does() {
     assert_eq!(of(json!([["what a lovely day"]])), json!([one]));
     let two = of(json!([["what a lovely day"], ["I am so tired"]]));
     assert_eq!((two.as_array().unwrap().len(), &two[0]), (2, &one));
+    // What clients of Text Embeddings Inference send.
+    let all =
+        json!({"inputs": "what a lovely day", "truncate": true, "truncation_direction": "Right"});
+    assert_eq!(service.post("/predict", &all).expect(200).json(), one);
     // Without the pipeline the model reads all turns of a context.
     let raw = json!({"inputs": "what a lovely day", "raw_scores": true});
     let raw = service.post("/predict", &raw).expect(200).json();
@@ -200,6 +204,10 @@ fn requests_of_another_shape_are_told_what_is_wrong_and_where() {
     assert_eq!(
         refused("/predict", json!({"inputs": "a", "raw_score": true})),
         "there is no field `raw_score`; did you mean `raw_scores`?"
+    );
+    assert_eq!(
+        refused("/predict", json!({"inputs": "a", "truncation_direction": "Left"})),
+        "`truncation_direction` is `Left`; texts are cut on the right only"
     );
     assert_eq!(
         refused("/predict", json!({"inputs": [["a"], ["b", 3]]})),
