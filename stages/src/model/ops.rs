@@ -29,6 +29,17 @@ pub fn copied_on_device<const D: usize>(_: &Tensor<D>) -> Option<Tensor<D>> {
     None
 }
 
+/// The bytes that are free on the GPU that a tensor is on; `None` if that is not known.
+#[cfg(feature = "device")]
+pub fn free_bytes_beside<const D: usize>(tensor: &Tensor<D>) -> Option<u64> {
+    device::free_bytes(tensor)
+}
+
+#[cfg(not(feature = "device"))]
+pub fn free_bytes_beside<const D: usize>(_: &Tensor<D>) -> Option<u64> {
+    None
+}
+
 /// `left + right` of equal shapes, without autodiff. On the CPU it reuses the memory of `left` if
 /// nothing else shares it.
 pub fn sum<const D: usize>(left: Tensor<D>, right: Tensor<D>) -> Tensor<D> {

@@ -71,6 +71,11 @@ pub trait Network: Clone {
         self.parameters().first().is_some_and(|(_, parameter)| parameter.is_on_host())
     }
 
+    /// The bytes that are free on the GPU that the parameters are on; `None` if that is not known.
+    fn free_device_bytes(&mut self) -> Option<u64> {
+        self.parameters().first().and_then(|(_, parameter)| parameter.free_bytes())
+    }
+
     /// The same network without autodiff, for evaluation. It shares the tensors.
     fn frozen(&self) -> Self {
         let mut copy = self.clone();
@@ -119,6 +124,11 @@ impl Parameter<'_> {
 
     fn is_on_host(&self) -> bool {
         of_tensor!(self, tensor => ops::is_on_host(tensor))
+    }
+
+    /// The bytes that are free on the GPU that it is on; `None` if that is not known.
+    fn free_bytes(&self) -> Option<u64> {
+        of_tensor!(self, tensor => ops::free_bytes_beside(tensor))
     }
 
     /// The values in the layout of the tensor, row-major. An error names `path`, the file or folder

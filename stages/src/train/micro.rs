@@ -102,7 +102,11 @@ impl MicroBatches {
             0 => {
                 // Gradients and two moments. A resumed training has already allocated the moments.
                 let fixed = 3 * 4 * trainer.model.parameter_count() as u64;
-                ActivationBudget::new(free_bytes(), fixed, failures)
+                let free = match trainer.model.is_on_host() {
+                    true => free_bytes(),
+                    false => trainer.model.free_device_bytes(),
+                };
+                ActivationBudget::new(free, fixed, failures)
             }
             bytes => {
                 let mut budget = ActivationBudget { bytes };

@@ -37,6 +37,7 @@ use burn::backend::{Autodiff, BackendTypes, Cube, TensorMetadata};
 use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::MemoryScope;
 use cubecl::prelude::*;
 
 /// A tensor on the GPU that autodiff tracks.
@@ -101,6 +102,14 @@ pub fn check<'a>(tensors: impl IntoIterator<Item = &'a CubeTensor>) -> Result<()
     let mut tensors = tensors.into_iter().peekable();
     let Some(client) = tensors.peek().map(|tensor| tensor.client.clone()) else { return Ok(()) };
     client.check(tensors.map(|tensor| &tensor.handle)).map_err(|error| error.to_string())
+}
+
+/// The bytes of the device's memory that its pools do not hold; `None` if they are not known or the tensor is
+/// not on a GPU.
+pub fn free_bytes<const D: usize>(beside: &Tensor<D>) -> Option<u64> {
+    let client = Value::of(beside)?.into_plain().client;
+    let held = client.memory_report(MemoryScope::Device).usage().bytes_reserved;
+    Some(client.properties().memory.max_memory()?.saturating_sub(held))
 }
 
 /// A tensor of this shape beside `like`, whose elements must all be written. The kernels write rows one
