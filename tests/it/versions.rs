@@ -260,7 +260,7 @@ const SOURCES: [(&str, &[&str]); 12] = [
 
 /// Modules that affect messages, checks or wiring, but no byte of a result. Parameters are
 /// in the key as `params` made them.
-const NEUTRAL: [&str; 13] = [
+const NEUTRAL: [&str; 14] = [
     "builtin",
     "data/finite",
     "data/label_names",
@@ -274,6 +274,7 @@ const NEUTRAL: [&str; 13] = [
     "stage/progress",
     "stage/user_folders",
     "train/params",
+    "stage/panics",
 ];
 
 const UPDATE: &str = "PIPE_UPDATE_STAGE_VERSIONS";

@@ -132,6 +132,23 @@ fn half_requests_and_silent_connections_hold_nobody_up() {
     service.post("/predict", &json!({"inputs": "a"})).expect(200);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_that_does_not_read_its_answers_loses_its_place() {
+    let project = trained();
+    let service = Service::start(&project, &["--client-timeout", "1"]);
+    let mut deaf = service.connect();
+    // Longer than any test takes.
+    deaf.set_write_timeout(Some(std::time::Duration::from_secs(300))).unwrap();
+    let error = loop {
+        if let Err(error) = deaf.write_all(&request("/predict", "{", &[JSON]).repeat(100)) {
+            break error;
+        }
+    };
+    let closed = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(closed.contains(&error.kind()), "{error:?}");
+}
+
 #[test]
 fn a_thousand_idle_connections_do_not_matter() {
     let project = trained();
