@@ -106,8 +106,9 @@ fn export_graph(
             return Err(ExportError::NotUtf8 { path: file.to_owned() }.into());
         }
     }
+    let is_left = files.data.is_none() && data_path.is_file() && begins(&data_path, is_our_data)?;
     let graph = target(file)?;
-    remove_left_beside(&graph);
+    [&graph, &data_path].into_iter().for_each(|path| remove_left_beside(path));
     for (path, content) in &beside {
         write(path, content)?;
     }
@@ -124,7 +125,7 @@ fn export_graph(
             let size = bytes(content.len() as u64);
             console.note(&format!("wrote `{data}`, its parameters: {size}"));
         }
-        None if data_path.is_file() && begins(&data_path, is_our_data)? => {
+        None if is_left => {
             disk::remove_file(&data_path).map_err(FileError::at("removing", &data_path))?;
             console.note(&format!("removed `{data}`, the parameters of the graph before"));
         }
@@ -220,7 +221,6 @@ fn begins(file: &Path, is_ours: impl Fn(&[u8]) -> bool) -> Result<bool, Error> {
 /// read these as its own.
 fn replace_data(path: &Path, content: &[u8], graph: &Path) -> Result<(), Error> {
     let target = target(path)?;
-    remove_left_beside(&target);
     let placed = place_beside(&target, content, |from| {
         if graph.is_file() {
             disk::remove_file(graph)?;

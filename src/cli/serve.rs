@@ -46,21 +46,8 @@ pub struct ServeOptions {
     /// Requests need the key that this environment variable holds, as `Authorization: Bearer KEY`
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
-    /// The most texts of one request
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = positive)]
-    max_texts: usize,
-    /// The most bytes of the body of a request
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = positive)]
-    max_body: usize,
-    /// The most texts that may wait or be computed; with more, requests get status 429
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
-    queue: usize,
-    /// The most tokens that the model computes at once, from however many requests
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = positive)]
-    batch_tokens: usize,
-    /// The most connections; further ones wait
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = positive)]
-    max_connections: usize,
+    #[command(flatten)]
+    limits: LimitOptions,
     /// How long a client may take to send the head of a request, and then its body
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     client_timeout: u64,
@@ -70,6 +57,29 @@ pub struct ServeOptions {
     /// Log the texts of requests too
     #[arg(long)]
     log_texts: bool,
+}
+
+/// How much there may be of what clients send.
+#[derive(Debug, Args)]
+struct LimitOptions {
+    /// The most texts of one request
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = positive)]
+    max_texts: usize,
+    /// The most bytes of the body of a request
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = positive)]
+    max_body: usize,
+    /// The most tokens of one text, for a model that reads long texts in windows
+    #[arg(long, value_name = "N", default_value_t = 1 << 16, value_parser = positive)]
+    max_tokens: usize,
+    /// The most texts that may wait or be computed; with more, requests get status 429
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = positive)]
+    queue: usize,
+    /// The most tokens that the model computes at once, from however many requests
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = positive)]
+    batch_tokens: usize,
+    /// The most connections; further ones wait
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = positive)]
+    max_connections: usize,
 }
 
 /// A number from 1 on.
@@ -110,8 +120,9 @@ pub fn execute(
 
 impl ServeOptions {
     fn settings(&self, globals: &Globals) -> Result<Settings, Error> {
-        if self.max_texts > self.queue {
-            let (texts, queue) = (self.max_texts, self.queue);
+        let limits = &self.limits;
+        if limits.max_texts > limits.queue {
+            let (texts, queue) = (limits.max_texts, limits.queue);
             return Err(ServeError::QueueTooSmall { texts, queue }.into());
         }
         let log = match (self.log_texts, globals.verbose) {
@@ -122,11 +133,12 @@ impl ServeOptions {
         Ok(Settings {
             host: self.host.clone(),
             port: self.port,
-            max_body: self.max_body,
-            max_texts: self.max_texts,
-            queue: self.queue,
-            batch_tokens: self.batch_tokens,
-            max_connections: self.max_connections,
+            max_body: limits.max_body,
+            max_texts: limits.max_texts,
+            max_tokens: limits.max_tokens,
+            queue: limits.queue,
+            batch_tokens: limits.batch_tokens,
+            max_connections: limits.max_connections,
             client_timeout: Duration::from_secs(self.client_timeout),
             answer_timeout: Duration::from_secs(self.answer_timeout),
             key: self.api_key_env.as_deref().map(key).transpose()?,

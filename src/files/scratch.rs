@@ -238,6 +238,7 @@ const LEFT_OVER_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Removes what dead processes have left beside a target; see [`temporary_beside`].
 pub fn remove_left_beside(target: &Path) {
     let Some(folder) = target.parent() else { return };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if is_left_beside(&path, target) {

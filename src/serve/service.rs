@@ -88,7 +88,8 @@ impl Service {
         let examples: Vec<Example> = examples.collect::<Result<_, _>>()?;
         self.log.add(LogLevel::Texts, || log_line(&examples));
         let each = examples.iter().zip(&places);
-        let prepared = each.map(|(text, place)| prepare(&model, text, place, refuses_long));
+        let most = self.settings.max_tokens;
+        let prepared = each.map(|(text, place)| prepare(&model, text, place, refuses_long, most));
         let prepared = prepared.collect::<Result<_, _>>()?;
         let ids = examples.into_iter().map(|text| text.id).collect();
         let (job, scores) = Job::new(Arc::clone(&model), prepared, permit);
@@ -102,6 +103,7 @@ fn prepare(
     text: &Example,
     place: &str,
     refuses_long: bool,
+    most: usize,
 ) -> Result<PreparedText, Refusal> {
     let prepared = model.prepare(text.clone()).map_err(|error| {
         Refusal::new(Kind::Tokenizer, format!("`{place}` cannot be tokenized: {error}"))
@@ -112,6 +114,11 @@ fn prepare(
             "`{place}` has more than {most} tokens, which is the most that the model reads; \
              `truncate: true` cuts it"
         );
+        return Err(Refusal::new(Kind::TooLarge, problem));
+    }
+    let tokens = prepared.tokens();
+    if tokens > most {
+        let problem = format!("`{place}` has {tokens} tokens, the most is {most} (`--max-tokens`)");
         return Err(Refusal::new(Kind::TooLarge, problem));
     }
     Ok(prepared)

@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_body: usize,
     /// The most texts of one request.
     pub max_texts: usize,
+    /// The most tokens of one text, in all its windows.
+    pub max_tokens: usize,
     /// The most texts of all requests that wait or are computed.
     pub queue: usize,
     /// The tokens that the model gets at once, from however many requests.

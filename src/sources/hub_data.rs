@@ -49,7 +49,9 @@ impl DataFile<'_> {
         let listing = match repository.listing(&requests) {
             Ok(listing) if has_file(&listing) => listing,
             // The branch may have moved to a commit with the file, or the hub may have lost the old one.
-            _ if known.is_some() => repository.listing_of(&requests, self.revision)?,
+            Ok(_) | Err(DownloadError::Status { status: 404, .. }) if known.is_some() => {
+                repository.listing_of(&requests, self.revision)?
+            }
             found => found?,
         };
         let commit = &listing.sha;

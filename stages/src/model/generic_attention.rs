@@ -95,10 +95,17 @@ pub fn generic_attention(
 fn product(left: Tensor<4>, right: Tensor<4>, precision: Precision) -> Tensor<4> {
     #[cfg(feature = "device")]
     if precision == Precision::F32 && device::Value::of(&left).is_some() {
-        let ([rows, heads, _, _], [_, _, inner, columns]) = (left.dims(), right.dims());
-        let right = right.clone().expand([rows, heads, inner, columns]);
-        if let Some(product) = device::batched::products(&left, &right) {
-            return product;
+        let ([rows, heads, tokens, inner], [shared, _, _, columns]) = (left.dims(), right.dims());
+        if shared == rows {
+            if let Some(product) = device::batched::products(&left, &right) {
+                return product;
+            }
+        } else {
+            // All rows in one product per head, so that `right` is not repeated.
+            let together = left.clone().swap_dims(0, 1).reshape([1, heads, rows * tokens, inner]);
+            if let Some(product) = device::batched::products(&together, &right) {
+                return product.reshape([heads, rows, tokens, columns]).swap_dims(0, 1);
+            }
         }
     }
     precision.product(left.matmul(right))

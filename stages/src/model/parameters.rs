@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, assert_shape};
 use super::affine::{Affine, Weight};
 use super::cpu::int8::Int8Weight;
 #[cfg(feature = "device")]
-use super::device::weights::Copies;
+use super::device::{self, Value, weights::Copies};
 use super::ops;
 use super::precision::Precision;
 use crate::stage::error::StageError;
@@ -76,6 +76,16 @@ pub trait Network: Clone {
         self.parameters().first().and_then(|(_, parameter)| parameter.free_bytes())
     }
 
+    /// Whether a GPU has had memory for the parameters.
+    ///
+    /// # Errors
+    /// It has not: why.
+    #[cfg(feature = "device")]
+    fn check_memory(&mut self) -> Result<(), String> {
+        let parameters = self.parameters();
+        device::check_values(parameters.iter().filter_map(|(_, parameter)| parameter.value()))
+    }
+
     /// The same network without autodiff, for evaluation. It shares the tensors.
     fn frozen(&self) -> Self {
         let mut copy = self.clone();
@@ -124,6 +134,11 @@ impl Parameter<'_> {
 
     fn is_on_host(&self) -> bool {
         of_tensor!(self, tensor => ops::is_on_host(tensor))
+    }
+
+    #[cfg(feature = "device")]
+    fn value(&self) -> Option<Value> {
+        of_tensor!(self, tensor => Value::of(tensor))
     }
 
     /// The bytes that are free on the GPU that it is on; `None` if that is not known.

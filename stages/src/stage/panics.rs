@@ -10,7 +10,7 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The result, or the first line of what the panic says. A panic on this thread prints nothing. What
+/// The result, or what the panic says, without a backtrace and in one line. A panic on this thread prints nothing. What
 /// `work` left half changed must not be used afterwards.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
@@ -29,11 +29,30 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.map_err(|panic| message_of(&*panic).lines().next().unwrap_or_default().to_owned())
+    result.map_err(|panic| in_one_line(message_of(&*panic)))
+}
+
+fn in_one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.starts_with("Backtrace"));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What a panic says.
 pub fn message_of(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_causes_and_without_its_backtrace() {
+        let said = guarded(|| -> u8 {
+            panic!("An IO error happened\nCaused by:\n  out of device memory\nBacktrace:\n 0: main")
+        });
+        assert_eq!(said, Err("An IO error happened Caused by: out of device memory".to_owned()));
+        assert_eq!(guarded(|| 3), Ok(3));
+    }
 }

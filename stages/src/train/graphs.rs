@@ -113,7 +113,8 @@ impl Graphs {
         let (recording, (loss, gradients), products) = match recorded {
             (Ok((recording, found)), products) => (recording, found, products),
             (Err(why), _) => {
-                self.shapes.push((layout, Shape::Refused(why, tried + 1)));
+                let times = if why == graph::SENT { TRIES } else { tried + 1 };
+                self.shapes.push((layout, Shape::Refused(why, times)));
                 let (loss, gradients) = compute();
                 return Some(Computed { loss, gradients, kind: Kind::Tried });
             }

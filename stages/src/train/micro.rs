@@ -245,7 +245,8 @@ impl MicroBatches {
             self.graphs.gradients(trainer, &cut.parts, fits)
         {
             if kind == Kind::Tried {
-                self.forget_fitting();
+                // There is less memory for other shapes than when they fitted.
+                self.fitted = [0; 2];
             }
             let fits = kind == Kind::Repeated || (kind == Kind::Launched && fits);
             return (loss, gradients, fits);
@@ -254,9 +255,23 @@ impl MicroBatches {
         (loss, gradients, fits)
     }
 
-    /// To be called when there is less memory for steps than before.
-    pub fn forget_fitting(&mut self) {
+    /// A copy of a model that is kept while training goes on, which leaves less memory for the steps.
+    ///
+    /// # Errors
+    /// A GPU has too little memory for it.
+    pub fn keep<M: Network>(&mut self, model: &M) -> Result<M, StageError> {
         self.fitted = [0; 2];
+        #[cfg(feature = "device")]
+        {
+            let mut kept = model.kept();
+            if kept.check_memory().is_err() && self.graphs.give_up() {
+                kept = model.kept();
+            }
+            kept.check_memory().map_err(failure)?;
+            return Ok(kept);
+        }
+        #[cfg(not(feature = "device"))]
+        Ok(model.kept())
     }
 
     /// Whether a step has succeeded that needed as much memory.

@@ -45,6 +45,17 @@ fn what_is_too_large_is_refused_with_its_limit() {
 }
 
 #[test]
+fn a_text_of_too_many_tokens_is_refused() {
+    let project = trained();
+    let service = Service::start(&project, &["--max-tokens", "5"]);
+    let texts = json!({"inputs": [["a"], ["so so so so so so so so"]]});
+    let refused = service.post("/predict", &texts).refused(413, "Validation");
+    assert!(refused.starts_with("`inputs[1]` has "), "{refused}");
+    assert!(refused.ends_with("tokens, the most is 5 (`--max-tokens`)"), "{refused}");
+    service.post("/predict", &json!({"inputs": "a"})).expect(200);
+}
+
+#[test]
 fn a_full_queue_refuses_requests_and_says_when_to_try_again() {
     let project = trained();
     let service = Service::start(&project, &["--queue", "8", "--max-texts", "8"]);
@@ -141,7 +152,8 @@ fn a_client_that_does_not_read_its_answers_loses_its_place() {
     // Longer than any test takes.
     deaf.set_write_timeout(Some(std::time::Duration::from_secs(300))).unwrap();
     let error = loop {
-        if let Err(error) = deaf.write_all(&request("/predict", "{", &[JSON]).repeat(100)) {
+        if let Err(error) = deaf.write_all(request("/predict", "{", &[JSON]).repeat(100).as_bytes())
+        {
             break error;
         }
     };

@@ -7,7 +7,6 @@ use super::examples::Examples;
 use super::metrics::EpochMetrics;
 use super::params::FinetuneParams;
 use crate::model::classifier::Classifier;
-use crate::model::parameters::Network;
 use crate::stage::error::StageError;
 use crate::stage::event::Event;
 use crate::stage::metric_lines::{figures, line};
@@ -77,8 +76,7 @@ pub fn train(
                 (at.best_bits, at.epochs_since_best) = (Some(rank.to_bits()), 0);
                 // The earlier one gives its memory back first.
                 *best = None;
-                *best = keeps_best.then(|| trainer.model.kept());
-                micro.forget_fitting();
+                *best = keeps_best.then(|| micro.keep(&trainer.model)).transpose()?;
             }
         }
         (at.epoch, at.batch, at.loss_sum_bits) = (at.epoch + 1, 0, 0f64.to_bits());

@@ -277,7 +277,7 @@ impl Composer {
     }
 }
 
-/// Only turns without tokens reach beyond so many that fit.
+/// Mostly turns without tokens reach beyond so many that fit.
 const ONE_BY_ONE: usize = 1024;
 
 /// Asks for growing numbers of turns, up to `most`, whether they fit, until some do not. The last calls that

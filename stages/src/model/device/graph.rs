@@ -19,6 +19,9 @@ use cubecl::server::ServerError;
 use super::{Value, sent};
 use crate::stage::panics::guarded;
 
+/// Why launches are never recorded.
+pub const SENT: &str = "the host sends numbers while it is recorded";
+
 /// Recorded launches.
 #[derive(Clone, Debug)]
 pub struct Recording {
@@ -45,7 +48,7 @@ pub fn record<T>(
     sent::take();
     let found = compute();
     if sent::take() {
-        return Err("the host sends numbers while it is recorded".to_owned());
+        return Err(SENT.to_owned());
     }
     // After an error nothing has been computed, and `found` must not be read.
     let graph = begun.end().map_err(|error| error.to_string())?;

@@ -104,6 +104,14 @@ pub fn check<'a>(tensors: impl IntoIterator<Item = &'a CubeTensor>) -> Result<()
     client.check(tensors.map(|tensor| &tensor.handle)).map_err(|error| error.to_string())
 }
 
+/// [`check`] of values.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_values(values: impl Iterator<Item = Value>) -> Result<(), String> {
+    check(&values.map(Value::into_plain).collect::<Vec<_>>())
+}
+
 /// The bytes of the device's memory that its pools do not hold; `None` if they are not known or the tensor is
 /// not on a GPU.
 pub fn free_bytes<const D: usize>(beside: &Tensor<D>) -> Option<u64> {

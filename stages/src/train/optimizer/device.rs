@@ -115,15 +115,12 @@ pub fn make_room(
             let both = [adamw::zeros_like(&value), adamw::zeros_like(&value)];
             tensors.extend(both.iter().cloned());
             let [first, second] = both.map(moment);
-            moments.of[index] = Moment::Device(Box::new((first, second)));
-            made.push(index);
+            made.push((index, Moment::Device(Box::new((first, second)))));
         }
     }
-    let checked = device::check(&tensors);
-    if checked.is_err() {
-        made.into_iter().for_each(|index| moments.of[index] = Moment::None);
-    }
-    checked
+    device::check(&tensors)?;
+    made.into_iter().for_each(|(index, moment)| moments.of[index] = moment);
+    Ok(())
 }
 
 fn moment(tensor: CubeTensor) -> Tensor<2> {
