@@ -18,10 +18,11 @@ use crate::files::disk;
 use crate::files::threads;
 use crate::files::unique;
 
-/// Stages that become ready within this time are submitted together.
-pub(super) const GATHER: Duration = Duration::from_millis(20);
+/// A stage that becomes ready within this time after another one is submitted with it. Stages that could
+/// start together become ready one after the other, and on a busy node not at once.
+pub(super) const GATHER: Duration = Duration::from_millis(100);
 /// Do not gather for longer than this.
-const GATHER_AT_MOST: Duration = Duration::from_millis(300);
+const GATHER_AT_MOST: Duration = Duration::from_secs(1);
 pub(super) const SBATCH_AT_ONCE: usize = 4;
 /// How long to wait for an absent controller before a submission fails.
 const AWAY: Duration = Duration::from_secs(30 * 60);
