@@ -41,6 +41,7 @@ impl Messages {
     pub fn open(mut file: DataFile, has_footer: bool) -> Result<Messages, StageError> {
         if has_footer {
             read(&mut file, 8)?;
+            skip_padding(&mut file)?;
         }
         let mut messages = Messages {
             file,
@@ -145,6 +146,18 @@ impl Messages {
         let problem = format!("not a whole Arrow file: {problem}");
         StageError::File { path: self.file.name().to_owned(), problem }
     }
+}
+
+/// The first message of a file may begin at a multiple of 64 bytes, as the writer of the Arrow project in
+/// Rust has it. No message begins with a zero.
+fn skip_padding(file: &mut DataFile) -> Result<(), StageError> {
+    for _ in 8..64 {
+        if file.fill()?.first() != Some(&0) {
+            break;
+        }
+        file.consume(1);
+    }
+    Ok(())
 }
 
 /// As many bytes as there are, reserved as they come.
