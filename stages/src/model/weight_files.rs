@@ -7,18 +7,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use memmap2::Mmap;
 use pytorch_reader::PytorchReader;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 
 use crate::data::finite::first_not_finite;
 use crate::family::Family;
 use crate::stage::error::StageError;
+
+/// The longest header that the format allows, in bytes.
+const LONGEST_HEADER: u64 = 100_000_008;
 
 /// All tensors in a model folder.
 pub struct Checkpoint {
@@ -35,7 +39,13 @@ pub struct Tensor {
 }
 
 enum Values {
-    Mapped { map: Arc<Mmap>, start: usize, end: usize, dtype: Dtype },
+    /// `length` bytes from `start` on.
+    Safetensors {
+        file: Arc<File>,
+        start: u64,
+        length: usize,
+        dtype: Dtype,
+    },
     Pytorch(pytorch_reader::Tensor),
 }
 
@@ -90,13 +100,15 @@ impl Tensor {
             problem: format!("tensor `{}` is {dtype}, expected floating point", self.stored_name),
         };
         match &self.values {
-            Values::Mapped { map, start, end, dtype } => {
-                let bytes = &map[*start..*end];
+            Values::Safetensors { file, start, length, dtype } => {
+                let mut bytes = vec![0; *length];
+                file.read_exact_at(&mut bytes, *start)
+                    .map_err(StageError::io("reading", &self.file))?;
                 match dtype {
-                    Dtype::F32 => Ok(from_f32(bytes)),
-                    Dtype::F16 => Ok(from_f16(bytes)),
-                    Dtype::BF16 => Ok(from_bf16(bytes)),
-                    Dtype::F64 => Ok(from_f64(bytes)),
+                    Dtype::F32 => Ok(from_f32(&bytes)),
+                    Dtype::F16 => Ok(from_f16(&bytes)),
+                    Dtype::BF16 => Ok(from_bf16(&bytes)),
+                    Dtype::F64 => Ok(from_f64(&bytes)),
                     other => Err(unfit(format!("{other:?}"))),
                 }
             }
@@ -177,34 +189,49 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, StageError> {
     Ok(names.iter().map(|name| folder.join(name)).collect())
 }
 
+/// Reads the header. A mapped file would be no faster, and would end the process, such as a service
+/// that loads a new model, if somebody overwrote it meanwhile.
 fn open_safetensors(path: &Path) -> Result<Vec<Tensor>, StageError> {
     let file = File::open(path).map_err(StageError::io("opening", path))?;
-    // SAFETY: nothing in this program writes to a mapped model folder. The folder may belong to the
-    // user; if another process truncates the file meanwhile, reads raise SIGBUS and end this
-    // process, which is a stage or a command that predicts.
-    let map = unsafe { Mmap::map(&file) }.map_err(StageError::io("mapping", path))?;
-    let map = Arc::new(map);
-    let parsed = SafeTensors::deserialize(&map).map_err(|problem| StageError::File {
+    let (start, metadata) = safetensors_header(&file).map_err(|problem| StageError::File {
         path: path.to_owned(),
         problem: format!("not a safetensors file: {problem}"),
     })?;
-    let base = map.as_ptr() as usize;
-    let mut tensors = Vec::new();
-    for (name, view) in parsed.iter() {
-        let start = view.data().as_ptr() as usize - base;
-        tensors.push(Tensor {
-            stored_name: name.to_owned(),
-            file: path.to_owned(),
-            shape: view.shape().to_vec(),
-            values: Values::Mapped {
-                map: map.clone(),
-                start,
-                end: start + view.data().len(),
-                dtype: view.dtype(),
-            },
-        });
+    let file = Arc::new(file);
+    let tensor = |(name, info): (String, &TensorInfo)| {
+        let (from, to) = info.data_offsets;
+        let values = Values::Safetensors {
+            file: file.clone(),
+            start: start + from as u64,
+            length: to - from,
+            dtype: info.dtype,
+        };
+        Tensor { stored_name: name, file: path.to_owned(), shape: info.shape.clone(), values }
+    };
+    Ok(metadata.tensors().into_iter().map(tensor).collect())
+}
+
+/// Where the data of a safetensors file begin, and what they are.
+///
+/// # Errors
+/// The file is not whole, or it is something else: what is wrong.
+fn safetensors_header(file: &File) -> Result<(u64, Metadata), String> {
+    let read = |bytes: &mut [u8], at| file.read_exact_at(bytes, at).map_err(|it| it.to_string());
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut length = [0; 8];
+    read(&mut length, 0)?;
+    let start = u64::from_le_bytes(length).saturating_add(8);
+    if start > size || start > LONGEST_HEADER {
+        return Err(format!("its header ends at byte {start} of {size}"));
     }
-    Ok(tensors)
+    let mut header = vec![0; (start - 8) as usize];
+    read(&mut header, 8)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
+    match start + metadata.data_len() as u64 {
+        expected if expected == size => Ok((start, metadata)),
+        expected => Err(format!("it has {size} bytes, expected {expected}")),
+    }
 }
 
 fn open_pytorch(path: &Path) -> Result<Vec<Tensor>, StageError> {
@@ -242,4 +269,32 @@ fn from_f16(bytes: &[u8]) -> Vec<f32> {
 fn from_bf16(bytes: &[u8]) -> Vec<f32> {
     let values = bytes.as_chunks::<2>().0.iter();
     values.map(|value| bf16::from_le_bytes(*value).to_f32()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_short_is_an_error_when_it_is_opened_and_when_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let values = [1.0_f32, 2.0, 3.0].map(f32::to_le_bytes).concat();
+        let view = TensorView::new(Dtype::F32, vec![3], &values).unwrap();
+        std::fs::write(&path, safetensors::serialize([("a", view)], None).unwrap()).unwrap();
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        let tensor = checkpoint.get("a").unwrap();
+        assert_eq!(tensor.read().unwrap(), [1.0, 2.0, 3.0]);
+
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(path.metadata().unwrap().len() - 1).unwrap();
+        assert!(matches!(tensor.read(), Err(StageError::Io { doing: "reading", .. })));
+        for length in [0, 7, 8, 40] {
+            file.set_len(length).unwrap();
+            let error = Checkpoint::open(folder.path()).err().unwrap().to_string();
+            assert!(error.contains("not a safetensors file"), "{error}");
+        }
+    }
 }
