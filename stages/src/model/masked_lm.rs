@@ -101,7 +101,7 @@ impl MaskedLm {
             let ids: Vec<i32> = targets.ids.iter().map(|id| *id as i32).collect();
             let ids = TensorData::new(ids, [targets.ids.len(), 1]);
             let ids = Tensor::from_data(ids, &logarithms.device());
-            logarithms.gather(1, ids).sum() * -scale
+            ops::total(logarithms.gather(1, ids)) * -scale
         })
     }
 }

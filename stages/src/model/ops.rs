@@ -243,7 +243,17 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &Tensor<2>) -> Tensor<1> {
     if let Some(loss) = device::cross_entropy::cross_entropy(&logits, targets) {
         return loss;
     }
-    (activation::log_softmax(logits, 1) * targets.clone()).sum().neg()
+    total(activation::log_softmax(logits, 1) * targets.clone()).neg()
+}
+
+/// The sum of all elements, `[1]`, in a fixed order. On a GPU burn's own `sum` adds the parts of a larger
+/// tensor in whatever order they are ready.
+pub fn total<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    if is_on_host(&tensor) {
+        return tensor.sum();
+    }
+    let count = tensor.shape().num_elements();
+    tensor.reshape([1, count]).sum_dim(1).reshape([1])
 }
 
 /// Multiplies by the mask, if there is one.

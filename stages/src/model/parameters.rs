@@ -83,7 +83,13 @@ pub trait Network: Clone {
     #[cfg(feature = "device")]
     fn check_memory(&mut self) -> Result<(), String> {
         let parameters = self.parameters();
-        device::check_values(parameters.iter().filter_map(|(_, parameter)| parameter.value()))
+        let values = parameters.iter().filter_map(|(_, parameter)| parameter.value());
+        device::check(&values.map(Value::into_plain).collect::<Vec<_>>())
+    }
+
+    #[cfg(not(feature = "device"))]
+    fn check_memory(&mut self) -> Result<(), String> {
+        Ok(())
     }
 
     /// The same network without autodiff, for evaluation. It shares the tensors.
@@ -136,8 +142,9 @@ impl Parameter<'_> {
         of_tensor!(self, tensor => ops::is_on_host(tensor))
     }
 
+    /// The tensor, if it is on a GPU. It shares the storage.
     #[cfg(feature = "device")]
-    fn value(&self) -> Option<Value> {
+    pub fn value(&self) -> Option<Value> {
         of_tensor!(self, tensor => Value::of(tensor))
     }
 

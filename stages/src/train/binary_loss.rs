@@ -4,6 +4,7 @@
 use burn::tensor::{Tensor, TensorData, activation};
 
 use super::loss::row_weight;
+use crate::model::ops;
 
 /// Binary cross-entropy.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,7 +60,7 @@ impl BinaryLoss {
     pub(super) fn summed(logits: Tensor<2>, factors: [Tensor<2>; 2]) -> Tensor<1> {
         let [of_logit, of_logarithm] = factors;
         let logarithms = activation::log_sigmoid(logits.clone());
-        (logits * of_logit - logarithms * of_logarithm).sum()
+        ops::total(logits * of_logit - logarithms * of_logarithm)
     }
 }
 

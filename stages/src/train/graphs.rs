@@ -7,11 +7,12 @@ use burn::tensor::Tensor;
 use super::gradient::Gradient;
 use super::objective::{Objective, Part};
 use super::step::{Trainer, taken};
+use crate::model::device::Value;
 use crate::model::device::graph::{self, Recording};
 use crate::model::device::inputs::{Inputs, Layout};
 use crate::model::device::place::Place;
 use crate::model::device::products::{self, Launched};
-use crate::model::parameters::{Network, Parameter};
+use crate::model::parameters::Network;
 
 /// A recording keeps its memory for itself, and steps of other shapes need some as well.
 const SHARE: f64 = 0.5;
@@ -167,12 +168,8 @@ impl Step {
 
 /// Where the parameters and the copies of them are.
 fn places(model: &mut impl Network) -> Vec<Place> {
-    let of = |(_, parameter): (String, Parameter)| match parameter {
-        Parameter::Vector(tensor) => Place::of(tensor),
-        Parameter::Weight(tensor)
-        | Parameter::Table(tensor)
-        | Parameter::Kernel { weight: tensor, .. } => Place::of(tensor),
-    };
-    let copies = model.copies().map(|copies| Place::of_plain(&copies.packed));
-    copies.into_iter().chain(model.parameters().into_iter().filter_map(of)).collect()
+    let copies = model.copies().map(|copies| copies.packed);
+    let parameters = model.parameters();
+    let values = parameters.iter().filter_map(|(_, parameter)| parameter.value());
+    copies.into_iter().chain(values.map(Value::into_plain)).map(|it| Place::of(&it)).collect()
 }

@@ -128,7 +128,7 @@ impl Objective for Loss {
             return ops::cross_entropy(first, &targets);
         }
         let share = self.agreement_share(batch_examples);
-        let agreement = |divergence| weighted(divergence, &micro.weights).sum() * share;
+        let agreement = |divergence| ops::total(weighted(divergence, &micro.weights)) * share;
         r_drop([first, logits(1)], targets, agreement)
     }
 
@@ -144,7 +144,7 @@ fn r_drop(
     targets: Tensor<2>,
     agreement: impl Fn(Tensor<2>) -> Tensor<1>,
 ) -> Tensor<1> {
-    let cross_entropy = |logarithms: Tensor<2>| (logarithms * targets.clone()).sum().neg();
+    let cross_entropy = |logarithms: Tensor<2>| ops::total(logarithms * targets.clone()).neg();
     let [first, second] = logits.map(|logits| activation::log_softmax(logits, 1));
     // KL(p‖q) + KL(q‖p) = Σ (p - q)(ln p - ln q)
     let difference = first.clone() - second.clone();
@@ -198,7 +198,7 @@ impl Halves<Classifier, MicroBatch> for Loss {
         }
         let classes = model.classes();
         let factors = targets.clone().narrow(1, classes, 1);
-        let agreement = |divergence: Tensor<2>| (divergence * factors.clone()).sum();
+        let agreement = |divergence: Tensor<2>| ops::total(divergence * factors.clone());
         r_drop([logits(0), logits(1)], targets.narrow(1, 0, classes), agreement)
     }
 }

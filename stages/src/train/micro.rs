@@ -179,10 +179,11 @@ impl MicroBatches {
             // that fitted before is not waited for.
             let attempt = catch_unwind(AssertUnwindSafe(|| {
                 let (loss, gradients, fits) = self.gradients(trainer, &cut);
-                let waits = self.unread.reads_at_once() || !fits;
-                let room = match fits || self.unread.reads_at_once() {
-                    true => Ok(()),
-                    false => trainer.make_room(&gradients),
+                let reads = self.unread.reads_at_once();
+                let waits = reads || !fits;
+                let room = match waits && !reads {
+                    true => trainer.make_room(&gradients),
+                    false => Ok(()),
                 };
                 let read = || waits.then(|| loss.clone().try_into_scalar::<f32>()).transpose();
                 let known = room.and_then(|()| read().map_err(|error| error.to_string()));
@@ -215,8 +216,7 @@ impl MicroBatches {
             }
             // Only this step can be repeated, so all earlier ones must have succeeded.
             losses.extend(self.unread.read()?);
-            #[cfg(feature = "device")]
-            if self.graphs.give_up() {
+            if self.give_up() {
                 continue;
             }
             let rows: usize = groups.iter().map(Vec::len).sum();
@@ -261,17 +261,37 @@ impl MicroBatches {
     /// A GPU has too little memory for it.
     pub fn keep<M: Network>(&mut self, model: &M) -> Result<M, StageError> {
         self.fitted = [0; 2];
-        #[cfg(feature = "device")]
-        {
+        self.between(|| {
             let mut kept = model.kept();
-            if kept.check_memory().is_err() && self.graphs.give_up() {
-                kept = model.kept();
-            }
             kept.check_memory().map_err(failure)?;
-            return Ok(kept);
+            Ok(kept)
+        })
+    }
+
+    /// The result of `work` between two steps, such as an evaluation. If a GPU runs out of memory, the
+    /// recorded steps give theirs back, and `work` is tried once more.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn between<T>(
+        &mut self,
+        mut work: impl FnMut() -> Result<T, StageError>,
+    ) -> Result<T, StageError> {
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(Err(error)) if is_out_of_memory(&error.to_string()) && self.give_up() => work(),
+            Ok(result) => result,
+            Err(panic) if is_out_of_memory(message_of(&*panic)) && self.give_up() => work(),
+            Err(panic) => resume_unwind(panic),
         }
+    }
+
+    /// Gives the memory of recorded steps back, and returns whether there were any.
+    fn give_up(&mut self) -> bool {
+        #[cfg(feature = "device")]
+        let had = self.graphs.give_up();
         #[cfg(not(feature = "device"))]
-        Ok(model.kept())
+        let had = false;
+        had
     }
 
     /// Whether a step has succeeded that needed as much memory.

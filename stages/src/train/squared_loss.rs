@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::loss::weighted;
+use crate::model::ops;
 
 /// The squared error, summed over rows, each times its weight, and divided by `total`. Without
 /// `weights` all rows have 1.
@@ -14,5 +15,5 @@ pub fn squared_loss(outputs: Tensor<2>, targets: &[f32], weights: &[f64], total:
     let [rows, columns] = outputs.dims();
     let targets = TensorData::new(targets.to_vec(), [rows, columns]);
     let difference = outputs.clone() - Tensor::<2>::from_data(targets, &outputs.device());
-    weighted(difference.clone() * difference, weights).sum() / total
+    ops::total(weighted(difference.clone() * difference, weights)) / total
 }

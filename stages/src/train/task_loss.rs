@@ -14,6 +14,8 @@ use crate::model::classifier::Classifier;
 #[cfg(feature = "device")]
 use crate::model::device::inputs::{Inputs, Numbers};
 use crate::model::noise::Noise;
+#[cfg(feature = "device")]
+use crate::model::ops;
 
 /// The loss that the labels of the data ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +157,7 @@ impl Halves<Classifier, TaskBatch> for TaskLoss {
                 let difference = outputs() - numbers(0, 1);
                 let squares = difference.clone() * difference * numbers(1, 1);
                 let divisor = numbers(2, 1).narrow(0, 0, 1).reshape([1]);
-                squares.sum() / divisor
+                ops::total(squares) / divisor
             }
         }
     }

@@ -52,7 +52,10 @@ pub fn train(
             },
         )?;
         let train_seconds = started.elapsed().as_secs_f64();
-        let evaluation = checkpoints.between_steps(|| examples.evaluate(&trainer.model))?;
+        let evaluation = {
+            let evaluate = || examples.evaluate(&trainer.model);
+            checkpoints.between_steps(|| micro.between(evaluate))?
+        };
         let row = EpochMetrics {
             epoch: at.epoch + 1,
             steps: at.steps,

@@ -1,5 +1,7 @@
 //! Chooses the device of a stage when it starts.
 
+use std::ffi::OsStr;
+
 use burn::tensor::Device;
 
 use super::chosen::ChosenDevice;
@@ -29,7 +31,7 @@ pub fn open(wanted: &str, work: &Work) -> Result<ChosenDevice, StageError> {
 }
 
 /// The device called `wanted`. `auto` prefers CUDA, then a hardware device with Vulkan, then the
-/// CPU; it takes what is built in and found.
+/// CPU; it takes what is built in and found. If `CUDA_VISIBLE_DEVICES` hides all GPUs, it takes the CPU.
 ///
 /// # Errors
 /// There is no such device.
@@ -42,10 +44,18 @@ pub fn choose(wanted: &str) -> Result<ChosenDevice, StageError> {
     kernels::prepare();
     match name {
         DeviceName::Cpu => Ok(cpu()),
+        DeviceName::Auto if hides_all(std::env::var_os("CUDA_VISIBLE_DEVICES").as_deref()) => {
+            Ok(cpu())
+        }
         DeviceName::Auto => Ok(cuda(0).or_else(|_| vulkan_hardware()).unwrap_or_else(|_| cpu())),
         DeviceName::Cuda(index) => cuda(index.unwrap_or(0).into()),
         DeviceName::Vulkan(index) => vulkan(index.unwrap_or(0).into()),
     }
+}
+
+/// Whether this list of visible GPUs is one that people write to have none. Vulkan does not read it.
+fn hides_all(visible: Option<&OsStr>) -> bool {
+    visible.is_some_and(|list| ["", "-1"].iter().any(|none| list == *none))
 }
 
 fn cpu() -> ChosenDevice {
@@ -84,4 +94,16 @@ fn vulkan(index: usize) -> Result<ChosenDevice, StageError> {
 #[cfg(not(feature = "vulkan"))]
 fn vulkan_hardware() -> Result<ChosenDevice, StageError> {
     vulkan(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_of_visible_gpus_and_minus_one_hide_them_all() {
+        let hides = |list: Option<&str>| hides_all(list.map(OsStr::new));
+        assert_eq!([Some(""), Some("-1")].map(hides), [true; 2]);
+        assert_eq!([None, Some("0"), Some("1,0"), Some("GPU-8932f937")].map(hides), [false; 4]);
+    }
 }

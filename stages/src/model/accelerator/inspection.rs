@@ -1,7 +1,7 @@
 //! What `pipe doctor` says of the devices besides the CPU: all that are found, what they can do, and
 //! whether a small product on each is what the CPU computes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{set_hook, take_hook};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -11,6 +11,7 @@ use super::chosen::ChosenDevice;
 use super::kernels;
 use super::libdevice;
 use crate::stage::error::StageError;
+use crate::stage::panics::guarded;
 
 /// A device that was found and tried.
 pub struct Inspected {
@@ -85,9 +86,13 @@ const TOLERANCE: f32 = 2e-3;
 
 /// The largest difference between a product on the device and the one on the CPU, over the largest
 /// number in it.
-fn product_on(device: &Device) -> Result<f32, String> {
-    let found = catch_unwind(AssertUnwindSafe(|| product(device)))
-        .map_err(|_| "a product did not end: the driver or its compiler failed".to_owned())?;
+///
+/// # Errors
+/// The device computes none, or a wrong one: what happened.
+pub fn product_on(device: &Device) -> Result<f32, String> {
+    let found = guarded(|| product(device)).map_err(|why| {
+        format!("a product did not end: the driver or its compiler failed: {why}")
+    })?;
     let found = found.map_err(|error| format!("a product failed: {error}"))?;
     let expected = product(&Device::flex()).map_err(|error| format!("on the CPU: {error}"))?;
     largest_difference(&found, &expected)

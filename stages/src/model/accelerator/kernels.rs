@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cubecl::bundle::{BundleFormat, EmbeddedBundle, ExportOptions, export, import};
 use cubecl::bytes::Bytes;
 use cubecl::config::cache::CacheConfig;
+use cubecl::config::streaming::StreamPolicy;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cubecl::environment;
 use tempfile::{NamedTempFile, TempDir};
@@ -29,12 +30,17 @@ const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const DIGEST: usize = blake3::OUT_LEN;
 
+/// An environment variable: `off` means that no other kernels are timed.
+const TIME_PRODUCTS: &str = "PIPE_TIME_PRODUCTS";
+
 /// What this process has of kernels.
 struct Kernels {
     /// Holds the database.
     own: TempDir,
     /// The file that it was filled from, and the number of its entries then.
     file: Option<(PathBuf, u64)>,
+    /// The notes that [`products`] has read.
+    notes: Vec<PathBuf>,
 }
 
 static KERNELS: Mutex<Option<Kernels>> = Mutex::new(None);
@@ -50,6 +56,9 @@ pub fn prepare() {
     }
     let mut config = CubeClRuntimeConfig::default().override_from_env();
     config.environment.records.level = cubecl::records::RecordLevel::Off;
+    // Tensors of another thread's stream make every launch wait for events, and a service loads its
+    // model on another thread than the one that computes.
+    config.streaming.policy = StreamPolicy::Single;
     let own = folder().and_then(|folder| {
         std::fs::create_dir_all(&folder).ok()?;
         tempfile::Builder::new().prefix("process-").tempdir_in(folder).ok()
@@ -57,7 +66,7 @@ pub fn prepare() {
     if let Some(own) = own {
         config.compilation.cache = true;
         config.environment.path = CacheConfig::Directory(own.path().to_owned());
-        *kernels = Some(Kernels { own, file: None });
+        *kernels = Some(Kernels { own, file: None, notes: Vec::new() });
     }
     CubeClRuntimeConfig::try_set(config);
 }
@@ -71,7 +80,13 @@ pub fn load(device: &ChosenDevice) {
         read(&file).and_then(|bytes| EmbeddedBundle::open(Bytes::from_bytes_vec(bytes)).ok());
     let count = bundle.map_or(0, |bundle| import(&bundle).imported as u64);
     let choices = read(&choices_beside(&file)).unwrap_or_default();
-    products::begin(&choices, if device.is_software { 0.0 } else { products::SHARE });
+    let is_off = std::env::var_os(TIME_PRODUCTS).is_some_and(|value| value == "off");
+    let share = if device.is_software || is_off { 0.0 } else { products::SHARE };
+    kernels.notes = notes_beside(&file).collect();
+    let left: Vec<Vec<u8>> =
+        kernels.notes.iter().filter_map(|note| std::fs::read(note).ok()).collect();
+    let note = file.with_extension(format!("{NOTE}{}", std::process::id()));
+    products::begin(&choices, &left, note, share);
     kernels.file = Some((file, count));
 }
 
@@ -79,12 +94,14 @@ pub fn load(device: &ChosenDevice) {
 /// failure only means that kernels are compiled again.
 pub fn keep() {
     let kernels = KERNELS.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(Kernels { own, file: Some((file, before)) }) = kernels else { return };
+    let Some(Kernels { own, file: Some((file, before)), notes }) = kernels else { return };
     let beside = choices_beside(&file);
     // Another process may have kept some in the meantime.
     if let Some(choices) = products::kept(&read(&beside).unwrap_or_default()) {
         write(&choices, &beside);
     }
+    // The choices have what they say.
+    notes.iter().for_each(|note| drop(std::fs::remove_file(note)));
     let entries: u64 = environment::namespaces().iter().map(|it| it.entries).sum();
     if entries > before && exported(own.path()).and_then(|it| write(&it, &file)).is_some() {
         sweep(&file);
@@ -122,6 +139,20 @@ fn file_for(device: &ChosenDevice) -> Option<PathBuf> {
 /// The file of what [`products`] has chosen, beside that of the kernels.
 fn choices_beside(file: &Path) -> PathBuf {
     file.with_extension("products")
+}
+
+/// The start of the extension of a note of [`products`]. The number of a process follows.
+const NOTE: &str = "trying-";
+
+/// The notes of what processes were measuring for the same device. One that still runs may have written one as
+/// well, and then its product keeps its usual kernel here too.
+fn notes_beside(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let start = file.with_extension(NOTE);
+    let entries = file.parent().and_then(|folder| folder.read_dir().ok());
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.filter(move |path| {
+        path.as_os_str().as_encoded_bytes().starts_with(start.as_os_str().as_encoded_bytes())
+    })
 }
 
 /// What changes when somebody replaces a file.

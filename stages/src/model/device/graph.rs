@@ -12,11 +12,10 @@
 use std::mem::ManuallyDrop;
 
 use burn::tensor::Tensor;
-use cubecl::MemoryScope;
 use cubecl::client::{Client, Graph};
 use cubecl::server::ServerError;
 
-use super::{Value, sent};
+use super::{Value, held_and_most, sent};
 use crate::stage::panics::guarded;
 
 /// Why launches are never recorded.
@@ -93,7 +92,5 @@ pub fn copied<const D: usize>(tensor: &Tensor<D>) -> Option<Tensor<D>> {
 
 /// Whether the pools of the device hold more than `share` of its memory.
 pub fn holds_more_than(client: &Client, share: f64) -> bool {
-    let held = || client.memory_report(MemoryScope::Device).usage().bytes_reserved;
-    let most = client.properties().memory.max_memory();
-    most.is_some_and(|most| held() as f64 > most as f64 * share)
+    held_and_most(client).is_some_and(|[held, most]| held as f64 > most as f64 * share)
 }

@@ -38,6 +38,7 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::MemoryScope;
+use cubecl::client::Client;
 use cubecl::prelude::*;
 
 /// A tensor on the GPU that autodiff tracks.
@@ -64,7 +65,7 @@ impl Value {
     }
 
     /// The tensor without autodiff.
-    fn into_plain(self) -> CubeTensor {
+    pub fn into_plain(self) -> CubeTensor {
         match self {
             Value::Recorded(tracked) => tracked.into_primitive(),
             Value::Plain(plain) => plain,
@@ -104,20 +105,17 @@ pub fn check<'a>(tensors: impl IntoIterator<Item = &'a CubeTensor>) -> Result<()
     client.check(tensors.map(|tensor| &tensor.handle)).map_err(|error| error.to_string())
 }
 
-/// [`check`] of values.
-///
-/// # Errors
-/// As for [`check`].
-pub fn check_values(values: impl Iterator<Item = Value>) -> Result<(), String> {
-    check(&values.map(Value::into_plain).collect::<Vec<_>>())
-}
-
 /// The bytes of the device's memory that its pools do not hold; `None` if they are not known or the tensor is
 /// not on a GPU.
 pub fn free_bytes<const D: usize>(beside: &Tensor<D>) -> Option<u64> {
-    let client = Value::of(beside)?.into_plain().client;
-    let held = client.memory_report(MemoryScope::Device).usage().bytes_reserved;
-    Some(client.properties().memory.max_memory()?.saturating_sub(held))
+    let [held, most] = held_and_most(&Value::of(beside)?.into_plain().client)?;
+    Some(most.saturating_sub(held))
+}
+
+/// The bytes that the pools of a device hold, and those that it has; `None` if that is not known.
+fn held_and_most(client: &Client) -> Option<[u64; 2]> {
+    let most = client.properties().memory.max_memory()?;
+    Some([client.memory_report(MemoryScope::Device).usage().bytes_reserved, most])
 }
 
 /// A tensor of this shape beside `like`, whose elements must all be written. The kernels write rows one

@@ -7,7 +7,8 @@
 //! compiled kernels.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,7 @@ pub const SHARE: f64 = 0.1;
 struct Choices {
     /// The kernel for these sizes; `None` if it is the usual one.
     chosen: HashMap<Sizes, Option<Strategy>>,
-    /// What could not be measured in this process.
-    failed: HashSet<Sizes>,
+    /// `None` once something could not be measured.
     budget: Option<Budget>,
 }
 
@@ -49,6 +49,9 @@ struct Choices {
 struct Budget {
     began: Instant,
     share: f64,
+    /// Where the product is noted that is being measured. A kernel that reads a wrong address ends all work of
+    /// its process on the device, and then the note stays, for the processes after this one.
+    note: PathBuf,
     spent: Duration,
     /// The longest time for the kernels of one product.
     longest: Duration,
@@ -110,20 +113,22 @@ pub fn noting<T>(compute: impl FnOnce() -> T) -> (T, Vec<Launched>) {
 }
 
 /// Begins with the choices of an earlier process, as [`kept`] wrote them, and measures for this share
-/// of the time from now on.
-pub fn begin(earlier: &[u8], share: f64) {
+/// of the time from now on. `left` are notes of processes that ended while they measured: those products
+/// keep their usual kernels. `note` is where this process writes its own.
+pub fn begin(earlier: &[u8], left: &[Vec<u8>], note: PathBuf, share: f64) {
     let earlier: Vec<(Sizes, Option<String>)> = serde_json::from_slice(earlier).unwrap_or_default();
-    let mut chosen = HashMap::new();
+    let left = left.iter().filter_map(|note| serde_json::from_slice(note).ok());
+    let mut chosen: HashMap<Sizes, Option<Strategy>> = left.map(|sizes| (sizes, None)).collect();
     for (sizes, name) in earlier {
         let mut others = others(sizes.precision).into_iter();
         let named = others.find(|it| Some(it.to_string()) == name);
         if name.is_none() || named.is_some() {
-            chosen.insert(sizes, named);
+            chosen.entry(sizes).or_insert(named);
         }
     }
     let [spent, longest] = [Duration::ZERO; 2];
-    let budget = Some(Budget { began: Instant::now(), share, spent, longest });
-    with_choices(|choices| *choices = Choices { chosen, failed: HashSet::new(), budget });
+    let budget = Some(Budget { began: Instant::now(), share, note, spent, longest });
+    with_choices(|choices| *choices = Choices { chosen, budget });
 }
 
 /// All choices and those in `earlier` for other products, as [`begin`] of a later process with the same
@@ -147,15 +152,25 @@ pub fn kept(earlier: &[u8]) -> Option<Vec<u8>> {
 pub fn choose(beside: &Inputs, all: &[Launched]) -> bool {
     let next = || {
         let mut sizes = all.iter().map(|launched| launched.sizes);
-        with_choices(|choices| sizes.find(|it| choices.may_measure(it)))
+        with_choices(|choices| {
+            sizes.find_map(|it| Some((it, choices.budget_for(&it)?.note.clone())))
+        })
     };
-    while let Some(sizes) = next() {
+    while let Some((sizes, note)) = next() {
         let began = Instant::now();
-        let found = guarded(|| fastest(&beside.buffer, sizes)).flatten();
+        let noted = std::fs::write(&note, serde_json::to_vec(&sizes).unwrap_or_default());
+        let found = match noted {
+            Ok(()) => guarded(|| fastest(&beside.buffer, sizes)).flatten(),
+            Err(error) => Err(error.to_string()),
+        };
+        if found.is_ok() {
+            let _ = std::fs::remove_file(&note);
+        }
         with_choices(|choices| {
             match found {
                 Ok(found) => drop(choices.chosen.insert(sizes, found)),
-                Err(_) => drop(choices.failed.insert(sizes)),
+                // The note stays, and there is room for one.
+                Err(_) => choices.budget = None,
             }
             if let Some(budget) = &mut choices.budget {
                 let taken = began.elapsed();
@@ -171,17 +186,17 @@ pub fn choose(beside: &Inputs, all: &[Launched]) -> bool {
 }
 
 impl Choices {
-    fn may_measure(&self, sizes: &Sizes) -> bool {
-        let has_time = |Budget { began, share, spent, longest }: &Budget| {
+    /// What there is for measuring this product; `None` if it has a choice, or there is no time.
+    fn budget_for(&self, sizes: &Sizes) -> Option<&Budget> {
+        let has_time = |Budget { began, share, spent, longest, .. }: &&Budget| {
             (*spent + *longest).as_secs_f64() < share * began.elapsed().as_secs_f64()
         };
-        !self.chosen.contains_key(sizes)
-            && !self.failed.contains(sizes)
-            && self.budget.as_ref().is_some_and(has_time)
+        self.budget.as_ref().filter(|_| !self.chosen.contains_key(sizes)).filter(has_time)
     }
 }
 
-/// The fastest kernel that computes the same bits as the usual one; `None` if that is no slower.
+/// The fastest kernel that computes the same bits as the usual one; `None` if that is no slower. An error if
+/// the usual one cannot be computed, at the beginning or after the others.
 fn fastest(beside: &CubeTensor, sizes: Sizes) -> Result<Option<Strategy>, String> {
     let trial = Trial::new(beside, sizes);
     let usual = usual(sizes.precision);
@@ -199,6 +214,7 @@ fn fastest(beside: &CubeTensor, sizes: Sizes) -> Result<Option<Strategy>, String
             (least, found) = (taken, Some(other));
         }
     }
+    trial.computed(&usual)?;
     Ok(found)
 }
 

@@ -25,7 +25,7 @@ impl Twins {
 
     /// Keeps the twin of a result in the place of the one before.
     pub(super) fn keep(&self, result: &CubeTensor, twin: Option<CubeTensor>) {
-        let twin = twin.map(|twin| (Place::of_plain(result), twin));
+        let twin = twin.map(|twin| (Place::of(result), twin));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = twin;
     }
 
@@ -33,7 +33,7 @@ impl Twins {
     pub(super) fn of(&self, tensor: &CubeTensor) -> Option<CubeTensor> {
         let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, twin) = latest.as_ref()?;
-        (*place == Place::of_plain(tensor)).then(|| twin.clone())
+        (*place == Place::of(tensor)).then(|| twin.clone())
     }
 }
 

@@ -4,7 +4,7 @@
 //! They are made in a few launches when they are first used. From then on AdamW, which changes
 //! weights in place, writes these copies as well.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
@@ -29,9 +29,10 @@ pub struct LayerFactors {
     pub others: Vec<CubeTensor>,
 }
 
-/// The copies of a model's weights. A clone has none, since the weights of the two may go apart.
-#[derive(Debug, Default)]
-pub struct KeptFactors(Mutex<Option<Kept>>);
+/// The copies of a model's weights. A clone of the model shares them as long as it has the same weights, as
+/// one has that is evaluated between two steps.
+#[derive(Clone, Debug, Default)]
+pub struct KeptFactors(Arc<Mutex<Option<Kept>>>);
 
 #[derive(Debug)]
 struct Kept {
@@ -47,12 +48,6 @@ pub struct Copies {
     pub starts: Vec<(Place, usize)>,
 }
 
-impl Clone for KeptFactors {
-    fn clone(&self) -> KeptFactors {
-        KeptFactors::default()
-    }
-}
-
 impl KeptFactors {
     /// The factors of every layer, given its weights of query, key and value and the others. `None`
     /// if they are not on a GPU, or not stored as [`weight`](crate::model::parameters::weight) does.
@@ -63,7 +58,7 @@ impl KeptFactors {
         for (projections, others) in layers {
             for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
                 let weight = Value::of(weight)?.into_plain();
-                places.push(Place::of_plain(&weight));
+                places.push(Place::of(&weight));
                 sources.push(is_turned(&weight).then(|| contiguous(transposed(&weight)))?);
             }
         }

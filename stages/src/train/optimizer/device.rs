@@ -58,7 +58,7 @@ pub(super) fn step(
         };
         let [value, first, second] = [value, first, second].map(adamw::owned);
         // A copy that something else changes as well is made anew by the next pass.
-        let copy = starts.get(&Place::of_plain(&value)).copied();
+        let copy = starts.get(&Place::of(&value)).copied();
         let (keep, rate) = (scalars.keep, scalars.rate);
         all.push(Updated { value, gradient, first, second, copy, keep, rate });
         targets.push((index, target));
@@ -91,26 +91,11 @@ pub fn make_room(
     let mut made = Vec::new();
     let mut tensors = Vec::new();
     moments.of.resize(gradients.len(), Moment::None);
-    for (index, ((_, parameter), gradient)) in
-        model.parameters().into_iter().zip(gradients).enumerate()
-    {
-        let Some(gradient) = gradient else { continue };
-        let value = match (&parameter, gradient) {
-            (Parameter::Vector(tensor), Gradient::Vector(gradient)) => {
-                tensors.extend(plain(gradient.clone()));
-                plain((**tensor).clone())
-            }
-            (Parameter::Vector(_), _) | (_, Gradient::Vector(_)) => None,
-            (
-                Parameter::Weight(tensor)
-                | Parameter::Table(tensor)
-                | Parameter::Kernel { weight: tensor, .. },
-                Gradient::Matrix(gradient) | Gradient::Table { whole: gradient, .. },
-            ) => {
-                tensors.extend(plain(gradient.clone()));
-                plain((**tensor).clone())
-            }
-        };
+    let parameters = model.parameters().into_iter().zip(gradients).enumerate();
+    for (index, ((_, parameter), gradient)) in parameters {
+        let Some(gradient) = gradient.clone() else { continue };
+        tensors.extend(plain(gradient.into_matrix()));
+        let value = parameter.value().map(Value::into_plain);
         if let (Some(value), Moment::None) = (value, &moments.of[index]) {
             let both = [adamw::zeros_like(&value), adamw::zeros_like(&value)];
             tensors.extend(both.iter().cloned());
