@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use stages::StageError;
 use stages::builtin::ingest::files::InputFiles;
 use stages::builtin::ingest::jsonl::FieldValue;
-use stages::builtin::ingest::layout::looks_quoted;
 use stages::builtin::ingest::layout::{DataFormat, Division, Layout, delimiters};
 use stages::builtin::ingest::records::RecordReader;
 use stages::data::data_file::DataFile;
@@ -251,11 +250,7 @@ fn layout(file: &mut DataFile, told: &Told) -> Result<Layout, InitError> {
             .ok_or_else(|| InitError::HeaderUnclear { path: file.name().to_owned() })?,
     };
     let mut layout = Layout { header, ..division.layout };
-    match told.format {
-        Some(format) => layout.format = format,
-        None if looks_quoted(file.sample()?, layout) => layout.format = DataFormat::Csv,
-        None => {}
-    }
+    layout.format = told.format.unwrap_or(layout.format);
     Ok(layout)
 }
 

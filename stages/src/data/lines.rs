@@ -3,12 +3,13 @@
 //! [`LineReader`].
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::data::data_file::DataFile;
 use crate::data::data_file::decode::MEANINGLESS;
@@ -268,18 +269,21 @@ fn excerpt(line: &[u8], from: usize) -> String {
 
 /// The message for a JSON object that lacks a required field: the fields that it has.
 pub fn missing_field_problem(line: &[u8], field: &str) -> String {
-    let object: Map<String, Value> = serde_json::from_slice(line).unwrap_or_default();
+    // Values that cannot be read, such as 1e999, do not hide the names.
+    let object: BTreeMap<String, &RawValue> = serde_json::from_slice(line).unwrap_or_default();
     if object.is_empty() {
         return format!("no field `{field}`; the object is empty");
     }
     let mut names = Vec::new();
     for (name, value) in &object {
-        match value {
+        let inner: BTreeMap<String, IgnoredAny> = match field.contains('.') {
+            true => serde_json::from_str(value.get()).unwrap_or_default(),
+            false => BTreeMap::new(),
+        };
+        match inner.is_empty() {
+            true => names.push(name.clone()),
             // Fields in an object are shown to those who look for one.
-            Value::Object(inner) if field.contains('.') && !inner.is_empty() => {
-                names.extend(inner.keys().map(|key| format!("{name}.{key}")));
-            }
-            _ => names.push(name.clone()),
+            false => names.extend(inner.keys().map(|key| format!("{name}.{key}"))),
         }
     }
     format!("no field `{field}`; there are {}", list_names(field, names.iter().map(String::as_str)))
@@ -287,7 +291,7 @@ pub fn missing_field_problem(line: &[u8], field: &str) -> String {
 
 /// The first `\ud800`–`\udfff` escape without its other half, and its position in bytes, counted
 /// from 1.
-fn lone_surrogate(line: &[u8]) -> Option<(usize, String)> {
+pub fn lone_surrogate(line: &[u8]) -> Option<(usize, String)> {
     let unit = |at: usize| -> Option<u16> {
         let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

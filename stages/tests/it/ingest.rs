@@ -152,6 +152,7 @@ fn malformed_lines_are_named_with_what_was_expected_and_found() {
     let cases = [
         (r#"{"label":"A","respons":"b"}"#, "no field `response`; there are `respons`, `label`"),
         ("{}", "no field `response`; the object is empty"),
+        (r#"{"respons":"b\ud800","n":1e999}"#, "no field `response`; there are `respons`, `n`"),
         (r#"{"response":"b"}"#, "no label: the field `label` is empty or absent"),
         (r#"{"label":"A","response":7}"#, "the field `response` is a number, expected a text"),
         (
@@ -292,7 +293,9 @@ fn the_report_counts_labels_lengths_and_equal_texts() {
         json!({"label": label, "response": text, "context": ["one"]}).to_string() + "\n"
     };
     let train = row("A", "héllo you") + &row("A", "x @U") + &row("B", "x @U") + &row("A", " ");
-    let test = "{\"response\":\"x \"}\n{\"response\":\"x \"}\n{\"response\":\"new\"}\n";
+    // Without a label, a text has no other label.
+    let test =
+        "{\"response\":\"x \"}\n{\"response\":\"x \",\"label\":\"A\"}\n{\"response\":\"new\"}\n";
     let done = Run::new("ingest")
         .input("train", train)
         .input("test", test)

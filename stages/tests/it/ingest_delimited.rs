@@ -34,6 +34,24 @@ fn tabs_make_tsv_in_which_quotation_marks_are_text() {
 }
 
 #[test]
+fn tabs_between_names_in_quotation_marks_make_csv() {
+    let quoted = "\"label\"\t\"response\"\n\"A\"\t\"a \"\"b\"\"\"\n\"B\"\t\"b\"\n";
+    let done = train(quoted).run();
+    assert_eq!(column(&done, "text"), ["a \"b\"", "b"]);
+    assert_eq!(column(&done, "label"), ["A", "B"]);
+    assert_eq!(done.json("report")["train"]["format"], "csv");
+    // The same without a header.
+    let (_, rows) = quoted.split_once('\n').unwrap();
+    let by_number = |text: &str| {
+        let run = train(text).param("header", false).param("label_field", "1");
+        run.param("text_field", "2").run()
+    };
+    assert_eq!(column(&by_number(rows), "text"), ["a \"b\"", "b"]);
+    let not_all = by_number("A\t\"a\"\n\"B\"\tb\n");
+    assert_eq!(column(&not_all, "text"), ["\"a\"", "b"]);
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_the_first_field() {
     let done = train("\u{feff}label,response\nA,a\n").run();
     assert_eq!(column(&done, "label"), ["A"]);

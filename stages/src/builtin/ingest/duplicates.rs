@@ -84,7 +84,9 @@ pub fn count_duplicates(keys: &[TextKey]) -> DuplicateTexts {
     for group in keys.chunk_by(|a, b| a.same_text(*b)).filter(|group| group.len() > 1) {
         counts.groups += 1;
         counts.rows += group.len() as u64;
-        counts.conflicting_groups += u64::from(group.first() < group.last());
+        // The keys without a label, 0, come first. A text that has a label in one row only is no conflict.
+        let labelled = group.iter().find(|key| key.label() != 0);
+        counts.conflicting_groups += u64::from(labelled.is_some() && labelled < group.last());
     }
     counts
 }

@@ -111,8 +111,7 @@ impl Layout {
                     return Ok(layout);
                 }
                 if params.header {
-                    let delimiter = by_header(file.first_line()?, &given.text_field);
-                    return Ok(Layout::delimited(delimiter, true));
+                    return Ok(by_header(file.first_line()?, &given.text_field));
                 }
                 let found = delimiters(file)?;
                 let layout = found.first().map_or(Layout::delimited(b',', false), |it| it.layout);
@@ -177,13 +176,17 @@ impl Layout {
     }
 }
 
-/// The delimiter of a header with this field; a comma if the field is not found.
-fn by_header(start: &[u8], text_field: &str) -> u8 {
+/// The layout of a file whose header has this field; commas separate cells if the field is not found.
+fn by_header(start: &[u8], text_field: &str) -> Layout {
     let header = first_line_of(start);
     let tabbed = header.split(|&byte| byte == b'\t').any(|name| name == text_field.as_bytes());
     match tabbed && header.contains(&b'\t') {
-        true => b'\t',
-        false => by_quoted_header(start, text_field).unwrap_or(b','),
+        true => Layout::delimited(b'\t', true),
+        // Where tabs separate names in quotation marks, the cells below may be in quotation marks too.
+        false => {
+            let delimiter = by_quoted_header(start, text_field).unwrap_or(b',');
+            Layout { format: DataFormat::Csv, delimiter, header: true }
+        }
     }
 }
 
@@ -246,14 +249,18 @@ pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
     for delimiter in DELIMITERS {
         let layout = Layout::delimited(delimiter, true);
         let Some(division) = Division::by(file, layout)? else { continue };
-        if layout.format == DataFormat::Tsv && division.share < 1.0 {
+        let is_tsv = layout.format == DataFormat::Tsv;
+        let looks_quoted = is_tsv && looks_quoted(file.sample()?);
+        if is_tsv && (looks_quoted || division.share < 1.0) {
             // Quotation marks may hold tabs and line ends. One that is text would seem to hold the
             // rest of the file, and leave few records.
             let quoted = Division::by(file, Layout { format: DataFormat::Csv, ..layout })?;
             let has_most = |it: &Division| 2 * it.records.len() > division.records.len();
-            found.extend(quoted.filter(has_most));
+            found.extend(quoted.filter(|it| looks_quoted || has_most(it)));
         }
-        found.push(division);
+        if !looks_quoted {
+            found.push(division);
+        }
     }
     // The sort is stable: it keeps the order of `DELIMITERS` among equals.
     found.sort_by(|a, b| {
@@ -263,20 +270,20 @@ pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
 }
 
 /// Whether cells that tabs separate are quoted as in CSV: each that begins with a quotation mark ends
-/// with the next one that is not doubled, and some hold what only quotation marks can hold.
-pub fn looks_quoted(sample: &[u8], layout: Layout) -> bool {
-    if layout.format != DataFormat::Tsv {
-        return false;
-    }
+/// with the next one that is not doubled, and all of the first line are quoted, or some hold what only
+/// quotation marks can hold.
+fn looks_quoted(sample: &[u8]) -> bool {
     let is_end = |byte: Option<&u8>| matches!(byte, None | Some(b'\t' | b'\r' | b'\n'));
     let (mut at, mut needs_quotes) = (0, false);
+    let (mut in_first, mut first_is_quoted) = (true, true);
     while at < sample.len() {
+        first_is_quoted &= !in_first || sample[at] == b'"';
         if sample[at] == b'"' {
             at += 1;
             loop {
                 match (sample.get(at), sample.get(at + 1)) {
                     // The sample ends within the cell.
-                    (None, _) => return needs_quotes,
+                    (None, _) => return needs_quotes || (first_is_quoted && !in_first),
                     (Some(b'"'), Some(b'"')) => (at, needs_quotes) = (at + 2, true),
                     (Some(b'"'), next) if is_end(next) => break,
                     (Some(b'"'), _) => return false,
@@ -286,9 +293,11 @@ pub fn looks_quoted(sample: &[u8], layout: Layout) -> bool {
             at += 1;
         }
         // On to the next cell.
-        at += 1 + sample[at..].iter().take_while(|byte| !is_end(Some(byte))).count();
+        at += sample[at..].iter().take_while(|byte| !is_end(Some(byte))).count();
+        in_first &= sample.get(at) == Some(&b'\t');
+        at += 1;
     }
-    needs_quotes
+    needs_quotes || first_is_quoted
 }
 
 /// The cells of the records at the start of a file. `is_whole` says that the last one is complete.

@@ -46,7 +46,7 @@ pub struct Ingest;
 
 const SPEC: StageSpec = StageSpec {
     name: "ingest",
-    version: 3,
+    version: 4,
     summary: "reads and checks labelled texts from JSONL, JSON, CSV, TSV, Parquet or Arrow",
     inputs: &[
         InputSpec::optional(

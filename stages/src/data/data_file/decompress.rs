@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use flate2::bufread::GzDecoder;
+
 use super::start::Start;
 
 /// The largest window of zstd, as a power of two: 128 MiB. Only `zstd --long=28` and more need
@@ -45,11 +47,44 @@ impl Compression {
     ) -> io::Result<Box<dyn Read + Send>> {
         let compressed = BufReader::with_capacity(1 << 16, compressed);
         let bytes: Box<dyn Read + Send> = match self {
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
+            Compression::Gzip => Box::new(GzipMembers { member: Some(GzDecoder::new(compressed)) }),
             Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(compressed)),
             Compression::Zstd => Box::new(zstd_reader(compressed)?),
         };
         Ok(Box::new(Decompressed { bytes, compression: self }))
+    }
+}
+
+/// The members of a gzip file, one after the other. Programs that write whole blocks, to tapes for
+/// instance, fill the last one with zeros, which `gzip` ignores as well.
+struct GzipMembers<R> {
+    /// `None` after the last one.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(mut rest) = self.member.take().map(GzDecoder::into_inner) else { break };
+            self.member = has_more(&mut rest)?.then(|| GzDecoder::new(rest));
+        }
+        Ok(0)
+    }
+}
+
+/// Whether anything but zeros follows, which are skipped.
+fn has_more(rest: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = rest.fill_buf()?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return Ok(!bytes.is_empty());
+        }
+        rest.consume(zeros);
     }
 }
 

@@ -106,8 +106,10 @@ fn a_column_that_is_missing_or_cannot_be_read_is_told_before_any_row() {
     let error = test(fixture("none.parquet")).param("label_field", "took").run().error();
     assert_eq!(error, "test.in: the column `took` has the type Duration(µs), which cannot be read");
     let error = test(fixture("brotli.parquet")).run().error();
-    assert!(error.starts_with("test.in: not a whole Parquet file: "), "{error}");
-    assert!(error.to_lowercase().contains("brotli"), "{error}");
+    assert!(
+        error.starts_with("test.in: its columns are compressed by brotli, which is"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -64,6 +64,17 @@ fn parts_that_were_compressed_apart_are_one_file() {
 }
 
 #[test]
+fn zeros_after_a_part_of_gzip_are_ignored() {
+    let padding = [0; 512];
+    let part = gzip(ROWS.as_bytes());
+    assert_eq!(train([&part[..], &padding].concat()).run().rows("train").len(), 2);
+    let both = [&part[..], &padding, &part].concat();
+    assert_eq!(train(both).run().rows("train").len(), 4);
+    let error = train([&part[..], &padding, b"more"].concat()).run().error();
+    assert!(error.contains("the gzip data is"), "{error}");
+}
+
+#[test]
 fn compressed_data_that_is_cut_off_or_damaged_is_refused_by_name() {
     let text = ROWS.repeat(50);
     for (name, compress) in ALL {

@@ -130,5 +130,13 @@ fn checked<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Strin
 }
 
 fn damaged(path: PathBuf, problem: &str) -> StageError {
-    StageError::File { path, problem: format!("not a whole Parquet file: {problem}") }
+    // How the crate `parquet` 60.1.0 (`src/compression.rs`) names a compression that it was built without.
+    let problem = match problem.rsplit_once("Disabled feature at compile time: ") {
+        Some((_, name)) => format!(
+            "its columns are compressed by {name}, which is not read: write them with zstd, gzip, \
+             Snappy, LZ4, or without compression"
+        ),
+        None => format!("not a whole Parquet file: {problem}"),
+    };
+    StageError::File { path, problem }
 }
