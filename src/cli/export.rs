@@ -45,7 +45,7 @@ pub struct ExportOptions {
     /// Store weights in 8 bits, and compute with integers
     #[arg(long, requires = "onnx")]
     int8: bool,
-    /// Overwrite files that `pipe export` did not write
+    /// Overwrite other files than graphs of `pipe export`, such as the `config.json` of an earlier model
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -15,6 +15,7 @@
 
 pub mod artifacts;
 pub mod audits;
+#[cfg(feature = "model")]
 pub mod card;
 pub mod charts;
 mod compare;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pipe::pipeline::Input;
-use pipe::report::card::facts::{CardModel, Made, ModelCard, Setting, Source};
+use pipe::report::card::facts::{CardModel, Made, ModelCard, Setting, Source, Start};
 use serde_json::{Value, json};
 use stages::data::task::Task;
 use stages::model::config::DecisionThreshold;
@@ -66,7 +66,8 @@ fn a_folder_for_the_hub_has_the_model_and_a_card_from_its_record() {
         let interval = format!("accuracy (95 % interval {low:.3} to {high:.3})");
         assert_eq!(accuracy["name"], interval);
     }
-    assert!(text.contains("fine-tuned from `small-roberta`"), "{text}");
+    let start = "trained from random weights, in the shape of `small-roberta`";
+    assert!(text.contains(start), "it has no weights: {text}");
     assert!(text.contains("| `finetune.epochs` | `1` |"), "{text}");
     assert!(text.contains("| `ingest.remove` | `[\"@USER\"]` |"), "{text}");
     assert_eq!(text.matches("| data | ").count(), 1, "only what it was trained with: {text}");
@@ -97,6 +98,41 @@ fn the_commands_of_a_card_treat_a_text_as_the_pipeline_does() {
     let expected =
         project.pipe(&[&["classify"], &with[..], &[text]].concat()).expect_code(0).stdout;
     assert_eq!(String::from_utf8_lossy(&ran.stdout), expected, "{command}");
+}
+
+/// The rows of the table that begin with this name, and the names of the data of each result.
+fn told(card: &str, row: &str) -> (Vec<String>, Vec<Value>) {
+    let (metadata, text) = parts(card);
+    let start = format!("| {row} | ");
+    let rows = text.lines().filter_map(|line| line.strip_prefix(&start));
+    let names = rows.map(|row| row.split(", `blake3").next().unwrap().to_owned());
+    let results = metadata["model-index"][0]["results"].as_array().unwrap();
+    (names.collect(), results.iter().map(|it| it["dataset"]["name"].clone()).collect())
+}
+
+#[test]
+fn a_card_names_the_files_of_a_set_and_only_those_that_are_still_what_was_read() {
+    let project = project_of_epochs(1);
+    let train = project.read("data/sample/train.jsonl");
+    let (first, second) = train.split_at(train[..train.len() / 2].rfind('\n').unwrap() + 1);
+    project.write("tr/a.jsonl", first);
+    project.write("tr/b.jsonl", second);
+    project.write("te/c.jsonl", &project.read("data/sample/test.jsonl"));
+    let sets = ["--set", "train=tr/*.jsonl", "--set", "test=te/*.jsonl"];
+    project.expect_run(&sets, ALL_RAN);
+    let export = |folder: &str| {
+        project.pipe(&[&["export", "--hub", folder], &sets[..]].concat()).expect_code(0);
+        project.read(&format!("{folder}/README.md"))
+    };
+    let card = export("out/2026-11-30");
+    let (data, results) = told(&card, "data");
+    assert_eq!(data, ["`a.jsonl`", "`b.jsonl`"]);
+    assert_eq!(results, ["c.jsonl", "a.jsonl, b.jsonl"]);
+    // YAML 1.1 has dates.
+    assert!(card.contains("- name: \"2026-11-30\"\n"), "{card}");
+    project.write("tr/a.jsonl", second);
+    let card = export("out/later");
+    assert_eq!(told(&card, "data").0, ["`unknown`", "`b.jsonl`"]);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -170,7 +206,7 @@ fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
             day: "2026-11-29".into(),
             seconds: 1.0,
             device: None,
-            base: Some(source(hub("owner/base"))),
+            start: Some(Start::Model(source(hub("owner/base")))),
             data: data.map(source).into(),
             settings: vec![setting],
         }),

@@ -19,7 +19,7 @@ pub enum ExportError {
     NotUtf8 { path: PathBuf },
     #[error("`{}` is not an empty folder", path.display())]
     FolderTaken { path: PathBuf },
-    #[error("{} there already, and would be overwritten: {}", are(paths), quoted(paths.iter().map(|path| path.display())))]
+    #[error("{} there already, and would be overwritten: {}", others_are(paths), quoted(paths.iter().map(|path| path.display())))]
     Foreign { paths: Vec<PathBuf> },
 }
 
@@ -48,10 +48,7 @@ impl ExportError {
     }
 }
 
-fn are(paths: &[PathBuf]) -> &'static str {
-    if paths.len() == 1 {
-        "a file that `pipe export` did not write is"
-    } else {
-        "files that `pipe export` did not write are"
-    }
+/// It may be a file that `pipe export` has written for an earlier model, but also anything else.
+fn others_are(paths: &[PathBuf]) -> &'static str {
+    if paths.len() == 1 { "a file with other content is" } else { "files with other content are" }
 }

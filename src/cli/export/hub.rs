@@ -17,7 +17,7 @@ use crate::files::regular;
 use crate::files::scratch::{remove_left_beside, temporary_beside};
 use crate::report::artifacts::Artifacts;
 use crate::report::card::facts::{CardModel, ModelCard};
-use crate::report::card::{made, scored};
+use crate::report::card::{Known, made, scored};
 use crate::text::figures::{bytes, count};
 use crate::text::shell::word;
 
@@ -79,18 +79,37 @@ fn card(found: &FoundModel, config: &ModelConfig, target: &Path) -> Result<Model
     let stages = standing.into_iter().map(|(name, record)| (name, Some(record))).collect();
     let artifacts = Artifacts::new(&project.store, Some(&project.pipeline), stages);
     let content = artifacts.content(place, &stored.output);
+    let sources = project.sources(true, true);
+    let known = Known { artifacts: &artifacts, pipeline: &project.pipeline, sources: &sources };
     Ok(ModelCard {
         name,
         model,
-        made: made(&artifacts, &project.pipeline, place),
-        scored: content.map_or_else(Vec::new, |it| scored(&artifacts, &project.pipeline, it)),
+        made: made(known, place),
+        scored: content.map_or_else(Vec::new, |it| scored(known, it)),
     })
 }
 
-/// A name that the hub allows for a repository.
+/// The longest name that leaves room for an owner in the hub's 96 characters, since an owner has up to 42.
+const LONGEST_NAME: usize = 96 - 43;
+
+/// A name that the hub allows for a repository (`validate_repo_id` of `huggingface_hub`): no `--` and no `..`,
+/// neither `-` nor `.` at its ends, and not the end `.git`.
 fn repository_name(folder: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    folder.chars().map(allowed).collect()
+    let mut name = String::new();
+    for character in folder.chars() {
+        let allowed = character.is_ascii_alphanumeric() || "._-".contains(character);
+        let character = if allowed { character } else { '-' };
+        // `.-` and `-.` are allowed, but nobody wants them.
+        let is_joint = |it: char| ".-".contains(it);
+        if name.len() < LONGEST_NAME && !(is_joint(character) && name.ends_with(is_joint)) {
+            name.push(character);
+        }
+    }
+    let mut name = name.trim_matches(['.', '-']);
+    while let Some(rest) = name.strip_suffix(".git") {
+        name = rest.trim_end_matches(['.', '-']);
+    }
+    if name.is_empty() { "model".to_owned() } else { name.to_owned() }
 }
 
 fn described(folder: &Path, config: &ModelConfig) -> Result<CardModel, StageError> {
@@ -129,4 +148,28 @@ fn write(files: &[PathBuf], card: &ModelCard, folder: &Path) -> std::io::Result<
         disk::copy_bytes(&from, &to, &target)?;
     }
     Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_folder_becomes_one_that_the_hub_allows() {
+        let names = [
+            ("my-tweets_2.1", "my-tweets_2.1"),
+            ("my model (1)", "my-model-1"),
+            ("ünï", "n"),
+            ("a..b--c", "a.b-c"),
+            ("model.git", "model"),
+            ("a.git.git", "a"),
+            ("-abc.", "abc"),
+            ("...", "model"),
+            ("", "model"),
+        ];
+        for (folder, name) in names {
+            assert_eq!(repository_name(folder), name, "{folder}");
+        }
+        assert_eq!(repository_name(&"a".repeat(200)).len(), 53);
+    }
 }

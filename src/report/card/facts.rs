@@ -51,18 +51,27 @@ pub struct Made {
     pub day: String,
     pub seconds: f64,
     pub device: Option<String>,
-    /// What the model was fine-tuned from.
-    pub base: Option<Source>,
+    /// `None` if a command trained it that has no input `model`.
+    pub start: Option<Start>,
     /// The files that its examples come from.
     pub data: Vec<Source>,
     /// The settings of the stages between the data and the model.
     pub settings: Vec<Setting>,
 }
 
+/// What a model was before it was trained.
+#[derive(Debug)]
+pub enum Start {
+    /// A model with weights. If a stage made that, what that stage started from.
+    Model(Source),
+    /// Random weights, in the shape of a model if there is one.
+    Random(Option<Source>),
+}
+
 /// Something that the pipeline did not make.
 #[derive(Debug)]
 pub struct Source {
-    /// A path, a URL, or a name on the hub, if the pipeline still says it.
+    /// A path, a URL, or a name on the hub, if the pipeline still names the same bytes.
     pub origin: Option<Input>,
     /// `blake3:` and hexadecimal digits.
     pub digest: String,

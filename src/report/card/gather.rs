@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 
 use stages::Params;
+use stages::model::weight_files::has_weights;
 
-use super::facts::{Made, Scored, Setting, Source};
+use super::facts::{Made, Scored, Setting, Source, Start};
 use crate::files::digest::Content;
 use crate::pipeline::{Input, Pipeline};
 use crate::report::artifacts::Artifacts;
 use crate::report::evaluations::evaluations;
+use crate::sources::Sources;
 use crate::store::key::ActionField;
 use crate::store::record::Record;
 
 /// The input of a training that is the model to start from.
 const MODEL: &str = "model";
+
+/// The word of `init` for random weights.
+const RANDOM: &str = "random";
 
 /// Where a stage has several of these inputs, each becomes the output of its name.
 const PARTS: [&str; 3] = ["train", "valid", "test"];
@@ -21,12 +26,20 @@ const PARTS: [&str; 3] = ["train", "valid", "test"];
 /// The parameters of a training that are named even if they have their defaults.
 const RECIPE: [&str; 4] = ["epochs", "batch_size", "learning_rate", "seed"];
 
+/// What the records around a model say, the pipeline of now, and the sources that it names.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    pub artifacts: &'a Artifacts<'a>,
+    pub pipeline: &'a Pipeline,
+    pub sources: &'a Sources,
+}
+
 /// How the stage at `place` made its model: its settings, and those of the stages before it.
-pub fn made(artifacts: &Artifacts, pipeline: &Pipeline, place: usize) -> Option<Made> {
-    let record = artifacts.records.get(place)?.as_ref()?;
+pub fn made(known: Known, place: usize) -> Option<Made> {
+    let record = known.artifacts.records.get(place)?.as_ref()?;
     let mut found = Found::default();
-    found.walk(artifacts, pipeline, (place, MODEL));
-    let base = record.fields.inputs.get(MODEL);
+    let start = found.start(known, place);
+    found.walk(known, (place, MODEL));
     Some(Made {
         stage: match &record.fields.action {
             ActionField::Builtin { name, version } => format!("{name} version {version}"),
@@ -36,14 +49,15 @@ pub fn made(artifacts: &Artifacts, pipeline: &Pipeline, place: usize) -> Option<
         day: record.when.chars().take(10).collect(),
         seconds: record.seconds,
         device: record.device.clone(),
-        base: base.map(|content| source(artifacts, pipeline, place, MODEL, *content)),
+        start,
         data: found.data,
         settings: found.settings,
     })
 }
 
 /// The evaluations of the predictions that were made with this model, scored ones first.
-pub fn scored(artifacts: &Artifacts, pipeline: &Pipeline, model: Content) -> Vec<Scored> {
+pub fn scored(known: Known, model: Content) -> Vec<Scored> {
+    let artifacts = known.artifacts;
     let reading = |content: Content| {
         let reads = move |record: &Record| record.fields.inputs.values().any(|it| *it == content);
         artifacts.records.iter().enumerate().filter_map(move |(place, record)| {
@@ -71,7 +85,7 @@ pub fn scored(artifacts: &Artifacts, pipeline: &Pipeline, model: Content) -> Vec
         let mut before = Found::default();
         // The output `predictions` of `predict` belongs to its input `test`.
         let input = if output == "predictions" { "test" } else { &output };
-        before.walk(artifacts, pipeline, (place, input));
+        before.walk(known, (place, input));
         Some(Scored { evaluation, data: before.data })
     });
     own.collect()
@@ -88,25 +102,26 @@ struct Found {
 impl Found {
     /// Adds the stage that made `output` after everything that it reads for it, so that settings stand in
     /// the order of the work.
-    fn walk(&mut self, artifacts: &Artifacts, pipeline: &Pipeline, (place, output): (usize, &str)) {
-        let Some(record) = &artifacts.records[place] else { return };
+    fn walk(&mut self, known: Known, (place, output): (usize, &str)) {
+        let Some(record) = &known.artifacts.records[place] else { return };
         if !self.seen.insert(place) {
             return;
         }
         for (input, content) in &record.fields.inputs {
-            let input = input.as_str();
+            // A set of files is an input for each of them, `train/a.jsonl`.
+            let part = input.split('/').next().unwrap_or(input);
             let is_other_part =
-                [input, output].iter().all(|it| PARTS.contains(it)) && input != output;
+                [part, output].iter().all(|it| PARTS.contains(it)) && part != output;
             // Models and tokenizers are not data.
-            if input == MODEL || is_other_part {
+            if part == MODEL || is_other_part {
                 continue;
             }
-            match artifacts.makers(*content).first() {
-                Some((maker, output)) => self.walk(artifacts, pipeline, (*maker, output)),
-                None => self.add(source(artifacts, pipeline, place, input, *content)),
+            match known.artifacts.makers(*content).first() {
+                Some((maker, output)) => self.walk(known, (*maker, output)),
+                None => self.add(source(known, place, input, *content)),
             }
         }
-        self.settings.extend(settings(artifacts.stage(place), record));
+        self.settings.extend(settings(known.artifacts.stage(place), record));
     }
 
     fn add(&mut self, source: Source) {
@@ -114,18 +129,52 @@ impl Found {
             self.data.push(source);
         }
     }
+
+    /// What the stage at `place` trained. Adds the stages that trained it before, and their data.
+    fn start(&mut self, known: Known, place: usize) -> Option<Start> {
+        let record = known.artifacts.records[place].as_ref()?;
+        let (model, init) = (record.fields.inputs.get(MODEL), init(record));
+        if init.as_deref() == Some(RANDOM) {
+            return Some(Start::Random(model.map(|it| source(known, place, MODEL, *it))));
+        }
+        let model = *model?;
+        let maker = known.artifacts.makers(model).first().filter(|(it, _)| !self.seen.contains(it));
+        let Some((maker, output)) = maker else {
+            let source = source(known, place, MODEL, model);
+            let is_random = init.is_some() && lacks_weights(known, &source);
+            return Some(if is_random {
+                Start::Random(Some(source))
+            } else {
+                Start::Model(source)
+            });
+        };
+        let before = self.start(known, *maker);
+        self.walk(known, (*maker, output));
+        before.or_else(|| Some(Start::Model(source(known, place, MODEL, model))))
+    }
 }
 
-fn source(
-    artifacts: &Artifacts,
-    pipeline: &Pipeline,
-    place: usize,
-    input: &str,
-    content: Content,
-) -> Source {
-    let declared = pipeline.stage(artifacts.stage(place)).and_then(|it| it.inputs.get(input));
-    // The current pipeline may read another stage here.
-    let origin = declared.filter(|it| !matches!(it, Input::Artifact { .. })).cloned();
+/// The word of `init`, of a built-in that trains.
+fn init(record: &Record) -> Option<String> {
+    let builtin = stages::find(record.fields.action.builtin()?)?;
+    let Params(mut values) = Params::from_key(builtin.params(), record.fields.params.clone());
+    values.remove("init")?.as_str().map(str::to_owned)
+}
+
+/// Whether a model that is still there has no weights.
+fn lacks_weights(known: Known, source: &Source) -> bool {
+    let found = source.origin.as_ref().and_then(|it| known.sources.find(it).ok().flatten());
+    found.is_some_and(|found| !has_weights(&found.path))
+}
+
+fn source(known: Known, place: usize, input: &str, content: Content) -> Source {
+    let stage = known.pipeline.stage(known.artifacts.stage(place));
+    let declared = stage.and_then(|it| it.inputs.get(input));
+    // The current pipeline may name another file here, or the file may have changed.
+    let is_same = |it: &&Input| {
+        known.sources.find(it).is_ok_and(|it| it.is_some_and(|it| it.hashed.content == content))
+    };
+    let origin = declared.filter(is_same).cloned();
     Source { origin, digest: format!("blake3:{}", content.digest) }
 }
 

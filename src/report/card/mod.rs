@@ -9,7 +9,7 @@ mod text;
 
 use self::facts::ModelCard;
 
-pub use gather::{made, scored};
+pub use gather::{Known, made, scored};
 
 impl ModelCard {
     /// The text of `README.md`.

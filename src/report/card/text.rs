@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 use stages::data::task::Task;
 
-use super::facts::{CardModel, Made, ModelCard, Scored, Setting, Source};
+use super::facts::{CardModel, Made, ModelCard, Scored, Setting, Source, Start};
 use crate::pipeline::Input;
 use crate::report::markdown::{add_evaluation, cell};
 use crate::text::figures::{grouped, seconds};
@@ -33,11 +33,15 @@ fn what(card: &ModelCard) -> String {
         Task::Multi => format!("gives a text any number of the labels {labels}"),
         Task::Regression => "gives a text a number".to_owned(),
     };
-    let base = card.made.as_ref().and_then(|made| made.base.as_ref());
-    match base.map(described) {
-        Some(base) => format!("This model {gives}. It was fine-tuned from {base}."),
-        None => format!("This model {gives}."),
-    }
+    let from = match card.made.as_ref().and_then(|made| made.start.as_ref()) {
+        Some(Start::Model(base)) => format!(" It was fine-tuned from {}.", described(base)),
+        Some(Start::Random(Some(shape))) => {
+            format!(" It was trained from random weights, in the shape of {}.", described(shape))
+        }
+        Some(Start::Random(None)) => " It was trained from random weights.".to_owned(),
+        None => String::new(),
+    };
+    format!("This model {gives}.{from}")
 }
 
 fn add_figures(card: &ModelCard, text: &mut String) {
@@ -157,8 +161,14 @@ fn add_making(made: &Made, text: &mut String) {
         // A table's cells end at a `|`, in code too, if it is not escaped.
         let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
     };
-    if let Some(base) = &made.base {
-        row("fine-tuned from", &format!("{}, `{}`", described(base), base.digest));
+    match &made.start {
+        Some(Start::Model(base)) => {
+            row("fine-tuned from", &format!("{}, `{}`", described(base), base.digest));
+        }
+        Some(Start::Random(Some(shape))) => {
+            row("shape", &format!("{}, `{}`", described(shape), shape.digest));
+        }
+        Some(Start::Random(None)) | None => {}
     }
     for data in &made.data {
         row("data", &format!("{}, `{}`", described(data), data.digest));
