@@ -5,29 +5,46 @@ use std::sync::Arc;
 
 use stages::builtin::classify::{PreparedText, TextScores};
 
-use crate::serve::metrics::Metrics;
-use crate::serve::queue::{Queue, Unit};
+use crate::serve::log::LogLevel;
+use crate::serve::queue::Unit;
+use crate::serve::service::Service;
 
 /// Computes batches of up to `tokens` tokens.
-pub fn run(queue: &Queue, tokens: usize, metrics: &Metrics) {
-    while let Some(units) = queue.next(tokens) {
+pub fn run(service: &Service, tokens: usize) {
+    while let Some(units) = service.queue.next(tokens) {
         let size = units.iter().map(|unit| unit.text().tokens()).sum();
-        metrics.add_batch(units.len(), size);
-        answer(&units);
+        service.metrics.add_batch(units.len(), size);
+        if answer(&units) > 0 && service.health.problem().is_none() {
+            check_device(service, &units);
+        }
     }
 }
 
-/// A text that cannot be computed fails its own request, and no other.
-fn answer(units: &[Unit]) {
+/// After a failure: it may be the device that failed, and not the text.
+fn check_device(service: &Service, units: &[Unit]) {
+    let Some(unit) = units.first() else { return };
+    if let Err(why) = unit.job.model.classifier.check_device() {
+        let problem = format!("the device no longer computes: {why}; start the service again");
+        service.log.add(LogLevel::Nothing, || problem.clone());
+        service.health.lose(problem);
+    }
+}
+
+/// A text that cannot be computed fails its own request, and no other. Returns how many failed.
+fn answer(units: &[Unit]) -> usize {
     match scores(units) {
         Ok(all) => {
             for (unit, scores) in units.iter().zip(all) {
                 unit.job.put(unit.index, scores);
             }
+            0
         }
         Err(problem) => match units {
-            [unit] => unit.job.fail(problem),
-            _ => units.chunks(1).for_each(answer),
+            [unit] => {
+                unit.job.fail(problem);
+                1
+            }
+            _ => units.chunks(1).map(answer).sum(),
         },
     }
 }

@@ -15,6 +15,7 @@
 
 mod batcher;
 mod connections;
+mod health;
 pub mod key;
 pub mod log;
 mod metrics;
@@ -43,6 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::console::Console;
 use crate::files::file_error::FileError;
 use crate::files::threads;
+use crate::serve::health::Health;
 use crate::serve::log::{Log, LogThread};
 use crate::serve::metrics::Metrics;
 use crate::serve::model::{ModelSlot, ServedModel};
@@ -130,7 +132,14 @@ impl Server {
         let (log, log_thread) = Log::start(settings.log, console)?;
         let queue = Arc::new(Queue::new(settings.queue));
         let models = ModelSlot::new(model);
-        let service = Arc::new(Service { settings, models, queue, metrics: Metrics::new(), log });
+        let service = Arc::new(Service {
+            settings,
+            models,
+            queue,
+            metrics: Metrics::new(),
+            health: Health::default(),
+            log,
+        });
         Ok(Server { listener: listening.listener, runtime, service, log: log_thread })
     }
 
@@ -145,7 +154,7 @@ impl Server {
         let (queue, of_model) = (Arc::clone(&service.queue), Arc::clone(&service));
         let model = threads::spawn(Path::new("the model"), move || {
             let tokens = of_model.settings.batch_tokens;
-            batcher::run(&of_model.queue, tokens, &of_model.metrics);
+            batcher::run(&of_model, tokens);
         })?;
         let router = routes::router(Arc::clone(&service));
         let served = runtime.block_on(async {

@@ -25,6 +25,11 @@ impl ServedModel {
     pub fn prepare(&self, text: Example) -> Result<PreparedText, StageError> {
         self.classifier.prepare(&cleaned(text, &self.ingest))
     }
+
+    /// The side at which it cuts texts, in English.
+    pub fn cut_side(&self) -> &'static str {
+        if self.classifier.cuts_left() { "left" } else { "right" }
+    }
 }
 
 /// The place of the model that answers new requests.

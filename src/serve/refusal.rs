@@ -35,6 +35,8 @@ pub enum Kind {
     Tokenizer,
     /// The model failed.
     Model,
+    /// The device computes nothing more.
+    Lost,
 }
 
 /// When to try again after the queue was full.
@@ -61,6 +63,7 @@ impl Kind {
             Kind::Late => (StatusCode::SERVICE_UNAVAILABLE, "Overloaded"),
             Kind::Tokenizer => (StatusCode::UNPROCESSABLE_ENTITY, "Tokenizer"),
             Kind::Model => (StatusCode::FAILED_DEPENDENCY, "Backend"),
+            Kind::Lost => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::http::header;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use serde_json::{Map, Value};
+use stages::data::lines::lone_surrogate;
 
 use crate::serve::refusal::{Kind, Refusal};
 use crate::serve::settings::Settings;
@@ -50,6 +51,17 @@ fn check_type(request: &Request) -> Result<(), Refusal> {
     Err(Refusal::new(Kind::NotJson, problem))
 }
 
+/// Why a body cannot be read. Languages with UTF-16 send half of a character if a text was cut within one.
+fn not_json(body: &[u8], error: &serde_json::Error) -> String {
+    match lone_surrogate(body) {
+        Some((byte, escape)) => format!(
+            "the body has half of a surrogate pair (`{escape}`) at byte {byte}: a text was cut within a \
+             character"
+        ),
+        None => format!("the body is not JSON: {error}"),
+    }
+}
+
 /// The fields of an object in a request, which are taken out one by one.
 pub struct Fields {
     object: Map<String, Value>,
@@ -66,7 +78,7 @@ impl Fields {
                 Ok(Fields { object, place: String::new(), known: Vec::new() })
             }
             Ok(other) => Err(unexpected("the body", "an object", &other)),
-            Err(error) => Err(Refusal::new(Kind::Shape, format!("the body is not JSON: {error}"))),
+            Err(error) => Err(Refusal::new(Kind::Shape, not_json(body, &error))),
         }
     }
 

@@ -8,6 +8,7 @@ use stages::builtin::classify::{PreparedText, TextScores};
 use stages::data::example::Example;
 use tokio::sync::oneshot;
 
+use crate::serve::health::Health;
 use crate::serve::log::{Log, LogLevel};
 use crate::serve::metrics::Metrics;
 use crate::serve::model::{ModelSlot, ServedModel};
@@ -23,6 +24,7 @@ pub struct Service {
     pub models: ModelSlot,
     pub queue: Arc<Queue>,
     pub metrics: Metrics,
+    pub health: Health,
     pub log: Log,
 }
 
@@ -32,6 +34,8 @@ pub struct Asked<R> {
     /// Whether texts with more tokens than the model reads are refused, rather than cut as the
     /// pipeline cuts them.
     pub refuses_long: bool,
+    /// The side at which texts are to be cut, if the request names one.
+    pub cut_side: Option<String>,
     /// What the route wants to know when the scores are there.
     pub rest: R,
 }
@@ -70,7 +74,7 @@ impl Service {
         &self,
         asked: Asked<R>,
     ) -> Result<(Answered<R>, oneshot::Receiver<JobResult>), Refusal> {
-        let Asked { texts, refuses_long, rest } = asked;
+        let Asked { texts, refuses_long, cut_side, rest } = asked;
         let count = texts.texts.len();
         self.settings.check_count(count, "texts")?;
         let permit = self.queue.admit(count).ok_or_else(|| {
@@ -82,6 +86,13 @@ impl Service {
             Refusal::new(Kind::Full, problem)
         })?;
         let (model, is_one) = (self.models.get(), texts.is_one);
+        if let Some(side) = cut_side.filter(|it| !it.eq_ignore_ascii_case(model.cut_side())) {
+            let problem = format!(
+                "`truncation_direction` is `{side}`; the model reads texts that are cut on the {}",
+                model.cut_side()
+            );
+            return Err(Refusal::new(Kind::Shape, problem));
+        }
         let places: Vec<String> = (0..count).map(|at| texts.place(at)).collect();
         let given = texts.texts.into_iter().zip(&places);
         let examples = given.map(|(text, place)| text.example(&model, place));

@@ -33,7 +33,7 @@ fn read(mut fields: Fields) -> Result<Asked<()>, Refusal> {
     let texts = GivenTexts::of_classify(fields.need("inputs")?)?;
     let refuses_long = fields.switch("truncate")? == Some(false);
     fields.end()?;
-    Ok(Asked { texts, refuses_long, rest: () })
+    Ok(Asked { texts, refuses_long, cut_side: None, rest: () })
 }
 
 /// A prediction, with its id if it has one.

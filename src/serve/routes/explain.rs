@@ -82,7 +82,7 @@ fn read(mut fields: Fields, settings: &Settings) -> Result<Asked<Vec<Word>>, Ref
         let text = format!("{}{}", &whole.text[..before], &whole.text[before + word.len()..]);
         texts.texts.push(GivenText::Text(Example { text, ..whole.clone() }));
     }
-    Ok(Asked { texts, refuses_long: false, rest: words })
+    Ok(Asked { texts, refuses_long: false, cut_side: None, rest: words })
 }
 
 /// The words of a text, which together are the text.

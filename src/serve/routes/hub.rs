@@ -51,7 +51,7 @@ fn read(mut fields: Fields) -> Result<Asked<Wanted>, Refusal> {
         refuses_long = parameters.switch("truncation")? == Some(false);
         parameters.end()?;
     }
-    Ok(Asked { texts, refuses_long, rest: wanted })
+    Ok(Asked { texts, refuses_long, cut_side: None, rest: wanted })
 }
 
 fn function(parameters: &mut Fields) -> Result<Outputs, Refusal> {

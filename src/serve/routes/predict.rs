@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::serve::refusal::{Kind, Refusal};
+use crate::serve::refusal::Refusal;
 use crate::serve::reply;
 use crate::serve::request::{Fields, body};
 use crate::serve::scored::{Outputs, scored};
@@ -30,15 +30,8 @@ fn read(mut fields: Fields) -> Result<Asked<Outputs>, Refusal> {
     let texts = GivenTexts::of_predict(fields.need("inputs")?)?;
     let is_raw = fields.switch("raw_scores")?.unwrap_or(false);
     let refuses_long = fields.switch("truncate")? == Some(false);
-    // The side at which texts are cut.
-    if let Some(side) =
-        fields.text("truncation_direction")?.filter(|it| !it.eq_ignore_ascii_case("right"))
-    {
-        let problem =
-            format!("`truncation_direction` is `{side}`; texts are cut on the right only");
-        return Err(Refusal::new(Kind::Shape, problem));
-    }
+    let cut_side = fields.text("truncation_direction")?;
     fields.end()?;
     let rest = if is_raw { Outputs::Raw } else { Outputs::OfTask };
-    Ok(Asked { texts, refuses_long, rest })
+    Ok(Asked { texts, refuses_long, cut_side, rest })
 }

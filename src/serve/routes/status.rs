@@ -9,12 +9,16 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::serve::openapi;
+use crate::serve::refusal::{Kind, Refusal};
 use crate::serve::reply;
 use crate::serve::service::Service;
 
 /// It answers from when the model is loaded until the service ends.
-pub async fn health() -> StatusCode {
-    StatusCode::OK
+pub async fn health(State(service): State<Arc<Service>>) -> Response {
+    match service.health.problem() {
+        None => StatusCode::OK.into_response(),
+        Some(problem) => Refusal::new(Kind::Lost, problem).into_response(),
+    }
 }
 
 /// The fields of Text Embeddings Inference that have a meaning here, and the task and the device.

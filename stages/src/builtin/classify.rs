@@ -4,18 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+
 use crate::builtin::predict::deciding::Deciding;
 use crate::builtin::predict::inference::load_options;
 use crate::builtin::predict::params::PredictParams;
 use crate::builtin::tokenize::compose::{Composed, Composer};
 use crate::builtin::tokenize::cut_texts;
-use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams};
+use crate::builtin::tokenize::params::{ResponsePlace, TokenizeParams, TruncatedSide};
 use crate::data::example::Example;
 use crate::data::prediction::Prediction;
 use crate::data::target::Target;
 use crate::data::task::Task;
 use crate::data::token_file::Sequence;
 use crate::model::accelerator;
+use crate::model::accelerator::inspection::product_on;
 use crate::model::accelerator::need::{Purpose, Work};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
@@ -44,6 +47,7 @@ pub struct TextClassifier {
     pooling: WindowPooling,
     /// The device it runs on, in words.
     pub device: String,
+    computes_on: Device,
 }
 
 /// A token and its contribution to the predicted label.
@@ -108,6 +112,7 @@ impl TextClassifier {
             batch_size: predict.batch_size,
             pooling,
             device: chosen.name,
+            computes_on: chosen.device,
         })
     }
 
@@ -143,6 +148,14 @@ impl TextClassifier {
         Ok(each.map(of).collect())
     }
 
+    /// Whether the device still computes. A GPU that has failed once may do nothing more for this process.
+    ///
+    /// # Errors
+    /// It does not: why.
+    pub fn check_device(&self) -> Result<(), String> {
+        product_on(&self.computes_on).map(drop)
+    }
+
     /// The prediction that `predict` would write for these scores.
     pub fn decide(&self, id: String, scores: &TextScores) -> Prediction {
         self.deciding.prediction(id, &scores.values, None)
@@ -165,6 +178,11 @@ impl TextClassifier {
     /// The tokens that neighbouring windows of a longer text share; `None` if it is cut instead.
     pub fn window_stride(&self) -> Option<usize> {
         self.composer.stride
+    }
+
+    /// Whether longer texts lose their first tokens instead of their last ones.
+    pub fn cuts_left(&self) -> bool {
+        self.composer.side == TruncatedSide::Left
     }
 
     /// Whether the model reads a text before its context.

@@ -207,7 +207,13 @@ fn requests_of_another_shape_are_told_what_is_wrong_and_where() {
     );
     assert_eq!(
         refused("/predict", json!({"inputs": "a", "truncation_direction": "Left"})),
-        "`truncation_direction` is `Left`; texts are cut on the right only"
+        "`truncation_direction` is `Left`; the model reads texts that are cut on the right"
+    );
+    let half = r#"{"inputs": ["fine", "a\ud83d b"]}"#;
+    let half = service.post_with("/predict", half, &[("Content-Type", "application/json")]);
+    assert_eq!(
+        half.refused(422, "Validation"),
+        "the body has half of a surrogate pair (`\\ud83d`) at byte 23: a text was cut within a character"
     );
     assert_eq!(
         refused("/predict", json!({"inputs": [["a"], ["b", 3]]})),

@@ -23,7 +23,7 @@ pub struct Composer {
     partial_turn: bool,
     /// In tokens, special tokens included.
     pub max_length: usize,
-    side: TruncatedSide,
+    pub side: TruncatedSide,
     /// How many tokens neighbouring windows share; `None`: a response that does not fit is truncated.
     pub stride: Option<usize>,
     normalizer: Option<TweetNormalizer>,
