@@ -72,8 +72,9 @@ with_vulkan() {
         --config 'profile.dev.debug=0' "${@:2}")
 }
 
+# One after the other: what one test launches while another records would be recorded too.
 run_tests() {
-    PIPE_TEST_DEVICE=vulkan with_vulkan test -p stages --test it -- "$@"
+    PIPE_TEST_DEVICE=vulkan with_vulkan test -p stages --test it -- --test-threads 1 "$@"
 }
 
 # Runs the default pipeline on the CPU and on lavapipe, each with a cache of its own, and compares.

@@ -1,4 +1,4 @@
-//! Keeps the memory of freed tensors for later ones.
+//! Memory: keeps that of freed tensors for later ones, and knows the words for too little of it.
 
 /// Stops glibc from returning large blocks to the kernel at every `free`. A training step frees and
 /// allocates hundreds of them; by default the kernel maps and zeroes their pages each time, which
@@ -18,5 +18,49 @@ pub fn keep_freed() {
             // SAFETY: `mallopt` takes any numbers and locks the allocator while it applies them.
             unsafe { libc::mallopt(setting, value) };
         }
+    }
+}
+
+/// How CUDA, Vulkan and cubecl 0.11.3 (`IoError` and `LaunchError` in `src/server/base.rs`) say that there
+/// is not enough memory.
+const OUT_OF_MEMORY: [&str; 9] = [
+    "out of memory",
+    "out_of_memory",
+    "outofmemory",
+    "out-of-memory",
+    "out of device memory",
+    "out_of_device_memory",
+    "can't allocate ",
+    // Of what was to be computed in memory that was not there.
+    "was never initialized",
+    "was never allocated",
+];
+
+/// Whether the message is that of a device without enough memory.
+pub fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_say_that_there_is_not_enough_memory_is_understood() {
+        for message in [
+            "An IO error happened\nCaused by:\n  out of device memory allocating 1024 bytes\n",
+            "can't allocate buffer of size: 1024\n",
+            "Can't allocate 1024 bytes: every page size the memory tracks still holds live allocations",
+            "An out-of-memory error happened during launch\nCaused by:\n  too many\nBacktrace\n",
+            "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+            "ERROR_OUT_OF_DEVICE_MEMORY",
+            "OutOfMemory",
+            "couldn't find resource for that handle: Memory location was never initialized",
+            "the buffer was never allocated: the reservation behind it failed",
+        ] {
+            assert!(is_out_of_memory(message), "{message}");
+        }
+        assert!(!is_out_of_memory("A compilation error happened during launch"));
     }
 }

@@ -30,7 +30,7 @@ pub mod loading;
 #[cfg(feature = "model")]
 pub mod masked_lm;
 #[cfg(feature = "model")]
-mod memory;
+pub mod memory;
 #[cfg(feature = "model")]
 pub mod noise;
 #[cfg(feature = "model")]

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::tensor::Tensor;
 
+use crate::model::memory::is_out_of_memory;
 use crate::stage::error::StageError;
 use crate::stage::panics::message_of;
 
@@ -136,27 +137,6 @@ pub(super) fn failure(problem: String) -> StageError {
     StageError::Unavailable { what: what.to_owned(), problem }
 }
 
-/// How CUDA, Vulkan and cubecl 0.11.3 (`IoError` and `LaunchError` in `src/server/base.rs`) say that there
-/// is not enough memory.
-const OUT_OF_MEMORY: [&str; 9] = [
-    "out of memory",
-    "out_of_memory",
-    "outofmemory",
-    "out-of-memory",
-    "out of device memory",
-    "out_of_device_memory",
-    "can't allocate ",
-    // Of what was to be computed in memory that was not there.
-    "was never initialized",
-    "was never allocated",
-];
-
-/// Whether the message is that of a device without enough memory.
-pub(super) fn is_out_of_memory(message: &str) -> bool {
-    let message = message.to_lowercase();
-    OUT_OF_MEMORY.iter().any(|words| message.contains(words))
-}
-
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
@@ -178,24 +158,6 @@ mod tests {
     }
 
     const FINE: [f32; 4] = [2.0, 0.5, 0.0, 0.0];
-
-    #[test]
-    fn every_way_to_say_that_there_is_not_enough_memory_is_understood() {
-        for message in [
-            "An IO error happened\nCaused by:\n  out of device memory allocating 1024 bytes\n",
-            "can't allocate buffer of size: 1024\n",
-            "Can't allocate 1024 bytes: every page size the memory tracks still holds live allocations",
-            "An out-of-memory error happened during launch\nCaused by:\n  too many\nBacktrace\n",
-            "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
-            "ERROR_OUT_OF_DEVICE_MEMORY",
-            "OutOfMemory",
-            "couldn't find resource for that handle: Memory location was never initialized",
-            "the buffer was never allocated: the reservation behind it failed",
-        ] {
-            assert!(is_out_of_memory(message), "{message}");
-        }
-        assert!(!is_out_of_memory("A compilation error happened during launch"));
-    }
 
     #[test]
     fn losses_are_read_in_order_and_times_their_weights() {

@@ -6,8 +6,8 @@
 //! BLAKE3 of what is before it, and one that holds more kernels replaces this file at the end. Of
 //! two processes that end at the same time, the second one's file stays.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,7 +39,7 @@ struct Kernels {
     own: TempDir,
     /// The file that it was filled from, and the number of its entries then.
     file: Option<(PathBuf, u64)>,
-    /// The notes that [`products`] has read.
+    /// The notes that [`products`] has read, and the one that it writes.
     notes: Vec<PathBuf>,
 }
 
@@ -82,11 +82,12 @@ pub fn load(device: &ChosenDevice) {
     let choices = read(&choices_beside(&file)).unwrap_or_default();
     let is_off = std::env::var_os(TIME_PRODUCTS).is_some_and(|value| value == "off");
     let share = if device.is_software || is_off { 0.0 } else { products::SHARE };
-    kernels.notes = notes_beside(&file).collect();
-    let left: Vec<Vec<u8>> =
-        kernels.notes.iter().filter_map(|note| std::fs::read(note).ok()).collect();
-    let note = file.with_extension(format!("{NOTE}{}", std::process::id()));
-    products::begin(&choices, &left, note, share);
+    let (mut notes, left): (Vec<_>, Vec<_>) = left_notes(&file).unzip();
+    if let Some((note, path)) = new_note(&file) {
+        notes.push(path);
+        products::begin(&choices, &left, note, share);
+    }
+    kernels.notes = notes;
     kernels.file = Some((file, count));
 }
 
@@ -97,11 +98,14 @@ pub fn keep() {
     let Some(Kernels { own, file: Some((file, before)), notes }) = kernels else { return };
     let beside = choices_beside(&file);
     // Another process may have kept some in the meantime.
-    if let Some(choices) = products::kept(&read(&beside).unwrap_or_default()) {
-        write(&choices, &beside);
+    let choices = products::kept(&read(&beside).unwrap_or_default());
+    if choices.is_none_or(|choices| write(&choices, &beside).is_some()) {
+        // The choices have what the notes say, but not what this process may have failed at.
+        let (own, left) =
+            notes.split_last().map_or((None, &[][..]), |(own, left)| (Some(own), left));
+        let own = own.filter(|it| it.metadata().is_ok_and(|it| it.len() == 0));
+        left.iter().chain(own).for_each(|note| drop(std::fs::remove_file(note)));
     }
-    // The choices have what they say.
-    notes.iter().for_each(|note| drop(std::fs::remove_file(note)));
     let entries: u64 = environment::namespaces().iter().map(|it| it.entries).sum();
     if entries > before && exported(own.path()).and_then(|it| write(&it, &file)).is_some() {
         sweep(&file);
@@ -141,17 +145,33 @@ fn choices_beside(file: &Path) -> PathBuf {
     file.with_extension("products")
 }
 
-/// The start of the extension of a note of [`products`]. The number of a process follows.
+/// The start of the extension of a note of [`products`].
 const NOTE: &str = "trying-";
 
-/// The notes of what processes were measuring for the same device. One that still runs may have written one as
-/// well, and then its product keeps its usual kernel here too.
-fn notes_beside(file: &Path) -> impl Iterator<Item = PathBuf> {
+/// A note for this process, which holds a lock on it for as long as it runs.
+fn new_note(file: &Path) -> Option<(File, PathBuf)> {
+    let prefix = file.with_extension(NOTE);
+    let note = tempfile::Builder::new().prefix(prefix.file_name()?).tempfile_in(file.parent()?);
+    let (note, path) = note.ok()?.keep().ok()?;
+    let _ = note.try_lock();
+    Some((note, path))
+}
+
+/// The notes for the same device of processes that have ended, and what they say.
+fn left_notes(file: &Path) -> impl Iterator<Item = (PathBuf, Vec<u8>)> {
     let start = file.with_extension(NOTE);
     let entries = file.parent().and_then(|folder| folder.read_dir().ok());
     let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.filter(move |path| {
-        path.as_os_str().as_encoded_bytes().starts_with(start.as_os_str().as_encoded_bytes())
+    paths.filter_map(move |path| {
+        let is_note =
+            path.as_os_str().as_encoded_bytes().starts_with(start.as_os_str().as_encoded_bytes());
+        let mut note = is_note.then(|| File::open(&path).ok()).flatten()?;
+        if matches!(note.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        let mut text = Vec::new();
+        note.read_to_end(&mut text).ok()?;
+        Some((path, text))
     })
 }
 
@@ -211,6 +231,18 @@ fn sweep(file: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_note_of_a_process_is_read_once_it_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("0123");
+        let (mut note, path) = new_note(&file).unwrap();
+        note.write_all(b"a product").unwrap();
+        assert_eq!(left_notes(&file).count(), 0);
+        drop(note);
+        assert_eq!(left_notes(&file).collect::<Vec<_>>(), [(path, b"a product".to_vec())]);
+        assert_eq!(left_notes(&folder.path().join("4567")).count(), 0);
+    }
 
     #[test]
     fn a_file_is_read_only_while_its_digest_is_that_of_its_bytes() {

@@ -7,9 +7,10 @@
 //! compiled kernels.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::tensor::DType;
@@ -28,6 +29,7 @@ use cubek::matmul::strategy::Strategy;
 use super::empty;
 use super::inputs::Inputs;
 use super::trial::{Sizes, Trial, launch};
+use crate::model::memory::is_out_of_memory;
 use crate::model::precision::Precision;
 use crate::stage::panics::guarded;
 
@@ -41,7 +43,9 @@ pub const SHARE: f64 = 0.1;
 struct Choices {
     /// The kernel for these sizes; `None` if it is the usual one.
     chosen: HashMap<Sizes, Option<Strategy>>,
-    /// `None` once something could not be measured.
+    /// For what there was too little memory in this process.
+    failed: HashSet<Sizes>,
+    /// `None` once something else could not be measured.
     budget: Option<Budget>,
 }
 
@@ -49,9 +53,9 @@ struct Choices {
 struct Budget {
     began: Instant,
     share: f64,
-    /// Where the product is noted that is being measured. A kernel that reads a wrong address ends all work of
-    /// its process on the device, and then the note stays, for the processes after this one.
-    note: PathBuf,
+    /// Has the product that is being measured. A kernel that reads a wrong address ends all work of its process
+    /// on the device, and then the note stays, for the processes after this one.
+    note: Arc<File>,
     spent: Duration,
     /// The longest time for the kernels of one product.
     longest: Duration,
@@ -115,7 +119,7 @@ pub fn noting<T>(compute: impl FnOnce() -> T) -> (T, Vec<Launched>) {
 /// Begins with the choices of an earlier process, as [`kept`] wrote them, and measures for this share
 /// of the time from now on. `left` are notes of processes that ended while they measured: those products
 /// keep their usual kernels. `note` is where this process writes its own.
-pub fn begin(earlier: &[u8], left: &[Vec<u8>], note: PathBuf, share: f64) {
+pub fn begin(earlier: &[u8], left: &[Vec<u8>], note: File, share: f64) {
     let earlier: Vec<(Sizes, Option<String>)> = serde_json::from_slice(earlier).unwrap_or_default();
     let left = left.iter().filter_map(|note| serde_json::from_slice(note).ok());
     let mut chosen: HashMap<Sizes, Option<Strategy>> = left.map(|sizes| (sizes, None)).collect();
@@ -127,8 +131,9 @@ pub fn begin(earlier: &[u8], left: &[Vec<u8>], note: PathBuf, share: f64) {
         }
     }
     let [spent, longest] = [Duration::ZERO; 2];
+    let note = Arc::new(note);
     let budget = Some(Budget { began: Instant::now(), share, note, spent, longest });
-    with_choices(|choices| *choices = Choices { chosen, budget });
+    with_choices(|choices| *choices = Choices { chosen, failed: HashSet::new(), budget });
 }
 
 /// All choices and those in `earlier` for other products, as [`begin`] of a later process with the same
@@ -153,22 +158,24 @@ pub fn choose(beside: &Inputs, all: &[Launched]) -> bool {
     let next = || {
         let mut sizes = all.iter().map(|launched| launched.sizes);
         with_choices(|choices| {
-            sizes.find_map(|it| Some((it, choices.budget_for(&it)?.note.clone())))
+            sizes.find_map(|it| Some((it, Arc::clone(&choices.budget_for(&it)?.note))))
         })
     };
     while let Some((sizes, note)) = next() {
         let began = Instant::now();
-        let noted = std::fs::write(&note, serde_json::to_vec(&sizes).unwrap_or_default());
-        let found = match noted {
+        let text = serde_json::to_vec(&sizes).unwrap_or_default();
+        let found = match note.write_all_at(&text, 0) {
             Ok(()) => guarded(|| fastest(&beside.buffer, sizes)).flatten(),
             Err(error) => Err(error.to_string()),
         };
-        if found.is_ok() {
-            let _ = std::fs::remove_file(&note);
+        let is_harmless = found.as_ref().err().is_none_or(|why| is_out_of_memory(why));
+        if is_harmless {
+            let _ = note.set_len(0);
         }
         with_choices(|choices| {
             match found {
                 Ok(found) => drop(choices.chosen.insert(sizes, found)),
+                Err(_) if is_harmless => drop(choices.failed.insert(sizes)),
                 // The note stays, and there is room for one.
                 Err(_) => choices.budget = None,
             }
@@ -191,7 +198,8 @@ impl Choices {
         let has_time = |Budget { began, share, spent, longest, .. }: &&Budget| {
             (*spent + *longest).as_secs_f64() < share * began.elapsed().as_secs_f64()
         };
-        self.budget.as_ref().filter(|_| !self.chosen.contains_key(sizes)).filter(has_time)
+        let is_open = !self.chosen.contains_key(sizes) && !self.failed.contains(sizes);
+        self.budget.as_ref().filter(|_| is_open).filter(has_time)
     }
 }
 
