@@ -47,8 +47,14 @@ fn tabs_between_names_in_quotation_marks_make_csv() {
         run.param("text_field", "2").run()
     };
     assert_eq!(column(&by_number(rows), "text"), ["a \"b\"", "b"]);
-    let not_all = by_number("A\t\"a\"\n\"B\"\tb\n");
-    assert_eq!(column(&not_all, "text"), ["\"a\"", "b"]);
+    // In these, quotation marks are text: not all cells have them, and none is doubled or left open.
+    for (text, expected) in [
+        ("A\t\"a\"\n\"B\"\tb\n", ["\"a\"", "b"]),
+        ("0\t\"Come in.\n1\tHow are you?\"\n", ["\"Come in.", "How are you?\""]),
+        ("A\tx\nB\t\"hello\n", ["x", "\"hello"]),
+    ] {
+        assert_eq!(column(&by_number(text), "text"), expected);
+    }
 }
 
 #[test]

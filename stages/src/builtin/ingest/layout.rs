@@ -249,18 +249,18 @@ pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
     for delimiter in DELIMITERS {
         let layout = Layout::delimited(delimiter, true);
         let Some(division) = Division::by(file, layout)? else { continue };
-        let is_tsv = layout.format == DataFormat::Tsv;
-        let looks_quoted = is_tsv && looks_quoted(file.sample()?);
-        if is_tsv && (looks_quoted || division.share < 1.0) {
-            // Quotation marks may hold tabs and line ends. One that is text would seem to hold the
-            // rest of the file, and leave few records.
-            let quoted = Division::by(file, Layout { format: DataFormat::Csv, ..layout })?;
-            let has_most = |it: &Division| 2 * it.records.len() > division.records.len();
-            found.extend(quoted.filter(|it| looks_quoted || has_most(it)));
+        if layout.format == DataFormat::Tsv {
+            let sample = file.sample()?.to_vec();
+            let is_quoted = looks_quoted(&sample, file.is_whole());
+            if is_quoted || division.share < 1.0 {
+                // Quotation marks may hold tabs and line ends. One that is text would seem to hold the
+                // rest of the file, and leave few records.
+                let quoted = Division::by(file, Layout { format: DataFormat::Csv, ..layout })?;
+                let has_most = |it: &Division| 2 * it.records.len() > division.records.len();
+                found.extend(quoted.filter(|it| is_quoted || has_most(it)));
+            }
         }
-        if !looks_quoted {
-            found.push(division);
-        }
+        found.push(division);
     }
     // The sort is stable: it keeps the order of `DELIMITERS` among equals.
     found.sort_by(|a, b| {
@@ -269,12 +269,13 @@ pub fn delimiters(file: &mut DataFile) -> Result<Vec<Division>, StageError> {
     Ok(found)
 }
 
-/// Whether cells that tabs separate are quoted as in CSV: each that begins with a quotation mark ends
-/// with the next one that is not doubled, and all of the first line are quoted, or some hold what only
-/// quotation marks can hold.
-fn looks_quoted(sample: &[u8]) -> bool {
+/// Whether cells that tabs separate are certainly quoted as in CSV: each that begins with a quotation mark
+/// ends with the next one that is not doubled, and all of the first line are quoted, or some marks are
+/// doubled. A text that begins and ends with a quotation mark is none, and neither is one that is quoted over
+/// several lines.
+fn looks_quoted(sample: &[u8], is_whole: bool) -> bool {
     let is_end = |byte: Option<&u8>| matches!(byte, None | Some(b'\t' | b'\r' | b'\n'));
-    let (mut at, mut needs_quotes) = (0, false);
+    let (mut at, mut is_doubled) = (0, false);
     let (mut in_first, mut first_is_quoted) = (true, true);
     while at < sample.len() {
         first_is_quoted &= !in_first || sample[at] == b'"';
@@ -282,12 +283,12 @@ fn looks_quoted(sample: &[u8]) -> bool {
             at += 1;
             loop {
                 match (sample.get(at), sample.get(at + 1)) {
-                    // The sample ends within the cell.
-                    (None, _) => return needs_quotes || (first_is_quoted && !in_first),
-                    (Some(b'"'), Some(b'"')) => (at, needs_quotes) = (at + 2, true),
+                    // The cell goes on after the sample, or nobody has closed it.
+                    (None, _) => return !is_whole && (is_doubled || first_is_quoted && !in_first),
+                    (Some(b'"'), Some(b'"')) => (at, is_doubled) = (at + 2, true),
                     (Some(b'"'), next) if is_end(next) => break,
                     (Some(b'"'), _) => return false,
-                    (byte, _) => (at, needs_quotes) = (at + 1, needs_quotes || is_end(byte)),
+                    _ => at += 1,
                 }
             }
             at += 1;
@@ -297,7 +298,7 @@ fn looks_quoted(sample: &[u8]) -> bool {
         in_first &= sample.get(at) == Some(&b'\t');
         at += 1;
     }
-    needs_quotes || first_is_quoted
+    is_doubled || first_is_quoted
 }
 
 /// The cells of the records at the start of a file. `is_whole` says that the last one is complete.
