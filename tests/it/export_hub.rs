@@ -135,6 +135,36 @@ fn a_card_names_the_files_of_a_set_and_only_those_that_are_still_what_was_read()
     assert_eq!(told(&card, "data").0, ["`unknown`", "`b.jsonl`"]);
 }
 
+#[test]
+fn a_card_tells_of_the_pretraining_before_and_its_commands_do_not() {
+    let project = project_of_epochs(1);
+    let (first, second) = ("  ingest:\n", "model: \"${model}\"");
+    let pipeline = project.read("pipeline.yaml");
+    assert!(pipeline.contains(first) && pipeline.matches(second).count() == 2);
+    let before = "  corpus:\n    uses: ingest\n    inputs: {train: corpus.jsonl}\n    \
+                  params: {strip: [links]}\n  \
+                  train-tokenizer:\n    inputs: {text: corpus:train}\n    params: {vocab_size: 300}\n  \
+                  pretrain:\n    inputs: {text: corpus:train, tokenizer: train-tokenizer:tokenizer}\n    \
+                  params: {layers: 1, hidden: 32, heads: 2, steps: 2, batch_tokens: 256}\n  \
+                  passed:\n    run: cp -r \"$IN_model\" \"$OUT_model\"\n    \
+                  inputs: {model: finetune:model}\n    outputs: [model]\n";
+    let pipeline = pipeline.replace(second, "model: pretrain:model");
+    project.write("pipeline.yaml", &pipeline.replace(first, &format!("{before}{first}")));
+    let sample = project.read("data/sample/train.jsonl");
+    project.write("corpus.jsonl", &sample.lines().take(200).collect::<Vec<_>>().join("\n"));
+    project.run(&[]).expect_code(0);
+    for (model, folder) in [("finetune:model", "out/it"), ("passed:model", "out/passed")] {
+        project.pipe(&["export", model, "--hub", folder]).expect_code(0);
+        let card = project.read(&format!("{folder}/README.md"));
+        assert!(card.contains("It was trained from random weights.\n"), "{card}");
+        assert_eq!(told(&card, "data").0, ["`corpus.jsonl`", "`train.jsonl`"]);
+        assert!(card.contains("| `corpus.strip` | `[\"links\"]` |"), "{card}");
+        let commands = card.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+        assert!(commands.contains("ingest.remove"), "{commands}");
+        assert!(!commands.contains("strip"), "{commands}");
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -190,6 +220,7 @@ fn names_cannot_break_a_card_and_what_is_on_the_hub_is_linked() {
         builtin: "ingest".into(),
         value: json!(["it's | <b>"]),
         is_default: false,
+        is_earlier: false,
     };
     let card = ModelCard {
         name: "my-tweets".into(),

@@ -51,7 +51,7 @@ pub struct Made {
     pub day: String,
     pub seconds: f64,
     pub device: Option<String>,
-    /// `None` if a command trained it that has no input `model`.
+    /// `None` if it is not known.
     pub start: Option<Start>,
     /// The files that its examples come from.
     pub data: Vec<Source>,
@@ -87,4 +87,6 @@ pub struct Setting {
     pub value: Value,
     /// Whether it is the value that the built-in has by itself.
     pub is_default: bool,
+    /// Whether only an earlier training, such as `pretrain`, had to do with this stage.
+    pub is_earlier: bool,
 }

@@ -19,6 +19,8 @@ const MODEL: &str = "model";
 
 /// The word of `init` for random weights.
 const RANDOM: &str = "random";
+/// The one for random weights only if the model has none.
+const AUTO: &str = "auto";
 
 /// Where a stage has several of these inputs, each becomes the output of its name.
 const PARTS: [&str; 3] = ["train", "valid", "test"];
@@ -37,9 +39,15 @@ pub struct Known<'a> {
 /// How the stage at `place` made its model: its settings, and those of the stages before it.
 pub fn made(known: Known, place: usize) -> Option<Made> {
     let record = known.artifacts.records.get(place)?.as_ref()?;
-    let mut found = Found::default();
-    let start = found.start(known, place);
-    found.walk(known, (place, MODEL));
+    let mut own = Found::default();
+    own.walk(known, (place, MODEL));
+    let mut before = Found { listed: own.listed.clone(), ..Found::default() };
+    let start = before.start(known, place);
+    let mut settings = before.settings;
+    settings.iter_mut().for_each(|it| it.is_earlier = true);
+    settings.append(&mut own.settings);
+    let mut data = before.data;
+    own.data.into_iter().for_each(|source| add(source, &mut data));
     Some(Made {
         stage: match &record.fields.action {
             ActionField::Builtin { name, version } => format!("{name} version {version}"),
@@ -50,8 +58,8 @@ pub fn made(known: Known, place: usize) -> Option<Made> {
         seconds: record.seconds,
         device: record.device.clone(),
         start,
-        data: found.data,
-        settings: found.settings,
+        data,
+        settings,
     })
 }
 
@@ -96,7 +104,12 @@ pub fn scored(known: Known, model: Content) -> Vec<Scored> {
 struct Found {
     data: Vec<Source>,
     settings: Vec<Setting>,
-    seen: BTreeSet<usize>,
+    /// The outputs of stages that were walked to.
+    walked: BTreeSet<(usize, String)>,
+    /// The stages whose settings are there.
+    listed: BTreeSet<usize>,
+    /// The stages whose start was looked for.
+    started: BTreeSet<usize>,
 }
 
 impl Found {
@@ -104,7 +117,7 @@ impl Found {
     /// the order of the work.
     fn walk(&mut self, known: Known, (place, output): (usize, &str)) {
         let Some(record) = &known.artifacts.records[place] else { return };
-        if !self.seen.insert(place) {
+        if !self.walked.insert((place, output.to_owned())) {
             return;
         }
         for (input, content) in &record.fields.inputs {
@@ -118,39 +131,49 @@ impl Found {
             }
             match known.artifacts.makers(*content).first() {
                 Some((maker, output)) => self.walk(known, (*maker, output)),
-                None => self.add(source(known, place, input, *content)),
+                None => add(source(known, place, input, *content), &mut self.data),
             }
         }
-        self.settings.extend(settings(known.artifacts.stage(place), record));
-    }
-
-    fn add(&mut self, source: Source) {
-        if !self.data.iter().any(|it| it.digest == source.digest) {
-            self.data.push(source);
+        if self.listed.insert(place) {
+            self.settings.extend(settings(known.artifacts.stage(place), record));
         }
     }
 
-    /// What the stage at `place` trained. Adds the stages that trained it before, and their data.
+    /// What the stage at `place` trained; `None` if nobody knows. Adds the stages that trained it before, and
+    /// their data.
     fn start(&mut self, known: Known, place: usize) -> Option<Start> {
         let record = known.artifacts.records[place].as_ref()?;
-        let (model, init) = (record.fields.inputs.get(MODEL), init(record));
-        if init.as_deref() == Some(RANDOM) {
-            return Some(Start::Random(model.map(|it| source(known, place, MODEL, *it))));
-        }
-        let model = *model?;
-        let maker = known.artifacts.makers(model).first().filter(|(it, _)| !self.seen.contains(it));
-        let Some((maker, output)) = maker else {
-            let source = source(known, place, MODEL, model);
-            let is_random = init.is_some() && lacks_weights(known, &source);
-            return Some(if is_random {
-                Start::Random(Some(source))
-            } else {
-                Start::Model(source)
-            });
+        self.started.insert(place);
+        let init = init(record);
+        let Some(model) = record.fields.inputs.get(MODEL).copied() else {
+            return init.map(|_| Start::Random(None));
         };
-        let before = self.start(known, *maker);
-        self.walk(known, (*maker, output));
-        before.or_else(|| Some(Start::Model(source(known, place, MODEL, model))))
+        let source = || source(known, place, MODEL, model);
+        if init.as_deref() == Some(RANDOM) {
+            return Some(Start::Random(Some(source())));
+        }
+        // A stage may pass a model on, and is then among those that made it.
+        let makers = known.artifacts.makers(model);
+        let maker = makers.iter().find(|(it, _)| !self.started.contains(it));
+        if let Some((maker, output)) = maker {
+            let before = self.start(known, *maker);
+            self.walk(known, (*maker, output));
+            return before;
+        }
+        let source = source();
+        match init.as_deref() {
+            Some(AUTO) => match has_weights_now(known, &source)? {
+                true => Some(Start::Model(source)),
+                false => Some(Start::Random(Some(source))),
+            },
+            _ => Some(Start::Model(source)),
+        }
+    }
+}
+
+fn add(source: Source, data: &mut Vec<Source>) {
+    if !data.iter().any(|it| it.digest == source.digest) {
+        data.push(source);
     }
 }
 
@@ -161,10 +184,10 @@ fn init(record: &Record) -> Option<String> {
     values.remove("init")?.as_str().map(str::to_owned)
 }
 
-/// Whether a model that is still there has no weights.
-fn lacks_weights(known: Known, source: &Source) -> bool {
-    let found = source.origin.as_ref().and_then(|it| known.sources.find(it).ok().flatten());
-    found.is_some_and(|found| !has_weights(&found.path))
+/// Whether a model has weights; `None` if it is no longer there.
+fn has_weights_now(known: Known, source: &Source) -> Option<bool> {
+    let found = known.sources.find(source.origin.as_ref()?).ok()??;
+    Some(has_weights(&found.path))
 }
 
 fn source(known: Known, place: usize, input: &str, content: Content) -> Source {
@@ -193,6 +216,7 @@ fn settings(stage: &str, record: &Record) -> Vec<Setting> {
                 builtin: known.name().to_owned(),
                 value: value.clone(),
                 is_default,
+                is_earlier: false,
             });
         }
     }

@@ -109,6 +109,9 @@ fn options(card: &ModelCard) -> Vec<String> {
 
 /// Whether a setting changes what the model reads of a text.
 fn is_about_texts(setting: &Setting) -> bool {
+    if setting.is_earlier {
+        return false;
+    }
     const OF_INGEST: [&str; 4] = ["remove", "strip", "spaces", "normalize"];
     let name = setting.key.rsplit('.').next().unwrap_or_default();
     match setting.builtin.as_str() {
