@@ -92,3 +92,33 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_in_the_description_of_the_service() {
+        let document = crate::serve::openapi::document();
+        let words = &document["components"]["schemas"]["Error"]["properties"]["error_type"]["enum"];
+        let words: Vec<&str> =
+            words.as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        for kind in [
+            Kind::Empty,
+            Kind::NotJson,
+            Kind::Shape,
+            Kind::TooLarge,
+            Kind::TooSlow,
+            Kind::Unauthorized,
+            Kind::NoRoute,
+            Kind::OtherMethod,
+            Kind::Full,
+            Kind::Late,
+            Kind::Tokenizer,
+            Kind::Model,
+            Kind::Lost,
+        ] {
+            assert!(words.contains(&kind.status().1), "{kind:?}");
+        }
+    }
+}

@@ -34,8 +34,8 @@ pub struct Asked<R> {
     /// Whether texts with more tokens than the model reads are refused, rather than cut as the
     /// pipeline cuts them.
     pub refuses_long: bool,
-    /// The side at which texts are to be cut, if the request names one.
-    pub cut_side: Option<String>,
+    /// The side at which longer texts are to be cut, `left` or `right`, if the request names one.
+    pub cut_side: Option<&'static str>,
     /// What the route wants to know when the scores are there.
     pub rest: R,
 }
@@ -74,7 +74,12 @@ impl Service {
         &self,
         asked: Asked<R>,
     ) -> Result<(Answered<R>, oneshot::Receiver<JobResult>), Refusal> {
-        let Asked { texts, refuses_long, cut_side, rest } = asked;
+        let Asked { texts, rest, .. } = asked;
+        let limits = Limits {
+            refuses_long: asked.refuses_long,
+            cut_side: asked.cut_side,
+            most: self.settings.max_tokens,
+        };
         let count = texts.texts.len();
         self.settings.check_count(count, "texts")?;
         let permit = self.queue.admit(count).ok_or_else(|| {
@@ -86,21 +91,13 @@ impl Service {
             Refusal::new(Kind::Full, problem)
         })?;
         let (model, is_one) = (self.models.get(), texts.is_one);
-        if let Some(side) = cut_side.filter(|it| !it.eq_ignore_ascii_case(model.cut_side())) {
-            let problem = format!(
-                "`truncation_direction` is `{side}`; the model reads texts that are cut on the {}",
-                model.cut_side()
-            );
-            return Err(Refusal::new(Kind::Shape, problem));
-        }
         let places: Vec<String> = (0..count).map(|at| texts.place(at)).collect();
         let given = texts.texts.into_iter().zip(&places);
         let examples = given.map(|(text, place)| text.example(&model, place));
         let examples: Vec<Example> = examples.collect::<Result<_, _>>()?;
         self.log.add(LogLevel::Texts, || log_line(&examples));
         let each = examples.iter().zip(&places);
-        let most = self.settings.max_tokens;
-        let prepared = each.map(|(text, place)| prepare(&model, text, place, refuses_long, most));
+        let prepared = each.map(|(text, place)| prepare(&model, text, place, limits));
         let prepared = prepared.collect::<Result<_, _>>()?;
         let ids = examples.into_iter().map(|text| text.id).collect();
         let (job, scores) = Job::new(Arc::clone(&model), prepared, permit);
@@ -109,17 +106,26 @@ impl Service {
     }
 }
 
+/// What limits each text of a request.
+#[derive(Clone, Copy)]
+struct Limits {
+    refuses_long: bool,
+    cut_side: Option<&'static str>,
+    /// Tokens, of a text that is divided into windows.
+    most: usize,
+}
+
 fn prepare(
     model: &ServedModel,
     text: &Example,
     place: &str,
-    refuses_long: bool,
-    most: usize,
+    limits: Limits,
 ) -> Result<PreparedText, Refusal> {
     let prepared = model.prepare(text.clone()).map_err(|error| {
         Refusal::new(Kind::Tokenizer, format!("`{place}` cannot be tokenized: {error}"))
     })?;
-    if prepared.is_cut && refuses_long {
+    let side = model.cut_side();
+    if prepared.is_cut && limits.refuses_long {
         let most = model.classifier.max_length();
         let problem = format!(
             "`{place}` has more than {most} tokens, which is the most that the model reads; \
@@ -127,7 +133,14 @@ fn prepare(
         );
         return Err(Refusal::new(Kind::TooLarge, problem));
     }
-    let tokens = prepared.tokens();
+    if let Some(other) = limits.cut_side.filter(|it| prepared.is_cut && *it != side) {
+        let problem = format!(
+            "`{place}` has too many tokens, and the model reads texts that are cut on the {side}, not on the \
+             {other} (`truncation_direction`)"
+        );
+        return Err(Refusal::new(Kind::Shape, problem));
+    }
+    let (tokens, most) = (prepared.tokens(), limits.most);
     if tokens > most {
         let problem = format!("`{place}` has {tokens} tokens, the most is {most} (`--max-tokens`)");
         return Err(Refusal::new(Kind::TooLarge, problem));

@@ -206,8 +206,15 @@ fn requests_of_another_shape_are_told_what_is_wrong_and_where() {
         "there is no field `raw_score`; did you mean `raw_scores`?"
     );
     assert_eq!(
-        refused("/predict", json!({"inputs": "a", "truncation_direction": "Left"})),
-        "`truncation_direction` is `Left`; the model reads texts that are cut on the right"
+        refused("/predict", json!({"inputs": "a", "truncation_direction": "Up"})),
+        "`truncation_direction`: expected `Left` or `Right`, found `Up`"
+    );
+    service.post("/predict", &json!({"inputs": "a", "truncation_direction": "Left"})).expect(200);
+    let long = json!({"inputs": "a b ".repeat(500), "truncation_direction": "Left"});
+    assert_eq!(
+        refused("/predict", long),
+        "`inputs` has too many tokens, and the model reads texts that are cut on the right, not on the left \
+         (`truncation_direction`)"
     );
     let half = r#"{"inputs": ["fine", "a\ud83d b"]}"#;
     let half = service.post_with("/predict", half, &[("Content-Type", "application/json")]);
