@@ -40,7 +40,7 @@ pub struct Known<'a> {
 pub fn made(known: Known, place: usize) -> Option<Made> {
     let record = known.artifacts.records.get(place)?.as_ref()?;
     let mut own = Found::default();
-    own.walk(known, (place, MODEL));
+    own.walk_own(known, place);
     let mut before = Found { listed: own.listed.clone(), ..Found::default() };
     let start = before.start(known, place);
     let mut settings = before.settings;
@@ -136,6 +136,20 @@ impl Found {
         }
         if self.listed.insert(place) {
             self.settings.extend(settings(known.artifacts.stage(place), record));
+        }
+    }
+
+    /// Walks to the stage at `place`, and if it is a command that may only pass a model on, to the one that made that.
+    fn walk_own(&mut self, known: Known, place: usize) {
+        let mut place = Some(place);
+        while let Some(at) = place {
+            self.started.insert(at);
+            self.walk(known, (at, MODEL));
+            let record = known.artifacts.records[at].as_ref();
+            let model =
+                record.filter(|it| init(it).is_none()).and_then(|it| it.fields.inputs.get(MODEL));
+            let makers = model.map_or(&[][..], |model| known.artifacts.makers(*model));
+            place = makers.iter().map(|(it, _)| *it).find(|it| !self.started.contains(it));
         }
     }
 

@@ -245,7 +245,7 @@ fn requests_of_another_shape_are_told_what_is_wrong_and_where() {
     // All of them were counted, and the service still answers.
     service.post("/predict", &json!({"inputs": "a"})).expect(200);
     let name = "pipe_requests_total{route=\"/predict\",status=\"422\"}";
-    assert_eq!(service.metric(name), 6.0);
+    assert_eq!(service.metric(name), 8.0);
 }
 
 #[test]
