@@ -63,7 +63,7 @@ fn a_parquet_file_of_the_hub_becomes_a_service_a_graph_and_a_folder_for_the_hub(
 
     pipe(&["export", "--hub", "out/mine", "--onnx", "out/mine/onnx/model.onnx"]);
     let card = project.read("out/mine/README.md");
-    assert!(card.contains("\ndatasets:\n- o/n\n"), "{card}");
+    assert!(card.contains("\ndatasets:\n- \"o/n\"\n"), "{card}");
     assert!(
         card.contains("`train.parquet` of [o/n](https://huggingface.co/datasets/o/n)"),
         "{card}"
