@@ -1,0 +1,248 @@
+//! The arithmetic of PTX on the 32 lanes of a warp at once (PTX ISA 8.8, chapter 9.7).
+
+/// One 32-bit register of each lane. 16-bit registers are in the lower half of one.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Lanes(pub [u32; 32]);
+
+/// One 64-bit register of each lane.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Wide(pub [u64; 32]);
+
+type One = fn(&Lanes) -> Lanes;
+type Two = fn(&Lanes, &Lanes) -> Lanes;
+type Three = fn(&Lanes, &Lanes, &Lanes) -> Lanes;
+
+/// What an instruction computes, by the kinds of its registers.
+#[derive(Clone, Copy)]
+pub enum Arithmetic {
+    One(One),
+    Two(Two),
+    Three(Three),
+    WideOne(fn(&Wide) -> Wide),
+    WideTwo(fn(&Wide, &Wide) -> Wide),
+    WideThree(fn(&Wide, &Wide, &Wide) -> Wide),
+    /// A 64-bit value by a 32-bit number of bits.
+    WideShift(fn(&Wide, &Lanes) -> Wide),
+    /// A 64-bit product of two 32-bit values.
+    Product(fn(&Lanes, &Lanes) -> Wide),
+    Widen(fn(&Lanes) -> Wide),
+    Narrow(fn(&Wide) -> Lanes),
+    Compare(fn(&Lanes, &Lanes) -> u32),
+    WideCompare(fn(&Wide, &Wide) -> u32),
+    /// On predicates, which are a bit for each lane.
+    Predicates(fn(u32, u32) -> u32),
+}
+
+macro_rules! lanes {
+    ($from:ident => $into:ident, $(ref $value:ident),+ => $result:expr) => {
+        |$($value: &$from),+| $into(std::array::from_fn(|lane| { $(let $value = $value.0[lane];)+ $result }))
+    };
+}
+macro_rules! one { ($a:ident => $e:expr) => { Arithmetic::One(lanes!(Lanes => Lanes, ref $a => $e)) }; }
+macro_rules! two { ($a:ident, $b:ident => $e:expr) => { Arithmetic::Two(lanes!(Lanes => Lanes, ref $a, ref $b => $e)) }; }
+macro_rules! three { ($a:ident, $b:ident, $c:ident => $e:expr) => { Arithmetic::Three(lanes!(Lanes => Lanes, ref $a, ref $b, ref $c => $e)) }; }
+macro_rules! wide { ($a:ident, $b:ident => $e:expr) => { Arithmetic::WideTwo(lanes!(Wide => Wide, ref $a, ref $b => $e)) }; }
+macro_rules! wide_three { ($a:ident, $b:ident, $c:ident => $e:expr) => { Arithmetic::WideThree(lanes!(Wide => Wide, ref $a, ref $b, ref $c => $e)) }; }
+macro_rules! compare {
+    ($a:ident, $b:ident => $e:expr) => {
+        Arithmetic::Compare(|$a: &Lanes, $b: &Lanes| (0..32).fold(0, |bits, lane| { let ($a, $b) = ($a.0[lane], $b.0[lane]); bits | u32::from($e) << lane }))
+    };
+}
+macro_rules! wide_compare {
+    ($a:ident, $b:ident => $e:expr) => {
+        Arithmetic::WideCompare(|$a: &Wide, $b: &Wide| (0..32).fold(0, |bits, lane| { let ($a, $b) = ($a.0[lane], $b.0[lane]); bits | u32::from($e) << lane }))
+    };
+}
+/// An operation on numbers as one on their bits.
+macro_rules! float {
+    ($a:ident => $e:expr) => { one!($a => { let $a = f32::from_bits($a); f32::to_bits($e) }) };
+    ($a:ident, $b:ident => $e:expr) => { two!($a, $b => { let ($a, $b) = (f32::from_bits($a), f32::from_bits($b)); f32::to_bits($e) }) };
+    ($a:ident, $b:ident, $c:ident => $e:expr) => { three!($a, $b, $c => { let ($a, $b, $c) = (f32::from_bits($a), f32::from_bits($b), f32::from_bits($c)); f32::to_bits($e) }) };
+}
+macro_rules! float_compare { ($a:ident, $b:ident => $e:expr) => { compare!($a, $b => { let ($a, $b) = (f32::from_bits($a), f32::from_bits($b)); $e }) }; }
+
+/// The arithmetic of a mnemonic, if it is known.
+pub fn arithmetic(mnemonic: &str) -> Option<Arithmetic> {
+    integers(mnemonic).or_else(|| wide(mnemonic)).or_else(|| floats(mnemonic)).or_else(|| comparisons(mnemonic))
+}
+
+fn integers(mnemonic: &str) -> Option<Arithmetic> {
+    Some(match mnemonic {
+        "mov.b32" | "mov.u32" | "mov.b16" | "mov.f32" => one!(a => a),
+        "not.b32" => one!(a => !a),
+        "neg.s32" => one!(a => a.wrapping_neg()),
+        "clz.b32" => one!(a => a.leading_zeros()),
+        "popc.b32" => one!(a => a.count_ones()),
+        "add.s32" | "add.u32" => two!(a, b => a.wrapping_add(b)),
+        "sub.s32" | "sub.u32" => two!(a, b => a.wrapping_sub(b)),
+        "mul.lo.s32" | "mul.lo.u32" => two!(a, b => a.wrapping_mul(b)),
+        "mul.hi.u32" => two!(a, b => ((u64::from(a) * u64::from(b)) >> 32) as u32),
+        // What a division by zero gives is not specified.
+        "div.u32" => two!(a, b => a.checked_div(b).unwrap_or(u32::MAX)),
+        "rem.u32" => two!(a, b => a.checked_rem(b).unwrap_or(u32::MAX)),
+        "div.s32" => two!(a, b => (a as i32).checked_div(b as i32).unwrap_or(-1) as u32),
+        "rem.s32" => two!(a, b => (a as i32).checked_rem(b as i32).unwrap_or(-1) as u32),
+        "and.b32" => two!(a, b => a & b),
+        "or.b32" => two!(a, b => a | b),
+        "xor.b32" => two!(a, b => a ^ b),
+        "shl.b32" => two!(a, b => a.checked_shl(b).unwrap_or(0)),
+        "shr.u32" => two!(a, b => a.checked_shr(b).unwrap_or(0)),
+        "shr.s32" => two!(a, b => ((a as i32) >> b.min(31)) as u32),
+        "min.u32" => two!(a, b => a.min(b)),
+        "max.u32" => two!(a, b => a.max(b)),
+        "min.s32" => two!(a, b => (a as i32).min(b as i32) as u32),
+        "max.s32" => two!(a, b => (a as i32).max(b as i32) as u32),
+        "mad.lo.s32" | "mad.lo.u32" => three!(a, b, c => a.wrapping_mul(b).wrapping_add(c)),
+        "bfe.u32" => three!(a, b, c => {
+            let (start, length) = (b & 255, c & 255);
+            a.checked_shr(start).unwrap_or(0) & 1u32.checked_shl(length).map_or(u32::MAX, |bit| bit.wrapping_sub(1))
+        }),
+        "and.pred" => Arithmetic::Predicates(|a, b| a & b),
+        "or.pred" => Arithmetic::Predicates(|a, b| a | b),
+        "xor.pred" => Arithmetic::Predicates(|a, b| a ^ b),
+        "not.pred" => Arithmetic::Predicates(|a, _| !a),
+        "mov.pred" => Arithmetic::Predicates(|a, _| a),
+        _ => return None,
+    })
+}
+
+/// Both halves of a register as numbers.
+fn halves(bits: u64) -> (f32, f32) {
+    (f32::from_bits(bits as u32), f32::from_bits((bits >> 32) as u32))
+}
+
+fn joined(low: f32, high: f32) -> u64 {
+    u64::from(low.to_bits()) | u64::from(high.to_bits()) << 32
+}
+
+fn wide(mnemonic: &str) -> Option<Arithmetic> {
+    Some(match mnemonic {
+        "mov.b64" | "mov.u64" => Arithmetic::WideOne(|a| *a),
+        "add.s64" | "add.u64" => wide!(a, b => a.wrapping_add(b)),
+        "sub.s64" | "sub.u64" => wide!(a, b => a.wrapping_sub(b)),
+        "mul.lo.s64" | "mul.lo.u64" => wide!(a, b => a.wrapping_mul(b)),
+        "and.b64" => wide!(a, b => a & b),
+        "or.b64" => wide!(a, b => a | b),
+        "xor.b64" => wide!(a, b => a ^ b),
+        "min.u64" => wide!(a, b => a.min(b)),
+        "max.u64" => wide!(a, b => a.max(b)),
+        "shl.b64" => Arithmetic::WideShift(|a, b| Wide(std::array::from_fn(|lane| a.0[lane].checked_shl(b.0[lane]).unwrap_or(0)))),
+        "shr.u64" => Arithmetic::WideShift(|a, b| Wide(std::array::from_fn(|lane| a.0[lane].checked_shr(b.0[lane]).unwrap_or(0)))),
+        "mad.lo.s64" | "mad.lo.u64" => wide_three!(a, b, c => a.wrapping_mul(b).wrapping_add(c)),
+        "mul.wide.u32" => Arithmetic::Product(lanes!(Lanes => Wide, ref a, ref b => u64::from(a) * u64::from(b))),
+        "mul.wide.s32" => Arithmetic::Product(lanes!(Lanes => Wide, ref a, ref b => (i64::from(a as i32) * i64::from(b as i32)) as u64)),
+        "cvt.u64.u32" => Arithmetic::Widen(lanes!(Lanes => Wide, ref a => u64::from(a))),
+        "cvt.s64.s32" => Arithmetic::Widen(lanes!(Lanes => Wide, ref a => i64::from(a as i32) as u64)),
+        "cvt.u32.u64" => Arithmetic::Narrow(lanes!(Wide => Lanes, ref a => a as u32)),
+        "add.f32x2" | "add.rn.f32x2" => wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 + b.0, a.1 + b.1) }),
+        "mul.f32x2" | "mul.rn.f32x2" => wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 * b.0, a.1 * b.1) }),
+        "fma.rn.f32x2" => wide_three!(a, b, c => {
+            let (a, b, c) = (halves(a), halves(b), halves(c));
+            joined(a.0.mul_add(b.0, c.0), a.1.mul_add(b.1, c.1))
+        }),
+        _ => return None,
+    })
+}
+
+/// A number without denormals, as `.ftz` asks for.
+fn flushed(value: f32) -> f32 {
+    if value.is_subnormal() { 0f32.copysign(value) } else { value }
+}
+
+/// `value` as bfloat16, rounded to the nearest, ties to even.
+pub fn to_bfloat16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return 0x7fff;
+    }
+    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+}
+
+pub fn from_bfloat16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// `a * b + c` rounded towards minus infinity.
+fn fma_down(a: f32, b: f32, c: f32) -> f32 {
+    let exact = f64::from(a) * f64::from(b) + f64::from(c);
+    let near = exact as f32;
+    if f64::from(near) > exact { near.next_down() } else { near }
+}
+
+fn floats(mnemonic: &str) -> Option<Arithmetic> {
+    Some(match mnemonic {
+        "add.f32" | "add.rn.f32" => float!(a, b => a + b),
+        "sub.f32" | "sub.rn.f32" => float!(a, b => a - b),
+        "mul.f32" | "mul.rn.f32" => float!(a, b => a * b),
+        "div.rn.f32" => float!(a, b => a / b),
+        // `min` and `max` of a number and NaN are the number, as in Rust.
+        "min.f32" => float!(a, b => a.min(b)),
+        "max.f32" => float!(a, b => a.max(b)),
+        "min.NaN.f32" => float!(a, b => if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }),
+        "max.NaN.f32" => float!(a, b => if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }),
+        "fma.rn.f32" => float!(a, b, c => a.mul_add(b, c)),
+        "fma.rm.f32" => float!(a, b, c => fma_down(a, b, c)),
+        "neg.f32" => float!(a => -a),
+        "abs.f32" => float!(a => a.abs()),
+        "sqrt.rn.f32" => float!(a => a.sqrt()),
+        "rcp.rn.f32" => float!(a => 1.0 / a),
+        "rcp.approx.ftz.f32" => float!(a => flushed(1.0 / flushed(a))),
+        "ex2.approx.ftz.f32" => float!(a => flushed(flushed(a).exp2())),
+        "ex2.approx.f32" => float!(a => a.exp2()),
+        "cvt.sat.f32.f32" => float!(a => if a.is_nan() { 0.0 } else { a.clamp(0.0, 1.0) }),
+        "cvt.rzi.f32.f32" => float!(a => a.trunc()),
+        "cvt.rmi.f32.f32" => float!(a => a.floor()),
+        "cvt.rpi.f32.f32" => float!(a => a.ceil()),
+        "cvt.rni.f32.f32" => float!(a => a.round_ties_even()),
+        "cvt.rn.f32.s32" => one!(a => (a as i32 as f32).to_bits()),
+        "cvt.rn.f32.u32" => one!(a => (a as f32).to_bits()),
+        "cvt.rzi.s32.f32" => one!(a => f32::from_bits(a) as i32 as u32),
+        "cvt.rzi.u32.f32" => one!(a => f32::from_bits(a) as u32),
+        "cvt.rn.bf16.f32" => one!(a => u32::from(to_bfloat16(f32::from_bits(a)))),
+        "cvt.f32.bf16" => one!(a => a << 16),
+        "cvt.u32.u16" => one!(a => a & 0xffff),
+        "cvt.u16.u32" => one!(a => a & 0xffff),
+        // TF32 is f32 of which the last 13 bits are zero, rounded to the nearest, ties away from zero.
+        "cvt.rna.tf32.f32" => one!(a => a.wrapping_add(1 << 12) & !0x1fff),
+        // The first operand goes into the upper half.
+        "cvt.rn.bf16x2.f32" => two!(a, b => u32::from(to_bfloat16(f32::from_bits(a))) << 16 | u32::from(to_bfloat16(f32::from_bits(b)))),
+        _ => return None,
+    })
+}
+
+fn comparisons(mnemonic: &str) -> Option<Arithmetic> {
+    Some(match mnemonic.strip_prefix("setp.")? {
+        "eq.b32" | "eq.s32" | "eq.u32" | "eq.b16" => compare!(a, b => a == b),
+        "ne.b32" | "ne.s32" | "ne.u32" | "ne.b16" => compare!(a, b => a != b),
+        "lt.u32" | "lo.u32" => compare!(a, b => a < b),
+        "le.u32" | "ls.u32" => compare!(a, b => a <= b),
+        "gt.u32" | "hi.u32" => compare!(a, b => a > b),
+        "ge.u32" | "hs.u32" => compare!(a, b => a >= b),
+        "lt.s32" => compare!(a, b => (a as i32) < b as i32),
+        "le.s32" => compare!(a, b => (a as i32) <= b as i32),
+        "gt.s32" => compare!(a, b => (a as i32) > b as i32),
+        "ge.s32" => compare!(a, b => (a as i32) >= b as i32),
+        "eq.b64" | "eq.s64" | "eq.u64" => wide_compare!(a, b => a == b),
+        "ne.b64" | "ne.s64" | "ne.u64" => wide_compare!(a, b => a != b),
+        "lt.u64" => wide_compare!(a, b => a < b),
+        "le.u64" => wide_compare!(a, b => a <= b),
+        "gt.u64" => wide_compare!(a, b => a > b),
+        "ge.u64" => wide_compare!(a, b => a >= b),
+        "eq.f32" => float_compare!(a, b => a == b),
+        "neu.f32" => float_compare!(a, b => a != b),
+        "ne.f32" => float_compare!(a, b => a < b || a > b),
+        "lt.f32" => float_compare!(a, b => a < b),
+        "le.f32" => float_compare!(a, b => a <= b),
+        "gt.f32" => float_compare!(a, b => a > b),
+        "ge.f32" => float_compare!(a, b => a >= b),
+        "ltu.f32" => float_compare!(a, b => !(a >= b)),
+        "leu.f32" => float_compare!(a, b => !(a > b)),
+        "gtu.f32" => float_compare!(a, b => !(a <= b)),
+        "geu.f32" => float_compare!(a, b => !(a < b)),
+        "num.f32" => float_compare!(a, b => !a.is_nan() && !b.is_nan()),
+        "nan.f32" => float_compare!(a, b => a.is_nan() || b.is_nan()),
+        _ => return None,
+    })
+}
