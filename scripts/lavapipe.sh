@@ -93,32 +93,7 @@ compare_pipeline() {
             exit 1
         }
     done
-    python3 - "$work" <<'PYTHON'
-import json, sys
-folders = [f"{sys.argv[1]}/{device}" for device in ("cpu", "vulkan")]
-
-def epochs(folder):
-    events = (json.loads(line) for line in open(f"{folder}/events.jsonl"))
-    said = [event["said"] for event in events if event.get("stage") == "finetune" and "said" in event]
-    device = next(event["name"] for event in said if event["event"] == "device")
-    losses = [{name: value for name, value in event["values"].items() if "loss" in name}
-              for event in said if event["event"] == "metrics" and event.get("step") is not None]
-    return device, losses
-
-(cpu, here), (vulkan, there) = map(epochs, folders)
-print(f"\nlosses by epoch on {cpu} and on {vulkan}")
-if len(here) != len(there) or not here or not here[0]:
-    sys.exit(f"{len(here)} and {len(there)} epochs with losses")
-worst = 0.0
-for number, (one, two) in enumerate(zip(here, there), 1):
-    for name in one:
-        worst = max(worst, abs(one[name] - two[name]))
-        print(f"{number:3} {name:12} {one[name]:.9f} {two[name]:.9f}  apart by {abs(one[name] - two[name]):.1e}")
-same = open(f"{folders[0]}/answer.txt").read() == open(f"{folders[1]}/answer.txt").read()
-print(f"at most {worst:.1e} apart; answer.txt is {'the same' if same else 'different'}")
-if not worst <= 1e-5:
-    sys.exit("more than 1e-5 apart")
-PYTHON
+    python3 scripts/compare_losses.py "$work/cpu" "$work/vulkan"
 }
 
 mkdir -p "$work"

@@ -11,8 +11,10 @@ pub fn instruction(text: &str, scope: &mut Scope) -> Result<Instruction> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (guard, rest) = match text.strip_prefix('@') {
         Some(guarded) => {
-            let (predicate, rest) = guarded.split_once(' ').ok_or("a guard without an instruction")?;
-            let (holds, name) = predicate.strip_prefix('!').map_or((true, predicate), |name| (false, name));
+            let (predicate, rest) =
+                guarded.split_once(' ').ok_or("a guard without an instruction")?;
+            let (holds, name) =
+                predicate.strip_prefix('!').map_or((true, predicate), |name| (false, name));
             (Some((scope.predicate(name)?, holds)), rest)
         }
         None => (None, text.as_str()),
@@ -20,7 +22,8 @@ pub fn instruction(text: &str, scope: &mut Scope) -> Result<Instruction> {
     let (mnemonic, operands) = rest.split_once(' ').unwrap_or((rest, ""));
     let operands = operands_of(operands);
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
-    let mut read = Instruction { what: What::Return, guard, to: 0, from: [0; 3], text: text.clone() };
+    let mut read =
+        Instruction { what: What::Return, guard, to: 0, from: [0; 3], text: text.clone() };
     decode(mnemonic, &operands, scope, &mut read)?;
     Ok(read)
 }
@@ -44,11 +47,18 @@ fn operands_of(text: &str) -> Vec<String> {
     all
 }
 
-fn decode(mnemonic: &str, operands: &[&str], scope: &mut Scope, read: &mut Instruction) -> Result<()> {
+fn decode(
+    mnemonic: &str,
+    operands: &[&str],
+    scope: &mut Scope,
+    read: &mut Instruction,
+) -> Result<()> {
     let first = *operands.first().unwrap_or(&"");
     read.what = match (mnemonic, operands) {
         ("ret", _) => What::Return,
-        ("bra" | "bra.uni", [label]) => What::Branch(*scope.labels.get(*label).ok_or("no such label")?),
+        ("bra" | "bra.uni", [label]) => {
+            What::Branch(*scope.labels.get(*label).ok_or("no such label")?)
+        }
         ("bar.sync" | "barrier.sync.aligned", ["0"]) => What::Barrier,
         ("bar.warp.sync", ["-1" | "0xffffffff"]) => What::WarpBarrier,
         ("mov.b64", [to, from]) if from.starts_with('{') => {
@@ -70,27 +80,48 @@ fn decode(mnemonic: &str, operands: &[&str], scope: &mut Scope, read: &mut Instr
             What::SplitHalves(words(to, scope)?)
         }
         // Addresses of shared memory are small numbers, in both spaces.
-        ("cvta.to.shared.u64" | "cvta.shared.u64" | "cvta.to.global.u64" | "cvta.global.u64", [to, from]) => {
+        (
+            "cvta.to.shared.u64" | "cvta.shared.u64" | "cvta.to.global.u64" | "cvta.global.u64",
+            [to, from],
+        ) => {
             (read.to, read.from[0]) = (scope.wide(to)?, scope.wide(from)?);
             What::Arithmetic(Arithmetic::WideOne(|a| *a))
         }
         ("selp.b16" | "selp.b32" | "selp.f32" | "selp.u32" | "selp.s32", [to, a, b, by]) => {
-            (read.to, read.from) = (scope.word(to)?, [scope.word(a)?, scope.word(b)?, scope.predicate(by)?]);
+            (read.to, read.from) =
+                (scope.word(to)?, [scope.word(a)?, scope.word(b)?, scope.predicate(by)?]);
             What::Select
         }
         ("selp.b64" | "selp.u64", [to, a, b, by]) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.wide(a)?, scope.wide(b)?, scope.predicate(by)?]);
+            (read.to, read.from) =
+                (scope.wide(to)?, [scope.wide(a)?, scope.wide(b)?, scope.predicate(by)?]);
             What::WideSelect
         }
-        _ if mnemonic.starts_with("ld.") => What::Load(access(mnemonic, first, operands.get(1).ok_or("no address")?, scope)?),
-        _ if mnemonic.starts_with("st.") => What::Store(access(mnemonic, operands.get(1).ok_or("no value")?, first, scope)?),
+        ("atom.relaxed.gpu.global.add.f32" | "atom.global.add.f32", [to, address, value]) => {
+            What::Add {
+                access: access("ld.global.f32", to, address, scope)?,
+                value: scope.word(value)?,
+            }
+        }
+        _ if mnemonic.starts_with("ld.") => {
+            What::Load(access(mnemonic, first, operands.get(1).ok_or("no address")?, scope)?)
+        }
+        _ if mnemonic.starts_with("st.") => {
+            What::Store(access(mnemonic, operands.get(1).ok_or("no value")?, first, scope)?)
+        }
         _ if mnemonic.starts_with("ldmatrix.sync.aligned.m8n8.") => What::LoadMatrices {
             access: access(mnemonic, first, operands.get(1).ok_or("no address")?, scope)?,
             transposed: mnemonic.contains(".trans"),
         },
-        _ if mnemonic.starts_with("wmma.load.") => What::LoadFragment(fragment(mnemonic, first, operands[1], operands[2], scope)?),
-        _ if mnemonic.starts_with("wmma.store.") => What::StoreFragment(fragment(mnemonic, operands[1], first, operands[2], scope)?),
-        ("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", _) => What::Multiply(factors(mnemonic, operands, scope)?),
+        _ if mnemonic.starts_with("wmma.load.") => {
+            What::LoadFragment(fragment(mnemonic, first, operands[1], operands[2], scope)?)
+        }
+        _ if mnemonic.starts_with("wmma.store.") => {
+            What::StoreFragment(fragment(mnemonic, operands[1], first, operands[2], scope)?)
+        }
+        ("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", _) => {
+            What::Multiply(factors(mnemonic, operands, scope)?)
+        }
         _ if mnemonic.starts_with("wmma.mma.") && mnemonic.ends_with(".f32.bf16.bf16.f32") => {
             What::MultiplyFragments(factors(mnemonic, operands, scope)?)
         }
@@ -100,26 +131,61 @@ fn decode(mnemonic: &str, operands: &[&str], scope: &mut Scope, read: &mut Instr
 }
 
 /// An instruction from registers to a register.
-fn computed(mnemonic: &str, operands: &[&str], scope: &mut Scope, read: &mut Instruction) -> Result<Arithmetic> {
-    let arithmetic = arithmetic(mnemonic).ok_or("an instruction that the emulator does not know")?;
+fn computed(
+    mnemonic: &str,
+    operands: &[&str],
+    scope: &mut Scope,
+    read: &mut Instruction,
+) -> Result<Arithmetic> {
+    let arithmetic =
+        arithmetic(mnemonic).ok_or("an instruction that the emulator does not know")?;
     let (to, from) = operands.split_first().ok_or("no operands")?;
     let at = |nth: usize| from.get(nth).copied().ok_or("too few operands");
     match arithmetic {
         Arithmetic::One(_) => (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, 0, 0]),
-        Arithmetic::Two(_) => (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0]),
-        Arithmetic::Three(_) => (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, scope.word(at(2)?)?]),
-        Arithmetic::WideOne(_) => (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, 0, 0]),
-        Arithmetic::WideTwo(_) => (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0]),
-        Arithmetic::WideThree(_) => (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, scope.wide(at(2)?)?]),
-        Arithmetic::WideShift(_) => (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.word(at(1)?)?, 0]),
-        Arithmetic::Product(_) => (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0]),
-        Arithmetic::Widen(_) => (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, 0, 0]),
-        Arithmetic::Narrow(_) => (read.to, read.from) = (scope.word(to)?, [scope.wide(at(0)?)?, 0, 0]),
-        Arithmetic::Compare(_) => (read.to, read.from) = (scope.predicate(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0]),
-        Arithmetic::WideCompare(_) => (read.to, read.from) = (scope.predicate(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0]),
+        Arithmetic::Two(_) => {
+            (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
+        }
+        Arithmetic::Three(_) => {
+            (read.to, read.from) =
+                (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, scope.word(at(2)?)?])
+        }
+        Arithmetic::WideOne(_) => {
+            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, 0, 0])
+        }
+        Arithmetic::WideTwo(_) => {
+            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0])
+        }
+        Arithmetic::WideThree(_) => {
+            (read.to, read.from) =
+                (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, scope.wide(at(2)?)?])
+        }
+        Arithmetic::WideShift(_) => {
+            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.word(at(1)?)?, 0])
+        }
+        Arithmetic::Product(_) => {
+            (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
+        }
+        Arithmetic::Widen(_) => {
+            (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, 0, 0])
+        }
+        Arithmetic::Narrow(_) => {
+            (read.to, read.from) = (scope.word(to)?, [scope.wide(at(0)?)?, 0, 0])
+        }
+        Arithmetic::Compare(_) => {
+            (read.to, read.from) =
+                (scope.predicate(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
+        }
+        Arithmetic::WideCompare(_) => {
+            (read.to, read.from) =
+                (scope.predicate(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0])
+        }
         Arithmetic::Predicates(_) => {
             let first = scope.predicate(at(0)?)?;
-            (read.to, read.from) = (scope.predicate(to)?, [first, at(1).map_or(Ok(first), |name| scope.predicate(name))?, 0]);
+            (read.to, read.from) = (
+                scope.predicate(to)?,
+                [first, at(1).map_or(Ok(first), |name| scope.predicate(name))?, 0],
+            );
         }
     }
     Ok(arithmetic)
@@ -144,24 +210,34 @@ fn access(mnemonic: &str, values: &str, address: &str, scope: &mut Scope) -> Res
             "b32" | "u32" | "f32" => bytes = 4,
             "b64" | "u64" => bytes = 8,
             // Loads through the cache for what a kernel only reads, vectors, and parts of other names.
-            "nc" | "v2" | "v4" | "v8" | "sync" | "aligned" | "m8n8" | "x1" | "x2" | "x4" | "trans" | "load" | "store" | "row" | "col" => {}
+            "nc" | "v2" | "v4" | "v8" | "sync" | "aligned" | "m8n8" | "x1" | "x2" | "x4"
+            | "trans" | "load" | "store" | "row" | "col" => {}
             "a" | "b" | "c" | "d" | "bf16" => {}
             _ if part.starts_with('m') => {}
             _ => return Err(format!("{part} is not known")),
         }
     }
     let names = values.trim_matches(['{', '}']).split(',');
-    let registers: Result<Box<[u16]>> = names.map(|name| if bytes == 8 { scope.wide(name) } else { scope.word(name) }).collect();
+    let registers: Result<Box<[u16]>> =
+        names.map(|name| if bytes == 8 { scope.wide(name) } else { scope.word(name) }).collect();
     let inside = address.trim_matches(['[', ']']);
     let (name, offset) = match inside.split_once('+') {
-        Some((name, offset)) => (name, offset.parse::<i64>().map_err(|_| "an offset that is no number")?),
+        Some((name, offset)) => {
+            (name, offset.parse::<i64>().map_err(|_| "an offset that is no number")?)
+        }
         None => (inside, 0),
     };
     let (base, start) = match name.starts_with('%') {
         true => (Some(scope.wide(name)?), 0),
         false => (None, scope.offset(name).ok_or("no such variable")?),
     };
-    Ok(Access { space: space.ok_or("generic addresses are not known")?, bytes, registers: registers?, base, offset: start.wrapping_add(offset as u64) })
+    Ok(Access {
+        space: space.ok_or("generic addresses are not known")?,
+        bytes,
+        registers: registers?,
+        base,
+        offset: start.wrapping_add(offset as u64),
+    })
 }
 
 /// The sizes in a name such as `m16n8k16`.
@@ -174,7 +250,13 @@ fn sizes(mnemonic: &str) -> Result<(usize, usize, usize)> {
     mnemonic.split('.').find_map(of).ok_or_else(|| "no sizes".to_string())
 }
 
-fn fragment(mnemonic: &str, values: &str, address: &str, stride: &str, scope: &mut Scope) -> Result<Fragment> {
+fn fragment(
+    mnemonic: &str,
+    values: &str,
+    address: &str,
+    stride: &str,
+    scope: &mut Scope,
+) -> Result<Fragment> {
     let (m, n, k) = sizes(mnemonic)?;
     let (rows, columns) = match mnemonic.split('.').nth(2) {
         Some("a") => (m, k),
@@ -187,11 +269,25 @@ fn fragment(mnemonic: &str, values: &str, address: &str, stride: &str, scope: &m
     if held != rows * columns {
         return Err(format!("{held} values for {rows} by {columns}"));
     }
-    Ok(Fragment { access, rows, columns, by_column: mnemonic.contains(".col."), stride: scope.word(stride)? })
+    Ok(Fragment {
+        access,
+        rows,
+        columns,
+        by_column: mnemonic.contains(".col."),
+        stride: scope.word(stride)?,
+    })
 }
 
 fn factors(mnemonic: &str, operands: &[&str], scope: &mut Scope) -> Result<Box<Factors>> {
     let (m, n, k) = sizes(mnemonic)?;
     let [d, a, b, c] = operands else { return Err("a product has four operands".into()) };
-    Ok(Box::new(Factors { m, n, k, d: words(d, scope)?, a: words(a, scope)?, b: words(b, scope)?, c: words(c, scope)? }))
+    Ok(Box::new(Factors {
+        m,
+        n,
+        k,
+        d: words(d, scope)?,
+        a: words(a, scope)?,
+        b: words(b, scope)?,
+        c: words(c, scope)?,
+    }))
 }

@@ -96,7 +96,11 @@ pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, size: c_int, _device
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGetPCIBusId(id: *mut c_char, size: c_int, _device: c_int) -> c_int {
+pub unsafe extern "C" fn cuDeviceGetPCIBusId(
+    id: *mut c_char,
+    size: c_int,
+    _device: c_int,
+) -> c_int {
     text(id, size, c"0000:01:00.0")
 }
 
@@ -127,7 +131,11 @@ pub fn most_shared() -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, _device: c_int) -> c_int {
+pub unsafe extern "C" fn cuDeviceGetAttribute(
+    value: *mut c_int,
+    attribute: c_int,
+    _device: c_int,
+) -> c_int {
     let found = match attribute {
         // Threads of a block, and in x, y and z.
         1..=3 => 1024,
@@ -154,7 +162,10 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_in
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuCtxGetStreamPriorityRange(least: *mut c_int, greatest: *mut c_int) -> c_int {
+pub unsafe extern "C" fn cuCtxGetStreamPriorityRange(
+    least: *mut c_int,
+    greatest: *mut c_int,
+) -> c_int {
     // SAFETY: the caller gives the places of two results.
     unsafe { (least.write(0), greatest.write(-5)) };
     SUCCESS
@@ -175,14 +186,22 @@ pub unsafe extern "C" fn cuEventRecord(event: *mut Instant, _stream: Handle) -> 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, from: *const Instant, to: *const Instant) -> c_int {
+pub unsafe extern "C" fn cuEventElapsedTime(
+    milliseconds: *mut f32,
+    from: *const Instant,
+    to: *const Instant,
+) -> c_int {
     // SAFETY: `cuEventCreate` made both, and the caller gives the place of a result.
     unsafe { milliseconds.write(((*to - *from).as_secs_f32() * 1e3).max(1e-3)) };
     stream::wait()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuEventElapsedTime_v2(milliseconds: *mut f32, from: *const Instant, to: *const Instant) -> c_int {
+pub unsafe extern "C" fn cuEventElapsedTime_v2(
+    milliseconds: *mut f32,
+    from: *const Instant,
+    to: *const Instant,
+) -> c_int {
     // SAFETY: the same.
     unsafe { cuEventElapsedTime(milliseconds, from, to) }
 }
@@ -202,11 +221,19 @@ pub unsafe extern "C" fn cuStreamEndCapture(_stream: Handle, graph: *mut *mut Ve
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphGetNodes(graph: *const Vec<Task>, nodes: *mut *const Task, count: *mut usize) -> c_int {
+pub unsafe extern "C" fn cuGraphGetNodes(
+    graph: *const Vec<Task>,
+    nodes: *mut *const Task,
+    count: *mut usize,
+) -> c_int {
     // SAFETY: `cuStreamEndCapture` made it, and the caller has room for as many nodes as it says.
     unsafe {
         if !nodes.is_null() {
-            (*graph).iter().take(*count).enumerate().for_each(|(at, task)| nodes.add(at).write(task));
+            (*graph)
+                .iter()
+                .take(*count)
+                .enumerate()
+                .for_each(|(at, task)| nodes.add(at).write(task));
         }
         count.write((*graph).len());
     }
@@ -229,7 +256,11 @@ pub unsafe extern "C" fn cuGraphNodeGetType(node: *const Task, kind: *mut c_int)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphInstantiateWithFlags(executable: *mut *mut Vec<Task>, graph: *const Vec<Task>, _flags: u64) -> c_int {
+pub unsafe extern "C" fn cuGraphInstantiateWithFlags(
+    executable: *mut *mut Vec<Task>,
+    graph: *const Vec<Task>,
+    _flags: u64,
+) -> c_int {
     // SAFETY: `cuStreamEndCapture` made it, and the caller gives the place of a result.
     unsafe {
         if (*graph).iter().any(|task| matches!(task, Task::Allocate | Task::Free(_))) {

@@ -6,7 +6,11 @@ use crate::kernel::{Instruction, What};
 /// For each instruction the number of the one where its ways meet. The number of instructions stands for the end.
 pub fn meetings(instructions: &[Instruction]) -> Vec<u32> {
     let end = instructions.len();
-    let successors: Vec<[usize; 2]> = instructions.iter().enumerate().map(|(at, instruction)| after(at, instruction, end)).collect();
+    let successors: Vec<[usize; 2]> = instructions
+        .iter()
+        .enumerate()
+        .map(|(at, instruction)| after(at, instruction, end))
+        .collect();
     // Cooper, Harvey and Kennedy: A Simple, Fast Dominance Algorithm (2001), from the end. Instructions are numbered in the order in
     // which a walk from the end leaves them.
     let mut predecessors = vec![Vec::new(); end + 1];

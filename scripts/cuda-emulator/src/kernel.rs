@@ -65,11 +65,19 @@ pub enum What {
     SplitHalves(Box<[u16]>),
     Load(Access),
     Store(Access),
+    /// Adds to f32 in memory, which gives what was there before.
+    Add {
+        access: Access,
+        value: u16,
+    },
     Branch(u32),
     Return,
     Barrier,
     WarpBarrier,
-    LoadMatrices { access: Access, transposed: bool },
+    LoadMatrices {
+        access: Access,
+        transposed: bool,
+    },
     LoadFragment(Fragment),
     StoreFragment(Fragment),
     /// `mma` with fragments whose places are part of PTX.

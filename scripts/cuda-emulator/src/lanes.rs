@@ -47,12 +47,22 @@ macro_rules! wide { ($a:ident, $b:ident => $e:expr) => { Arithmetic::WideTwo(lan
 macro_rules! wide_three { ($a:ident, $b:ident, $c:ident => $e:expr) => { Arithmetic::WideThree(lanes!(Wide => Wide, ref $a, ref $b, ref $c => $e)) }; }
 macro_rules! compare {
     ($a:ident, $b:ident => $e:expr) => {
-        Arithmetic::Compare(|$a: &Lanes, $b: &Lanes| (0..32).fold(0, |bits, lane| { let ($a, $b) = ($a.0[lane], $b.0[lane]); bits | u32::from($e) << lane }))
+        Arithmetic::Compare(|$a: &Lanes, $b: &Lanes| {
+            (0..32).fold(0, |bits, lane| {
+                let ($a, $b) = ($a.0[lane], $b.0[lane]);
+                bits | u32::from($e) << lane
+            })
+        })
     };
 }
 macro_rules! wide_compare {
     ($a:ident, $b:ident => $e:expr) => {
-        Arithmetic::WideCompare(|$a: &Wide, $b: &Wide| (0..32).fold(0, |bits, lane| { let ($a, $b) = ($a.0[lane], $b.0[lane]); bits | u32::from($e) << lane }))
+        Arithmetic::WideCompare(|$a: &Wide, $b: &Wide| {
+            (0..32).fold(0, |bits, lane| {
+                let ($a, $b) = ($a.0[lane], $b.0[lane]);
+                bits | u32::from($e) << lane
+            })
+        })
     };
 }
 /// An operation on numbers as one on their bits.
@@ -65,7 +75,10 @@ macro_rules! float_compare { ($a:ident, $b:ident => $e:expr) => { compare!($a, $
 
 /// The arithmetic of a mnemonic, if it is known.
 pub fn arithmetic(mnemonic: &str) -> Option<Arithmetic> {
-    integers(mnemonic).or_else(|| wide(mnemonic)).or_else(|| floats(mnemonic)).or_else(|| comparisons(mnemonic))
+    integers(mnemonic)
+        .or_else(|| wide(mnemonic))
+        .or_else(|| floats(mnemonic))
+        .or_else(|| comparisons(mnemonic))
 }
 
 fn integers(mnemonic: &str) -> Option<Arithmetic> {
@@ -79,6 +92,15 @@ fn integers(mnemonic: &str) -> Option<Arithmetic> {
         "sub.s32" | "sub.u32" => two!(a, b => a.wrapping_sub(b)),
         "mul.lo.s32" | "mul.lo.u32" => two!(a, b => a.wrapping_mul(b)),
         "mul.hi.u32" => two!(a, b => ((u64::from(a) * u64::from(b)) >> 32) as u32),
+        "mul.hi.u16" => two!(a, b => ((a & 0xffff) * (b & 0xffff)) >> 16),
+        "div.u16" => two!(a, b => (a & 0xffff).checked_div(b & 0xffff).unwrap_or(0xffff)),
+        "rem.u16" => two!(a, b => (a & 0xffff).checked_rem(b & 0xffff).unwrap_or(0xffff)),
+        "min.u16" => two!(a, b => (a & 0xffff).min(b & 0xffff)),
+        "max.u16" => two!(a, b => (a & 0xffff).max(b & 0xffff)),
+        "mad.lo.s16" | "mad.lo.u16" => {
+            three!(a, b, c => a.wrapping_mul(b).wrapping_add(c) & 0xffff)
+        }
+        "mul.wide.u16" => two!(a, b => (a & 0xffff) * (b & 0xffff)),
         // What a division by zero gives is not specified.
         "div.u32" => two!(a, b => a.checked_div(b).unwrap_or(u32::MAX)),
         "rem.u32" => two!(a, b => a.checked_rem(b).unwrap_or(u32::MAX)),
@@ -99,6 +121,16 @@ fn integers(mnemonic: &str) -> Option<Arithmetic> {
             let (start, length) = (b & 255, c & 255);
             a.checked_shr(start).unwrap_or(0) & 1u32.checked_shl(length).map_or(u32::MAX, |bit| bit.wrapping_sub(1))
         }),
+        "prmt.b32" => three!(a, b, c => permuted(a, b, c)),
+        "add.s16" | "add.u16" => two!(a, b => a.wrapping_add(b) & 0xffff),
+        "sub.s16" | "sub.u16" => two!(a, b => a.wrapping_sub(b) & 0xffff),
+        "mul.lo.s16" | "mul.lo.u16" => two!(a, b => a.wrapping_mul(b) & 0xffff),
+        "and.b16" => two!(a, b => a & b),
+        "or.b16" => two!(a, b => a | b),
+        "xor.b16" => two!(a, b => a ^ b),
+        "not.b16" => one!(a => !a & 0xffff),
+        "shl.b16" => two!(a, b => a.checked_shl(b).unwrap_or(0) & 0xffff),
+        "shr.u16" => two!(a, b => (a & 0xffff).checked_shr(b).unwrap_or(0)),
         "and.pred" => Arithmetic::Predicates(|a, b| a & b),
         "or.pred" => Arithmetic::Predicates(|a, b| a | b),
         "xor.pred" => Arithmetic::Predicates(|a, b| a ^ b),
@@ -106,6 +138,16 @@ fn integers(mnemonic: &str) -> Option<Arithmetic> {
         "mov.pred" => Arithmetic::Predicates(|a, _| a),
         _ => return None,
     })
+}
+
+/// `prmt`: each byte is one of the eight of `b` and `a`, or its sign.
+fn permuted(a: u32, b: u32, selector: u32) -> u32 {
+    let bytes = (u64::from(b) << 32 | u64::from(a)).to_le_bytes();
+    u32::from_le_bytes(std::array::from_fn(|nth| {
+        let choice = selector >> (4 * nth);
+        let byte = bytes[(choice & 7) as usize];
+        if choice & 8 == 0 { byte } else { (byte as i8 >> 7) as u8 }
+    }))
 }
 
 /// Both halves of a register as numbers.
@@ -128,16 +170,35 @@ fn wide(mnemonic: &str) -> Option<Arithmetic> {
         "xor.b64" => wide!(a, b => a ^ b),
         "min.u64" => wide!(a, b => a.min(b)),
         "max.u64" => wide!(a, b => a.max(b)),
-        "shl.b64" => Arithmetic::WideShift(|a, b| Wide(std::array::from_fn(|lane| a.0[lane].checked_shl(b.0[lane]).unwrap_or(0)))),
-        "shr.u64" => Arithmetic::WideShift(|a, b| Wide(std::array::from_fn(|lane| a.0[lane].checked_shr(b.0[lane]).unwrap_or(0)))),
+        "shl.b64" => Arithmetic::WideShift(|a, b| {
+            Wide(std::array::from_fn(|lane| a.0[lane].checked_shl(b.0[lane]).unwrap_or(0)))
+        }),
+        "shr.u64" => Arithmetic::WideShift(|a, b| {
+            Wide(std::array::from_fn(|lane| a.0[lane].checked_shr(b.0[lane]).unwrap_or(0)))
+        }),
         "mad.lo.s64" | "mad.lo.u64" => wide_three!(a, b, c => a.wrapping_mul(b).wrapping_add(c)),
-        "mul.wide.u32" => Arithmetic::Product(lanes!(Lanes => Wide, ref a, ref b => u64::from(a) * u64::from(b))),
-        "mul.wide.s32" => Arithmetic::Product(lanes!(Lanes => Wide, ref a, ref b => (i64::from(a as i32) * i64::from(b as i32)) as u64)),
+        "mul.wide.u32" => {
+            Arithmetic::Product(lanes!(Lanes => Wide, ref a, ref b => u64::from(a) * u64::from(b)))
+        }
+        "mul.wide.s32" => Arithmetic::Product(
+            lanes!(Lanes => Wide, ref a, ref b => (i64::from(a as i32) * i64::from(b as i32)) as u64),
+        ),
+        "cvt.s64.s32" => {
+            Arithmetic::Widen(lanes!(Lanes => Wide, ref a => i64::from(a as i32) as u64))
+        }
+        "cvt.u64.u16" => Arithmetic::Widen(lanes!(Lanes => Wide, ref a => u64::from(a & 0xffff))),
+        "cvt.u16.u64" => Arithmetic::Narrow(lanes!(Wide => Lanes, ref a => a as u32 & 0xffff)),
+        "mul.hi.u64" => wide!(a, b => ((u128::from(a) * u128::from(b)) >> 64) as u64),
+        "div.u64" => wide!(a, b => a.checked_div(b).unwrap_or(u64::MAX)),
+        "rem.u64" => wide!(a, b => a.checked_rem(b).unwrap_or(u64::MAX)),
         "cvt.u64.u32" => Arithmetic::Widen(lanes!(Lanes => Wide, ref a => u64::from(a))),
-        "cvt.s64.s32" => Arithmetic::Widen(lanes!(Lanes => Wide, ref a => i64::from(a as i32) as u64)),
         "cvt.u32.u64" => Arithmetic::Narrow(lanes!(Wide => Lanes, ref a => a as u32)),
-        "add.f32x2" | "add.rn.f32x2" => wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 + b.0, a.1 + b.1) }),
-        "mul.f32x2" | "mul.rn.f32x2" => wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 * b.0, a.1 * b.1) }),
+        "add.f32x2" | "add.rn.f32x2" => {
+            wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 + b.0, a.1 + b.1) })
+        }
+        "mul.f32x2" | "mul.rn.f32x2" => {
+            wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 * b.0, a.1 * b.1) })
+        }
         "fma.rn.f32x2" => wide_three!(a, b, c => {
             let (a, b, c) = (halves(a), halves(b), halves(c));
             joined(a.0.mul_add(b.0, c.0), a.1.mul_add(b.1, c.1))
@@ -202,20 +263,42 @@ fn floats(mnemonic: &str) -> Option<Arithmetic> {
         "cvt.rzi.u32.f32" => one!(a => f32::from_bits(a) as u32),
         "cvt.rn.bf16.f32" => one!(a => u32::from(to_bfloat16(f32::from_bits(a)))),
         "cvt.f32.bf16" => one!(a => a << 16),
-        "cvt.u32.u16" => one!(a => a & 0xffff),
-        "cvt.u16.u32" => one!(a => a & 0xffff),
+        "cvt.u32.u16" | "cvt.u16.u32" => one!(a => a & 0xffff),
+        "cvt.u32.u8" | "cvt.u16.u8" | "cvt.u8.u32" | "cvt.u8.u16" => one!(a => a & 0xff),
+        "cvt.s32.s16" => one!(a => a as i16 as i32 as u32),
+        "cvt.s32.s8" => one!(a => a as i8 as i32 as u32),
+        "cvt.rn.f32.u16" => one!(a => ((a & 0xffff) as f32).to_bits()),
+        "cvt.rn.f32.u8" => one!(a => ((a & 0xff) as f32).to_bits()),
+        "sin.approx.f32" => float!(a => a.sin()),
+        "cos.approx.f32" => float!(a => a.cos()),
+        "rsqrt.approx.f32" => float!(a => 1.0 / a.sqrt()),
+        "lg2.approx.f32" => float!(a => a.log2()),
+        "copysign.f32" => float!(a, b => b.copysign(a)),
         // TF32 is f32 of which the last 13 bits are zero, rounded to the nearest, ties away from zero.
         "cvt.rna.tf32.f32" => one!(a => a.wrapping_add(1 << 12) & !0x1fff),
         // The first operand goes into the upper half.
-        "cvt.rn.bf16x2.f32" => two!(a, b => u32::from(to_bfloat16(f32::from_bits(a))) << 16 | u32::from(to_bfloat16(f32::from_bits(b)))),
+        "cvt.rn.bf16x2.f32" => {
+            two!(a, b => u32::from(to_bfloat16(f32::from_bits(a))) << 16 | u32::from(to_bfloat16(f32::from_bits(b))))
+        }
         _ => return None,
     })
 }
 
+#[allow(
+    clippy::double_comparisons,
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "what NaN gives is part of each name"
+)]
 fn comparisons(mnemonic: &str) -> Option<Arithmetic> {
     Some(match mnemonic.strip_prefix("setp.")? {
-        "eq.b32" | "eq.s32" | "eq.u32" | "eq.b16" => compare!(a, b => a == b),
-        "ne.b32" | "ne.s32" | "ne.u32" | "ne.b16" => compare!(a, b => a != b),
+        "eq.b16" | "eq.u16" | "eq.s16" => compare!(a, b => a & 0xffff == b & 0xffff),
+        "ne.b16" | "ne.u16" | "ne.s16" => compare!(a, b => a & 0xffff != b & 0xffff),
+        "eq.b32" | "eq.s32" | "eq.u32" => compare!(a, b => a == b),
+        "ne.b32" | "ne.s32" | "ne.u32" => compare!(a, b => a != b),
+        "lt.u16" => compare!(a, b => a & 0xffff < b & 0xffff),
+        "le.u16" => compare!(a, b => a & 0xffff <= b & 0xffff),
+        "gt.u16" => compare!(a, b => a & 0xffff > b & 0xffff),
+        "ge.u16" => compare!(a, b => a & 0xffff >= b & 0xffff),
         "lt.u32" | "lo.u32" => compare!(a, b => a < b),
         "le.u32" | "ls.u32" => compare!(a, b => a <= b),
         "gt.u32" | "hi.u32" => compare!(a, b => a > b),

@@ -16,6 +16,7 @@
 //! What it cannot tell: how fast anything is, what `ptxas` makes of the code (it may contract a product and a sum without rounding
 //! modifiers), and the last bits of approximate instructions and of sums in tensor cores.
 
+mod access;
 mod decode;
 mod driver;
 mod flow;
@@ -28,6 +29,8 @@ mod parse;
 mod races;
 mod stream;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod warp;
 

@@ -20,8 +20,14 @@ struct Allocated {
 #[repr(align(512))]
 struct Page(#[expect(dead_code, reason = "read and written through pointers")] [u8; 512]);
 
-static ALLOCATED: LazyLock<Mutex<Allocated>> =
-    LazyLock::new(|| Mutex::new(Allocated { device: BTreeMap::new(), pinned: BTreeMap::new(), ranges: None, lengths: BTreeMap::new() }));
+static ALLOCATED: LazyLock<Mutex<Allocated>> = LazyLock::new(|| {
+    Mutex::new(Allocated {
+        device: BTreeMap::new(),
+        pinned: BTreeMap::new(),
+        ranges: None,
+        lengths: BTreeMap::new(),
+    })
+});
 
 /// All that a launch may touch.
 pub struct Ranges(Vec<(u64, u64)>);
@@ -36,7 +42,14 @@ impl Ranges {
 pub fn ranges() -> Arc<Ranges> {
     let allocated = &mut *lock(&ALLOCATED);
     let lengths = &allocated.lengths;
-    allocated.ranges.get_or_insert_with(|| Arc::new(Ranges(lengths.iter().map(|(start, length)| (*start, start + length)).collect()))).clone()
+    allocated
+        .ranges
+        .get_or_insert_with(|| {
+            Arc::new(Ranges(
+                lengths.iter().map(|(start, length)| (*start, start + length)).collect(),
+            ))
+        })
+        .clone()
 }
 
 /// Reserves memory whose bytes are all ones, which is NaN, as nothing promises that it is zero.

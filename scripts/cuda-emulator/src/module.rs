@@ -18,7 +18,10 @@ const DYNAMIC_SHARED: c_int = 8;
 type Handle = *mut c_void;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleLoadData(module: *mut *const Vec<Kernel>, image: *const c_char) -> c_int {
+pub unsafe extern "C" fn cuModuleLoadData(
+    module: *mut *const Vec<Kernel>,
+    image: *const c_char,
+) -> c_int {
     // SAFETY: the caller gives PTX that ends in zero.
     let text = unsafe { CStr::from_ptr(image) }.to_string_lossy();
     match kernels(&text) {
@@ -41,11 +44,17 @@ pub extern "C" fn cuModuleUnload(_module: Handle) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleGetFunction(function: *mut *const Kernel, module: *const Vec<Kernel>, name: *const c_char) -> c_int {
+pub unsafe extern "C" fn cuModuleGetFunction(
+    function: *mut *const Kernel,
+    module: *const Vec<Kernel>,
+    name: *const c_char,
+) -> c_int {
     // SAFETY: `cuModuleLoadData` made the module, and the caller gives a name and the place of a result.
     unsafe {
         let name = CStr::from_ptr(name).to_string_lossy();
-        let Some(kernel) = (*module).iter().find(|kernel| kernel.name == name) else { return NOT_FOUND };
+        let Some(kernel) = (*module).iter().find(|kernel| kernel.name == name) else {
+            return NOT_FOUND;
+        };
         function.write(kernel);
     }
     SUCCESS
@@ -57,7 +66,11 @@ pub extern "C" fn cuFuncSetAttribute(_function: Handle, attribute: c_int, value:
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuFuncGetAttribute(value: *mut c_int, _attribute: c_int, _function: Handle) -> c_int {
+pub unsafe extern "C" fn cuFuncGetAttribute(
+    value: *mut c_int,
+    _attribute: c_int,
+    _function: Handle,
+) -> c_int {
     // SAFETY: the caller gives the place of a result.
     unsafe { value.write(0) };
     SUCCESS
@@ -82,22 +95,48 @@ pub unsafe extern "C" fn cuLaunchKernel(
     let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
     let threads: u64 = block.iter().map(|size| u64::from(*size)).product();
     let blocks: u64 = grid.iter().map(|size| u64::from(*size)).product();
-    if threads == 0 || threads > 1024 || blocks == 0 || grid_y > 65_535 || grid_z > 65_535 || blocks > u64::from(u32::MAX) {
+    if threads == 0
+        || threads > 1024
+        || blocks == 0
+        || grid_y > 65_535
+        || grid_z > 65_535
+        || blocks > u64::from(u32::MAX)
+    {
         return INVALID_VALUE;
     }
     if kernel.block.is_some_and(|named| named != block) {
-        eprintln!("cuda-emulator: {} in blocks of {block:?}, but it was compiled for {:?}", kernel.name, kernel.block);
+        eprintln!(
+            "cuda-emulator: {} in blocks of {block:?}, but it was compiled for {:?}",
+            kernel.name, kernel.block
+        );
         return INVALID_VALUE;
     }
     if kernel.shared + shared as usize > most_shared() as usize {
         return INVALID_VALUE;
     }
-    let length = kernel.parameters.iter().map(|parameter| parameter.offset + parameter.size).max().unwrap_or(0);
+    let length = kernel
+        .parameters
+        .iter()
+        .map(|parameter| parameter.offset + parameter.size)
+        .max()
+        .unwrap_or(0);
     // Reads of parameters may be as wide as four registers.
     let mut parameters = vec![0u8; length.next_multiple_of(16)];
     for (nth, parameter) in kernel.parameters.iter().enumerate() {
         // SAFETY: the caller gives the address of each value, of the size that the kernel declares.
-        unsafe { std::ptr::copy_nonoverlapping(*values.add(nth), parameters.as_mut_ptr().add(parameter.offset), parameter.size) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                *values.add(nth),
+                parameters.as_mut_ptr().add(parameter.offset),
+                parameter.size,
+            )
+        };
     }
-    stream::ask(Task::Launch(Work { kernel, grid, block, shared: kernel.shared + shared as usize, parameters }))
+    stream::ask(Task::Launch(Work {
+        kernel,
+        grid,
+        block,
+        shared: kernel.shared + shared as usize,
+        parameters,
+    }))
 }

@@ -11,7 +11,11 @@ type Result<T> = std::result::Result<T, String>;
 
 /// The kernels of a module.
 pub fn kernels(ptx: &str) -> Result<Vec<Kernel>> {
-    let text: String = ptx.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let text: String = ptx
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n");
     let mut found = Vec::new();
     let mut rest = text.as_str();
     while let Some(at) = rest.find(".entry") {
@@ -45,11 +49,21 @@ fn kernel(head: &str, body: &str) -> Result<Kernel> {
     let parameters = scope.parameters(parameters)?;
     let mut statements: Vec<&str> = body.split(';').map(str::trim).collect();
     statements.retain(|statement| !scope.declares(statement));
-    let mut kernel = Kernel { name, parameters, instructions: Vec::new(), meetings: Vec::new(), registers: Registers::default(), block: block(directives), shared: 0 };
+    let mut kernel = Kernel {
+        name,
+        parameters,
+        instructions: Vec::new(),
+        meetings: Vec::new(),
+        registers: Registers::default(),
+        block: block(directives),
+        shared: 0,
+    };
     let mut unlabelled = Vec::new();
     for statement in statements {
         let mut rest = statement;
-        while let Some((label, after)) = rest.split_once(':').filter(|(label, _)| label.starts_with('$')) {
+        while let Some((label, after)) =
+            rest.split_once(':').filter(|(label, _)| label.starts_with('$'))
+        {
             scope.labels.insert(label.to_string(), unlabelled.len() as u32);
             rest = after.trim();
         }
@@ -57,9 +71,15 @@ fn kernel(head: &str, body: &str) -> Result<Kernel> {
             unlabelled.push(rest);
         }
     }
+    let mut wrong = Vec::new();
     for text in unlabelled {
-        let read = instruction(text, &mut scope).map_err(|why| format!("{}: {text}: {why}", kernel.name))?;
-        kernel.instructions.push(read);
+        match instruction(text, &mut scope) {
+            Ok(read) => kernel.instructions.push(read),
+            Err(why) => wrong.push(format!("{}: `{text}`: {why}", kernel.name)),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n"));
     }
     kernel.meetings = meetings(&kernel.instructions);
     kernel.shared = scope.shared;
@@ -70,7 +90,9 @@ fn kernel(head: &str, body: &str) -> Result<Kernel> {
 /// The threads of a block that `.reqntid` names.
 fn block(directives: &str) -> Option<[u32; 3]> {
     let after = directives.split_once(".reqntid")?.1;
-    let mut sizes = after.split(|letter: char| letter == ',' || letter.is_whitespace()).filter_map(|number| number.parse().ok());
+    let mut sizes = after
+        .split(|letter: char| letter == ',' || letter.is_whitespace())
+        .filter_map(|number| number.parse().ok());
     Some([sizes.next()?, sizes.next().unwrap_or(1), sizes.next().unwrap_or(1)])
 }
 
@@ -96,10 +118,19 @@ impl Scope {
             let words: Vec<&str> = declared.split_whitespace().collect();
             let named = *words.last().ok_or("a parameter without a name")?;
             let (name, count) = match named.split_once('[') {
-                Some((name, count)) => (name, count.trim_end_matches(']').parse::<usize>().map_err(|_| "a parameter without a size")?),
+                Some((name, count)) => (
+                    name,
+                    count
+                        .trim_end_matches(']')
+                        .parse::<usize>()
+                        .map_err(|_| "a parameter without a size")?,
+                ),
                 None => (named, 1),
             };
-            let each = match words.iter().find(|word| [".u64", ".b64", ".u32", ".b32", ".f32", ".b16", ".u16", ".b8", ".u8"].contains(word)) {
+            let each = match words.iter().find(|word| {
+                [".u64", ".b64", ".u32", ".b32", ".f32", ".b16", ".u16", ".b8", ".u8"]
+                    .contains(word)
+            }) {
                 Some(&(".u64" | ".b64")) => 8,
                 Some(&(".u32" | ".b32" | ".f32")) => 4,
                 Some(&(".u16" | ".b16")) => 2,
@@ -108,7 +139,11 @@ impl Scope {
             };
             // `.align` of a pointer is that of what it points to.
             let pointer = words.contains(&".ptr");
-            let aligned = words.iter().position(|word| *word == ".align").filter(|_| !pointer).and_then(|at| words.get(at + 1)?.parse().ok());
+            let aligned = words
+                .iter()
+                .position(|word| *word == ".align")
+                .filter(|_| !pointer)
+                .and_then(|at| words.get(at + 1)?.parse().ok());
             let offset = end.next_multiple_of(aligned.unwrap_or(each));
             end = offset + each * count;
             self.offsets.insert(name.to_string(), offset as u64);
@@ -133,7 +168,9 @@ impl Scope {
         let Some(after) = statement.strip_prefix(".reg") else { return false };
         let mut words = after.split_whitespace();
         let kind = words.next().unwrap_or_default();
-        let Some((prefix, count)) = words.next().and_then(|word| word.split_once('<')) else { return false };
+        let Some((prefix, count)) = words.next().and_then(|word| word.split_once('<')) else {
+            return false;
+        };
         let count: usize = count.trim_end_matches('>').parse().unwrap_or(0);
         let next = match kind {
             ".pred" => &mut self.registers.predicates,
@@ -173,8 +210,14 @@ impl Scope {
         if operand.starts_with('%') {
             return self.register(operand).ok_or_else(|| format!("no register {operand}"));
         }
+        if operand == "_" {
+            self.registers.words += 1;
+            return Ok((self.registers.words - 1) as u16);
+        }
         let value = match operand.strip_prefix("0f") {
-            Some(bits) => u32::from_str_radix(bits, 16).map_err(|_| format!("no number: {operand}"))?,
+            Some(bits) => {
+                u32::from_str_radix(bits, 16).map_err(|_| format!("no number: {operand}"))?
+            }
             None => integer(operand)? as u32,
         };
         let at = self.constants.entry(value).or_insert_with(|| {
@@ -210,7 +253,9 @@ impl Scope {
 }
 
 fn integer(operand: &str) -> Result<i64> {
-    let (negative, digits) = operand.strip_prefix('-').map_or((false, operand), |digits| (true, digits));
+    let (negative, digits) =
+        operand.strip_prefix('-').map_or((false, operand), |digits| (true, digits));
+    let digits = digits.trim_end_matches('U');
     let value = match digits.strip_prefix("0x") {
         Some(digits) => i64::from_str_radix(digits, 16),
         None => digits.parse(),

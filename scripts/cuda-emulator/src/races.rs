@@ -4,6 +4,7 @@
 //! blocks do is never ordered. The order in which a GPU runs lanes and warps is not relied on.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Bytes that are watched as one.
 const UNIT: u64 = 2;
@@ -48,7 +49,8 @@ impl Visit {
         if earlier.by == By::Many || earlier.warp != self.warp {
             return true;
         }
-        earlier.warp_barriers == self.warp_barriers && !(earlier.by == self.by && matches!(self.by, By::Lane(_)))
+        earlier.warp_barriers == self.warp_barriers
+            && !(earlier.by == self.by && matches!(self.by, By::Lane(_)))
     }
 
     /// Both as one, of which something later must be told apart.
@@ -78,7 +80,7 @@ struct Visits {
 /// What was touched, of one memory.
 #[derive(Default)]
 pub struct Races {
-    pages: HashMap<u64, Box<[Visits]>>,
+    pages: HashMap<u64, Box<[Visits]>, BuildHasherDefault<Numbers>>,
 }
 
 impl Races {
@@ -86,7 +88,11 @@ impl Races {
         self.each(address, bytes, |visits| {
             let raced = visit.meets(&visits.written);
             visits.read = visit.with(&visits.read);
-            if raced { Err("reads what another thread writes, without a barrier between") } else { Ok(()) }
+            if raced {
+                Err("reads what another thread writes, without a barrier between")
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -102,11 +108,37 @@ impl Races {
         })
     }
 
-    fn each(&mut self, address: u64, bytes: u64, mut at: impl FnMut(&mut Visits) -> Result<(), &'static str>) -> Result<(), &'static str> {
-        for unit in address / UNIT..(address + bytes).div_ceil(UNIT) {
-            let page = self.pages.entry(unit / PAGE).or_insert_with(|| vec![Visits::default(); PAGE as usize].into());
-            at(&mut page[(unit % PAGE) as usize])?;
-        }
-        Ok(())
+    /// All units of an access, which is aligned and so in one page.
+    fn each(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        mut at: impl FnMut(&mut Visits) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let units = address / UNIT..(address + bytes).div_ceil(UNIT);
+        let page = self
+            .pages
+            .entry(units.start / PAGE)
+            .or_insert_with(|| vec![Visits::default(); PAGE as usize].into());
+        let first = (units.start % PAGE) as usize;
+        page.iter_mut().skip(first).take((units.end - units.start) as usize).try_for_each(&mut at)
+    }
+}
+
+/// Numbers of pages are spread as they are.
+#[derive(Default)]
+struct Numbers(u64);
+
+impl Hasher for Numbers {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 | u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

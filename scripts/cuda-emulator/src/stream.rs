@@ -10,10 +10,26 @@ use crate::{lock, memory};
 pub enum Task {
     Launch(Work),
     /// Copies from an address to another one, on either side.
-    Copy { to: u64, from: u64, rows: usize, width: usize, to_pitch: usize, from_pitch: usize },
+    Copy {
+        to: u64,
+        from: u64,
+        rows: usize,
+        width: usize,
+        to_pitch: usize,
+        from_pitch: usize,
+    },
     /// The same from memory of the host that its owner may have changed since.
-    Send { to: u64, bytes: Vec<u8>, width: usize, to_pitch: usize },
-    Fill { to: u64, value: u8, bytes: usize },
+    Send {
+        to: u64,
+        bytes: Vec<u8>,
+        width: usize,
+        to_pitch: usize,
+    },
+    Fill {
+        to: u64,
+        value: u8,
+        bytes: usize,
+    },
     Free(u64),
     /// Memory that a capture asked for, which a graph cannot repeat here.
     Allocate,
@@ -28,7 +44,8 @@ struct Streams {
     fault: bool,
 }
 
-static STREAMS: Mutex<Streams> = Mutex::new(Streams { queue: Vec::new(), capture: None, fault: false });
+static STREAMS: Mutex<Streams> =
+    Mutex::new(Streams { queue: Vec::new(), capture: None, fault: false });
 
 pub const SUCCESS: i32 = 0;
 pub const ILLEGAL_ADDRESS: i32 = 700;
@@ -96,11 +113,17 @@ impl Streams {
 
 fn done(task: &Task) -> Result<(), String> {
     match task {
-        Task::Launch(work) => launch::run(work),
+        Task::Launch(work) => launch::run(work, settings()),
         Task::Copy { to, from, rows, width, to_pitch, from_pitch } => {
             for row in 0..*rows {
                 // SAFETY: the caller owns what is not the device's, and was asked for what is.
-                unsafe { std::ptr::copy((from + (row * from_pitch) as u64) as *const u8, (to + (row * to_pitch) as u64) as *mut u8, *width) };
+                unsafe {
+                    std::ptr::copy(
+                        (from + (row * from_pitch) as u64) as *const u8,
+                        (to + (row * to_pitch) as u64) as *mut u8,
+                        *width,
+                    )
+                };
             }
             Ok(())
         }
@@ -128,5 +151,9 @@ fn done(task: &Task) -> Result<(), String> {
 }
 
 fn device(start: u64, bytes: usize) -> Result<(), String> {
-    if bytes == 0 || memory::is_device(start, bytes) { Ok(()) } else { Err(format!("a copy of {bytes} bytes to {start:#x}, which is no memory of the device")) }
+    if bytes == 0 || memory::is_device(start, bytes) {
+        Ok(())
+    } else {
+        Err(format!("a copy of {bytes} bytes to {start:#x}, which is no memory of the device"))
+    }
 }

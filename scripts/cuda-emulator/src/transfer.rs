@@ -23,7 +23,11 @@ pub unsafe extern "C" fn cuMemAlloc_v2(pointer: *mut u64, bytes: usize) -> c_int
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemAllocAsync(pointer: *mut u64, bytes: usize, _stream: Handle) -> c_int {
+pub unsafe extern "C" fn cuMemAllocAsync(
+    pointer: *mut u64,
+    bytes: usize,
+    _stream: Handle,
+) -> c_int {
     if stream::is_capturing() {
         stream::ask(Task::Allocate);
     }
@@ -56,7 +60,14 @@ pub extern "C" fn cuMemFreeHost(pointer: u64) -> c_int {
 }
 
 /// A copy to the device. Memory that is not pinned is read at once; that which is, when the copy is made.
-unsafe fn send(to: u64, from: u64, rows: usize, width: usize, to_pitch: usize, from_pitch: usize) -> c_int {
+unsafe fn send(
+    to: u64,
+    from: u64,
+    rows: usize,
+    width: usize,
+    to_pitch: usize,
+    from_pitch: usize,
+) -> c_int {
     if rows == 0 || width == 0 {
         return SUCCESS;
     }
@@ -66,13 +77,20 @@ unsafe fn send(to: u64, from: u64, rows: usize, width: usize, to_pitch: usize, f
     let mut bytes = Vec::with_capacity(rows * width);
     for row in 0..rows {
         // SAFETY: the caller owns what it sends.
-        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts((from as usize + row * from_pitch) as *const u8, width) });
+        bytes.extend_from_slice(unsafe {
+            std::slice::from_raw_parts((from as usize + row * from_pitch) as *const u8, width)
+        });
     }
     stream::ask(Task::Send { to, bytes, width, to_pitch })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: u64, bytes: usize, _stream: Handle) -> c_int {
+pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(
+    to: u64,
+    from: u64,
+    bytes: usize,
+    _stream: Handle,
+) -> c_int {
     // SAFETY: the same.
     unsafe { send(to, from, 1, bytes, bytes, bytes) }
 }
@@ -123,13 +141,18 @@ pub unsafe extern "C" fn cuMemcpy2DAsync_v2(copy: *const Copy2D, _stream: Handle
     // SAFETY: the caller gives a descriptor.
     let copy = unsafe { &*copy };
     let Copy2D { from_x, from_y, to_x, to_y, from_pitch, to_pitch, width, height, .. } = *copy;
-    if from_x + from_y + to_x + to_y != 0 || to_pitch < width && height > 1 || from_pitch < width && height > 1 {
+    if from_x + from_y + to_x + to_y != 0
+        || to_pitch < width && height > 1
+        || from_pitch < width && height > 1
+    {
         return INVALID_VALUE;
     }
     let from = if copy.from_type == HOST { copy.from_host } else { copy.from_device };
     let to = if copy.to_type == HOST { copy.to_host } else { copy.to_device };
     let extent = |pitch: usize| height.saturating_sub(1) * pitch + width;
-    if copy.from_type != HOST && !memory::is_device(from, extent(from_pitch)) || copy.to_type != HOST && !memory::is_device(to, extent(to_pitch)) {
+    if copy.from_type != HOST && !memory::is_device(from, extent(from_pitch))
+        || copy.to_type != HOST && !memory::is_device(to, extent(to_pitch))
+    {
         return INVALID_VALUE;
     }
     if copy.from_type == HOST {

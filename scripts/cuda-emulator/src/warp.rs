@@ -2,33 +2,11 @@
 //!
 //! Lanes that take different branches go one way after the other, and are together again where the ways meet.
 
-use crate::kernel::{Access, Instruction, Kernel, Space, Special, What};
+use crate::access::{Launch, Memories};
+use crate::kernel::{Instruction, Special, What};
 use crate::lanes::{Arithmetic, Lanes, Wide};
-use crate::memory::Ranges;
-use crate::races::{By, Races, Visit};
+use crate::races::{By, Visit};
 use crate::tensor;
-
-/// What all blocks of a launch have in common.
-pub struct Launch<'a> {
-    pub kernel: &'a Kernel,
-    pub grid: [u32; 3],
-    pub block: [u32; 3],
-    pub parameters: &'a [u8],
-    /// Bytes of shared memory.
-    pub shared: usize,
-    pub number: u32,
-    pub ranges: &'a Ranges,
-}
-
-/// The memories that a block sees.
-pub struct Memories<'a> {
-    pub launch: &'a Launch<'a>,
-    pub block: u32,
-    pub shared: Vec<u64>,
-    /// In shared and in global memory.
-    pub races: Option<[Races; 2]>,
-    pub barriers: u32,
-}
 
 /// Where a warp stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,10 +83,16 @@ impl Warp {
                 continue;
             }
             // A kernel ends in `ret`.
-            let Some(instruction) = kernel.instructions.get(now as usize) else { return Err("no instruction after the last one".into()) };
+            let Some(instruction) = kernel.instructions.get(now as usize) else {
+                return Err("no instruction after the last one".into());
+            };
             *at += 1;
             let mask = match instruction.guard {
-                Some((predicate, holds)) => lanes & (self.predicates[usize::from(predicate)] ^ if holds { 0 } else { u32::MAX }),
+                Some((predicate, holds)) => {
+                    lanes
+                        & (self.predicates[usize::from(predicate)]
+                            ^ if holds { 0 } else { u32::MAX })
+                }
                 None => lanes,
             };
             match &instruction.what {
@@ -122,56 +106,102 @@ impl Warp {
                 }
                 What::Return => self.alive &= !mask,
                 What::Barrier | What::WarpBarrier if mask != self.alive => {
-                    return Err(format!("a barrier that not all lanes of the warp reach, at `{}`", instruction.text));
+                    return Err(format!(
+                        "a barrier that not all lanes of the warp reach, at `{}`",
+                        instruction.text
+                    ));
                 }
                 What::Barrier => {
                     self.warp_barriers += 1;
                     return Ok(Stopped::Barrier);
                 }
                 What::WarpBarrier => self.warp_barriers += 1,
-                what => self.compute(what, instruction, mask, memories).map_err(|why| format!("{why}, at `{}`", instruction.text))?,
+                what => self
+                    .compute(what, instruction, mask, memories)
+                    .map_err(|why| format!("{why}, at `{}`", instruction.text))?,
             }
         }
         Ok(Stopped::Done)
     }
 
-    fn compute(&mut self, what: &What, instruction: &Instruction, mask: u32, memories: &mut Memories) -> Result<(), Fault> {
+    fn compute(
+        &mut self,
+        what: &What,
+        instruction: &Instruction,
+        mask: u32,
+        memories: &mut Memories,
+    ) -> Result<(), Fault> {
         let [a, b, c] = instruction.from.map(usize::from);
         let to = instruction.to;
         match what {
             What::Arithmetic(arithmetic) => self.arithmetic(*arithmetic, to, [a, b, c], mask),
             What::Select => {
                 let (one, other, by) = (self.words[a], self.words[b], self.predicates[c]);
-                self.set(to, Lanes(std::array::from_fn(|lane| if by >> lane & 1 == 1 { one.0[lane] } else { other.0[lane] })), mask);
+                self.set(
+                    to,
+                    Lanes(std::array::from_fn(|lane| {
+                        if by >> lane & 1 == 1 { one.0[lane] } else { other.0[lane] }
+                    })),
+                    mask,
+                );
             }
             What::WideSelect => {
                 let (one, other, by) = (self.wides[a], self.wides[b], self.predicates[c]);
-                self.set_wide(to, Wide(std::array::from_fn(|lane| if by >> lane & 1 == 1 { one.0[lane] } else { other.0[lane] })), mask);
+                self.set_wide(
+                    to,
+                    Wide(std::array::from_fn(|lane| {
+                        if by >> lane & 1 == 1 { one.0[lane] } else { other.0[lane] }
+                    })),
+                    mask,
+                );
             }
             What::Join => {
                 let (low, high) = (self.words[a], self.words[b]);
-                self.set_wide(to, Wide(std::array::from_fn(|lane| u64::from(low.0[lane]) | u64::from(high.0[lane]) << 32)), mask);
+                self.set_wide(
+                    to,
+                    Wide(std::array::from_fn(|lane| {
+                        u64::from(low.0[lane]) | u64::from(high.0[lane]) << 32
+                    })),
+                    mask,
+                );
             }
             What::Split(into) => {
                 let from = self.wides[a];
                 for (nth, to) in into.iter().enumerate() {
-                    self.set(*to, Lanes(std::array::from_fn(|lane| (from.0[lane] >> (32 * nth)) as u32)), mask);
+                    self.set(
+                        *to,
+                        Lanes(std::array::from_fn(|lane| (from.0[lane] >> (32 * nth)) as u32)),
+                        mask,
+                    );
                 }
             }
             What::JoinHalves => {
                 let (low, high) = (self.words[a], self.words[b]);
-                self.set(to, Lanes(std::array::from_fn(|lane| low.0[lane] & 0xffff | high.0[lane] << 16)), mask);
+                self.set(
+                    to,
+                    Lanes(std::array::from_fn(|lane| low.0[lane] & 0xffff | high.0[lane] << 16)),
+                    mask,
+                );
             }
             What::SplitHalves(into) => {
                 let from = self.words[a];
                 for (nth, to) in into.iter().enumerate() {
-                    self.set(*to, Lanes(std::array::from_fn(|lane| from.0[lane] >> (16 * nth) & 0xffff)), mask);
+                    self.set(
+                        *to,
+                        Lanes(std::array::from_fn(|lane| from.0[lane] >> (16 * nth) & 0xffff)),
+                        mask,
+                    );
                 }
             }
             What::Load(access) => self.load(access, mask, memories)?,
             What::Store(access) => self.store(access, mask, memories)?,
-            _ if mask != u32::MAX => return Err("an instruction of a whole warp that not all lanes reach".into()),
-            What::LoadMatrices { access, transposed } => tensor::load_matrices(self, access, *transposed, memories)?,
+            What::Add { access, value } => self.add(access, *value, mask, memories)?,
+            _ if mask != u32::MAX => {
+                return Err("an instruction of a whole warp that not all lanes reach".into());
+            }
+            What::LoadMatrices { access, transposed } => {
+                tensor::load_matrices(self, access, *transposed, memories)?
+            }
             What::LoadFragment(fragment) => tensor::load_fragment(self, fragment, memories)?,
             What::StoreFragment(fragment) => tensor::store_fragment(self, fragment, memories)?,
             What::Multiply(factors) => tensor::multiply(self, factors),
@@ -185,17 +215,27 @@ impl Warp {
         match arithmetic {
             Arithmetic::One(f) => self.set(to, f(&self.words[a]), mask),
             Arithmetic::Two(f) => self.set(to, f(&self.words[a], &self.words[b]), mask),
-            Arithmetic::Three(f) => self.set(to, f(&self.words[a], &self.words[b], &self.words[c]), mask),
+            Arithmetic::Three(f) => {
+                self.set(to, f(&self.words[a], &self.words[b], &self.words[c]), mask)
+            }
             Arithmetic::WideOne(f) => self.set_wide(to, f(&self.wides[a]), mask),
             Arithmetic::WideTwo(f) => self.set_wide(to, f(&self.wides[a], &self.wides[b]), mask),
-            Arithmetic::WideThree(f) => self.set_wide(to, f(&self.wides[a], &self.wides[b], &self.wides[c]), mask),
+            Arithmetic::WideThree(f) => {
+                self.set_wide(to, f(&self.wides[a], &self.wides[b], &self.wides[c]), mask)
+            }
             Arithmetic::WideShift(f) => self.set_wide(to, f(&self.wides[a], &self.words[b]), mask),
             Arithmetic::Product(f) => self.set_wide(to, f(&self.words[a], &self.words[b]), mask),
             Arithmetic::Widen(f) => self.set_wide(to, f(&self.words[a]), mask),
             Arithmetic::Narrow(f) => self.set(to, f(&self.wides[a]), mask),
-            Arithmetic::Compare(f) => self.set_predicate(to, f(&self.words[a], &self.words[b]), mask),
-            Arithmetic::WideCompare(f) => self.set_predicate(to, f(&self.wides[a], &self.wides[b]), mask),
-            Arithmetic::Predicates(f) => self.set_predicate(to, f(self.predicates[a], self.predicates[b]), mask),
+            Arithmetic::Compare(f) => {
+                self.set_predicate(to, f(&self.words[a], &self.words[b]), mask)
+            }
+            Arithmetic::WideCompare(f) => {
+                self.set_predicate(to, f(&self.wides[a], &self.wides[b]), mask)
+            }
+            Arithmetic::Predicates(f) => {
+                self.set_predicate(to, f(self.predicates[a], self.predicates[b]), mask)
+            }
         }
     }
 
@@ -208,7 +248,7 @@ impl Warp {
         }
     }
 
-    fn set_wide(&mut self, to: u16, value: Wide, mask: u32) {
+    pub fn set_wide(&mut self, to: u16, value: Wide, mask: u32) {
         let to = &mut self.wides[usize::from(to)];
         if mask == u32::MAX {
             *to = value;
@@ -222,114 +262,16 @@ impl Warp {
         *to = *to & !mask | value & mask;
     }
 
-    /// The address that a lane uses.
-    pub fn address(&self, access: &Access, lane: usize) -> u64 {
-        access.base.map_or(0, |base| self.wides[usize::from(base)].0[lane]).wrapping_add(access.offset)
-    }
-
-    /// The addresses of all lanes, and where they are on the host: the distance from one to the other.
-    fn addresses(&self, access: &Access, mask: u32, writes: bool, memories: &mut Memories) -> Result<([u64; 32], u64), Fault> {
-        let length = access.bytes * access.registers.len();
-        let base = access.base.map_or([0; 32], |base| self.wides[usize::from(base)].0);
-        let mut addresses = base.map(|base| base.wrapping_add(access.offset));
-        // Those that do nothing are where the first of the others is.
-        let first = addresses[mask.trailing_zeros() as usize];
-        (0..32).filter(|lane| mask >> lane & 1 == 0).for_each(|lane| addresses[lane] = first);
-        if memories.races.is_some() {
-            for lane in bits(mask) {
-                memories.visit(access.space, addresses[lane], length, self.visited(By::Lane(lane as u8), memories), writes)?;
-            }
-        }
-        let (mut all, mut least, mut most) = (0, u64::MAX, 0);
-        for address in addresses {
-            (all, least, most) = (all | address, least.min(address), most.max(address));
-        }
-        let span = (most - least) as usize + length;
-        match memories.at(access.space, least, span, 1) {
-            Ok(start) if all % length as u64 == 0 => Ok((addresses, (start as u64).wrapping_sub(least))),
-            // Some address is wrong, or they are in several allocations.
-            _ => {
-                for address in addresses {
-                    memories.at(access.space, address, length, length)?;
-                }
-                Ok((addresses, 0))
-            }
-        }
-    }
-
-    fn load(&mut self, access: &Access, mask: u32, memories: &mut Memories) -> Result<(), Fault> {
-        let (addresses, distance) = self.addresses(access, mask, false, memories)?;
-        for (nth, register) in access.registers.iter().enumerate() {
-            let from = |lane: usize| addresses[lane].wrapping_add(distance).wrapping_add((nth * access.bytes) as u64);
-            // SAFETY: `addresses` has seen that these bytes are there.
-            unsafe {
-                match access.bytes {
-                    8 => self.set_wide(*register, Wide(std::array::from_fn(|lane| (from(lane) as *const u64).read_unaligned())), mask),
-                    4 => self.set(*register, Lanes(std::array::from_fn(|lane| (from(lane) as *const u32).read_unaligned())), mask),
-                    2 => self.set(*register, Lanes(std::array::from_fn(|lane| (from(lane) as *const u16).read_unaligned().into())), mask),
-                    _ => self.set(*register, Lanes(std::array::from_fn(|lane| (from(lane) as *const u8).read().into())), mask),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn store(&mut self, access: &Access, mask: u32, memories: &mut Memories) -> Result<(), Fault> {
-        let (addresses, distance) = self.addresses(access, mask, true, memories)?;
-        for lane in bits(mask) {
-            for (nth, register) in access.registers.iter().map(|register| usize::from(*register)).enumerate() {
-                let to = addresses[lane].wrapping_add(distance).wrapping_add((nth * access.bytes) as u64);
-                // SAFETY: `addresses` has seen that these bytes are there.
-                unsafe {
-                    match access.bytes {
-                        8 => (to as *mut u64).write_unaligned(self.wides[register].0[lane]),
-                        4 => (to as *mut u32).write_unaligned(self.words[register].0[lane]),
-                        2 => (to as *mut u16).write_unaligned(self.words[register].0[lane] as u16),
-                        _ => (to as *mut u8).write(self.words[register].0[lane] as u8),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     pub fn visited(&self, by: By, memories: &Memories) -> Visit {
         let Memories { launch, block, barriers, .. } = memories;
-        Visit { launch: launch.number, block: *block, warp: self.number, by, barriers: *barriers, warp_barriers: self.warp_barriers }
-    }
-}
-
-impl Memories<'_> {
-    /// Where the `length` bytes at `address` are, which must begin at a multiple of `align`.
-    pub fn at(&mut self, space: Space, address: u64, length: usize, align: usize) -> Result<*mut u8, Fault> {
-        if !address.is_multiple_of(align as u64) {
-            return Err(format!("{length} bytes of {space:?} memory at {address:#x}, which is not aligned"));
+        Visit {
+            launch: launch.number,
+            block: *block,
+            warp: self.number,
+            by,
+            barriers: *barriers,
+            warp_barriers: self.warp_barriers,
         }
-        let end = address.checked_add(length as u64).ok_or("an address beyond all memory")?;
-        match space {
-            Space::Global if self.launch.ranges.contain(address, end) => Ok(address as *mut u8),
-            Space::Shared if end <= self.launch.shared as u64 => Ok(self.shared.as_mut_ptr().cast::<u8>().wrapping_add(address as usize)),
-            Space::Parameters if end <= self.launch.parameters.len() as u64 => Ok(self.launch.parameters.as_ptr().wrapping_add(address as usize).cast_mut()),
-            _ => Err(format!("{length} bytes of {space:?} memory at {address:#x}, where there is none")),
-        }
-    }
-
-    pub fn visit(&mut self, space: Space, address: u64, length: usize, visit: Visit, writes: bool) -> Result<(), Fault> {
-        let Some(races) = &mut self.races else { return Ok(()) };
-        let races = match space {
-            Space::Shared => &mut races[0],
-            Space::Global => &mut races[1],
-            Space::Parameters => return Ok(()),
-        };
-        let seen = if writes { races.write(address, length as u64, visit) } else { races.read(address, length as u64, visit) };
-        seen.map_err(|why| format!("lane {:?} of warp {} {why} ({space:?} memory at {address:#x})", lane_of(visit.by), visit.warp))
-    }
-}
-
-fn lane_of(by: By) -> Option<u8> {
-    match by {
-        By::Lane(lane) => Some(lane),
-        _ => None,
     }
 }
 

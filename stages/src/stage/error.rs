@@ -79,6 +79,13 @@ impl StageError {
         StageError::NotFinite { doing, what, value, hint: hints::TRAINING }
     }
 
+    /// A device did not compute what was asked of it, for what it says.
+    #[cfg(feature = "model")]
+    pub fn no_result(message: impl std::fmt::Display) -> StageError {
+        let problem = super::panics::causes(&message.to_string());
+        StageError::Unavailable { what: "the result of the device".to_owned(), problem }
+    }
+
     /// For `map_err`: adds the operation (a participle such as `reading`) and the path.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StageError {
         let path = path.to_owned();

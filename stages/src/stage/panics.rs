@@ -1,5 +1,5 @@
-//! Panics of libraries, as errors. A library that checks what it is given may still meet a check
-//! that panics, for instance on a damaged file or on what a driver answers.
+//! Panics and long messages of libraries, as errors. A library that checks what it is given may still
+//! meet a check that panics, for instance on a damaged file or on what a driver answers.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -29,12 +29,43 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.map_err(|panic| in_one_line(message_of(&*panic)))
+    result.map_err(|panic| causes(message_of(&*panic)))
 }
 
-fn in_one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|line| !line.starts_with("Backtrace"));
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+/// What cubecl 0.11.3 says around the causes of a failure: that there are some, where they were found, and what
+/// could not be computed for want of a result.
+const AROUND_CAUSES: [&str; 9] = [
+    "Caused by",
+    "Backtrace",
+    "No backtrace",
+    "Asked at",
+    "An error happened during execution",
+    "Several failures at once",
+    "The bytes were never written",
+    "skipped `",
+    "(",
+];
+
+/// The causes that a message of a library names, each once, in one line and without backtraces.
+pub fn causes(message: &str) -> String {
+    let mut found: Vec<&str> = Vec::new();
+    let mut is_backtrace = false;
+    for line in message.lines().map(str::trim) {
+        let is_cause = !AROUND_CAUSES.iter().any(|start| line.starts_with(start));
+        // What follows a backtrace follows another failure's beginning.
+        is_backtrace = if is_cause {
+            is_backtrace
+        } else {
+            ["Backtrace", "Asked at"].iter().any(|start| line.starts_with(start))
+        };
+        if is_cause && !is_backtrace && !line.is_empty() && !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    match found.is_empty() {
+        true => message.lines().next().unwrap_or_default().to_owned(),
+        false => found.join(": "),
+    }
 }
 
 /// What a panic says.
@@ -52,7 +83,26 @@ mod tests {
         let said = guarded(|| -> u8 {
             panic!("An IO error happened\nCaused by:\n  out of device memory\nBacktrace:\n 0: main")
         });
-        assert_eq!(said, Err("An IO error happened Caused by: out of device memory".to_owned()));
+        assert_eq!(said, Err("An IO error happened: out of device memory".to_owned()));
         assert_eq!(guarded(|| 3), Ok(3));
+    }
+
+    #[test]
+    fn of_failures_that_follow_from_others_only_the_causes_are_told_and_each_once() {
+        let one = "The bytes were never written (failure #3, still claiming 2 buffer(s))\n  \
+                   skipped `KernelBinop`: it needed memory ManagedMemoryId { value: 8 }, which carried \
+                   the failure\n  (72 older skip record(s) were dropped; the walk may stop before the \
+                   root)\nCaused by:\n  A launch error happened\nCaused by:\n  The device was \
+                   poisoned during launch\nCaused by:\n  cuLaunchKernel failed with status \
+                   700\nBacktrace:\nNo backtrace available\nAsked at:\nNo backtrace available\n";
+        let message = format!(
+            "An error happened during execution\nCaused by:\n  Several failures at once\nCaused \
+             by:\n  {one}{one}"
+        );
+        let expected = "A launch error happened: The device was poisoned during launch: cuLaunchKernel \
+                        failed with status 700";
+        assert_eq!(causes(&message), expected);
+        assert_eq!(causes("Several failures at once"), "Several failures at once");
+        assert_eq!(causes("not a number"), "not a number");
     }
 }

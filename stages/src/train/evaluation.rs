@@ -112,12 +112,7 @@ pub fn batch_outputs(
     rounding: Rounding,
     name: impl Fn(usize) -> String,
 ) -> Result<ClassOutputs, StageError> {
-    let read = |tensor: Tensor<2>| {
-        tensor.try_into_vec_as::<f32>().map_err(|error| StageError::Unavailable {
-            what: "the result of the device".to_owned(),
-            problem: error.to_string(),
-        })
-    };
+    let read = |tensor: Tensor<2>| tensor.try_into_vec_as::<f32>().map_err(StageError::no_result);
     let compute = || {
         let logits = model.logits(batch, None);
         (activation::softmax(logits.clone(), 1), logits)

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 
 use crate::model::memory::is_out_of_memory;
 use crate::stage::error::StageError;
-use crate::stage::panics::message_of;
+use crate::stage::panics::{causes, message_of};
 
 /// Steps between two reads on a GPU.
 const EVERY: usize = 16;
@@ -134,7 +134,7 @@ pub(super) fn failure(problem: String) -> StageError {
     } else {
         "the loss on the device"
     };
-    StageError::Unavailable { what: what.to_owned(), problem }
+    StageError::Unavailable { what: what.to_owned(), problem: causes(&problem) }
 }
 
 #[cfg(test)]

@@ -22,10 +22,7 @@ pub fn held_out_loss(
         let part = texts.part(&rows, 0);
         let targets = Targets { positions: &part.positions, ids: &part.targets };
         let loss = model.loss(&part.batch, targets, 1.0, None);
-        let loss = loss.try_into_scalar::<f32>().map_err(|error| StageError::Unavailable {
-            what: "the result of the device".to_owned(),
-            problem: error.to_string(),
-        })?;
+        let loss = loss.try_into_scalar::<f32>().map_err(StageError::no_result)?;
         sum += f64::from(loss);
         count += part.targets.len();
     }

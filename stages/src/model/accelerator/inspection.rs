@@ -11,7 +11,7 @@ use super::chosen::ChosenDevice;
 use super::kernels;
 use super::libdevice;
 use crate::stage::error::StageError;
-use crate::stage::panics::guarded;
+use crate::stage::panics::{causes, guarded};
 
 /// A device that was found and tried.
 pub struct Inspected {
@@ -93,7 +93,7 @@ pub fn product_on(device: &Device) -> Result<f32, String> {
     let found = guarded(|| product(device)).map_err(|why| {
         format!("a product did not end: the driver or its compiler failed: {why}")
     })?;
-    let found = found.map_err(|error| format!("a product failed: {error}"))?;
+    let found = found.map_err(|error| format!("a product failed: {}", causes(&error)))?;
     let expected = product(&Device::flex()).map_err(|error| format!("on the CPU: {error}"))?;
     largest_difference(&found, &expected)
 }

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Runs the tests of the model and the default pipeline as built for CUDA, without a GPU: `cuda-emulator` runs the kernels, instruction by
+# instruction, on the CPU.
+#
+#   scripts/emulated_cuda.sh            the tests of the model and of its training, then two epochs of the default pipeline, in f32, whose
+#                                       losses must be within 1e-5 of the CPU's, and twice in bf16, with blocks and warps in two orders,
+#                                       which must give the same model to the bit
+#   scripts/emulated_cuda.sh NAME...    only the tests of `stages` whose names contain one of these
+#
+# The settings of the emulator, such as CUDA_EMULATOR_RACES=1, are in cuda-emulator/src/lib.rs. The first build takes 20 minutes on two cores,
+# the rest as long again. Everything is kept in CARGO_TARGET_DIR, by default in ~/.cache/pipe-emulated-cuda.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work="${CARGO_TARGET_DIR:-$HOME/.cache/pipe-emulated-cuda}"
+export CARGO_TARGET_DIR="$work/target"
+step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+mkdir -p "$work/driver"
+
+step "the emulator"
+RUSTFLAGS="-C target-cpu=native" cargo build --locked --release --quiet --manifest-path scripts/cuda-emulator/Cargo.toml --target-dir "$work/emulator"
+cp "$work/emulator/release/libcuda.so" "$work/driver/libcuda.so.1"
+
+# libdevice, which has the functions such as `exp`, comes with CUDA's compiler.
+if [ ! -e "${CUDA_PATH:-}/nvvm/libdevice/libdevice.10.bc" ]; then
+    [ -e "$work/nvcc" ] || python3 -m pip install -q --no-deps --target "$work/nvcc" nvidia-cuda-nvcc-cu12==12.9.86
+    export CUDA_PATH="$work/nvcc/nvidia/cuda_nvcc"
+fi
+emulated() {
+    # Timing kernels says nothing here.
+    PIPE_TIME_PRODUCTS=off PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver:${LD_LIBRARY_PATH:-}" XDG_CACHE_HOME="$work/cache" "$@"
+}
+
+step "the tests"
+cargo test --locked --release --quiet -p stages --features cuda --test it --no-run
+# One after the other: what one test launches while another records would be recorded too.
+run_tests() {
+    emulated cargo test --locked --release -p stages --features cuda --test it -- --test-threads 1 "$@"
+}
+if [ $# -gt 0 ]; then
+    run_tests "$@"
+    exit
+fi
+run_tests accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: training_steps::
+
+cargo build --locked --release --quiet --features cuda
+# Runs the default pipeline in a folder of its own: `run_pipeline NAME ARGUMENTS`.
+run_pipeline() {
+    local folder="$work/$1" pipe="$CARGO_TARGET_DIR/release/pipe"
+    shift
+    rm -rf "$folder"
+    mkdir -p "$folder/models"
+    cp -r pipeline.yaml data "$folder"
+    cp -r models/tweet-encoder "$folder/models"
+    step "the default pipeline in $folder"
+    (cd "$folder" && emulated "$pipe" run --offline --json --cache cache --set finetune.epochs=2 "$@" >events.jsonl) || {
+        tail -5 "$folder/events.jsonl" >&2
+        exit 1
+    }
+}
+run_pipeline cpu --device cpu
+run_pipeline f32 --device cuda --set finetune.precision=f32
+python3 scripts/compare_losses.py "$work/cpu" "$work/f32"
+run_pipeline bf16 --device cuda --set finetune.precision=bf16
+CUDA_EMULATOR_ORDER=1 run_pipeline other --device cuda --set finetune.precision=bf16
+python3 scripts/compare_losses.py --within 0 "$work/bf16" "$work/other"
+step "done"
