@@ -8,6 +8,7 @@ use pipe::executor::signals;
 
 fn main() -> ExitCode {
     signals::reset();
+    stages::model::accelerator::ask_no_desktop();
     let cli = Cli::from_arguments();
     let (console, wants_json) = (cli.console(), cli.wants_json());
     let exit = cli.execute(&console).unwrap_or_else(|error| {

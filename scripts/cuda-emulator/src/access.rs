@@ -97,34 +97,26 @@ impl Warp {
                 addresses[lane].wrapping_add(distance).wrapping_add((nth * access.bytes) as u64)
             };
             // SAFETY: `addresses` has seen that these bytes are there.
-            unsafe {
+            let read = |lane: usize| unsafe {
                 match access.bytes {
-                    8 => self.set_wide(
-                        *register,
-                        Wide(std::array::from_fn(|lane| {
-                            (from(lane) as *const u64).read_unaligned()
-                        })),
-                        mask,
-                    ),
-                    4 => self.set(
-                        *register,
-                        Lanes(std::array::from_fn(|lane| {
-                            (from(lane) as *const u32).read_unaligned()
-                        })),
-                        mask,
-                    ),
-                    2 => self.set(
-                        *register,
-                        Lanes(std::array::from_fn(|lane| {
-                            (from(lane) as *const u16).read_unaligned().into()
-                        })),
-                        mask,
-                    ),
-                    _ => self.set(
-                        *register,
-                        Lanes(std::array::from_fn(|lane| (from(lane) as *const u8).read().into())),
-                        mask,
-                    ),
+                    8 => (from(lane) as *const u64).read_unaligned(),
+                    4 => (from(lane) as *const u32).read_unaligned().into(),
+                    2 => (from(lane) as *const u16).read_unaligned().into(),
+                    _ => (from(lane) as *const u8).read().into(),
+                }
+            };
+            match (access.is_wide, access.bytes) {
+                (true, _) => self.set_wide(*register, Wide(std::array::from_fn(read)), mask),
+                // SAFETY: the same.
+                (false, 4) => self.set(
+                    *register,
+                    Lanes(std::array::from_fn(|lane| unsafe {
+                        (from(lane) as *const u32).read_unaligned()
+                    })),
+                    mask,
+                ),
+                (false, _) => {
+                    self.set(*register, Lanes(std::array::from_fn(|lane| read(lane) as u32)), mask)
                 }
             }
         }
@@ -145,13 +137,17 @@ impl Warp {
                 let to = addresses[lane]
                     .wrapping_add(distance)
                     .wrapping_add((nth * access.bytes) as u64);
+                let value = match access.is_wide {
+                    true => self.wides[register].0[lane],
+                    false => self.words[register].0[lane].into(),
+                };
                 // SAFETY: `addresses` has seen that these bytes are there.
                 unsafe {
                     match access.bytes {
-                        8 => (to as *mut u64).write_unaligned(self.wides[register].0[lane]),
-                        4 => (to as *mut u32).write_unaligned(self.words[register].0[lane]),
-                        2 => (to as *mut u16).write_unaligned(self.words[register].0[lane] as u16),
-                        _ => (to as *mut u8).write(self.words[register].0[lane] as u8),
+                        8 => (to as *mut u64).write_unaligned(value),
+                        4 => (to as *mut u32).write_unaligned(value as u32),
+                        2 => (to as *mut u16).write_unaligned(value as u16),
+                        _ => (to as *mut u8).write(value as u8),
                     }
                 }
             }

@@ -137,56 +137,16 @@ fn computed(
     scope: &mut Scope,
     read: &mut Instruction,
 ) -> Result<Arithmetic> {
-    let arithmetic =
-        arithmetic(mnemonic).ok_or("an instruction that the emulator does not know")?;
-    let (to, from) = operands.split_first().ok_or("no operands")?;
-    let at = |nth: usize| from.get(nth).copied().ok_or("too few operands");
-    match arithmetic {
-        Arithmetic::One(_) => (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, 0, 0]),
-        Arithmetic::Two(_) => {
-            (read.to, read.from) = (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
-        }
-        Arithmetic::Three(_) => {
-            (read.to, read.from) =
-                (scope.word(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, scope.word(at(2)?)?])
-        }
-        Arithmetic::WideOne(_) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, 0, 0])
-        }
-        Arithmetic::WideTwo(_) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0])
-        }
-        Arithmetic::WideThree(_) => {
-            (read.to, read.from) =
-                (scope.wide(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, scope.wide(at(2)?)?])
-        }
-        Arithmetic::WideShift(_) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.wide(at(0)?)?, scope.word(at(1)?)?, 0])
-        }
-        Arithmetic::Product(_) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
-        }
-        Arithmetic::Widen(_) => {
-            (read.to, read.from) = (scope.wide(to)?, [scope.word(at(0)?)?, 0, 0])
-        }
-        Arithmetic::Narrow(_) => {
-            (read.to, read.from) = (scope.word(to)?, [scope.wide(at(0)?)?, 0, 0])
-        }
-        Arithmetic::Compare(_) => {
-            (read.to, read.from) =
-                (scope.predicate(to)?, [scope.word(at(0)?)?, scope.word(at(1)?)?, 0])
-        }
-        Arithmetic::WideCompare(_) => {
-            (read.to, read.from) =
-                (scope.predicate(to)?, [scope.wide(at(0)?)?, scope.wide(at(1)?)?, 0])
-        }
-        Arithmetic::Predicates(_) => {
-            let first = scope.predicate(at(0)?)?;
-            (read.to, read.from) = (
-                scope.predicate(to)?,
-                [first, at(1).map_or(Ok(first), |name| scope.predicate(name))?, 0],
-            );
-        }
+    let arithmetic = arithmetic(mnemonic, operands.len().saturating_sub(1))
+        .ok_or("an instruction that the emulator does not know")?;
+    let (to, from) = arithmetic.files();
+    let [first, rest @ ..] = operands else { return Err("no operands".into()) };
+    if rest.len() != from.len() {
+        return Err(format!("{} operands, and not {}", operands.len(), from.len() + 1));
+    }
+    read.to = scope.operand(first, to)?;
+    for ((into, name), file) in read.from.iter_mut().zip(rest).zip(from) {
+        *into = scope.operand(name, *file)?;
     }
     Ok(arithmetic)
 }
@@ -217,9 +177,12 @@ fn access(mnemonic: &str, values: &str, address: &str, scope: &mut Scope) -> Res
             _ => return Err(format!("{part} is not known")),
         }
     }
-    let names = values.trim_matches(['{', '}']).split(',');
-    let registers: Result<Box<[u16]>> =
-        names.map(|name| if bytes == 8 { scope.wide(name) } else { scope.word(name) }).collect();
+    let names: Vec<&str> = values.trim_matches(['{', '}']).split(',').collect();
+    let is_wide = bytes == 8 || names.iter().any(|name| scope.is_wide(name));
+    let registers: Result<Box<[u16]>> = names
+        .into_iter()
+        .map(|name| if is_wide { scope.wide(name) } else { scope.word(name) })
+        .collect();
     let inside = address.trim_matches(['[', ']']);
     let (name, offset) = match inside.split_once('+') {
         Some((name, offset)) => {
@@ -235,6 +198,7 @@ fn access(mnemonic: &str, values: &str, address: &str, scope: &mut Scope) -> Res
         space: space.ok_or("generic addresses are not known")?,
         bytes,
         registers: registers?,
+        is_wide,
         base,
         offset: start.wrapping_add(offset as u64),
     })

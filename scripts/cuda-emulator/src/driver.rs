@@ -9,9 +9,14 @@ use crate::stream::{self, SUCCESS, Task};
 const INVALID_VALUE: c_int = 1;
 const NOT_SUPPORTED: c_int = 801;
 
+/// A number of the environment.
+fn setting(name: &str, otherwise: c_int) -> c_int {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
 /// Compute capability times ten.
 fn capability() -> c_int {
-    std::env::var("CUDA_EMULATOR_SM").ok().and_then(|value| value.parse().ok()).unwrap_or(80)
+    setting("CUDA_EMULATOR_SM", 80)
 }
 
 const MEMORY: usize = 16 << 30;
@@ -59,7 +64,7 @@ macro_rules! waits {
 type Handle = *mut c_void;
 
 answers! {
-    cuDriverGetVersion(version: c_int) = 12090;
+    cuDriverGetVersion(version: c_int) = setting("CUDA_EMULATOR_CUDA", 12090);
     cuDeviceGetCount(count: c_int) = 1;
     cuDeviceGet(device: c_int, ordinal: c_int) = ordinal;
     cuDeviceGetUuid(uuid: [u8; 16], device: c_int) = [1; 16];

@@ -33,6 +33,16 @@ pub struct Registers {
     pub specials: Vec<(u16, Special)>,
 }
 
+/// The kinds of registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// Of 32 bits, or fewer.
+    Words,
+    /// Of 64 bits.
+    Wides,
+    Predicates,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Special {
     Thread(u8),
@@ -99,6 +109,8 @@ pub struct Access {
     /// Bytes of each register: 1, 2, 4 or 8.
     pub bytes: usize,
     pub registers: Box<[u16]>,
+    /// Whether these are of 64 bits, which may hold fewer bytes.
+    pub is_wide: bool,
     /// The register of the address, if it is not constant.
     pub base: Option<u16>,
     pub offset: u64,

@@ -1,5 +1,7 @@
 //! The arithmetic of PTX on the 32 lanes of a warp at once (PTX ISA 8.8, chapter 9.7).
 
+use crate::kernel::File;
+
 /// One 32-bit register of each lane. 16-bit registers are in the lower half of one.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -32,7 +34,31 @@ pub enum Arithmetic {
     Compare(fn(&Lanes, &Lanes) -> u32),
     WideCompare(fn(&Wide, &Wide) -> u32),
     /// On predicates, which are a bit for each lane.
+    Predicate(fn(u32) -> u32),
     Predicates(fn(u32, u32) -> u32),
+}
+
+impl Arithmetic {
+    /// The kind of the result, and those of the operands.
+    pub fn files(self) -> (File, &'static [File]) {
+        use File::{Predicates, Wides, Words};
+        match self {
+            Arithmetic::One(_) => (Words, &[Words]),
+            Arithmetic::Two(_) => (Words, &[Words; 2]),
+            Arithmetic::Three(_) => (Words, &[Words; 3]),
+            Arithmetic::WideOne(_) => (Wides, &[Wides]),
+            Arithmetic::WideTwo(_) => (Wides, &[Wides; 2]),
+            Arithmetic::WideThree(_) => (Wides, &[Wides; 3]),
+            Arithmetic::WideShift(_) => (Wides, &[Wides, Words]),
+            Arithmetic::Product(_) => (Wides, &[Words; 2]),
+            Arithmetic::Widen(_) => (Wides, &[Words]),
+            Arithmetic::Narrow(_) => (Words, &[Wides]),
+            Arithmetic::Compare(_) => (Predicates, &[Words; 2]),
+            Arithmetic::WideCompare(_) => (Predicates, &[Wides; 2]),
+            Arithmetic::Predicate(_) => (Predicates, &[Predicates]),
+            Arithmetic::Predicates(_) => (Predicates, &[Predicates; 2]),
+        }
+    }
 }
 
 macro_rules! lanes {
@@ -73,12 +99,17 @@ macro_rules! float {
 }
 macro_rules! float_compare { ($a:ident, $b:ident => $e:expr) => { compare!($a, $b => { let ($a, $b) = (f32::from_bits($a), f32::from_bits($b)); $e }) }; }
 
-/// The arithmetic of a mnemonic, if it is known.
-pub fn arithmetic(mnemonic: &str) -> Option<Arithmetic> {
-    integers(mnemonic)
-        .or_else(|| wide(mnemonic))
-        .or_else(|| floats(mnemonic))
-        .or_else(|| comparisons(mnemonic))
+/// The arithmetic of a mnemonic with so many operands besides the result, if it is known.
+pub fn arithmetic(mnemonic: &str, operands: usize) -> Option<Arithmetic> {
+    match (mnemonic, operands) {
+        ("min.f32", 3) => return Some(float!(a, b, c => a.min(b).min(c))),
+        ("max.f32", 3) => return Some(float!(a, b, c => a.max(b).max(c))),
+        ("min.NaN.f32", 3) => return Some(float!(a, b, c => least(least(a, b), c))),
+        ("max.NaN.f32", 3) => return Some(float!(a, b, c => most(most(a, b), c))),
+        _ => {}
+    }
+    let kinds = [integers, wide, floats, comparisons];
+    kinds.into_iter().find_map(|kind| kind(mnemonic))
 }
 
 fn integers(mnemonic: &str) -> Option<Arithmetic> {
@@ -134,8 +165,8 @@ fn integers(mnemonic: &str) -> Option<Arithmetic> {
         "and.pred" => Arithmetic::Predicates(|a, b| a & b),
         "or.pred" => Arithmetic::Predicates(|a, b| a | b),
         "xor.pred" => Arithmetic::Predicates(|a, b| a ^ b),
-        "not.pred" => Arithmetic::Predicates(|a, _| !a),
-        "mov.pred" => Arithmetic::Predicates(|a, _| a),
+        "not.pred" => Arithmetic::Predicate(|a| !a),
+        "mov.pred" => Arithmetic::Predicate(|a| a),
         _ => return None,
     })
 }
@@ -232,6 +263,15 @@ fn fma_down(a: f32, b: f32, c: f32) -> f32 {
     if f64::from(near) > exact { near.next_down() } else { near }
 }
 
+/// The lower of two numbers, or NaN if one of them is.
+fn least(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }
+}
+
+fn most(a: f32, b: f32) -> f32 {
+    -least(-a, -b)
+}
+
 fn floats(mnemonic: &str) -> Option<Arithmetic> {
     Some(match mnemonic {
         "add.f32" | "add.rn.f32" => float!(a, b => a + b),
@@ -241,8 +281,8 @@ fn floats(mnemonic: &str) -> Option<Arithmetic> {
         // `min` and `max` of a number and NaN are the number, as in Rust.
         "min.f32" => float!(a, b => a.min(b)),
         "max.f32" => float!(a, b => a.max(b)),
-        "min.NaN.f32" => float!(a, b => if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) }),
-        "max.NaN.f32" => float!(a, b => if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }),
+        "min.NaN.f32" => float!(a, b => least(a, b)),
+        "max.NaN.f32" => float!(a, b => most(a, b)),
         "fma.rn.f32" => float!(a, b, c => a.mul_add(b, c)),
         "fma.rm.f32" => float!(a, b, c => fma_down(a, b, c)),
         "neg.f32" => float!(a => -a),

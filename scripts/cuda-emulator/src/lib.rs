@@ -8,9 +8,11 @@
 //! | variable | |
 //! |---|---|
 //! | `CUDA_EMULATOR_SM=80` | compute capability |
+//! | `CUDA_EMULATOR_CUDA=12090` | the newest CUDA of the driver |
 //! | `CUDA_EMULATOR_RACES=1` | look for races, on one thread |
 //! | `CUDA_EMULATOR_ORDER=N` | run blocks and warps in another order for each N |
 //! | `CUDA_EMULATOR_LATE=1` | do nothing before somebody waits for it |
+//! | `CUDA_EMULATOR_PTX=FOLDER` | keep each module in a file named after its kernel |
 //! | `CUDA_EMULATOR_THREADS=N` | threads of the CPU |
 //!
 //! What it cannot tell: how fast anything is, what `ptxas` makes of the code (it may contract a product and a sum without rounding

@@ -2,6 +2,7 @@
 #![allow(clippy::missing_safety_doc, reason = "as in CUDA's reference")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::path::Path;
 
 use crate::driver::most_shared;
 use crate::kernel::Kernel;
@@ -26,6 +27,13 @@ pub unsafe extern "C" fn cuModuleLoadData(
     let text = unsafe { CStr::from_ptr(image) }.to_string_lossy();
     match kernels(&text) {
         Ok(kernels) => {
+            // For whoever looks into a module, its name is enough: that it cannot be written is no failure.
+            if let (Some(folder), Some(kernel)) =
+                (std::env::var_os("CUDA_EMULATOR_PTX"), kernels.first())
+            {
+                let _ =
+                    std::fs::write(Path::new(&folder).join(format!("{}.ptx", kernel.name)), &*text);
+            }
             // A module stays, as what is launched may be repeated after it is unloaded.
             // SAFETY: the caller gives the place of a result.
             unsafe { module.write(Box::leak(Box::new(kernels))) };

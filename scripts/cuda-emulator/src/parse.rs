@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::decode::instruction;
 use crate::flow::meetings;
-use crate::kernel::{Kernel, Parameter, Registers, Special};
+use crate::kernel::{File, Kernel, Parameter, Registers, Special};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -102,8 +102,8 @@ pub struct Scope {
     pub registers: Registers,
     pub labels: HashMap<String, u32>,
     shared: usize,
-    /// The first index of registers with a prefix such as `%rd`.
-    prefixes: HashMap<String, usize>,
+    /// The kind and the first index of registers with a prefix such as `%rd`.
+    prefixes: HashMap<String, (File, usize)>,
     offsets: HashMap<String, u64>,
     constants: HashMap<u32, u16>,
     wide_constants: HashMap<u64, u16>,
@@ -172,12 +172,12 @@ impl Scope {
             return false;
         };
         let count: usize = count.trim_end_matches('>').parse().unwrap_or(0);
-        let next = match kind {
-            ".pred" => &mut self.registers.predicates,
-            ".b64" => &mut self.registers.wides,
-            _ => &mut self.registers.words,
+        let (file, next) = match kind {
+            ".pred" => (File::Predicates, &mut self.registers.predicates),
+            ".b64" => (File::Wides, &mut self.registers.wides),
+            _ => (File::Words, &mut self.registers.words),
         };
-        self.prefixes.insert(prefix.to_string(), *next);
+        self.prefixes.insert(prefix.to_string(), (file, *next));
         *next += count;
         true
     }
@@ -190,13 +190,33 @@ impl Scope {
         }
     }
 
-    fn register(&self, name: &str) -> Option<u16> {
-        let digits = name.find(|letter: char| letter.is_ascii_digit())?;
+    fn register(&self, name: &str, file: File) -> Result<u16> {
+        let digits = name.find(|letter: char| letter.is_ascii_digit()).unwrap_or(name.len());
         let (prefix, number) = name.split_at(digits);
-        u16::try_from(self.prefixes.get(prefix)? + number.parse::<usize>().ok()?).ok()
+        let (found, first) =
+            self.prefixes.get(prefix).ok_or_else(|| format!("no register {name}"))?;
+        if *found != file {
+            return Err(format!("{name} has another width"));
+        }
+        let number: usize = number.parse().map_err(|_| format!("no register {name}"))?;
+        u16::try_from(first + number).map_err(|_| "too many registers".to_string())
     }
 
-    /// A register, or one that holds a constant, of 32 bits.
+    /// Whether it is the name of a register of 64 bits.
+    pub fn is_wide(&self, name: &str) -> bool {
+        self.register(name, File::Wides).is_ok()
+    }
+
+    /// A register, or one that holds a constant.
+    pub fn operand(&mut self, operand: &str, file: File) -> Result<u16> {
+        match file {
+            File::Words => self.word(operand),
+            File::Wides => self.wide(operand),
+            File::Predicates => self.predicate(operand),
+        }
+    }
+
+    /// The same of 32 bits.
     pub fn word(&mut self, operand: &str) -> Result<u16> {
         if let Some(special) = special(operand) {
             let at = self.specials.entry(special).or_insert_with(|| {
@@ -208,7 +228,7 @@ impl Scope {
             return Ok(*at);
         }
         if operand.starts_with('%') {
-            return self.register(operand).ok_or_else(|| format!("no register {operand}"));
+            return self.register(operand, File::Words);
         }
         if operand == "_" {
             self.registers.words += 1;
@@ -232,7 +252,7 @@ impl Scope {
     /// The same of 64 bits. The name of a variable is its address.
     pub fn wide(&mut self, operand: &str) -> Result<u16> {
         if operand.starts_with('%') {
-            return self.register(operand).ok_or_else(|| format!("no register {operand}"));
+            return self.register(operand, File::Wides);
         }
         let value = match self.offset(operand) {
             Some(offset) => offset,
@@ -248,7 +268,7 @@ impl Scope {
     }
 
     pub fn predicate(&self, operand: &str) -> Result<u16> {
-        self.register(operand).ok_or_else(|| format!("no predicate {operand}"))
+        self.register(operand, File::Predicates)
     }
 }
 

@@ -171,6 +171,30 @@ fn what_no_barrier_orders_is_a_race() {
 }
 
 #[test]
+fn a_wide_register_takes_and_gives_fewer_bytes() {
+    let wide = kernel(
+        4,
+        "ld.global.b32 %rd20, [%rd4]; shl.b64 %rd21, %rd20, 8; shr.u64 %rd22, %rd21, 32;
+         st.global.b32 [%rd5], %rd22;",
+    );
+    let found = result(wide, &[0xab00_0000, 1, 0xff12_3456, 0], 4, Settings::default());
+    assert_eq!(found, Ok(vec![0xab, 0, 0xff, 0]));
+    let error =
+        kernels(".entry e() { .reg .b32 %r<2>; .reg .b64 %rd<2>; add.s32 %r0, %rd1, 1; ret; }");
+    assert!(error.err().unwrap().contains("%rd1 has another width"));
+}
+
+#[test]
+fn operands_that_the_emulator_would_pass_over_are_refused() {
+    let highest =
+        kernel(1, "max.f32 %r3, 0f3F800000, 0f40000000, 0f40400000; st.global.b32 [%rd5], %r3;");
+    assert_eq!(result(highest, &[0], 1, Settings::default()), Ok(vec![3f32.to_bits()]));
+    let error =
+        kernels(".entry e() { .reg .b32 %r<2>; add.s32 %r0, %r1, 1, 2; ret; }").err().unwrap();
+    assert!(error.contains("4 operands, and not 3"), "{error}");
+}
+
+#[test]
 fn a_barrier_that_only_some_lanes_reach_is_refused() {
     let some = kernel(32, "setp.lt.u32 %p1, %r2, 5; @%p1 bar.sync 0;");
     assert!(result(some, &[0], 1, Settings::default()).unwrap_err().contains("not all lanes"));

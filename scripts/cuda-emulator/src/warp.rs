@@ -233,6 +233,7 @@ impl Warp {
             Arithmetic::WideCompare(f) => {
                 self.set_predicate(to, f(&self.wides[a], &self.wides[b]), mask)
             }
+            Arithmetic::Predicate(f) => self.set_predicate(to, f(self.predicates[a]), mask),
             Arithmetic::Predicates(f) => {
                 self.set_predicate(to, f(self.predicates[a], self.predicates[b]), mask)
             }

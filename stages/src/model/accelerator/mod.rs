@@ -27,6 +27,16 @@ pub use choice::{choose, open};
 #[cfg(feature = "model")]
 pub use chosen::ChosenDevice;
 
+/// Stops Mesa's Vulkan drivers from asking the desktop which GPU it prefers, where there is no desktop: for each device
+/// they would complain on standard error. To be called before a process has threads; its children inherit it.
+pub fn ask_no_desktop() {
+    #[cfg(feature = "vulkan")]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the caller has no other threads, which alone could read the environment meanwhile.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// Keeps the kernels that this process has compiled for a GPU, for later processes. To be called at
 /// the end of a process.
 pub fn keep_kernels() {
