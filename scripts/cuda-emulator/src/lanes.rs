@@ -227,6 +227,9 @@ fn wide(mnemonic: &str) -> Option<Arithmetic> {
         "add.f32x2" | "add.rn.f32x2" => {
             wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 + b.0, a.1 + b.1) })
         }
+        "sub.f32x2" | "sub.rn.f32x2" => {
+            wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 - b.0, a.1 - b.1) })
+        }
         "mul.f32x2" | "mul.rn.f32x2" => {
             wide!(a, b => { let (a, b) = (halves(a), halves(b)); joined(a.0 * b.0, a.1 * b.1) })
         }
