@@ -18,7 +18,7 @@ def epochs(folder):
     with open(folder / "events.jsonl") as lines:
         events = [json.loads(line) for line in lines]
     said = [event["said"] for event in events if event.get("stage") == "finetune" and "said" in event]
-    device = next(event["name"] for event in said if event["event"] == "device")
+    device = next((event["name"] for event in said if event["event"] == "device"), "no device")
     metrics = [event for event in said if event["event"] == "metrics" and event.get("step") is not None]
     return device, [{name: value for name, value in event["values"].items() if "loss" in name} for event in metrics]
 
@@ -30,18 +30,17 @@ def main():
     options = parser.parse_args()
     (first, here), (second, there) = map(epochs, options.folders)
     print(f"losses by epoch on {first} and on {second}")
-    if len(here) != len(there) or not here or not here[0]:
-        sys.exit(f"{len(here)} and {len(there)} epochs with losses")
-    worst = 0.0
+    if not here or not here[0] or [list(epoch) for epoch in here] != [list(epoch) for epoch in there]:
+        sys.exit(f"not the same losses: {here} and {there}")
+    apart = []
     for number, (one, two) in enumerate(zip(here, there), 1):
         for name in one:
-            apart = abs(one[name] - two[name])
-            # Nothing is greater than NaN.
-            worst = apart if not apart <= worst else worst
-            print(f"{number:3} {name:12} {one[name]:.9f} {two[name]:.9f}  apart by {apart:.1e}")
+            apart.append(abs(one[name] - two[name]))
+            print(f"{number:3} {name:12} {one[name]:.9f} {two[name]:.9f}  apart by {apart[-1]:.1e}")
     answers = [(folder / "answer.txt").read_text() for folder in options.folders]
-    print(f"at most {worst:.1e} apart; answer.txt is {'the same' if answers[0] == answers[1] else 'different'}")
-    if not worst <= options.within:
+    print(f"at most {max(apart):.1e} apart; answer.txt is {'the same' if answers[0] == answers[1] else 'different'}")
+    # No comparison with NaN holds.
+    if not all(distance <= options.within for distance in apart):
         sys.exit(f"more than {options.within:g} apart")
 
 

@@ -1,48 +1,66 @@
 #!/usr/bin/env bash
-# Runs the tests of the model and the default pipeline as built for CUDA, without a GPU: `cuda-emulator` runs the kernels, instruction by
-# instruction, on the CPU.
+# Runs the tests of the model and the default pipeline as built for CUDA, without a GPU: `cuda-emulator` runs the
+# kernels, instruction by instruction, on the CPU.
 #
-#   scripts/emulated_cuda.sh            the tests of the model and of its training, then two epochs of the default pipeline, in f32, whose
-#                                       losses must be within 1e-5 of the CPU's, and twice in bf16, with blocks and warps in two orders,
-#                                       which must give the same model to the bit
+#   scripts/emulated_cuda.sh            the tests of the model and of its training, then two epochs of the default
+#                                       pipeline: in f32, whose losses must be within 1e-5 of the CPU's, and twice in
+#                                       bf16, with blocks and warps in two orders, which must give the same bytes
 #   scripts/emulated_cuda.sh NAME...    only the tests of `stages` whose names contain one of these
 #
-# The settings of the emulator, such as CUDA_EMULATOR_RACES=1, are in cuda-emulator/src/lib.rs. The first build takes 20 minutes on two cores,
-# the rest as long again. Everything is kept in CARGO_TARGET_DIR, by default in ~/.cache/pipe-emulated-cuda.
+# The settings of the emulator, such as CUDA_EMULATOR_RACES=1, are in cuda-emulator/src/lib.rs. The first build takes 20
+# minutes on two cores, the rest 40. Everything is kept in CARGO_TARGET_DIR, by default in ~/.cache/pipe-emulated-cuda.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work="${CARGO_TARGET_DIR:-$HOME/.cache/pipe-emulated-cuda}"
+work="$(realpath -m "${CARGO_TARGET_DIR:-$HOME/.cache/pipe-emulated-cuda}")"
 export CARGO_TARGET_DIR="$work/target"
 step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 mkdir -p "$work/driver"
 
 step "the emulator"
-RUSTFLAGS="-C target-cpu=native" cargo build --locked --release --quiet --manifest-path scripts/cuda-emulator/Cargo.toml --target-dir "$work/emulator"
-cp "$work/emulator/release/libcuda.so" "$work/driver/libcuda.so.1"
+RUSTFLAGS="-C target-cpu=native" cargo build --locked --release --quiet \
+    --manifest-path scripts/cuda-emulator/Cargo.toml --target-dir "$work/emulator"
+# Another run may have the old file open.
+cp "$work/emulator/release/libcuda.so" "$work/driver/new"
+mv "$work/driver/new" "$work/driver/libcuda.so.1"
 
 # libdevice, which has the functions such as `exp`, comes with CUDA's compiler.
-if [ ! -e "${CUDA_PATH:-}/nvvm/libdevice/libdevice.10.bc" ]; then
-    [ -e "$work/nvcc" ] || python3 -m pip install -q --no-deps --target "$work/nvcc" nvidia-cuda-nvcc-cu12==12.9.86
+libdevice=nvvm/libdevice/libdevice.10.bc
+if [ ! -e "${CUDA_PATH:-}/$libdevice" ]; then
     export CUDA_PATH="$work/nvcc/nvidia/cuda_nvcc"
+    [ -e "$CUDA_PATH/$libdevice" ] ||
+        python3 -m pip install -q --no-deps --upgrade --target "$work/nvcc" nvidia-cuda-nvcc-cu12==12.9.86
 fi
 emulated() {
-    # Timing kernels says nothing here.
-    PIPE_TIME_PRODUCTS=off PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver:${LD_LIBRARY_PATH:-}" XDG_CACHE_HOME="$work/cache" "$@"
+    PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
+        XDG_CACHE_HOME="$work/cache" "$@"
 }
 
-step "the tests"
-cargo test --locked --release --quiet -p stages --features cuda --test it --no-run
+step "the build with cuda"
+# Those of the program are built as well: with only those of `stages`, dependencies have other features than for the
+# program, and everything is compiled twice.
+cargo test --locked --release --quiet --workspace --features cuda --test it --no-run --message-format json \
+    >"$work/built.json"
+tests="$(python3 - "$work/built.json" <<'PYTHON'
+import json, sys
+built = (json.loads(line) for line in open(sys.argv[1]))
+print(next(it["executable"] for it in built
+           if it.get("executable") and it["target"]["kind"] == ["test"] and "/stages#" in it["package_id"]))
+PYTHON
+)"
+
 # One after the other: what one test launches while another records would be recorded too.
 run_tests() {
-    emulated cargo test --locked --release -p stages --features cuda --test it -- --test-threads 1 "$@"
+    step "the tests"
+    (cd stages && emulated "$tests" --test-threads 1 "$@") | tee "$work/tests.log"
+    ! grep -q '^running 0 tests' "$work/tests.log"
 }
 if [ $# -gt 0 ]; then
     run_tests "$@"
     exit
 fi
-run_tests accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: training_steps::
+run_tests accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: \
+    training_steps::
 
-cargo build --locked --release --quiet --features cuda
 # Runs the default pipeline in a folder of its own: `run_pipeline NAME ARGUMENTS`.
 run_pipeline() {
     local folder="$work/$1" pipe="$CARGO_TARGET_DIR/release/pipe"
@@ -52,7 +70,9 @@ run_pipeline() {
     cp -r pipeline.yaml data "$folder"
     cp -r models/tweet-encoder "$folder/models"
     step "the default pipeline in $folder"
-    (cd "$folder" && emulated "$pipe" run --offline --json --cache cache --set finetune.epochs=2 "$@" >events.jsonl) || {
+    # How long a kernel takes says nothing here.
+    (cd "$folder" && PIPE_TIME_PRODUCTS=off emulated "$pipe" run --offline --json --cache cache \
+        --set finetune.epochs=2 "$@" >events.jsonl) || {
         tail -5 "$folder/events.jsonl" >&2
         exit 1
     }
@@ -63,4 +83,7 @@ python3 scripts/compare_losses.py "$work/cpu" "$work/f32"
 run_pipeline bf16 --device cuda --set finetune.precision=bf16
 CUDA_EMULATOR_ORDER=1 run_pipeline other --device cuda --set finetune.precision=bf16
 python3 scripts/compare_losses.py --within 0 "$work/bf16" "$work/other"
+# The names of objects are digests of their bytes.
+diff <(cd "$work/bf16/cache/objects" && find . -type f | sort) <(cd "$work/other/cache/objects" && find . -type f | sort)
+echo "the model and the predictions are the same to the bit"
 step "done"

@@ -10,7 +10,7 @@
 # ~/.cache/pipe-lavapipe, and the clone itself, with its Cargo.lock, stays as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work="${CARGO_TARGET_DIR:-$HOME/.cache/pipe-lavapipe}"
+work="$(realpath -m "${CARGO_TARGET_DIR:-$HOME/.cache/pipe-lavapipe}")"
 source="$work/source"
 export CARGO_TARGET_DIR="$work/target"
 step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }

@@ -57,22 +57,20 @@ impl Warp {
         (0..32).filter(|lane| mask >> lane & 1 == 0).for_each(|lane| addresses[lane] = first);
         if memories.races.is_some() {
             for lane in bits(mask) {
-                memories.visit(
-                    access.space,
-                    addresses[lane],
-                    length,
-                    self.visited(By::Lane(lane as u8), memories),
-                    writes,
-                )?;
+                if access.is_constant {
+                    memories.visit_constant(addresses[lane], length)?;
+                }
+                let visit = self.visited(By::Lane(lane as u8), memories);
+                memories.visit(access.space, addresses[lane], length, visit, writes)?;
             }
         }
         let (mut all, mut least, mut most) = (0, u64::MAX, 0);
         for address in addresses {
             (all, least, most) = (all | address, least.min(address), most.max(address));
         }
-        let span = (most - least) as usize + length;
-        match memories.at(access.space, least, span, 1) {
-            Ok(start) if all % length as u64 == 0 => {
+        let span = usize::try_from(most - least).ok().and_then(|span| span.checked_add(length));
+        match span.map(|span| memories.at(access.space, least, span, 1)) {
+            Some(Ok(start)) if all % length as u64 == 0 => {
                 Ok((addresses, (start as u64).wrapping_sub(least)))
             }
             // Some address is wrong, or they are in several allocations.
@@ -80,7 +78,10 @@ impl Warp {
                 for address in addresses {
                     memories.at(access.space, address, length, length)?;
                 }
-                Ok((addresses, 0))
+                match access.space {
+                    Space::Global => Ok((addresses, 0)),
+                    _ => Err("addresses all over the memory of a block".into()),
+                }
             }
         }
     }
@@ -212,6 +213,13 @@ impl Memories<'_> {
                 "{length} bytes of {space:?} memory at {address:#x}, where there is none"
             )),
         }
+    }
+
+    fn visit_constant(&mut self, address: u64, length: usize) -> Result<(), Fault> {
+        let launch = self.launch.number;
+        let Some([_, global]) = &mut self.races else { return Ok(()) };
+        let seen = global.read_constant(address, length as u64, launch);
+        seen.map_err(|why| format!("a thread {why} (at {address:#x})"))
     }
 
     pub fn visit(

@@ -53,7 +53,8 @@ fn decode(
     scope: &mut Scope,
     read: &mut Instruction,
 ) -> Result<()> {
-    let first = *operands.first().unwrap_or(&"");
+    let at = |nth: usize| operands.get(nth).copied().ok_or("too few operands");
+    let first = at(0).unwrap_or_default();
     read.what = match (mnemonic, operands) {
         ("ret", _) => What::Return,
         ("bra" | "bra.uni", [label]) => {
@@ -62,22 +63,22 @@ fn decode(
         ("bar.sync" | "barrier.sync.aligned", ["0"]) => What::Barrier,
         ("bar.warp.sync", ["-1" | "0xffffffff"]) => What::WarpBarrier,
         ("mov.b64", [to, from]) if from.starts_with('{') => {
-            let from = words(from, scope)?;
-            (read.to, read.from) = (scope.wide(to)?, [from[0], from[1], 0]);
+            let [low, high] = pair(from, 32, scope)?;
+            (read.to, read.from) = (scope.wide(to)?, [low, high, 0]);
             What::Join
         }
         ("mov.b64", [to, from]) if to.starts_with('{') => {
             read.from[0] = scope.wide(from)?;
-            What::Split(words(to, scope)?)
+            What::Split(pair(to, 32, scope)?)
         }
         ("mov.b32", [to, from]) if from.starts_with('{') => {
-            let from = words(from, scope)?;
-            (read.to, read.from) = (scope.word(to)?, [from[0], from[1], 0]);
+            let [low, high] = pair(from, 16, scope)?;
+            (read.to, read.from) = (scope.word(to)?, [low, high, 0]);
             What::JoinHalves
         }
         ("mov.b32", [to, from]) if to.starts_with('{') => {
             read.from[0] = scope.word(from)?;
-            What::SplitHalves(words(to, scope)?)
+            What::SplitHalves(pair(to, 16, scope)?)
         }
         // Addresses of shared memory are small numbers, in both spaces.
         (
@@ -103,21 +104,17 @@ fn decode(
                 value: scope.word(value)?,
             }
         }
-        _ if mnemonic.starts_with("ld.") => {
-            What::Load(access(mnemonic, first, operands.get(1).ok_or("no address")?, scope)?)
-        }
-        _ if mnemonic.starts_with("st.") => {
-            What::Store(access(mnemonic, operands.get(1).ok_or("no value")?, first, scope)?)
-        }
+        _ if mnemonic.starts_with("ld.") => What::Load(access(mnemonic, first, at(1)?, scope)?),
+        _ if mnemonic.starts_with("st.") => What::Store(access(mnemonic, at(1)?, first, scope)?),
         _ if mnemonic.starts_with("ldmatrix.sync.aligned.m8n8.") => What::LoadMatrices {
-            access: access(mnemonic, first, operands.get(1).ok_or("no address")?, scope)?,
+            access: access(mnemonic, first, at(1)?, scope)?,
             transposed: mnemonic.contains(".trans"),
         },
         _ if mnemonic.starts_with("wmma.load.") => {
-            What::LoadFragment(fragment(mnemonic, first, operands[1], operands[2], scope)?)
+            What::LoadFragment(fragment(mnemonic, [at(0)?, at(1)?, at(2)?], scope)?)
         }
         _ if mnemonic.starts_with("wmma.store.") => {
-            What::StoreFragment(fragment(mnemonic, operands[1], first, operands[2], scope)?)
+            What::StoreFragment(fragment(mnemonic, [at(1)?, at(0)?, at(2)?], scope)?)
         }
         ("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", _) => {
             What::Multiply(factors(mnemonic, operands, scope)?)
@@ -151,6 +148,16 @@ fn computed(
     Ok(arithmetic)
 }
 
+/// The two registers of so many bits in braces.
+fn pair(list: &str, bits: u8, scope: &mut Scope) -> Result<[u16; 2]> {
+    let names: Vec<&str> = list.trim_matches(['{', '}']).split(',').collect();
+    let [low, high] = names[..] else { return Err("not two registers in braces".into()) };
+    if [low, high].into_iter().any(|name| scope.bits(name).is_some_and(|found| found != bits)) {
+        return Err(format!("registers in braces that are not of {bits} bits"));
+    }
+    Ok([scope.word(low)?, scope.word(high)?])
+}
+
 /// The 32-bit registers in braces, or the only one.
 fn words(list: &str, scope: &mut Scope) -> Result<Box<[u16]>> {
     list.trim_matches(['{', '}']).split(',').map(|name| scope.word(name)).collect()
@@ -178,11 +185,19 @@ fn access(mnemonic: &str, values: &str, address: &str, scope: &mut Scope) -> Res
         }
     }
     let names: Vec<&str> = values.trim_matches(['{', '}']).split(',').collect();
-    let is_wide = bytes == 8 || names.iter().any(|name| scope.is_wide(name));
+    let is_wide = bytes == 8 || names.iter().any(|name| scope.bits(name) == Some(64));
     let registers: Result<Box<[u16]>> = names
         .into_iter()
         .map(|name| if is_wide { scope.wide(name) } else { scope.word(name) })
         .collect();
+    let registers = registers?;
+    let named = ["x1", "x2", "x4", "v2", "v4", "v8"]
+        .into_iter()
+        .find(|it| mnemonic.split('.').any(|part| part == *it));
+    let count = named.map_or(1, |name| usize::from(name.as_bytes()[1] - b'0'));
+    if !mnemonic.starts_with("wmma.") && registers.len() != count {
+        return Err(format!("{} registers, and not {count}", registers.len()));
+    }
     let inside = address.trim_matches(['[', ']']);
     let (name, offset) = match inside.split_once('+') {
         Some((name, offset)) => {
@@ -197,8 +212,9 @@ fn access(mnemonic: &str, values: &str, address: &str, scope: &mut Scope) -> Res
     Ok(Access {
         space: space.ok_or("generic addresses are not known")?,
         bytes,
-        registers: registers?,
+        registers,
         is_wide,
+        is_constant: mnemonic.contains(".nc."),
         base,
         offset: start.wrapping_add(offset as u64),
     })
@@ -216,9 +232,7 @@ fn sizes(mnemonic: &str) -> Result<(usize, usize, usize)> {
 
 fn fragment(
     mnemonic: &str,
-    values: &str,
-    address: &str,
-    stride: &str,
+    [values, address, stride]: [&str; 3],
     scope: &mut Scope,
 ) -> Result<Fragment> {
     let (m, n, k) = sizes(mnemonic)?;
@@ -245,13 +259,13 @@ fn fragment(
 fn factors(mnemonic: &str, operands: &[&str], scope: &mut Scope) -> Result<Box<Factors>> {
     let (m, n, k) = sizes(mnemonic)?;
     let [d, a, b, c] = operands else { return Err("a product has four operands".into()) };
-    Ok(Box::new(Factors {
-        m,
-        n,
-        k,
-        d: words(d, scope)?,
-        a: words(a, scope)?,
-        b: words(b, scope)?,
-        c: words(c, scope)?,
-    }))
+    // Of 32 lanes, two values of a factor in a register, or one sum.
+    let mut of = |list: &str, count: usize| {
+        let registers = words(list, scope)?;
+        let is_right = registers.len() == count;
+        is_right.then_some(registers).ok_or_else(|| format!("{list} are not {count} registers"))
+    };
+    let (d, c) = (of(d, m * n / 32)?, of(c, m * n / 32)?);
+    let (a, b) = (of(a, m * k / 64)?, of(b, k * n / 64)?);
+    Ok(Box::new(Factors { m, n, k, d, a, b, c }))
 }

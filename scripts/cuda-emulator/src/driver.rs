@@ -4,9 +4,11 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::time::Instant;
 
+use crate::memory;
 use crate::stream::{self, SUCCESS, Task};
 
 const INVALID_VALUE: c_int = 1;
+const INVALID_DEVICE: c_int = 101;
 const NOT_SUPPORTED: c_int = 801;
 
 /// A number of the environment.
@@ -15,11 +17,21 @@ fn setting(name: &str, otherwise: c_int) -> c_int {
 }
 
 /// Compute capability times ten.
-fn capability() -> c_int {
+pub fn capability() -> c_int {
     setting("CUDA_EMULATOR_SM", 80)
 }
 
-const MEMORY: usize = 16 << 30;
+/// The newest CUDA that the driver knows, as `cuDriverGetVersion` gives it.
+fn version() -> c_int {
+    setting("CUDA_EMULATOR_CUDA", 12_090)
+}
+
+/// The newest PTX that it knows, times ten: 7.y of CUDA 11.y, 8.y of 12.y (8.8 of 12.9), 9.y of 13.y.
+pub fn ptx_version() -> u32 {
+    let (major, minor) = (version() / 1000, version() % 1000 / 10);
+    let minor = if (major, minor) == (12, 9) { 8 } else { minor };
+    ((major - 4) * 10 + minor) as u32
+}
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(_flags: c_uint) -> c_int {
@@ -64,12 +76,11 @@ macro_rules! waits {
 type Handle = *mut c_void;
 
 answers! {
-    cuDriverGetVersion(version: c_int) = setting("CUDA_EMULATOR_CUDA", 12090);
+    cuDriverGetVersion(into: c_int) = version();
     cuDeviceGetCount(count: c_int) = 1;
-    cuDeviceGet(device: c_int, ordinal: c_int) = ordinal;
     cuDeviceGetUuid(uuid: [u8; 16], device: c_int) = [1; 16];
     cuDeviceGetUuid_v2(uuid: [u8; 16], device: c_int) = [1; 16];
-    cuDeviceTotalMem_v2(bytes: usize, device: c_int) = MEMORY;
+    cuDeviceTotalMem_v2(bytes: usize, device: c_int) = memory::MOST;
     cuDevicePrimaryCtxRetain(context: usize, device: c_int) = 0x1000;
     cuCtxGetCurrent(context: usize) = 0x1000;
     cuStreamCreate(stream: usize, flags: c_uint) = 0x2000;
@@ -83,7 +94,6 @@ nothing! {
     cuCtxSetCurrent(context: Handle);
     cuStreamDestroy_v2(stream: Handle);
     cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint);
-    cuThreadExchangeStreamCaptureMode(mode: *mut c_int);
     cuGraphUpload(graph: Handle, stream: Handle);
 }
 
@@ -93,6 +103,23 @@ waits! {
     cuStreamQuery(stream: Handle);
     cuEventSynchronize(event: Handle);
     cuEventQuery(event: Handle);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> c_int {
+    if ordinal != 0 {
+        return INVALID_DEVICE;
+    }
+    // SAFETY: the caller gives the place of a result.
+    unsafe { device.write(ordinal) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuThreadExchangeStreamCaptureMode(mode: *mut c_int) -> c_int {
+    // SAFETY: the caller gives a mode, and takes the one before.
+    unsafe { mode.write(stream::exchange_mode(mode.read())) };
+    SUCCESS
 }
 
 #[unsafe(no_mangle)]
@@ -122,15 +149,17 @@ fn text(into: *mut c_char, size: c_int, text: &CStr) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemGetInfo_v2(available: *mut usize, total: *mut usize) -> c_int {
     // SAFETY: the caller gives the places of two results.
-    unsafe { (available.write(MEMORY), total.write(MEMORY)) };
+    unsafe { (available.write(memory::MOST - memory::used()), total.write(memory::MOST)) };
     SUCCESS
 }
 
 /// The most shared memory that a block may ask for.
 pub fn most_shared() -> c_int {
     match capability() {
-        90.. => 232_448,
-        80 => 166_912,
+        70 => 98_304,
+        75 => 65_536,
+        80 | 87 => 166_912,
+        90..120 => 232_448,
         _ => 101_376,
     }
 }
@@ -212,16 +241,21 @@ pub unsafe extern "C" fn cuEventElapsedTime_v2(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuStreamBeginCapture_v2(_stream: Handle, _mode: c_int) -> c_int {
-    stream::begin_capture();
+pub extern "C" fn cuStreamBeginCapture_v2(_stream: Handle, mode: c_int) -> c_int {
+    stream::begin_capture(mode);
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamEndCapture(_stream: Handle, graph: *mut *mut Vec<Task>) -> c_int {
-    let Some(tasks) = stream::end_capture() else { return INVALID_VALUE };
     // SAFETY: the caller gives the place of a result.
-    unsafe { graph.write(Box::into_raw(Box::new(tasks))) };
+    match stream::end_capture() {
+        Ok(tasks) => unsafe { graph.write(Box::into_raw(Box::new(tasks))) },
+        Err(code) => {
+            unsafe { graph.write(std::ptr::null_mut()) };
+            return code;
+        }
+    }
     SUCCESS
 }
 
@@ -251,7 +285,7 @@ pub unsafe extern "C" fn cuGraphNodeGetType(node: *const Task, kind: *mut c_int)
     unsafe {
         kind.write(match &*node {
             Task::Launch(_) => 0,
-            Task::Copy { .. } | Task::Send { .. } => 1,
+            Task::Copy(_) | Task::Send { .. } => 1,
             Task::Fill { .. } => 2,
             Task::Allocate => 10,
             Task::Free(_) => 11,

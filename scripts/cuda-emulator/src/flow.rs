@@ -1,5 +1,5 @@
-//! Where lanes that took different branches are together again: at the nearest instruction that all ways from the branch to the end pass
-//! (its immediate post-dominator), as `ptxas` has it.
+//! Where lanes that took different branches are together again: at the nearest instruction that all ways from the
+//! branch to the end pass (its immediate post-dominator), as `ptxas` has it.
 
 use crate::kernel::{Instruction, What};
 
@@ -11,8 +11,8 @@ pub fn meetings(instructions: &[Instruction]) -> Vec<u32> {
         .enumerate()
         .map(|(at, instruction)| after(at, instruction, end))
         .collect();
-    // Cooper, Harvey and Kennedy: A Simple, Fast Dominance Algorithm (2001), from the end. Instructions are numbered in the order in
-    // which a walk from the end leaves them.
+    // Cooper, Harvey and Kennedy: A Simple, Fast Dominance Algorithm (2001), from the end. Instructions are numbered in
+    // the order in which a walk from the end leaves them.
     let mut predecessors = vec![Vec::new(); end + 1];
     for (at, next) in successors.iter().enumerate() {
         predecessors[next[0]].push(at);

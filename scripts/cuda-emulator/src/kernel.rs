@@ -1,5 +1,7 @@
 //! A kernel as it is executed: its instructions with registers as indexes.
 
+use std::sync::atomic::AtomicU32;
+
 use crate::lanes::Arithmetic;
 
 /// A kernel of a module, read from its PTX.
@@ -14,6 +16,8 @@ pub struct Kernel {
     pub block: Option<[u32; 3]>,
     /// Bytes of shared memory before what a launch asks for.
     pub shared: usize,
+    /// The most that a launch may ask for.
+    pub most_shared: AtomicU32,
 }
 
 /// Where a parameter is among those of a launch, in bytes.
@@ -69,10 +73,10 @@ pub enum What {
     WideSelect,
     /// Two words as the halves of a wide register, and back.
     Join,
-    Split(Box<[u16]>),
+    Split([u16; 2]),
     /// Two 16-bit values as the halves of a word, and back.
     JoinHalves,
-    SplitHalves(Box<[u16]>),
+    SplitHalves([u16; 2]),
     Load(Access),
     Store(Access),
     /// Adds to f32 in memory, which gives what was there before.
@@ -111,6 +115,8 @@ pub struct Access {
     pub registers: Box<[u16]>,
     /// Whether these are of 64 bits, which may hold fewer bytes.
     pub is_wide: bool,
+    /// Whether the launch promises that nothing is written there.
+    pub is_constant: bool,
     /// The register of the address, if it is not constant.
     pub base: Option<u16>,
     pub offset: u64,

@@ -68,9 +68,17 @@ macro_rules! lanes {
 }
 macro_rules! one { ($a:ident => $e:expr) => { Arithmetic::One(lanes!(Lanes => Lanes, ref $a => $e)) }; }
 macro_rules! two { ($a:ident, $b:ident => $e:expr) => { Arithmetic::Two(lanes!(Lanes => Lanes, ref $a, ref $b => $e)) }; }
-macro_rules! three { ($a:ident, $b:ident, $c:ident => $e:expr) => { Arithmetic::Three(lanes!(Lanes => Lanes, ref $a, ref $b, ref $c => $e)) }; }
+macro_rules! three {
+    ($a:ident, $b:ident, $c:ident => $e:expr) => {
+        Arithmetic::Three(lanes!(Lanes => Lanes, ref $a, ref $b, ref $c => $e))
+    };
+}
 macro_rules! wide { ($a:ident, $b:ident => $e:expr) => { Arithmetic::WideTwo(lanes!(Wide => Wide, ref $a, ref $b => $e)) }; }
-macro_rules! wide_three { ($a:ident, $b:ident, $c:ident => $e:expr) => { Arithmetic::WideThree(lanes!(Wide => Wide, ref $a, ref $b, ref $c => $e)) }; }
+macro_rules! wide_three {
+    ($a:ident, $b:ident, $c:ident => $e:expr) => {
+        Arithmetic::WideThree(lanes!(Wide => Wide, ref $a, ref $b, ref $c => $e))
+    };
+}
 macro_rules! compare {
     ($a:ident, $b:ident => $e:expr) => {
         Arithmetic::Compare(|$a: &Lanes, $b: &Lanes| {
@@ -94,10 +102,27 @@ macro_rules! wide_compare {
 /// An operation on numbers as one on their bits.
 macro_rules! float {
     ($a:ident => $e:expr) => { one!($a => { let $a = f32::from_bits($a); f32::to_bits($e) }) };
-    ($a:ident, $b:ident => $e:expr) => { two!($a, $b => { let ($a, $b) = (f32::from_bits($a), f32::from_bits($b)); f32::to_bits($e) }) };
-    ($a:ident, $b:ident, $c:ident => $e:expr) => { three!($a, $b, $c => { let ($a, $b, $c) = (f32::from_bits($a), f32::from_bits($b), f32::from_bits($c)); f32::to_bits($e) }) };
+    ($a:ident, $b:ident => $e:expr) => {
+        two!($a, $b => {
+            let [$a, $b] = [$a, $b].map(f32::from_bits);
+            f32::to_bits($e)
+        })
+    };
+    ($a:ident, $b:ident, $c:ident => $e:expr) => {
+        three!($a, $b, $c => {
+            let [$a, $b, $c] = [$a, $b, $c].map(f32::from_bits);
+            f32::to_bits($e)
+        })
+    };
 }
-macro_rules! float_compare { ($a:ident, $b:ident => $e:expr) => { compare!($a, $b => { let ($a, $b) = (f32::from_bits($a), f32::from_bits($b)); $e }) }; }
+macro_rules! float_compare {
+    ($a:ident, $b:ident => $e:expr) => {
+        compare!($a, $b => {
+            let [$a, $b] = [$a, $b].map(f32::from_bits);
+            $e
+        })
+    };
+}
 
 /// The arithmetic of a mnemonic with so many operands besides the result, if it is known.
 pub fn arithmetic(mnemonic: &str, operands: usize) -> Option<Arithmetic> {

@@ -2,8 +2,9 @@
 //!
 //! It knows the part of the driver API that cubecl uses and the instructions that cubecl compiles to, and says which one
 //! is missing if one is. It is slow, and it is strict: an address outside of an allocation or not aligned, a barrier that
-//! not all lanes reach and, if asked for, two threads that touch the same memory in no order end the work with an error that names the
-//! kernel and the instruction. Memory holds NaN until it is written.
+//! not all lanes reach, something in a capture that a graph cannot repeat and, if asked for, two threads that touch the
+//! same memory in no order end the work with an error that names the kernel and the instruction. Memory holds NaN until it
+//! is written.
 //!
 //! | variable | |
 //! |---|---|
@@ -15,8 +16,9 @@
 //! | `CUDA_EMULATOR_PTX=FOLDER` | keep each module in a file named after its kernel |
 //! | `CUDA_EMULATOR_THREADS=N` | threads of the CPU |
 //!
-//! What it cannot tell: how fast anything is, what `ptxas` makes of the code (it may contract a product and a sum without rounding
-//! modifiers), and the last bits of approximate instructions and of sums in tensor cores.
+//! What it cannot tell: how fast anything is; what `ptxas` makes of the code, which may contract a product and a sum
+//! without rounding modifiers; the last bits of approximate instructions and of sums in tensor cores; and what happens
+//! between streams, as there is one queue for all.
 
 mod access;
 mod decode;

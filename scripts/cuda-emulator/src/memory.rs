@@ -58,13 +58,25 @@ fn reserve(bytes: usize) -> (u64, Box<[Page]>) {
     (pages.as_ptr() as u64, pages)
 }
 
-pub fn allocate(bytes: usize) -> u64 {
+/// The memory of the device, in bytes.
+pub const MOST: usize = 16 << 30;
+
+/// Bytes that are allocated.
+pub fn used() -> usize {
+    lock(&ALLOCATED).lengths.values().sum::<u64>() as usize
+}
+
+/// `None` if there is not so much left.
+pub fn allocate(bytes: usize) -> Option<u64> {
+    if bytes > MOST - used() {
+        return None;
+    }
     let (start, pages) = reserve(bytes);
     let allocated = &mut *lock(&ALLOCATED);
     allocated.device.insert(start, pages);
     allocated.lengths.insert(start, bytes as u64);
     allocated.ranges = None;
-    start
+    Some(start)
 }
 
 /// Whether there was memory at `start`.

@@ -3,15 +3,18 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use crate::driver::most_shared;
+use crate::driver::{self, most_shared};
 use crate::kernel::Kernel;
 use crate::launch::Work;
-use crate::parse::kernels;
+use crate::parse::{kernels, target};
 use crate::stream::{self, SUCCESS, Task};
 
 const INVALID_VALUE: c_int = 1;
+const NO_BINARY: c_int = 209;
 const INVALID_PTX: c_int = 218;
+const UNSUPPORTED_PTX: c_int = 222;
 const NOT_FOUND: c_int = 500;
 /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`.
 const DYNAMIC_SHARED: c_int = 8;
@@ -25,6 +28,12 @@ pub unsafe extern "C" fn cuModuleLoadData(
 ) -> c_int {
     // SAFETY: the caller gives PTX that ends in zero.
     let text = unsafe { CStr::from_ptr(image) }.to_string_lossy();
+    let Some((capability, alone, version)) = target(&text) else { return INVALID_PTX };
+    let here = driver::capability() as u32;
+    if capability > here || alone && capability != here || version > driver::ptx_version() {
+        eprintln!("cuda-emulator: PTX {version} for sm_{capability} on sm_{here}");
+        return if version > driver::ptx_version() { UNSUPPORTED_PTX } else { NO_BINARY };
+    }
     match kernels(&text) {
         Ok(kernels) => {
             // For whoever looks into a module, its name is enough: that it cannot be written is no failure.
@@ -69,8 +78,19 @@ pub unsafe extern "C" fn cuModuleGetFunction(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuFuncSetAttribute(_function: Handle, attribute: c_int, value: c_int) -> c_int {
-    if attribute == DYNAMIC_SHARED && value > most_shared() { INVALID_VALUE } else { SUCCESS }
+pub unsafe extern "C" fn cuFuncSetAttribute(
+    function: *const Kernel,
+    attribute: c_int,
+    value: c_int,
+) -> c_int {
+    if attribute == DYNAMIC_SHARED {
+        if value < 0 || value > most_shared() {
+            return INVALID_VALUE;
+        }
+        // SAFETY: `cuModuleGetFunction` gave it, and kernels stay.
+        unsafe { &*function }.most_shared.store(value as u32, Ordering::Relaxed);
+    }
+    SUCCESS
 }
 
 #[unsafe(no_mangle)]
@@ -119,7 +139,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
         );
         return INVALID_VALUE;
     }
-    if kernel.shared + shared as usize > most_shared() as usize {
+    if kernel.shared + shared as usize > kernel.most_shared.load(Ordering::Relaxed) as usize {
         return INVALID_VALUE;
     }
     let length = kernel

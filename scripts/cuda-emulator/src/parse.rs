@@ -2,12 +2,26 @@
 //! of those that it has inlined.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 
 use crate::decode::instruction;
 use crate::flow::meetings;
 use crate::kernel::{File, Kernel, Parameter, Registers, Special};
 
+/// The shared memory that a launch may ask for without asking for more before.
+const DEFAULT_SHARED: u32 = 49_152;
+
 type Result<T> = std::result::Result<T, String>;
+
+/// What a module is made for: compute capability and, of its architecture alone, and the version of PTX, both times ten.
+pub fn target(ptx: &str) -> Option<(u32, bool, u32)> {
+    let of =
+        |name: &str| Some(ptx.split_once(name)?.1.split_whitespace().next()?.trim_end_matches(','));
+    let architecture = of(".target")?.strip_prefix("sm_")?;
+    let version = of(".version")?.replace('.', "");
+    let capability = architecture.trim_end_matches(['a', 'f']);
+    Some((capability.parse().ok()?, capability != architecture, version.parse().ok()?))
+}
 
 /// The kernels of a module.
 pub fn kernels(ptx: &str) -> Result<Vec<Kernel>> {
@@ -57,6 +71,7 @@ fn kernel(head: &str, body: &str) -> Result<Kernel> {
         registers: Registers::default(),
         block: block(directives),
         shared: 0,
+        most_shared: AtomicU32::new(DEFAULT_SHARED),
     };
     let mut unlabelled = Vec::new();
     for statement in statements {
@@ -84,6 +99,7 @@ fn kernel(head: &str, body: &str) -> Result<Kernel> {
     kernel.meetings = meetings(&kernel.instructions);
     kernel.shared = scope.shared;
     kernel.registers = scope.registers;
+    index(kernel.registers.words.max(kernel.registers.wides))?;
     Ok(kernel)
 }
 
@@ -96,14 +112,21 @@ fn block(directives: &str) -> Option<[u32; 3]> {
     Some([sizes.next()?, sizes.next().unwrap_or(1), sizes.next().unwrap_or(1)])
 }
 
+/// Registers with a prefix such as `%rd`.
+struct Declared {
+    file: File,
+    bits: u8,
+    first: usize,
+    count: usize,
+}
+
 /// The names of a kernel.
 #[derive(Default)]
 pub struct Scope {
     pub registers: Registers,
     pub labels: HashMap<String, u32>,
     shared: usize,
-    /// The kind and the first index of registers with a prefix such as `%rd`.
-    prefixes: HashMap<String, (File, usize)>,
+    prefixes: HashMap<String, Declared>,
     offsets: HashMap<String, u64>,
     constants: HashMap<u32, u16>,
     wide_constants: HashMap<u64, u16>,
@@ -172,12 +195,13 @@ impl Scope {
             return false;
         };
         let count: usize = count.trim_end_matches('>').parse().unwrap_or(0);
-        let (file, next) = match kind {
-            ".pred" => (File::Predicates, &mut self.registers.predicates),
-            ".b64" => (File::Wides, &mut self.registers.wides),
-            _ => (File::Words, &mut self.registers.words),
+        let (file, bits, next) = match kind {
+            ".pred" => (File::Predicates, 1, &mut self.registers.predicates),
+            ".b64" => (File::Wides, 64, &mut self.registers.wides),
+            ".b16" => (File::Words, 16, &mut self.registers.words),
+            _ => (File::Words, 32, &mut self.registers.words),
         };
-        self.prefixes.insert(prefix.to_string(), (file, *next));
+        self.prefixes.insert(prefix.to_string(), Declared { file, bits, first: *next, count });
         *next += count;
         true
     }
@@ -190,21 +214,25 @@ impl Scope {
         }
     }
 
-    fn register(&self, name: &str, file: File) -> Result<u16> {
+    fn declared(&self, name: &str) -> Result<(&Declared, usize)> {
         let digits = name.find(|letter: char| letter.is_ascii_digit()).unwrap_or(name.len());
         let (prefix, number) = name.split_at(digits);
-        let (found, first) =
-            self.prefixes.get(prefix).ok_or_else(|| format!("no register {name}"))?;
-        if *found != file {
-            return Err(format!("{name} has another width"));
-        }
-        let number: usize = number.parse().map_err(|_| format!("no register {name}"))?;
-        u16::try_from(first + number).map_err(|_| "too many registers".to_string())
+        let declared = self.prefixes.get(prefix).zip(number.parse::<usize>().ok());
+        let found = declared.filter(|(declared, number)| *number < declared.count);
+        found.ok_or_else(|| format!("no register {name}"))
     }
 
-    /// Whether it is the name of a register of 64 bits.
-    pub fn is_wide(&self, name: &str) -> bool {
-        self.register(name, File::Wides).is_ok()
+    fn register(&self, name: &str, file: File) -> Result<u16> {
+        let (declared, number) = self.declared(name)?;
+        if declared.file != file {
+            return Err(format!("{name} has another width"));
+        }
+        index(declared.first + number)
+    }
+
+    /// The width of a register, if it is the name of one.
+    pub fn bits(&self, name: &str) -> Option<u8> {
+        Some(self.declared(name).ok()?.0.bits)
     }
 
     /// A register, or one that holds a constant.
@@ -270,6 +298,10 @@ impl Scope {
     pub fn predicate(&self, operand: &str) -> Result<u16> {
         self.register(operand, File::Predicates)
     }
+}
+
+fn index(register: usize) -> Result<u16> {
+    u16::try_from(register).map_err(|_| "too many registers".to_string())
 }
 
 fn integer(operand: &str) -> Result<i64> {

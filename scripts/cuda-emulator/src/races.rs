@@ -30,8 +30,10 @@ pub enum By {
     /// Several lanes of the warp, or an instruction of all of them.
     #[default]
     Warp,
-    /// Several warps or blocks.
-    Many,
+    /// Several warps of a block.
+    Warps,
+    /// Several blocks.
+    Blocks,
 }
 
 impl Visit {
@@ -40,13 +42,13 @@ impl Visit {
         if earlier.launch != self.launch {
             return false;
         }
-        if earlier.block != self.block {
+        if earlier.by == By::Blocks || earlier.block != self.block {
             return true;
         }
         if earlier.barriers < self.barriers {
             return false;
         }
-        if earlier.by == By::Many || earlier.warp != self.warp {
+        if earlier.by == By::Warps || earlier.warp != self.warp {
             return true;
         }
         earlier.warp_barriers == self.warp_barriers
@@ -58,11 +60,11 @@ impl Visit {
         if earlier.launch != self.launch || *earlier == self {
             return self;
         }
-        if earlier.block != self.block {
-            self.by = By::Many;
+        if earlier.by == By::Blocks || earlier.block != self.block {
+            self.by = By::Blocks;
         } else if earlier.barriers == self.barriers {
-            if earlier.warp != self.warp || earlier.by == By::Many {
-                self.by = By::Many;
+            if earlier.warp != self.warp || earlier.by == By::Warps {
+                self.by = By::Warps;
             } else if earlier.warp_barriers == self.warp_barriers {
                 self.by = if earlier.by == self.by { self.by } else { By::Warp };
             }
@@ -75,6 +77,8 @@ impl Visit {
 struct Visits {
     read: Visit,
     written: Visit,
+    /// The launch that has read it as something that does not change (`ld.global.nc`).
+    constant: u32,
 }
 
 /// What was touched, of one memory.
@@ -96,11 +100,30 @@ impl Races {
         })
     }
 
+    /// A read that may give what was there before the launch.
+    pub fn read_constant(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        launch: u32,
+    ) -> Result<(), &'static str> {
+        self.each(address, bytes, |visits| {
+            visits.constant = launch;
+            match visits.written.launch == launch {
+                true => Err("reads what its launch writes as if it were constant"),
+                false => Ok(()),
+            }
+        })
+    }
+
     pub fn write(&mut self, address: u64, bytes: u64, visit: Visit) -> Result<(), &'static str> {
         self.each(address, bytes, |visits| {
             let (written, read) = (visit.meets(&visits.written), visit.meets(&visits.read));
             visits.written = visit;
             match (written, read) {
+                _ if visits.constant == visit.launch => {
+                    Err("writes what its launch reads as if it were constant")
+                }
                 (true, _) => Err("writes what another thread writes, without a barrier between"),
                 (_, true) => Err("writes what another thread reads, without a barrier between"),
                 _ => Ok(()),

@@ -1,5 +1,6 @@
 //! What a stream is asked to do, at once or late, and graphs of it.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 
 use crate::launch::{self, Work, settings};
@@ -9,15 +10,7 @@ use crate::{lock, memory};
 #[derive(Clone)]
 pub enum Task {
     Launch(Work),
-    /// Copies from an address to another one, on either side.
-    Copy {
-        to: u64,
-        from: u64,
-        rows: usize,
-        width: usize,
-        to_pitch: usize,
-        from_pitch: usize,
-    },
+    Copy(Copy),
     /// The same from memory of the host that its owner may have changed since.
     Send {
         to: u64,
@@ -35,11 +28,32 @@ pub enum Task {
     Allocate,
 }
 
+/// A copy of rows from an address to another one, on either side.
+#[derive(Clone)]
+pub struct Copy {
+    pub to: u64,
+    pub from: u64,
+    pub rows: usize,
+    pub width: usize,
+    pub to_pitch: usize,
+    pub from_pitch: usize,
+    pub writes_device: bool,
+    pub reads_device: bool,
+}
+
+/// What is recorded.
+struct Capture {
+    tasks: Vec<Task>,
+    mode: i32,
+    /// Something was asked for that a capture does not allow.
+    broken: bool,
+}
+
 #[derive(Default)]
 struct Streams {
     /// What was asked for and not done so far, if it is done late.
     queue: Vec<Task>,
-    capture: Option<Vec<Task>>,
+    capture: Option<Capture>,
     /// After a fault nothing works any more, as on a GPU.
     fault: bool,
 }
@@ -49,13 +63,45 @@ static STREAMS: Mutex<Streams> =
 
 pub const SUCCESS: i32 = 0;
 pub const ILLEGAL_ADDRESS: i32 = 700;
+const CAPTURE_UNSUPPORTED: i32 = 900;
+const CAPTURE_INVALIDATED: i32 = 901;
+const ILLEGAL_STATE: i32 = 401;
+/// `CU_STREAM_CAPTURE_MODE_GLOBAL`, and the one in which a thread may do what could disturb a capture.
+const GLOBAL: i32 = 0;
+const RELAXED: i32 = 2;
 
-pub fn begin_capture() {
-    lock(&STREAMS).capture = Some(Vec::new());
+thread_local! {
+    static MODE: Cell<i32> = const { Cell::new(GLOBAL) };
 }
 
-pub fn end_capture() -> Option<Vec<Task>> {
-    lock(&STREAMS).capture.take()
+/// The mode of this thread before.
+pub fn exchange_mode(mode: i32) -> i32 {
+    MODE.replace(mode)
+}
+
+pub fn begin_capture(mode: i32) {
+    lock(&STREAMS).capture = Some(Capture { tasks: Vec::new(), mode, broken: false });
+}
+
+/// # Errors
+/// Nothing was recorded, or something that cannot be: the code.
+pub fn end_capture() -> Result<Vec<Task>, i32> {
+    let capture = lock(&STREAMS).capture.take().ok_or(ILLEGAL_STATE)?;
+    if capture.broken { Err(CAPTURE_INVALIDATED) } else { Ok(capture.tasks) }
+}
+
+/// Whether something may be done now that a capture of a stream could not repeat, such as to reserve memory. If not,
+/// the capture is void, as on a GPU.
+pub fn disturb(what: &str) -> i32 {
+    let streams = &mut *lock(&STREAMS);
+    match &mut streams.capture {
+        Some(capture) if capture.mode != RELAXED && MODE.get() != RELAXED => {
+            capture.broken = true;
+            eprintln!("cuda-emulator: {what} while a stream is captured");
+            CAPTURE_UNSUPPORTED
+        }
+        _ => SUCCESS,
+    }
 }
 
 pub fn is_capturing() -> bool {
@@ -69,7 +115,15 @@ pub fn ask(task: Task) -> i32 {
         return ILLEGAL_ADDRESS;
     }
     if let Some(capture) = &mut streams.capture {
-        capture.push(task);
+        if matches!(task, Task::Send { .. }) {
+            // It would be read again at each repetition, when its owner has freed it.
+            eprintln!(
+                "cuda-emulator: memory that is not pinned is sent while a stream is captured"
+            );
+            capture.broken = true;
+            return CAPTURE_UNSUPPORTED;
+        }
+        capture.tasks.push(task);
         return SUCCESS;
     }
     if settings().late {
@@ -81,6 +135,10 @@ pub fn ask(task: Task) -> i32 {
 
 /// Does all that was asked for.
 pub fn wait() -> i32 {
+    let code = disturb("something is waited for");
+    if code != SUCCESS {
+        return code;
+    }
     let streams = &mut *lock(&STREAMS);
     if streams.fault {
         return ILLEGAL_ADDRESS;
@@ -114,16 +172,18 @@ impl Streams {
 fn done(task: &Task) -> Result<(), String> {
     match task {
         Task::Launch(work) => launch::run(work, settings()),
-        Task::Copy { to, from, rows, width, to_pitch, from_pitch } => {
-            for row in 0..*rows {
-                // SAFETY: the caller owns what is not the device's, and was asked for what is.
-                unsafe {
-                    std::ptr::copy(
-                        (from + (row * from_pitch) as u64) as *const u8,
-                        (to + (row * to_pitch) as u64) as *mut u8,
-                        *width,
-                    )
-                };
+        Task::Copy(copy) => {
+            for row in 0..copy.rows {
+                let from = copy.from + (row * copy.from_pitch) as u64;
+                let to = copy.to + (row * copy.to_pitch) as u64;
+                if copy.reads_device {
+                    device(from, copy.width)?;
+                }
+                if copy.writes_device {
+                    device(to, copy.width)?;
+                }
+                // SAFETY: what is not memory of the device is the caller's.
+                unsafe { std::ptr::copy(from as *const u8, to as *mut u8, copy.width) };
             }
             Ok(())
         }
@@ -154,6 +214,8 @@ fn device(start: u64, bytes: usize) -> Result<(), String> {
     if bytes == 0 || memory::is_device(start, bytes) {
         Ok(())
     } else {
-        Err(format!("a copy of {bytes} bytes to {start:#x}, which is no memory of the device"))
+        Err(format!(
+            "a copy or a fill of {bytes} bytes at {start:#x}, which is no memory of the device"
+        ))
     }
 }

@@ -36,8 +36,8 @@ pub fn load_matrices(
     Ok(())
 }
 
-/// The element of a fragment, counted by rows, that a lane has in a register (and half of it, of two bytes). Which one is not part of
-/// PTX: only that `wmma.load`, `wmma.mma` and `wmma.store` agree.
+/// The element of a fragment, counted by rows, that a lane has in a register (and half of it, of two bytes). Which one is
+/// not part of PTX: only that `wmma.load`, `wmma.mma` and `wmma.store` agree.
 fn place(lane: usize, nth: usize, each: usize) -> usize {
     lane * each + nth
 }
@@ -116,7 +116,8 @@ pub fn store_fragment(
     Ok(())
 }
 
-/// The values of 16 bits that lanes hold in registers, as a matrix whose element (row, column) `at` finds for a lane and a number.
+/// The values of 16 bits that lanes hold in registers, as a matrix whose element (row, column) `at` finds for a lane and a
+/// number.
 fn gather(
     warp: &Warp,
     registers: &[u16],

@@ -4,7 +4,7 @@ use crate::kernel::Kernel;
 use crate::lanes::{from_bfloat16, to_bfloat16};
 use crate::launch::{Settings, Work, run};
 use crate::memory;
-use crate::parse::kernels;
+use crate::parse::{kernels, target};
 
 /// A kernel with two pointers and a number as parameters, in blocks of `threads`.
 fn kernel(threads: u32, body: &str) -> &'static Kernel {
@@ -42,7 +42,7 @@ fn kernel(threads: u32, body: &str) -> &'static Kernel {
 
 /// Memory of the device with these numbers.
 fn sent(numbers: &[u32]) -> u64 {
-    let start = memory::allocate(numbers.len() * 4);
+    let start = memory::allocate(numbers.len() * 4).unwrap();
     // SAFETY: it was just allocated.
     unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr(), start as *mut u32, numbers.len()) };
     start
@@ -55,18 +55,28 @@ fn read(start: u64, count: usize) -> Vec<u32> {
 
 const RACES: Settings = Settings { races: true, order: 0, threads: 1, late: false };
 
-/// Runs one block with a number, from `from` to as many words as the result has.
+/// Runs blocks with a number, from `from` to as many words as the result has.
 fn result(
     kernel: &'static Kernel,
     from: &[u32],
     words: usize,
     settings: Settings,
 ) -> Result<Vec<u32>, String> {
+    of_blocks(kernel, from, words, settings, 1)
+}
+
+fn of_blocks(
+    kernel: &'static Kernel,
+    from: &[u32],
+    words: usize,
+    settings: Settings,
+    blocks: u32,
+) -> Result<Vec<u32>, String> {
     let (from, to) = (sent(from), sent(&vec![0; words]));
     let mut parameters: Vec<u8> = [from, to].iter().flat_map(|it| it.to_le_bytes()).collect();
     parameters.extend(7u64.to_le_bytes());
     let block = kernel.block.unwrap();
-    let work = Work { kernel, grid: [1; 3], block, shared: 4096, parameters };
+    let work = Work { kernel, grid: [blocks, 1, 1], block, shared: 4096, parameters };
     run(&work, settings).map(|()| read(to, words))
 }
 
@@ -137,6 +147,7 @@ fn addresses_outside_of_memory_or_not_aligned_are_named_with_their_instruction()
         ("ld.global.b32 %r3, [%rd1+2];", "not aligned"),
         ("ld.global.v4.b32 {%r3, %r4, %r5, %r6}, [%rd4];", "not aligned"),
         ("st.shared.b32 [%rd7+4092], %r2;", "where there is none"),
+        ("st.shared.b32 [%rd7+-4], %r2;", "beyond all memory"),
     ] {
         let error = result(kernel(32, access), &[0; 32], 32, Settings::default()).unwrap_err();
         let instruction = access.trim_end_matches(';');
@@ -165,6 +176,9 @@ fn what_no_barrier_orders_is_a_race() {
     assert!(
         result(same, &[0], 1, RACES).unwrap_err().contains("writes what another thread writes")
     );
+    let changed =
+        kernel(32, "ld.global.nc.b32 %r3, [%rd5]; bar.sync 0; st.global.b32 [%rd5], %r2;");
+    assert!(result(changed, &[0], 32, RACES).unwrap_err().contains("as if it were constant"));
     let adds = kernel(32, "atom.relaxed.gpu.global.add.f32 %r3, [%rd2], 0f3F800000;");
     assert_eq!(result(adds, &[0], 1, Settings::default()), Ok(vec![32f32.to_bits()]));
     assert!(result(adds, &[0], 1, RACES).is_err());
@@ -192,6 +206,51 @@ fn operands_that_the_emulator_would_pass_over_are_refused() {
     let error =
         kernels(".entry e() { .reg .b32 %r<2>; add.s32 %r0, %r1, 1, 2; ret; }").err().unwrap();
     assert!(error.contains("4 operands, and not 3"), "{error}");
+}
+
+#[test]
+fn no_barrier_of_a_block_orders_it_with_another_block() {
+    let reads = "ld.global.b32 %r3, [%rd1]; bar.sync 0;";
+    let one_writes = "mov.u32 %r4, %ctaid.x; setp.eq.b32 %p1, %r4, 1; setp.eq.b32 %p2, %r2, 0;
+                      and.pred %p3, %p1, %p2; @%p3 st.global.b32 [%rd1], %r2;";
+    let raced = kernel(32, &format!("{reads} {reads} {one_writes}"));
+    let error = of_blocks(raced, &[0], 1, RACES, 2).unwrap_err();
+    assert!(error.contains("writes what another thread reads"), "{error}");
+    // A block of its own may.
+    assert_eq!(of_blocks(raced, &[0], 1, RACES, 1), Ok(vec![0]));
+}
+
+#[test]
+fn a_capture_with_something_that_it_cannot_repeat_is_void() {
+    use crate::stream;
+    let pinned = memory::allocate_pinned(64);
+    stream::begin_capture(0);
+    assert_eq!(stream::ask(stream::Task::Fill { to: pinned, value: 0, bytes: 0 }), 0);
+    assert_eq!(stream::end_capture().map(|tasks| tasks.len()), Ok(1));
+    for disturbs in [
+        || stream::wait(),
+        || stream::disturb("memory is reserved"),
+        || stream::ask(stream::Task::Send { to: 0, bytes: vec![0], width: 1, to_pitch: 1 }),
+    ] {
+        stream::begin_capture(0);
+        assert_eq!(disturbs(), 900);
+        assert_eq!(stream::end_capture().err(), Some(901));
+    }
+    stream::begin_capture(0);
+    let before = stream::exchange_mode(2);
+    assert_eq!(stream::disturb("memory is reserved"), 0);
+    stream::exchange_mode(before);
+    assert!(stream::end_capture().is_ok());
+    assert_eq!(stream::end_capture().err(), Some(401));
+    assert!(memory::free_pinned(pinned));
+}
+
+#[test]
+fn the_target_of_a_module_is_read() {
+    let of = |text: &str| target(&format!(".version 8.7\n.target {text}\n.address_size 64"));
+    assert_eq!(of("sm_80"), Some((80, false, 87)));
+    assert_eq!(of("sm_100a, debug"), Some((100, true, 87)));
+    assert_eq!(target("no module"), None);
 }
 
 #[test]
@@ -241,7 +300,8 @@ fn matrices_loaded_by_rows_have_their_product() {
          cvt.u64.u32 %rd12, %r25; add.s64 %rd13, %rd6, %rd12;
          ldmatrix.sync.aligned.m8n8.x2.shared.b16 {{%r14, %r15}}, [%rd13+512];
          mov.b32 %r30, 0; 
-         mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%r40, %r41, %r42, %r43}}, {{%r10, %r11, %r12, %r13}}, {{%r14, %r15}}, {{%r30, %r30, %r30, %r30}};
+         mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%r40, %r41, %r42, %r43}},
+            {{%r10, %r11, %r12, %r13}}, {{%r14, %r15}}, {{%r30, %r30, %r30, %r30}};
          shr.u32 %r50, %r2, 2; and.b32 %r51, %r2, 3; shl.b32 %r52, %r50, 5; shl.b32 %r53, %r51, 3; add.s32 %r54, %r52, %r53;
          cvt.u64.u32 %rd20, %r54; add.s64 %rd21, %rd2, %rd20;
          st.global.v2.b32 [%rd21], {{%r40, %r41}}; st.global.v2.b32 [%rd21+256], {{%r42, %r43}};"

@@ -4,22 +4,29 @@
 use std::ffi::{c_int, c_void};
 
 use crate::memory;
-use crate::stream::{self, SUCCESS, Task};
+use crate::stream::{self, Copy, SUCCESS, Task};
 
 type Handle = *mut c_void;
 const INVALID_VALUE: c_int = 1;
 const OUT_OF_MEMORY: c_int = 2;
-/// More than this is never there.
-const MOST: usize = 16 << 30;
+
+unsafe fn allocate(pointer: *mut u64, bytes: usize) -> c_int {
+    if bytes == 0 {
+        return INVALID_VALUE;
+    }
+    let Some(start) = memory::allocate(bytes) else { return OUT_OF_MEMORY };
+    // SAFETY: the caller gives the place of a result.
+    unsafe { pointer.write(start) };
+    SUCCESS
+}
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAlloc_v2(pointer: *mut u64, bytes: usize) -> c_int {
-    if bytes == 0 || bytes > MOST {
-        return if bytes == 0 { INVALID_VALUE } else { OUT_OF_MEMORY };
+    match stream::disturb("memory is reserved") {
+        // SAFETY: the same.
+        SUCCESS => unsafe { allocate(pointer, bytes) },
+        code => code,
     }
-    // SAFETY: the caller gives the place of a result.
-    unsafe { pointer.write(memory::allocate(bytes)) };
-    SUCCESS
 }
 
 #[unsafe(no_mangle)]
@@ -32,13 +39,16 @@ pub unsafe extern "C" fn cuMemAllocAsync(
         stream::ask(Task::Allocate);
     }
     // SAFETY: the same.
-    unsafe { cuMemAlloc_v2(pointer, bytes) }
+    unsafe { allocate(pointer, bytes) }
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemFree_v2(pointer: u64) -> c_int {
-    stream::wait();
-    if memory::free(pointer) { SUCCESS } else { INVALID_VALUE }
+    match stream::wait() {
+        SUCCESS if memory::free(pointer) => SUCCESS,
+        SUCCESS => INVALID_VALUE,
+        code => code,
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -48,15 +58,21 @@ pub extern "C" fn cuMemFreeAsync(pointer: u64, _stream: Handle) -> c_int {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAllocHost_v2(pointer: *mut u64, bytes: usize) -> c_int {
-    // SAFETY: the caller gives the place of a result.
-    unsafe { pointer.write(memory::allocate_pinned(bytes)) };
-    SUCCESS
+    let code = stream::disturb("memory of the host is pinned");
+    if code == SUCCESS {
+        // SAFETY: the caller gives the place of a result.
+        unsafe { pointer.write(memory::allocate_pinned(bytes)) };
+    }
+    code
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemFreeHost(pointer: u64) -> c_int {
-    stream::wait();
-    if memory::free_pinned(pointer) { SUCCESS } else { INVALID_VALUE }
+    match stream::wait() {
+        SUCCESS if memory::free_pinned(pointer) => SUCCESS,
+        SUCCESS => INVALID_VALUE,
+        code => code,
+    }
 }
 
 /// A copy to the device. Memory that is not pinned is read at once; that which is, when the copy is made.
@@ -72,7 +88,17 @@ unsafe fn send(
         return SUCCESS;
     }
     if memory::is_pinned(from, (rows - 1) * from_pitch + width) {
-        return stream::ask(Task::Copy { to, from, rows, width, to_pitch, from_pitch });
+        let [writes_device, reads_device] = [true, false];
+        return stream::ask(Task::Copy(Copy {
+            to,
+            from,
+            rows,
+            width,
+            to_pitch,
+            from_pitch,
+            writes_device,
+            reads_device,
+        }));
     }
     let mut bytes = Vec::with_capacity(rows * width);
     for row in 0..rows {
@@ -97,15 +123,18 @@ pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoHAsync_v2(to: u64, from: u64, bytes: usize, _stream: Handle) -> c_int {
-    stream::ask(Task::Copy { to, from, rows: 1, width: bytes, to_pitch: bytes, from_pitch: bytes })
+    stream::ask(Task::Copy(contiguous(to, from, bytes, false)))
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, _stream: Handle) -> c_int {
-    if !memory::is_device(to, bytes) || !memory::is_device(from, bytes) {
-        return INVALID_VALUE;
-    }
-    stream::ask(Task::Copy { to, from, rows: 1, width: bytes, to_pitch: bytes, from_pitch: bytes })
+    stream::ask(Task::Copy(contiguous(to, from, bytes, true)))
+}
+
+/// A copy from the device.
+fn contiguous(to: u64, from: u64, bytes: usize, writes_device: bool) -> Copy {
+    let (width, to_pitch, from_pitch) = (bytes, bytes, bytes);
+    Copy { to, from, rows: 1, width, to_pitch, from_pitch, writes_device, reads_device: true }
 }
 
 #[unsafe(no_mangle)]
@@ -149,15 +178,19 @@ pub unsafe extern "C" fn cuMemcpy2DAsync_v2(copy: *const Copy2D, _stream: Handle
     }
     let from = if copy.from_type == HOST { copy.from_host } else { copy.from_device };
     let to = if copy.to_type == HOST { copy.to_host } else { copy.to_device };
-    let extent = |pitch: usize| height.saturating_sub(1) * pitch + width;
-    if copy.from_type != HOST && !memory::is_device(from, extent(from_pitch))
-        || copy.to_type != HOST && !memory::is_device(to, extent(to_pitch))
-    {
-        return INVALID_VALUE;
-    }
     if copy.from_type == HOST {
         // SAFETY: the caller owns what it sends.
         return unsafe { send(to, from, height, width, to_pitch, from_pitch) };
     }
-    stream::ask(Task::Copy { to, from, rows: height, width, to_pitch, from_pitch })
+    let (rows, writes_device) = (height, copy.to_type != HOST);
+    stream::ask(Task::Copy(Copy {
+        to,
+        from,
+        rows,
+        width,
+        to_pitch,
+        from_pitch,
+        writes_device,
+        reads_device: true,
+    }))
 }

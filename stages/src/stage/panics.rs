@@ -35,30 +35,29 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 /// What cubecl 0.11.3 says around the causes of a failure: that there are some, where they were found, and what
 /// could not be computed for want of a result.
 const AROUND_CAUSES: [&str; 9] = [
-    "Caused by",
-    "Backtrace",
-    "No backtrace",
-    "Asked at",
+    "Caused by:",
+    "Backtrace:",
+    "No backtrace available",
+    "Asked at:",
     "An error happened during execution",
     "Several failures at once",
     "The bytes were never written",
     "skipped `",
-    "(",
+    "at ", // the place of a frame of a backtrace
 ];
 
 /// The causes that a message of a library names, each once, in one line and without backtraces.
 pub fn causes(message: &str) -> String {
+    let is_cause = |line: &&str| {
+        let is_left_out = line.starts_with('(') && line.contains("skip record");
+        !(line.is_empty()
+            || is_left_out
+            || is_frame(line)
+            || AROUND_CAUSES.iter().any(|start| line.starts_with(start)))
+    };
     let mut found: Vec<&str> = Vec::new();
-    let mut is_backtrace = false;
-    for line in message.lines().map(str::trim) {
-        let is_cause = !AROUND_CAUSES.iter().any(|start| line.starts_with(start));
-        // What follows a backtrace follows another failure's beginning.
-        is_backtrace = if is_cause {
-            is_backtrace
-        } else {
-            ["Backtrace", "Asked at"].iter().any(|start| line.starts_with(start))
-        };
-        if is_cause && !is_backtrace && !line.is_empty() && !found.contains(&line) {
+    for line in message.lines().map(str::trim).filter(is_cause) {
+        if !found.contains(&line) {
             found.push(line);
         }
     }
@@ -66,6 +65,12 @@ pub fn causes(message: &str) -> String {
         true => message.lines().next().unwrap_or_default().to_owned(),
         false => found.join(": "),
     }
+}
+
+/// Whether a line is a frame of a backtrace, such as `12: core::panicking::panic`.
+fn is_frame(line: &str) -> bool {
+    let number = line.split_once(": ").map_or("", |(number, _)| number);
+    !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// What a panic says.
@@ -81,7 +86,10 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_causes_and_without_its_backtrace() {
         let said = guarded(|| -> u8 {
-            panic!("An IO error happened\nCaused by:\n  out of device memory\nBacktrace:\n 0: main")
+            panic!(
+                "An IO error happened\nCaused by:\n  out of device memory\nBacktrace:\n   0: main\n   \
+                 at ./main.rs:3:4\n  10: core::ops"
+            )
         });
         assert_eq!(said, Err("An IO error happened: out of device memory".to_owned()));
         assert_eq!(guarded(|| 3), Ok(3));
