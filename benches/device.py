@@ -3,6 +3,7 @@
 
     cargo build --release --features cuda
     python3 benches/device.py --pipe target/release/pipe --counter ../shared/tools/cuda-counter
+    python3 benches/device.py … --config stages/tests/fixtures/model/modernbert/config.json
 
 The counter is a driver library that counts and does not compute, with a script `count.py`. The model has 12
 layers of 768 and a vocabulary of 12,000 with random weights, in bf16, on the bundled tweets in batches of 32 and 64.
@@ -11,7 +12,8 @@ the training as diverged.
 
 It prints how long a first run and a later one, which finds the kernels of the first, take to the end of the first
 step. Then, for each batch size, launches, copies, waits and host time of a step, and the least time that a GPU needs for the same step by its
-memory and its arithmetic: `--bandwidth` and `--flops`, by default what was measured on an H200.
+memory and its arithmetic: `--bandwidth` and `--flops`, by default what was measured on an H200. With `--config` the
+model is one of another family, of the same sizes, and only launches, copies, waits and host time are printed.
 """
 
 import argparse
@@ -43,8 +45,9 @@ def driver(counter, folder):
         (folder / "nvcc").symlink_to(known)
 
 
-def project(folder):
-    """A project with the default pipeline and a large model without weights. Returns the model's folder."""
+def project(folder, family=None):
+    """A project with the default pipeline and a large model without weights, of the family that has this config.
+    Returns the model's folder."""
     root = HERE.parent
     for name in ("data", "models"):
         shutil.copytree(root / name, folder / name)
@@ -53,7 +56,15 @@ def project(folder):
     model.mkdir()
     for file in small.glob("tokenizer*"):
         shutil.copy(file, model)
-    config = json.loads((small / "config.json").read_text())
+    config = bundled = json.loads((small / "config.json").read_text())
+    if family:
+        config = json.loads(family.read_text())
+        same = ("vocab_size", "max_position_embeddings", "pad_token_id", "bos_token_id", "eos_token_id")
+        config |= {name: bundled[name] for name in same}
+        # Every layer of one kind, or as many as there are layers, by default.
+        config.pop("layer_types", None)
+        if "pooler_hidden_size" in config:
+            config["pooler_hidden_size"] = HIDDEN
     config.update(num_hidden_layers=LAYERS, hidden_size=HIDDEN, intermediate_size=WIDE, num_attention_heads=HEADS)
     (model / "config.json").write_text(json.dumps(config))
     return model
@@ -143,6 +154,7 @@ def main():
     parser.add_argument("--bandwidth", type=float, default=4.3e12, help="bytes per second")
     parser.add_argument("--flops", type=float, default=790e12, help="bf16 operations per second")
     parser.add_argument("--ptxas", action="store_true", help="compile every kernel with ptxas as well")
+    parser.add_argument("--config", type=Path, help="the config.json of a model of another family")
     options = parser.parse_args()
     if not (options.counter / "count.py").exists():
         sys.exit(f"{options.counter} has no count.py")
@@ -150,9 +162,9 @@ def main():
         work = Path(work)
         (work / "tools").mkdir()
         driver(options.counter, work / "tools")
-        model = project(work)
-        whole = weights(model, work / "weights")
-        for run in ("first", "later", "later"):
+        model = project(work, options.config)
+        whole = None if options.config else weights(model, work / "weights")
+        for run in ("first", "later", "later") if whole else ():
             seconds = until_first_step(options.pipe.resolve(), work / "tools", work, whole)
             print(f"the first step of a {run} run is done {seconds:.1f} s after `finetune` starts", flush=True)
         for batch in (32, 64):
@@ -164,6 +176,8 @@ def main():
             # Timing other kernels for the products is work of its own, in the first minutes of a new GPU.
             environment = dict(os.environ, CUDA_COUNTER_TOOLS=str(work / "tools"), PIPE_TIME_PRODUCTS="off")
             subprocess.run(command, cwd=work, env=environment, check=True)
+            if options.config:
+                continue
             # The bundled tweets have 29 tokens on average, and are padded to about 40.
             parts = floor(batch * 40, batch, options.bandwidth, options.flops)
             print(f"on paper, {batch * 40} tokens:")

@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 work="$(realpath -m "${CARGO_TARGET_DIR:-$HOME/.cache/pipe-emulated-cuda}")"
 export CARGO_TARGET_DIR="$work/target"
-step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+. scripts/on_device.sh
 mkdir -p "$work/driver"
 
 step "the emulator"
@@ -30,58 +30,25 @@ if [ ! -e "${CUDA_PATH:-}/$libdevice" ]; then
     [ -e "$CUDA_PATH/$libdevice" ] ||
         python3 -m pip install -q --no-deps --upgrade --target "$work/nvcc" nvidia-cuda-nvcc-cu12==12.9.86
 fi
-emulated() {
-    PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" \
-        XDG_CACHE_HOME="$work/cache" "$@"
-}
-
 step "the build with cuda"
-# Those of the program are built as well: with only those of `stages`, dependencies have other features than for the
-# program, and everything is compiled twice.
-cargo test --locked --release --quiet --workspace --features cuda --test it --no-run --message-format json \
-    >"$work/built.json"
-tests="$(python3 - "$work/built.json" <<'PYTHON'
-import json, sys
-built = (json.loads(line) for line in open(sys.argv[1]))
-print(next(it["executable"] for it in built
-           if it.get("executable") and it["target"]["kind"] == ["test"] and "/stages#" in it["package_id"]))
-PYTHON
-)"
-
-# One after the other: what one test launches while another records would be recorded too.
-run_tests() {
-    step "the tests"
-    (cd stages && emulated "$tests" --test-threads 1 "$@") | tee "$work/tests.log"
-    ! grep -q '^running 0 tests' "$work/tests.log"
-}
+cargo "${all_tests[@]}" --release --features cuda >"$work/built.json"
+tests="$(tests_of_stages "$work/built.json")"
+export PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export XDG_CACHE_HOME="$work/cache"
 if [ $# -gt 0 ]; then
-    run_tests "$@"
+    run_tests "$tests" "$@"
     exit
 fi
-run_tests accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: \
+run_tests "$tests" accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: \
     training_steps::
 
-# Runs the default pipeline in a folder of its own: `run_pipeline NAME ARGUMENTS`.
-run_pipeline() {
-    local folder="$work/$1" pipe="$CARGO_TARGET_DIR/release/pipe"
-    shift
-    rm -rf "$folder"
-    mkdir -p "$folder/models"
-    cp -r pipeline.yaml data "$folder"
-    cp -r models/tweet-encoder "$folder/models"
-    step "the default pipeline in $folder"
-    # How long a kernel takes says nothing here.
-    (cd "$folder" && PIPE_TIME_PRODUCTS=off emulated "$pipe" run --offline --json --cache cache \
-        --set finetune.epochs=2 "$@" >events.jsonl) || {
-        tail -5 "$folder/events.jsonl" >&2
-        exit 1
-    }
-}
-run_pipeline cpu --device cpu
-run_pipeline f32 --device cuda --set finetune.precision=f32
+pipe="$CARGO_TARGET_DIR/release/pipe"
+two_epochs=(--set finetune.epochs=2)
+run_pipeline cpu "$pipe" --device cpu "${two_epochs[@]}"
+run_pipeline f32 "$pipe" --device cuda --set finetune.precision=f32 "${two_epochs[@]}"
 python3 scripts/compare_losses.py "$work/cpu" "$work/f32"
-run_pipeline bf16 --device cuda --set finetune.precision=bf16
-CUDA_EMULATOR_ORDER=1 run_pipeline other --device cuda --set finetune.precision=bf16
+run_pipeline bf16 "$pipe" --device cuda --set finetune.precision=bf16 "${two_epochs[@]}"
+CUDA_EMULATOR_ORDER=1 run_pipeline other "$pipe" --device cuda --set finetune.precision=bf16 "${two_epochs[@]}"
 python3 scripts/compare_losses.py --within 0 "$work/bf16" "$work/other"
 # The names of objects are digests of their bytes.
 diff <(cd "$work/bf16/cache/objects" && find . -type f | sort) <(cd "$work/other/cache/objects" && find . -type f | sort)

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 work="$(realpath -m "${CARGO_TARGET_DIR:-$HOME/.cache/pipe-lavapipe}")"
 source="$work/source"
 export CARGO_TARGET_DIR="$work/target"
-step() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+. scripts/on_device.sh
 
 install_mesa() {
     if ! compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || ! ldconfig -p | grep -q libvulkan.so.1 ||
@@ -63,37 +63,15 @@ mirror() {
 # Kernels are compiled at run time by passes that recurse deeply, and that are slow and need a large stack without
 # optimization; an optimized build of burn takes twice as long to compile as this.
 export RUST_MIN_STACK=67108864
-with_vulkan() {
-    (cd "$source" && cargo "$1" --features vulkan \
+build_with_vulkan() {
+    step "the build with vulkan"
+    # With a patch cargo writes another Cargo.lock.
+    (cd "$source" && cargo "${all_tests[@]/#--locked/--offline}" --features vulkan \
         --config "patch.crates-io.cubecl-spirv.path='$work/cubecl-spirv'" \
         --config "patch.crates-io.cubecl-wgpu.path='$work/cubecl-wgpu'" \
         --config 'profile.dev.opt-level=1' \
         --config 'profile.dev.package."*".opt-level=2' \
-        --config 'profile.dev.debug=0' "${@:2}")
-}
-
-# One after the other: what one test launches while another records would be recorded too.
-run_tests() {
-    PIPE_TEST_DEVICE=vulkan with_vulkan test -p stages --test it -- --test-threads 1 "$@"
-}
-
-# Runs the default pipeline on the CPU and on lavapipe, each with a cache of its own, and compares.
-compare_pipeline() {
-    with_vulkan build --quiet
-    local pipe="$CARGO_TARGET_DIR/debug/pipe" device
-    "$pipe" -C "$source" doctor --offline || true
-    for device in cpu vulkan; do
-        rm -rf "$work/$device"
-        mkdir -p "$work/$device/models"
-        cp -r "$source/pipeline.yaml" "$source/data" "$work/$device"
-        cp -r "$source/models/tweet-encoder" "$work/$device/models"
-        step "the default pipeline on $device"
-        (cd "$work/$device" && "$pipe" run --offline --json --device "$device" --cache cache >events.jsonl) || {
-            tail -5 "$work/$device/events.jsonl" >&2
-            exit 1
-        }
-    done
-    python3 scripts/compare_losses.py "$work/cpu" "$work/vulkan"
+        --config 'profile.dev.debug=0') >"$work/built.json"
 }
 
 mkdir -p "$work"
@@ -102,12 +80,19 @@ cargo fetch --locked --quiet
 patched cubecl-spirv
 patched cubecl-wgpu
 mirror
+build_with_vulkan
+export PIPE_TEST_DEVICE=vulkan
+tests="$(tests_of_stages "$work/built.json")"
 if [ $# -gt 0 ]; then
-    run_tests "$@"
-else
-    step "tests on lavapipe"
-    # bfloat16 is not supported there.
-    run_tests accelerator:: device:: graphs:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
-    compare_pipeline
-    step "done"
+    run_tests "$tests" "$@"
+    exit
 fi
+# bfloat16 is not supported there.
+run_tests "$tests" accelerator:: device:: graphs:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
+pipe="$CARGO_TARGET_DIR/debug/pipe"
+"$pipe" doctor --offline || true
+for device in cpu vulkan; do
+    run_pipeline "$device" "$pipe" --device "$device"
+done
+python3 scripts/compare_losses.py "$work/cpu" "$work/vulkan"
+step "done"

@@ -111,7 +111,7 @@ impl Classifier {
     #[cfg(feature = "device")]
     pub fn numbers(&self, batch: &Batch, noises: &[Noise], targets: &[f32]) -> Option<Numbers> {
         let batch = &self.encoder.widened(batch);
-        if batch.pooled.is_some() || !self.encoder.is_recordable(batch) {
+        if batch.pooled.is_some() || !self.encoder.is_recordable() {
             return None;
         }
         let is_mean = self.pooling == Pooling::Mean;

@@ -162,9 +162,7 @@ impl Encoder {
             if let (0, Some(convolution), Some(embeddings)) =
                 (index, &self.convolution, &embeddings)
             {
-                let real = batch.mask.iter().map(|real| f32::from(u8::from(*real))).collect();
-                let real = TensorData::new::<f32, _>(real, [batch.rows, batch.width, 1]);
-                let real = Tensor::from_data(real, &states.device());
+                let real = real(batch, pass, &states.device());
                 states = convolution.forward(embeddings.clone(), states, real, pass);
             }
         }
@@ -259,7 +257,7 @@ impl Encoder {
         noise: Option<&'a Noise>,
         inputs: Inputs,
     ) -> Pass<'a> {
-        let positions = self.positions.of_width(batch.width, inputs.buckets());
+        let positions = self.positions.of_width(batch.width, inputs.relative());
         Pass { inputs: Some(inputs), ..self.pass_at(batch, noise, positions) }
     }
 
@@ -267,8 +265,18 @@ impl Encoder {
     #[cfg(feature = "device")]
     pub(super) fn numbers(&self, batch: &Batch, extras: Extras) -> Option<Numbers> {
         let (entries, most) = self.embeddings.entries(batch)?;
-        let buckets = self.positions.buckets(batch.width);
-        let tokens = Tokens { entries, most, layers: self.layers.len(), buckets };
+        let of_row = match &self.positions {
+            EncoderPositions::Distances(table) => Some(table.features()),
+            _ => None,
+        };
+        let tokens = Tokens {
+            entries,
+            most,
+            layers: self.layers.len(),
+            relative: self.positions.relative(batch.width),
+            of_row,
+            reads_real: self.convolution.is_some(),
+        };
         Some(Numbers::new(batch, &tokens, extras))
     }
 
@@ -278,17 +286,10 @@ impl Encoder {
         self.embeddings.inputs(numbers)
     }
 
-    /// Whether these numbers are all that the host sends for a pass over `batch`, which then can be
-    /// recorded.
+    /// Whether these numbers are all that the host sends for a pass, which then can be recorded.
     #[cfg(feature = "device")]
-    pub(super) fn is_recordable(&self, batch: &Batch) -> bool {
-        let size = self.layers.first().and_then(Layer::weights).map(|(it, _)| it[0].dims()[1]);
-        matches!(self.positions, EncoderPositions::Absent | EncoderPositions::Buckets(_))
-            && self.convolution.is_none()
-            && self.embeddings.is_recordable()
-            && size
-                .is_some_and(|size| device::attention::has_kernels(batch.width, size / self.heads))
-            && self.layer_factors().is_some()
+    pub(super) fn is_recordable(&self) -> bool {
+        self.embeddings.is_recordable()
     }
 
     /// The batch as this device computes it: on a GPU its width is one of a few.
@@ -332,6 +333,17 @@ impl Encoder {
         all.iter_mut().for_each(|(name, _)| name.insert_str(0, family.prefix));
         all
     }
+}
+
+/// 1 for each token of a batch and 0 for padding, `[rows, width, 1]`.
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU has them already"))]
+fn real(batch: &Batch, pass: &Pass, device: &Device) -> Tensor<3> {
+    #[cfg(feature = "device")]
+    if let Some(real) = pass.inputs.as_ref().and_then(Inputs::real) {
+        return real;
+    }
+    let real = batch.mask.iter().map(|real| f32::from(u8::from(*real))).collect();
+    Tensor::from_data(TensorData::new::<f32, _>(real, [batch.rows, batch.width, 1]), device)
 }
 
 /// The name of the norm after the last layer.

@@ -111,6 +111,15 @@ impl Noise {
         shared.mask(site, 1, rate)
     }
 
+    /// The two keys of each of these rows, of so many features, of the mask of a layer's relative positions.
+    #[cfg(feature = "device")]
+    pub(super) fn table_keys(&self, layer: usize, rows: &[i32], features: usize) -> Vec<u32> {
+        let shared = Noise { first_row: 0, ..*self };
+        let (low, high) = shared.row_keys(Site::RelativePositions { layer }, 0);
+        let key = |row: &i32| [low.wrapping_add(*row as u32 * features as u32), high];
+        rows.iter().flat_map(key).collect()
+    }
+
     /// The two keys of every row of the mask of a site, one after the other.
     #[cfg(feature = "device")]
     pub(super) fn keys(&self, site: Site, rows: usize) -> Vec<u32> {

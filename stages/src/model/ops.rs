@@ -160,6 +160,12 @@ pub fn activated<const D: usize>(input: Tensor<D>, kind: Activation) -> Tensor<D
 ///
 /// `[rows, tokens, 2 · features]` to `[rows, tokens, features]`.
 pub fn gated(input: Tensor<3>, kind: Activation) -> Tensor<3> {
+    #[cfg(feature = "device")]
+    if kind == Activation::Gelu
+        && let Some(gated) = device::gated_gelu::gated_gelu(&input)
+    {
+        return gated;
+    }
     cpu::activation::gated(&input, kind).unwrap_or_else(|| {
         let features = input.dims()[2] / 2;
         let gate = input.clone().narrow(2, features, features);
@@ -167,12 +173,22 @@ pub fn gated(input: Tensor<3>, kind: Activation) -> Tensor<3> {
     })
 }
 
-/// Layer norm over the last axis.
+/// Layer norm over the last axis, for a result that only products read: on a GPU it has the format of
+/// their factors.
 ///
 /// # Shapes
 ///
 /// `[rows, tokens, hidden]` to the same.
-pub fn norm(input: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, eps: f64) -> Tensor<3> {
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the precision"))]
+pub fn norm(
+    input: Tensor<3>,
+    (weight, bias, eps): (&Tensor<1>, &Tensor<1>, f64),
+    precision: Precision,
+) -> Tensor<3> {
+    #[cfg(feature = "device")]
+    if let Some(norm) = device::layer_norm::layer_norm(&input, weight, bias, eps, precision) {
+        return norm;
+    }
     cpu::norm::norm(&input, weight, bias, eps).unwrap_or_else(|| {
         burn::tensor::module::layer_norm(input, weight.clone(), Some(bias.clone()), eps)
     })

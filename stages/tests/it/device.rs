@@ -81,6 +81,9 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
     config["num_attention_heads"] = 2.into();
     config["intermediate_size"] = (3 * size).into();
     config["max_position_embeddings"] = (width + 8).into();
+    if config.get("pooler_hidden_size").is_some() {
+        config["pooler_hidden_size"] = (2 * size).into();
+    }
     config["initializer_range"] = 0.05.into();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let config = ModelConfig::read(folder.path()).unwrap();
@@ -103,13 +106,18 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
 }
 
 #[test]
-fn long_rows_and_wide_heads_have_the_gradients_of_the_cpu() {
+fn long_rows_and_wide_heads_of_every_kind_of_attention_have_the_gradients_of_the_cpu() {
     for (family, size, width) in [
         ("roberta", 64, 100),
         ("roberta", 128, 45),
         ("bert", 40, 70),
         ("mpnet", 96, 37),
         ("roberta", 32, 300),
+        ("mpnet", 32, 530),
+        ("deberta-v2", 40, 70),
+        ("deberta-v2-conv", 24, 37),
+        ("modernbert", 48, 100),
+        ("modernbert-biased", 32, 600),
     ] {
         let expected = loss_and_gradients(family, size, width, &Device::flex());
         let found = loss_and_gradients(family, size, width, &device());

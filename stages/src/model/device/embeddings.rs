@@ -7,17 +7,14 @@ use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
 use super::inputs::{Inputs, Layout};
+use super::layer_norm::Normalised;
 use super::noise::{DeviceMask, MaskArgs, mask_element};
 use super::norm::normalise;
 use super::operation::{Operation, run};
-use super::sums::{cube_sum, over_blocks};
 use super::twins::{self, Twins, write_twin};
-use super::{UNITS, contiguous, empty, grid, per_unit, slice, values};
+use super::{UNITS, contiguous, empty, grid, per_unit, values};
 use crate::model::noise::Mask;
 use crate::model::precision::Precision;
-
-/// Lines per cube of the backward pass, and per partial sum of the gradients of the norm.
-const LINES: usize = 4;
 
 /// `dropout(norm(words[…] + positions[…] + types[…]) · weight + bias)`; `None` if the tensors are
 /// not on a GPU.
@@ -55,12 +52,7 @@ struct Embeddings {
 
 #[derive(Clone, Debug)]
 struct Saved {
-    /// `[rows, width, hidden]`; each line has mean 0 and variance 1.
-    normalised: CubeTensor,
-    /// `1 / sqrt(variance + eps)` of each line.
-    scales: CubeTensor,
-    weight: CubeTensor,
-    mask: DeviceMask,
+    norm: Normalised,
     /// The number of entries of each table.
     sizes: [usize; 3],
 }
@@ -109,7 +101,8 @@ impl Operation<5> for Embeddings {
             );
         }
         self.twins.keep(&output, twin);
-        (output, Saved { normalised, scales, weight, mask, sizes })
+        let norm = Normalised { lines: normalised, scales, weight, mask, tokens: width };
+        (output, Saved { norm, sizes })
     }
 
     fn backward(
@@ -118,41 +111,14 @@ impl Operation<5> for Embeddings {
         gradient: CubeTensor,
         wanted: [bool; 5],
     ) -> [Option<CubeTensor>; 5] {
-        let gradient = contiguous(gradient);
-        let Layout { rows, width, .. } = self.inputs.layout;
-        let (count, hidden) = (rows * width, saved.weight.meta.shape()[0]);
-        let of_sum = empty(&gradient, [count, hidden], DType::F32);
-        let blocks = count.div_ceil(LINES);
-        // Of the weight, then of the bias.
-        let partial = empty(&gradient, [blocks, 2 * hidden], DType::F32);
-        // SAFETY: as in the forward pass.
-        unsafe {
-            backward_kernel::launch_unchecked(
-                &gradient.client,
-                grid(blocks),
-                CubeDim::new_1d(UNITS),
-                gradient.clone().into_buffer_arg(),
-                saved.normalised.into_buffer_arg(),
-                saved.scales.into_buffer_arg(),
-                saved.weight.into_buffer_arg(),
-                saved.mask.keys(),
-                of_sum.clone().into_buffer_arg(),
-                partial.clone().into_buffer_arg(),
-                saved.mask.args(),
-                count as u32,
-                width as u32,
-                hidden,
-                saved.mask.drops(),
-            );
-        }
-        let sums = over_blocks(&partial, blocks, 2 * hidden);
+        let [of_sum, of_weight, of_bias] = saved.norm.gradients(gradient);
+        let hidden = of_weight.meta.shape()[0];
         let of = |nth: usize| {
             let (room, plan, entry_of) = self.inputs.plan(nth);
             let dims = [saved.sizes[nth], hidden];
             wanted[nth].then(|| room.table(&plan, entry_of, &of_sum, dims))
         };
-        let norm = |nth| Some(slice(&sums, nth, hidden));
-        [of(0), of(1), of(2), norm(0), norm(1)]
+        [of(0), of(1), of(2), Some(of_weight), Some(of_bias)]
     }
 }
 
@@ -218,75 +184,5 @@ fn forward_kernel<F: Float>(
     }
     if UNIT_POS == 0 {
         scales[line] = scale;
-    }
-}
-
-#[cube(launch_unchecked)]
-#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-fn backward_kernel(
-    gradient: &[f32],
-    normalised: &[f32],
-    scales: &[f32],
-    weight: &[f32],
-    keys: &[u32],
-    of_sum: &mut [f32],
-    partial: &mut [f32],
-    mask: MaskArgs,
-    lines: u32,
-    tokens: u32,
-    #[comptime] hidden: usize,
-    #[comptime] drops: bool,
-) {
-    let block = CUBE_POS;
-    if block * LINES >= lines as usize {
-        terminate!();
-    }
-    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
-    let mut kept = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let width = comptime!(hidden as f32).runtime();
-    for line in block * LINES..min((block + 1) * LINES, lines as usize) {
-        let row = line / tokens as usize;
-        let first = line % tokens as usize * hidden;
-        let mut sum = 0.0f32;
-        let mut along = 0.0f32;
-        #[unroll]
-        for at in 0..comptime!(per_unit(hidden)) {
-            let feature = at * UNITS as usize + UNIT_POS as usize;
-            if feature < hidden {
-                let cell = line * hidden + feature;
-                let mut of_output = gradient[cell];
-                if comptime!(drops) {
-                    of_output *= mask_element(keys, &mask, row, first + feature);
-                }
-                kept[at] = of_output;
-                sum += of_output * weight[feature];
-                along += of_output * weight[feature] * normalised[cell];
-            }
-        }
-        let mean = cube_sum(sum, &mut shared, UNITS) / width;
-        let along = cube_sum(along, &mut shared, UNITS) / width;
-        let scale = scales[line];
-        #[unroll]
-        for at in 0..comptime!(per_unit(hidden)) {
-            let feature = at * UNITS as usize + UNIT_POS as usize;
-            if feature < hidden {
-                let cell = line * hidden + feature;
-                let normal = normalised[cell];
-                of_sum[cell] = (kept[at] * weight[feature] - mean - normal * along) * scale;
-                of_weight[at] += kept[at] * normal;
-                of_bias[at] += kept[at];
-            }
-        }
-    }
-    #[unroll]
-    for at in 0..comptime!(per_unit(hidden)) {
-        let feature = at * UNITS as usize + UNIT_POS as usize;
-        if feature < hidden {
-            let start = block * 2 * hidden + feature;
-            partial[start] = of_weight[at];
-            partial[start + hidden] = of_bias[at];
-        }
     }
 }

@@ -136,10 +136,7 @@ fn backward_kernel<F: Float>(
         let mut sum = 0.0f32;
         for line in block * LINES..min((block + 1) * LINES, lines) {
             let value = input[line * width + column] + bias;
-            // The density of the normal distribution at `value`.
-            let density = (value * value * -0.5f32).exp() * 0.398_942_3f32;
-            let slope = below(value) + value * density;
-            let of_value = gradient[line * width + column] * slope;
+            let of_value = gradient[line * width + column] * slope(value);
             of_input[line * width + column] = F::cast_from(of_value);
             sum += of_value;
         }
@@ -149,6 +146,14 @@ fn backward_kernel<F: Float>(
 
 /// The normal distribution's probability of less than `value`.
 #[cube]
-fn below(value: f32) -> f32 {
+pub(super) fn below(value: f32) -> f32 {
     (Erf::erf(value * core::f32::consts::FRAC_1_SQRT_2) + 1.0f32) * 0.5f32
+}
+
+/// The derivative of GELU.
+#[cube]
+pub(super) fn slope(value: f32) -> f32 {
+    // The density of the normal distribution at `value`.
+    let density = (value * value * -0.5f32).exp() * 0.398_942_3f32;
+    below(value) + value * density
 }

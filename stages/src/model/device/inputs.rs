@@ -1,6 +1,6 @@
 //! The numbers that the passes over a batch need besides tensors, in one copy to the device: the
-//! targets of the loss, the entries of the embeddings, the extent of each row, the buckets of
-//! relative positions, the keys of the dropout masks.
+//! targets of the loss, the entries of the embeddings, the extent of each row, relative positions,
+//! the keys of the dropout masks.
 //!
 //! Their places depend on the shape of the batch alone, so the numbers of another batch of that shape
 //! can take their place on the device.
@@ -29,12 +29,16 @@ pub struct Layout {
     has_spans: bool,
     /// Whether each token has a share of the mean over its row.
     has_shares: bool,
-    /// Whether each pair of tokens has a bucket of relative positions.
-    has_buckets: bool,
+    /// Whether each token has a number that tells it from padding.
+    has_real: bool,
+    /// The number of relative positions.
+    relative: usize,
     /// The number of layers that drop out; 0 if nothing does.
     layers: usize,
     /// The number of passes that drop out.
     passes: usize,
+    /// Whether the rows of the table of relative positions drop out, each layer's.
+    has_table: bool,
 }
 
 /// What depends on the model, of the numbers for a batch.
@@ -46,8 +50,13 @@ pub struct Tokens {
     pub most: [usize; 3],
     /// The number of layers.
     pub layers: usize,
-    /// The bucket of each pair of tokens, `[width, width]`.
-    pub buckets: Option<Vec<i32>>,
+    /// The bucket of each pair of tokens, `[width, width]`, or the row of the table of each distance,
+    /// `[2 · width - 1]`; empty without relative positions.
+    pub relative: Vec<i32>,
+    /// The features of each row of the table of distances, if there is one.
+    pub of_row: Option<usize>,
+    /// Whether the network multiplies tokens by 1 and padding by 0.
+    pub reads_real: bool,
 }
 
 /// What depends on the purpose of the passes.
@@ -95,7 +104,8 @@ impl Layout {
             types,
             if self.has_spans { 2 * self.rows } else { 0 },
             if self.has_shares { tokens } else { 0 },
-            if self.has_buckets { self.width * self.width } else { 0 },
+            if self.has_real { tokens } else { 0 },
+            self.relative,
             self.passes * self.keys(),
         ];
         let mut starts = [0; KINDS + 1];
@@ -105,21 +115,23 @@ impl Layout {
         starts
     }
 
-    /// The number of keys of a pass.
+    /// The number of keys of a pass: those of every row, and then those of the table of relative positions.
     fn keys(&self) -> usize {
-        2 * self.rows * Site::all(self.layers).len()
+        let of_table = if self.has_table { 2 * self.relative * self.layers } else { 0 };
+        2 * self.rows * Site::all(self.layers).len() + of_table
     }
 }
 
 /// The kinds of numbers, in their order.
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 const ENTRIES: usize = 1;
 /// Of words, positions and types.
 const PLANS: usize = 2;
 const SPANS: usize = 5;
 const SHARES: usize = 6;
-const BUCKETS: usize = 7;
-const KEYS: usize = 8;
+const REAL: usize = 7;
+const RELATIVE: usize = 8;
+const KEYS: usize = 9;
 
 impl Numbers {
     pub fn new(batch: &Batch, tokens: &Tokens, extras: Extras) -> Numbers {
@@ -134,9 +146,11 @@ impl Numbers {
             rooms,
             has_spans: spans.is_some(),
             has_shares: is_mean,
-            has_buckets: tokens.buckets.is_some(),
+            has_real: tokens.reads_real,
+            relative: tokens.relative.len(),
             layers: if noises.is_empty() { 0 } else { tokens.layers },
             passes: noises.len(),
+            has_table: tokens.of_row.is_some(),
         };
         let mut numbers: Vec<u32> = Vec::with_capacity(layout.starts()[KINDS]);
         numbers.extend_from_slice(bytemuck::cast_slice(targets));
@@ -150,10 +164,17 @@ impl Numbers {
         if is_mean {
             numbers.extend_from_slice(bytemuck::cast_slice(&batch.shares()));
         }
-        numbers.extend_from_slice(bytemuck::cast_slice(tokens.buckets.as_deref().unwrap_or(&[])));
+        if tokens.reads_real {
+            numbers.extend(batch.mask.iter().map(|real| f32::from(u8::from(*real)).to_bits()));
+        }
+        numbers.extend_from_slice(bytemuck::cast_slice(&tokens.relative));
         for noise in noises {
             let sites = Site::all(tokens.layers);
             sites.into_iter().for_each(|site| numbers.extend(noise.keys(site, rows)));
+            if let Some(features) = tokens.of_row {
+                let keys = |layer| noise.table_keys(layer, &tokens.relative, features);
+                numbers.extend((0..tokens.layers).flat_map(keys));
+            }
         }
         Numbers { layout, numbers }
     }
@@ -202,10 +223,18 @@ impl Inputs {
         Some(Value::Plain(reshaped(shares, [rows, width, 1])).tensor())
     }
 
-    /// The bucket of each pair of tokens, `[width · width]`, if they were sent.
-    pub fn buckets(&self) -> Option<Tensor<1, Int>> {
-        let buckets = self.layout.has_buckets.then(|| self.vector(BUCKETS, DType::I32))?;
-        Some(Tensor::from_primitive::<Cube>(buckets))
+    /// 1 for each token and 0 for padding, `[rows, width, 1]`, if they were sent.
+    pub fn real(&self) -> Option<Tensor<3>> {
+        let Layout { rows, width, has_real, .. } = self.layout;
+        let real = has_real.then(|| self.vector(REAL, DType::F32))?;
+        Some(Value::Plain(reshaped(real, [rows, width, 1])).tensor())
+    }
+
+    /// The bucket of each pair of tokens, `[width · width]`, or the row of the table of each distance,
+    /// `[2 · width - 1]`, if they were sent.
+    pub fn relative(&self) -> Option<Tensor<1, Int>> {
+        let relative = (self.layout.relative > 0).then(|| self.vector(RELATIVE, DType::I32))?;
+        Some(Tensor::from_primitive::<Cube>(relative))
     }
 
     /// The numbers from the first one on.
@@ -246,12 +275,16 @@ impl Inputs {
 
     /// The keys of a site's mask.
     pub fn keys(&self, site: Site) -> Option<Section> {
-        let Layout { rows, layers, passes, .. } = self.layout;
+        let Layout { rows, layers, passes, relative, has_table, .. } = self.layout;
         let sites = (self.pass < passes).then(|| Site::all(layers))?;
-        let nth = sites.iter().position(|other| *other == site)?;
+        let before = match site {
+            Site::RelativePositions { layer } => {
+                has_table.then(|| 2 * (sites.len() * rows + layer * relative))?
+            }
+            _ => 2 * rows * sites.iter().position(|other| *other == site)?,
+        };
         let keys = self.section(KEYS);
-        let before = self.pass * self.layout.keys() + nth * rows * 2;
-        Some(keys.at(keys.start + before as u32))
+        Some(keys.at(keys.start + (self.pass * self.layout.keys() + before) as u32))
     }
 }
 
@@ -300,8 +333,15 @@ mod tests {
         let batch = batch(&[[true; 4], [true, true, true, false]].concat());
         let noises = [0, 1].map(|pass| Noise::new(1, 2, 0, pass));
         let entries = [(0..8).collect(), vec![0; 8]];
-        let buckets = Some((20..36).collect());
-        let tokens = Tokens { entries, most: [8, 8, 1], layers: 2, buckets };
+        let relative: Vec<i32> = (20..27).collect();
+        let tokens = Tokens {
+            entries,
+            most: [8, 8, 1],
+            layers: 2,
+            relative: relative.clone(),
+            of_row: Some(16),
+            reads_real: true,
+        };
         let extras = Extras { noises: &noises, targets: &[0.5, 0.25], is_mean: true };
         let of = Numbers::new(&batch, &tokens, extras);
         let starts = of.layout.starts();
@@ -311,10 +351,17 @@ mod tests {
         assert_eq!(numbers(ENTRIES)[..8], [7; 8]);
         assert_eq!(numbers(SPANS), [0, 4, 0, 3]);
         assert_eq!(numbers(SHARES)[..5], [0.25, 0.25, 0.25, 0.25, 1.0 / 3.0].map(f32::to_bits));
-        assert_eq!(numbers(BUCKETS), (20..36).collect::<Vec<u32>>());
-        let last = noises.map(|noise| noise.keys(Site::FeedForward { layer: 1 }, 2));
+        assert_eq!(numbers(REAL), [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0].map(f32::to_bits));
+        assert_eq!(numbers(RELATIVE), (20..27).collect::<Vec<u32>>());
         let keys = numbers(KEYS);
-        assert_eq!(keys[..keys.len() / 2][keys.len() / 2 - 4..], last[0][..]);
-        assert_eq!(keys[keys.len() - 4..], last[1][..]);
+        for (noise, keys) in noises.iter().zip(keys.chunks(keys.len() / 2)) {
+            let (of_rows, of_table) = keys.split_at(keys.len() - 2 * 2 * relative.len());
+            let last = noise.keys(Site::FeedForward { layer: 1 }, 2);
+            assert_eq!(of_rows[of_rows.len() - 4..], last[..]);
+            let site = Site::RelativePositions { layer: 1 };
+            let mask = noise.mask_of_table(site, 0.1).unwrap();
+            let rows: Vec<usize> = (20..27).collect();
+            assert_eq!(of_table[2 * relative.len()..], mask.of_tokens(&rows, 32, 16).keys());
+        }
     }
 }

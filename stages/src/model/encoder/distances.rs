@@ -47,12 +47,25 @@ impl DistanceTable {
         })
     }
 
-    /// The rows of the distances in a batch of this width.
-    pub(super) fn rows(&self, width: usize) -> DistanceRows {
-        let indices = log_buckets(width, self.span, self.buckets, self.max_distance);
-        let numbers: Vec<i32> = indices.iter().map(|index| *index as i32).collect();
-        let numbers = TensorData::new(numbers, [indices.len()]);
-        let numbers = Tensor::<1, Int>::from_data(numbers, &self.table.device());
+    /// The row of each distance in a batch of this width.
+    pub(super) fn indices(&self, width: usize) -> Vec<usize> {
+        log_buckets(width, self.span, self.buckets, self.max_distance)
+    }
+
+    /// The features of a row.
+    #[cfg(feature = "device")]
+    pub(super) fn features(&self) -> usize {
+        self.table.dims()[1]
+    }
+
+    /// The rows of the distances in a batch of this width, whose indices may be on the device already.
+    pub(super) fn rows(&self, width: usize, sent: Option<Tensor<1, Int>>) -> DistanceRows {
+        let indices = self.indices(width);
+        let numbers = sent.unwrap_or_else(|| {
+            let numbers: Vec<i32> = indices.iter().map(|index| *index as i32).collect();
+            let numbers = TensorData::new(numbers, [indices.len()]);
+            Tensor::from_data(numbers, &self.table.device())
+        });
         let rows = self.table.clone().select(0, numbers);
         let rows = match &self.norm {
             Some(norm) => norm.forward(rows),
@@ -97,6 +110,7 @@ impl DistanceRows {
         let site = Site::RelativePositions { layer };
         let mask = pass.noise.and_then(|noise| noise.mask_of_table(site, pass.rates.hidden));
         let mask = mask.map(|mask| mask.of_tokens(&self.indices, self.table, hidden));
+        let mask = mask.map(|mask| pass.sent(mask, site));
         let rows = self.rows.clone().reshape([count, 1, hidden]);
         let rows = ops::dropout(rows, mask.as_ref()).reshape([count, hidden]);
         [0, 1].map(|which| {

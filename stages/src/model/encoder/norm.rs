@@ -57,9 +57,9 @@ impl LayerNorm {
         burn::tensor::module::layer_norm(input, self.weight.clone(), self.bias.clone(), self.eps)
     }
 
-    /// [`Self::forward`] in one pass.
-    pub(super) fn fused(&self, input: Tensor<3>) -> Tensor<3> {
-        ops::norm(input, &self.weight, &self.bias(), self.eps)
+    /// [`Self::forward`] in one pass, for a result that only products read.
+    pub(super) fn fused(&self, input: Tensor<3>, precision: Precision) -> Tensor<3> {
+        ops::norm(input, (&self.weight, &self.bias(), self.eps), precision)
     }
 
     /// Weight and epsilon.

@@ -64,9 +64,17 @@ impl Pass<'_> {
     /// The dropout mask of a site; `None` if nothing is dropped.
     pub(in crate::model) fn mask(&self, site: Site, rows: usize, rate: f64) -> Option<Mask> {
         let mask = self.noise.and_then(|noise| noise.mask(site, rows, rate));
-        #[cfg(feature = "device")]
-        let mask = mask
-            .map(|mask| mask.with_sent(self.inputs.as_ref().and_then(|inputs| inputs.keys(site))));
+        mask.map(|mask| self.sent(mask, site))
+    }
+
+    /// The mask of a site with its keys on a GPU, if they were sent.
+    #[cfg(feature = "device")]
+    pub(super) fn sent(&self, mask: Mask, site: Site) -> Mask {
+        mask.with_sent(self.inputs.as_ref().and_then(|inputs| inputs.keys(site)))
+    }
+
+    #[cfg(not(feature = "device"))]
+    pub(super) fn sent(&self, mask: Mask, _: Site) -> Mask {
         mask
     }
 

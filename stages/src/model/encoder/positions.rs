@@ -47,8 +47,14 @@ impl EncoderPositions {
             (AttentionConfig::Rotary(rotary), _) => {
                 let size = config.hidden_size / config.num_attention_heads;
                 let tokens = config.max_position_embeddings;
-                let rotations =
-                    rotary.bases.map(|base| Arc::new(Rotation::new(tokens, size, base)));
+                let rotations = rotary.bases.map(|base| {
+                    let rotation = Rotation::new(tokens, size, base);
+                    #[cfg(feature = "device")]
+                    let angles = device::rotation::angles(&rotation, device);
+                    #[cfg(feature = "device")]
+                    let rotation = Rotation { angles, ..rotation };
+                    Arc::new(rotation)
+                });
                 EncoderPositions::Rotations { rotations, window: rotary.window }
             }
             _ => match DistanceTable::new(config, source, device) {
@@ -58,27 +64,31 @@ impl EncoderPositions {
         }
     }
 
-    /// The bucket of each pair of tokens, `[width, width]`.
-    pub(super) fn buckets(&self, width: usize) -> Option<Vec<i32>> {
+    /// The bucket of each pair of tokens, `[width, width]`, or the row of the table of each distance,
+    /// `[2 · width - 1]`; empty without either.
+    pub(super) fn relative(&self, width: usize) -> Vec<i32> {
         match self {
-            EncoderPositions::Buckets(bias) => Some(relative_buckets(width, bias.dims()[0])),
-            _ => None,
+            EncoderPositions::Buckets(bias) => relative_buckets(width, bias.dims()[0]),
+            EncoderPositions::Distances(table) => {
+                table.indices(width).into_iter().map(|index| index as i32).collect()
+            }
+            EncoderPositions::Absent | EncoderPositions::Rotations { .. } => Vec::new(),
         }
     }
 
-    /// For a batch of this width, whose buckets may be on the device already.
-    pub(super) fn of_width(&self, width: usize, buckets: Option<Tensor<1, Int>>) -> PassPositions {
+    /// For a batch of this width, whose [`relative`](Self::relative) may be on the device already.
+    pub(super) fn of_width(&self, width: usize, sent: Option<Tensor<1, Int>>) -> PassPositions {
         match self {
             EncoderPositions::Absent => PassPositions::Absent,
-            EncoderPositions::Distances(table) => PassPositions::Table(table.rows(width)),
+            EncoderPositions::Distances(table) => PassPositions::Table(table.rows(width, sent)),
             EncoderPositions::Rotations { rotations, window } => {
                 PassPositions::Rotations { rotations: rotations.clone(), window: *window }
             }
             EncoderPositions::Buckets(bias) => {
                 let heads = bias.dims()[1];
-                let indices = buckets.unwrap_or_else(|| {
-                    let buckets = self.buckets(width).unwrap_or_default();
-                    Tensor::from_data(TensorData::new(buckets, [width * width]), &bias.device())
+                let indices = sent.unwrap_or_else(|| {
+                    let buckets = TensorData::new(self.relative(width), [width * width]);
+                    Tensor::from_data(buckets, &bias.device())
                 });
                 #[cfg(feature = "device")]
                 if let Some(bias) = device::relative_bias::relative_bias(bias, &indices, width) {

@@ -104,7 +104,7 @@ impl PreNorm {
     fn attend(&self, states: Tensor<3>, queries: usize, pass: &Pass) -> Tensor<3> {
         let [rows, ..] = states.dims();
         let normalised = match &self.attention_norm {
-            Some(norm) => norm.fused(states),
+            Some(norm) => norm.fused(states, pass.precision),
             None => states,
         };
         let mut options = pass.attention(self.index, rows);
@@ -132,7 +132,8 @@ impl PreNorm {
         let of_output =
             mask(Site::AttentionOutput { layer }, pass.output_rate(self.output_dropout));
         let states = ops::dropout(attended, of_output.as_ref()) + residual;
-        let wide = self.intermediate.forward(self.output_norm.fused(states.clone()), precision);
+        let normalised = self.output_norm.fused(states.clone(), precision);
+        let wide = self.intermediate.forward(normalised, precision);
         let wide = ops::gated(wide, self.activation);
         let of_wide = mask(Site::FeedForward { layer }, pass.rates.hidden);
         states + self.output.forward(ops::dropout(wide, of_wide.as_ref()), precision)

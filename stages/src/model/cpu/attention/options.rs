@@ -34,6 +34,9 @@ pub struct Rotation {
     /// `[positions, half]`
     pub cosines: Vec<f32>,
     pub sines: Vec<f32>,
+    /// Both on a GPU.
+    #[cfg(feature = "device")]
+    pub angles: Option<burn_cubecl::tensor::CubeTensor>,
 }
 
 impl Rotation {
@@ -44,7 +47,13 @@ impl Rotation {
         let angles = (0..positions)
             .flat_map(|position| frequencies.iter().map(move |it| position as f32 * it));
         let (cosines, sines) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Rotation { half: size / 2, cosines, sines }
+        Rotation {
+            half: size / 2,
+            cosines,
+            sines,
+            #[cfg(feature = "device")]
+            angles: None,
+        }
     }
 
     /// By how much the angle of each of `size / 2` features grows from position to position.

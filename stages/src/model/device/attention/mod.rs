@@ -36,11 +36,6 @@ use source::SourceLaunch;
 const MOST_KEYS: usize = 512;
 const WIDEST_HEAD: usize = 128;
 
-/// Whether there are kernels for sequences of this length and heads of this size.
-pub fn has_kernels(keys: usize, size: usize) -> bool {
-    keys <= MOST_KEYS && size <= WIDEST_HEAD
-}
-
 /// The projections of a layer, without their biases.
 #[derive(Clone, Copy, Debug)]
 pub enum Projections<'a> {
@@ -75,7 +70,7 @@ pub fn attention(
     };
     let ([rows, queries, query_stride], [_, keys, key_stride]) = (asking.dims(), keyed.dims());
     let size = hidden / heads.max(1);
-    if !has_kernels(keys, size) {
+    if keys > MOST_KEYS || size > WIDEST_HEAD {
         return None;
     }
     let sizes = Sizes { rows, queries, keys, heads, size, query_stride, key_stride };

@@ -1,0 +1,251 @@
+//! Layer norm (Ba et al. 2016) alone, in one pass, and its backward pass, also with dropout after it. The
+//! normalised lines and their scales are saved for that.
+
+use burn::backend::TensorMetadata;
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::format::{element, factor_type};
+use super::noise::{DeviceMask, MaskArgs, mask_element};
+use super::norm::normalise;
+use super::operation::{Operation, run};
+use super::sums::{cube_sum, over_blocks};
+use super::{UNITS, contiguous, empty, grid, like, lines, per_unit, reshaped, slice, values};
+use crate::model::precision::Precision;
+
+/// Lines per cube of the backward pass, and per partial sum of the gradients of the parameters.
+const LINES: usize = 4;
+
+/// `norm(input) · weight + bias`, in the format of the factors of the next product. `None` if the tensors
+/// are not on a GPU.
+///
+/// # Shapes
+///
+/// `input` and the result are `[rows, tokens, hidden]`, the others `[hidden]`.
+pub fn layer_norm(
+    input: &Tensor<3>,
+    weight: &Tensor<1>,
+    bias: &Tensor<1>,
+    eps: f64,
+    precision: Precision,
+) -> Option<Tensor<3>> {
+    let operation = LayerNorm { eps: eps as f32, precision };
+    Some(run(operation, values!(input, weight, bias)?).tensor())
+}
+
+#[derive(Clone, Debug)]
+struct LayerNorm {
+    eps: f32,
+    precision: Precision,
+}
+
+/// What the backward pass needs of a norm, and of the dropout after it.
+#[derive(Clone, Debug)]
+pub(super) struct Normalised {
+    /// `[…, hidden]`; each line has mean 0 and variance 1.
+    pub(super) lines: CubeTensor,
+    /// `1 / sqrt(variance + eps)` of each line.
+    pub(super) scales: CubeTensor,
+    pub(super) weight: CubeTensor,
+    pub(super) mask: DeviceMask,
+    /// Lines per row of the mask.
+    pub(super) tokens: usize,
+}
+
+impl Normalised {
+    /// The gradients of the input, `[lines, hidden]`, of the weight and of the bias.
+    pub(super) fn gradients(self, gradient: CubeTensor) -> [CubeTensor; 3] {
+        let gradient = contiguous(gradient);
+        let [count, hidden] = lines(&gradient);
+        let of_input = empty(&gradient, [count, hidden], DType::F32);
+        let blocks = count.div_ceil(LINES);
+        // Of the weight, then of the bias.
+        let partial = empty(&gradient, [blocks, 2 * hidden], DType::F32);
+        let format = element(gradient.dtype);
+        // SAFETY: blocks beyond the lines do nothing, and units beyond `hidden` neither; the tensors have
+        // these sizes.
+        unsafe {
+            backward_kernel::launch_unchecked(
+                &of_input.client,
+                grid(blocks),
+                CubeDim::new_1d(UNITS),
+                gradient.into_buffer_arg(),
+                self.lines.into_buffer_arg(),
+                self.scales.into_buffer_arg(),
+                self.weight.into_buffer_arg(),
+                self.mask.keys(),
+                of_input.clone().into_buffer_arg(),
+                partial.clone().into_buffer_arg(),
+                self.mask.args(),
+                count as u32,
+                self.tokens as u32,
+                hidden,
+                self.mask.drops(),
+                format,
+            );
+        }
+        let sums = over_blocks(&partial, blocks, 2 * hidden);
+        [of_input, slice(&sums, 0, hidden), slice(&sums, 1, hidden)]
+    }
+}
+
+impl Operation<3> for LayerNorm {
+    type Saved = Normalised;
+
+    fn forward(&self, inputs: [CubeTensor; 3]) -> (CubeTensor, Normalised) {
+        let [input, weight, bias] = inputs.map(contiguous);
+        let [count, hidden] = lines(&input);
+        let output = like(&input, factor_type(self.precision));
+        let normalised = like(&input, DType::F32);
+        let scales = empty(&input, [count], DType::F32);
+        // SAFETY: cubes beyond the lines do nothing, and units beyond `hidden` neither; the tensors have
+        // the shapes of `layer_norm`.
+        unsafe {
+            forward_kernel::launch_unchecked(
+                &input.client,
+                grid(count),
+                CubeDim::new_1d(UNITS),
+                input.clone().into_buffer_arg(),
+                weight.clone().into_buffer_arg(),
+                bias.into_buffer_arg(),
+                output.clone().into_buffer_arg(),
+                normalised.clone().into_buffer_arg(),
+                scales.clone().into_buffer_arg(),
+                self.eps,
+                count as u32,
+                hidden,
+                element(output.dtype),
+            );
+        }
+        let mask = DeviceMask::new(None, &weight);
+        (output, Normalised { lines: normalised, scales, weight, mask, tokens: 1 })
+    }
+
+    fn backward(
+        &self,
+        saved: Normalised,
+        gradient: CubeTensor,
+        _: [bool; 3],
+    ) -> [Option<CubeTensor>; 3] {
+        let shape = gradient.shape();
+        let [of_input, of_weight, of_bias] = saved.gradients(gradient);
+        let of_input = reshaped(of_input, [shape[0], shape[1], shape[2]]);
+        [Some(of_input), Some(of_weight), Some(of_bias)]
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn forward_kernel<F: Float>(
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    output: &mut [F],
+    normalised: &mut [f32],
+    scales: &mut [f32],
+    eps: f32,
+    lines: u32,
+    #[comptime] hidden: usize,
+    #[define(F)] _factor: ElemType,
+) {
+    let line = CUBE_POS;
+    if line >= lines as usize {
+        terminate!();
+    }
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            values[at] = input[line * hidden + feature];
+        }
+    }
+    let scale = normalise(&mut values, &mut shared, eps, hidden);
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let value = values[at];
+            normalised[line * hidden + feature] = value;
+            let result = value * weight[feature] + bias[feature];
+            output[line * hidden + feature] = F::cast_from(result);
+        }
+    }
+    if UNIT_POS == 0 {
+        scales[line] = scale;
+    }
+}
+
+#[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
+fn backward_kernel<F: Float>(
+    gradient: &[F],
+    normalised: &[f32],
+    scales: &[f32],
+    weight: &[f32],
+    keys: &[u32],
+    of_input: &mut [f32],
+    partial: &mut [f32],
+    mask: MaskArgs,
+    lines: u32,
+    tokens: u32,
+    #[comptime] hidden: usize,
+    #[comptime] drops: bool,
+    #[define(F)] _factor: ElemType,
+) {
+    let block = CUBE_POS;
+    if block * LINES >= lines as usize {
+        terminate!();
+    }
+    let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut kept = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let width = comptime!(hidden as f32).runtime();
+    for line in block * LINES..min((block + 1) * LINES, lines as usize) {
+        let row = line / tokens as usize;
+        let first = line % tokens as usize * hidden;
+        let mut sum = 0.0f32;
+        let mut along = 0.0f32;
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let mut of_output = f32::cast_from(gradient[cell]);
+                if comptime!(drops) {
+                    of_output *= mask_element(keys, &mask, row, first + feature);
+                }
+                kept[at] = of_output;
+                sum += of_output * weight[feature];
+                along += of_output * weight[feature] * normalised[cell];
+            }
+        }
+        let mean = cube_sum(sum, &mut shared, UNITS) / width;
+        let along = cube_sum(along, &mut shared, UNITS) / width;
+        let scale = scales[line];
+        #[unroll]
+        for at in 0..comptime!(per_unit(hidden)) {
+            let feature = at * UNITS as usize + UNIT_POS as usize;
+            if feature < hidden {
+                let cell = line * hidden + feature;
+                let normal = normalised[cell];
+                of_input[cell] = (kept[at] * weight[feature] - mean - normal * along) * scale;
+                of_weight[at] += kept[at] * normal;
+                of_bias[at] += kept[at];
+            }
+        }
+    }
+    #[unroll]
+    for at in 0..comptime!(per_unit(hidden)) {
+        let feature = at * UNITS as usize + UNIT_POS as usize;
+        if feature < hidden {
+            let start = block * 2 * hidden + feature;
+            partial[start] = of_weight[at];
+            partial[start + hidden] = of_bias[at];
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One line of scores: those of a query and a head.
+
+use cubecl::prelude::*;
+
+use crate::model::device::UNITS;
+use crate::model::device::noise::{MaskArgs, mask_element};
+
+/// What is the same for all lines at compile time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    /// Units for each line.
+    pub(super) beside: usize,
+    /// The number of tensors that are added.
+    pub(super) added: usize,
+    pub(super) drops: bool,
+    pub(super) is_local: bool,
+}
+
+/// The numbers of one launch.
+#[derive(CubeLaunch, CubeType)]
+pub(super) struct SizesArgs {
+    lines: u32,
+    heads: u32,
+    queries: u32,
+    pub(super) keys: u32,
+    window: u32,
+    /// Where the spans start.
+    first_span: u32,
+    /// The factor of the scores.
+    pub(super) scale: f32,
+}
+
+/// What the kernels read. `bias` and `across` are any tensors if there are none.
+#[derive(CubeLaunch, CubeType)]
+pub(super) struct Source {
+    products: Box<[f32]>,
+    /// Added to the products: a bias, or the products by distance along a query's keys.
+    bias: Box<[f32]>,
+    /// Those across: of the keys with positions as queries.
+    across: Box<[f32]>,
+    spans: Box<[u32]>,
+    mask_keys: Box<[u32]>,
+    pub(super) sizes: SizesArgs,
+    mask: MaskArgs,
+}
+
+/// A line, and this unit within it.
+#[derive(CubeType)]
+pub(super) struct Line {
+    /// Whether there is such a line; otherwise the unit only takes part in sums.
+    pub(super) is_real: bool,
+    /// Among the lines of all rows and heads.
+    pub(super) number: usize,
+    row: usize,
+    head: usize,
+    query: usize,
+    /// The first token of the row, and the end of its tokens; both 0 if the line is not real.
+    begin: usize,
+    pub(super) end: usize,
+    pub(super) unit: usize,
+}
+
+#[cube]
+impl Line {
+    /// The first key of this unit.
+    pub(super) fn first_key(&self, #[comptime] kind: Kind) -> usize {
+        // Keys go to the same units everywhere.
+        self.begin / kind.beside * kind.beside + self.unit
+    }
+}
+
+#[cube]
+impl Source {
+    /// The line of this unit.
+    pub(super) fn line(&self, #[comptime] kind: Kind) -> Line {
+        let of_cube = comptime!(UNITS as usize / kind.beside);
+        let number = CUBE_POS * of_cube + UNIT_POS as usize / kind.beside;
+        let unit = UNIT_POS as usize % kind.beside;
+        let is_real = number < self.sizes.lines as usize;
+        let (queries, heads) = (self.sizes.queries as usize, self.sizes.heads as usize);
+        let row = number / queries / heads;
+        let (mut begin, mut end) = (0usize.runtime(), 0usize.runtime());
+        if is_real {
+            let at = self.sizes.first_span as usize + 2 * row;
+            begin = self.spans[at] as usize;
+            end = self.spans[at + 1] as usize;
+        }
+        let (head, query) = (number / queries % heads, number % queries);
+        Line { is_real, number, row, head, query, begin, end, unit }
+    }
+
+    /// Whether the query of a line sees a key.
+    pub(super) fn is_seen(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> bool {
+        let mut is_seen = key >= line.begin && key < line.end;
+        if comptime!(kind.is_local) {
+            let window = self.sizes.window as usize;
+            is_seen = is_seen && key + window >= line.query && line.query + window >= key;
+        }
+        is_seen
+    }
+
+    pub(super) fn score(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
+        let keys = self.sizes.keys as usize;
+        let mut score = self.products[line.number * keys + key];
+        if comptime!(kind.added == 2) {
+            let distances = 2 * keys - 1;
+            let distance = key + keys - 1 - line.query;
+            let of_key = (line.row * self.sizes.heads as usize + line.head) * keys + key;
+            score += self.bias[line.number * distances + distance]
+                + self.across[of_key * distances + distance];
+        }
+        score *= self.sizes.scale;
+        if comptime!(kind.added == 1) {
+            let of_query = line.head * self.sizes.queries as usize + line.query;
+            score += self.bias[of_query * keys + key];
+        }
+        score
+    }
+
+    /// The factor of dropout on a probability.
+    pub(super) fn dropout(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
+        let mut factor = 1.0f32;
+        if comptime!(kind.drops) {
+            // As `Mask::apply_to_block` addresses it.
+            let index = (line.head * 4096 + line.query) * 4096 + key;
+            factor = mask_element(&self.mask_keys, &self.mask, line.row, index);
+        }
+        factor
+    }
+}
+
+/// The sum over the units of a line, as a tree. `shared` has an element per unit of the cube.
+#[cube]
+pub(super) fn sum_of_line(
+    value: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] beside: usize,
+) -> f32 {
+    let unit = UNIT_POS as usize;
+    let within = unit % beside;
+    shared[unit] = value;
+    sync_cube();
+    let mut half = comptime!(beside / 2).runtime();
+    while half > 0 {
+        if within < half {
+            shared[unit] += shared[unit + half];
+        }
+        sync_cube();
+        half /= 2;
+    }
+    let total = shared[unit - within];
+    sync_cube();
+    total
+}
+
+/// The highest number of the units of a line, likewise.
+#[cube]
+pub(super) fn highest_of_line(
+    value: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] beside: usize,
+) -> f32 {
+    let unit = UNIT_POS as usize;
+    let within = unit % beside;
+    shared[unit] = value;
+    sync_cube();
+    let mut half = comptime!(beside / 2).runtime();
+    while half > 0 {
+        if within < half {
+            shared[unit] = max(shared[unit], shared[unit + half]);
+        }
+        sync_cube();
+        half /= 2;
+    }
+    let highest = shared[unit - within];
+    sync_cube();
+    highest
+}
