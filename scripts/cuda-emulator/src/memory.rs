@@ -5,14 +5,16 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::lock;
 
-/// Allocations, from their starts to their lengths.
+/// Allocations by their starts.
 struct Allocated {
-    device: BTreeMap<u64, Box<[Page]>>,
+    /// With their lengths, which need not be whole pages.
+    device: BTreeMap<u64, (u64, Box<[Page]>)>,
     /// Pinned memory of the host, which copies read when they are made and not when they are asked for.
     pinned: BTreeMap<u64, Box<[Page]>>,
     /// The ends of `device` by their starts, as long as nothing changes.
     ranges: Option<Arc<Ranges>>,
-    lengths: BTreeMap<u64, u64>,
+    /// The lengths of `device` together.
+    used: usize,
 }
 
 /// Memory of a GPU begins at a multiple of 512 bytes.
@@ -25,7 +27,7 @@ static ALLOCATED: LazyLock<Mutex<Allocated>> = LazyLock::new(|| {
         device: BTreeMap::new(),
         pinned: BTreeMap::new(),
         ranges: None,
-        lengths: BTreeMap::new(),
+        used: 0,
     })
 });
 
@@ -41,15 +43,9 @@ impl Ranges {
 
 pub fn ranges() -> Arc<Ranges> {
     let allocated = &mut *lock(&ALLOCATED);
-    let lengths = &allocated.lengths;
-    allocated
-        .ranges
-        .get_or_insert_with(|| {
-            Arc::new(Ranges(
-                lengths.iter().map(|(start, length)| (*start, start + length)).collect(),
-            ))
-        })
-        .clone()
+    let device = &allocated.device;
+    let all = || device.iter().map(|(start, (length, _))| (*start, start + length)).collect();
+    allocated.ranges.get_or_insert_with(|| Arc::new(Ranges(all()))).clone()
 }
 
 /// Reserves memory whose bytes are all ones, which is NaN, as nothing promises that it is zero.
@@ -63,18 +59,18 @@ pub const MOST: usize = 16 << 30;
 
 /// Bytes that are allocated.
 pub fn used() -> usize {
-    lock(&ALLOCATED).lengths.values().sum::<u64>() as usize
+    lock(&ALLOCATED).used
 }
 
 /// `None` if there is not so much left.
 pub fn allocate(bytes: usize) -> Option<u64> {
-    if bytes > MOST - used() {
+    let allocated = &mut *lock(&ALLOCATED);
+    if bytes > MOST - allocated.used {
         return None;
     }
     let (start, pages) = reserve(bytes);
-    let allocated = &mut *lock(&ALLOCATED);
-    allocated.device.insert(start, pages);
-    allocated.lengths.insert(start, bytes as u64);
+    allocated.device.insert(start, (bytes as u64, pages));
+    allocated.used += bytes;
     allocated.ranges = None;
     Some(start)
 }
@@ -82,9 +78,10 @@ pub fn allocate(bytes: usize) -> Option<u64> {
 /// Whether there was memory at `start`.
 pub fn free(start: u64) -> bool {
     let allocated = &mut *lock(&ALLOCATED);
+    let Some((length, _)) = allocated.device.remove(&start) else { return false };
+    allocated.used -= length as usize;
     allocated.ranges = None;
-    allocated.lengths.remove(&start);
-    allocated.device.remove(&start).is_some()
+    true
 }
 
 pub fn allocate_pinned(bytes: usize) -> u64 {

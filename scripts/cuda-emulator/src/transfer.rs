@@ -75,30 +75,14 @@ pub extern "C" fn cuMemFreeHost(pointer: u64) -> c_int {
     }
 }
 
-/// A copy to the device. Memory that is not pinned is read at once; that which is, when the copy is made.
-unsafe fn send(
-    to: u64,
-    from: u64,
-    rows: usize,
-    width: usize,
-    to_pitch: usize,
-    from_pitch: usize,
-) -> c_int {
+/// A copy from the host. Memory that is not pinned is read at once; that which is, when the copy is made.
+unsafe fn send(copy: Copy) -> c_int {
+    let Copy { to, from, rows, width, to_pitch, from_pitch, .. } = copy;
     if rows == 0 || width == 0 {
         return SUCCESS;
     }
     if memory::is_pinned(from, (rows - 1) * from_pitch + width) {
-        let [writes_device, reads_device] = [true, false];
-        return stream::ask(Task::Copy(Copy {
-            to,
-            from,
-            rows,
-            width,
-            to_pitch,
-            from_pitch,
-            writes_device,
-            reads_device,
-        }));
+        return stream::ask(Task::Copy(copy));
     }
     let mut bytes = Vec::with_capacity(rows * width);
     for row in 0..rows {
@@ -118,23 +102,27 @@ pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(
     _stream: Handle,
 ) -> c_int {
     // SAFETY: the same.
-    unsafe { send(to, from, 1, bytes, bytes, bytes) }
+    unsafe { send(contiguous([to, from], bytes, [true, false])) }
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoHAsync_v2(to: u64, from: u64, bytes: usize, _stream: Handle) -> c_int {
-    stream::ask(Task::Copy(contiguous(to, from, bytes, false)))
+    stream::ask(Task::Copy(contiguous([to, from], bytes, [false, true])))
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, _stream: Handle) -> c_int {
-    stream::ask(Task::Copy(contiguous(to, from, bytes, true)))
+    stream::ask(Task::Copy(contiguous([to, from], bytes, [true, true])))
 }
 
-/// A copy from the device.
-fn contiguous(to: u64, from: u64, bytes: usize, writes_device: bool) -> Copy {
+/// A copy of one row, and which of its two ends are on the device.
+fn contiguous(
+    [to, from]: [u64; 2],
+    bytes: usize,
+    [writes_device, reads_device]: [bool; 2],
+) -> Copy {
     let (width, to_pitch, from_pitch) = (bytes, bytes, bytes);
-    Copy { to, from, rows: 1, width, to_pitch, from_pitch, writes_device, reads_device: true }
+    Copy { to, from, rows: 1, width, to_pitch, from_pitch, writes_device, reads_device }
 }
 
 #[unsafe(no_mangle)]
@@ -176,21 +164,20 @@ pub unsafe extern "C" fn cuMemcpy2DAsync_v2(copy: *const Copy2D, _stream: Handle
     {
         return INVALID_VALUE;
     }
-    let from = if copy.from_type == HOST { copy.from_host } else { copy.from_device };
-    let to = if copy.to_type == HOST { copy.to_host } else { copy.to_device };
-    if copy.from_type == HOST {
-        // SAFETY: the caller owns what it sends.
-        return unsafe { send(to, from, height, width, to_pitch, from_pitch) };
-    }
-    let (rows, writes_device) = (height, copy.to_type != HOST);
-    stream::ask(Task::Copy(Copy {
-        to,
-        from,
-        rows,
+    let [writes_device, reads_device] = [copy.to_type, copy.from_type].map(|kind| kind != HOST);
+    let copy = Copy {
+        to: if writes_device { copy.to_device } else { copy.to_host },
+        from: if reads_device { copy.from_device } else { copy.from_host },
+        rows: height,
         width,
         to_pitch,
         from_pitch,
         writes_device,
-        reads_device: true,
-    }))
+        reads_device,
+    };
+    match reads_device {
+        true => stream::ask(Task::Copy(copy)),
+        // SAFETY: the caller owns what it sends.
+        false => unsafe { send(copy) },
+    }
 }
