@@ -207,6 +207,13 @@ impl ModelConfig {
                 self.hidden_size, self.num_attention_heads
             ));
         }
+        let size = self.hidden_size / self.num_attention_heads;
+        if matches!(self.attention, AttentionConfig::Rotary(_)) && !size.is_multiple_of(2) {
+            return Err(format!(
+                "`hidden_size` {} in {} heads is {size} features for each, which cannot be rotated in pairs",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
         Ok(())
     }
 

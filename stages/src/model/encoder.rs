@@ -342,6 +342,8 @@ fn real(batch: &Batch, pass: &Pass, device: &Device) -> Tensor<3> {
     if let Some(real) = pass.inputs.as_ref().and_then(Inputs::real) {
         return real;
     }
+    #[cfg(feature = "device")]
+    device::sent::note();
     let real = batch.mask.iter().map(|real| f32::from(u8::from(*real))).collect();
     Tensor::from_data(TensorData::new::<f32, _>(real, [batch.rows, batch.width, 1]), device)
 }

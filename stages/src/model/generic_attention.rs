@@ -145,6 +145,8 @@ fn turned(
     if let Some(rotated) = device::rotation::rotated(&projected, rotation) {
         return split(rotated);
     }
+    #[cfg(feature = "device")]
+    device::sent::note();
     let heads_apart = split(projected);
     let [_, _, tokens, size] = heads_apart.dims();
     let half = rotation.half;

@@ -36,7 +36,7 @@ pub enum Site {
 }
 
 impl Site {
-    /// Every site of a network with this many layers.
+    /// Every site of a network with this many layers that has a mask of its own for each example.
     #[cfg(feature = "device")]
     pub(super) fn all(layers: usize) -> Vec<Site> {
         let of_layer = |layer| {
@@ -46,7 +46,7 @@ impl Site {
                 Site::FeedForward { layer },
             ]
         };
-        let others = [Site::Embeddings, Site::HeadInput, Site::HeadHidden];
+        let others = [Site::Embeddings, Site::Convolution, Site::HeadInput, Site::HeadHidden];
         others.into_iter().chain((0..layers).flat_map(of_layer)).collect()
     }
 
@@ -73,7 +73,7 @@ pub struct Noise {
 }
 
 /// The stride of element addresses within an example, independent of the padded width.
-const ADDRESS_WIDTH: u32 = 4096;
+pub(super) const ADDRESS_WIDTH: u32 = 4096;
 
 impl Noise {
     /// `step` counts the optimiser steps of the whole training from 0; `pass` counts the passes of

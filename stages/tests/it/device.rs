@@ -29,9 +29,10 @@ fn masks_are_the_same_bits_as_on_the_host_at_every_site() {
             Site::AttentionProbabilities { layer },
             Site::AttentionOutput { layer },
             Site::FeedForward { layer },
+            Site::RelativePositions { layer },
         ]
     });
-    let others = [Site::Embeddings, Site::HeadInput, Site::HeadHidden];
+    let others = [Site::Embeddings, Site::Convolution, Site::HeadInput, Site::HeadHidden];
     let dims = [5, 7, 33];
     for (site, rate) in others.into_iter().chain(sites).zip([0.1, 0.5, 0.9].into_iter().cycle()) {
         let mask = Noise::new(17, 3, 2, 1).mask(site, dims[0], rate).unwrap();

@@ -37,7 +37,7 @@ pub struct Layout {
     layers: usize,
     /// The number of passes that drop out.
     passes: usize,
-    /// Whether the rows of the table of relative positions drop out, each layer's.
+    /// Whether the relative positions are rows of a table, which have masks of their own in each layer.
     has_table: bool,
 }
 

@@ -4,7 +4,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::section::Section;
-use crate::model::noise::Mask;
+use crate::model::noise::{ADDRESS_WIDTH, Mask};
 
 /// A mask as the kernels take it, or none.
 #[derive(Clone, Debug)]
@@ -74,6 +74,21 @@ pub(super) fn mask_element(keys: &[u32], mask: &MaskArgs, row: usize, index: usi
         element = 0.0;
     }
     element
+}
+
+/// The element of the mask of attention probabilities for a pair of tokens, as `Mask::apply_to_block`
+/// addresses it.
+#[cube]
+pub(super) fn probability_element(
+    keys: &[u32],
+    mask: &MaskArgs,
+    row: usize,
+    head: usize,
+    query: usize,
+    key: usize,
+) -> f32 {
+    let width = comptime!(ADDRESS_WIDTH as usize);
+    mask_element(keys, mask, row, (head * width + query) * width + key)
 }
 
 /// `lowbias32`.

@@ -17,9 +17,9 @@ use super::{UNITS, Value, contiguous, empty, grid, like};
 use crate::model::cpu::attention::AttentionOptions;
 use line::{Kind, SizesArgsLaunch, Source, SourceLaunch, highest_of_line, sum_of_line};
 
-/// Softmax of `products · scale`, times dropout's mask, in the format of the factors of products. A token of
-/// padding has the probability 0, and so has one outside of the window. `None` if the tensors are not on a
-/// GPU, or if there is padding between tokens.
+/// Softmax of `products · scale`, times dropout's mask, in the format of the factors of products. Padding has
+/// the probability 0, but for rows of nothing else, and so has a token outside of the window. `None` if the
+/// tensors are not on a GPU, or too large for indices of 32 bits, or if there is padding between tokens.
 ///
 /// Forward reads the products twice and writes a number per query and head besides the result; backward
 /// computes the probabilities again from the logarithm of their sum.
@@ -39,6 +39,11 @@ pub fn softmax(
     options: &AttentionOptions,
 ) -> Option<Tensor<4>> {
     let [rows, heads, queries, keys] = products.dims();
+    let largest =
+        added.iter().chain([products]).map(|tensor| tensor.shape().num_elements()).max()?;
+    if largest > u32::MAX as usize {
+        return None;
+    }
     let spans = options.spans.clone()?;
     let operation = Softmax { rows, heads, queries, keys, spans, options: options.clone() };
     let products = Value::of(products)?;
@@ -172,7 +177,7 @@ fn forward_kernel<F: Float>(
     let (mut highest, mut sum) = ((-1e30f32).runtime(), 0.0f32);
     let mut key = line.first_key(kind);
     while key < line.end {
-        if from.is_seen(&line, key, kind) {
+        if line.sees(key) {
             let score = from.score(&line, key, kind);
             let before = highest;
             highest = max(highest, score);
@@ -192,7 +197,7 @@ fn forward_kernel<F: Float>(
         let mut key = line.unit;
         while key < keys {
             let mut share = 0.0f32;
-            if from.is_seen(&line, key, kind) {
+            if line.sees(key) {
                 share = (from.score(&line, key, kind) - logarithm).exp();
                 share *= from.dropout(&line, key, kind);
             }

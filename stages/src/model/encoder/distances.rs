@@ -9,6 +9,8 @@ use super::pass::{DistanceRows, Pass};
 use crate::family::{Activation, Attention};
 use crate::model::affine::{Affine, Weight};
 use crate::model::config::{AttentionConfig, Convolution, Disentangled, ModelConfig};
+#[cfg(feature = "device")]
+use crate::model::device;
 use crate::model::noise::Site;
 use crate::model::ops;
 use crate::model::parameters::{Linear, Parameter, ParameterSource, Start, table, vector, weight};
@@ -62,6 +64,8 @@ impl DistanceTable {
     pub(super) fn rows(&self, width: usize, sent: Option<Tensor<1, Int>>) -> DistanceRows {
         let indices = self.indices(width);
         let numbers = sent.unwrap_or_else(|| {
+            #[cfg(feature = "device")]
+            device::sent::note();
             let numbers: Vec<i32> = indices.iter().map(|index| *index as i32).collect();
             let numbers = TensorData::new(numbers, [indices.len()]);
             Tensor::from_data(numbers, &self.table.device())

@@ -87,6 +87,8 @@ impl EncoderPositions {
             EncoderPositions::Buckets(bias) => {
                 let heads = bias.dims()[1];
                 let indices = sent.unwrap_or_else(|| {
+                    #[cfg(feature = "device")]
+                    device::sent::note();
                     let buckets = TensorData::new(self.relative(width), [width * width]);
                     Tensor::from_data(buckets, &bias.device())
                 });

@@ -36,6 +36,11 @@ use source::SourceLaunch;
 const MOST_KEYS: usize = 512;
 const WIDEST_HEAD: usize = 128;
 
+/// Whether there are kernels for sequences of this length and heads of this size.
+fn has_kernels(keys: usize, size: usize) -> bool {
+    keys <= MOST_KEYS && size <= WIDEST_HEAD
+}
+
 /// The projections of a layer, without their biases.
 #[derive(Clone, Copy, Debug)]
 pub enum Projections<'a> {
@@ -70,7 +75,7 @@ pub fn attention(
     };
     let ([rows, queries, query_stride], [_, keys, key_stride]) = (asking.dims(), keyed.dims());
     let size = hidden / heads.max(1);
-    if keys > MOST_KEYS || size > WIDEST_HEAD {
+    if !has_kernels(keys, size) {
         return None;
     }
     let sizes = Sizes { rows, queries, keys, heads, size, query_stride, key_stride };
@@ -103,7 +108,7 @@ pub fn attention(
 }
 
 /// [`attention`] with its projections, whose weights `factor` holds side by side,
-/// `[3 · hidden, hidden]`. `None` also if it does not.
+/// `[3 · hidden, hidden]`. `None` also if it does not, before anything is computed.
 ///
 /// # Shapes
 ///
@@ -118,6 +123,10 @@ pub fn layer(
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
     let precision = options.precision;
+    let [_, keys, hidden] = states.dims();
+    if options.spans.is_none() || !has_kernels(keys, hidden / options.heads.max(1)) {
+        return None;
+    }
     let biases = [&query.bias, &key.bias, &value.bias];
     let [of_query, of_key, of_value] = [query, key, value].map(|it| it.weight.floats());
     let weights = [of_query?, of_key?, of_value?];

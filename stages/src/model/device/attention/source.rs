@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use super::place::{Layout, Place};
 use super::sizes::{Kind, SizesArgs};
 use super::tile::{Tile, TileShape, add_bias, load_head};
-use crate::model::device::noise::{MaskArgs, mask_element};
+use crate::model::device::noise::{MaskArgs, probability_element};
 
 /// What every kernel reads.
 #[derive(CubeLaunch, CubeType)]
@@ -89,9 +89,7 @@ impl Source {
     ) -> f32 {
         let mut factor = 1.0f32;
         if comptime!(kind.drops) {
-            // As `Mask::apply_to_block` addresses it.
-            let index = (at.head * 4096 + query) * 4096 + key;
-            factor = mask_element(&self.mask_keys, &self.mask, at.row, index);
+            factor = probability_element(&self.mask_keys, &self.mask, at.row, at.head, query, key);
         }
         factor
     }

@@ -88,7 +88,7 @@ fn of_products_kernel<F: Float>(
     let mut sum = 0.0f32;
     let mut key = line.first_key(kind);
     while key < line.end {
-        if from.is_seen(&line, key, kind) {
+        if line.sees(key) {
             let share = (from.score(&line, key, kind) - logarithm).exp();
             let of_share = f32::cast_from(gradient[line.number * keys + key]);
             sum += share * of_share * from.dropout(&line, key, kind);
@@ -100,7 +100,7 @@ fn of_products_kernel<F: Float>(
         let mut key = line.unit;
         while key < keys {
             let mut of_product = 0.0f32;
-            if from.is_seen(&line, key, kind) {
+            if line.sees(key) {
                 let share = (from.score(&line, key, kind) - logarithm).exp();
                 let of_share = f32::cast_from(gradient[line.number * keys + key]);
                 let of_share = of_share * from.dropout(&line, key, kind);

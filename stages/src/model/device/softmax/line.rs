@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use crate::model::device::UNITS;
-use crate::model::device::noise::{MaskArgs, mask_element};
+use crate::model::device::noise::{MaskArgs, probability_element};
 
 /// What is the same for all lines at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub(super) struct Line {
     row: usize,
     head: usize,
     query: usize,
-    /// The first token of the row, and the end of its tokens; both 0 if the line is not real.
+    /// The first token that the query sees, and the end of those that it sees; nothing if the line is not real.
     begin: usize,
     pub(super) end: usize,
     pub(super) unit: usize,
@@ -66,6 +66,10 @@ impl Line {
     pub(super) fn first_key(&self, #[comptime] kind: Kind) -> usize {
         // Keys go to the same units everywhere.
         self.begin / kind.beside * kind.beside + self.unit
+    }
+
+    pub(super) fn sees(&self, key: usize) -> bool {
+        key >= self.begin && key < self.end
     }
 }
 
@@ -86,17 +90,12 @@ impl Source {
             end = self.spans[at + 1] as usize;
         }
         let (head, query) = (number / queries % heads, number % queries);
-        Line { is_real, number, row, head, query, begin, end, unit }
-    }
-
-    /// Whether the query of a line sees a key.
-    pub(super) fn is_seen(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> bool {
-        let mut is_seen = key >= line.begin && key < line.end;
         if comptime!(kind.is_local) {
             let window = self.sizes.window as usize;
-            is_seen = is_seen && key + window >= line.query && line.query + window >= key;
+            begin = max(begin, query - min(query, window));
+            end = min(end, query + window + 1);
         }
-        is_seen
+        Line { is_real, number, row, head, query, begin, end, unit }
     }
 
     pub(super) fn score(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
@@ -121,9 +120,14 @@ impl Source {
     pub(super) fn dropout(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
         let mut factor = 1.0f32;
         if comptime!(kind.drops) {
-            // As `Mask::apply_to_block` addresses it.
-            let index = (line.head * 4096 + line.query) * 4096 + key;
-            factor = mask_element(&self.mask_keys, &self.mask, line.row, index);
+            factor = probability_element(
+                &self.mask_keys,
+                &self.mask,
+                line.row,
+                line.head,
+                line.query,
+                key,
+            );
         }
         factor
     }
