@@ -111,11 +111,9 @@ impl Classifier {
     #[cfg(feature = "device")]
     pub fn numbers(&self, batch: &Batch, noises: &[Noise], targets: &[f32]) -> Option<Numbers> {
         let batch = &self.encoder.widened(batch);
-        if batch.pooled.is_some() || !self.encoder.is_recordable() {
-            return None;
-        }
         let is_mean = self.pooling == Pooling::Mean;
-        let numbers = self.encoder.numbers(batch, Extras { noises, targets, is_mean })?;
+        let extras = Extras { noises, targets, is_mean };
+        let numbers = self.encoder.numbers(batch, extras).filter(|_| batch.pooled.is_none())?;
         numbers.layout().has_spans().then_some(numbers)
     }
 

@@ -286,12 +286,6 @@ impl Encoder {
         self.embeddings.inputs(numbers)
     }
 
-    /// Whether these numbers are all that the host sends for a pass, which then can be recorded.
-    #[cfg(feature = "device")]
-    pub(super) fn is_recordable(&self) -> bool {
-        self.embeddings.is_recordable()
-    }
-
     /// The batch as this device computes it: on a GPU its width is one of a few.
     pub(super) fn widened<'a>(&self, batch: &'a Batch) -> Cow<'a, Batch> {
         #[cfg(feature = "device")]

@@ -251,6 +251,13 @@ fn an_unknown_architecture_or_activation_is_named() {
 }
 
 #[test]
+fn heads_that_are_rotated_have_an_even_size() {
+    let copy = copy_of("modernbert");
+    edit_config(copy.path(), "hidden_size", 12.into());
+    assert_refused(copy.path(), HeadSource::Checkpoint, &["`hidden_size` 12", "rotated in pairs"]);
+}
+
+#[test]
 fn a_convolution_needs_two_layers() {
     let copy = copy_of("deberta-v2-conv");
     edit_config(copy.path(), "num_hidden_layers", 1.into());

@@ -223,6 +223,14 @@ impl Inputs {
         Some(Value::Plain(reshaped(shares, [rows, width, 1])).tensor())
     }
 
+    /// The entries of the tokens in the table of words, positions or types, `[rows, width]`.
+    pub fn indices(&self, table: usize) -> Tensor<2, Int> {
+        let Layout { rows, width, .. } = self.layout;
+        let all = self.vector(ENTRIES, DType::I32);
+        let of_table = part(&all, table * rows * width..(table + 1) * rows * width);
+        Tensor::from_primitive::<Cube>(reshaped(of_table, [rows, width]))
+    }
+
     /// 1 for each token and 0 for padding, `[rows, width, 1]`, if they were sent.
     pub fn real(&self) -> Option<Tensor<3>> {
         let Layout { rows, width, has_real, .. } = self.layout;

@@ -94,17 +94,20 @@ impl Embeddings {
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
         let size = self.words.dims()[1];
-        let indices = |values: Vec<i32>| {
-            Tensor::<2, Int>::from_data(TensorData::new(values, [rows, width]), &device)
+        // Of words, positions and types.
+        let sent = |table: usize| pass.indices(table);
+        let indices = |table: usize, values: Vec<i32>| {
+            let indices = || TensorData::new(values, [rows, width]);
+            sent(table).unwrap_or_else(|| Tensor::<2, Int>::from_data(indices(), &device))
         };
-        let words = burn::tensor::module::embedding(self.words.clone(), indices(batch.ids.clone()));
+        let ids = indices(0, batch.ids.clone());
+        let words = burn::tensor::module::embedding(self.words.clone(), ids);
         let mut states = words;
         if let Some(types) = &self.types {
+            let ids = batch.types.clone().map(|ids| indices(2, ids)).or_else(|| sent(2));
             states = states
-                + match &batch.types {
-                    Some(ids) => {
-                        burn::tensor::module::embedding(types.clone(), indices(ids.clone()))
-                    }
+                + match ids {
+                    Some(ids) => burn::tensor::module::embedding(types.clone(), ids),
                     None => types.clone().narrow(0, 0, 1).reshape([1, 1, size]),
                 };
         }
@@ -113,7 +116,7 @@ impl Embeddings {
                 + match after_pad {
                     // [rows, width]: positions depend on the padding.
                     true => {
-                        let positions = indices(positions_after_pad(batch, self.pad));
+                        let positions = indices(1, positions_after_pad(batch, self.pad));
                         burn::tensor::module::embedding(table.clone(), positions)
                     }
                     false => table.clone().narrow(0, 0, width).reshape([1, width, size]),
@@ -160,12 +163,6 @@ impl Embeddings {
     #[cfg(feature = "device")]
     pub(super) fn inputs(&self, numbers: &Numbers) -> Option<Inputs> {
         Inputs::new(&self.words, numbers)
-    }
-
-    /// Whether the numbers of a pass are all that the host sends for this part of the network.
-    #[cfg(feature = "device")]
-    pub(super) fn is_recordable(&self) -> bool {
-        !self.is_projected(Place::BeforeNorm)
     }
 
     /// A batch as a device computes it: its width is one of a few, so that few shapes occur, each of

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::dropout::DropoutRates;
 use crate::family::OutputDropout;
@@ -76,6 +76,18 @@ impl Pass<'_> {
     #[cfg(not(feature = "device"))]
     pub(super) fn sent(&self, mask: Mask, _: Site) -> Mask {
         mask
+    }
+
+    /// The entries of the tokens in the table of words, positions or types, `[rows, width]`, if they were sent to a
+    /// GPU.
+    #[cfg(feature = "device")]
+    pub(super) fn indices(&self, table: usize) -> Option<Tensor<2, Int>> {
+        self.inputs.as_ref().map(|inputs| inputs.indices(table))
+    }
+
+    #[cfg(not(feature = "device"))]
+    pub(super) fn indices(&self, _: usize) -> Option<Tensor<2, Int>> {
+        None
     }
 
     /// The rate of the dropout after attention.
