@@ -60,18 +60,14 @@ mirror() {
     (cd "$source" && find . -type f -printf '%P\0' | LC_ALL=C sort -z | LC_ALL=C comm -z -13 "$work/files" - | xargs -0r rm -f --)
 }
 
-# Kernels are compiled at run time by passes that recurse deeply, and that are slow and need a large stack without
-# optimization; an optimized build of burn takes twice as long to compile as this.
+# Kernels are compiled at run time by passes that recurse deeply.
 export RUST_MIN_STACK=67108864
 build_with_vulkan() {
     step "the build with vulkan"
     # With a patch cargo writes another Cargo.lock.
-    (cd "$source" && cargo "${all_tests[@]/#--locked/--offline}" --features vulkan \
+    (cd "$source" && cargo "${all_tests[@]/#--locked/--offline}" --release --features vulkan \
         --config "patch.crates-io.cubecl-spirv.path='$work/cubecl-spirv'" \
-        --config "patch.crates-io.cubecl-wgpu.path='$work/cubecl-wgpu'" \
-        --config 'profile.dev.opt-level=1' \
-        --config 'profile.dev.package."*".opt-level=2' \
-        --config 'profile.dev.debug=0') >"$work/built.json"
+        --config "patch.crates-io.cubecl-wgpu.path='$work/cubecl-wgpu'") >"$work/built.json"
 }
 
 mkdir -p "$work"
@@ -89,7 +85,7 @@ if [ $# -gt 0 ]; then
 fi
 # bfloat16 is not supported there.
 run_tests "$tests" accelerator:: device:: graphs:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
-pipe="$CARGO_TARGET_DIR/debug/pipe"
+pipe="$CARGO_TARGET_DIR/release/pipe"
 "$pipe" doctor --offline || true
 for device in cpu vulkan; do
     run_pipeline "$device" "$pipe" --device "$device"

@@ -196,7 +196,7 @@ fn expect_the_same(what: &str, train: impl Fn(bool) -> Training) {
 
 #[test]
 fn recorded_steps_compute_the_same_bits_as_launched_ones() {
-    for family in FAMILIES {
+    for family in ["roberta", "bert", "distilbert", "mpnet", "deberta-v2-conv", "modernbert"] {
         expect_the_same(family, |records| {
             let model = with_dropout(family, &device().autodiff());
             training(trainer_for(model, Loss::default()), 0, records)
