@@ -2,7 +2,7 @@
 # Runs the tests of the model and the default pipeline as built for CUDA, without a GPU: `cuda-emulator` runs the
 # kernels, instruction by instruction, on the CPU.
 #
-#   scripts/emulated_cuda.sh            the tests of the model and of its training, then two epochs of the default
+#   scripts/emulated_cuda.sh            the tests of the model and of its training, then an epoch of the default
 #                                       pipeline: in f32, whose losses must be within 1e-5 of the CPU's, and twice in
 #                                       bf16, with blocks and warps in two orders, which must give the same bytes
 #   scripts/emulated_cuda.sh NAME...    only the tests of `stages` whose names contain one of these
@@ -43,12 +43,12 @@ run_tests "$tests" accelerator:: device:: graphs:: heads:: masked_lm:: model:: r
     training_steps::
 
 pipe="$CARGO_TARGET_DIR/release/pipe"
-two_epochs=(--set finetune.epochs=2)
-run_pipeline cpu "$pipe" --device cpu "${two_epochs[@]}"
-run_pipeline f32 "$pipe" --device cuda --set finetune.precision=f32 "${two_epochs[@]}"
+epoch=(--set finetune.epochs=1)
+run_pipeline cpu "$pipe" --device cpu "${epoch[@]}"
+run_pipeline f32 "$pipe" --device cuda --set finetune.precision=f32 "${epoch[@]}"
 python3 scripts/compare_losses.py "$work/cpu" "$work/f32"
-run_pipeline bf16 "$pipe" --device cuda --set finetune.precision=bf16 "${two_epochs[@]}"
-CUDA_EMULATOR_ORDER=1 run_pipeline other "$pipe" --device cuda --set finetune.precision=bf16 "${two_epochs[@]}"
+run_pipeline bf16 "$pipe" --device cuda --set finetune.precision=bf16 "${epoch[@]}"
+CUDA_EMULATOR_ORDER=1 run_pipeline other "$pipe" --device cuda --set finetune.precision=bf16 "${epoch[@]}"
 python3 scripts/compare_losses.py --within 0 "$work/bf16" "$work/other"
 # The names of objects are digests of their bytes.
 diff <(cd "$work/bf16/cache/objects" && find . -type f | sort) <(cd "$work/other/cache/objects" && find . -type f | sort)
