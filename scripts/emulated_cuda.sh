@@ -23,6 +23,11 @@ RUSTFLAGS="-C target-cpu=native" cargo build --locked --release --quiet \
 cp "$work/emulator/release/libcuda.so" "$work/driver/new"
 mv "$work/driver/new" "$work/driver/libcuda.so.1"
 
+step "the build with cuda"
+cargo "${all_tests[@]}" --release --features cuda >"$work/built.json"
+tests="$(tests_of_stages "$work/built.json")"
+# Another build may replace it.
+cp "$CARGO_TARGET_DIR/release/pipe" "$work"
 # libdevice, which has the functions such as `exp`, comes with CUDA's compiler.
 libdevice=nvvm/libdevice/libdevice.10.bc
 if [ ! -e "${CUDA_PATH:-}/$libdevice" ]; then
@@ -30,9 +35,6 @@ if [ ! -e "${CUDA_PATH:-}/$libdevice" ]; then
     [ -e "$CUDA_PATH/$libdevice" ] ||
         python3 -m pip install -q --no-deps --upgrade --target "$work/nvcc" nvidia-cuda-nvcc-cu12==12.9.86
 fi
-step "the build with cuda"
-cargo "${all_tests[@]}" --release --features cuda >"$work/built.json"
-tests="$(tests_of_stages "$work/built.json")"
 export PIPE_TEST_DEVICE=cuda LD_LIBRARY_PATH="$work/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export XDG_CACHE_HOME="$work/cache"
 if [ $# -gt 0 ]; then
@@ -42,7 +44,7 @@ fi
 run_tests "$tests" accelerator:: device:: graphs:: heads:: masked_lm:: model:: recipe:: task_training:: tasks:: \
     training_steps::
 
-pipe="$CARGO_TARGET_DIR/release/pipe"
+pipe="$work/pipe"
 epoch=(--set finetune.epochs=1)
 run_pipeline cpu "$pipe" --device cpu "${epoch[@]}"
 run_pipeline f32 "$pipe" --device cuda --set finetune.precision=f32 "${epoch[@]}"

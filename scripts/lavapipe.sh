@@ -79,13 +79,15 @@ mirror
 build_with_vulkan
 export PIPE_TEST_DEVICE=vulkan
 tests="$(tests_of_stages "$work/built.json")"
+# Another build may replace it.
+cp "$CARGO_TARGET_DIR/release/pipe" "$work"
 if [ $# -gt 0 ]; then
     run_tests "$tests" "$@"
     exit
 fi
 # bfloat16 is not supported there.
 run_tests "$tests" accelerator:: device:: graphs:: model:: recipe:: masked_lm:: training_steps:: --skip bf16
-pipe="$CARGO_TARGET_DIR/release/pipe"
+pipe="$work/pipe"
 "$pipe" doctor --offline || true
 for device in cpu vulkan; do
     run_pipeline "$device" "$pipe" --device "$device"
