@@ -85,6 +85,12 @@ for node in n1 n2 n3; do slurmd -f "$conf" -N "$node"; done
 echo "export SLURM_CONF=$conf" >"$dir/env.sh"
 for _ in $(seq 120); do
     [ "$(sinfo -h -o %D -t idle -p cpu 2>/dev/null | head -1)" = 3 ] && exit 0
+    # It ends if somebody else has its port.
+    controller="$(cat "$dir/run/slurmctld.pid" 2>/dev/null || true)"
+    [ -z "$controller" ] || kill -0 "$controller" 2>/dev/null || {
+        tail -3 "$dir/log/slurmctld.log" >&2
+        exit 1
+    }
     sleep 0.5
 done
 sinfo >&2 || true

@@ -65,7 +65,8 @@ impl Cluster {
         let mut warden = Command::new("setsid");
         warden.args(["bash", "-c", &text]).stdin(Stdio::piped());
         let warden = warden.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let port = 20_000 + std::process::id() % 10_000 * 4;
+        // Below the ports that Linux gives to outgoing connections.
+        let port = 20_000 + std::process::id() % 3_000 * 4;
         let mut start = Command::new(SCRIPT);
         start.arg("start").arg(folder.path()).env("SLURM_HERE_PORT", port.to_string());
         let started = start.stdin(Stdio::null()).output().unwrap();
