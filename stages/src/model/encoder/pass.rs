@@ -102,22 +102,16 @@ impl Pass<'_> {
     /// How a layer attends to all tokens in a batch of `rows`.
     pub(super) fn attention(&self, layer: usize, rows: usize) -> AttentionOptions {
         let site = Site::AttentionProbabilities { layer };
-        #[cfg(feature = "device")]
-        let spans = self.inputs.as_ref().and_then(Inputs::spans);
-        #[cfg(feature = "device")]
-        let is_known = spans.is_some();
-        #[cfg(not(feature = "device"))]
-        let is_known = false;
         AttentionOptions {
             heads: self.heads,
             scale: self.scale,
-            padding: self.padding.clone().filter(|_| !is_known),
+            padding: self.padding.clone(),
             window: None,
             rotation: None,
             mask: self.mask(site, rows, self.rates.attention),
             precision: self.precision,
             #[cfg(feature = "device")]
-            spans,
+            spans: self.inputs.as_ref().and_then(Inputs::spans),
         }
     }
 
