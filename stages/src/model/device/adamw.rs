@@ -7,7 +7,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::format::element;
-use super::sums::{cube_sum, strided_sum};
+use super::sums::{strided_sum, sum_of_units};
 use super::{UNITS, contiguous, empty, grid, is_turned, reshaped, transposed, zeros};
 
 /// Elements per cube.
@@ -253,7 +253,7 @@ fn squares_kernel(
         }
         first_cube += cubes;
     }
-    let total = cube_sum(sum, &mut shared, UNITS);
+    let total = sum_of_units(sum, &mut shared, UNITS);
     if UNIT_POS == 0 && cube < first_cube {
         partial[first as usize + cube] = total;
     }
@@ -263,7 +263,7 @@ fn squares_kernel(
 fn norm_kernel(partial: &[f32], norm: &mut [f32], count: u32, largest: f32, refused: f32) {
     let mut shared = Shared::<[f32]>::new_slice(ADDERS as usize);
     let sum = strided_sum(partial, UNIT_POS as usize, ADDERS as usize, count as usize);
-    let total = cube_sum(sum, &mut shared, ADDERS).sqrt();
+    let total = sum_of_units(sum, &mut shared, ADDERS).sqrt();
     if UNIT_POS == 0 {
         let mut clip = 1.0f32;
         if largest > 0.0 {

@@ -8,9 +8,9 @@ use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
-use super::norm::normalise;
+use super::norm::{Normalised, NormalisedArgs, gradient_of_line, norm_of_line, write_sums};
 use super::operation::{Operation, run};
-use super::sums::{cube_sum, over_blocks};
+use super::sums::over_blocks;
 use super::twins::{self, Twins, write_twin};
 use super::{UNITS, contiguous, empty, grid, lines, per_unit, slice, values};
 use crate::model::noise::Mask;
@@ -57,11 +57,7 @@ struct AddNorm {
 
 #[derive(Clone, Debug)]
 struct Saved {
-    /// `[rows, tokens, hidden]`; each line has mean 0 and variance 1.
-    normalised: CubeTensor,
-    /// `1 / sqrt(variance + eps)` of each line.
-    scales: CubeTensor,
-    weight: CubeTensor,
+    normalised: Normalised,
     mask: DeviceMask,
 }
 
@@ -74,9 +70,8 @@ impl Operation<5> for AddNorm {
         let shape = [count / self.tokens.max(1), self.tokens, hidden];
         let output = empty(&branch, shape, DType::F32);
         let twin = Twins::room_for(&output, self.precision);
-        let normalised = empty(&branch, shape, DType::F32);
-        let scales = empty(&branch, [count], DType::F32);
         let mask = DeviceMask::new(self.mask.as_ref(), &weight);
+        let normalised = Normalised::new(count, weight);
         // SAFETY: cubes beyond `lines` do nothing, and units beyond `hidden` neither; the tensors
         // have the shapes of `add_norm`.
         unsafe {
@@ -87,13 +82,11 @@ impl Operation<5> for AddNorm {
                 branch.clone().into_buffer_arg(),
                 branch_bias.into_buffer_arg(),
                 residual.into_buffer_arg(),
-                weight.clone().into_buffer_arg(),
+                normalised.args(),
                 bias.into_buffer_arg(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
                 twins::argument(twin.as_ref()),
-                normalised.clone().into_buffer_arg(),
-                scales.clone().into_buffer_arg(),
                 mask.args(),
                 self.eps,
                 count as u32,
@@ -105,7 +98,7 @@ impl Operation<5> for AddNorm {
             );
         }
         self.twins.keep(&output, twin);
-        (output, Saved { normalised, scales, weight, mask })
+        (output, Saved { normalised, mask })
     }
 
     fn backward(
@@ -129,9 +122,7 @@ impl Operation<5> for AddNorm {
                 grid(blocks),
                 CubeDim::new_1d(UNITS),
                 gradient.clone().into_buffer_arg(),
-                saved.normalised.into_buffer_arg(),
-                saved.scales.into_buffer_arg(),
-                saved.weight.into_buffer_arg(),
+                saved.normalised.args(),
                 saved.mask.keys(),
                 of_branch.clone().into_buffer_arg(),
                 of_residual.clone().into_buffer_arg(),
@@ -156,13 +147,11 @@ fn forward_kernel<F: Float>(
     branch: &[f32],
     branch_bias: &[f32],
     residual: &[f32],
-    weight: &[f32],
+    normalised: &mut NormalisedArgs,
     bias: &[f32],
     keys: &[u32],
     output: &mut [f32],
     twins: &mut Sequence<Box<[F]>>,
-    normalised: &mut [f32],
-    scales: &mut [f32],
     mask: MaskArgs,
     eps: f32,
     lines: u32,
@@ -192,20 +181,15 @@ fn forward_kernel<F: Float>(
             values[at] = value;
         }
     }
-    let scale = normalise(&mut values, &mut shared, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let value = values[at];
-            normalised[line * hidden + feature] = value;
-            let result = value * weight[feature] + bias[feature];
+            let result = values[at];
             output[line * hidden + feature] = result;
             write_twin::<F>(twins, line * hidden + feature, result, has_twin);
         }
-    }
-    if UNIT_POS == 0 {
-        scales[line] = scale;
     }
 }
 
@@ -213,9 +197,7 @@ fn forward_kernel<F: Float>(
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 fn backward_kernel<F: Float>(
     gradient: &[f32],
-    normalised: &[f32],
-    scales: &[f32],
-    weight: &[f32],
+    normalised: &NormalisedArgs,
     keys: &[u32],
     of_branch: &mut [F],
     of_residual: &mut [f32],
@@ -232,35 +214,35 @@ fn backward_kernel<F: Float>(
         terminate!();
     }
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut of_branch_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let count = comptime!(hidden as f32).runtime();
     for line in block * LINES..min((block + 1) * LINES, lines as usize) {
         let row = line / tokens as usize;
         let first = line % tokens as usize * hidden;
-        let mut sum = 0.0f32;
-        let mut along = 0.0f32;
         #[unroll]
         for at in 0..comptime!(per_unit(hidden)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
             if feature < hidden {
-                let cell = line * hidden + feature;
-                let scaled = gradient[cell] * weight[feature];
-                sum += scaled;
-                along += scaled * normalised[cell];
+                values[at] = gradient[line * hidden + feature];
             }
         }
-        let mean = cube_sum(sum, &mut shared, UNITS) / count;
-        let along = cube_sum(along, &mut shared, UNITS) / count;
-        let scale = scales[line];
+        gradient_of_line(
+            &mut values,
+            &mut of_weight,
+            &mut of_bias,
+            &mut shared,
+            line,
+            normalised,
+            hidden,
+        );
         #[unroll]
         for at in 0..comptime!(per_unit(hidden)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
             if feature < hidden {
                 let cell = line * hidden + feature;
-                let (gradient, normal) = (gradient[cell], normalised[cell]);
-                let of_sum = (gradient * weight[feature] - mean - normal * along) * scale;
+                let of_sum = values[at];
                 let mut of_dropped = of_sum;
                 if comptime!(drops) {
                     of_dropped *= mask_element(keys, &mask, row, first + feature);
@@ -268,19 +250,11 @@ fn backward_kernel<F: Float>(
                 of_residual[cell] = of_sum;
                 of_branch[cell] = F::cast_from(of_dropped);
                 of_branch_bias[at] += of_dropped;
-                of_weight[at] += gradient * normal;
-                of_bias[at] += gradient;
             }
         }
     }
-    #[unroll]
-    for at in 0..comptime!(per_unit(hidden)) {
-        let feature = at * UNITS as usize + UNIT_POS as usize;
-        if feature < hidden {
-            let start = block * 3 * hidden + feature;
-            partial[start] = of_branch_bias[at];
-            partial[start + hidden] = of_weight[at];
-            partial[start + 2 * hidden] = of_bias[at];
-        }
-    }
+    let start = block * 3 * hidden;
+    write_sums(&of_branch_bias, partial, start, hidden);
+    write_sums(&of_weight, partial, start + hidden, hidden);
+    write_sums(&of_bias, partial, start + 2 * hidden, hidden);
 }

@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::operation::{Operation, run};
-use super::sums::cube_sum;
+use super::sums::sum_of_units;
 use super::{UNITS, Value, contiguous, empty, like};
 
 /// `-Σ targets · ln softmax(logits)`: the targets are the factors of the logarithms, and need not sum
@@ -112,7 +112,7 @@ fn forward_kernel(
         }
         row += UNITS as usize;
     }
-    let total = cube_sum(sum, &mut sums, UNITS);
+    let total = sum_of_units(sum, &mut sums, UNITS);
     if UNIT_POS == 0 {
         loss[0] = total;
     }

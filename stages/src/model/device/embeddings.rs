@@ -7,9 +7,9 @@ use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
 use super::inputs::{Inputs, Layout};
-use super::layer_norm::Normalised;
+use super::layer_norm;
 use super::noise::{DeviceMask, MaskArgs, mask_element};
-use super::norm::normalise;
+use super::norm::{Normalised, NormalisedArgs, norm_of_line};
 use super::operation::{Operation, run};
 use super::twins::{self, Twins, write_twin};
 use super::{UNITS, contiguous, empty, grid, per_unit, values};
@@ -52,7 +52,7 @@ struct Embeddings {
 
 #[derive(Clone, Debug)]
 struct Saved {
-    norm: Normalised,
+    norm: layer_norm::Saved,
     /// The number of entries of each table.
     sizes: [usize; 3],
 }
@@ -67,9 +67,8 @@ impl Operation<5> for Embeddings {
         let sizes = [&words, &positions, &types].map(|table| table.meta.shape()[0]);
         let output = empty(&words, [rows, width, hidden], DType::F32);
         let twin = Twins::room_for(&output, self.precision);
-        let normalised = empty(&words, [rows, width, hidden], DType::F32);
-        let scales = empty(&words, [rows * width], DType::F32);
         let mask = DeviceMask::new(self.mask.as_ref(), &weight);
+        let normalised = Normalised::new(rows * width, weight);
         let entries = self.inputs.entries();
         // SAFETY: cubes beyond the lines do nothing, and units beyond `hidden` neither; the ids
         // were checked against the tables when the tokens were read.
@@ -81,14 +80,12 @@ impl Operation<5> for Embeddings {
                 words.clone().into_buffer_arg(),
                 positions.into_buffer_arg(),
                 types.into_buffer_arg(),
-                weight.clone().into_buffer_arg(),
+                normalised.args(),
                 bias.into_buffer_arg(),
                 entries.buffer(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
                 twins::argument(twin.as_ref()),
-                normalised.clone().into_buffer_arg(),
-                scales.clone().into_buffer_arg(),
                 mask.args(),
                 self.eps,
                 entries.start,
@@ -101,7 +98,7 @@ impl Operation<5> for Embeddings {
             );
         }
         self.twins.keep(&output, twin);
-        let norm = Normalised { lines: normalised, scales, weight, mask, tokens: width };
+        let norm = layer_norm::Saved { normalised, mask, tokens: width };
         (output, Saved { norm, sizes })
     }
 
@@ -128,14 +125,12 @@ fn forward_kernel<F: Float>(
     words: &[f32],
     positions: &[f32],
     types: &[f32],
-    weight: &[f32],
+    normalised: &mut NormalisedArgs,
     bias: &[f32],
     entries: &[u32],
     keys: &[u32],
     output: &mut [f32],
     twins: &mut Sequence<Box<[F]>>,
-    normalised: &mut [f32],
-    scales: &mut [f32],
     mask: MaskArgs,
     eps: f32,
     first_entry: u32,
@@ -167,22 +162,17 @@ fn forward_kernel<F: Float>(
             values[at] = value;
         }
     }
-    let scale = normalise(&mut values, &mut shared, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let value = values[at];
-            normalised[line * hidden + feature] = value;
-            let mut result = value * weight[feature] + bias[feature];
+            let mut result = values[at];
             if comptime!(drops) {
                 result *= mask_element(keys, &mask, row, first + feature);
             }
             output[line * hidden + feature] = result;
             write_twin::<F>(twins, line * hidden + feature, result, has_twin);
         }
-    }
-    if UNIT_POS == 0 {
-        scales[line] = scale;
     }
 }

@@ -9,9 +9,9 @@ use cubecl::prelude::*;
 
 use super::format::{element, factor_type};
 use super::noise::{DeviceMask, MaskArgs, mask_element};
-use super::norm::normalise;
+use super::norm::{Normalised, NormalisedArgs, gradient_of_line, norm_of_line, write_sums};
 use super::operation::{Operation, run};
-use super::sums::{cube_sum, over_blocks};
+use super::sums::over_blocks;
 use super::{UNITS, contiguous, empty, grid, like, lines, per_unit, reshaped, slice, values};
 use crate::model::precision::Precision;
 
@@ -43,18 +43,14 @@ struct LayerNorm {
 
 /// What the backward pass needs of a norm, and of the dropout after it.
 #[derive(Clone, Debug)]
-pub(super) struct Normalised {
-    /// `[…, hidden]`; each line has mean 0 and variance 1.
-    pub(super) lines: CubeTensor,
-    /// `1 / sqrt(variance + eps)` of each line.
-    pub(super) scales: CubeTensor,
-    pub(super) weight: CubeTensor,
+pub(super) struct Saved {
+    pub(super) normalised: Normalised,
     pub(super) mask: DeviceMask,
     /// Lines per row of the mask.
     pub(super) tokens: usize,
 }
 
-impl Normalised {
+impl Saved {
     /// The gradients of the input, `[lines, hidden]`, of the weight and of the bias.
     pub(super) fn gradients(self, gradient: CubeTensor) -> [CubeTensor; 3] {
         let gradient = contiguous(gradient);
@@ -72,9 +68,7 @@ impl Normalised {
                 grid(blocks),
                 CubeDim::new_1d(UNITS),
                 gradient.into_buffer_arg(),
-                self.lines.into_buffer_arg(),
-                self.scales.into_buffer_arg(),
-                self.weight.into_buffer_arg(),
+                self.normalised.args(),
                 self.mask.keys(),
                 of_input.clone().into_buffer_arg(),
                 partial.clone().into_buffer_arg(),
@@ -92,14 +86,14 @@ impl Normalised {
 }
 
 impl Operation<3> for LayerNorm {
-    type Saved = Normalised;
+    type Saved = Saved;
 
-    fn forward(&self, inputs: [CubeTensor; 3]) -> (CubeTensor, Normalised) {
+    fn forward(&self, inputs: [CubeTensor; 3]) -> (CubeTensor, Saved) {
         let [input, weight, bias] = inputs.map(contiguous);
         let [count, hidden] = lines(&input);
         let output = like(&input, factor_type(self.precision));
-        let normalised = like(&input, DType::F32);
-        let scales = empty(&input, [count], DType::F32);
+        let mask = DeviceMask::new(None, &weight);
+        let normalised = Normalised::new(count, weight);
         // SAFETY: cubes beyond the lines do nothing, and units beyond `hidden` neither; the tensors have
         // the shapes of `layer_norm`.
         unsafe {
@@ -108,24 +102,21 @@ impl Operation<3> for LayerNorm {
                 grid(count),
                 CubeDim::new_1d(UNITS),
                 input.clone().into_buffer_arg(),
-                weight.clone().into_buffer_arg(),
+                normalised.args(),
                 bias.into_buffer_arg(),
                 output.clone().into_buffer_arg(),
-                normalised.clone().into_buffer_arg(),
-                scales.clone().into_buffer_arg(),
                 self.eps,
                 count as u32,
                 hidden,
                 element(output.dtype),
             );
         }
-        let mask = DeviceMask::new(None, &weight);
-        (output, Normalised { lines: normalised, scales, weight, mask, tokens: 1 })
+        (output, Saved { normalised, mask, tokens: 1 })
     }
 
     fn backward(
         &self,
-        saved: Normalised,
+        saved: Saved,
         gradient: CubeTensor,
         _: [bool; 3],
     ) -> [Option<CubeTensor>; 3] {
@@ -137,14 +128,11 @@ impl Operation<3> for LayerNorm {
 }
 
 #[cube(launch_unchecked)]
-#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 fn forward_kernel<F: Float>(
     input: &[f32],
-    weight: &[f32],
+    normalised: &mut NormalisedArgs,
     bias: &[f32],
     output: &mut [F],
-    normalised: &mut [f32],
-    scales: &mut [f32],
     eps: f32,
     lines: u32,
     #[comptime] hidden: usize,
@@ -163,19 +151,13 @@ fn forward_kernel<F: Float>(
             values[at] = input[line * hidden + feature];
         }
     }
-    let scale = normalise(&mut values, &mut shared, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let value = values[at];
-            normalised[line * hidden + feature] = value;
-            let result = value * weight[feature] + bias[feature];
-            output[line * hidden + feature] = F::cast_from(result);
+            output[line * hidden + feature] = F::cast_from(values[at]);
         }
-    }
-    if UNIT_POS == 0 {
-        scales[line] = scale;
     }
 }
 
@@ -183,9 +165,7 @@ fn forward_kernel<F: Float>(
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 fn backward_kernel<F: Float>(
     gradient: &[F],
-    normalised: &[f32],
-    scales: &[f32],
-    weight: &[f32],
+    normalised: &NormalisedArgs,
     keys: &[u32],
     of_input: &mut [f32],
     partial: &mut [f32],
@@ -201,51 +181,41 @@ fn backward_kernel<F: Float>(
         terminate!();
     }
     let mut shared = Shared::<[f32]>::new_slice(UNITS as usize);
-    let mut kept = Array::<f32>::new(comptime!(per_unit(hidden)));
+    let mut values = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut of_weight = Array::<f32>::new(comptime!(per_unit(hidden)));
     let mut of_bias = Array::<f32>::new(comptime!(per_unit(hidden)));
-    let width = comptime!(hidden as f32).runtime();
     for line in block * LINES..min((block + 1) * LINES, lines as usize) {
         let row = line / tokens as usize;
         let first = line % tokens as usize * hidden;
-        let mut sum = 0.0f32;
-        let mut along = 0.0f32;
         #[unroll]
         for at in 0..comptime!(per_unit(hidden)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
             if feature < hidden {
-                let cell = line * hidden + feature;
-                let mut of_output = f32::cast_from(gradient[cell]);
+                let mut of_output = f32::cast_from(gradient[line * hidden + feature]);
                 if comptime!(drops) {
                     of_output *= mask_element(keys, &mask, row, first + feature);
                 }
-                kept[at] = of_output;
-                sum += of_output * weight[feature];
-                along += of_output * weight[feature] * normalised[cell];
+                values[at] = of_output;
             }
         }
-        let mean = cube_sum(sum, &mut shared, UNITS) / width;
-        let along = cube_sum(along, &mut shared, UNITS) / width;
-        let scale = scales[line];
+        gradient_of_line(
+            &mut values,
+            &mut of_weight,
+            &mut of_bias,
+            &mut shared,
+            line,
+            normalised,
+            hidden,
+        );
         #[unroll]
         for at in 0..comptime!(per_unit(hidden)) {
             let feature = at * UNITS as usize + UNIT_POS as usize;
             if feature < hidden {
-                let cell = line * hidden + feature;
-                let normal = normalised[cell];
-                of_input[cell] = (kept[at] * weight[feature] - mean - normal * along) * scale;
-                of_weight[at] += kept[at] * normal;
-                of_bias[at] += kept[at];
+                of_input[line * hidden + feature] = values[at];
             }
         }
     }
-    #[unroll]
-    for at in 0..comptime!(per_unit(hidden)) {
-        let feature = at * UNITS as usize + UNIT_POS as usize;
-        if feature < hidden {
-            let start = block * 2 * hidden + feature;
-            partial[start] = of_weight[at];
-            partial[start + hidden] = of_bias[at];
-        }
-    }
+    let start = block * 2 * hidden;
+    write_sums(&of_weight, partial, start, hidden);
+    write_sums(&of_bias, partial, start + hidden, hidden);
 }

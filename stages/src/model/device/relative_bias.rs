@@ -6,7 +6,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::operation::{Operation, run};
-use super::sums::cube_sum;
+use super::sums::sum_of_units;
 use super::{UNITS, contiguous, empty, grid, values};
 
 /// The bias of every pair of tokens and head; `None` if the tensors are not on a GPU.
@@ -128,7 +128,7 @@ fn distances_kernel(gradient: &[f32], of_distances: &mut [f32], width: u32, head
         }
         query += UNITS as usize;
     }
-    let total = cube_sum(sum, &mut shared, UNITS);
+    let total = sum_of_units(sum, &mut shared, UNITS);
     if UNIT_POS == 0 {
         of_distances[CUBE_POS] = total;
     }

@@ -13,9 +13,10 @@ use super::format::{element, factor_type};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::section::Section;
+use super::sums::{highest_of_units, sum_of_units};
 use super::{UNITS, Value, contiguous, empty, grid, like};
 use crate::model::cpu::attention::AttentionOptions;
-use line::{Kind, SizesArgsLaunch, Source, SourceLaunch, highest_of_line, sum_of_line};
+use line::{Kind, SizesArgsLaunch, Source, SourceLaunch};
 
 /// Softmax of `products · scale`, times dropout's mask, in the format of the factors of products. Padding has
 /// the probability 0, but for rows of nothing else, and so has a token outside of the window. `None` if the
@@ -185,9 +186,9 @@ fn forward_kernel<F: Float>(
         }
         key += kind.beside;
     }
-    let highest_of_all = highest_of_line(highest, &mut shared, kind.beside);
+    let highest_of_all = highest_of_units(highest, &mut shared, comptime!(kind.beside as u32));
     sum *= (highest - highest_of_all).exp();
-    let total = sum_of_line(sum, &mut shared, kind.beside);
+    let total = sum_of_units(sum, &mut shared, comptime!(kind.beside as u32));
     let logarithm = highest_of_all + total.ln();
     if line.is_real {
         if line.unit == 0 {

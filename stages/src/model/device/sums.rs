@@ -6,23 +6,50 @@ use cubecl::prelude::*;
 
 use super::{empty, grid};
 
-/// The sum of `value` over the units of a cube, as a tree. `shared` has an element per unit.
+/// The sum of `value` over a cube, or over every `units` of its units that follow one another, as a tree.
+/// `shared` has an element per unit.
 #[cube]
-pub(super) fn cube_sum(value: f32, shared: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
+pub(super) fn sum_of_units(value: f32, shared: &mut Shared<[f32]>, #[comptime] units: u32) -> f32 {
+    tree(value, shared, units, false)
+}
+
+/// The highest `value`, likewise.
+#[cube]
+pub(super) fn highest_of_units(
+    value: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] units: u32,
+) -> f32 {
+    tree(value, shared, units, true)
+}
+
+#[cube]
+fn tree(
+    value: f32,
+    shared: &mut Shared<[f32]>,
+    #[comptime] units: u32,
+    #[comptime] is_highest: bool,
+) -> f32 {
     let unit = UNIT_POS as usize;
+    let within = unit % comptime!(units as usize);
     shared[unit] = value;
     sync_cube();
     let mut half = comptime!(units as usize / 2).runtime();
     while half > 0 {
-        if unit < half {
-            shared[unit] += shared[unit + half];
+        if within < half {
+            let (one, other) = (shared[unit], shared[unit + half]);
+            if comptime!(is_highest) {
+                shared[unit] = max(one, other);
+            } else {
+                shared[unit] = one + other;
+            }
         }
         sync_cube();
         half /= 2;
     }
-    let total = shared[0];
+    let found = shared[unit - within];
     sync_cube();
-    total
+    found
 }
 
 /// The sum of the elements `first`, `first + step` and so on before `end`. Four are read at a time,

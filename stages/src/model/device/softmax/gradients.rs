@@ -95,7 +95,7 @@ fn of_products_kernel<F: Float>(
         }
         key += kind.beside;
     }
-    let along = sum_of_line(sum, &mut shared, kind.beside);
+    let along = sum_of_units(sum, &mut shared, comptime!(kind.beside as u32));
     if line.is_real {
         let mut key = line.unit;
         while key < keys {
