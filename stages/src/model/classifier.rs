@@ -110,10 +110,12 @@ impl Classifier {
     /// loss, if all of it can be sent before: the passes can then be recorded.
     #[cfg(feature = "device")]
     pub fn numbers(&self, batch: &Batch, noises: &[Noise], targets: &[f32]) -> Option<Numbers> {
+        if batch.pooled.is_some() {
+            return None;
+        }
         let batch = &self.encoder.widened(batch);
         let is_mean = self.pooling == Pooling::Mean;
-        let extras = Extras { noises, targets, is_mean };
-        let numbers = self.encoder.numbers(batch, extras).filter(|_| batch.pooled.is_none())?;
+        let numbers = self.encoder.numbers(batch, Extras { noises, targets, is_mean })?;
         numbers.layout().has_spans().then_some(numbers)
     }
 

@@ -142,10 +142,6 @@ fn turned(
     rotation: &Rotation,
 ) -> Tensor<4> {
     #[cfg(feature = "device")]
-    if let Some(rotated) = device::rotation::rotated(&projected, rotation) {
-        return split(rotated);
-    }
-    #[cfg(feature = "device")]
     device::sent::note();
     let heads_apart = split(projected);
     let [_, _, tokens, size] = heads_apart.dims();

@@ -13,7 +13,7 @@ use super::device::weights::Copies;
 use super::encoder::norm::{LayerNorm, NormShape};
 use super::encoder::{DropoutRates, Encoder};
 use super::noise::Noise;
-use super::ops;
+use super::ops::{self, Factor};
 use super::parameters::{Linear, Network, Parameter, ParameterSource, Start, vector};
 use super::precision::Precision;
 use crate::family::{Activation, Family};
@@ -96,7 +96,7 @@ impl MaskedLm {
                 weight: Weight::Floats(Box::new(words.clone().transpose())),
                 bias: self.bias.clone(),
             };
-            let logits = ops::linear(states, &output, self.precision);
+            let logits = ops::linear(states, &output, &Factor::default(), self.precision);
             let logarithms = activation::log_softmax(logits, 1); // [positions, vocabulary]
             let ids: Vec<i32> = targets.ids.iter().map(|id| *id as i32).collect();
             let ids = TensorData::new(ids, [targets.ids.len(), 1]);

@@ -64,10 +64,18 @@ pub use super::device::linear::Factor;
 
 /// A GPU has more than this.
 #[cfg(not(feature = "device"))]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Factor;
 
-/// `y = x W + b`.
+#[cfg(not(feature = "device"))]
+impl Factor {
+    /// Those of query, key and value.
+    pub fn apart(&self) -> [Factor; 3] {
+        [Factor, Factor, Factor]
+    }
+}
+
+/// `y = x W + b`. `factor` has what a product on a GPU reads.
 ///
 /// # Shapes
 ///
@@ -75,6 +83,7 @@ pub struct Factor;
 pub fn linear<const D: usize>(
     input: Tensor<D>,
     affine: &Affine,
+    factor: &Factor,
     precision: Precision,
 ) -> Tensor<D> {
     let Affine { weight, bias } = affine;
@@ -88,18 +97,20 @@ pub fn linear<const D: usize>(
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let mut shape = [1; D];
         shape[D - 1] = bias.dims()[0];
-        product(input, weight, precision) + bias.clone().reshape(shape)
+        product(input, weight, factor, precision) + bias.clone().reshape(shape)
     })
 }
 
 /// `x W`, not on the CPU.
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 fn product<const D: usize>(
     input: Tensor<D>,
     weight: &Tensor<2>,
+    factor: &Factor,
     precision: Precision,
 ) -> Tensor<D> {
     #[cfg(feature = "device")]
-    if let Some(product) = device::linear::product(&input, weight, &Factor::default(), precision) {
+    if let Some(product) = device::linear::product(&input, weight, factor, precision) {
         return product;
     }
     let weight = precision.factor(weight.clone());
@@ -112,7 +123,6 @@ fn product<const D: usize>(
 /// # Shapes
 ///
 /// As for [`linear`].
-#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn linear_activation<const D: usize>(
     input: Tensor<D>,
     affine: &Affine,
@@ -132,7 +142,7 @@ pub fn linear_activation<const D: usize>(
         let [output] = cpu::int8::linear(&input, [(weight, &affine.bias)], Some(kind));
         return output;
     }
-    activated(linear(input, affine, precision), kind)
+    activated(linear(input, affine, factor, precision), kind)
 }
 
 /// The activation of every element.
@@ -199,7 +209,6 @@ pub fn norm(
 /// # Shapes
 ///
 /// `input` is `[rows, tokens, in]`, `residual` and the result are `[rows, tokens, hidden]`.
-#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn linear_add_norm(
     input: Tensor<3>,
     (affine, factor): (&Affine, &Factor),
@@ -219,7 +228,7 @@ pub fn linear_add_norm(
             device::add_norm::add_norm(&branch, &residual, mask, parameters, eps, precision, twins);
         return fused.unwrap_or_else(|| unreachable!("the product is on a GPU"));
     }
-    let branch = linear(input, affine, precision);
+    let branch = linear(input, affine, factor, precision);
     let fused = cpu::norm::add_norm(&branch, &residual, mask.clone(), weight, bias, eps);
     fused.unwrap_or_else(|| {
         let sum = dropout(branch, mask.as_ref()) + residual;
@@ -293,7 +302,6 @@ pub fn dropout(states: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
 ///
 /// `asking`, the first tokens of each row of `states` or all of them, is `[rows, queries, hidden]`,
 /// `states` is `[rows, keys, hidden]`. The result is `[rows, queries, hidden]`.
-#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the factor"))]
 pub fn self_attention(
     asking: Tensor<3>,
     states: Tensor<3>,
@@ -316,7 +324,7 @@ pub fn self_attention(
             return attended;
         }
     }
-    let [query, key, value] = projected(asking, states, projections, precision);
+    let [query, key, value] = projected(asking, states, (projections, factor), precision);
     let fused = cpu::attention::attention([&query, &key, &value], relative, options.clone());
     fused.unwrap_or_else(|| generic_attention([query, key, value], relative, options))
 }
@@ -325,16 +333,17 @@ pub fn self_attention(
 fn projected(
     asking: Tensor<3>,
     states: Tensor<3>,
-    projections: &[Affine; 3],
+    (projections, factor): (&[Affine; 3], &Factor),
     precision: Precision,
 ) -> [Tensor<3>; 3] {
     let [query, key, value] = projections;
     let rounded = projections.each_ref().map(|it| Some((it.weight.rounded()?, &it.bias)));
     let [Some(of_query), Some(of_key), Some(of_value)] = rounded else {
+        let factors = factor.apart();
         return [
-            linear(asking, query, precision),
-            linear(states.clone(), key, precision),
-            linear(states, value, precision),
+            linear(asking, query, &factors[0], precision),
+            linear(states.clone(), key, &factors[1], precision),
+            linear(states, value, &factors[2], precision),
         ];
     };
     if asking.dims() == states.dims() {
@@ -356,6 +365,12 @@ pub fn joint_attention(
     queries: usize,
     options: AttentionOptions,
 ) -> Tensor<3> {
+    #[cfg(feature = "device")]
+    let (projected, options) = device::rotation::rotated_joint(projected, options);
+    #[cfg(feature = "device")]
+    if let Some(attended) = device::attention::joint(&projected, queries, &options) {
+        return attended;
+    }
     let fused = cpu::attention::joint_attention(&projected, queries, options.clone());
     fused.unwrap_or_else(|| {
         let [rows, keys, width] = projected.dims();

@@ -10,7 +10,7 @@ use super::affine::{Affine, Weight};
 use super::cpu::int8::Int8Weight;
 #[cfg(feature = "device")]
 use super::device::{self, Value, weights::Copies};
-use super::ops;
+use super::ops::{self, Factor};
 use super::precision::Precision;
 use crate::stage::error::StageError;
 
@@ -285,8 +285,24 @@ impl Linear {
     ///
     /// `[…, in]` to `[…, out]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>, precision: Precision) -> Tensor<D> {
+        self.forward_by(input, &Factor::default(), precision)
+    }
+
+    /// [`forward`](Self::forward), where `factor` has what a product on a GPU reads.
+    pub fn forward_by<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        factor: &Factor,
+        precision: Precision,
+    ) -> Tensor<D> {
         assert_shape!(input, [.., self.weight.dims()[0]]);
-        ops::linear(input, &self.affine(), precision)
+        #[cfg(feature = "device")]
+        if let (None, Some(weight)) = (&self.bias, self.weight.floats())
+            && let Some(product) = device::linear::product(&input, weight, factor, precision)
+        {
+            return product;
+        }
+        ops::linear(input, &self.affine(), factor, precision)
     }
 
     pub fn affine(&self) -> Affine {

@@ -137,14 +137,10 @@ fn trainer_for<O: Objective<Model = Classifier>>(model: Classifier, loss: O) -> 
     Trainer { model, moments, loss, optimizer, schedule, seed, dropout: true, frozen }
 }
 
-fn training<O>(mut trainer: Trainer<O>, outputs: usize, records: bool) -> Training
-where
-    O: Objective<Model = Classifier>,
-    Examples: Rows<O::Part>,
-{
+/// For steps that are recorded or not.
+fn micro_batches(passes: usize, records: bool) -> MicroBatches {
     let shape = ModelShape { layers: 2, hidden: 16, intermediate: 32, heads: 2, head_floats: 0 };
     let budget = ActivationBudget { bytes: 1 << 30 };
-    let passes = trainer.loss.passes();
     let mut micro = MicroBatches::new(None, shape, passes, budget, device_name() == "cpu");
     micro.lanes = 1;
     #[cfg(feature = "device")]
@@ -153,6 +149,15 @@ where
     }
     #[cfg(not(feature = "device"))]
     let _ = records;
+    micro
+}
+
+fn training<O>(mut trainer: Trainer<O>, outputs: usize, records: bool) -> Training
+where
+    O: Objective<Model = Classifier>,
+    Examples: Rows<O::Part>,
+{
+    let mut micro = micro_batches(trainer.loss.passes(), records);
     // Widths of 8 and 16, and batches with fewer rows.
     let examples = Examples((0..24).map(|row| 2 + row * 14 / 24).collect(), outputs);
     let (mut losses, mut kept) = (Vec::new(), None);
@@ -196,7 +201,7 @@ fn expect_the_same(what: &str, train: impl Fn(bool) -> Training) {
 
 #[test]
 fn recorded_steps_compute_the_same_bits_as_launched_ones() {
-    for family in ["roberta", "bert", "distilbert", "mpnet", "deberta-v2-conv", "modernbert"] {
+    for family in FAMILIES {
         expect_the_same(family, |records| {
             let model = with_dropout(family, &device().autodiff());
             training(trainer_for(model, Loss::default()), 0, records)
@@ -273,16 +278,21 @@ fn after_a_panic_in_a_recording_the_device_records_another() {
 fn recorded_steps_of_every_loss_and_pooling_compute_the_same_bits_as_launched_ones() {
     let r_drop = Loss { r_drop: 1.5, ..Loss::default() };
     let several = BinaryLoss { positive_weights: vec![1.0, 2.0, 0.5] };
+    let single = TaskLoss::Single(Loss::default());
     let cases = [
-        ("R-Drop", TaskLoss::Single(r_drop), 2, Pooling::First),
-        ("the mean of the tokens", TaskLoss::Single(Loss::default()), 2, Pooling::Mean),
-        ("several labels", TaskLoss::Multi(several), 3, Pooling::First),
-        ("numbers", TaskLoss::Regression, 1, Pooling::Mean),
+        ("roberta", TaskLoss::Single(r_drop.clone()), 2, Pooling::First),
+        ("deberta-v2-conv", TaskLoss::Single(r_drop), 2, Pooling::First),
+        ("roberta", single.clone(), 2, Pooling::Mean),
+        // In the other tests its last layer computes all tokens.
+        ("modernbert", single, 2, Pooling::First),
+        ("roberta", TaskLoss::Multi(several), 3, Pooling::First),
+        ("roberta", TaskLoss::Regression, 1, Pooling::Mean),
     ];
-    for (what, loss, outputs, pooling) in cases {
-        expect_the_same(what, |records| {
+    for (family, loss, outputs, pooling) in cases {
+        let what = format!("{family}, {loss:?}, {pooling:?}");
+        expect_the_same(&what, |records| {
             let device = device().autodiff();
-            let model = model("roberta", HeadSource::New, outputs, Some(pooling), &device);
+            let model = model(family, HeadSource::New, outputs, Some(pooling), &device);
             training(trainer_for(model, loss.clone()), outputs, records)
         });
     }
@@ -314,14 +324,13 @@ fn a_loss_in_halves_is_the_loss() {
     }
 }
 
-/// A network with random weights of sizes to which no GPU aligns rows or weights.
-fn of_odd_sizes(family: &str, device: &Device) -> Classifier {
+/// A network with random weights and this config but for some numbers.
+fn of_sizes(family: &str, sizes: &[(&str, usize)], device: &Device) -> Classifier {
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(fixture(family).join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for (name, size) in [("hidden_size", 15), ("num_attention_heads", 3), ("intermediate_size", 21)]
-    {
-        config[name] = size.into();
+    for (name, size) in sizes {
+        config[*name] = (*size).into();
     }
     config["initializer_range"] = 0.2.into();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
@@ -330,13 +339,17 @@ fn of_odd_sizes(family: &str, device: &Device) -> Classifier {
     load(folder.path(), &config, &options, &device.clone().autodiff()).unwrap().model
 }
 
+/// Sizes to which no GPU aligns rows or weights.
+const ODD_SIZES: [(&str, usize); 3] =
+    [("hidden_size", 15), ("num_attention_heads", 3), ("intermediate_size", 21)];
+
 #[test]
 fn a_training_of_a_network_of_odd_sizes_goes_as_on_the_cpu_with_frozen_layers_too() {
     for (family, frozen) in
         [("roberta", None), ("roberta", Some(Depth::Layer(0))), ("mpnet", None), ("bert", None)]
     {
         let on = |device: &Device| {
-            let mut trainer = trainer_for(of_odd_sizes(family, device), Loss::default());
+            let mut trainer = trainer_for(of_sizes(family, &ODD_SIZES, device), Loss::default());
             trainer.frozen = frozen;
             trainer.freeze();
             training(trainer, 0, true)
@@ -350,6 +363,32 @@ fn a_training_of_a_network_of_odd_sizes_goes_as_on_the_cpu_with_frozen_layers_to
     }
 }
 
+/// Of more than 512 tokens attention has no kernel of its own.
+#[cfg(feature = "device")]
+#[test]
+fn recorded_steps_of_long_texts_compute_the_same_bits_as_launched_ones() {
+    for family in ["mpnet", "deberta-v2", "modernbert"] {
+        let run = |records: bool| {
+            let model = of_sizes(family, &[("max_position_embeddings", 560)], &device());
+            let mut trainer = trainer_for(model, Loss::default());
+            let mut micro = micro_batches(1, records);
+            let mut losses = Vec::new();
+            for _ in 0..4 {
+                let examples = Examples(vec![520], 0);
+                let found = micro.step(&mut trainer, &[vec![0]], &examples, 1.0, |_| ());
+                losses.extend(found.unwrap());
+            }
+            losses.extend(micro.unread.read().unwrap());
+            let is_recorded = usize::from(records && device_name() != "cpu");
+            assert_eq!(micro.graphs.refusals(), Vec::<&str>::new(), "{family}");
+            assert_eq!(micro.graphs.recorded(), is_recorded, "{family}");
+            let values = values(&mut trainer.model).into_iter().map(f32::to_bits);
+            (losses, values.collect::<Vec<_>>())
+        };
+        assert!(run(true) == run(false), "{family}");
+    }
+}
+
 /// A clone that shares the parameters makes the next update move them, and what has been recorded reads
 /// them where they were.
 #[cfg(feature = "device")]
@@ -357,11 +396,7 @@ fn a_training_of_a_network_of_odd_sizes_goes_as_on_the_cpu_with_frozen_layers_to
 fn steps_are_recorded_anew_when_the_parameters_have_moved() {
     let run = |shares: bool| {
         let mut trainer = trainer("roberta");
-        let shape =
-            ModelShape { layers: 2, hidden: 16, intermediate: 32, heads: 2, head_floats: 0 };
-        let budget = ActivationBudget { bytes: 1 << 30 };
-        let mut micro = MicroBatches::new(None, shape, 1, budget, device_name() == "cpu");
-        micro.lanes = 1;
+        let mut micro = micro_batches(1, true);
         let examples = Examples(vec![5; 6], 0);
         let (mut losses, mut shared) = (Vec::new(), Vec::new());
         for step in 0..10 {

@@ -1,5 +1,7 @@
 //! Matrix products, `y = x W`. The bias is added by the operation that follows.
 
+use std::ops::Range;
+
 use burn::backend::TensorMetadata;
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
@@ -18,6 +20,23 @@ pub struct Factor {
     pub weight: Option<CubeTensor>,
     /// Where the twin of the input may be.
     pub twins: Twins,
+}
+
+impl Factor {
+    /// Those of query, key and value, whose weights this one has side by side.
+    pub fn apart(&self) -> [Factor; 3] {
+        [0, 1, 2].map(|nth| self.outputs(nth..nth + 1))
+    }
+
+    /// Some of the thirds of the weight.
+    pub(super) fn outputs(&self, thirds: Range<usize>) -> Factor {
+        let part = |whole: &CubeTensor| {
+            let [outputs, inputs] = [whole.meta.shape()[0], whole.meta.shape()[1]];
+            let range = outputs / 3 * thirds.start..outputs / 3 * thirds.end;
+            burn_cubecl::kernel::slice(whole.clone(), &[range, 0..inputs])
+        };
+        Factor { weight: self.weight.as_ref().map(part), twins: self.twins.clone() }
+    }
 }
 
 /// `x W`. `None` if the tensors are not on a GPU.

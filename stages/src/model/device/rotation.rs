@@ -1,12 +1,14 @@
 //! Rotary positions (Su et al. 2021).
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+use super::format::element;
 use super::operation::{Operation, run};
 use super::{UNITS, Value, contiguous, grid, like};
-use crate::model::cpu::attention::Rotation;
+use crate::model::cpu::attention::{AttentionOptions, Rotation};
 
 /// The cosines of the angles and then the sines, on a device; `None` if that is not a GPU.
 pub fn angles(rotation: &Rotation, device: &Device) -> Option<CubeTensor> {
@@ -18,15 +20,26 @@ pub fn angles(rotation: &Rotation, device: &Device) -> Option<CubeTensor> {
     Some(Value::of(&angles)?.into_plain())
 }
 
-/// Turns the features of each head of the tokens from position 0 on; `None` if they are not on a GPU.
+/// Turns the queries and keys of the tokens from position 0 on, if they are on a GPU and `options` have a
+/// rotation, which the returned ones have no more.
 ///
 /// # Shapes
 ///
-/// `projected` and the result are `[rows, tokens, heads · size]`.
-pub fn rotated(projected: &Tensor<3>, rotation: &Rotation) -> Option<Tensor<3>> {
-    let (angles, half) = (rotation.angles.clone()?, rotation.half);
-    let tokens = projected.dims()[1];
-    Some(run(Rotated { angles, half, tokens }, [Value::of(projected)?]).tensor())
+/// `projected` and the result are `[rows, tokens, 3 · hidden]`: queries, keys and values side by side.
+pub fn rotated_joint(
+    projected: Tensor<3>,
+    options: AttentionOptions,
+) -> (Tensor<3>, AttentionOptions) {
+    let rotated = options.rotation.as_ref().and_then(|rotation| {
+        let (angles, half) = (rotation.angles.clone()?, rotation.half);
+        let [_, tokens, features] = projected.dims();
+        let operation = Rotated { angles, half, tokens, turned: features / 3 * 2 };
+        Some(run(operation, [Value::of(&projected)?]).tensor())
+    });
+    match rotated {
+        Some(rotated) => (rotated, AttentionOptions { rotation: None, ..options }),
+        None => (projected, options),
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -35,13 +48,15 @@ struct Rotated {
     /// Half the features of a head.
     half: usize,
     tokens: usize,
+    /// The features that are turned; those after them stay as they are.
+    turned: usize,
 }
 
 impl Rotated {
-    /// Turns by the angles, or back for a `direction` of -1.
+    /// Turns by the angles, or back for a `direction` of -1. The format stays.
     fn turn(&self, features: CubeTensor, direction: f32) -> CubeTensor {
         let features = contiguous(features);
-        let output = like(&features, DType::F32);
+        let output = like(&features, features.dtype);
         let [lines, hidden] = super::lines(&features);
         let pairs = lines * hidden / 2;
         // SAFETY: units beyond the pairs do nothing, and there are angles for all tokens.
@@ -56,9 +71,11 @@ impl Rotated {
                 pairs as u32,
                 self.half as u32,
                 (hidden / 2) as u32,
+                (self.turned / 2) as u32,
                 self.tokens as u32,
                 (self.angles.meta.num_elements() / 2) as u32,
                 direction,
+                element(features.dtype),
             );
         }
         output
@@ -79,16 +96,19 @@ impl Operation<1> for Rotated {
 
 /// A unit for each pair of features.
 #[cube(launch_unchecked)]
-fn rotated_kernel(
-    features: &[f32],
+#[expect(clippy::too_many_arguments, reason = "the sizes of one formula")]
+fn rotated_kernel<F: Float>(
+    features: &[F],
     angles: &[f32],
-    output: &mut [f32],
+    output: &mut [F],
     pairs: u32,
     half: u32,
     of_line: u32,
+    turned: u32,
     tokens: u32,
     sines: u32,
     direction: f32,
+    #[define(F)] _factor: ElemType,
 ) {
     let at = CUBE_POS * UNITS as usize + UNIT_POS as usize;
     if at < pairs as usize {
@@ -96,11 +116,16 @@ fn rotated_kernel(
         let (line, within) = (at / of_line, at % of_line);
         let (head, feature) = (within / half, within % half);
         let low = (line * of_line + head * half) * 2 + feature;
-        let angle = line % tokens as usize * half + feature;
-        let cosine = angles[angle];
-        let sine = angles[sines as usize + angle] * direction;
-        let (one, other) = (features[low], features[low + half]);
-        output[low] = one * cosine - other * sine;
-        output[low + half] = other * cosine + one * sine;
+        let (mut one, mut other) = (features[low], features[low + half]);
+        if within < turned as usize {
+            let angle = line % tokens as usize * half + feature;
+            let cosine = angles[angle];
+            let sine = angles[sines as usize + angle] * direction;
+            let (low, high) = (f32::cast_from(one), f32::cast_from(other));
+            one = F::cast_from(low * cosine - high * sine);
+            other = F::cast_from(high * cosine + low * sine);
+        }
+        output[low] = one;
+        output[low + half] = other;
     }
 }

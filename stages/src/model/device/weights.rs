@@ -23,7 +23,7 @@ const CHUNK: usize = 16 * UNITS as usize;
 /// The weights of one layer, `[out, in]`.
 #[derive(Clone, Debug)]
 pub struct LayerFactors {
-    /// Of query, key and value: `[3 · hidden, hidden]`.
+    /// Of query, key and value, side by side: `[3 · hidden, hidden]`.
     pub projections: CubeTensor,
     /// Of the other linear layers, in order; none if they are multiplied as they are.
     pub others: Vec<CubeTensor>,
@@ -53,10 +53,17 @@ impl KeptFactors {
     /// if they are not on a GPU, or not stored as [`weight`](crate::model::parameters::weight) does.
     /// Makes them unless there are copies of these very weights.
     pub fn of(&self, layers: &[LayerWeights], precision: Precision) -> Option<Vec<LayerFactors>> {
-        let copies_others = factor_type(precision) != DType::F32;
+        let is_cast = factor_type(precision) != DType::F32;
         let (mut places, mut sources) = (Vec::new(), Vec::new());
+        let mut counts = Vec::with_capacity(layers.len());
         for (projections, others) in layers {
-            for weight in projections.iter().chain(others.iter().filter(|_| copies_others)) {
+            // A weight alone is multiplied as it is.
+            if projections.len() == 1 && !is_cast {
+                return None;
+            }
+            let others = if is_cast { &others[..] } else { &[] };
+            counts.push([projections.len(), others.len()]);
+            for weight in projections.iter().chain(others) {
                 let weight = Value::of(weight)?.into_plain();
                 places.push(Place::of(&weight));
                 sources.push(is_turned(&weight).then(|| contiguous(transposed(&weight)))?);
@@ -73,10 +80,8 @@ impl KeptFactors {
         }
         // Gives the memory of those that are outdated back first.
         *kept = None;
-        let others = |(_, others): &LayerWeights| if copies_others { others.len() } else { 0 };
-        let others: Vec<usize> = layers.iter().map(others).collect();
-        let (packed, starts) = packed(&sources, &others, precision)?;
-        let layers = views(&sources, &others, &packed, &starts)?;
+        let (packed, starts) = packed(&sources, &counts, precision)?;
+        let layers = views(&sources, &counts, &packed, &starts)?;
         if check([&packed]).is_err() {
             // Whoever reads them meets the error, and there may be memory for the next ones.
             return Some(layers);
@@ -93,14 +98,15 @@ impl KeptFactors {
     }
 }
 
-/// The weights of query, key and value of one layer, and of its other linear layers in order.
-pub type LayerWeights<'a> = ([&'a Tensor<2>; 3], Vec<&'a Tensor<2>>);
+/// The weights of query, key and value of one layer, or one for all three, and of its other linear
+/// layers in order.
+pub type LayerWeights<'a> = (Vec<&'a Tensor<2>>, Vec<&'a Tensor<2>>);
 
-/// The sources in one buffer, and the element at which each starts: three of every layer, then as
-/// many as `others` says.
+/// The sources in one buffer, and the element at which each starts. `counts` has the numbers of
+/// projections and of others of each layer.
 fn packed(
     sources: &[CubeTensor],
-    others: &[usize],
+    counts: &[[usize; 2]],
     precision: Precision,
 ) -> Option<(CubeTensor, Vec<usize>)> {
     let first = sources.first()?;
@@ -108,12 +114,12 @@ fn packed(
     let mut starts = Vec::with_capacity(sources.len());
     let mut length = 0;
     let mut at = sources.iter();
-    for others in others {
-        for (nth, source) in at.by_ref().take(3 + others).enumerate() {
+    for [projections, others] in counts {
+        for (nth, source) in at.by_ref().take(projections + others).enumerate() {
             starts.push(length);
             length += count(source);
-            // The first three stay together.
-            if nth >= 2 {
+            // The projections stay together.
+            if nth + 1 >= *projections {
                 length = length.next_multiple_of(unit);
             }
         }
@@ -131,7 +137,7 @@ fn packed(
 /// The factors of every layer, as views of `packed`.
 fn views(
     sources: &[CubeTensor],
-    others: &[usize],
+    counts: &[[usize; 2]],
     packed: &CubeTensor,
     starts: &[usize],
 ) -> Option<Vec<LayerFactors>> {
@@ -143,11 +149,11 @@ fn views(
         (Place::memory(&view) == Place::memory(packed)).then(|| reshaped(view, shape))
     };
     let mut at = sources.iter().zip(starts);
-    let found = others.iter().map(|others| {
-        let (query, start) = at.next()?;
-        let [hidden, inputs] = shape(query);
-        at.nth(1)?;
-        let projections = view(*start, [3 * hidden, inputs])?;
+    let found = counts.iter().map(|[count, others]| {
+        let (first, start) = at.next()?;
+        let [outputs, inputs] = shape(first);
+        at.by_ref().take(count - 1).for_each(drop);
+        let projections = view(*start, [count * outputs, inputs])?;
         let others = at.by_ref().take(*others).map(|(other, start)| view(*start, shape(other)));
         Some(LayerFactors { projections, others: others.collect::<Option<_>>()? })
     });

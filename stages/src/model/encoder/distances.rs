@@ -12,7 +12,7 @@ use crate::model::config::{AttentionConfig, Convolution, Disentangled, ModelConf
 #[cfg(feature = "device")]
 use crate::model::device;
 use crate::model::noise::Site;
-use crate::model::ops;
+use crate::model::ops::{self, Factor};
 use crate::model::parameters::{Linear, Parameter, ParameterSource, Start, table, vector, weight};
 use crate::model::relative::log_buckets;
 
@@ -102,11 +102,12 @@ fn disentangled(config: &ModelConfig) -> Option<([&'static str; 3], &Disentangle
 
 impl DistanceRows {
     /// Positions as keys and as queries of a layer, `[2 · width - 1, hidden]` each, with the layer's
-    /// `own` projections, or with those of key and query. What a model does not use is 0.
+    /// `own` projections, or with those of key and query, which are `shared` with their factors. What a
+    /// model does not use is 0.
     pub(super) fn projected(
         &self,
         own: Option<&DistanceProjections>,
-        shared: [&Linear; 2],
+        shared: [(&Linear, Factor); 2],
         layer: usize,
         pass: &Pass,
     ) -> [Tensor<2>; 2] {
@@ -117,15 +118,13 @@ impl DistanceRows {
         let mask = mask.map(|mask| pass.sent(mask, site));
         let rows = self.rows.clone().reshape([count, 1, hidden]);
         let rows = ops::dropout(rows, mask.as_ref()).reshape([count, hidden]);
-        [0, 1].map(|which| {
-            let projection = match own {
-                Some(own) => [&own.keys, &own.queries][which].as_ref(),
-                None => Some(shared[which]).filter(|_| self.uses[which]),
-            };
-            match projection {
-                Some(projection) => projection.forward(rows.clone(), pass.precision),
-                None => Tensor::zeros([count, hidden], &rows.device()),
-            }
+        let projection = |which: usize| match own {
+            Some(own) => Some(([&own.keys, &own.queries][which].as_ref()?, Factor::default())),
+            None => self.uses[which].then(|| shared[which].clone()),
+        };
+        [0, 1].map(|which| match projection(which) {
+            Some((linear, factor)) => linear.forward_by(rows.clone(), &factor, pass.precision),
+            None => Tensor::zeros([count, hidden], &rows.device()),
         })
     }
 }
@@ -230,7 +229,7 @@ impl TokenConvolution {
             weight: Weight::Floats(Box::new(self.weight.clone())),
             bias: self.bias.clone(),
         };
-        let found = ops::linear(windows, &affine, pass.precision);
+        let found = ops::linear(windows, &affine, &Factor::default(), pass.precision);
         let mask = pass.mask(Site::Convolution, rows, pass.rates.hidden);
         let found = ops::activated(ops::dropout(found, mask.as_ref()), self.activation);
         self.norm.forward(states + found)

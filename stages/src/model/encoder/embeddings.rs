@@ -94,17 +94,14 @@ impl Embeddings {
         let device = self.words.device();
         let (rows, width) = (batch.rows, batch.width);
         let size = self.words.dims()[1];
-        // Of words, positions and types.
-        let sent = |table: usize| pass.indices(table);
-        let indices = |table: usize, values: Vec<i32>| {
-            let indices = || TensorData::new(values, [rows, width]);
-            sent(table).unwrap_or_else(|| Tensor::<2, Int>::from_data(indices(), &device))
+        let send = |indices: Vec<i32>| {
+            Tensor::<2, Int>::from_data(TensorData::new(indices, [rows, width]), &device)
         };
-        let ids = indices(0, batch.ids.clone());
+        let ids = pass.indices(0).unwrap_or_else(|| send(batch.ids.clone()));
         let words = burn::tensor::module::embedding(self.words.clone(), ids);
         let mut states = words;
         if let Some(types) = &self.types {
-            let ids = batch.types.clone().map(|ids| indices(2, ids)).or_else(|| sent(2));
+            let ids = pass.indices(2).or_else(|| batch.types.clone().map(send));
             states = states
                 + match ids {
                     Some(ids) => burn::tensor::module::embedding(types.clone(), ids),
@@ -116,7 +113,9 @@ impl Embeddings {
                 + match after_pad {
                     // [rows, width]: positions depend on the padding.
                     true => {
-                        let positions = indices(1, positions_after_pad(batch, self.pad));
+                        let sent = pass.indices(1);
+                        let positions =
+                            sent.unwrap_or_else(|| send(positions_after_pad(batch, self.pad)));
                         burn::tensor::module::embedding(table.clone(), positions)
                     }
                     false => table.clone().narrow(0, 0, width).reshape([1, width, size]),

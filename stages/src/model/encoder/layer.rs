@@ -8,6 +8,8 @@ use super::post_norm::PostNorm;
 use super::pre_norm::PreNorm;
 use crate::family::LayerForm;
 use crate::model::config::ModelConfig;
+#[cfg(feature = "device")]
+use crate::model::device::weights::LayerWeights;
 use crate::model::parameters::{Parameter, ParameterSource};
 
 /// Self-attention and a feed-forward network, each followed by a residual sum.
@@ -62,14 +64,17 @@ impl Layer {
         }
     }
 
-    /// The weights of query, key and value, and of the other linear layers in order; `None` if they are
-    /// rounded, and for a form without kernels of its own.
+    /// The weights of the linear layers; `None` if they are rounded.
     #[cfg(feature = "device")]
-    pub(super) fn weights(&self) -> Option<([&Tensor<2>; 3], Vec<&Tensor<2>>)> {
-        match self {
-            Layer::PostNorm(layer) => layer.weights(),
-            Layer::PreNorm(_) => None,
-        }
+    pub(super) fn weights(&self) -> Option<LayerWeights<'_>> {
+        let (projections, others) = match self {
+            Layer::PostNorm(layer) => layer.linears(),
+            Layer::PreNorm(layer) => layer.linears(),
+        };
+        let [projections, others] = [projections, others].map(|linears| {
+            linears.into_iter().map(|linear| linear.weight.floats()).collect::<Option<Vec<_>>>()
+        });
+        Some((projections?, others?))
     }
 
     pub(super) fn collect<'a>(

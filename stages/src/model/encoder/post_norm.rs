@@ -101,17 +101,18 @@ impl PostNorm {
         assert_shape!(states, [rows, _, self.hidden()]);
         let options = pass.attention(self.index, rows);
         let projections = [&self.query, &self.key, &self.value].map(Linear::affine);
+        let factor = pass.projections(self.index);
         let relative = match &pass.positions {
             PassPositions::Absent | PassPositions::Rotations { .. } => Relative::Absent,
             PassPositions::Bias(bias) => Relative::Bias(Box::new(bias.clone())),
             PassPositions::Table(table) => {
                 let own = self.positions.as_ref();
-                let shared = [&self.key, &self.query];
+                let [of_query, of_key, _] = factor.apart();
+                let shared = [(&self.key, of_key), (&self.query, of_query)];
                 Relative::Products(Box::new(table.projected(own, shared, self.index, pass)))
             }
         };
-        let projections = (&projections, &pass.projections(self.index));
-        ops::self_attention(asking, states, projections, &relative, options)
+        ops::self_attention(asking, states, (&projections, &factor), &relative, options)
     }
 
     /// The token-wise part that follows attention. Input and result have the same shape
@@ -143,15 +144,11 @@ impl PostNorm {
         self.output_norm.after((&affine, &factors[2]), wide, attended, of_sum, precision)
     }
 
-    /// The weights of query, key and value, and of the other linear layers in order. `None` if they
-    /// are rounded.
+    /// Those for query, key and value, and the others in the order of their factors.
     #[cfg(feature = "device")]
-    pub(super) fn weights(&self) -> Option<([&Tensor<2>; 3], Vec<&Tensor<2>>)> {
-        let [query, key, value] =
-            [&self.query, &self.key, &self.value].map(|it| it.weight.floats());
-        let others = [&self.attention_output, &self.intermediate, &self.output];
-        let others: Option<Vec<_>> = others.iter().map(|it| it.weight.floats()).collect();
-        Some(([query?, key?, value?], others?))
+    pub(super) fn linears(&self) -> (Vec<&Linear>, Vec<&Linear>) {
+        let others = vec![&self.attention_output, &self.intermediate, &self.output];
+        (vec![&self.query, &self.key, &self.value], others)
     }
 
     fn hidden(&self) -> usize {

@@ -112,7 +112,8 @@ impl PreNorm {
             options.rotation = Some(Arc::clone(&rotations[usize::from(self.is_local)]));
             options.window = self.is_local.then_some(*window);
         }
-        let projected = self.projections.forward(normalised, pass.precision);
+        let factor = pass.projections(self.index);
+        let projected = self.projections.forward_by(normalised, &factor, pass.precision);
         ops::joint_attention(projected, queries, options)
     }
 
@@ -128,15 +129,17 @@ impl PreNorm {
         let (layer, precision) = (self.index, pass.precision);
         let [rows, queries, hidden] = residual.dims();
         assert_shape!(attended, [rows, queries, hidden]);
-        let attended = self.attention_output.forward(attended, precision);
+        let factors = [0, 1, 2].map(|nth| pass.factor(layer, nth));
+        let attended = self.attention_output.forward_by(attended, &factors[0], precision);
         let of_output =
             mask(Site::AttentionOutput { layer }, pass.output_rate(self.output_dropout));
         let states = ops::dropout(attended, of_output.as_ref()) + residual;
         let normalised = self.output_norm.fused(states.clone(), precision);
-        let wide = self.intermediate.forward(normalised, precision);
+        let wide = self.intermediate.forward_by(normalised, &factors[1], precision);
         let wide = ops::gated(wide, self.activation);
         let of_wide = mask(Site::FeedForward { layer }, pass.rates.hidden);
-        states + self.output.forward(ops::dropout(wide, of_wide.as_ref()), precision)
+        let wide = ops::dropout(wide, of_wide.as_ref());
+        states + self.output.forward_by(wide, &factors[2], precision)
     }
 
     /// The features that a site's mask covers.
@@ -145,6 +148,13 @@ impl PreNorm {
             Site::FeedForward { .. } => self.output.weight.dims()[0],
             _ => self.output.weight.dims()[1],
         }
+    }
+
+    /// Those for query, key and value, and the others in the order of their factors.
+    #[cfg(feature = "device")]
+    pub(super) fn linears(&self) -> (Vec<&Linear>, Vec<&Linear>) {
+        let others = vec![&self.attention_output, &self.intermediate, &self.output];
+        (vec![&self.projections], others)
     }
 
     pub(super) fn collect<'a>(

@@ -23,10 +23,14 @@ impl Attention {
         let query_blocks = rows * queries.div_ceil(BLOCK);
         let key_blocks = rows * keys.div_ceil(BLOCK);
         // Partial sums of the biases' gradients, side by side like the projections.
-        let of_query_bias = empty(output, [query_blocks, self.sizes.query_stride], DType::F32);
+        let partial = |blocks: usize, stride: usize| match inputs.has_biases {
+            true => empty(output, [blocks, stride], DType::F32),
+            false => empty(output, [1, 1], DType::F32),
+        };
+        let of_query_bias = partial(query_blocks, self.sizes.query_stride);
         let of_other_biases = match self.sizes.is_joint() {
             true => of_query_bias.clone(),
-            false => empty(output, [key_blocks, self.sizes.key_stride], DType::F32),
+            false => partial(key_blocks, self.sizes.key_stride),
         };
         let along = empty(output, [rows, heads, queries], DType::F32);
         // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are neither read nor
@@ -63,15 +67,17 @@ impl Attention {
                 element(factor),
             );
         }
-        let others = over_blocks(&of_other_biases, key_blocks, self.sizes.key_stride);
-        let biases = match self.sizes.is_joint() {
-            true => [0, 1, 2].map(|nth| slice(&others, nth, hidden)),
-            false => [
-                over_blocks(&of_query_bias, query_blocks, hidden),
-                slice(&others, 0, hidden),
-                slice(&others, 1, hidden),
-            ],
-        };
+        let biases = inputs.has_biases.then(|| {
+            let others = over_blocks(&of_other_biases, key_blocks, self.sizes.key_stride);
+            match self.sizes.is_joint() {
+                true => [0, 1, 2].map(|nth| slice(&others, nth, hidden)),
+                false => [
+                    over_blocks(&of_query_bias, query_blocks, hidden),
+                    slice(&others, 0, hidden),
+                    slice(&others, 1, hidden),
+                ],
+            }
+        });
         Found { projections: into, biases, along }
     }
 }

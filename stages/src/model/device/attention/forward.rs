@@ -56,16 +56,16 @@ fn forward_kernel<F: Float>(
     let mut values = Tile::new_slice(comptime!(others.count()));
     let mut shares = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
     let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
-    from.load_query(&at, at.start, &mut queries, tile);
+    from.load_query(&at, at.start, &mut queries, tile, kind);
     let mut scores = Array::<f32>::new(comptime!(step / BESIDE));
     let mut attended = zeros(tile);
     let mut highest = (-1e30f32).runtime();
     let mut sum = 0.0f32;
-    let (mut first, end) = from.span(at.row);
+    let (mut first, end) = from.span_of_block(&at, kind);
     while first < end {
         sync_cube();
-        from.load_key(&at, first, &mut keys, others);
-        from.load_value(&at, first, &mut values, others);
+        from.load_key(&at, first, &mut keys, others, kind);
+        from.load_value(&at, first, &mut values, others, kind);
         sync_cube();
         dots(&mut scores, &queries, &keys, end - first, others);
         let mut own_highest = (-1e30f32).runtime();
@@ -73,7 +73,7 @@ fn forward_kernel<F: Float>(
         for nth in 0..comptime!(step / BESIDE) {
             let position = first + nth * BESIDE + unit;
             let mut score = (-1e30f32).runtime();
-            if is_real && position < end {
+            if is_real && position < end && from.are_near(asking, position, kind) {
                 score = from.score(scores[nth], &at, asking, position, kind);
             }
             scores[nth] = score;
@@ -88,7 +88,7 @@ fn forward_kernel<F: Float>(
             let within = nth * BESIDE + unit;
             let position = first + within;
             let mut share = 0.0f32;
-            if position < end {
+            if position < end && from.are_near(asking, position, kind) {
                 share = (scores[nth] - highest).exp();
             }
             sum += share;
@@ -99,7 +99,11 @@ fn forward_kernel<F: Float>(
         add_products(&mut attended, shrink, &shares, &values, end - first, others);
         first += step;
     }
-    let total = sum_beside(sum, &mut beside);
+    let mut total = sum_beside(sum, &mut beside);
+    if comptime!(kind.is_local) {
+        // Padding may see nothing. A token sees itself, with the share 1 of its highest score at least.
+        total = max(total, 1e-30f32);
+    }
     if is_real && unit == 0 {
         logarithms[from.cell(&at, asking)] = highest + total.ln();
     }

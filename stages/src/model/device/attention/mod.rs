@@ -1,4 +1,4 @@
-//! Scaled dot-product attention (Vaswani et al. 2017) with the biases of its projections. Scores
+//! Scaled dot-product attention (Vaswani et al. 2017), also with the biases of its projections. Scores
 //! are never written to memory: forward keeps a running maximum and sum, backward computes them
 //! again from the sum's logarithm (Dao et al. 2022).
 //!
@@ -26,7 +26,7 @@ use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::section::Section;
 use super::sums::over_blocks;
-use super::{Value, contiguous, empty, grid, like, values};
+use super::{Value, contiguous, empty, grid, like};
 use crate::model::affine::Affine;
 use crate::model::cpu::attention::AttentionOptions;
 use sizes::{Kind, Sizes};
@@ -41,7 +41,7 @@ fn has_kernels(keys: usize, size: usize) -> bool {
     keys <= MOST_KEYS && size <= WIDEST_HEAD
 }
 
-/// The projections of a layer, without their biases.
+/// The projections of a layer.
 #[derive(Clone, Copy, Debug)]
 pub enum Projections<'a> {
     /// Query, key and value of all tokens, `[rows, tokens, 3 · hidden]`.
@@ -59,19 +59,18 @@ pub enum Projections<'a> {
 ///
 /// # Shapes
 ///
-/// `biases` are those of query, key and value, `[hidden]`; `relative` is `[1, heads, keys, keys]`.
-/// The result is `[rows, queries, hidden]`.
+/// `biases` are those of query, key and value that are not in the projections yet, `[hidden]`; `relative`,
+/// which only comes with biases, is `[1, heads, keys, keys]`. The result is `[rows, queries, hidden]`.
 pub fn attention(
     projections: Projections,
-    biases: [&Tensor<1>; 3],
+    biases: Option<[&Tensor<1>; 3]>,
     relative: Option<&Tensor<4>>,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
     let heads = options.heads;
-    let hidden = biases[0].dims()[0];
-    let (asking, keyed) = match projections {
-        Projections::Joint(all) => (all, all),
-        Projections::Apart(query, others) => (query, others),
+    let (asking, keyed, hidden) = match projections {
+        Projections::Joint(all) => (all, all, all.dims()[2] / 3),
+        Projections::Apart(query, others) => (query, others, query.dims()[2]),
     };
     let ([rows, queries, query_stride], [_, keys, key_stride]) = (asking.dims(), keyed.dims());
     let size = hidden / heads.max(1);
@@ -80,31 +79,52 @@ pub fn attention(
     }
     let sizes = Sizes { rows, queries, keys, heads, size, query_stride, key_stride };
     let operation = Attention { sizes, spans: options.spans.clone()?, options: options.clone() };
-    let [first, second, third] = biases;
-    let biases = values!(first, second, third)?;
-    let relative = match relative {
-        Some(relative) => Some(Value::of(relative)?),
-        None => None,
+    let mut inputs = match projections {
+        Projections::Joint(all) => vec![Value::of(all)?],
+        Projections::Apart(query, others) => vec![Value::of(query)?, Value::of(others)?],
     };
-    let [first, second, third] = biases;
-    Some(match (projections, relative) {
-        (Projections::Joint(all), None) => {
-            let inputs = [Value::of(all)?, first, second, third];
-            run(Joint(operation), inputs).tensor()
-        }
-        (Projections::Joint(all), Some(relative)) => {
-            let inputs = [Value::of(all)?, first, second, third, relative];
-            run(Joint(operation), inputs).tensor()
-        }
-        (Projections::Apart(query, others), None) => {
-            let inputs = [Value::of(query)?, Value::of(others)?, first, second, third];
-            run(Apart(operation), inputs).tensor()
-        }
-        (Projections::Apart(query, others), Some(relative)) => {
-            let inputs = [Value::of(query)?, Value::of(others)?, first, second, third, relative];
-            run(Apart(operation), inputs).tensor()
-        }
-    })
+    for bias in biases.into_iter().flatten() {
+        inputs.push(Value::of(bias)?);
+    }
+    if let Some(relative) = relative {
+        inputs.push(Value::of(relative)?);
+    }
+    let attended = match (projections, inputs.len()) {
+        (Projections::Joint(_), 1) => run_of::<_, 1>(Joint(operation), inputs),
+        (Projections::Joint(_), 4) => run_of::<_, 4>(Joint(operation), inputs),
+        (Projections::Joint(_), _) => run_of::<_, 5>(Joint(operation), inputs),
+        (Projections::Apart(..), 2) => run_of::<_, 2>(Apart(operation), inputs),
+        (Projections::Apart(..), 5) => run_of::<_, 5>(Apart(operation), inputs),
+        (Projections::Apart(..), _) => run_of::<_, 6>(Apart(operation), inputs),
+    };
+    attended.map(Value::tensor)
+}
+
+fn run_of<O: Operation<N>, const N: usize>(operation: O, inputs: Vec<Value>) -> Option<Value> {
+    Some(run(operation, <[Value; N]>::try_from(inputs).ok()?))
+}
+
+/// [`attention`] of the first `queries` tokens to all, whose queries, keys and values are side by side.
+///
+/// # Shapes
+///
+/// `[rows, keys, 3 · hidden]` to `[rows, queries, hidden]`.
+pub fn joint(
+    projected: &Tensor<3>,
+    queries: usize,
+    options: &AttentionOptions,
+) -> Option<Tensor<3>> {
+    let [_, keys, width] = projected.dims();
+    let hidden = width / 3;
+    if options.spans.is_none() || !has_kernels(keys, hidden / options.heads.max(1)) {
+        return None;
+    }
+    if queries == keys {
+        return attention(Projections::Joint(projected), None, None, options);
+    }
+    let query = projected.clone().narrow(2, 0, hidden).narrow(1, 0, queries);
+    let others = projected.clone().narrow(2, hidden, 2 * hidden);
+    attention(Projections::Apart(&query, &others), None, None, options)
 }
 
 /// [`attention`] with its projections, whose weights `factor` holds side by side,
@@ -130,20 +150,14 @@ pub fn layer(
     let biases = [&query.bias, &key.bias, &value.bias];
     let [of_query, of_key, of_value] = [query, key, value].map(|it| it.weight.floats());
     let weights = [of_query?, of_key?, of_value?];
-    let whole = factor.weight.as_ref()?;
+    factor.weight.as_ref()?;
     if asking.dims() == states.dims() {
         let all = products(states, weights, factor, precision)?;
-        return attention(Projections::Joint(&all), biases, relative, options);
+        return attention(Projections::Joint(&all), Some(biases), relative, options);
     }
-    let [outputs, inputs] = [whole.meta.shape()[0], whole.meta.shape()[1]];
-    let part = |range| {
-        let weight = Some(burn_cubecl::kernel::slice(whole.clone(), &[range, 0..inputs]));
-        Factor { weight, ..factor.clone() }
-    };
-    let (of_query, of_others) = (part(0..outputs / 3), part(outputs / 3..outputs));
-    let asked = product(asking, weights[0], &of_query, precision)?;
-    let others = products(states, [weights[1], weights[2]], &of_others, precision)?;
-    attention(Projections::Apart(&asked, &others), biases, relative, options)
+    let asked = product(asking, weights[0], &factor.outputs(0..1), precision)?;
+    let others = products(states, [weights[1], weights[2]], &factor.outputs(1..3), precision)?;
+    attention(Projections::Apart(&asked, &others), Some(biases), relative, options)
 }
 
 #[derive(Clone, Debug)]
@@ -153,11 +167,11 @@ struct Attention {
     options: AttentionOptions,
 }
 
-/// [`Projections::Joint`]: the projections, three biases and perhaps the relative bias.
+/// [`Projections::Joint`]: the projections, and perhaps three biases and the relative bias.
 #[derive(Clone, Debug)]
 struct Joint(Attention);
 
-/// [`Projections::Apart`]: the two projections, three biases and perhaps the relative bias.
+/// [`Projections::Apart`]: the two projections, and perhaps three biases and the relative bias.
 #[derive(Clone, Debug)]
 struct Apart(Attention);
 
@@ -166,8 +180,9 @@ struct Apart(Attention);
 struct Inputs {
     /// The tensor with the queries, then that with keys and values, which may be the same.
     projections: [CubeTensor; 2],
-    /// Of query, key and value.
+    /// Of query, key and value; any tensors if there are none.
     biases: [CubeTensor; 3],
+    has_biases: bool,
     /// Any tensor if there is none.
     relative: CubeTensor,
     is_relative: bool,
@@ -187,21 +202,24 @@ struct Saved {
 struct Found {
     /// Of the queries and of keys and values, which may be the same tensor.
     projections: [CubeTensor; 2],
-    biases: [CubeTensor; 3],
+    biases: Option<[CubeTensor; 3]>,
     /// For every query and head the sum of the gradient times the result.
     along: CubeTensor,
 }
 
 impl Attention {
-    /// `rest` holds the biases and perhaps the relative bias.
+    /// `rest` holds nothing, or the biases and perhaps the relative bias.
     fn inputs(&self, projections: [CubeTensor; 2], rest: &[CubeTensor]) -> Inputs {
         let other = &projections[0];
         let mask = DeviceMask::new(self.options.mask.as_ref(), other);
         let relative = rest.get(3).map(|relative| contiguous(relative.clone()));
         let is_relative = relative.is_some();
         let relative = relative.unwrap_or_else(|| other.clone());
-        let biases = [0, 1, 2].map(|nth| contiguous(rest[nth].clone()));
-        Inputs { projections, biases, relative, is_relative, spans: self.spans.clone(), mask }
+        let bias =
+            |nth: usize| rest.get(nth).map_or_else(|| other.clone(), |it| contiguous(it.clone()));
+        let (biases, has_biases) = ([0, 1, 2].map(bias), !rest.is_empty());
+        let spans = self.spans.clone();
+        Inputs { projections, biases, has_biases, relative, is_relative, spans, mask }
     }
 
     /// The gradients of the biases and perhaps of the relative bias, into `found`.
@@ -213,7 +231,7 @@ impl Attention {
         found: &mut [Option<CubeTensor>],
         wanted: &[bool],
     ) {
-        for (found, bias) in found.iter_mut().zip(of.biases) {
+        for (found, bias) in found.iter_mut().zip(of.biases.into_iter().flatten()) {
             *found = Some(bias);
         }
         if wanted.get(3) == Some(&true) {
@@ -234,7 +252,7 @@ impl Attention {
             inputs.relative.clone().into_buffer_arg(),
             inputs.spans.buffer(),
             inputs.mask.keys(),
-            self.sizes.args(inputs.spans.start),
+            self.sizes.args(inputs.spans.start, self.options.window),
             inputs.mask.args(),
         )
     }
@@ -244,7 +262,9 @@ impl Attention {
             size: self.sizes.size,
             step: self.sizes.step(),
             drops: inputs.mask.drops(),
+            has_biases: inputs.has_biases,
             is_relative: inputs.is_relative,
+            is_local: self.options.window.is_some(),
         }
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn of_key_kernel<F: Float>(
     }
     let (line, unit) = own();
     let position = at.start + line;
-    let (begin, end) = from.span(at.row);
-    let is_read = position >= begin && position < end;
+    let (begin, after_last) = from.span(at.row);
+    let is_read = position >= begin && position < after_last;
     let resulting = Layout::of_output(&from.sizes, kind.size);
     let mut keys = Tile::new_slice(comptime!(tile.count()));
     let mut values = Tile::new_slice(comptime!(tile.count()));
@@ -37,28 +37,33 @@ pub(super) fn of_key_kernel<F: Float>(
     let mut gradients = Tile::new_slice(comptime!(others.count()));
     let mut shares = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
-    from.load_key(&at, at.start, &mut keys, tile);
-    from.load_value(&at, at.start, &mut values, tile);
+    from.load_key(&at, at.start, &mut keys, tile, kind);
+    from.load_value(&at, at.start, &mut values, tile, kind);
     let mut products = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_key = zeros(tile);
     let mut of_value = zeros(tile);
     let tokens = from.sizes.queries as usize;
-    let mut first = 0usize.runtime();
-    while first < tokens {
+    let (mut first, mut end) = (0usize.runtime(), tokens);
+    if comptime!(kind.is_local) {
+        let (near, after) = from.near_block(&at);
+        first = near;
+        end = min(tokens, after);
+    }
+    while first < end {
         sync_cube();
-        from.load_query(&at, first, &mut queries, others);
+        from.load_query(&at, first, &mut queries, others, kind);
         load_head(gradient, &resulting, &at, first, &mut gradients, others);
         sync_cube();
-        dots(&mut products, &keys, &queries, tokens - first, others);
-        dots(&mut of_shares, &values, &gradients, tokens - first, others);
+        dots(&mut products, &keys, &queries, end - first, others);
+        dots(&mut of_shares, &values, &gradients, end - first, others);
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
             let asking = first + within;
             let mut share = 0.0f32;
             let mut of_score = 0.0f32;
-            if is_read && asking < tokens {
+            if is_read && asking < end && from.are_near(asking, position, kind) {
                 let score = from.score(products[nth], &at, asking, position, kind);
                 let cell = from.cell(&at, asking);
                 let probability = (score - logarithms[cell]).exp();
@@ -70,19 +75,21 @@ pub(super) fn of_key_kernel<F: Float>(
             of_scores[number_at(line, within, step)] = of_score;
         }
         sync_cube();
-        add_products(&mut of_key, 1.0f32, &of_scores, &queries, tokens - first, others);
-        add_products(&mut of_value, 1.0f32, &shares, &gradients, tokens - first, others);
+        add_products(&mut of_key, 1.0f32, &of_scores, &queries, end - first, others);
+        add_products(&mut of_value, 1.0f32, &shares, &gradients, end - first, others);
         first += step;
     }
     sync_cube();
     let layout = Layout::of_key(&from.sizes);
     write(&of_key, from.sizes.scale, &at, &layout, of_both, tile);
-    keep(&of_key, from.sizes.scale, &mut keys, tile);
     let layout = Layout::of_value(&from.sizes);
     write(&of_value, 1.0f32, &at, &layout, of_both, tile);
-    keep(&of_value, 1.0f32, &mut values, tile);
-    sync_cube();
-    let line = from.sizes.key_stride as usize * at.block(from.sizes.keys) + at.head * kind.size;
-    sum_of_tile(&keys, of_biases, line + from.sizes.key_start as usize, tile);
-    sum_of_tile(&values, of_biases, line + from.sizes.value_start as usize, tile);
+    if comptime!(kind.has_biases) {
+        keep(&of_key, from.sizes.scale, &mut keys, tile);
+        keep(&of_value, 1.0f32, &mut values, tile);
+        sync_cube();
+        let line = from.sizes.key_stride as usize * at.block(from.sizes.keys) + at.head * kind.size;
+        sum_of_tile(&keys, of_biases, line + from.sizes.key_start as usize, tile);
+        sum_of_tile(&values, of_biases, line + from.sizes.value_start as usize, tile);
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn of_query_kernel<F: Float>(
     let mut values = Tile::new_slice(comptime!(others.count()));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
     let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
-    from.load_query(&at, at.start, &mut queries, tile);
+    from.load_query(&at, at.start, &mut queries, tile, kind);
     load_head(gradient, &resulting, &at, at.start, &mut gradients, tile);
     sync_cube();
     let mut part = 0.0f32;
@@ -55,11 +55,11 @@ pub(super) fn of_query_kernel<F: Float>(
     let mut products = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_own = zeros(tile);
-    let (mut first, end) = from.span(at.row);
+    let (mut first, end) = from.span_of_block(&at, kind);
     while first < end {
         sync_cube();
-        from.load_key(&at, first, &mut keys, others);
-        from.load_value(&at, first, &mut values, others);
+        from.load_key(&at, first, &mut keys, others, kind);
+        from.load_value(&at, first, &mut values, others, kind);
         sync_cube();
         dots(&mut products, &queries, &keys, end - first, others);
         dots(&mut of_shares, &gradients, &values, end - first, others);
@@ -68,7 +68,7 @@ pub(super) fn of_query_kernel<F: Float>(
             let within = nth * BESIDE + unit;
             let position = first + within;
             let mut of_score = 0.0f32;
-            if is_real && position < end {
+            if is_real && position < end && from.are_near(asking, position, kind) {
                 let score = from.score(products[nth], &at, asking, position, kind);
                 let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
                 of_score = (score - logarithm).exp() * (of_share - own_along);
@@ -82,10 +82,12 @@ pub(super) fn of_query_kernel<F: Float>(
     sync_cube();
     let layout = Layout::of_query(&from.sizes);
     write(&of_own, from.sizes.scale, &at, &layout, of_query, tile);
-    keep(&of_own, from.sizes.scale, &mut queries, tile);
-    sync_cube();
-    let line = from.sizes.query_stride as usize * at.block(from.sizes.queries);
-    sum_of_tile(&queries, of_bias, line + at.head * kind.size, tile);
+    if comptime!(kind.has_biases) {
+        keep(&of_own, from.sizes.scale, &mut queries, tile);
+        sync_cube();
+        let line = from.sizes.query_stride as usize * at.block(from.sizes.queries);
+        sum_of_tile(&queries, of_bias, line + at.head * kind.size, tile);
+    }
 }
 
 /// The part of this unit's features in the sum of a query's gradient times its result.

@@ -74,10 +74,10 @@ fn of_relative_kernel(
     for row in 0..from.sizes.rows as usize {
         let at = Place { row, head, start };
         sync_cube();
-        from.load_query(&at, start, &mut queries, tile);
+        from.load_query(&at, start, &mut queries, tile, kind);
         load_head(gradient, &resulting, &at, start, &mut gradients, tile);
-        from.load_key(&at, first, &mut keys, others);
-        from.load_value(&at, first, &mut values, others);
+        from.load_key(&at, first, &mut keys, others, kind);
+        from.load_value(&at, first, &mut values, others, kind);
         sync_cube();
         dots(&mut products, &queries, &keys, step, others);
         dots(&mut of_shares, &gradients, &values, step, others);

@@ -7,6 +7,7 @@ pub(super) const BLOCK: usize = 16;
 /// Units for each of them.
 pub(super) const BESIDE: usize = 8;
 pub(super) const UNITS: u32 = (BLOCK * BESIDE) as u32;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub(super) rows: usize,
@@ -49,7 +50,7 @@ impl Sizes {
         if self.size <= 64 { 4 * BESIDE } else { BESIDE }
     }
 
-    pub(super) fn args(self, first_span: u32) -> SizesArgsLaunch {
+    pub(super) fn args(self, first_span: u32, window: Option<usize>) -> SizesArgsLaunch {
         SizesArgsLaunch::new(
             self.rows as u32,
             self.queries as u32,
@@ -60,6 +61,7 @@ impl Sizes {
             self.key_start() as u32,
             self.value_start() as u32,
             first_span,
+            window.unwrap_or_default() as u32,
             1.0 / (self.size as f32).sqrt(),
         )
     }
@@ -78,6 +80,8 @@ pub(super) struct SizesArgs {
     pub(super) value_start: u32,
     /// Where the spans start.
     pub(super) first_span: u32,
+    /// The distance up to which tokens see each other, if that is limited.
+    pub(super) window: u32,
     /// The factor of the scores.
     pub(super) scale: f32,
 }
@@ -88,5 +92,7 @@ pub(super) struct Kind {
     pub(super) size: usize,
     pub(super) step: usize,
     pub(super) drops: bool,
+    pub(super) has_biases: bool,
     pub(super) is_relative: bool,
+    pub(super) is_local: bool,
 }

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use super::place::{Layout, Place};
-use super::sizes::{Kind, SizesArgs};
+use super::sizes::{BLOCK, Kind, SizesArgs};
 use super::tile::{Tile, TileShape, add_bias, load_head};
 use crate::model::device::noise::{MaskArgs, probability_element};
 
@@ -32,10 +32,13 @@ impl Source {
         start: usize,
         tile: &mut Tile,
         #[comptime] shape: TileShape,
+        #[comptime] kind: Kind,
     ) {
         let layout = Layout::of_query(&self.sizes);
         load_head(&self.query, &layout, at, start, tile, shape);
-        add_bias(&self.query_bias, at, tile, shape);
+        if comptime!(kind.has_biases) {
+            add_bias(&self.query_bias, at, tile, shape);
+        }
     }
 
     /// The same for the keys.
@@ -45,9 +48,12 @@ impl Source {
         start: usize,
         tile: &mut Tile,
         #[comptime] shape: TileShape,
+        #[comptime] kind: Kind,
     ) {
         load_head(&self.key, &Layout::of_key(&self.sizes), at, start, tile, shape);
-        add_bias(&self.key_bias, at, tile, shape);
+        if comptime!(kind.has_biases) {
+            add_bias(&self.key_bias, at, tile, shape);
+        }
     }
 
     /// The same for the values.
@@ -57,9 +63,12 @@ impl Source {
         start: usize,
         tile: &mut Tile,
         #[comptime] shape: TileShape,
+        #[comptime] kind: Kind,
     ) {
         load_head(&self.value, &Layout::of_value(&self.sizes), at, start, tile, shape);
-        add_bias(&self.value_bias, at, tile, shape);
+        if comptime!(kind.has_biases) {
+            add_bias(&self.value_bias, at, tile, shape);
+        }
     }
 
     /// The score of a pair of tokens, given the product of their query and key.
@@ -98,6 +107,33 @@ impl Source {
     pub(super) fn span(&self, row: usize) -> (usize, usize) {
         let at = self.sizes.first_span as usize + 2 * row;
         (self.spans[at] as usize, self.spans[at + 1] as usize)
+    }
+
+    /// The first key that a query of a block may see, and the end of those keys.
+    pub(super) fn span_of_block(&self, at: &Place, #[comptime] kind: Kind) -> (usize, usize) {
+        let (mut begin, mut end) = self.span(at.row);
+        if comptime!(kind.is_local) {
+            let (first, after) = self.near_block(at);
+            begin = max(begin, first);
+            end = min(end, after);
+        }
+        (begin, end)
+    }
+
+    /// The first token within the window of one of a block, and the end of those tokens.
+    pub(super) fn near_block(&self, at: &Place) -> (usize, usize) {
+        let window = self.sizes.window as usize;
+        (at.start - min(at.start, window), at.start + BLOCK + window)
+    }
+
+    /// Whether two tokens are within the window of each other.
+    pub(super) fn are_near(&self, query: usize, key: usize, #[comptime] kind: Kind) -> bool {
+        let mut are_near = true.runtime();
+        if comptime!(kind.is_local) {
+            let window = self.sizes.window as usize;
+            are_near = key + window >= query && key <= query + window;
+        }
+        are_near
     }
 
     /// The index of a query in `[rows, heads, queries]`.
