@@ -60,6 +60,8 @@ mirror() {
     (cd "$source" && find . -type f -printf '%P\0' | LC_ALL=C sort -z | LC_ALL=C comm -z -13 "$work/files" - | xargs -0r rm -f --)
 }
 
+# As `pipe` itself does: without a desktop Mesa would complain for each device.
+export NODEVICE_SELECT=1
 # Kernels are compiled at run time by passes that recurse deeply.
 export RUST_MIN_STACK=67108864
 build_with_vulkan() {

@@ -97,7 +97,10 @@ pub fn linear<const D: usize>(
     cpu::linear::linear(&input, weight, bias, precision).unwrap_or_else(|| {
         let mut shape = [1; D];
         shape[D - 1] = bias.dims()[0];
-        product(input, weight, factor, precision) + bias.clone().reshape(shape)
+        let sum = product(input, weight, factor, precision) + bias.clone().reshape(shape);
+        #[cfg(feature = "device")]
+        let sum = device::format::with_gradient_in_floats(sum);
+        sum
     })
 }
 
@@ -164,23 +167,31 @@ pub fn activated<const D: usize>(input: Tensor<D>, kind: Activation) -> Tensor<D
     })
 }
 
-/// The activation of the first half of the features, times the second half.
+/// The activation of the first half of the features, times the second half and the mask, for a result that
+/// only products read: on a GPU it has the format of their factors.
 ///
 /// # Shapes
 ///
 /// `[rows, tokens, 2 · features]` to `[rows, tokens, features]`.
-pub fn gated(input: Tensor<3>, kind: Activation) -> Tensor<3> {
+#[cfg_attr(not(feature = "device"), expect(unused_variables, reason = "a GPU takes the precision"))]
+pub fn gated(
+    input: Tensor<3>,
+    kind: Activation,
+    mask: Option<&Mask>,
+    precision: Precision,
+) -> Tensor<3> {
     #[cfg(feature = "device")]
     if kind == Activation::Gelu
-        && let Some(gated) = device::gated_gelu::gated_gelu(&input)
+        && let Some(gated) = device::gated_gelu::gated_gelu(&input, mask, precision)
     {
         return gated;
     }
-    cpu::activation::gated(&input, kind).unwrap_or_else(|| {
+    let gated = cpu::activation::gated(&input, kind).unwrap_or_else(|| {
         let features = input.dims()[2] / 2;
         let gate = input.clone().narrow(2, features, features);
         activated(input.narrow(2, 0, features), kind) * gate
-    })
+    });
+    dropout(gated, mask)
 }
 
 /// Layer norm over the last axis, for a result that only products read: on a GPU it has the format of

@@ -283,8 +283,8 @@ fn recorded_steps_of_every_loss_and_pooling_compute_the_same_bits_as_launched_on
         ("roberta", TaskLoss::Single(r_drop.clone()), 2, Pooling::First),
         ("deberta-v2-conv", TaskLoss::Single(r_drop), 2, Pooling::First),
         ("roberta", single.clone(), 2, Pooling::Mean),
-        // In the other tests its last layer computes all tokens.
-        ("modernbert", single, 2, Pooling::First),
+        // In the other tests its last layer computes only the first token.
+        ("modernbert", single, 2, Pooling::Mean),
         ("roberta", TaskLoss::Multi(several), 3, Pooling::First),
         ("roberta", TaskLoss::Regression, 1, Pooling::Mean),
     ];

@@ -1,10 +1,11 @@
 //! The number formats of the factors of products.
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::contiguous;
+use super::operation::{Operation, run};
+use super::{Value, contiguous};
 use crate::model::precision::Precision;
 
 /// The format in which a tensor is multiplied.
@@ -22,6 +23,30 @@ pub(super) fn factor(tensor: CubeTensor, precision: Precision) -> CubeTensor {
         return tensor;
     }
     contiguous(burn_cubecl::kernel::cast(tensor, wanted))
+}
+
+/// The same tensor, whose gradient is in f32, for operations of burn: those that follow may give it in the
+/// format of factors. On the CPU it stays as it is.
+pub fn with_gradient_in_floats<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match Value::of(&tensor) {
+        Some(value) => run(InFloats, [value]).tensor(),
+        None => tensor,
+    }
+}
+
+#[derive(Clone, Debug)]
+struct InFloats;
+
+impl Operation<1> for InFloats {
+    type Saved = ();
+
+    fn forward(&self, [tensor]: [CubeTensor; 1]) -> (CubeTensor, ()) {
+        (tensor, ())
+    }
+
+    fn backward(&self, _: (), gradient: CubeTensor, _: [bool; 1]) -> [Option<CubeTensor>; 1] {
+        [Some(factor(gradient, Precision::F32))]
+    }
 }
 
 /// The element type of a tensor in the kernels.

@@ -12,7 +12,7 @@ pub mod batched;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embeddings;
-mod format;
+pub mod format;
 pub mod gated_gelu;
 pub mod gelu;
 pub mod graph;

@@ -136,9 +136,8 @@ impl PreNorm {
         let states = ops::dropout(attended, of_output.as_ref()) + residual;
         let normalised = self.output_norm.fused(states.clone(), precision);
         let wide = self.intermediate.forward_by(normalised, &factors[1], precision);
-        let wide = ops::gated(wide, self.activation);
         let of_wide = mask(Site::FeedForward { layer }, pass.rates.hidden);
-        let wide = ops::dropout(wide, of_wide.as_ref());
+        let wide = ops::gated(wide, self.activation, of_wide.as_ref(), precision);
         states + self.output.forward_by(wide, &factors[2], precision)
     }
 

@@ -20,7 +20,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::format::factor_type;
+use super::format::{factor_type, with_gradient_in_floats};
 use super::linear::{Factor, product, products};
 use super::noise::DeviceMask;
 use super::operation::{Operation, run};
@@ -124,6 +124,7 @@ pub fn joint(
     }
     let query = projected.clone().narrow(2, 0, hidden).narrow(1, 0, queries);
     let others = projected.clone().narrow(2, hidden, 2 * hidden);
+    let [query, others] = [query, others].map(with_gradient_in_floats);
     attention(Projections::Apart(&query, &others), None, None, options)
 }
 

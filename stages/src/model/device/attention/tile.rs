@@ -115,10 +115,9 @@ pub(super) fn dots(
 ) {
     let (line, unit) = own();
     let stride = comptime!(shape.stride());
-    let mut sums = Array::<Four>::new(comptime!(shape.lines / BESIDE));
     #[unroll]
     for nth in 0..comptime!(shape.lines / BESIDE) {
-        sums[nth] = Four::new(0.0f32);
+        products[nth] = 0.0f32;
     }
     for four in 0..comptime!(shape.fours()) {
         let one = left[line * stride + four];
@@ -126,15 +125,13 @@ pub(super) fn dots(
         for nth in 0..comptime!(shape.lines / BESIDE) {
             // The same for all units.
             if nth * BESIDE < end {
-                sums[nth] += one * right[(nth * BESIDE + unit) * stride + four];
+                let other = right[(nth * BESIDE + unit) * stride + four];
+                #[unroll]
+                for feature in 0..TOGETHER {
+                    products[nth] += one.extract(feature) * other.extract(feature);
+                }
             }
         }
-    }
-    #[unroll]
-    for nth in 0..comptime!(shape.lines / BESIDE) {
-        let sum = sums[nth];
-        products[nth] = (sum.extract(0usize) + sum.extract(1usize))
-            + (sum.extract(2usize) + sum.extract(3usize));
     }
 }
 
