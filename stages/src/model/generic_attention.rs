@@ -141,8 +141,6 @@ fn turned(
     split: impl Fn(Tensor<3>) -> Tensor<4>,
     rotation: &Rotation,
 ) -> Tensor<4> {
-    #[cfg(feature = "device")]
-    device::sent::note();
     let heads_apart = split(projected);
     let [_, _, tokens, size] = heads_apart.dims();
     let half = rotation.half;

@@ -7,9 +7,9 @@ use std::path::Path;
 
 #[cfg(feature = "device")]
 use burn::backend::Cube;
-use burn::tensor::Device;
 #[cfg(feature = "device")]
 use burn::tensor::Tensor;
+use burn::tensor::{DType, Device};
 use stages::model::batch::Batch;
 use stages::model::classifier::Classifier;
 use stages::model::config::{ModelConfig, Pooling};
@@ -23,6 +23,7 @@ use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
 use stages::model::noise::Noise;
 use stages::model::parameters::Network;
+use stages::model::precision::Precision;
 #[cfg(feature = "device")]
 use stages::stage::panics::guarded;
 use stages::train::binary_loss::BinaryLoss;
@@ -41,9 +42,11 @@ use crate::reference::{
     Expected, FAMILIES, assert_close, device, device_name, fixture, options, trainer,
 };
 
+const RATES: DropoutRates = DropoutRates { embeddings: 0.1, hidden: 0.1, attention: 0.2 };
+
 /// A model whose dropout drops.
 fn with_dropout(family: &str, device: &Device) -> Classifier {
-    model(family, HeadSource::Checkpoint, 2, None, device)
+    model(family, HeadSource::Checkpoint, 2, None, Precision::F32, device)
 }
 
 /// The same with this head.
@@ -52,13 +55,13 @@ fn model(
     head: HeadSource,
     classes: usize,
     pooling: Option<Pooling>,
+    precision: Precision,
     device: &Device,
 ) -> Classifier {
     let folder = fixture(family);
     let mut config = ModelConfig::read(&folder).unwrap();
     config.head.pooling = pooling.unwrap_or(config.head.pooling);
-    let rates = DropoutRates { embeddings: 0.1, hidden: 0.1, attention: 0.2 };
-    let options = LoadOptions { rates, head_rate: 0.1, classes, ..options(head) };
+    let options = LoadOptions { rates: RATES, head_rate: 0.1, classes, precision, ..options(head) };
     load(&folder, &config, &options, device).unwrap().model
 }
 
@@ -209,6 +212,20 @@ fn recorded_steps_compute_the_same_bits_as_launched_ones() {
     }
 }
 
+#[test]
+fn recorded_steps_in_bf16_compute_the_same_bits_as_launched_ones() {
+    if !device().supports_dtype(DType::BF16) {
+        return;
+    }
+    for family in ["roberta", "mpnet", "deberta-v2-conv", "modernbert", "modernbert-biased"] {
+        expect_the_same(family, |records| {
+            let (head, device) = (HeadSource::Checkpoint, device().autodiff());
+            let model = model(family, head, 2, None, Precision::Bf16, &device);
+            training(trainer_for(model, Loss::default()), 0, records)
+        });
+    }
+}
+
 #[cfg(feature = "device")]
 #[test]
 fn steps_recorded_with_the_fastest_products_compute_the_same_bits_as_launched_ones() {
@@ -292,7 +309,8 @@ fn recorded_steps_of_every_loss_and_pooling_compute_the_same_bits_as_launched_on
         let what = format!("{family}, {loss:?}, {pooling:?}");
         expect_the_same(&what, |records| {
             let device = device().autodiff();
-            let model = model(family, HeadSource::New, outputs, Some(pooling), &device);
+            let model =
+                model(family, HeadSource::New, outputs, Some(pooling), Precision::F32, &device);
             training(trainer_for(model, loss.clone()), outputs, records)
         });
     }
@@ -313,6 +331,7 @@ fn a_loss_in_halves_is_the_loss() {
                 HeadSource::New,
                 outputs,
                 Some(Pooling::Mean),
+                Precision::F32,
                 &device.clone().autodiff(),
             );
             training(trainer_for(model, loss.clone()), outputs, true)
@@ -335,7 +354,8 @@ fn of_sizes(family: &str, sizes: &[(&str, usize)], device: &Device) -> Classifie
     config["initializer_range"] = 0.2.into();
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let config = ModelConfig::read(folder.path()).unwrap();
-    let options = LoadOptions { weights: Weights::Random, ..options(HeadSource::New) };
+    let options =
+        LoadOptions { weights: Weights::Random, rates: RATES, ..options(HeadSource::New) };
     load(folder.path(), &config, &options, &device.clone().autodiff()).unwrap().model
 }
 

@@ -171,6 +171,8 @@ fn bf16_products_give_nearly_the_logits_and_losses_of_f32() {
         let exact = expected.floats("logits_right");
         assert_close(&format!("{family} logits"), &found, exact, 2e-2);
         assert_ne!(found, exact, "nothing was rounded");
+        // What training computes, which keeps what it needs for the gradients.
+        assert_eq!(logits(&model, &expected.batch("right")), found, "{family}");
         let mut trainer = trainer(family);
         trainer.model = model;
         let losses = ten_losses(&mut trainer, &expected);

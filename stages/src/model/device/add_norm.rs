@@ -83,6 +83,7 @@ impl Operation<5> for AddNorm {
                 branch_bias.into_buffer_arg(),
                 residual.into_buffer_arg(),
                 normalised.args(),
+                normalised.weight.clone().into_buffer_arg(),
                 bias.into_buffer_arg(),
                 mask.keys(),
                 output.clone().into_buffer_arg(),
@@ -123,6 +124,7 @@ impl Operation<5> for AddNorm {
                 CubeDim::new_1d(UNITS),
                 gradient.clone().into_buffer_arg(),
                 saved.normalised.args(),
+                saved.normalised.weight.into_buffer_arg(),
                 saved.mask.keys(),
                 of_branch.clone().into_buffer_arg(),
                 of_residual.clone().into_buffer_arg(),
@@ -148,6 +150,7 @@ fn forward_kernel<F: Float>(
     branch_bias: &[f32],
     residual: &[f32],
     normalised: &mut NormalisedArgs,
+    weight: &[f32],
     bias: &[f32],
     keys: &[u32],
     output: &mut [f32],
@@ -181,7 +184,7 @@ fn forward_kernel<F: Float>(
             values[at] = value;
         }
     }
-    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, weight, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
@@ -198,6 +201,7 @@ fn forward_kernel<F: Float>(
 fn backward_kernel<F: Float>(
     gradient: &[f32],
     normalised: &NormalisedArgs,
+    weight: &[f32],
     keys: &[u32],
     of_branch: &mut [F],
     of_residual: &mut [f32],
@@ -235,6 +239,7 @@ fn backward_kernel<F: Float>(
             &mut shared,
             line,
             normalised,
+            weight,
             hidden,
         );
         #[unroll]

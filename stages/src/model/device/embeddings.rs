@@ -81,6 +81,7 @@ impl Operation<5> for Embeddings {
                 positions.into_buffer_arg(),
                 types.into_buffer_arg(),
                 normalised.args(),
+                normalised.weight.clone().into_buffer_arg(),
                 bias.into_buffer_arg(),
                 entries.buffer(),
                 mask.keys(),
@@ -126,6 +127,7 @@ fn forward_kernel<F: Float>(
     positions: &[f32],
     types: &[f32],
     normalised: &mut NormalisedArgs,
+    weight: &[f32],
     bias: &[f32],
     entries: &[u32],
     keys: &[u32],
@@ -162,7 +164,7 @@ fn forward_kernel<F: Float>(
             values[at] = value;
         }
     }
-    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, weight, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;

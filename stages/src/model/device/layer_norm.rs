@@ -69,6 +69,7 @@ impl Saved {
                 CubeDim::new_1d(UNITS),
                 gradient.into_buffer_arg(),
                 self.normalised.args(),
+                self.normalised.weight.into_buffer_arg(),
                 self.mask.keys(),
                 of_input.clone().into_buffer_arg(),
                 partial.clone().into_buffer_arg(),
@@ -103,6 +104,7 @@ impl Operation<3> for LayerNorm {
                 CubeDim::new_1d(UNITS),
                 input.clone().into_buffer_arg(),
                 normalised.args(),
+                normalised.weight.clone().into_buffer_arg(),
                 bias.into_buffer_arg(),
                 output.clone().into_buffer_arg(),
                 self.eps,
@@ -128,9 +130,11 @@ impl Operation<3> for LayerNorm {
 }
 
 #[cube(launch_unchecked)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 fn forward_kernel<F: Float>(
     input: &[f32],
     normalised: &mut NormalisedArgs,
+    weight: &[f32],
     bias: &[f32],
     output: &mut [F],
     eps: f32,
@@ -151,7 +155,7 @@ fn forward_kernel<F: Float>(
             values[at] = input[line * hidden + feature];
         }
     }
-    norm_of_line(&mut values, &mut shared, line, normalised, bias, eps, hidden);
+    norm_of_line(&mut values, &mut shared, line, normalised, weight, bias, eps, hidden);
     #[unroll]
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
@@ -166,6 +170,7 @@ fn forward_kernel<F: Float>(
 fn backward_kernel<F: Float>(
     gradient: &[F],
     normalised: &NormalisedArgs,
+    weight: &[f32],
     keys: &[u32],
     of_input: &mut [f32],
     partial: &mut [f32],
@@ -205,6 +210,7 @@ fn backward_kernel<F: Float>(
             &mut shared,
             line,
             normalised,
+            weight,
             hidden,
         );
         #[unroll]

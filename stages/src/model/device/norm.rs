@@ -14,7 +14,8 @@ pub(super) struct Normalised {
     lines: CubeTensor,
     /// `1 / sqrt(variance + eps)` of each line.
     scales: CubeTensor,
-    weight: CubeTensor,
+    /// `[hidden]`
+    pub(super) weight: CubeTensor,
 }
 
 impl Normalised {
@@ -30,28 +31,28 @@ impl Normalised {
         NormalisedArgsLaunch::new(
             self.lines.clone().into_buffer_arg(),
             self.scales.clone().into_buffer_arg(),
-            self.weight.clone().into_buffer_arg(),
         )
     }
 }
 
-/// The same in kernels.
+/// The same in kernels, but for the weight, which none of them writes.
 #[derive(CubeLaunch, CubeType)]
 pub(super) struct NormalisedArgs {
     lines: Box<[f32]>,
     scales: Box<[f32]>,
-    weight: Box<[f32]>,
 }
 
 /// Replaces a line by `norm(line) · weight + bias`: element `at` of a unit is feature
 /// `at * UNITS + UNIT_POS`. Writes the line of mean 0 and variance 1, and `1 / sqrt(variance + eps)`, for
 /// the backward pass. `shared` has an element per unit.
 #[cube]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 pub(super) fn norm_of_line(
     values: &mut Array<f32>,
     shared: &mut Shared<[f32]>,
     line: usize,
     normalised: &mut NormalisedArgs,
+    weight: &[f32],
     bias: &[f32],
     eps: f32,
     #[comptime] hidden: usize,
@@ -63,7 +64,7 @@ pub(super) fn norm_of_line(
         if feature < hidden {
             let value = values[at];
             normalised.lines[line * hidden + feature] = value;
-            values[at] = value * normalised.weight[feature] + bias[feature];
+            values[at] = value * weight[feature] + bias[feature];
         }
     }
     if UNIT_POS == 0 {
@@ -108,6 +109,7 @@ fn normalise(
 /// Replaces the gradient of a line after norm by that of the line before, and adds to the gradients of
 /// the weight and of the bias.
 #[cube]
+#[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
 pub(super) fn gradient_of_line(
     values: &mut Array<f32>,
     of_weight: &mut Array<f32>,
@@ -115,6 +117,7 @@ pub(super) fn gradient_of_line(
     shared: &mut Shared<[f32]>,
     line: usize,
     normalised: &NormalisedArgs,
+    weight: &[f32],
     #[comptime] hidden: usize,
 ) {
     let count = comptime!(hidden as f32).runtime();
@@ -124,7 +127,7 @@ pub(super) fn gradient_of_line(
     for at in 0..comptime!(per_unit(hidden)) {
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
-            let scaled = values[at] * normalised.weight[feature];
+            let scaled = values[at] * weight[feature];
             sum += scaled;
             along += scaled * normalised.lines[line * hidden + feature];
         }
@@ -137,8 +140,7 @@ pub(super) fn gradient_of_line(
         let feature = at * UNITS as usize + UNIT_POS as usize;
         if feature < hidden {
             let (gradient, normal) = (values[at], normalised.lines[line * hidden + feature]);
-            let weight = normalised.weight[feature];
-            values[at] = (gradient * weight - mean - normal * along) * scale;
+            values[at] = (gradient * weight[feature] - mean - normal * along) * scale;
             of_weight[at] += gradient * normal;
             of_bias[at] += gradient;
         }

@@ -29,7 +29,13 @@ impl Twins {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = twin;
     }
 
-    /// The twin of a tensor, if it is the latest result.
+    /// For when the latest result may have been changed in place.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The twin of a tensor, if it is where the latest result was. That must not have been changed in place
+    /// since: see [`forget`](Self::forget).
     pub(super) fn of(&self, tensor: &CubeTensor) -> Option<CubeTensor> {
         let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, twin) = latest.as_ref()?;

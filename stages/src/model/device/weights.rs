@@ -1,5 +1,5 @@
 //! The weights of all layers in the format in which they are multiplied. Those of query, key and
-//! value lie side by side, so that one product computes all three.
+//! value lie side by side, so that one product can compute all three.
 //!
 //! They are made in a few launches when they are first used. From then on AdamW, which changes
 //! weights in place, writes these copies as well.
@@ -50,7 +50,8 @@ pub struct Copies {
 
 impl KeptFactors {
     /// The factors of every layer, given its weights of query, key and value and the others. `None`
-    /// if they are not on a GPU, or not stored as [`weight`](crate::model::parameters::weight) does.
+    /// if they are not on a GPU, or not stored as [`weight`](crate::model::parameters::weight) does, or
+    /// multiplied as they are.
     /// Makes them unless there are copies of these very weights.
     pub fn of(&self, layers: &[LayerWeights], precision: Precision) -> Option<Vec<LayerFactors>> {
         let is_cast = factor_type(precision) != DType::F32;

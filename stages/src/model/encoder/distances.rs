@@ -232,6 +232,9 @@ impl TokenConvolution {
         let found = ops::linear(windows, &affine, &Factor::default(), pass.precision);
         let mask = pass.mask(Site::Convolution, rows, pass.rates.hidden);
         let found = ops::activated(ops::dropout(found, mask.as_ref()), self.activation);
+        // burn may change `states` in place, which the norm of the layer before has written.
+        #[cfg(feature = "device")]
+        pass.twins.forget();
         self.norm.forward(states + found)
     }
 

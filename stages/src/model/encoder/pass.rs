@@ -30,7 +30,7 @@ pub(in crate::model) struct Pass<'a> {
     /// On a GPU, the weights of each layer as they are multiplied.
     #[cfg(feature = "device")]
     pub(super) factors: Option<Vec<LayerFactors>>,
-    /// On a GPU, the latest result of a norm as a factor.
+    /// On a GPU, the latest result of a kernel of norms as a factor.
     #[cfg(feature = "device")]
     pub(super) twins: Twins,
 }

@@ -22,7 +22,7 @@ impl Attention {
         let factor = output.dtype;
         let query_blocks = rows * queries.div_ceil(BLOCK);
         let key_blocks = rows * keys.div_ceil(BLOCK);
-        // Partial sums of the biases' gradients, side by side like the projections.
+        // Partial sums of the biases' gradients, side by side like the projections; without biases, nothing.
         let partial = |blocks: usize, stride: usize| match inputs.has_biases {
             true => empty(output, [blocks, stride], DType::F32),
             false => empty(output, [1, 1], DType::F32),

@@ -86,7 +86,11 @@ fn of_relative_kernel(
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
             let position = first + within;
-            if is_real && position >= begin && position < end {
+            if is_real
+                && position >= begin
+                && position < end
+                && from.are_near(asking, position, kind)
+            {
                 let score = from.score(products[nth], &at, asking, position, kind);
                 let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
                 let cell = from.cell(&at, asking);

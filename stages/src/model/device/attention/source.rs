@@ -25,7 +25,7 @@ pub(super) struct Source {
 
 #[cube]
 impl Source {
-    /// Copies the queries from `start` on into a tile, plus their bias.
+    /// Copies the queries from `start` on into a tile, plus their bias if they have one.
     pub(super) fn load_query(
         &self,
         at: &Place,
