@@ -1,5 +1,6 @@
 //! The arithmetic of PTX on the 32 lanes of a warp at once (PTX ISA 8.8, chapter 9.7).
 
+use crate::bfloat16::{self, to_bfloat16};
 use crate::kernel::File;
 
 /// One 32-bit register of each lane. 16-bit registers are in the lower half of one.
@@ -133,7 +134,7 @@ pub fn arithmetic(mnemonic: &str, operands: usize) -> Option<Arithmetic> {
         ("max.NaN.f32", 3) => return Some(float!(a, b, c => most(most(a, b), c))),
         _ => {}
     }
-    let kinds = [integers, wide, floats, comparisons];
+    let kinds = [integers, wide, floats, bfloat16::arithmetic, comparisons];
     kinds.into_iter().find_map(|kind| kind(mnemonic))
 }
 
@@ -269,19 +270,6 @@ fn wide(mnemonic: &str) -> Option<Arithmetic> {
 /// A number without denormals, as `.ftz` asks for.
 fn flushed(value: f32) -> f32 {
     if value.is_subnormal() { 0f32.copysign(value) } else { value }
-}
-
-/// `value` as bfloat16, rounded to the nearest, ties to even.
-pub fn to_bfloat16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() {
-        return 0x7fff;
-    }
-    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
-}
-
-pub fn from_bfloat16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// `a * b + c` rounded towards minus infinity.

@@ -21,6 +21,7 @@
 //! between streams, as there is one queue for all.
 
 mod access;
+mod bfloat16;
 mod decode;
 mod driver;
 mod flow;

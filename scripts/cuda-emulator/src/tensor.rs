@@ -2,8 +2,9 @@
 //! (PTX ISA 8.8, chapters 9.7.14.4 and 9.7.14.5).
 
 use crate::access::Memories;
+use crate::bfloat16::from_bfloat16;
 use crate::kernel::{Access, Factors, Fragment};
-use crate::lanes::{Lanes, from_bfloat16};
+use crate::lanes::Lanes;
 use crate::races::By;
 use crate::warp::Warp;
 

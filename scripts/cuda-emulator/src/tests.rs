@@ -1,7 +1,7 @@
 //! Kernels in PTX, and what they must compute or be refused for.
 
+use crate::bfloat16::{from_bfloat16, to_bfloat16};
 use crate::kernel::Kernel;
-use crate::lanes::{from_bfloat16, to_bfloat16};
 use crate::launch::{Settings, Work, run};
 use crate::memory;
 use crate::parse::{kernels, target};
@@ -366,6 +366,52 @@ fn bfloat16_is_rounded_to_the_nearest_and_ties_to_even() {
     }
     assert_eq!(to_bfloat16(f32::MAX), 0x7f80);
     assert!(from_bfloat16(to_bfloat16(f32::NAN)).is_nan());
+}
+
+#[test]
+fn arithmetic_on_bfloat16_rounds_once_and_on_each_half() {
+    let fma = kernel(
+        2,
+        "ld.global.b32 %r3, [%rd4];
+         mov.b32 %r4, 0x3f803f80;
+         mov.b32 %r5, 0x3b803b80;
+         fma.rn.bf16x2 %r6, %r3, %r4, %r5;
+         st.global.b32 [%rd5], %r6;",
+    );
+    // 1 + 2^-8 is a tie, which goes to the even 1, and (1 + 2^-7) + 2^-8 one that goes up to 1 + 2^-6; -2^-8 + 2^-8 is 0.
+    let found = result(fma, &[0x3f81_3f80, 0xbb80_4300], 2, Settings::default()).unwrap();
+    assert_eq!(found, [0x3f82_3f80, 0x0000_4300]);
+    let sub = kernel(
+        1,
+        "ld.global.b32 %r3, [%rd4]; sub.bf16 %r4, %r3, %r3; neg.bf16 %r5, %r3; or.b32 %r6, %r4, %r5;
+         st.global.b32 [%rd5], %r6;",
+    );
+    // What is above the number is neither read nor written.
+    assert_eq!(result(sub, &[0x7777_4300], 1, Settings::default()).unwrap(), [0xc300]);
+    let alone = |a: u16, b: u16, c: u16| {
+        let numbers = [a, b, c].map(u32::from);
+        let body = format!(
+            "mov.b32 %r3, {}; mov.b32 %r4, {}; mov.b32 %r5, {}; fma.rn.bf16 %r6, %r3, %r4, %r5;
+             st.global.b32 [%rd5], %r6;",
+            numbers[0], numbers[1], numbers[2]
+        );
+        result(kernel(1, &body), &[0], 1, Settings::default()).unwrap()[0] as u16
+    };
+    // Just above a tie, far below the last bit of the sum, and more than the largest number.
+    for (a, b, c) in [(0x3f81, 0x3f81, 0x3b80), (0x3f81, 0x3f81, 0x4e80), (0x7f7f, 0x7f7f, 0x3f80)]
+    {
+        let exact =
+            f64::from(from_bfloat16(a)) * f64::from(from_bfloat16(b)) + f64::from(from_bfloat16(c));
+        // The nearest of the neighbours.
+        let near = to_bfloat16(exact as f32);
+        let distance = |bits: u16| (f64::from(from_bfloat16(bits)) - exact).abs();
+        let found = alone(a, b, c);
+        let others = [near.wrapping_sub(1), near, near.wrapping_add(1)];
+        assert!(
+            exact > f64::from(f32::MAX) || others.iter().all(|it| distance(found) <= distance(*it))
+        );
+        assert_eq!(from_bfloat16(found).is_infinite(), exact > f64::from(f32::MAX));
+    }
 }
 
 #[test]
