@@ -43,13 +43,7 @@ pub(super) fn of_key_kernel<F: Float>(
     let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_key = zeros(tile);
     let mut of_value = zeros(tile);
-    let tokens = from.sizes.queries as usize;
-    let (mut first, mut end) = (0usize.runtime(), tokens);
-    if comptime!(kind.is_local) {
-        let (near, after) = from.near_block(&at);
-        first = near;
-        end = min(tokens, after);
-    }
+    let (mut first, end) = from.queries_of_block(&at, kind);
     while first < end {
         sync_cube();
         from.load_query(&at, first, &mut queries, others, kind);

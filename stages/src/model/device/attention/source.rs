@@ -120,6 +120,17 @@ impl Source {
         (begin, end)
     }
 
+    /// The first query that may see a key of a block, and the end of those queries.
+    pub(super) fn queries_of_block(&self, at: &Place, #[comptime] kind: Kind) -> (usize, usize) {
+        let (mut first, mut end) = (0usize.runtime(), self.sizes.queries as usize);
+        if comptime!(kind.is_local) {
+            let (near, after) = self.near_block(at);
+            first = near;
+            end = min(end, after);
+        }
+        (first, end)
+    }
+
     /// The first token within the window of one of a block, and the end of those tokens.
     pub(super) fn near_block(&self, at: &Place) -> (usize, usize) {
         let window = self.sizes.window as usize;
