@@ -65,13 +65,13 @@ pub use super::device::linear::Factor;
 /// A GPU has more than this.
 #[cfg(not(feature = "device"))]
 #[derive(Clone, Debug, Default)]
-pub struct Factor;
+pub struct Factor {}
 
 #[cfg(not(feature = "device"))]
 impl Factor {
     /// Those of query, key and value.
     pub fn apart(&self) -> [Factor; 3] {
-        [Factor, Factor, Factor]
+        Default::default()
     }
 }
 

@@ -132,11 +132,11 @@ impl Pass<'_> {
 
     #[cfg(not(feature = "device"))]
     pub(super) fn projections(&self, _: usize) -> Factor {
-        Factor
+        Factor::default()
     }
 
     #[cfg(not(feature = "device"))]
     pub(super) fn factor(&self, _: usize, _: usize) -> Factor {
-        Factor
+        Factor::default()
     }
 }
