@@ -80,7 +80,11 @@ impl Tally {
             if summary.ran > 0 {
                 parts.push(format!("ran {} in {}", names(&ran), seconds(summary.seconds)));
             }
-            let unhappy = [(summary.failed, "failed"), (summary.skipped, "skipped")];
+            let unhappy = [
+                (summary.failed - summary.stopped, "failed"),
+                (summary.stopped, "interrupted"),
+                (summary.skipped, "skipped"),
+            ];
             for (number, what) in unhappy.into_iter().filter(|(number, _)| *number > 0) {
                 parts.push(format!("{} {what}", count(number, "stage")));
             }

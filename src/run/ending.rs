@@ -215,6 +215,7 @@ impl Schedule<'_, '_> {
             false => failure,
         };
         self.summary.failed += 1;
+        self.summary.stopped += usize::from(interrupted);
         self.nodes[node].state = NodeState::Failed;
         let mut finished = StageFinished::without_record(&stage.name, Outcome::Failed, 0.0);
         finished.message = Some(failure.to_string());

@@ -128,6 +128,8 @@ pub struct Summary {
     pub ran: usize,
     pub hits: usize,
     pub failed: usize,
+    /// Those of the failed that an interrupt ended.
+    pub stopped: usize,
     pub skipped: usize,
     /// Outputs that could not be published.
     pub not_published: usize,

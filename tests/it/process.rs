@@ -100,6 +100,7 @@ fn ctrl_c_ends_the_stages_and_exits_with_130() {
         assert_eq!(ended.outcomes(), "next=skipped slow=failed");
         assert_eq!(ended.about("stage_finished", "slow")["message"], "interrupted");
         assert_eq!(ended.summary()["interrupted"], true);
+        assert_eq!(ended.summary()["stopped"], 1);
         alive.wait();
         assert_eq!(project.entries("tmp").len(), 0);
         assert_eq!(project.stored("records").len(), 0);
