@@ -63,32 +63,48 @@ impl DeviceMask {
     }
 }
 
-/// The element at `index` of the mask of a row: 0, or the value of what is kept.
-#[cube]
-pub(super) fn mask_element(keys: &[u32], mask: &MaskArgs, row: usize, index: usize) -> f32 {
-    let key = mask.first as usize + 2 * row;
-    let (low, high) = (keys[key], keys[key + 1]);
-    let mixed = mix(mix(index as u32 + low) ^ high);
-    let mut element = mask.kept;
-    if mixed < mask.threshold {
-        element = 0.0;
-    }
-    element
+/// The keys of a row's mask.
+#[derive(CubeType)]
+pub(super) struct RowKeys {
+    low: u32,
+    high: u32,
 }
 
-/// The element of the mask of attention probabilities for a pair of tokens, as `Mask::apply_to_block`
-/// addresses it.
 #[cube]
-pub(super) fn probability_element(
-    keys: &[u32],
-    mask: &MaskArgs,
-    row: usize,
-    head: usize,
-    query: usize,
-    key: usize,
-) -> f32 {
-    let width = comptime!(ADDRESS_WIDTH as usize);
-    mask_element(keys, mask, row, (head * width + query) * width + key)
+impl MaskArgs {
+    /// The keys of a row; any if nothing is dropped.
+    pub(super) fn of_row(&self, keys: &[u32], row: usize, #[comptime] drops: bool) -> RowKeys {
+        let (mut low, mut high) = (0u32.runtime(), 0u32.runtime());
+        if comptime!(drops) {
+            let first = self.first as usize + 2 * row;
+            low = keys[first];
+            high = keys[first + 1];
+        }
+        RowKeys { low, high }
+    }
+
+    /// The element at `index` of the mask of a row: 0, or the value of what is kept.
+    pub(super) fn element(&self, keys: &RowKeys, index: usize) -> f32 {
+        let mixed = mix(mix(index as u32 + keys.low) ^ keys.high);
+        let mut element = self.kept;
+        if mixed < self.threshold {
+            element = 0.0;
+        }
+        element
+    }
+
+    /// The element of the mask of attention probabilities for a pair of tokens, as
+    /// `Mask::apply_to_block` addresses it.
+    pub(super) fn of_pair(&self, keys: &RowKeys, head: usize, query: usize, key: usize) -> f32 {
+        let width = comptime!(ADDRESS_WIDTH as usize);
+        self.element(keys, (head * width + query) * width + key)
+    }
+}
+
+/// The element at `index` of the mask of a row.
+#[cube]
+pub(super) fn mask_element(keys: &[u32], mask: &MaskArgs, row: usize, index: usize) -> f32 {
+    mask.element(&mask.of_row(keys, row, true), index)
 }
 
 /// `lowbias32`.

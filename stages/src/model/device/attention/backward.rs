@@ -4,6 +4,7 @@
 use super::of_key::of_key_kernel;
 use super::of_query::of_query_kernel;
 use super::sizes::{BLOCK, Sizes, UNITS};
+use super::tile::access;
 use super::*;
 use crate::model::device::format::element;
 use crate::model::device::slice;
@@ -33,12 +34,12 @@ impl Attention {
             false => partial(key_blocks, self.sizes.key_stride),
         };
         let along = empty(output, [rows, heads, queries], DType::F32);
-        // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are neither read nor
-        // written, and the tensors have the shapes of `attention`.
+        // SAFETY: tokens beyond a row are neither read nor written, and the tensors have the shapes of
+        // `attention`.
         unsafe {
             of_query_kernel::launch_unchecked(
                 &output.client,
-                grid(self.sizes.cubes(queries)),
+                self.sizes.cubes(queries),
                 CubeDim::new_1d(UNITS),
                 self.source(inputs),
                 gradient.clone().into_buffer_arg(),
@@ -49,13 +50,14 @@ impl Attention {
                 of_query_bias.clone().into_buffer_arg(),
                 self.kind(inputs),
                 element(factor),
+                access(self.sizes.size),
             );
         }
         // SAFETY: as above.
         unsafe {
             of_key_kernel::launch_unchecked(
                 &output.client,
-                grid(self.sizes.cubes(keys)),
+                self.sizes.cubes(keys),
                 CubeDim::new_1d(UNITS),
                 self.source(inputs),
                 gradient.clone().into_buffer_arg(),
@@ -65,6 +67,7 @@ impl Attention {
                 of_other_biases.clone().into_buffer_arg(),
                 self.kind(inputs),
                 element(factor),
+                access(self.sizes.size),
             );
         }
         let biases = inputs.has_biases.then(|| {

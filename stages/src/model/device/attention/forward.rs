@@ -16,18 +16,18 @@ impl Attention {
         let shape = [rows, queries, self.sizes.hidden()];
         let output = empty(query, shape, factor_type(self.options.precision));
         let logarithms = empty(query, [rows, heads, queries], DType::F32);
-        // SAFETY: cubes beyond the rows do nothing, tokens beyond a row are not read, and the
-        // tensors have the shapes of `attention`.
+        // SAFETY: tokens beyond a row are not read, and the tensors have the shapes of `attention`.
         unsafe {
             forward_kernel::launch_unchecked(
                 &output.client,
-                grid(self.sizes.cubes(queries)),
+                self.sizes.cubes(queries),
                 CubeDim::new_1d(UNITS),
                 self.source(&inputs),
                 output.clone().into_buffer_arg(),
                 logarithms.clone().into_buffer_arg(),
                 self.kind(&inputs),
                 element(output.dtype),
+                access(self.sizes.size),
             );
         }
         (output.clone(), Saved { inputs, output, logarithms })
@@ -35,19 +35,17 @@ impl Attention {
 }
 
 #[cube(launch_unchecked)]
-fn forward_kernel<F: Float>(
-    from: Source,
-    output: &mut [F],
+fn forward_kernel<F: Float, N: Size>(
+    from: Source<N>,
+    output: &mut [Vector<F, N>],
     logarithms: &mut [f32],
     #[comptime] kind: Kind,
     #[define(F)] _factor: ElemType,
+    #[define(N)] _access: usize,
 ) {
     let step = comptime!(kind.step);
     let (tile, others) = comptime!((TileShape::own(kind), TileShape::other(kind)));
-    let at = place(from.sizes.queries, from.sizes.heads);
-    if at.row >= from.sizes.rows as usize {
-        terminate!();
-    }
+    let at = place();
     let (line, unit) = own();
     let asking = at.start + line;
     let is_real = asking < from.sizes.queries as usize;
@@ -55,12 +53,13 @@ fn forward_kernel<F: Float>(
     let mut keys = Tile::new_slice(comptime!(others.count()));
     let mut values = Tile::new_slice(comptime!(others.count()));
     let mut shares = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
-    let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
+    let mut beside = Shared::<[f32]>::new_slice(NUMBERS_BESIDE);
     from.load_query(&at, at.start, &mut queries, tile, kind);
     let mut scores = Array::<f32>::new(comptime!(step / BESIDE));
     let mut attended = zeros(tile);
     let mut highest = (-1e30f32).runtime();
     let mut sum = 0.0f32;
+    let dropped = from.keys_of_row(at.row, kind);
     let (mut first, end) = from.span_of_block(&at, kind);
     while first < end {
         sync_cube();
@@ -93,13 +92,14 @@ fn forward_kernel<F: Float>(
             }
             sum += share;
             shares[number_at(line, within, step)] =
-                share * from.dropout(&at, asking, position, kind);
+                share * from.dropout(&dropped, &at, asking, position, kind);
         }
         sync_cube();
         add_products(&mut attended, shrink, &shares, &values, end - first, others);
         first += step;
     }
-    let mut total = sum_beside(sum, &mut beside);
+    sync_cube();
+    let mut total = sum_beside(sum, &mut shares);
     if comptime!(kind.is_local) {
         // Padding may see nothing. A token sees itself, with the share 1 of its highest score at least.
         total = max(total, 1e-30f32);

@@ -26,7 +26,7 @@ use super::noise::DeviceMask;
 use super::operation::{Operation, run};
 use super::section::Section;
 use super::sums::over_blocks;
-use super::{Value, contiguous, empty, grid, like};
+use super::{Value, contiguous, empty, like};
 use crate::model::affine::Affine;
 use crate::model::cpu::attention::AttentionOptions;
 use sizes::{Kind, Sizes};
@@ -35,10 +35,13 @@ use source::SourceLaunch;
 /// Longer sequences and wider heads are left to matrix products.
 const MOST_KEYS: usize = 512;
 const WIDEST_HEAD: usize = 128;
+/// What Vulkan guarantees along each axis of a grid of cubes.
+const MOST_CUBES: usize = 65_535;
 
-/// Whether there are kernels for sequences of this length and heads of this size.
-fn has_kernels(keys: usize, size: usize) -> bool {
-    keys <= MOST_KEYS && size <= WIDEST_HEAD
+/// Whether there are kernels for keys of the shape `[rows, keys, hidden]` and so many heads.
+fn has_kernels([rows, keys, hidden]: [usize; 3], heads: usize) -> bool {
+    let size = hidden / heads.max(1);
+    keys <= MOST_KEYS && size <= WIDEST_HEAD && rows.max(heads) <= MOST_CUBES
 }
 
 /// The projections of a layer.
@@ -74,7 +77,7 @@ pub fn attention(
     };
     let ([rows, queries, query_stride], [_, keys, key_stride]) = (asking.dims(), keyed.dims());
     let size = hidden / heads.max(1);
-    if !has_kernels(keys, size) {
+    if !has_kernels([rows, keys, hidden], heads) {
         return None;
     }
     let sizes = Sizes { rows, queries, keys, heads, size, query_stride, key_stride };
@@ -114,9 +117,9 @@ pub fn joint(
     queries: usize,
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
-    let [_, keys, width] = projected.dims();
+    let [rows, keys, width] = projected.dims();
     let hidden = width / 3;
-    if options.spans.is_none() || !has_kernels(keys, hidden / options.heads.max(1)) {
+    if options.spans.is_none() || !has_kernels([rows, keys, hidden], options.heads) {
         return None;
     }
     if queries == keys {
@@ -144,8 +147,7 @@ pub fn layer(
     options: &AttentionOptions,
 ) -> Option<Tensor<3>> {
     let precision = options.precision;
-    let [_, keys, hidden] = states.dims();
-    if options.spans.is_none() || !has_kernels(keys, hidden / options.heads.max(1)) {
+    if options.spans.is_none() || !has_kernels(states.dims(), options.heads) {
         return None;
     }
     let biases = [&query.bias, &key.bias, &value.bias];
@@ -240,7 +242,7 @@ impl Attention {
         }
     }
 
-    fn source(&self, inputs: &Inputs) -> SourceLaunch {
+    fn source<N: Size>(&self, inputs: &Inputs) -> SourceLaunch<N> {
         let [query, others] = inputs.projections.clone();
         let [query_bias, key_bias, value_bias] = inputs.biases.clone();
         SourceLaunch::new(

@@ -10,22 +10,20 @@ use super::*;
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-pub(super) fn of_key_kernel<F: Float>(
-    from: Source,
-    gradient: &[f32],
+pub(super) fn of_key_kernel<F: Float, N: Size>(
+    from: Source<N>,
+    gradient: &[Vector<f32, N>],
     logarithms: &[f32],
     along: &[f32],
-    of_both: &mut [F],
-    of_biases: &mut [f32],
+    of_both: &mut [Vector<F, N>],
+    of_biases: &mut [Vector<f32, N>],
     #[comptime] kind: Kind,
     #[define(F)] _factor: ElemType,
+    #[define(N)] _access: usize,
 ) {
     let step = comptime!(kind.step);
     let (tile, others) = comptime!((TileShape::own(kind), TileShape::other(kind)));
-    let at = place(from.sizes.keys, from.sizes.heads);
-    if at.row >= from.sizes.rows as usize {
-        terminate!();
-    }
+    let at = place();
     let (line, unit) = own();
     let position = at.start + line;
     let (begin, after_last) = from.span(at.row);
@@ -43,6 +41,7 @@ pub(super) fn of_key_kernel<F: Float>(
     let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_key = zeros(tile);
     let mut of_value = zeros(tile);
+    let dropped = from.keys_of_row(at.row, kind);
     let (mut first, end) = from.queries_of_block(&at, kind);
     while first < end {
         sync_cube();
@@ -61,7 +60,7 @@ pub(super) fn of_key_kernel<F: Float>(
                 let score = from.score(products[nth], &at, asking, position, kind);
                 let cell = from.cell(&at, asking);
                 let probability = (score - logarithms[cell]).exp();
-                let factor = from.dropout(&at, asking, position, kind);
+                let factor = from.dropout(&dropped, &at, asking, position, kind);
                 share = probability * factor;
                 of_score = probability * (of_shares[nth] * factor - along[cell]);
             }

@@ -3,30 +3,28 @@
 use cubecl::ir::ElemType;
 
 use super::place::{Layout, place};
-use super::sizes::{BESIDE, Kind, UNITS};
+use super::sizes::{BESIDE, Kind};
 use super::source::Source;
 use super::tile::*;
 use super::*;
 
 #[cube(launch_unchecked)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of one formula")]
-pub(super) fn of_query_kernel<F: Float>(
-    from: Source,
-    gradient: &[f32],
-    output: &[F],
+pub(super) fn of_query_kernel<F: Float, N: Size>(
+    from: Source<N>,
+    gradient: &[Vector<f32, N>],
+    output: &[Vector<F, N>],
     logarithms: &[f32],
-    of_query: &mut [F],
+    of_query: &mut [Vector<F, N>],
     along: &mut [f32],
-    of_bias: &mut [f32],
+    of_bias: &mut [Vector<f32, N>],
     #[comptime] kind: Kind,
     #[define(F)] _factor: ElemType,
+    #[define(N)] _access: usize,
 ) {
     let step = comptime!(kind.step);
     let (tile, others) = comptime!((TileShape::own(kind), TileShape::other(kind)));
-    let at = place(from.sizes.queries, from.sizes.heads);
-    if at.row >= from.sizes.rows as usize {
-        terminate!();
-    }
+    let at = place();
     let (line, unit) = own();
     let asking = at.start + line;
     let is_real = asking < from.sizes.queries as usize;
@@ -36,7 +34,6 @@ pub(super) fn of_query_kernel<F: Float>(
     let mut keys = Tile::new_slice(comptime!(others.count()));
     let mut values = Tile::new_slice(comptime!(others.count()));
     let mut of_scores = Shared::<[f32]>::new_slice(comptime!(numbers(step)));
-    let mut beside = Shared::<[f32]>::new_slice(UNITS as usize);
     from.load_query(&at, at.start, &mut queries, tile, kind);
     load_head(gradient, &resulting, &at, at.start, &mut gradients, tile);
     sync_cube();
@@ -48,13 +45,14 @@ pub(super) fn of_query_kernel<F: Float>(
         logarithm = logarithms[from.cell(&at, asking)];
     }
     // Every unit of a query sums in the same order.
-    let own_along = sum_beside(part, &mut beside);
+    let own_along = sum_beside(part, &mut of_scores);
     if is_real && unit == 0 {
         along[from.cell(&at, asking)] = own_along;
     }
     let mut products = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_shares = Array::<f32>::new(comptime!(step / BESIDE));
     let mut of_own = zeros(tile);
+    let dropped = from.keys_of_row(at.row, kind);
     let (mut first, end) = from.span_of_block(&at, kind);
     while first < end {
         sync_cube();
@@ -70,7 +68,7 @@ pub(super) fn of_query_kernel<F: Float>(
             let mut of_score = 0.0f32;
             if is_real && position < end && from.are_near(asking, position, kind) {
                 let score = from.score(products[nth], &at, asking, position, kind);
-                let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
+                let of_share = of_shares[nth] * from.dropout(&dropped, &at, asking, position, kind);
                 of_score = (score - logarithm).exp() * (of_share - own_along);
             }
             of_scores[number_at(line, within, step)] = of_score;
@@ -92,8 +90,8 @@ pub(super) fn of_query_kernel<F: Float>(
 
 /// The part of this unit's features in the sum of a query's gradient times its result.
 #[cube]
-fn along_output<F: Float>(
-    output: &[F],
+fn along_output<F: Float, N: Size>(
+    output: &[Vector<F, N>],
     start: usize,
     gradients: &Tile,
     #[comptime] shape: TileShape,
@@ -105,12 +103,10 @@ fn along_output<F: Float>(
         let four = nth * BESIDE + unit;
         if four < comptime!(shape.fours()) {
             let gradient = gradients[line * comptime!(shape.stride()) + four];
+            let result = four_of(output, start + four * TOGETHER, four, shape);
             #[unroll]
             for within in 0..TOGETHER {
-                let feature = four * TOGETHER + within;
-                if feature < shape.size {
-                    sum += gradient.extract(within) * f32::cast_from(output[start + feature]);
-                }
+                sum += gradient.extract(within) * result.extract(within);
             }
         }
     }

@@ -20,13 +20,13 @@ impl Attention {
         let Sizes { keys, heads, .. } = self.sizes;
         let Saved { inputs, output, logarithms } = saved;
         let of_relative = empty(output, [1, heads, keys, keys], DType::F32);
-        let across = keys.div_ceil(self.sizes.step());
-        // SAFETY: cubes beyond the heads do nothing, tokens beyond a row are neither read nor
-        // written, and the tensors have the shapes of `attention`.
+        let [blocks, steps] = [BLOCK, self.sizes.step()].map(|each| keys.div_ceil(each) as u32);
+        // SAFETY: tokens beyond a row are neither read nor written, and the tensors have the shapes of
+        // `attention`.
         unsafe {
             of_relative_kernel::launch_unchecked(
                 &output.client,
-                grid(heads * keys.div_ceil(BLOCK) * across),
+                CubeCount::Static(steps, blocks, heads as u32),
                 CubeDim::new_1d(UNITS),
                 self.source(inputs),
                 gradient.clone().into_buffer_arg(),
@@ -34,6 +34,7 @@ impl Attention {
                 logarithms.clone().into_buffer_arg(),
                 of_relative.clone().into_buffer_arg(),
                 self.kind(inputs),
+                access(self.sizes.size),
             );
         }
         of_relative
@@ -41,25 +42,21 @@ impl Attention {
 }
 
 #[cube(launch_unchecked)]
-fn of_relative_kernel(
-    from: Source,
-    gradient: &[f32],
+fn of_relative_kernel<N: Size>(
+    from: Source<N>,
+    gradient: &[Vector<f32, N>],
     along: &[f32],
     logarithms: &[f32],
     of_relative: &mut [f32],
     #[comptime] kind: Kind,
+    #[define(N)] _access: usize,
 ) {
     let step = comptime!(kind.step);
     let (tile, others) = comptime!((TileShape::own(kind), TileShape::other(kind)));
     let tokens = from.sizes.keys as usize;
-    let across = tokens.div_ceil(step);
-    let first = CUBE_POS % across * step;
-    let blocks = tokens.div_ceil(BLOCK);
-    let start = CUBE_POS / across % blocks * BLOCK;
-    let head = CUBE_POS / across / blocks;
-    if head >= from.sizes.heads as usize {
-        terminate!();
-    }
+    let first = CUBE_POS_X as usize * step;
+    let start = CUBE_POS_Y as usize * BLOCK;
+    let head = CUBE_POS_Z as usize;
     let (line, unit) = own();
     let asking = start + line;
     let is_real = asking < from.sizes.queries as usize;
@@ -82,6 +79,7 @@ fn of_relative_kernel(
         dots(&mut products, &queries, &keys, step, others);
         dots(&mut of_shares, &gradients, &values, step, others);
         let (begin, end) = from.span(row);
+        let dropped = from.keys_of_row(row, kind);
         #[unroll]
         for nth in 0..comptime!(step / BESIDE) {
             let within = nth * BESIDE + unit;
@@ -92,7 +90,7 @@ fn of_relative_kernel(
                 && from.are_near(asking, position, kind)
             {
                 let score = from.score(products[nth], &at, asking, position, kind);
-                let of_share = of_shares[nth] * from.dropout(&at, asking, position, kind);
+                let of_share = of_shares[nth] * from.dropout(&dropped, &at, asking, position, kind);
                 let cell = from.cell(&at, asking);
                 totals[nth] += (score - logarithms[cell]).exp() * (of_share - along[cell]);
             }

@@ -21,15 +21,11 @@ impl Place {
     }
 }
 
-/// The place of this cube, if there are `tokens` in a row.
+/// The place of this cube in the grid of [`Sizes::cubes`](super::sizes::Sizes::cubes).
 #[cube]
-pub(super) fn place(tokens: u32, heads: u32) -> Place {
-    let blocks = tokens.div_ceil(BLOCK as u32);
-    let cube = CUBE_POS as u32;
-    let start = cube % blocks * BLOCK as u32;
-    let head = cube / blocks % heads;
-    let row = cube / blocks / heads;
-    Place { row: row as usize, head: head as usize, start: start as usize }
+pub(super) fn place() -> Place {
+    let (row, head) = (CUBE_POS_Z as usize, CUBE_POS_Y as usize);
+    Place { row, head, start: CUBE_POS_X as usize * BLOCK }
 }
 
 /// Where the tokens of a tensor are: features from one to the next, and to the first head.

@@ -40,9 +40,10 @@ impl Sizes {
         self.query_stride > self.hidden()
     }
 
-    /// Cubes for blocks of `tokens`, of all heads and rows.
-    pub(super) fn cubes(self, tokens: usize) -> usize {
-        self.rows * self.heads * tokens.div_ceil(BLOCK)
+    /// Cubes for blocks of `tokens`, heads and rows, each along an axis of its own: no unit has to divide,
+    /// nor to keep what it finds.
+    pub(super) fn cubes(self, tokens: usize) -> CubeCount {
+        CubeCount::Static(tokens.div_ceil(BLOCK) as u32, self.heads as u32, self.rows as u32)
     }
 
     /// Keys (or queries) per step of a cube's loop: fewer for wide heads, to fit in shared memory.

@@ -5,17 +5,17 @@ use cubecl::prelude::*;
 use super::place::{Layout, Place};
 use super::sizes::{BLOCK, Kind, SizesArgs};
 use super::tile::{Tile, TileShape, add_bias, load_head};
-use crate::model::device::noise::{MaskArgs, probability_element};
+use crate::model::device::noise::{MaskArgs, RowKeys};
 
 /// What every kernel reads.
 #[derive(CubeLaunch, CubeType)]
-pub(super) struct Source {
-    query: Box<[f32]>,
-    key: Box<[f32]>,
-    value: Box<[f32]>,
-    query_bias: Box<[f32]>,
-    key_bias: Box<[f32]>,
-    value_bias: Box<[f32]>,
+pub(super) struct Source<N: Size> {
+    query: Box<[Vector<f32, N>]>,
+    key: Box<[Vector<f32, N>]>,
+    value: Box<[Vector<f32, N>]>,
+    query_bias: Box<[Vector<f32, N>]>,
+    key_bias: Box<[Vector<f32, N>]>,
+    value_bias: Box<[Vector<f32, N>]>,
     relative: Box<[f32]>,
     spans: Box<[u32]>,
     mask_keys: Box<[u32]>,
@@ -24,7 +24,7 @@ pub(super) struct Source {
 }
 
 #[cube]
-impl Source {
+impl<N: Size> Source<N> {
     /// Copies the queries from `start` on into a tile, plus their bias if they have one.
     pub(super) fn load_query(
         &self,
@@ -88,9 +88,15 @@ impl Source {
         score
     }
 
+    /// The keys of the dropout of a row.
+    pub(super) fn keys_of_row(&self, row: usize, #[comptime] kind: Kind) -> RowKeys {
+        self.mask.of_row(&self.mask_keys, row, kind.drops)
+    }
+
     /// The factor of dropout on the probability of a pair of tokens.
     pub(super) fn dropout(
         &self,
+        keys: &RowKeys,
         at: &Place,
         query: usize,
         key: usize,
@@ -98,7 +104,7 @@ impl Source {
     ) -> f32 {
         let mut factor = 1.0f32;
         if comptime!(kind.drops) {
-            factor = probability_element(&self.mask_keys, &self.mask, at.row, at.head, query, key);
+            factor = self.mask.of_pair(keys, at.head, query, key);
         }
         factor
     }

@@ -9,6 +9,12 @@ use super::sizes::{BESIDE, BLOCK, Kind, UNITS};
 pub(super) type Four = Vector<f32, Const<4>>;
 pub(super) const TOGETHER: usize = 4;
 
+/// The elements that one access to the device's memory reads or writes, for heads of `size` features: as
+/// many of four as divide it, since every head starts at a multiple of it.
+pub(super) fn access(size: usize) -> usize {
+    [4, 2].into_iter().find(|access| size.is_multiple_of(*access)).unwrap_or(1)
+}
+
 /// Lines of features, in shared memory.
 pub(super) type Tile = Shared<[Four]>;
 
@@ -45,6 +51,11 @@ impl TileShape {
         self.lines * self.stride()
     }
 
+    /// The elements that one access to the device's memory reads or writes.
+    pub(super) fn access(self) -> usize {
+        access(self.size)
+    }
+
     /// The [`Four`]s of a line that belong to a unit.
     pub(super) fn of_unit(self) -> usize {
         self.fours().div_ceil(BESIDE)
@@ -53,8 +64,8 @@ impl TileShape {
 
 /// Copies a head of the tokens from `start` on into a tile, and zeros where there are fewer.
 #[cube]
-pub(super) fn load_head(
-    from: &[f32],
+pub(super) fn load_head<N: Size>(
+    from: &[Vector<f32, N>],
     layout: &Layout,
     at: &Place,
     start: usize,
@@ -78,7 +89,12 @@ pub(super) fn load_head(
 
 /// Adds a bias to the lines of a tile, each unit to the elements that it has loaded.
 #[cube]
-pub(super) fn add_bias(bias: &[f32], at: &Place, tile: &mut Tile, #[comptime] shape: TileShape) {
+pub(super) fn add_bias<N: Size>(
+    bias: &[Vector<f32, N>],
+    at: &Place,
+    tile: &mut Tile,
+    #[comptime] shape: TileShape,
+) {
     let mut cell = UNIT_POS as usize;
     while cell < comptime!(shape.lines * shape.fours()) {
         let line = cell / comptime!(shape.fours());
@@ -92,12 +108,23 @@ pub(super) fn add_bias(bias: &[f32], at: &Place, tile: &mut Tile, #[comptime] sh
 
 /// The elements from `first` on, as the `four`th of a line.
 #[cube]
-fn four_of(from: &[f32], first: usize, four: usize, #[comptime] shape: TileShape) -> Four {
+pub(super) fn four_of<F: Float, N: Size>(
+    from: &[Vector<F, N>],
+    first: usize,
+    four: usize,
+    #[comptime] shape: TileShape,
+) -> Four {
+    let access = comptime!(shape.access());
     let mut values = Four::new(0.0f32);
     #[unroll]
-    for nth in 0..TOGETHER {
-        if four * TOGETHER + nth < shape.size {
-            values.insert(nth, from[first + nth]);
+    for nth in 0..comptime!(TOGETHER / access) {
+        if four * TOGETHER + nth * access < shape.size {
+            let read = from[first / access + nth];
+            #[unroll]
+            for within in 0..access {
+                values
+                    .insert(comptime!(nth * access + within), f32::cast_from(read.extract(within)));
+            }
         }
     }
     values
@@ -163,15 +190,16 @@ pub(super) fn add_products(
     }
 }
 
-/// The elements of a tile of numbers for each pair of lines.
+/// The elements of a tile of numbers for each pair of lines. From one line to the next it is so far that the
+/// units of four lines, which write at the same time, use different banks of the memory.
 pub(super) fn numbers(step: usize) -> usize {
-    BLOCK * (step + 1)
+    BLOCK * (step + BESIDE)
 }
 
-/// The index in it. An odd stride, as in [`TileShape::stride`].
+/// The index in it.
 #[cube]
 pub(super) fn number_at(line: usize, within: usize, #[comptime] step: usize) -> usize {
-    line * comptime!(step + 1) + within
+    line * comptime!(step + BESIDE) + within
 }
 
 /// Zeros for the features of a unit.
@@ -188,12 +216,12 @@ pub(super) fn zeros(#[comptime] shape: TileShape) -> Array<Four> {
 /// Writes the features of this unit, times `scale`, to the token `at.start + line` of a tensor, if it has
 /// that many.
 #[cube]
-pub(super) fn write<F: Float>(
+pub(super) fn write<F: Float, N: Size>(
     sums: &Array<Four>,
     scale: f32,
     at: &Place,
     layout: &Layout,
-    tensor: &mut [F],
+    tensor: &mut [Vector<F, N>],
     #[comptime] shape: TileShape,
 ) {
     let (line, unit) = own();
@@ -224,26 +252,33 @@ pub(super) fn keep(sums: &Array<Four>, scale: f32, tile: &mut Tile, #[comptime] 
 
 /// Writes the `four`th of a line to `to` from `first` on.
 #[cube]
-fn store<F: Float>(
+fn store<F: Float, N: Size>(
     values: Four,
-    to: &mut [F],
+    to: &mut [Vector<F, N>],
     first: usize,
     four: usize,
     #[comptime] shape: TileShape,
 ) {
+    let access = comptime!(shape.access());
     #[unroll]
-    for nth in 0..TOGETHER {
-        if four * TOGETHER + nth < shape.size {
-            to[first + nth] = F::cast_from(values.extract(nth));
+    for nth in 0..comptime!(TOGETHER / access) {
+        if four * TOGETHER + nth * access < shape.size {
+            let mut written = Vector::<F, N>::new(F::new(0.0));
+            #[unroll]
+            for within in 0..access {
+                written
+                    .insert(within, F::cast_from(values.extract(comptime!(nth * access + within))));
+            }
+            to[first / access + nth] = written;
         }
     }
 }
 
 /// Writes the sum of the [`BLOCK`] lines of a tile to `sums` from `start` on.
 #[cube]
-pub(super) fn sum_of_tile(
+pub(super) fn sum_of_tile<N: Size>(
     tile: &Tile,
-    sums: &mut [f32],
+    sums: &mut [Vector<f32, N>],
     start: usize,
     #[comptime] shape: TileShape,
 ) {
@@ -270,15 +305,23 @@ pub(super) fn sum_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
     total
 }
 
-/// The highest number of the units of a query, likewise.
+/// From the numbers of a query's units to those of the next in [`highest_beside`], which loops call. If it
+/// were as many as there are units, the indices would be the same as in [`sum_beside`], and would take registers
+/// through the loop.
+const NEXT: usize = BESIDE + TOGETHER;
+
+/// The elements that [`highest_beside`] needs.
+pub(super) const NUMBERS_BESIDE: usize = BLOCK * NEXT;
+
+/// The highest number of the units of a query. No unit reads `shared` any more.
 #[cube]
 pub(super) fn highest_beside(number: f32, shared: &mut Shared<[f32]>) -> f32 {
-    let (line, _) = own();
-    shared[UNIT_POS as usize] = number;
+    let (line, unit) = own();
+    shared[line * NEXT + unit] = number;
     sync_cube();
     let mut highest = number;
     for nth in 0..BESIDE {
-        highest = max(highest, shared[line * BESIDE + nth]);
+        highest = max(highest, shared[line * NEXT + nth]);
     }
     highest
 }

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 
 use crate::model::device::UNITS;
-use crate::model::device::noise::{MaskArgs, probability_element};
+use crate::model::device::noise::{MaskArgs, RowKeys};
 
 /// What is the same for all lines at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub(super) struct Line {
     row: usize,
     head: usize,
     query: usize,
+    /// Of the row's dropout.
+    keys: RowKeys,
     /// The first token that the query sees, and the end of those that it sees; nothing if the line is not real.
     begin: usize,
     pub(super) end: usize,
@@ -95,7 +97,9 @@ impl Source {
             begin = max(begin, query - min(query, window));
             end = min(end, query + window + 1);
         }
-        Line { is_real, number, row, head, query, begin, end, unit }
+        // There may be no such row.
+        let keys = self.mask.of_row(&self.mask_keys, select(is_real, row, 0usize), kind.drops);
+        Line { is_real, number, row, head, query, keys, begin, end, unit }
     }
 
     pub(super) fn score(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
@@ -120,14 +124,7 @@ impl Source {
     pub(super) fn dropout(&self, line: &Line, key: usize, #[comptime] kind: Kind) -> f32 {
         let mut factor = 1.0f32;
         if comptime!(kind.drops) {
-            factor = probability_element(
-                &self.mask_keys,
-                &self.mask,
-                line.row,
-                line.head,
-                line.query,
-                key,
-            );
+            factor = self.mask.of_pair(&line.keys, line.head, line.query, key);
         }
         factor
     }
