@@ -1,5 +1,9 @@
 //! Memory: keeps that of freed tensors for later ones, and knows the words for too little of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::stage::panics::message_of;
+
 /// Stops glibc from returning large blocks to the kernel at every `free`. A training step frees and
 /// allocates hundreds of them; by default the kernel maps and zeroes their pages each time, which
 /// takes a quarter of the step (`benches/RESULTS.md`). Peak memory stays the same.
@@ -42,6 +46,17 @@ pub fn is_out_of_memory(message: &str) -> bool {
     OUT_OF_MEMORY.iter().any(|words| message.contains(words))
 }
 
+/// Computes on a device, which may panic for want of memory.
+///
+/// # Errors
+/// It has: what it said. Other panics go on.
+pub fn within_memory<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| match message_of(&*panic) {
+        message if is_out_of_memory(message) => message.to_owned(),
+        _ => resume_unwind(panic),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +77,14 @@ mod tests {
             assert!(is_out_of_memory(message), "{message}");
         }
         assert!(!is_out_of_memory("A compilation error happened during launch"));
+    }
+
+    #[test]
+    fn a_panic_for_want_of_memory_is_an_error_and_any_other_goes_on() {
+        let panics = |message: &'static str| move || std::panic::panic_any(message);
+        let message = within_memory::<()>(panics("out of memory: 2 bytes"));
+        assert_eq!(message, Err("out of memory: 2 bytes".to_owned()));
+        let other = catch_unwind(|| within_memory::<()>(panics("an index"))).unwrap_err();
+        assert_eq!(message_of(&*other), "an index");
     }
 }

@@ -10,6 +10,7 @@ use crate::data::token_file::{LET_GO_AFTER, TokenFile};
 use crate::model::batch::Batch;
 use crate::model::classifier::Classifier;
 use crate::model::cpu::rows_apart;
+use crate::model::memory::within_memory;
 use crate::model::parameters::Network;
 use crate::stage::error::{StageError, hints};
 
@@ -117,10 +118,11 @@ pub fn batch_outputs(
         let logits = model.logits(batch, None);
         (activation::softmax(logits.clone(), 1), logits)
     };
-    let (probabilities, logits) = match rounding {
+    let (probabilities, logits) = within_memory(|| match rounding {
         Rounding::OfBatch => compute(),
         Rounding::OfRow => rows_apart(compute),
-    };
+    })
+    .map_err(StageError::no_result)?;
     let (probabilities, logits) = (read(probabilities)?, read(logits)?);
     if let Some(at) = first_not_finite(&logits) {
         let doing = format!("classifying {}", name(at * batch.rows / logits.len()));

@@ -2,13 +2,11 @@
 //! device still has to do, and then it idles until the next step arrives, so those of several steps
 //! are read in one copy.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use burn::tensor::Tensor;
 
-use crate::model::memory::is_out_of_memory;
+use crate::model::memory::{is_out_of_memory, within_memory};
 use crate::stage::error::StageError;
-use crate::stage::panics::{causes, message_of};
+use crate::stage::panics::causes;
 
 /// Steps between two reads on a GPU.
 const EVERY: usize = 16;
@@ -117,14 +115,7 @@ impl Unread {
 
 /// Reads from the device.
 fn tried<T, E: ToString>(read: impl FnOnce() -> Result<T, E>) -> Result<T, StageError> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => Err(failure(error.to_string())),
-        Err(panic) if is_out_of_memory(message_of(&*panic)) => {
-            Err(failure(message_of(&*panic).to_owned()))
-        }
-        Err(panic) => resume_unwind(panic),
-    }
+    within_memory(read).and_then(|read| read.map_err(|error| error.to_string())).map_err(failure)
 }
 
 /// The error for a device that cannot compute the loss.

@@ -6,15 +6,18 @@
 use std::path::Path;
 
 use burn::backend::Cube;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use stages::model::batch::Batch;
 use stages::model::config::ModelConfig;
 use stages::model::device::check;
+use stages::model::device::linear::{self, Factor};
 use stages::model::encoder::DropoutRates;
 use stages::model::loading::{HeadSource, LoadOptions, Weights, load};
+use stages::model::memory::within_memory;
 use stages::model::noise::{Noise, Site};
 use stages::model::ops;
 use stages::model::parameters::Network;
+use stages::model::precision::Precision;
 use stages::train::loss::{Loss, MicroBatch};
 use stages::train::step::gradients;
 
@@ -72,9 +75,25 @@ fn memory_that_a_device_has_not_got_is_told_before_anything_is_read() {
     assert!(told.to_lowercase().contains("can't allocate"), "{told}");
 }
 
+#[test]
+fn a_result_that_kernels_cannot_count_is_too_little_memory() {
+    if device_name() == "cpu" {
+        return;
+    }
+    let ones = |shape: [usize; 2]| Tensor::<2>::ones(shape, &device());
+    let (left, right) = (ones([1 << 16, 1]), ones([1, 1 << 16]));
+    let product = || linear::product(&left, &right, &Factor::default(), Precision::F32);
+    let told = within_memory(product).unwrap_err();
+    assert!(told.contains("a tensor of 4294967296 numbers"), "{told}");
+}
+
 /// The loss and the gradient of every parameter of a network with random weights, two heads of
 /// `size` and rows of different lengths up to `width`, with dropout.
-fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) -> Vec<Vec<f32>> {
+fn loss_and_gradients(
+    (family, size, width): (&str, usize, usize),
+    precision: Precision,
+    device: &Device,
+) -> Vec<Vec<f32>> {
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(fixture(family).join("config.json")).unwrap();
     let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -89,7 +108,8 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let config = ModelConfig::read(folder.path()).unwrap();
     let rates = DropoutRates { embeddings: 0.1, hidden: 0.1, attention: 0.2 };
-    let options = LoadOptions { weights: Weights::Random, rates, ..options(HeadSource::New) };
+    let weights = Weights::Random;
+    let options = LoadOptions { weights, rates, precision, ..options(HeadSource::New) };
     let device = device.clone().autodiff();
     let mut model = load(folder.path(), &config, &options, &device).unwrap().model;
     let rows: Vec<Vec<i32>> = [width, width / 2 + 1, 3]
@@ -108,7 +128,7 @@ fn loss_and_gradients(family: &str, size: usize, width: usize, device: &Device) 
 
 #[test]
 fn long_rows_and_wide_heads_of_every_kind_of_attention_have_the_gradients_of_the_cpu() {
-    for (family, size, width) in [
+    for network in [
         ("roberta", 64, 100),
         ("roberta", 128, 45),
         ("bert", 40, 70),
@@ -122,13 +142,34 @@ fn long_rows_and_wide_heads_of_every_kind_of_attention_have_the_gradients_of_the
         // Heads whose features memory cannot be read by fours.
         ("roberta", 6, 20),
         ("mpnet", 5, 20),
+        ("modernbert", 10, 60),
     ] {
-        let expected = loss_and_gradients(family, size, width, &Device::flex());
-        let found = loss_and_gradients(family, size, width, &device());
+        let expected = loss_and_gradients(network, Precision::F32, &Device::flex());
+        let found = loss_and_gradients(network, Precision::F32, &device());
         assert_eq!(found.len(), expected.len());
         for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-            let what = format!("{family}, heads of {size}, {width} tokens, tensor {index}");
-            assert_close(&what, found, expected, 2e-4);
+            assert_close(&format!("{network:?}, tensor {index}"), found, expected, 2e-4);
+        }
+    }
+}
+
+#[test]
+fn in_bf16_heads_of_any_size_have_the_gradients_of_f32_but_for_its_rounding() {
+    if !device().supports_dtype(DType::BF16) {
+        return;
+    }
+    let norm = |values: &[f32]| values.iter().map(|it| it * it).sum::<f32>().sqrt();
+    for network in
+        [("roberta", 64, 40), ("roberta", 6, 20), ("mpnet", 5, 20), ("modernbert", 10, 60)]
+    {
+        let expected = loss_and_gradients(network, Precision::F32, &Device::flex());
+        let found = loss_and_gradients(network, Precision::Bf16, &device());
+        assert_eq!(found.len(), expected.len());
+        let whole = norm(&expected.concat());
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let apart: Vec<f32> = found.iter().zip(expected).map(|(a, b)| a - b).collect();
+            let (error, scale) = (norm(&apart), norm(expected).max(0.01 * whole));
+            assert!(error <= 0.05 * scale, "{network:?}, tensor {index}: {error} of {scale}");
         }
     }
 }

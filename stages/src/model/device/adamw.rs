@@ -106,7 +106,7 @@ pub fn step(
     let most =
         |of_parameter: usize| (bindings.saturating_sub(3) / of_parameter).clamp(1, PARAMETERS);
     let cubes = |updated: &Updated| count(&updated.value).div_ceil(CHUNK);
-    let partial = empty(&all[0].value, [all.iter().map(cubes).sum()], DType::F32);
+    let partial = empty(&all[0].value, [all.iter().map(cubes).sum::<usize>()], DType::F32);
     let mut first_cube = 0;
     for group in all.chunks(most(1)) {
         let cubes_of_group: usize = group.iter().map(cubes).sum();

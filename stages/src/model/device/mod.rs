@@ -122,17 +122,29 @@ fn held_and_most(client: &Client) -> Option<[u64; 2]> {
     Some([client.memory_report(MemoryScope::Device).usage().bytes_reserved, most])
 }
 
-/// A tensor of this shape beside `like`, whose elements must all be written. The kernels write rows one
+/// The longest tensor: the kernels count elements in 32 bits, and a little beyond the end.
+const MOST_ELEMENTS: usize = (1 << 32) - (1 << 24);
+
+/// A tensor of this shape beside `other`, whose elements must all be written. The kernels write rows one
 /// after the other; what burn makes on CUDA may have gaps between them.
-fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
-    let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, Shape::from(shape), dtype)
+///
+/// # Panics
+/// It has more than [`MOST_ELEMENTS`]. As with too little memory, smaller batches help.
+fn empty(other: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
+    let shape = shape.into();
+    let elements = shape.num_elements();
+    assert!(
+        elements <= MOST_ELEMENTS,
+        "out of memory: a tensor of {elements} numbers, of which one may have {MOST_ELEMENTS}; \
+         smaller batches have fewer"
+    );
+    let (client, device) = (other.client.clone(), other.device.clone());
+    empty_device_contiguous_dtype(client, device, shape, dtype)
 }
 
 /// A tensor of the shape of `other`, whose elements must all be written.
 fn like(other: &CubeTensor, dtype: DType) -> CubeTensor {
-    let (client, device) = (other.client.clone(), other.device.clone());
-    empty_device_contiguous_dtype(client, device, other.shape(), dtype)
+    empty(other, other.shape(), dtype)
 }
 
 /// Zeros beside `like`.

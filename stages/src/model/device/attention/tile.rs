@@ -51,11 +51,6 @@ impl TileShape {
         self.lines * self.stride()
     }
 
-    /// The elements that one access to the device's memory reads or writes.
-    pub(super) fn access(self) -> usize {
-        access(self.size)
-    }
-
     /// The [`Four`]s of a line that belong to a unit.
     pub(super) fn of_unit(self) -> usize {
         self.fours().div_ceil(BESIDE)
@@ -114,7 +109,7 @@ pub(super) fn four_of<F: Float, N: Size>(
     four: usize,
     #[comptime] shape: TileShape,
 ) -> Four {
-    let access = comptime!(shape.access());
+    let access = N::value().comptime();
     let mut values = Four::new(0.0f32);
     #[unroll]
     for nth in 0..comptime!(TOGETHER / access) {
@@ -259,7 +254,7 @@ fn store<F: Float, N: Size>(
     four: usize,
     #[comptime] shape: TileShape,
 ) {
-    let access = comptime!(shape.access());
+    let access = N::value().comptime();
     #[unroll]
     for nth in 0..comptime!(TOGETHER / access) {
         if four * TOGETHER + nth * access < shape.size {
